@@ -1,0 +1,79 @@
+"""The command line: one module a command, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from csc_cogd import __version__
+from csc_cogd.errors import CscCogdError, DeviceError
+
+_COMMANDS = {
+    "inpaint": "Fill the missing pixels of an image.",
+    "demo": "Damage a picture, restore it, and show the figures.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands' names and one-line helps; imports a command when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"csc_cogd.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="csc-cogd")
+def group() -> None:
+    """Restore damaged pictures and scientific images by convolutional sparse coding.
+
+    \b
+    Examples:
+      csc-cogd demo
+      csc-cogd inpaint photo.png --mask scratches.png
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; every failure is one line on stderr and an exit code (see `csc-cogd inpaint --help`)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verbose = "-vv" in arguments
+    try:
+        code = group.main(args=arguments, prog_name="csc-cogd", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2, verbose)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted: nothing half-written is left behind", 130, verbose)
+    except DeviceError as error:
+        _fail(str(error), 3, verbose)
+    except CscCogdError as error:
+        _fail(str(error), 2, verbose)
+    except MemoryError:
+        _fail("out of memory: use a smaller image, or a machine with more", 3, verbose)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _fail(message: str, code: int, verbose: bool) -> None:
+    if verbose:
+        import traceback
+
+        traceback.print_exc()
+    click.echo("csc-cogd: error: " + " ".join(message.split()), err=True)
+    sys.exit(code)

@@ -1,0 +1,53 @@
+"""What commands print while they work: messages and progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+
+class Console:
+    """Messages by verbosity: -1 quiet, 0 normal, 1 and more for each -v."""
+
+    def __init__(self, verbosity: int):
+        self.verbosity = verbosity
+
+    def say(self, message: str, level: int = 0) -> None:
+        if self.verbosity >= level:
+            click.echo(message, err=True)
+
+    def warn(self, message: str) -> None:
+        self.say(f"csc-cogd: warning: {message}")
+
+    def progress(self) -> ProgressBar:
+        """A callback for :func:`csc_cogd.inpaint`, to be used in a ``with`` statement."""
+        return ProgressBar(self.verbosity >= 0 and sys.stderr.isatty())
+
+
+class ProgressBar:
+    """One bar a stage, on a terminal only."""
+
+    def __init__(self, visible: bool):
+        self._visible = visible
+        self._bar: Any = None
+        self._stage = ""
+
+    def __call__(self, progress: Any) -> None:
+        if not self._visible:
+            return
+        if self._bar is None or progress.stage != self._stage or progress.done < self._bar.pos:
+            self.__exit__()
+            self._stage = progress.stage
+            self._bar = click.progressbar(length=progress.total, label=f"{progress.stage:<10}", file=sys.stderr)
+            self._bar.__enter__()
+        self._bar.update(progress.done - self._bar.pos)
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None

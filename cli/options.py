@@ -1,0 +1,83 @@
+"""Options that several commands share: one name, type, default and help each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+OPTIONS = {
+    "output": click.option(
+        "-o", "--output", type=PATH, metavar="FILE",
+        help="Where to write. Default: beside the input, its name followed by what was done to it.",
+    ),
+    "overwrite": click.option("--overwrite", is_flag=True, help="Replace an existing output file."),
+    "mask": click.option(
+        "-m", "--mask", "mask_path", type=PATH, metavar="FILE", help="Mask image: non-zero means missing."
+    ),
+    "mask_value": click.option(
+        "--mask-value", type=float, metavar="V", help="Pixels of this value (in every channel) are missing."
+    ),
+    "mask_from_alpha": click.option(
+        "--mask-from-alpha", is_flag=True, help="Fully transparent pixels are missing."
+    ),
+    "mask_polarity": click.option(
+        "--mask-polarity", type=click.Choice(["missing", "valid"]), default="missing", show_default=True,
+        help="What non-zero means in the mask file.",
+    ),
+    "mask_threshold": click.option(
+        "--mask-threshold", type=float, metavar="T",
+        help="Values above T count as non-zero in the mask file. Default: 0; 127 for JPEG masks.",
+    ),
+    "mask_dilate": click.option(
+        "--mask-dilate", type=click.IntRange(min=0), default=0, metavar="N", show_default=True,
+        help="Grow the missing region by N pixels: the rims of scratches and letters are rarely clean.",
+    ),
+    "dictionary": click.option(
+        "--dictionary", "dictionary_path", default="default", metavar="FILE|default", show_default=True,
+        help="Filters to code with.",
+    ),
+    "learn": click.option(
+        "--learn", is_flag=True, help="Adapt the dictionary to this image first: slower, better on repetitive texture."
+    ),
+    "lmbda": click.option(
+        "--lmbda", type=float, metavar="L", help="Weight of the l1 term for an image in [0, 1]; larger is smoother."
+    ),
+    "iterations": click.option(
+        "--iterations", type=click.IntRange(min=1), metavar="N", help="Iterations of the code solve."
+    ),
+    "tol": click.option(
+        "--tol", type=click.FloatRange(min=0), metavar="E",
+        help="Stop earlier, where the relative residuals are below E.",
+    ),
+    "device": click.option(
+        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help="Where to compute."
+    ),
+    "dtype": click.option(
+        "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True,
+        help="Precision of the computation; the output always has the input's.",
+    ),
+    "threads": click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: all processors."),
+    "fft": click.option(
+        "--fft", type=click.Choice(["auto", "pyfftw", "scipy"]), help="FFT library. Default: auto, or $CSC_COGD_FFT."
+    ),
+    "quiet": click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    "verbose": click.option(
+        "-v", "--verbose", count=True, help="Say what was chosen and how it went; -vv adds tracebacks to errors."
+    ),
+}  # fmt: skip
+
+
+def options(*names: str) -> Callable[[Any], Any]:
+    """Decorate a command with shared options, shown in this order."""
+
+    def decorate(function: Any) -> Any:
+        for name in reversed(names):
+            function = OPTIONS[name](function)
+        return function
+
+    return decorate

@@ -1,0 +1,55 @@
+"""csc-cogd: restore damaged pictures and scientific images by convolutional sparse coding.
+
+The public names are imported on first use, so that ``import csc_cogd`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from csc_cogd.csc.codes import SparseCodes as SparseCodes
+    from csc_cogd.csc.codes import lambda_max as lambda_max
+    from csc_cogd.csc.codes import reconstruct_images as reconstruct_images
+    from csc_cogd.csc.codes import sparse_code as sparse_code
+    from csc_cogd.csc.dictionary import Dictionary as Dictionary
+    from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
+    from csc_cogd.csc.learning import learn_dictionary as learn_dictionary
+    from csc_cogd.errors import CscCogdError as CscCogdError
+    from csc_cogd.errors import DeviceError as DeviceError
+    from csc_cogd.errors import InputError as InputError
+    from csc_cogd.report.metrics import psnr as psnr
+    from csc_cogd.report.metrics import ssim as ssim
+    from csc_cogd.restore.inpaint import inpaint as inpaint
+
+_HOMES = {
+    "Dictionary": "csc.dictionary",
+    "sparse_code": "csc.codes",
+    "SparseCodes": "csc.codes",
+    "lambda_max": "csc.codes",
+    "reconstruct_images": "csc.codes",
+    "learn_dictionary": "csc.learning",
+    "LearnedDictionary": "csc.learning",
+    "inpaint": "restore.inpaint",
+    "psnr": "report.metrics",
+    "ssim": "report.metrics",
+    "CscCogdError": "errors",
+    "InputError": "errors",
+    "DeviceError": "errors",
+}
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

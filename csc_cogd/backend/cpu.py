@@ -1,0 +1,156 @@
+"""The NumPy backend: arrays in main memory, threads over maps, one planned FFT per thread."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import fft as fft_module
+from csc_cogd.errors import DeviceError, InputError
+
+
+class Workspace:
+    """Scratch memory of one thread: `real` (M, B, H, W) and `spectrum` (M, B, H, W // 2 + 1), and the FFT between them.
+
+    Both directions may destroy their source. ``inverse`` after ``forward`` multiplies by H * W.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, provider: str):
+        half = (*shape[:-1], shape[-1] // 2 + 1)
+        self.real = fft_module.aligned_empty(shape, dtype)
+        self.spectrum = fft_module.aligned_empty(half, np.result_type(dtype, np.complex64))
+        planned = fft_module.plan(self.real, self.spectrum, provider)
+        self.forward, self.inverse = planned.forward, planned.inverse
+
+
+class Backend:
+    """Where the engine's arrays live and how its kernels run.
+
+    Parameters
+    ----------
+    dtype : float32 or float64
+        Precision of every array and transform.
+    threads : int
+        Threads over maps. The results do not depend on it, not even in the last bit.
+    fft : {"pyfftw", "scipy"}
+        FFT provider.
+    kernels : {"numba", "numpy"}
+        Fused kernels, or the plain reference.
+    """
+
+    xp = np
+    maps_per_visit = 1  # one map stays in cache; a GPU takes many at a time
+
+    def __init__(self, dtype: np.dtype, threads: int, fft: str, kernels: str):
+        self.dtype = np.dtype(dtype)
+        self.complex_dtype = np.result_type(self.dtype, np.complex64)
+        self.threads = threads
+        self.fft = fft
+        self.kernels = _load_kernels(kernels)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="csc-cogd") if threads > 1 else None
+
+    def asarray(self, array: Any) -> np.ndarray:
+        """Return a C-contiguous array of this backend's dtype, copied only if needed."""
+        return np.ascontiguousarray(array, self.dtype)
+
+    def to_host(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def workspace(self, shape: tuple[int, ...]) -> Workspace:
+        return Workspace(shape, self.dtype, self.fft)
+
+    def workspaces(self, shape: tuple[int, ...]) -> queue.SimpleQueue[Workspace]:
+        """One workspace a thread, to be handed to :meth:`run`."""
+        pool: queue.SimpleQueue[Workspace] = queue.SimpleQueue()
+        for _ in range(self.threads):
+            pool.put(self.workspace(shape))
+        return pool
+
+    def run(self, function: Callable[..., Any], tasks: Iterable[Any], workspaces: queue.SimpleQueue[Workspace]) -> list[Any]:
+        """Call ``function(workspace, task)`` for every task, on all threads; results in the tasks' order."""
+
+        def work(task: Any) -> Any:
+            workspace = workspaces.get()
+            try:
+                return function(workspace, task)
+            finally:
+                workspaces.put(workspace)
+
+        return list(map(work, tasks) if self._pool is None else self._pool.map(work, tasks))
+
+
+def get_backend(
+    device: str = "auto",
+    *,
+    dtype: Any = "float32",
+    threads: int | None = None,
+    fft: str | None = None,
+    kernels: str | None = None,
+) -> Backend:
+    """Return the backend for a device; one per distinct setting, so that plans and threads are reused.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "cuda:N"}
+        ``auto`` takes the CPU: there is no CUDA backend in this version, and asking for one is an error.
+    dtype : {"float32", "float64"}
+    threads : int, optional
+        Default: the processors this process may use.
+    fft : {"auto", "pyfftw", "scipy"}, optional
+        Default: the environment variable ``CSC_COGD_FFT``, else pyFFTW where installed.
+    kernels : {"auto", "numba", "numpy"}, optional
+        Default: the environment variable ``CSC_COGD_KERNELS``, else Numba where installed.
+
+    Raises
+    ------
+    InputError
+        For a value that is none of the above.
+    DeviceError
+        For a CUDA device.
+    """
+    if device.split(":")[0] == "cuda":
+        raise DeviceError(f"device {device!r}: this version runs on the CPU only: use --device cpu (or auto)")
+    if device not in ("auto", "cpu"):
+        raise InputError(f"device {device!r} is unknown: choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        dtype = None
+    if dtype not in (np.float32, np.float64):
+        raise InputError("dtype: the engine computes in 'float32' or 'float64'")
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise InputError(f"threads: {threads} is not a number of threads: use 1 or more")
+    return _backend(dtype, threads, fft_module.choose_provider(fft), _choose_kernels(kernels))
+
+
+@lru_cache(maxsize=8)
+def _backend(dtype: np.dtype, threads: int, fft: str, kernels: str) -> Backend:
+    return Backend(dtype, threads, fft, kernels)
+
+
+def _choose_kernels(name: str | None) -> str:
+    name = name or os.environ.get("CSC_COGD_KERNELS") or "auto"
+    if name not in ("auto", "numba", "numpy"):
+        raise InputError(f"kernels: {name!r} is unknown: choose 'auto', 'numba' or 'numpy'")
+    if name == "auto":
+        try:
+            import numba  # noqa: F401
+        except ImportError:
+            return "numpy"
+        return "numba"
+    return name
+
+
+def _load_kernels(name: str) -> ModuleType:
+    from importlib import import_module
+
+    return import_module("csc_cogd.backend." + {"numba": "compiled", "numpy": "kernels"}[name])

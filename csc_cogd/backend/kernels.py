@@ -1,0 +1,67 @@
+"""Elementwise kernels of the engine, in plain NumPy: the reference that every faster variant must agree with.
+
+Maps come as (M, B, H, W): M problems that share an operator, B maps of each. Spectra are those of the real FFT,
+(..., H, W // 2 + 1). All kernels write into an argument and allocate nothing that they return, but for statistics.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+STATISTICS = 7
+"""What `shrink` sums over its maps: (x - v)^2, (v - v_old)^2, threshold * |v|, v != 0, x^2, v^2, u^2."""
+
+
+def spread(operator: np.ndarray, q: np.ndarray, out: np.ndarray) -> None:
+    """Adjoint of a sum of convolutions: ``out[m, b] = sum_r conj(operator[b, r]) * q[m, r]``."""
+    np.einsum("brhw,mrhw->mbhw", operator.conj(), q, out=out)
+
+
+def gather(operator: np.ndarray, spectrum: np.ndarray, out: np.ndarray, add: bool) -> None:
+    """Sum of convolutions: ``out[m, r] (+)= sum_b operator[b, r] * spectrum[m, b]``."""
+    total = np.einsum("brhw,mbhw->mrhw", operator, spectrum)
+    if add:
+        out += total
+    else:
+        out[...] = total
+
+
+def filter_spectrum(kept: np.ndarray, response: np.ndarray, spectrum: np.ndarray) -> None:
+    """``spectrum = response * (spectrum + kept)`` with a real response (H, W // 2 + 1)."""
+    spectrum += kept
+    spectrum *= response
+
+
+def shrink(
+    p: np.ndarray, x: np.ndarray, threshold: np.ndarray, nonnegative: bool, relaxation: float, offset: bool
+) -> np.ndarray:
+    """Soft threshold and dual update of one visit, in place: ``p += relaxation * (x - S(p))``.
+
+    `p` holds v + u, the split variable and its scaled dual in one: v = S(p), u = p - v. On entry `x` holds the new
+    linear solution, or with `offset` only its distance from ``2 S(p) - p``; on return it holds ``2 S(p) - p`` of the new
+    `p`, the point that the next linear solve starts from. `threshold` broadcasts against `p`. Returns the statistics.
+    """
+    low = -np.inf if nonnegative else -threshold
+    u = np.clip(p, low, threshold)
+    v_old = p - u
+    if offset:
+        x += v_old - u
+    p += relaxation * (x - v_old)
+    u = np.clip(p, low, threshold)
+    v = p - u
+    moments = (
+        (x - v) ** 2, (v - v_old) ** 2, threshold * np.abs(v), v != 0, x**2, v**2, u**2
+    )  # fmt: skip
+    statistics = np.array([np.sum(term, dtype=np.float64) for term in moments])
+    x[...] = v - u
+    return statistics
+
+
+def threshold_maps(p: np.ndarray, threshold: np.ndarray, nonnegative: bool) -> None:
+    """``p = S(p)`` in place."""
+    p -= np.clip(p, -np.inf if nonnegative else -threshold, threshold)
+
+
+def solve_small(inverse: np.ndarray, rhs: np.ndarray, out: np.ndarray) -> None:
+    """Apply a small matrix per frequency: ``out[m, r] = sum_s inverse[r, s] * rhs[m, s]``; shapes (R, R, H, W)."""
+    np.einsum("rshw,mshw->mrhw", inverse, rhs, out=out)

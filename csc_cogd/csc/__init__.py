@@ -1,0 +1,1 @@
+"""Convolutional sparse coding: problem, code solve, filter solve, learning, dictionaries."""

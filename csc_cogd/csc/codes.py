@@ -1,0 +1,301 @@
+"""The code solve: sparse codes of images over a given dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import Backend, get_backend
+from csc_cogd.csc.admm import ConvolutionalADMM, Iteration, iterate
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.problem import (
+    BOUNDARIES,
+    Domain,
+    check_images,
+    check_weights,
+    convolve,
+    filter_spectra,
+    observed_data,
+)
+from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
+from csc_cogd.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCodes:
+    """Result of :func:`sparse_code`.
+
+    Attributes
+    ----------
+    codes : (N, K, H + h - 1, W + w - 1) array
+        Sparse code maps, exact zeros where nothing is coded; (N, K, H, W) for the circular boundary.
+    reconstruction : array, shape of the images
+        ``sum_k d_k * x_k``, missing pixels filled in.
+    objective : float
+        The minimised function at these codes.
+    history : list of Iteration
+    lmbda : float
+        The absolute weight that was used.
+    """
+
+    codes: np.ndarray
+    reconstruction: np.ndarray
+    objective: float
+    history: list[Iteration]
+    lmbda: float
+
+
+def sparse_code(
+    images: Any,
+    dictionary: Dictionary,
+    *,
+    lmbda: float,
+    weights: Any = None,
+    max_iter: int = 200,
+    tol: float = 1e-3,
+    dtype: Any = "float32",
+    callback: Callable[[Iteration], Any] | None = None,
+    lmbda_relative: bool = False,
+    l1_weights: Any = None,
+    nonnegative: bool = False,
+    gradient_penalty: float = 0.0,
+    boundary: str = "free",
+    rho: float | None = None,
+    rho_data: float | None = None,
+    relaxation: float = 1.8,
+    start: Any = None,
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
+) -> SparseCodes:
+    """Code images sparsely over a dictionary.
+
+    Minimises, over the codes x of each image b [FFCSC, eq. 1; CoGD, eq. 21 with the filters fixed],
+
+        1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda sum_k w_k |x_k| + mu/2 sum_k ||grad x_k||^2
+
+    by ADMM with the data term and the l1 term split off and one linear solve in the frequency domain between them.
+
+    Parameters
+    ----------
+    images : (N, H, W) or (N, C, H, W) array of real numbers
+        Grey images, or images with the dictionary's C channels. NaN is allowed where the weight is zero.
+    dictionary : Dictionary
+    lmbda : float >= 0
+        Weight of the l1 term, in the units of the images (0.005 suits images in [0, 1]).
+    weights : array that broadcasts against `images`, optional
+        W >= 0: 1 where observed, 0 where missing, anything between and above for confidence. (N, H, W) weights hold for
+        all channels.
+    max_iter : int
+    tol : float
+        Stop when the relative primal and dual residuals are both below.
+    dtype : {"float32", "float64"}
+        Precision of the computation and of the result.
+    callback : callable, optional
+        Called after every iteration with an :class:`Iteration`; a true return value stops the solver.
+    lmbda_relative : bool
+        `lmbda` is a fraction of :func:`lambda_max`, above which all codes are zero.
+    l1_weights : array, optional
+        w > 0 (or 0: not penalised): (K,) a weight a filter, or anything that broadcasts against the codes.
+    nonnegative : bool
+        Ask for codes >= 0.
+    gradient_penalty : float >= 0
+        mu: draws neighbouring codes together.
+    boundary : {"free", "circular"}
+        ``"free"`` imposes nothing beyond the image; ``"circular"`` takes the image as one period.
+    rho, rho_data : float, optional
+        Penalties of the l1 and of the data split; default: from `lmbda` and the images' range, then adapted.
+    relaxation : float in (0, 2)
+    start : array of the codes' shape, optional
+        Warm start.
+    device, threads, fft
+        See :func:`csc_cogd.backend.get_backend`.
+
+    Returns
+    -------
+    SparseCodes
+
+    Raises
+    ------
+    InputError
+        If an argument's shape, type or value doesn't fit; the message says which.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = np.zeros((1, 16, 16))
+    >>> image[0, 4:7, 4:7] = 1
+    >>> result = sparse_code(image, Dictionary(np.full((1, 3, 3), 1 / 3)), lmbda=0.01, tol=1e-4)
+    >>> result.codes.shape, int(np.count_nonzero(result.codes[0, 0] > 1))
+    ((1, 1, 18, 18), 1)
+    """
+    images, gray = check_images(images), np.ndim(images) == 3
+    check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, boundary)
+    _check_channels(images, dictionary, gray)
+    backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
+    domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
+    _check_circular(domain)
+    data = observed_data(backend, domain, images, check_weights(weights, images))
+    operator = filter_spectra(backend, domain, dictionary)
+    w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
+    if lmbda_relative:
+        lmbda *= largest_useful_lmbda(backend, domain, data, operator, w)
+    prox = SoftThreshold(backend, place_l1_weights(w * lmbda, domain), nonnegative)
+    solver = ConvolutionalADMM(
+        backend, operator, data, prox,
+        **penalties(lmbda, data, rho, rho_data),
+        relaxation=relaxation, gradient_penalty=gradient_penalty,
+    )  # fmt: skip
+    if start is not None:
+        solver.start_from(_check_start(start, solver, domain, backend))
+    history = iterate(solver, max_iter, tol, callback, adapt_every=0 if rho else 10)
+    fit = solver.apply()
+    maps = solver.take_maps()
+    visits = ((slice(n, n + 1), slice(k, k + 1)) for n, k in np.ndindex(maps.shape[:2]))
+    objective = data.value(fit) + sum(solver.map_penalty(maps[index], index) for index in visits)
+    reconstruction = backend.to_host(domain.crop(fit))
+    return SparseCodes(
+        codes=domain.crop_codes(backend.to_host(maps)),
+        reconstruction=np.ascontiguousarray(reconstruction[:, 0] if gray else reconstruction),
+        objective=objective,
+        history=history,
+        lmbda=float(lmbda),
+    )
+
+
+def reconstruct_images(codes: Any, dictionary: Dictionary, *, boundary: str = "free", dtype: Any = None) -> np.ndarray:
+    """Images that codes stand for: the valid part of ``sum_k d_k * x_k``.
+
+    Parameters
+    ----------
+    codes : (N, K, H + h - 1, W + w - 1) array
+    dictionary : Dictionary
+
+    Returns
+    -------
+    (N, H, W) array, or (N, C, H, W) for a dictionary with channels.
+    """
+    codes = np.asarray(codes)
+    if codes.ndim != 4 or codes.shape[1] != dictionary.n_filters:
+        raise InputError(f"codes: shape {codes.shape} isn't (N, {dictionary.n_filters}, height, width)")
+    backend = get_backend(dtype=dtype or (codes.dtype if codes.dtype == np.float64 else np.float32))
+    images = backend.to_host(convolve(codes, dictionary, boundary=boundary, backend=backend))
+    return images[:, 0] if dictionary.filters.ndim == 3 else images
+
+
+def lambda_max(
+    images: Any, dictionary: Dictionary, *, weights: Any = None, l1_weights: Any = None, boundary: str = "free"
+) -> float:
+    """Smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``."""
+    gray = np.ndim(images) == 3
+    images = check_images(images)
+    _check_channels(images, dictionary, gray)
+    backend = get_backend(dtype="float64")
+    domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
+    _check_circular(domain)
+    data = observed_data(backend, domain, images, check_weights(weights, images))
+    w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
+    return largest_useful_lmbda(backend, domain, data, filter_spectra(backend, domain, dictionary), w)
+
+
+# -- pieces shared with learning and restoration ----------------------------------------------------------------------
+
+
+def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSquares, operator: Any, w: np.ndarray) -> float:
+    """See :func:`lambda_max`; on the domain."""
+    K = operator.shape[0]
+    H, W = domain.shape
+    block = backend.workspace(data.images.shape)
+    block.real[...] = data.squared_weights * data.images
+    block.forward()
+    b = block.spectrum / (H * W)
+
+    def largest(workspace: Any, task: tuple[int, int]) -> float:
+        n, k = task
+        backend.kernels.spread(operator[k : k + 1], b[n : n + 1], workspace.spectrum)
+        workspace.inverse()
+        response = abs(domain.crop_codes(workspace.real[0, 0]))
+        weight = w[n if w.shape[0] > 1 else 0, k if w.shape[1] > 1 else 0]
+        return float((response / np.where(weight > 0, weight, np.inf)).max())
+
+    tasks = [(n, k) for n in range(len(b)) for k in range(K)]
+    return max(backend.run(largest, tasks, backend.workspaces((1, 1, H, W))))
+
+
+def penalties(lmbda: float, data: MaskedLeastSquares, rho: float | None, rho_data: float | None) -> dict[str, float]:
+    """ADMM's penalties where none are given: dimensionless, so that scaling images and `lmbda` together changes nothing."""
+    if rho is None:
+        largest = float(abs(data.images[np.broadcast_to(data.squared_weights > 0, data.images.shape)]).max())
+        rho = min(max(RHO_PER_LMBDA * lmbda / max(largest, 1e-30), 1e-4), 1e4) if lmbda > 0 else 0.1
+    return {"rho": rho, "rho_data": RHO_DATA_RATIO * rho if rho_data is None else rho_data}
+
+
+RHO_PER_LMBDA = 60.0  # as in the published FFCSC code
+RHO_DATA_RATIO = 1.0
+
+
+def check_settings(
+    lmbda: float, max_iter: int, tol: float, relaxation: float, gradient_penalty: float, boundary: str
+) -> None:
+    if not (np.isfinite(lmbda) and lmbda >= 0):
+        raise InputError(f"lmbda: {lmbda} isn't a weight: use a finite number of zero or more")
+    if max_iter < 1:
+        raise InputError(f"max_iter: {max_iter} iterations aren't possible: use 1 or more")
+    if not tol >= 0:
+        raise InputError(f"tol: {tol} isn't a tolerance: use zero or more")
+    if not 0 < relaxation < 2:
+        raise InputError(f"relaxation: {relaxation} is outside of (0, 2)")
+    if not (np.isfinite(gradient_penalty) and gradient_penalty >= 0):
+        raise InputError(f"gradient_penalty: {gradient_penalty} isn't a weight: use zero or more")
+    if boundary not in BOUNDARIES:
+        raise InputError(f"boundary: {boundary!r} is unknown: choose 'free' or 'circular'")
+
+
+def check_l1_weights(w: Any, codes_shape: tuple[int, ...]) -> np.ndarray:
+    """Return l1 weights as (N or 1, K or 1, 1, 1) or (N or 1, K or 1, *codes)."""
+    w = np.asarray(1.0 if w is None else w)
+    if w.dtype.kind not in "fiu" or not np.isfinite(w).all() or (w < 0).any():
+        raise InputError("l1_weights: finite values of zero or more are needed")
+    if w.ndim == 1:
+        w = w[:, None, None]
+    full = (1,) * (4 - w.ndim) + w.shape
+    if w.ndim > 4 or any(a not in (1, b) for a, b in zip(full, codes_shape, strict=True)):
+        raise InputError(f"l1_weights: shape {w.shape} doesn't fit codes of shape {codes_shape}")
+    w = w.reshape(full)
+    return w if w.shape[2:] == (1, 1) else np.broadcast_to(w, (*w.shape[:2], *codes_shape[2:]))
+
+
+def place_l1_weights(w: np.ndarray, domain: Domain) -> np.ndarray:
+    """l1 weights of each position on the domain; positions that reach no image get the largest weight."""
+    if w.shape[2:] == (1, 1):
+        return w
+    padded = np.full((*w.shape[:2], *domain.shape), w.max())
+    domain.crop_codes(padded)[...] = w
+    return padded
+
+
+def _check_channels(images: np.ndarray, dictionary: Dictionary, gray: bool) -> None:
+    if not isinstance(dictionary, Dictionary):
+        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    if images.shape[1] == dictionary.n_channels:
+        return
+    what = "grey (N, H, W)" if gray else f"with {images.shape[1]} channels"
+    raise InputError(f"images: they are {what}, but the dictionary's filters have {dictionary.n_channels} channels")
+
+
+def _check_circular(domain: Domain) -> None:
+    if domain.boundary == "circular" and any(np.greater(domain.filter_shape, domain.image_shape)):
+        raise InputError(f"images: {domain.image_shape} is smaller than the filters {domain.filter_shape}")
+
+
+def _check_start(start: Any, solver: ConvolutionalADMM, domain: Domain, backend: Backend) -> Any:
+    start = np.asarray(start)
+    expected = (*solver.shape[:2], *domain.codes_shape)
+    if start.shape != expected or not np.isfinite(start).all():
+        raise InputError(f"start: finite codes of shape {expected} are needed, not {start.shape}")
+    padded = backend.xp.zeros(solver.shape, backend.dtype)
+    domain.crop_codes(padded)[...] = start
+    return padded

@@ -1,0 +1,167 @@
+"""Dictionaries: filters with their supports and where they came from, saved without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """Filters of a convolutional sparse code.
+
+    Parameters
+    ----------
+    filters : (K, h, w) or (K, C, h, w) array of float
+        K filters, grey or with C channels. Smaller filters stand in the top left corner of h x w, zeros around them.
+    shapes : (K, 2) array of int, optional
+        Height and width of each filter; default: h x w for all.
+    provenance : mapping, optional
+        What the filters were learned from, by which settings and which version; anything JSON can hold.
+
+    Raises
+    ------
+    InputError
+        If the filters aren't three- or four-dimensional, finite, or one of them is zero or leaves its support.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> d = Dictionary(np.ones((2, 3, 3)) / 3)
+    >>> d.n_filters, d.n_channels, d.filter_shape
+    (2, 1, (3, 3))
+    """
+
+    filters: np.ndarray
+    shapes: np.ndarray = None  # type: ignore[assignment]  # filled in below
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        filters = np.asarray(self.filters)
+        if filters.dtype.kind not in "fiu":
+            raise InputError(f"filters: real numbers are needed, not {filters.dtype}")
+        filters = filters.astype(filters.dtype if filters.dtype.kind == "f" else np.float64)
+        if filters.ndim not in (3, 4) or 0 in filters.shape:
+            raise InputError(f"filters: shape {filters.shape} is neither (K, h, w) nor (K, C, h, w)")
+        if not np.isfinite(filters).all():
+            raise InputError("filters: there are NaN or infinite values among them")
+        if not np.any(filters.reshape(len(filters), -1), axis=1).all():
+            raise InputError("filters: at least one filter is zero: leave it out")
+        size = filters.shape[-2:]
+        shapes = np.broadcast_to(size, (len(filters), 2)) if self.shapes is None else np.asarray(self.shapes)
+        if shapes.shape != (len(filters), 2) or (shapes < 1).any() or (shapes > size).any():
+            raise InputError(f"shapes: one (height, width) for each of {len(filters)} filters, within {size}, is needed")
+        for k, (height, width) in enumerate(shapes):
+            if filters[k, ..., height:, :].any() or filters[k, ..., :, width:].any():
+                raise InputError(f"filters: filter {k} isn't zero outside its shape {height} x {width}")
+        filters.setflags(write=False)
+        shapes = np.array(shapes, dtype=np.int64)
+        shapes.setflags(write=False)
+        object.__setattr__(self, "filters", filters)
+        object.__setattr__(self, "shapes", shapes)
+
+    @property
+    def n_filters(self) -> int:
+        return len(self.filters)
+
+    @property
+    def n_channels(self) -> int:
+        return 1 if self.filters.ndim == 3 else self.filters.shape[1]
+
+    @property
+    def filter_shape(self) -> tuple[int, int]:
+        """Height and width of the largest filters."""
+        return self.filters.shape[-2], self.filters.shape[-1]
+
+    def with_channels(self) -> np.ndarray:
+        """The filters as (K, C, h, w), C = 1 for grey."""
+        return self.filters if self.filters.ndim == 4 else self.filters[:, None]
+
+    def center_frequencies(self) -> np.ndarray:
+        """Root mean square frequency of each filter, (K,), in cycles per pixel (0 to 0.71)."""
+        size = 4 * max(self.filter_shape)
+        power = (np.abs(np.fft.fft2(self.with_channels(), (size, size))) ** 2).sum(axis=1)
+        frequencies = np.fft.fftfreq(size)
+        squared = frequencies[:, None] ** 2 + frequencies**2
+        return np.sqrt((power * squared).sum(axis=(1, 2)) / power.sum(axis=(1, 2)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an npz file (no pickle in it); an existing file is replaced in one step, or not at all."""
+        path = Path(path)
+        text = json.dumps({"format": _FORMAT, "provenance": dict(self.provenance)})
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(
+                    file, filters=self.filters, shapes=self.shapes, about=np.frombuffer(text.encode(), np.uint8)
+                )
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Dictionary:
+        """Read what :meth:`save` wrote; also any npz with an array ``filters``, and npy files.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, not such a file, or needs unpickling (which is refused).
+        """
+        try:
+            with open(path, "rb") as file:
+                content = np.load(file, allow_pickle=False)
+                if isinstance(content, np.ndarray):
+                    return cls(content)
+                if "filters" not in content:
+                    raise InputError(f"{path}: no array 'filters' in it: is it a dictionary?")
+                about = json.loads(bytes(content["about"])) if "about" in content else {}
+                if about.get("format", _FORMAT) > _FORMAT:
+                    raise InputError(f"{path}: written by a newer version of csc-cogd: upgrade to read it")
+                shapes: Any = content["shapes"] if "shapes" in content else None
+                return cls(content["filters"], shapes, about.get("provenance", {}))
+        except InputError as error:
+            raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such dictionary file") from None
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: not a dictionary file (npz or npy without pickle): {error}") from None
+
+    @classmethod
+    def default(cls, kind: str = "gray") -> Dictionary:
+        """The dictionary that ships with the package: ``"gray"`` or ``"color"`` (RGB)."""
+        if kind not in ("gray", "color"):
+            raise InputError(f"dictionary kind {kind!r} is unknown: choose 'gray' or 'color'")
+        with resources.as_file(resources.files("csc_cogd.data") / f"{kind}.npz") as path:
+            return cls.load(path)
+
+    def mosaic(self, columns: int | None = None) -> np.ndarray:
+        """All filters in one picture, each stretched to its own range, (H, W) or (H, W, 3), uint8."""
+        filters = self.with_channels()
+        K, C, h, w = filters.shape
+        channels = 3 if C == 3 else 1
+        columns = columns or int(np.ceil(np.sqrt(K)))
+        rows = -(-K // columns)
+        picture = np.full((rows * (h + 1) + 1, columns * (w + 1) + 1, channels), 255, np.uint8)
+        for k in range(K):
+            height, width = self.shapes[k]
+            tile = filters[k, :channels, :height, :width]
+            scaled = 127.5 + 127.5 * tile / np.abs(tile).max(initial=1e-30)
+            top, left = (k // columns) * (h + 1) + 1, (k % columns) * (w + 1) + 1
+            picture[top : top + height, left : left + width] = np.moveaxis(scaled, 0, -1).round()
+        return picture if channels == 3 else picture[..., 0]

@@ -1,0 +1,106 @@
+"""The filter solve: filters of given codes, under the norm and support constraints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import Backend, get_backend
+from csc_cogd.csc.admm import ConvolutionalADMM, iterate
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
+from csc_cogd.csc.prox import FilterProjection, MaskedLeastSquares
+from csc_cogd.errors import InputError
+
+RHO = 3.0  # in units of the codes' mean energy per filter
+RHO_DATA = 0.3
+
+
+def solve_filters(
+    images: Any,
+    codes: Any,
+    start: Dictionary,
+    *,
+    weights: Any = None,
+    max_iter: int = 200,
+    tol: float = 1e-4,
+    dtype: Any = "float32",
+    relaxation: float = 1.8,
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
+) -> Dictionary:
+    """Find the best filters for given codes.
+
+    Minimises over the filters d, for fixed codes x [FFCSC, eq. 7],
+
+        sum_n 1/2 ||W_n (sum_k d_k * x_nk - b_n)||^2    subject to ||d_k|| <= 1 and d_k zero outside its support.
+
+    Parameters
+    ----------
+    images : (N, H, W) or (N, C, H, W) array
+    codes : (N, K, H + h - 1, W + w - 1) array
+    start : Dictionary
+        Initial filters; their shapes are kept.
+    weights : array that broadcasts against `images`, optional
+        1 where observed, 0 where missing.
+    max_iter, tol, dtype, relaxation, device, threads, fft
+        As in :func:`csc_cogd.sparse_code`.
+
+    Raises
+    ------
+    InputError
+        If the codes or the initial filters don't fit the images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> codes = np.zeros((1, 1, 10, 10)); codes[0, 0, 4, 4] = 2
+    >>> image = np.zeros((1, 8, 8)); image[0, 2:5, 2:5] = 0.2
+    >>> d = solve_filters(image, codes, Dictionary(np.eye(3)[None]), tol=1e-6)
+    >>> bool(np.allclose(d.filters, 0.1, atol=1e-3))
+    True
+    """
+    images, gray = check_images(images), np.ndim(images) == 3
+    backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
+    domain = Domain((images.shape[2], images.shape[3]), start.filter_shape)
+    codes = np.asarray(codes)
+    expected = (len(images), start.n_filters, *domain.codes_shape)
+    if codes.shape != expected or not np.isfinite(codes).all():
+        raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.shape}")
+    if start.n_channels != images.shape[1]:
+        raise InputError(f"start: its filters have {start.n_channels} channels, the images {images.shape[1]}")
+    data = observed_data(backend, domain, images, check_weights(weights, images))
+    spectra = map_spectra(backend, domain, backend.asarray(codes.swapaxes(0, 1)))
+    energy = float(np.sum(codes**2, dtype=np.float64))
+    filters = backend.asarray(start.with_channels())
+    solver = filter_solver(backend, spectra, data, start.shapes, filters, energy, relaxation)
+    iterate(solver, max_iter, tol)
+    found = backend.to_host(current_filters(solver, filters.shape[2:]))
+    return Dictionary(found[:, 0] if gray else found, start.shapes, start.provenance)
+
+
+def filter_solver(
+    backend: Backend, spectra: Any, data: MaskedLeastSquares, shapes: np.ndarray, filters: Any, energy: float,
+    relaxation: float, zero_mean: bool = False,
+) -> ConvolutionalADMM:  # fmt: skip
+    """The algorithm of `admm` set up for the filters (K, C, h, w), with the codes' `spectra` (K, N, ..) as operator."""
+    weights = np.broadcast_to(data.squared_weights, data.images.shape) ** 0.5
+    swapped = MaskedLeastSquares(data.images.swapaxes(0, 1), weights.swapaxes(0, 1))
+    rho = max(RHO * energy / len(spectra), 1e-6)
+    solver = ConvolutionalADMM(
+        backend, spectra, swapped, FilterProjection(shapes, zero_mean), rho=rho, rho_data=RHO_DATA,
+        relaxation=relaxation,
+    )  # fmt: skip
+    start = backend.xp.zeros(solver.shape, backend.dtype)
+    start[:, :, : filters.shape[2], : filters.shape[3]] = filters.swapaxes(0, 1)
+    solver.start_from(start)
+    return solver
+
+
+def current_filters(solver: ConvolutionalADMM, size: tuple[int, int]) -> Any:
+    """The feasible filters (K, C, h, w) of a running filter solver."""
+    p = solver.p.copy()
+    solver.prox.to_point(p, (slice(None), slice(None)))
+    return solver.backend.xp.ascontiguousarray(p[:, :, : size[0], : size[1]].swapaxes(0, 1))

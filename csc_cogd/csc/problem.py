@@ -1,0 +1,154 @@
+"""What is coded: images, weights and filters, checked at the door and laid out on the domain of the codes.
+
+Images of H x W are placed on a larger periodic domain, with weight zero around them, so that no boundary condition is
+imposed on them and the FFT's wrap-around touches only what isn't observed [FFCSC, section 3.1]. On that domain
+
+    image[i, j] = sum_k sum_ab d_k[a, b] x_k[i + h - 1 - a, j + w - 1 - b],       0 <= i < H, 0 <= j < W,
+
+the "valid" part of the convolutions, so codes are (H + h - 1) x (W + w - 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import Backend
+from csc_cogd.backend.fft import fast_length
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.prox import MaskedLeastSquares
+from csc_cogd.errors import InputError
+
+BOUNDARIES = ("free", "circular")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where images and codes lie on the periodic domain of the transforms."""
+
+    image_shape: tuple[int, int]
+    filter_shape: tuple[int, int]
+    boundary: str = "free"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Size of the transforms."""
+        if self.boundary == "circular":
+            return self.image_shape
+        height, width = self.codes_shape
+        return fast_length(height), fast_length(width)
+
+    @property
+    def codes_shape(self) -> tuple[int, int]:
+        """Size of a code map: the positions from which a filter reaches the image."""
+        if self.boundary == "circular":
+            return self.image_shape
+        (H, W), (h, w) = self.image_shape, self.filter_shape
+        return H + h - 1, W + w - 1
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Where the image stands on the domain."""
+        H, W = self.image_shape
+        top, left = (0, 0) if self.boundary == "circular" else (self.filter_shape[0] - 1, self.filter_shape[1] - 1)
+        return slice(top, top + H), slice(left, left + W)
+
+    def crop(self, padded: Any) -> Any:
+        """The image on the domain, (..., H, W)."""
+        return padded[(..., *self.window)]
+
+    def crop_codes(self, maps: Any) -> Any:
+        height, width = self.codes_shape
+        return maps[..., :height, :width]
+
+    def place(self, backend: Backend, images: Any) -> Any:
+        """Images on the domain, zero around them."""
+        padded = backend.xp.zeros((*images.shape[:-2], *self.shape), backend.dtype)
+        self.crop(padded)[...] = images
+        return padded
+
+
+def check_images(images: Any, name: str = "images") -> np.ndarray:
+    """Return `images` as (N, C, H, W), after checking its shape, type and values."""
+    images = np.asarray(images)
+    if images.dtype.kind not in "fiub":
+        raise InputError(f"{name}: real numbers are needed, not {images.dtype}")
+    if images.ndim == 2:
+        raise InputError(f"{name}: shape {images.shape} is one image: add an axis, {name}[None]")
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise InputError(f"{name}: shape {images.shape} is neither (N, H, W) nor (N, C, H, W)")
+    return images if images.ndim == 4 else images[:, None]
+
+
+def check_weights(weights: Any, images: np.ndarray) -> np.ndarray:
+    """Return the data term's weights as an array that broadcasts against (N, C, H, W) `images`."""
+    if weights is None:
+        weights = np.ones((1, 1, 1, 1), np.float32)
+    weights = np.asarray(weights)
+    if weights.dtype == bool:
+        weights = weights.astype(np.float32)
+    if weights.dtype.kind not in "fiu" or not np.isfinite(weights).all() or (weights < 0).any():
+        raise InputError("weights: finite values of zero (missing) or more (observed) are needed")
+    if weights.ndim == 3:
+        weights = weights[:, None]
+    full = (1,) * (4 - weights.ndim) + weights.shape
+    if weights.ndim > 4 or any(a not in (1, b) for a, b in zip(full, images.shape, strict=True)):
+        raise InputError(f"weights: shape {weights.shape} doesn't fit images of shape {images.shape}")
+    if not weights.any():
+        raise InputError("weights: all are zero: nothing is observed")
+    return weights.reshape(full)
+
+
+def observed_data(backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray) -> MaskedLeastSquares:
+    """The data term on the domain. What has weight zero may be NaN in `images`; what is observed may not."""
+    observed = np.broadcast_to(weights > 0, images.shape)
+    if not np.isfinite(images[observed]).all():
+        raise InputError("images: there are NaN or infinite values where the weight is positive: give them weight zero")
+    full = np.broadcast_to(weights, (weights.shape[0], weights.shape[1], *images.shape[2:]))
+    return MaskedLeastSquares(domain.place(backend, np.where(observed, images, 0)), domain.place(backend, full))
+
+
+def filter_spectra(backend: Backend, domain: Domain, dictionary: Dictionary) -> Any:
+    """Spectra of the filters on the domain, (K, C, H, W // 2 + 1)."""
+    return map_spectra(backend, domain, backend.asarray(dictionary.with_channels()))
+
+
+def map_spectra(backend: Backend, domain: Domain, maps: Any) -> Any:
+    """Spectra of (K, R, ...) maps that start at the domain's origin, (K, R, H, W // 2 + 1)."""
+    K, R, h, w = maps.shape
+    H, W = domain.shape
+    spectra = backend.xp.empty((K, R, H, W // 2 + 1), backend.complex_dtype)
+
+    def transform(workspace: Any, k: int) -> None:
+        workspace.real[...] = 0
+        workspace.real[0, :, :h, :w] = maps[k]
+        workspace.forward()
+        spectra[k] = workspace.spectrum[0]
+
+    backend.run(transform, range(K), backend.workspaces((1, R, H, W)))
+    return spectra
+
+
+def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", backend: Backend) -> Any:
+    """Images that `codes` stand for, (N, C, H, W): the valid part of ``sum_k d_k * x_k``, or the circular one."""
+    N, K, height, width = codes.shape
+    h, w = dictionary.filter_shape
+    shape = (height, width) if boundary == "circular" else (height - h + 1, width - w + 1)
+    domain = Domain(shape, (h, w), boundary)
+    spectra = filter_spectra(backend, domain, dictionary)
+    H, W = domain.shape
+    C = spectra.shape[1]
+    maps, images = backend.workspace((1, 1, H, W)), backend.workspace((1, C, H, W))
+    result = backend.xp.empty((N, C, *shape), backend.dtype)
+    for n in range(N):
+        for k in range(K):
+            maps.real[...] = 0
+            maps.real[0, 0, :height, :width] = codes[n, k]
+            maps.forward()
+            backend.kernels.gather(spectra[k : k + 1], maps.spectrum, images.spectrum, k > 0)
+        images.spectrum[...] /= H * W
+        images.inverse()
+        result[n] = domain.crop(images.real)[0]
+    return result

@@ -1,0 +1,13 @@
+"""The errors this package raises on purpose: one family, so that callers can catch them all."""
+
+
+class CscCogdError(Exception):
+    """Base of every error that csc-cogd raises on purpose."""
+
+
+class InputError(CscCogdError, ValueError):
+    """An argument or a file can't be used; the message says which, why, and how to fix it."""
+
+
+class DeviceError(CscCogdError, RuntimeError):
+    """The requested device can't be used; nothing falls back silently to another one."""

@@ -1,0 +1,302 @@
+"""Reading and writing single images: PNG, JPEG, TIFF, NPY, at their own depth.
+
+Pillow (through imageio) reads JPEG and the PNG kinds of up to 8 bits; imagecodecs reads and writes 16-bit PNG, which
+Pillow narrows to 8 bits in colour. Everything is read into memory as (H, W) or (H, W, channels).
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.imagefiles import png
+
+_ORIENTATION = 0x0112
+SUFFIXES = {
+    ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFile:
+    """An image as it was in a file.
+
+    Attributes
+    ----------
+    pixels : (H, W) or (H, W, C) array
+        In the file's own dtype, upright: an EXIF orientation has been applied.
+    path : Path
+    format : {"png", "jpeg", "tiff", "npy"}
+    icc_profile, exif : bytes, optional
+        Carried over on writing where the format can hold them; the orientation in `exif` is reset.
+    has_alpha : bool
+        The last channel is opacity.
+    """
+
+    pixels: np.ndarray
+    path: Path
+    format: str
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    has_alpha: bool = False
+
+    @property
+    def channel_axis(self) -> int | None:
+        return None if self.pixels.ndim == 2 else -1
+
+    def with_pixels(self, pixels: np.ndarray) -> ImageFile:
+        return replace(self, pixels=pixels)
+
+
+def read_image(path: str | os.PathLike[str]) -> ImageFile:
+    """Read one image.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, isn't an image of a known format, or holds more than one.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory: name an image file")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from None
+    kind = _format_of(content)
+    if kind is None:
+        raise InputError(f"{path}: not an image that is known here: use PNG, JPEG, TIFF or NPY")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # decoders warn of what they then raise, or of harmless tags
+            image = _READERS[kind](content, path)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        what = str(error).strip().splitlines()
+        raise InputError(f"{path}: damaged or unsupported {kind.upper()}: {what[0] if what else error!r}") from None
+    if 0 in image.pixels.shape:
+        raise InputError(f"{path}: holds no pixel")
+    return image
+
+
+def write_image(image: ImageFile, path: str | os.PathLike[str], *, overwrite: bool = False) -> list[str]:
+    """Write an image in the format of the path's suffix, in one step: the file is there whole or not at all.
+
+    Returns what the user should be warned of: what the format can't hold.
+
+    Raises
+    ------
+    InputError
+        If the format is unknown or can't hold the pixels, the file exists, or it can't be written.
+    """
+    path = Path(path)
+    check_output(path, overwrite=overwrite)
+    content, notes = _encode(image, SUFFIXES[path.suffix.lower()])
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".csc-cogd-", suffix=path.suffix)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _rename_new(temporary, path)
+        temporary = None
+    except FileExistsError:
+        raise InputError(f"{path}: exists already: use --overwrite, or another --output") from None
+    except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+    return notes
+
+
+def check_output(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Raise InputError now for what `write_image` would refuse later, and for an output that is one of the inputs."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: unknown image format {path.suffix!r}: use one of {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}: create it first")
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory: name a file")
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise InputError(f"{path}: is an input, which is never overwritten: choose another --output")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already: use --overwrite, or another --output")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} isn't writable")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for outputs where there is none."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: the folder can't be made: {error.strerror}") from None
+
+
+def _format_of(content: bytes) -> str | None:
+    """Format by the first bytes: names lie."""
+    if content.startswith(png.SIGNATURE):
+        return "png"
+    if content.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    return "npy" if content.startswith(b"\x93NUMPY") else None
+
+
+def _read_png(content: bytes, path: Path) -> ImageFile:
+    if png.bit_depth(content) < 16:
+        return _read_with_pillow(content, path, "png")
+    import imagecodecs
+
+    if png.is_truncated(content):
+        raise InputError(f"{path}: damaged PNG: the file ends too early")
+    pixels = imagecodecs.png_decode(content)
+    chunks = png.read_chunks(content)
+    profile = png.icc_profile(chunks)
+    exif = b"Exif\0\0" + chunks[b"eXIf"] if b"eXIf" in chunks else None
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    return ImageFile(pixels, path, "png", profile, exif, has_alpha)
+
+
+def _read_with_pillow(content: bytes, path: Path, kind: str) -> ImageFile:
+    import imageio.v3 as iio
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(content)) as opened:
+        mode, info = opened.mode, dict(opened.info)
+        exif = opened.getexif()
+        upright = ImageOps.exif_transpose(opened)
+        orientation = exif.get(_ORIENTATION, 1)
+    if mode in ("CMYK", "YCCK"):
+        raise InputError(f"{path}: CMYK colours aren't supported: convert the image to RGB first")
+    if orientation == 1:
+        target = {"1": "L", "P": "RGBA" if "transparency" in info else "RGB"}.get(mode, mode)
+        pixels = iio.imread(content, plugin="pillow", index=0, mode=target)
+    else:
+        pixels = np.asarray(upright)
+    if exif.get(_ORIENTATION):
+        exif[_ORIENTATION] = 1
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    return ImageFile(pixels, path, kind, info.get("icc_profile"), exif.tobytes() if exif else None, has_alpha)
+
+
+def _read_tiff(content: bytes, path: Path) -> ImageFile:
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs on damaged files is raised here
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        if not len(tiff.pages):
+            raise ValueError("no page in it")
+        if len(tiff.pages) != 1:
+            raise InputError(f"{path}: {len(tiff.pages)} pages: this version restores single images, split it first")
+        page: Any = tiff.pages[0]
+        if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+            raise InputError(f"{path}: CMYK colours aren't supported: convert the image to RGB first")
+        pixels = page.asarray()
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+            pixels = np.moveaxis(page.colormap[:, pixels], 0, -1)
+        icc = page.tags.get("InterColorProfile")
+        opacity = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
+        has_alpha = bool(page.extrasamples) and page.extrasamples[0] in opacity
+    if pixels.ndim not in (2, 3):
+        raise InputError(f"{path}: an image of shape {pixels.shape} isn't (H, W) or (H, W, channels)")
+    return ImageFile(pixels, path, "tiff", icc.value if icc is not None else None, None, has_alpha)
+
+
+def _read_npy(content: bytes, path: Path) -> ImageFile:
+    pixels = np.load(io.BytesIO(content), allow_pickle=False)
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] > 4):
+        raise InputError(f"{path}: an array of shape {pixels.shape} isn't (H, W) or (H, W, 1 to 4 channels)")
+    return ImageFile(pixels, path, "npy")
+
+
+_READERS: dict[str, Callable[[bytes, Path], ImageFile]] = {
+    "png": _read_png,
+    "jpeg": lambda content, path: _read_with_pillow(content, path, "jpeg"),
+    "tiff": _read_tiff,
+    "npy": _read_npy,
+}
+
+
+def _encode(image: ImageFile, kind: str) -> tuple[bytes, list[str]]:
+    pixels, notes = np.ascontiguousarray(image.pixels), []
+    if kind in ("png", "jpeg"):
+        depths = ("uint8", "uint16") if kind == "png" else ("uint8",)
+        if pixels.dtype not in depths:
+            raise InputError(f"{image.path}: {kind.upper()} can't hold {pixels.dtype} pixels: write .tif or .npy")
+    if kind == "jpeg" and image.has_alpha:
+        raise InputError(f"{image.path}: JPEG can't hold opacity: write .png or .tif")
+    if kind == "png":
+        import imagecodecs
+
+        content = png.insert_metadata(bytes(imagecodecs.png_encode(pixels)), image.icc_profile, image.exif)
+    elif kind == "jpeg":
+        from PIL import Image
+
+        notes.append("JPEG is lossy: the known pixels won't be exact; write .png or .tif to keep them")
+        stream = io.BytesIO()
+        metadata: dict[str, Any] = {"icc_profile": image.icc_profile, "exif": image.exif}
+        Image.fromarray(pixels).save(
+            stream, "JPEG", quality=95, subsampling=0, **{key: value for key, value in metadata.items() if value}
+        )
+        content = stream.getvalue()
+    elif kind == "tiff":
+        import tifffile
+
+        colour = pixels.ndim == 3 and pixels.shape[2] - image.has_alpha == 3
+        stream = io.BytesIO()
+        tifffile.imwrite(
+            stream, pixels, photometric="rgb" if colour else "minisblack", compression="zlib",
+            planarconfig="contig" if pixels.ndim == 3 else None, iccprofile=image.icc_profile, metadata=None,
+            extrasamples=["unassalpha"] if image.has_alpha else None,
+        )  # fmt: skip
+        content = stream.getvalue()
+    else:
+        stream = io.BytesIO()
+        np.save(stream, pixels, allow_pickle=False)
+        content = stream.getvalue()
+    if image.exif and kind in ("tiff", "npy"):
+        notes.append(f"EXIF data isn't carried over from {image.format.upper()} to {kind.upper()}")
+    if image.icc_profile and kind == "npy":
+        notes.append("the ICC profile isn't carried over to NPY")
+    return content, notes
+
+
+def _rename_new(temporary: str, path: Path) -> None:
+    """Rename without replacing what another process may have written meanwhile."""
+    try:
+        os.link(temporary, path)
+        os.unlink(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links on this file system
+        if path.exists():
+            raise FileExistsError from None
+        os.rename(temporary, path)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

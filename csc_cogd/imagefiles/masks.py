@@ -1,0 +1,128 @@
+"""What is missing in an image file: a mask image, NaN, a pixel value, transparency; united."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import binary_dilation
+
+from csc_cogd.errors import InputError
+from csc_cogd.imagefiles.files import ImageFile, read_image
+
+
+@dataclass(frozen=True)
+class MaskRules:
+    """Where a mask comes from.
+
+    Attributes
+    ----------
+    path : Path, optional
+        Mask image of the image's height and width.
+    polarity : {"missing", "valid"}
+        What non-zero means in it.
+    threshold : float, optional
+        What counts as non-zero in it lies above; default 0, but 127 for JPEG, whose zeros aren't exact.
+    value : float, optional
+        Pixels of this value in every channel are missing.
+    from_alpha : bool
+        Fully transparent pixels are missing.
+    dilate : int
+        Grow the united region by so many pixels in every direction, diagonals included.
+    """
+
+    path: Path | None = None
+    polarity: str = "missing"
+    threshold: float | None = None
+    value: float | None = None
+    from_alpha: bool = False
+    dilate: int = 0
+
+
+def missing_pixels(image: ImageFile, rules: MaskRules) -> tuple[np.ndarray, list[str]]:
+    """Which pixels are missing, bool of the image's shape, and what each source says, in words.
+
+    Opacity itself is never missing. NaN is missing in its own channel only, but grown in all.
+
+    Raises
+    ------
+    InputError
+        If the mask can't be read or doesn't fit, or nothing or everything is missing.
+    """
+    pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
+    colours = pixels[..., : pixels.shape[2] - image.has_alpha]
+    missing = np.zeros(colours.shape, bool)
+    sources = []
+
+    def add(marked: np.ndarray, what: str) -> None:
+        missing[...] |= marked if marked.ndim == 3 else marked[..., None]
+        share = marked if marked.ndim == 2 else marked.any(axis=2)
+        sources.append(f"{share.mean():.1%} by {what}")
+
+    if rules.path is not None:
+        mask = read_image(rules.path)
+        if mask.pixels.shape[:2] != pixels.shape[:2]:
+            raise InputError(
+                f"{rules.path}: the mask is {_size(mask.pixels)} pixels, the image {_size(pixels)}: they must be equal"
+            )
+        marked, how = _marked(mask, rules.threshold)
+        valid = rules.polarity == "valid"
+        add(~marked if valid else marked, f"{rules.path.name} ({how}, non-zero is {rules.polarity})")
+    if colours.dtype.kind == "f" and np.isnan(colours).any():
+        add(np.isnan(colours), "NaN")
+    if rules.value is not None:
+        add((colours == rules.value).all(axis=2), f"value {rules.value:g}")
+    if rules.from_alpha:
+        if not image.has_alpha:
+            raise InputError(f"{image.path}: has no alpha channel: leave out --mask-from-alpha")
+        add(pixels[..., -1] == 0, "transparency")
+    if rules.dilate:
+        missing |= binary_dilation(missing.any(axis=2), np.ones((3, 3), bool), iterations=rules.dilate)[..., None]
+        sources.append(f"grown by {rules.dilate} px")
+    _check(missing, rules, image)
+    if image.has_alpha:
+        missing = np.concatenate([missing, np.zeros_like(missing[..., :1])], axis=2)
+    return missing.reshape(image.pixels.shape), sources
+
+
+def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
+    """Pixels above the threshold, (H, W) bool, and in words what was looked at.
+
+    Colours count by their brightest channel. A mask painted on a transparent layer in one colour counts by its opacity.
+    """
+    pixels, opaque = mask.pixels, None
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise InputError(f"{mask.path}: the mask holds NaN or infinite values: use 0 and 1")
+    if pixels.ndim == 3:
+        if mask.has_alpha and pixels[..., -1].min() != pixels[..., -1].max():
+            opaque = pixels[..., -1] > 0
+        pixels = pixels[..., : pixels.shape[2] - mask.has_alpha].max(axis=2)
+    if threshold is None:
+        threshold = 127 if mask.format == "jpeg" else 0
+    marked = pixels > threshold
+    if opaque is None:
+        return marked, "brightness"
+    if marked[opaque].all() or not marked[opaque].any():
+        return opaque, "opacity"
+    return marked & opaque, "brightness where opaque"
+
+
+def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
+    name = rules.path or image.path
+    if not missing.any():
+        if rules == MaskRules(polarity=rules.polarity):
+            raise InputError(f"{name}: nothing says what is missing: give --mask FILE, --mask-value or --mask-from-alpha")
+        raise InputError(
+            f"{name}: the mask is empty, no pixel is missing: non-zero means missing; "
+            "if yours means known, use --mask-polarity valid"
+        )
+    if missing.all(axis=(0, 1)).any():
+        raise InputError(
+            f"{name}: the mask is full, every pixel is missing: non-zero means missing; "
+            "if yours means known, use --mask-polarity valid"
+        )
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"

@@ -1,0 +1,1 @@
+"""What people call: one task a file, from damage model to restored picture."""

@@ -1,0 +1,67 @@
+"""The smooth part of a damaged image, which a sparse code represents badly and is taken off before.
+
+A pilot fills the missing pixels; low-passed, it is the base layer. The pilot itself would be no base: it equals the image
+on the known pixels, and nothing would be left there to code.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import scipy.fft
+from scipy.ndimage import distance_transform_edt
+
+SMOOTHING = 4.0
+"""Weight of the squared gradient against the squared distance from the pilot."""
+
+
+def pilot_estimate(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Fill the missing pixels by biharmonic interpolation.
+
+    Parameters
+    ----------
+    image : (C, H, W) array of float
+    missing : (C, H, W) bool array
+    """
+    from skimage.restoration import inpaint_biharmonic
+
+    known = np.where(missing, 0.0, image)
+    if all(np.array_equal(missing[0], m) for m in missing[1:]):
+        groups = [(slice(None), missing[0])]
+    else:
+        groups = [(slice(c, c + 1), m) for c, m in enumerate(missing)]
+    filled = np.empty_like(known)
+    for channels, mask in groups:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # a singular system is announced as a warning
+                filled[channels] = inpaint_biharmonic(known[channels], mask, channel_axis=0)
+        except (Warning, ValueError, IndexError, RuntimeError):
+            # too thin or too empty for its stencil
+            filled[channels] = _nearest(known[channels], mask)
+    return np.where(np.isfinite(filled), filled, known)
+
+
+def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING) -> np.ndarray:
+    """Tikhonov low-pass: ``argmin_u 1/2 ||u - pilot||^2 + smoothing/2 ||grad u||^2``, mirrored at the border.
+
+    With half-sample symmetric borders the discrete cosine transform diagonalises the gradient's Gram matrix, so the solve
+    is exact.
+
+    Parameters
+    ----------
+    pilot : (..., H, W) array of float
+    smoothing : float >= 0, in squared pixels
+    """
+    H, W = pilot.shape[-2:]
+    rows = 2 - 2 * np.cos(np.pi * np.arange(H) / H)
+    columns = 2 - 2 * np.cos(np.pi * np.arange(W) / W)
+    spectrum = scipy.fft.dctn(pilot, axes=(-2, -1))
+    spectrum /= 1 + smoothing * (rows[:, None] + columns)
+    return scipy.fft.idctn(spectrum, axes=(-2, -1))
+
+
+def _nearest(known: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return known[:, nearest[0], nearest[1]]

@@ -1,0 +1,103 @@
+"""Which pixels are missing: mask, NaN and masked arrays, united and checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+
+POLARITIES = ("missing", "valid")
+
+
+def find_missing(image: Any, mask: Any, *, channel_axis: int | None, mask_polarity: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image as (C, H, W) in its own dtype and which pixels are missing, bool of the same shape.
+
+    Raises
+    ------
+    InputError
+        If the image isn't one, the mask doesn't fit it, or nothing or everything is missing.
+    """
+    hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
+    pixels = as_planes(np.ma.getdata(image), channel_axis)
+    missing = np.zeros(pixels.shape, bool)
+    if hidden is not None:
+        missing |= as_planes(hidden, channel_axis)
+    if pixels.dtype.kind == "f":
+        missing |= np.isnan(pixels)
+    if mask is not None:
+        missing |= _mask_planes(mask, np.shape(image), pixels.shape, channel_axis, mask_polarity)
+    elif mask_polarity not in POLARITIES:
+        raise InputError(f"mask_polarity: {mask_polarity!r} is unknown: choose 'missing' or 'valid'")
+    if not missing.any():
+        raise InputError(
+            "mask: no pixel is missing: non-zero means missing; if yours means known, use mask_polarity 'valid'"
+        )
+    if missing.all(axis=(1, 2)).any():
+        raise InputError(
+            "mask: every pixel of a channel is missing: non-zero means missing; "
+            "if yours means known, use mask_polarity 'valid'"
+        )
+    if not np.isfinite(pixels[~missing]).all():
+        raise InputError("image: there are infinite values in it: set them to NaN, which means missing")
+    return pixels, missing
+
+
+def as_planes(image: Any, channel_axis: int | None) -> np.ndarray:
+    """Return an image as (C, H, W), after checking that it is one."""
+    image = np.asarray(image)
+    if image.dtype.kind not in "iufb":
+        raise InputError(f"image: integers or real numbers are needed, not {image.dtype}")
+    if 0 in image.shape:
+        raise InputError(f"image: shape {image.shape} holds no pixel")
+    if channel_axis is None:
+        if image.ndim != 2:
+            raise InputError(
+                f"image: shape {image.shape} isn't (H, W): for colour, name the channels' axis, channel_axis=-1"
+            )
+        return image[None]
+    if image.ndim != 3 or not -3 <= channel_axis < 3:
+        raise InputError(f"image: shape {image.shape} with channel_axis={channel_axis} isn't an image with channels")
+    return np.moveaxis(image, channel_axis, 0)
+
+
+def _mask_planes(
+    mask: Any, image_shape: tuple[int, ...], planes: tuple[int, ...], channel_axis: int | None, polarity: str
+) -> np.ndarray:
+    if polarity not in POLARITIES:
+        raise InputError(f"mask_polarity: {polarity!r} is unknown: choose 'missing' or 'valid'")
+    mask = np.ma.getdata(mask)
+    if mask.dtype.kind not in "iufb" or (mask.dtype.kind == "f" and not np.isfinite(mask).all()):
+        raise InputError("mask: finite numbers or booleans are needed")
+    marked = mask != 0
+    if marked.shape == image_shape:
+        marked = marked[None] if channel_axis is None else np.moveaxis(marked, channel_axis, 0)
+    elif marked.shape == planes[1:]:
+        marked = np.broadcast_to(marked, planes)
+    else:
+        raise InputError(f"mask: shape {mask.shape} fits neither {planes[1:]} nor the image's {image_shape}")
+    return marked if polarity == "missing" else ~marked
+
+
+def random_mask(shape: tuple[int, int], fraction: float, *, seed: int = 0) -> np.ndarray:
+    """Each pixel missing with probability `fraction`; (H, W) bool."""
+    return np.random.default_rng(seed).random(shape) < fraction
+
+
+def scratch_and_text_mask(shape: tuple[int, int], text: str, *, seed: int = 0) -> np.ndarray:
+    """Lines of text across the picture and some long scratches, 2 to 5 pixels wide; (H, W) bool."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    H, W = shape
+    generator = np.random.default_rng(seed)
+    picture = Image.new("1", (W, H))
+    draw = ImageDraw.Draw(picture)
+    size = max(H // 16, 8)
+    font = ImageFont.load_default(size)
+    for row, top in enumerate(range(size // 2, H - size, 3 * size)):
+        draw.text((-(row % 2) * 2 * size, top), "  ".join([text] * (W // size + 1)), fill=1, font=font)
+    for width in (2, 2, 3, 3, 4, 5):
+        ends = generator.random(4) * (W, H, W, H)
+        draw.line(list(ends), fill=1, width=width)
+    return np.array(picture)

@@ -1,0 +1,239 @@
+"""Inpainting: fill the missing pixels of an image by a smooth base layer and a sparse code of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.csc.admm import Iteration
+from csc_cogd.csc.codes import sparse_code
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.learning import Round, learn_dictionary
+from csc_cogd.errors import InputError
+from csc_cogd.restore.base_layer import base_layer, pilot_estimate
+from csc_cogd.restore.damage import find_missing
+
+LMBDA = 0.005
+GRADIENT_PENALTY = 0.01
+ITERATIONS = 80
+RHO, RHO_DATA = 0.15, 0.3
+LEARNING_ROUNDS, LEARNING_RHO = 20, 0.5
+LEARNING_LMBDA = 4.0  # times lmbda: filters are learned from sparser codes than pictures are restored with
+
+
+class Progress(NamedTuple):
+    """What a callback is told: the stage, how far it is, and the solver's record where there is one."""
+
+    stage: str
+    done: int
+    total: int
+    record: Iteration | Round | None
+
+
+@dataclass(frozen=True, eq=False)
+class InpaintingReport:
+    """What :func:`inpaint` did, for those who ask: solver histories by channel group, and the dictionaries used."""
+
+    missing: float
+    settings: dict[str, Any]
+    histories: list[list[Iteration]] = field(default_factory=list)
+    dictionaries: list[Dictionary] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """What was chosen and how it went, for a person to read."""
+        chosen = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        lines = [f"settings: {chosen}"]
+        for dictionary, history in zip(self.dictionaries, self.histories, strict=True):
+            end, (h, w) = history[-1], dictionary.filter_shape
+            lines.append(
+                f"{dictionary.n_filters} filters up to {h} x {w}: {end.iteration} iterations in {end.seconds:.1f} s, "
+                f"objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and {end.dual_residual:.1e}"
+            )
+        return lines
+
+
+def inpaint(
+    image: Any,
+    mask: Any = None,
+    *,
+    dictionary: Dictionary | None = None,
+    channel_axis: int | None = None,
+    mask_polarity: str = "missing",
+    keep_known: bool = True,
+    learn: bool = False,
+    lmbda: float = LMBDA,
+    max_iter: int = ITERATIONS,
+    tol: float = 0.0,
+    dtype: Any = None,
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+    return_report: bool = False,
+) -> Any:
+    """Fill the missing pixels of an image.
+
+    A base layer, the low-passed biharmonic estimate, takes the smooth part; the rest is coded sparsely over a
+    dictionary from the known pixels alone, and the code fills the gaps.
+
+    Parameters
+    ----------
+    image : (H, W) array, or with channels along `channel_axis`
+        8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
+        mask along. Scaling or shifting the values scales and shifts the result.
+    mask : (H, W) array, or of the image's shape, optional
+        Non-zero means missing.
+    dictionary : Dictionary, optional
+        Default: the one that ships, for grey or for colour. With a grey dictionary the channels are restored one by
+        one; with a colour dictionary three channels (the first three of four) together.
+    channel_axis : int, optional
+        Axis of the channels; default: a grey image.
+    mask_polarity : {"missing", "valid"}
+        ``"valid"``: non-zero means known.
+    keep_known : bool
+        Return known pixels exactly as they came in; otherwise their approximation by the code, which smooths noise.
+    learn : bool
+        Adapt the dictionary to this image, from its known pixels: slower, better on repetitive texture.
+    lmbda : float
+        Weight of the l1 term for an image in [0, 1]; larger is smoother.
+    max_iter : int
+        Iterations of the code solve. Stopping early is part of the regularisation: many more don't improve the picture.
+    tol : float
+        Stop earlier, where the relative residuals are below.
+    dtype : {"float32", "float64"}, optional
+        Precision of the computation; default: float32.
+    device, threads, fft
+        See :func:`csc_cogd.backend.get_backend`.
+    callback : callable, optional
+        Called with a :class:`Progress`; a true return value ends the present stage early.
+    return_report : bool
+        Also return an :class:`InpaintingReport`.
+
+    Returns
+    -------
+    array of the image's shape and dtype, or (array, InpaintingReport)
+        Filled values lie within the range of the known ones.
+
+    Raises
+    ------
+    InputError
+        If the image isn't one, the mask doesn't fit, or nothing or everything is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8)
+    >>> mask = np.zeros((32, 32), bool)
+    >>> mask[10:14, 5:25] = True
+    >>> restored = inpaint(np.where(mask, 0, image).astype(np.uint8), mask)
+    >>> restored.dtype, int(abs(restored.astype(int) - image).max()) <= 1
+    (dtype('uint8'), True)
+    """
+    pixels, missing = find_missing(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity)
+    groups = _channel_groups(len(pixels), dictionary)
+    settings = {
+        "lmbda": lmbda, "gradient_penalty": GRADIENT_PENALTY, "max_iter": max_iter, "rho": RHO, "rho_data": RHO_DATA,
+    }  # fmt: skip
+    report = InpaintingReport(float(missing.mean()), settings)
+    known_values = [plane[~gone] for plane, gone in zip(pixels, missing, strict=True)]
+    low, high = _intensity_range(known_values)
+    scaled = np.where(missing, 0.0, (pixels.astype(np.float64) - low) / (high - low))
+
+    def tell(stage: str, total: int, record: Any) -> Any:
+        return callback(Progress(stage, record.iteration if record else 0, total, record)) if callback else None
+
+    filled = scaled.copy()
+    for channels, group_dictionary in groups:
+        gone = missing[channels]
+        if not gone.any() and keep_known:
+            continue
+        tell("base layer", 1, None)
+        base = base_layer(pilot_estimate(scaled[channels], gone))
+        options: dict[str, Any] = {
+            "weights": ~gone[None], "dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft,
+        }  # fmt: skip
+        detail = np.where(gone, 0.0, scaled[channels] - base)[None]
+        if group_dictionary.filters.ndim == 3:
+            detail, options["weights"] = detail[:, 0], options["weights"][:, 0]
+        if learn:
+            group_dictionary = _adapt(group_dictionary, detail, lmbda, tell, options)
+        result = sparse_code(
+            detail, group_dictionary, lmbda=lmbda, l1_weights=frequency_weights(group_dictionary),
+            gradient_penalty=GRADIENT_PENALTY, max_iter=max_iter, tol=tol, rho=RHO, rho_data=RHO_DATA,
+            callback=lambda record: tell("codes", max_iter, record), **options,
+        )  # fmt: skip
+        filled[channels] = base + result.reconstruction.reshape(base.shape)
+        report.histories.append(result.history)
+        report.dictionaries.append(group_dictionary)
+
+    restored = filled * (high - low) + low
+    for plane, values in zip(restored, known_values, strict=True):
+        np.clip(plane, values.min(), values.max(), out=plane)
+    if pixels.dtype.kind in "iu":
+        restored = np.rint(restored)
+    restored = restored.astype(pixels.dtype)
+    if keep_known:
+        restored = np.where(missing, restored, pixels)
+    restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
+    return (restored, report) if return_report else restored
+
+
+def frequency_weights(dictionary: Dictionary) -> np.ndarray:
+    """l1 weights proportional to the filters' frequencies, geometric mean one.
+
+    Natural images have little power at high frequencies, so a fine filter needs more evidence than a coarse one. With equal
+    weights, fine filters fit the pixels that happen to be known and ring in the gaps between them.
+    """
+    frequencies = np.maximum(dictionary.center_frequencies(), 1e-3)
+    return frequencies / np.exp(np.log(frequencies).mean())
+
+
+def _adapt(dictionary: Dictionary, detail: np.ndarray, lmbda: float, tell: Any, options: dict[str, Any]) -> Dictionary:
+    """Continue learning the dictionary on the known pixels of the damaged image itself."""
+    shapes, counts = np.unique(dictionary.shapes, axis=0, return_counts=True)
+    order = np.lexsort(dictionary.shapes.T[::-1])
+    ordered = Dictionary(dictionary.filters[order], dictionary.shapes[order])
+    learned = learn_dictionary(
+        detail,
+        [int(count) for count in counts],
+        [tuple(int(size) for size in shape) for shape in shapes],
+        lmbda=LEARNING_LMBDA * lmbda,
+        gradient_penalty=GRADIENT_PENALTY,
+        rho=LEARNING_RHO,
+        rho_data=LEARNING_RHO,
+        max_iter=LEARNING_ROUNDS,
+        code_iterations=8,
+        filter_iterations=8,
+        tol=0.0,
+        start=ordered,
+        callback=lambda record: tell("learning", LEARNING_ROUNDS, record),
+        **options,
+    )
+    return learned.dictionary
+
+
+def _channel_groups(n_channels: int, dictionary: Dictionary | None) -> list[tuple[slice, Dictionary]]:
+    """Which channels are coded together, and over which dictionary."""
+    joint = n_channels in (3, 4) and (dictionary is None or dictionary.n_channels == 3)
+    if not joint:
+        gray = Dictionary.default("gray") if dictionary is None else dictionary
+        if gray.n_channels != 1:
+            raise InputError(f"dictionary: its filters have {gray.n_channels} channels, the image {n_channels}")
+        return [(slice(c, c + 1), gray) for c in range(n_channels)]
+    color = Dictionary.default("color") if dictionary is None else dictionary
+    groups = [(slice(0, 3), color)]
+    if n_channels == 4:
+        groups.append((slice(3, 4), Dictionary.default("gray")))
+    return groups
+
+
+def _intensity_range(known_values: list[np.ndarray]) -> tuple[float, float]:
+    """Range of the known values, without the outermost thousandth: single hot pixels don't set the scale."""
+    low, high = np.quantile(np.concatenate(known_values).astype(np.float64), (0.001, 0.999))
+    if high <= low:
+        values = np.concatenate(known_values)
+        low, high = float(values.min()), float(values.max())
+    return float(low), float(high if high > low else low + 1.0)

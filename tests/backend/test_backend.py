@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from csc_cogd import DeviceError, InputError
+from csc_cogd.backend import get_backend
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "tpu"}, "device 'tpu' is unknown"),
+        ({"dtype": "float16"}, "'float32' or 'float64'"),
+        ({"dtype": "nonsense"}, "'float32' or 'float64'"),
+        ({"threads": 0}, "threads: 0"),
+        ({"kernels": "cython"}, "kernels: 'cython'"),
+        ({"fft": "mkl"}, "fft: 'mkl'"),
+    ],
+)
+def test_wrong_settings_are_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        get_backend(**arguments)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_cuda_never_falls_back(device):
+    with pytest.raises(DeviceError, match="CPU only"):
+        get_backend(device)
+
+
+def test_run_keeps_the_order_and_passes_errors_on(backend):
+    workspaces = backend.workspaces((1, 1, 4, 4))
+    assert backend.run(lambda workspace, task: task**2, range(20), workspaces) == [i**2 for i in range(20)]
+
+    def fail(workspace, task):
+        raise MemoryError(task)
+
+    with pytest.raises(MemoryError):
+        backend.run(fail, [1], workspaces)
+    assert backend.run(lambda workspace, task: task, [3], workspaces) == [3]
+
+
+def test_asarray_copies_only_what_it_must(backend):
+    fitting = np.zeros((3, 4))
+    assert backend.asarray(fitting) is fitting
+    assert backend.asarray(fitting.T).flags.c_contiguous
+    assert backend.asarray([1, 2]).dtype == backend.dtype

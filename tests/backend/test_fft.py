@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.fft
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csc_cogd import InputError
+from csc_cogd.backend import get_backend
+from csc_cogd.backend.fft import fast_length
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (2, 1, 15, 16), (1, 3, 24, 7)])
+def test_forward_agrees_with_scipy_and_inverse_scales_by_the_number_of_pixels(backend, rng, shape):
+    workspace = backend.workspace(shape)
+    image = rng.standard_normal(shape)
+    workspace.real[...] = image
+    workspace.forward()
+    np.testing.assert_allclose(workspace.spectrum, scipy.fft.rfft2(image), atol=1e-12)
+    workspace.inverse()
+    np.testing.assert_allclose(workspace.real, image * shape[-2] * shape[-1], atol=1e-10)
+
+
+@given(st.integers(1, 5000))
+def test_fast_length_is_long_enough_aligned_and_smooth(length):
+    fast = fast_length(length)
+    assert fast >= length
+    assert fast % 8 == 0
+    assert fast <= max(8, 1.2 * length + 8)
+    for prime in (2, 3, 5, 7):
+        while fast % prime == 0:
+            fast //= prime
+    assert fast == 1
+
+
+def test_provider_by_environment(monkeypatch):
+    monkeypatch.setenv("CSC_COGD_FFT", "scipy")
+    assert get_backend().fft == "scipy"
+    monkeypatch.setenv("CSC_COGD_FFT", "fftpack")
+    with pytest.raises(InputError, match="CSC_COGD_FFT: 'fftpack'"):
+        get_backend()
+
+
+def test_scipy_takes_over_where_pyfftw_is_absent():
+    program = (
+        "import sys; sys.modules['pyfftw'] = None\n"
+        "from csc_cogd.backend import get_backend\n"
+        "assert get_backend().fft == 'scipy'\n"
+        "from csc_cogd import InputError\n"
+        "try:\n    get_backend(fft='pyfftw')\n"
+        "except InputError as error:\n    assert 'pip install pyfftw' in str(error)\n"
+        "else:\n    raise SystemExit('no error')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

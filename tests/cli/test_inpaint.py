@@ -1,0 +1,177 @@
+"""The command as a user calls it: in a process of its own where the exit code or the streams matter."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from csc_cogd import Dictionary
+from csc_cogd.cli import main
+from csc_cogd.imagefiles import ImageFile, read_image, write_image
+from csc_cogd.restore.damage import random_mask
+
+
+def save(path, pixels, **attributes):
+    write_image(ImageFile(pixels, path, "png", **attributes), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    mask = random_mask(photo.shape, 0.3)
+    save(tmp_path / "photo.png", np.where(mask, 0, photo).astype(np.uint8))
+    save(tmp_path / "mask.png", mask.astype(np.uint8) * 255)
+    return tmp_path
+
+
+def call(*arguments):
+    """Exit code of the command line, in this process."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return caught.value.code
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_fills_a_photograph_beside_the_input(folder, photo, capsys):
+    assert call("inpaint", folder / "photo.png", "--mask", folder / "mask.png", "--iterations", 20) == 0
+    restored = read_image(folder / "photo_inpainted.png").pixels
+    known = read_image(folder / "mask.png").pixels == 0
+    np.testing.assert_array_equal(restored[known], photo[known])
+    assert 10 * np.log10(255**2 / ((restored - photo.astype(float)) ** 2).mean()) > 28
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "% of the pixels missing" in captured.err
+    assert "mask.png (brightness, non-zero is missing)" in captured.err
+
+
+def test_every_option_at_once(folder, photo, capsys):
+    Dictionary.default("gray").save(folder / "d.npz")
+    code = call(
+        "inpaint", folder / "photo.png", "-m", folder / "mask.png", "--mask-polarity", "missing", "--mask-threshold", 10,
+        "--mask-value", 3, "--mask-dilate", 1, "-o", folder / "out.tif", "--overwrite", "--dictionary", folder / "d.npz",
+        "--learn", "--lmbda", 0.01, "--iterations", 5, "--tol", 1e-3, "--device", "cpu", "--dtype", "float64",
+        "--threads", 1, "--fft", "scipy", "-v",
+    )  # fmt: skip
+    assert code == 0
+    assert read_image(folder / "out.tif").pixels.shape == photo.shape
+    err = capsys.readouterr().err
+    assert "lmbda 0.01" in err
+    assert "96 filters" in err or "filters up to 16 x 16" in err
+    assert "more than half is missing" in err
+
+
+def test_sixteen_bit_colour_keeps_depth_alpha_and_profile(folder, rng):
+    pixels = rng.integers(0, 65535, (24, 20, 4)).astype(np.uint16)
+    save(folder / "deep.png", pixels, icc_profile=b"profile" * 9, has_alpha=True)
+    mask = np.zeros((24, 20), np.uint8)
+    mask[5:8, 3:16] = 1
+    save(folder / "m.png", mask)
+    assert call("inpaint", folder / "deep.png", "-m", folder / "m.png", "-q", "--iterations", 3) == 0
+    restored = read_image(folder / "deep_inpainted.png")
+    assert restored.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(restored.pixels[mask == 0], pixels[mask == 0])
+    np.testing.assert_array_equal(restored.pixels[..., 3], pixels[..., 3])
+    assert restored.icc_profile == b"profile" * 9
+
+
+def test_nan_in_float_data_needs_no_mask(folder, photo):
+    pixels = photo.astype(np.float32)
+    pixels[10:13] = np.nan
+    np.save(folder / "a.npy", pixels)
+    assert call("inpaint", folder / "a.npy", "-q", "--iterations", 3) == 0
+    restored = np.load(folder / "a_inpainted.npy")
+    assert restored.dtype == np.float32
+    assert np.isfinite(restored).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["none.png", "-m", "mask.png"], "none.png: no such file", 2),
+        (["text.png", "-m", "mask.png"], "text.png: not an image", 2),
+        (["photo.png", "-m", "none.png"], "none.png: no such file", 2),
+        (["photo.png", "-m", "small.png"], "small.png: the mask is 96 x 40 pixels, the image 96 x 96", 2),
+        (["photo.png", "-m", "empty.png"], "empty.png: the mask is empty", 2),
+        (["photo.png", "-m", "full.png"], "full.png: the mask is full", 2),
+        (["photo.png"], "nothing says what is missing", 2),
+        (["photo.png", "-m", "mask.png", "-o", "taken.png"], "taken.png: exists already", 2),
+        (["photo.png", "-m", "mask.png", "-o", "photo.png", "--overwrite"], "never overwritten", 2),
+        (["photo.png", "-m", "mask.png", "-o", "mask.png", "--overwrite"], "never overwritten", 2),
+        (["photo.png", "-m", "mask.png", "-o", "a.xyz"], "unknown image format '.xyz'", 2),
+        (["photo.png", "-m", "mask.png", "-o", "none/a.png"], "there is no folder", 2),
+        (["photo.png", "-m", "mask.png", "--device", "gpu"], "device 'gpu' is unknown", 2),
+        (["photo.png", "-m", "mask.png", "--device", "cuda"], "CPU only", 3),
+        (["photo.png", "-m", "mask.png", "--dictionary", "none.npz"], "none.npz: no such dictionary", 2),
+        (["photo.png", "-m", "mask.png", "--dictionary", "text.png"], "text.png: not a dictionary", 2),
+        (["photo.png", "-m", "mask.png", "--lmbda", "-1"], "photo.png: lmbda: -1", 2),
+        (["photo.png", "-m", "mask.png", "--iterations", "0"], "--iterations", 2),
+        (["photo.png", "-m", "mask.png", "--mask-polarity", "black"], "--mask-polarity", 2),
+        (["photo.png", "--unknown"], "No such option", 2),
+        ([], "Missing argument 'IMAGE'", 2),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_writes_nothing(folder, photo, monkeypatch, capsys, arguments, message, code):
+    (folder / "text.png").write_text("not a picture")
+    (folder / "taken.png").write_bytes(b"precious")
+    save(folder / "small.png", np.ones((40, 96), np.uint8))
+    save(folder / "empty.png", np.zeros(photo.shape, np.uint8))
+    save(folder / "full.png", np.ones(photo.shape, np.uint8))
+    before = contents(folder)
+    monkeypatch.chdir(folder)
+    assert call("inpaint", "-q", *arguments) == code
+    err = capsys.readouterr().err
+    assert err.startswith("csc-cogd: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert contents(folder) == before
+
+
+def test_out_of_memory_is_said_in_one_line(folder, capsys, monkeypatch):
+    from csc_cogd.restore import inpaint as module
+
+    def greedy(*arguments, **named):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "sparse_code", greedy)
+    before = contents(folder)
+    assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", "-q") == 3
+    assert "csc-cogd: error: out of memory" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_interrupt_leaves_nothing_half_written(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "csc_cogd", "inpaint", "photo.png", "-m", "mask.png", "--iterations", "1000000"],
+        cwd=folder, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    before = contents(folder)
+    assert "pixels missing" in process.stderr.readline()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert contents(folder) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal is made by pty, which this system lacks")
+def test_a_terminal_shows_progress(folder):
+    import pty
+
+    master, slave = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "csc_cogd", "inpaint", "photo.png", "-m", "mask.png", "--iterations", "30"],
+        cwd=folder, stderr=slave, check=True,
+    )  # fmt: skip
+    os.close(slave)
+    shown = os.read(master, 100_000).decode()
+    assert "codes" in shown
+    assert "100%" in shown

@@ -1,0 +1,42 @@
+import subprocess
+import sys
+
+import pytest
+
+from csc_cogd import __version__
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", "csc_cogd", *arguments], capture_output=True, text=True)
+
+
+def test_help_lists_every_command_and_each_has_examples():
+    listed = run("--help")
+    assert listed.returncode == 0
+    for name in ("inpaint", "demo"):
+        assert name in listed.stdout
+        shown = run(name, "--help")
+        assert shown.returncode == 0
+        assert "Examples:" in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("inpaint", "--help"), ("--version",)])
+def test_help_imports_nothing_heavy(arguments):
+    program = (
+        "import sys\nfrom csc_cogd.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'scipy', 'numba', 'skimage', 'pyfftw', 'PIL', 'tifffile'} & set(sys.modules)\n"
+        "raise SystemExit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_and_unknown_commands():
+    assert run("--version").stdout.strip().endswith(__version__)
+    unknown = run("sharpen")
+    assert unknown.returncode == 2
+    assert unknown.stderr.startswith("csc-cogd: error: No such command 'sharpen'")
+    assert unknown.stderr.count("\n") == 1
+    assert run().returncode == 2

@@ -1,0 +1,238 @@
+"""The code solve: against SPORCO, against dense linear algebra, and its options."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.signal import correlate
+
+from csc_cogd import Dictionary, InputError, lambda_max, reconstruct_images, sparse_code
+from tests.conftest import read_only
+
+TIGHT = {"dtype": "float64", "max_iter": 1500, "tol": 1e-7}
+
+
+@pytest.fixture
+def filters(rng):
+    filters = rng.standard_normal((6, 5, 5))
+    return filters / np.linalg.norm(filters, axis=(1, 2))[:, None, None]
+
+
+@pytest.fixture
+def color_filters(rng):
+    filters = rng.standard_normal((5, 3, 4, 4))
+    return filters / np.linalg.norm(filters.reshape(5, -1), axis=1)[:, None, None, None]
+
+
+@pytest.fixture
+def detail(photo):
+    """A photograph without its local mean, (1, 40, 44), in [0, 1] units."""
+    from scipy.ndimage import gaussian_filter
+
+    image = photo[:40, :44] / 255
+    return (image - gaussian_filter(image, 3))[None]
+
+
+def objective(codes, images, filters, lmbda, weights=1.0):
+    fit = reconstruct_images(codes, Dictionary(filters), boundary="circular", dtype="float64")
+    return 0.5 * np.sum((weights * (fit - images)) ** 2) + lmbda * abs(codes).sum()
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestAgainstSporco:
+    """On SPORCO's own, circular problem, in double precision, to 1e-4 of the objective."""
+
+    def test_complete_grey_image(self, detail, filters):
+        from sporco.admm.cbpdn import ConvBPDN
+
+        options = ConvBPDN.Options({"MaxMainIter": 500, "RelStopTol": 1e-5})
+        theirs = ConvBPDN(np.moveaxis(filters, 0, -1), detail[0], 0.02, options).solve()
+        theirs = np.moveaxis(theirs.squeeze(), -1, 0)[None]
+        ours = sparse_code(detail, Dictionary(filters), lmbda=0.02, boundary="circular", **TIGHT)
+        expected = objective(theirs, detail, filters, 0.02)
+        assert ours.objective == pytest.approx(expected, rel=1e-4)
+        assert objective(ours.codes, detail, filters, 0.02) == pytest.approx(ours.objective, rel=1e-9)
+        assert ours.history[-1].objective == pytest.approx(expected, rel=1e-4)
+
+    def test_masked_grey_image(self, detail, filters, rng):
+        from sporco.admm.cbpdn import ConvBPDNMaskDcpl
+
+        weights = (rng.random(detail.shape) < 0.6).astype(float)
+        options = ConvBPDNMaskDcpl.Options({"MaxMainIter": 1500, "RelStopTol": 1e-6})
+        theirs = ConvBPDNMaskDcpl(np.moveaxis(filters, 0, -1), detail[0], 0.02, weights[0], options).solve()
+        theirs = np.moveaxis(theirs.squeeze(), -1, 0)[None]
+        ours = sparse_code(detail, Dictionary(filters), lmbda=0.02, weights=weights, boundary="circular", **TIGHT)
+        assert ours.objective == pytest.approx(objective(theirs, detail, filters, 0.02, weights), rel=1e-4)
+
+    def test_colour_image_with_colour_filters(self, color_filters):
+        from skimage.data import astronaut
+        from sporco.admm.cbpdn import ConvBPDN
+
+        image = astronaut()[100:136, 200:240] / 255.0 - 0.5
+        options = ConvBPDN.Options({"MaxMainIter": 500, "RelStopTol": 1e-5})
+        solver = ConvBPDN(color_filters.transpose(2, 3, 1, 0), image, 0.05, options, dimK=0)
+        theirs = np.moveaxis(solver.solve().squeeze(), -1, 0)[None]
+        images = image.transpose(2, 0, 1)[None]
+        ours = sparse_code(images, Dictionary(color_filters), lmbda=0.05, boundary="circular", **TIGHT)
+        assert ours.objective == pytest.approx(objective(theirs, images, color_filters, 0.05), rel=1e-4)
+
+
+def dense_operator(filters, size):
+    """The matrix of the valid sum of convolutions, column by column."""
+    K, h, w = filters.shape
+    shape = (1, K, size[0] + h - 1, size[1] + w - 1)
+    columns = []
+    for index in range(np.prod(shape)):
+        unit = np.zeros(shape)
+        unit.flat[index] = 1
+        columns.append(reconstruct_images(unit, Dictionary(filters), dtype="float64").ravel())
+    return np.array(columns).T, shape
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_free_boundary_agrees_with_a_dense_solver(rng, filters, nonnegative):
+    filters, image = filters[:3, :3, :3], rng.standard_normal((1, 6, 5))
+    weights, l1_weights = rng.random((1, 6, 5)) * 2, np.array([0.5, 1.0, 2.0])
+    A, shape = dense_operator(filters, (6, 5))
+    w = np.broadcast_to(l1_weights[:, None, None], shape[1:]).ravel() * 0.3
+
+    def function(z):  # x = z+ - z-, both non-negative
+        x = z[: w.size] - z[w.size :]
+        r = weights.ravel() * (A @ x - image.ravel())
+        g = A.T @ (weights.ravel() * r)
+        return 0.5 * r @ r + w @ (z[: w.size] + z[w.size :]), np.concatenate([g + w, -g + w])
+
+    upper = [(0, None)] * w.size + [(0, 0 if nonnegative else None)] * w.size
+    dense = minimize(function, np.zeros(2 * w.size), jac=True, bounds=upper, options={"maxiter": 5000, "ftol": 1e-14})
+    ours = sparse_code(
+        image, Dictionary(filters), lmbda=0.3, weights=weights, l1_weights=l1_weights, nonnegative=nonnegative, **TIGHT
+    )
+    assert ours.objective == pytest.approx(dense.fun, rel=1e-5)
+    assert not nonnegative or ours.codes.min() >= 0
+    assert ours.codes.shape == shape
+
+
+def test_gradient_penalty_satisfies_the_optimality_conditions(detail, filters):
+    mu, lmbda = 0.05, 0.02
+    ours = sparse_code(detail, Dictionary(filters), lmbda=lmbda, gradient_penalty=mu, **TIGHT)
+    x = ours.codes[0]
+    residual = ours.reconstruction[0] - detail[0]
+    gradient = np.array([correlate(residual, d, mode="full") for d in filters])
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))  # codes are zero around the domain
+    laplacian = sum(np.roll(padded, s, axis)[:, 1:-1, 1:-1] - x for s in (1, -1) for axis in (1, 2))
+    gradient -= mu * laplacian
+    np.testing.assert_allclose(gradient[x != 0], -lmbda * np.sign(x[x != 0]), atol=1e-5)
+    assert abs(gradient).max() <= lmbda * (1 + 1e-3)
+
+
+def test_above_lambda_max_all_codes_are_zero(detail, filters):
+    dictionary = Dictionary(filters)
+    limit = lambda_max(detail, dictionary)
+    above = sparse_code(detail, dictionary, lmbda=1.01, lmbda_relative=True, **TIGHT)
+    below = sparse_code(detail, dictionary, lmbda=0.9, lmbda_relative=True, **TIGHT)
+    assert above.lmbda == pytest.approx(1.01 * limit)
+    assert not above.codes.any()
+    assert below.codes.any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_single_precision_is_within_a_thousandth_of_double(detail, filters, color_filters, channels):
+    images = detail if channels == 1 else np.stack([detail, detail[:, ::-1], detail * 0.5], axis=1)
+    dictionary = Dictionary(filters if channels == 1 else color_filters)
+    single = sparse_code(images, dictionary, lmbda=0.02, max_iter=300, tol=1e-5)
+    double = sparse_code(images, dictionary, lmbda=0.02, max_iter=300, tol=1e-5, dtype="float64")
+    assert single.codes.dtype == single.reconstruction.dtype == np.float32
+    assert single.objective == pytest.approx(double.objective, rel=1e-3)
+    np.testing.assert_allclose(single.reconstruction, double.reconstruction, atol=1e-3 * abs(images).max())
+
+
+def test_the_result_depends_on_neither_threads_nor_fft_library_nor_kernels(detail, filters, monkeypatch):
+    images = np.concatenate([detail, detail[:, ::-1]])
+    run = {"lmbda": 0.02, "max_iter": 30, "tol": 0, "dtype": "float64"}
+    one, two = (sparse_code(images, Dictionary(filters), threads=threads, **run) for threads in (1, 2))
+    np.testing.assert_array_equal(one.codes, two.codes)
+    scipy = sparse_code(images, Dictionary(filters), fft="scipy", **run)
+    monkeypatch.setenv("CSC_COGD_KERNELS", "numpy")
+    plain = sparse_code(images, Dictionary(filters), **run)
+    for other in (scipy, plain):
+        np.testing.assert_allclose(other.codes, one.codes, atol=1e-9)
+        assert other.objective == pytest.approx(one.objective)
+
+
+def test_several_images_are_coded_as_each_would_be_alone(detail, filters):
+    images = np.concatenate([detail, 0.5 * detail[:, ::-1]])
+    together = sparse_code(images, Dictionary(filters), lmbda=0.02, rho=1.0, max_iter=40, tol=0, dtype="float64")
+    for n in range(2):
+        alone = sparse_code(images[n : n + 1], Dictionary(filters), lmbda=0.02, rho=1.0, max_iter=40, tol=0, dtype="float64")
+        np.testing.assert_allclose(alone.codes[0], together.codes[n], atol=1e-10)
+
+
+def test_warm_start_from_the_solution_stays_there(detail, filters):
+    cold = sparse_code(detail, Dictionary(filters), lmbda=0.02, **TIGHT)
+    warm = sparse_code(detail, Dictionary(filters), lmbda=0.02, start=cold.codes, max_iter=5, tol=0, dtype="float64")
+    assert warm.objective == pytest.approx(cold.objective, rel=1e-6)
+    np.testing.assert_allclose(warm.codes, cold.codes, atol=1e-5)
+
+
+def test_missing_pixels_may_be_nan_and_have_no_influence(detail, filters, rng):
+    weights = rng.random(detail.shape) < 0.7
+    run = {"lmbda": 0.02, "max_iter": 20, "weights": weights}
+    with_nan = sparse_code(np.where(weights, detail, np.nan), Dictionary(filters), **run)
+    with_junk = sparse_code(np.where(weights, detail, 7e5), Dictionary(filters), **run)
+    np.testing.assert_array_equal(with_nan.codes, with_junk.codes)
+
+
+def test_scaling_images_and_lmbda_together_scales_the_codes(detail, filters):
+    small = sparse_code(detail, Dictionary(filters), lmbda=0.02, max_iter=50, dtype="float64")
+    large = sparse_code(detail * 1e4, Dictionary(filters), lmbda=200, max_iter=50, dtype="float64")
+    np.testing.assert_allclose(large.codes, small.codes * 1e4, rtol=1e-6, atol=1e-6)
+
+
+def test_history_callback_and_stopping(detail, filters):
+    seen = []
+    result = sparse_code(detail, Dictionary(filters), lmbda=0.02, tol=1e-3, max_iter=1000, callback=seen.append)
+    assert seen == result.history
+    last = result.history[-1]
+    assert [record.iteration for record in seen] == list(range(1, last.iteration + 1))
+    assert max(last.primal_residual, last.dual_residual) < 1e-3 <= max(*result.history[-2][5:7])
+    assert last.objective == pytest.approx(last.data_term + last.l1)
+    assert last.l1 == pytest.approx(0.02 * abs(result.codes).sum(), rel=1e-4)
+    assert last.nonzeros == np.count_nonzero(result.codes)
+    stopped = sparse_code(detail, Dictionary(filters), lmbda=0.02, callback=lambda record: record.iteration == 3)
+    assert len(stopped.history) == 3
+
+
+def test_inputs_are_not_changed(detail, filters):
+    weights = read_only(np.ones(detail.shape, np.float32))
+    sparse_code(read_only(detail.astype(np.float32)), Dictionary(filters), lmbda=0.02, weights=weights, max_iter=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((8, 8))}, r"images\[None\]"),
+        ({"images": np.zeros((1, 2, 8, 8))}, "with 2 channels, but the dictionary's filters have 1"),
+        ({"images": np.zeros((1, 8, 8), complex)}, "not complex"),
+        ({"images": np.zeros((0, 8, 8))}, "neither"),
+        ({"images": np.full((1, 8, 8), np.nan)}, "give them weight zero"),
+        ({"dictionary": np.zeros((2, 3, 3))}, "csc_cogd.Dictionary is needed"),
+        ({"lmbda": -1}, "lmbda: -1"),
+        ({"lmbda": np.nan}, "lmbda: nan"),
+        ({"weights": np.ones((1, 9, 8))}, "doesn't fit images"),
+        ({"weights": -np.ones((1, 8, 8))}, "zero .missing. or more"),
+        ({"weights": np.zeros((1, 8, 8))}, "nothing is observed"),
+        ({"l1_weights": [1, 2]}, "doesn't fit codes"),
+        ({"l1_weights": -1}, "zero or more"),
+        ({"max_iter": 0}, "max_iter: 0"),
+        ({"tol": -1}, "tol: -1"),
+        ({"relaxation": 2}, "outside of"),
+        ({"gradient_penalty": -1}, "gradient_penalty: -1"),
+        ({"boundary": "mirror"}, "boundary: 'mirror'"),
+        ({"start": np.zeros((1, 6, 8, 8))}, r"finite codes of shape \(1, 6, 12, 12\)"),
+        ({"images": np.zeros((1, 3, 8)), "boundary": "circular"}, "smaller than the filters"),
+        ({"dtype": "int8"}, "float32"),
+    ],
+)
+def test_what_does_not_fit_is_named(filters, change, message):
+    arguments = {"images": np.zeros((1, 8, 8)), "dictionary": Dictionary(filters), "lmbda": 0.1, "max_iter": 2} | change
+    with pytest.raises(InputError, match=message):
+        sparse_code(arguments.pop("images"), arguments.pop("dictionary"), **arguments)

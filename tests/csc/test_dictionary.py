@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+
+from csc_cogd import Dictionary, InputError
+
+
+def test_saves_and_loads_everything(tmp_path, rng):
+    filters = rng.standard_normal((3, 2, 4, 5)).astype(np.float32)
+    filters[0, :, 2:] = 0
+    dictionary = Dictionary(filters, [[2, 5], [4, 5], [4, 5]], {"images": ["a.png"], "settings": {"lmbda": 0.1}})
+    dictionary.save(tmp_path / "d.npz")
+    loaded = Dictionary.load(tmp_path / "d.npz")
+    np.testing.assert_array_equal(loaded.filters, filters)
+    np.testing.assert_array_equal(loaded.shapes, dictionary.shapes)
+    assert loaded.filters.dtype == np.float32
+    assert loaded.provenance == dictionary.provenance
+    assert [path.name for path in tmp_path.iterdir()] == ["d.npz"]
+
+
+def test_reads_plain_arrays(tmp_path, rng):
+    filters = rng.standard_normal((3, 4, 5))
+    np.save(tmp_path / "d.npy", filters)
+    np.savez(tmp_path / "d.npz", filters=filters)
+    for name in ("d.npy", "d.npz"):
+        np.testing.assert_array_equal(Dictionary.load(tmp_path / name).filters, filters)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "d.npz"
+    Dictionary(np.ones((1, 2, 2))).save(path)
+    before = path.read_bytes()
+
+    def full(*arguments, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space"):
+        Dictionary(np.ones((2, 3, 3))).save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_never_unpickles(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    np.save(tmp_path / "d.npy", np.array([Bomb()]), allow_pickle=True)
+    np.savez(tmp_path / "d.npz", filters=np.array([Bomb()]))
+    for name in ("d.npy", "d.npz"):
+        with pytest.raises(InputError, match="without pickle"):
+            Dictionary.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"text", b"\x93NUMPY\x01\x00"])
+def test_damaged_files_are_named(tmp_path, content):
+    path = tmp_path / "d.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"d\.npz: not a dictionary file"):
+        Dictionary.load(path)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such dictionary file"):
+        Dictionary.load(tmp_path / "none.npz")
+    np.savez(tmp_path / "other.npz", pixels=np.ones(3))
+    with pytest.raises(InputError, match=r"other\.npz: no array 'filters'"):
+        Dictionary.load(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize(
+    ("filters", "shapes", "message"),
+    [
+        (np.ones((3, 3)), None, "neither"),
+        (np.ones((0, 3, 3)), None, "neither"),
+        (np.array([["a"]]), None, "real numbers"),
+        (np.full((1, 2, 2), np.nan), None, "NaN"),
+        (np.zeros((1, 2, 2)), None, "is zero"),
+        (np.ones((2, 3, 3)), [[3, 3]], "one .height, width."),
+        (np.ones((1, 3, 3)), [[4, 3]], "within"),
+        (np.ones((1, 3, 3)), [[2, 3]], "outside its shape"),
+    ],
+)
+def test_what_is_no_dictionary_is_named(filters, shapes, message):
+    with pytest.raises(InputError, match=message):
+        Dictionary(filters, shapes)
+
+
+def test_filters_can_not_be_changed_and_the_given_array_can():
+    filters = np.ones((1, 2, 2))
+    dictionary = Dictionary(filters)
+    filters[0, 0, 0] = 5
+    assert dictionary.filters[0, 0, 0] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        dictionary.filters[0, 0, 0] = 2
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("gray", 1), ("color", 3)])
+def test_default_dictionaries(kind, channels):
+    dictionary = Dictionary.default(kind)
+    assert dictionary.n_channels == channels
+    assert 80 <= dictionary.n_filters <= 150
+    assert {tuple(shape) for shape in dictionary.shapes} == {(8, 8), (12, 12), (16, 16)}
+    norms = np.linalg.norm(dictionary.filters.reshape(dictionary.n_filters, -1), axis=1)
+    np.testing.assert_allclose(norms, 1, atol=1e-3)
+    assert dictionary.provenance["sources"]
+    with pytest.raises(InputError, match="'sepia'"):
+        Dictionary.default("sepia")
+
+
+def test_center_frequencies_of_plane_waves():
+    i, j = np.mgrid[:32, :32]
+    waves = np.array([np.cos(2 * np.pi * (u * i + v * j)) for u, v in ((0.125, 0), (0, 0.25), (0.25, 0.25))])
+    waves *= np.outer(np.hanning(32), np.hanning(32))
+    np.testing.assert_allclose(Dictionary(waves).center_frequencies(), [0.125, 0.25, 0.25 * 2**0.5], rtol=0.1)
+
+
+def test_mosaic_shows_every_filter(rng):
+    gray = Dictionary(rng.standard_normal((5, 4, 3))).mosaic(columns=3)
+    assert gray.shape == (2 * 5 + 1, 3 * 4 + 1)
+    assert gray.dtype == np.uint8
+    assert np.unique(gray[1:5, 1:4]).size > 6
+    assert Dictionary(rng.standard_normal((5, 3, 4, 3))).mosaic().shape == (11, 13, 3)

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from csc_cogd import InputError
+from csc_cogd.imagefiles import ImageFile, MaskRules, missing_pixels, write_image
+
+
+@pytest.fixture
+def hole():
+    mask = np.zeros((10, 12), bool)
+    mask[3:6, 4:8] = True
+    return mask
+
+
+@pytest.fixture
+def gray(tmp_path, rng):
+    return ImageFile(rng.integers(1, 255, (10, 12)).astype(np.uint8), tmp_path / "a.png", "png")
+
+
+def saved(tmp_path, pixels, name="mask.png", alpha=False):
+    write_image(ImageFile(pixels, tmp_path / name, "png", has_alpha=alpha), tmp_path / name)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize("kind", ["gray", "rgb", "16 bits", "opaque", "painted layer", "bool tiff"])
+def test_masks_of_every_kind(tmp_path, gray, hole, kind):
+    eight = hole.astype(np.uint8) * 255
+    red = np.stack([eight, 0 * eight, 0 * eight], axis=-1)
+    pixels = {
+        "gray": hole.astype(np.uint8),
+        "rgb": red,
+        "16 bits": hole.astype(np.uint16),
+        "opaque": np.dstack([red, np.full_like(eight, 255)]),
+        "painted layer": np.dstack([0 * red, eight]),  # black strokes on nothing
+        "bool tiff": hole.astype(np.uint8),
+    }[kind]
+    path = saved(tmp_path, pixels, "m.tif" if "tiff" in kind else "m.png", alpha=pixels.shape[-1] == 4)
+    missing, sources = missing_pixels(gray, MaskRules(path))
+    np.testing.assert_array_equal(missing, hole)
+    assert sources == [f"10.0% by {path.name} ({'opacity' if 'layer' in kind else 'brightness'}, non-zero is missing)"]
+
+
+def test_jpeg_masks_have_a_threshold(tmp_path, gray, hole):
+    path = saved(tmp_path, hole.astype(np.uint8) * 255, "m.jpg")
+    np.testing.assert_array_equal(missing_pixels(gray, MaskRules(path))[0], hole)
+
+
+def test_polarity_threshold_and_dilation(tmp_path, gray, hole):
+    path = saved(tmp_path, np.where(hole, 30, 200).astype(np.uint8))
+    np.testing.assert_array_equal(missing_pixels(gray, MaskRules(path, "valid", threshold=100))[0], hole)
+    grown = missing_pixels(gray, MaskRules(path, "valid", threshold=100, dilate=2))[0]
+    expected = np.zeros_like(hole)
+    expected[1:8, 2:10] = True
+    np.testing.assert_array_equal(grown, expected)
+
+
+def test_sources_are_united_and_each_is_reported(tmp_path, hole):
+    pixels = np.ones((10, 12), np.float32)
+    pixels[0, 0], pixels[9, 9] = np.nan, -999
+    image = ImageFile(pixels, tmp_path / "a.npy", "npy")
+    missing, sources = missing_pixels(image, MaskRules(saved(tmp_path, hole.astype(np.uint8)), value=-999))
+    expected = hole.copy()
+    expected[0, 0] = expected[9, 9] = True
+    np.testing.assert_array_equal(missing, expected)
+    assert [source.split(" by ")[1].split(" ")[0] for source in sources] == ["mask.png", "NaN", "value"]
+
+
+def test_transparent_pixels_are_missing_on_request_and_opacity_never_is(tmp_path, rng, hole):
+    pixels = rng.integers(1, 255, (10, 12, 4)).astype(np.uint8)
+    pixels[..., 3] = np.where(hole, 0, 255)
+    image = ImageFile(pixels, tmp_path / "a.png", "png", has_alpha=True)
+    missing, _ = missing_pixels(image, MaskRules(from_alpha=True))
+    np.testing.assert_array_equal(missing[..., :3], np.repeat(hole[..., None], 3, 2))
+    assert not missing[..., 3].any()
+
+
+def test_nan_is_missing_in_its_channel_only(tmp_path):
+    pixels = np.ones((6, 6, 3))
+    pixels[2, 2, 1] = np.nan
+    missing, _ = missing_pixels(ImageFile(pixels, tmp_path / "a.npy", "npy"), MaskRules())
+    np.testing.assert_array_equal(missing, np.isnan(pixels))
+
+
+def test_what_does_not_fit_is_named(tmp_path, gray, hole):
+    small = saved(tmp_path, hole[:5].astype(np.uint8), "small.png")
+    empty = saved(tmp_path, np.zeros((10, 12), np.uint8), "empty.png")
+    full = saved(tmp_path, np.ones((10, 12), np.uint8), "full.png")
+    for rules, message in [
+        (MaskRules(small), "small.png: the mask is 12 x 5 pixels, the image 12 x 10"),
+        (MaskRules(empty), "empty.png: the mask is empty.*--mask-polarity"),
+        (MaskRules(full), "full.png: the mask is full.*--mask-polarity"),
+        (MaskRules(full, "valid"), "full.png: the mask is empty"),
+        (MaskRules(), "a.png: nothing says what is missing: give --mask"),
+        (MaskRules(value=0), "a.png: the mask is empty"),
+        (MaskRules(from_alpha=True), "has no alpha channel"),
+        (MaskRules(tmp_path / "none.png"), "none.png: no such file"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            missing_pixels(gray, rules)

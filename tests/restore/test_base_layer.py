@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from csc_cogd.restore.base_layer import base_layer, pilot_estimate
+
+
+def test_base_layer_solves_its_equation(rng):
+    pilot, smoothing = rng.standard_normal((2, 7, 9)), 3.0
+    base = base_layer(pilot, smoothing)
+    padded = np.pad(base, ((0, 0), (1, 1), (1, 1)), "edge")  # mirrored: no gradient across the border
+    laplacian = sum(np.roll(padded, s, axis)[:, 1:-1, 1:-1] - base for s in (1, -1) for axis in (1, 2))
+    np.testing.assert_allclose(base - smoothing * laplacian, pilot, atol=1e-12)
+
+
+def test_base_layer_keeps_constants_and_without_smoothing_everything(rng):
+    np.testing.assert_allclose(base_layer(np.full((1, 5, 6), 0.3)), 0.3)
+    pilot = rng.standard_normal((1, 5, 6))
+    np.testing.assert_allclose(base_layer(pilot, 0.0), pilot, atol=1e-12)
+
+
+def test_pilot_is_biharmonic_interpolation(rng, photo):
+    from skimage.restoration import inpaint_biharmonic
+
+    image, missing = photo[:32, :32] / 255, rng.random((32, 32)) < 0.5
+    expected = inpaint_biharmonic(np.where(missing, 0, image), missing)
+    np.testing.assert_allclose(pilot_estimate(image[None], missing[None])[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (1, 40), (40, 1), (2, 2), (3, 50)])
+@pytest.mark.parametrize("fraction", [0.3, 0.9])
+def test_pilot_of_thin_and_nearly_empty_images(rng, shape, fraction):
+    image, missing = rng.random((1, *shape)), rng.random((1, *shape)) < fraction
+    missing.flat[0] = False
+    filled = pilot_estimate(image, missing)
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[~missing], image[~missing])
+    assert filled.min() >= image[~missing].min() - 1e-9
+    assert filled.max() <= image[~missing].max() + 1e-9
+
+
+def test_pilot_of_channels_with_their_own_masks(rng):
+    image, missing = rng.random((2, 12, 12)), np.zeros((2, 12, 12), bool)
+    missing[0, 3:5, 3:5] = missing[1, 8, 2:9] = True
+    together = pilot_estimate(image, missing)
+    for c in range(2):
+        np.testing.assert_allclose(together[c], pilot_estimate(image[c : c + 1], missing[c : c + 1])[0])

@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+
+from csc_cogd import DeviceError, Dictionary, InputError, inpaint, psnr
+from csc_cogd.restore.base_layer import pilot_estimate
+from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
+from tests.conftest import read_only
+
+FAST = {"max_iter": 15}
+
+
+@pytest.fixture(scope="module")
+def color_photo():
+    from skimage.data import astronaut
+
+    return astronaut()[60:156, 180:276].copy()
+
+
+def test_grey_photograph_is_better_than_biharmonic(photo):
+    mask = random_mask(photo.shape, 0.5, seed=1)
+    restored = inpaint(np.where(mask, 0, photo).astype(np.uint8), mask)
+    biharmonic = pilot_estimate(photo[None] / 255, mask[None])[0] * 255
+    assert restored.dtype == np.uint8
+    np.testing.assert_array_equal(restored[~mask], photo[~mask])
+    assert psnr(restored, photo, data_range=255) > psnr(biharmonic, photo, data_range=255) + 0.5
+
+
+def test_colour_photograph_is_better_than_biharmonic(color_photo):
+    mask = random_mask(color_photo.shape[:2], 0.5, seed=1)
+    damaged = np.where(mask[..., None], 0, color_photo).astype(np.uint8)
+    restored = inpaint(damaged, mask, channel_axis=-1)
+    planes = np.moveaxis(color_photo, -1, 0) / 255
+    biharmonic = np.moveaxis(pilot_estimate(planes, np.broadcast_to(mask, planes.shape)), 0, -1) * 255
+    np.testing.assert_array_equal(restored[~mask], color_photo[~mask])
+    assert psnr(restored, color_photo, data_range=255) > psnr(biharmonic, color_photo, data_range=255) + 0.5
+    first = inpaint(np.moveaxis(damaged, -1, 0), mask, channel_axis=0)
+    np.testing.assert_array_equal(np.moveaxis(first, 0, -1), restored)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64"])
+def test_type_and_known_pixels_are_kept_bit_for_bit(photo, dtype):
+    image = (photo.astype(dtype) * (200 if dtype == "uint16" else 1))[:48, :48]
+    mask = scratch_and_text_mask(image.shape, "x", seed=0)
+    restored = inpaint(read_only(image), read_only(mask), **FAST)
+    assert restored.dtype == image.dtype
+    assert restored.shape == image.shape
+    assert restored[~mask].tobytes() == image[~mask].tobytes()
+    assert restored.min() >= image[~mask].min()
+    assert restored.max() <= image[~mask].max()
+
+
+def test_scale_and_offset_of_the_values_do_not_matter(photo):
+    image, mask = photo[:48, :48].astype(np.float64), random_mask((48, 48), 0.4)
+    plain = inpaint(image, mask, dtype="float64", **FAST)
+    scaled = inpaint(image * 3e-7 - 12, mask, dtype="float64", **FAST)
+    np.testing.assert_allclose((scaled + 12) / 3e-7, plain, atol=1e-3)
+
+
+def test_nan_masked_arrays_masks_and_polarity_mean_the_same(photo):
+    image, mask = photo[:40, :40].astype(np.float32), random_mask((40, 40), 0.3)
+    expected = inpaint(image, mask, **FAST)
+    holes = np.where(mask, np.float32(np.nan), image)
+    for restored in (
+        inpaint(holes, **FAST),
+        inpaint(np.ma.array(image, mask=mask), **FAST),
+        inpaint(image, ~mask, mask_polarity="valid", **FAST),
+        inpaint(image, mask.astype(np.uint8) * 255, **FAST),
+        inpaint(np.where(mask & (np.arange(40) < 20), np.float32(np.nan), image), mask & (np.arange(40) >= 20), **FAST),
+    ):
+        np.testing.assert_array_equal(np.asarray(restored), expected)
+
+
+def test_masks_per_channel_and_channels_without_damage(color_photo):
+    image = np.dstack([color_photo[:40, :40], np.arange(1600).reshape(40, 40) % 251]).astype(np.uint8)
+    mask = np.zeros(image.shape, bool)
+    mask[5:9, 5:30, 1] = mask[20:24, 8:12, 2] = True
+    restored = inpaint(image, mask, channel_axis=-1, **FAST)
+    np.testing.assert_array_equal(restored[~mask], image[~mask])
+    assert psnr(restored, image, data_range=255, where=mask) > 20
+    filled_alpha = inpaint(image, mask.any(axis=2), channel_axis=-1, **FAST)
+    assert (filled_alpha[..., 3] != image[..., 3]).any()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_any_number_of_channels(color_photo, channels):
+    image = np.repeat(color_photo[:32, :32, :1], channels, axis=2)
+    mask = random_mask((32, 32), 0.3)
+    restored = inpaint(image, mask, channel_axis=-1, **FAST)
+    assert restored.shape == image.shape
+    alone = inpaint(image[..., 0], mask, **FAST)[..., None]
+    assert abs(restored.astype(int) - alone).max() <= 1  # the intensity range is estimated from more values
+
+
+@pytest.mark.parametrize("shape", [(1, 60), (60, 1), (2, 2), (5, 7)])
+def test_small_and_thin_images(rng, shape):
+    image = rng.integers(0, 255, shape).astype(np.uint8)
+    mask = np.zeros(shape, bool)
+    mask.flat[1] = True
+    restored = inpaint(image, mask, **FAST)
+    np.testing.assert_array_equal(restored[~mask], image[~mask])
+
+
+def test_constant_images_stay_constant():
+    image, mask = np.full((20, 20), 77, np.uint8), random_mask((20, 20), 0.5)
+    np.testing.assert_array_equal(inpaint(np.where(mask, 0, image).astype(np.uint8), mask), image)
+
+
+def test_known_pixels_are_approximated_on_request(photo):
+    image, mask = photo[:40, :40], random_mask((40, 40), 0.3)
+    smooth = inpaint(image, mask, keep_known=False, **FAST)
+    assert (smooth[~mask] != image[~mask]).any()
+    assert psnr(smooth, image, data_range=255) > 25
+
+
+def test_learning_adapts_the_dictionary(photo):
+    stripes = (128 + 100 * np.sin(np.add.outer(np.arange(64) * 0.9, np.arange(64) * 1.7))).astype(np.uint8)
+    mask = random_mask((64, 64), 0.6)
+    results = {}
+    for learn in (False, True):
+        restored, report = inpaint(stripes, mask, learn=learn, return_report=True)
+        results[learn] = psnr(restored, stripes, data_range=255)
+        assert report.missing == pytest.approx(mask.mean())
+        assert report.histories[0][-1].iteration == 80
+        assert any("iterations" in line for line in report.lines())
+    assert results[True] > results[False] + 1
+
+
+def test_progress_is_told_and_a_callback_can_end_a_stage(photo):
+    told = []
+    inpaint(photo[:32, :32], random_mask((32, 32), 0.3), callback=told.append, **FAST)
+    assert [p.stage for p in told[:2]] == ["base layer", "codes"]
+    assert (told[-1].done, told[-1].total) == (15, 15)
+    _, report = inpaint(photo[:32, :32], random_mask((32, 32), 0.3), callback=lambda p: p.done == 4, return_report=True)
+    assert len(report.histories[0]) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": np.zeros((4, 4, 3))}, "channel_axis=-1"),
+        ({"image": np.zeros((4, 4), complex)}, "not complex"),
+        ({"image": np.zeros((0, 4))}, "no pixel"),
+        ({"image": np.full((4, 4), np.inf)}, "infinite"),
+        ({"mask": None}, "no pixel is missing"),
+        ({"mask": np.zeros((4, 4))}, "mask_polarity 'valid'"),
+        ({"mask": np.ones((4, 4))}, "every pixel of a channel is missing"),
+        ({"mask": np.ones((4, 5))}, r"shape \(4, 5\) fits neither"),
+        ({"mask": np.full((4, 4), np.nan)}, "finite numbers or booleans"),
+        ({"mask_polarity": "black"}, "mask_polarity: 'black'"),
+        ({"channel_axis": 2}, "channel_axis=2"),
+        ({"dictionary": Dictionary(np.ones((1, 3, 2, 2)))}, "3 channels, the image 1"),
+        ({"dtype": "float16"}, "float32"),
+        ({"device": "gpu"}, "device 'gpu'"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    arguments = {"image": np.arange(16.0).reshape(4, 4), "mask": np.eye(4)} | change
+    with pytest.raises(InputError, match=message):
+        inpaint(arguments.pop("image"), arguments.pop("mask"), **arguments)
+
+
+def test_cuda_never_falls_back(photo):
+    with pytest.raises(DeviceError):
+        inpaint(photo, random_mask(photo.shape, 0.5), device="cuda")

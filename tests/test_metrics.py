@@ -1,0 +1,22 @@
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+from csc_cogd import InputError, psnr, ssim
+
+
+def test_psnr_agrees_with_scikit_image_and_looks_where_it_is_told(rng):
+    a, b = rng.random((2, 16, 17, 3))
+    assert psnr(a, b, data_range=1) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=1))
+    where = rng.random((16, 17)) < 0.3
+    expected = -10 * np.log10(((a - b)[where] ** 2).mean())
+    assert psnr(a, b, data_range=1, where=where) == pytest.approx(expected)
+    assert psnr(a, a, data_range=1) == np.inf
+    with pytest.raises(InputError, match="differs"):
+        psnr(a, b[:-1], data_range=1)
+
+
+def test_ssim_is_one_for_equal_images_and_less_otherwise(rng):
+    a, b = rng.random((2, 16, 17, 3))
+    assert ssim(a, a, data_range=1, channel_axis=-1) == pytest.approx(1)
+    assert ssim(a, b, data_range=1, channel_axis=-1) < 0.5
