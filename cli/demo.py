@@ -75,4 +75,4 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
         pictures = (damaged, mask.astype(np.uint8) * 255, restored)
         for path, pixels in zip(names[kind], pictures, strict=True):
             write_image(ImageFile(pixels, path, "png"), path, overwrite=overwrite)
-    console.say(f"pictures: {output}")
+    click.echo(f"pictures: {output}")

@@ -6,11 +6,8 @@ on the known pixels, and nothing would be left there to code.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import scipy.fft
-from scipy.ndimage import distance_transform_edt
 
 SMOOTHING = 4.0
 """Weight of the squared gradient against the squared distance from the pilot."""
@@ -33,14 +30,8 @@ def pilot_estimate(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
         groups = [(slice(c, c + 1), m) for c, m in enumerate(missing)]
     filled = np.empty_like(known)
     for channels, mask in groups:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # a singular system is announced as a warning
-                filled[channels] = inpaint_biharmonic(known[channels], mask, channel_axis=0)
-        except (Warning, ValueError, IndexError, RuntimeError):
-            # too thin or too empty for its stencil
-            filled[channels] = _nearest(known[channels], mask)
-    return np.where(np.isfinite(filled), filled, known)
+        filled[channels] = inpaint_biharmonic(known[channels], mask.copy(), channel_axis=0)  # it refuses read-only masks
+    return filled
 
 
 def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING) -> np.ndarray:
@@ -60,8 +51,3 @@ def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING) -> np.ndarray:
     spectrum = scipy.fft.dctn(pilot, axes=(-2, -1))
     spectrum /= 1 + smoothing * (rows[:, None] + columns)
     return scipy.fft.idctn(spectrum, axes=(-2, -1))
-
-
-def _nearest(known: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
-    return known[:, nearest[0], nearest[1]]

@@ -91,13 +91,13 @@ def scratch_and_text_mask(shape: tuple[int, int], text: str, *, seed: int = 0) -
 
     H, W = shape
     generator = np.random.default_rng(seed)
-    picture = Image.new("1", (W, H))
+    picture = Image.new("L", (W, H))
     draw = ImageDraw.Draw(picture)
     size = max(H // 16, 8)
     font = ImageFont.load_default(size)
     for row, top in enumerate(range(size // 2, H - size, 3 * size)):
-        draw.text((-(row % 2) * 2 * size, top), "  ".join([text] * (W // size + 1)), fill=1, font=font)
+        draw.text((-(row % 2) * 2 * size, top), "  ".join([text] * (W // size + 1)), fill=255, font=font)
     for width in (2, 2, 3, 3, 4, 5):
         ends = generator.random(4) * (W, H, W, H)
-        draw.line(list(ends), fill=1, width=width)
-    return np.array(picture)
+        draw.line(list(ends), fill=255, width=width)
+    return np.asarray(picture) > 127
