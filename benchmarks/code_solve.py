@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
+import tracemalloc
 
 THREADS = int(os.environ.get("BENCHMARK_THREADS", "0"))
 if THREADS:  # before NumPy is imported: the libraries read these once
@@ -31,7 +31,8 @@ CASES = {
     "64 of 8 x 8 on 512 x 512": (64, 8, 512),
 }
 LMBDA = 0.01
-CHECKPOINTS = (10, 15, 20, 30, 40, 50, 60, 80, 100, 130, 160, 200, 300)
+SPORCO_ITERATIONS = 200
+CHECKPOINTS = (15, 25, 40, 60, 80, 100, 150, 200, 300)
 
 
 def problem(n_filters: int, size: int, pixels: int, masked: bool):
@@ -44,8 +45,10 @@ def problem(n_filters: int, size: int, pixels: int, masked: bool):
     source = source - gaussian_filter(source, 4)
     filters = np.empty((n_filters, size, size), np.float32)
     for d in filters:
-        top, left = generator.integers(0, 512 - size, 2)
-        patch = source[top : top + size, left : left + size]
+        patch = np.zeros(1)
+        while patch.std() < 0.02:
+            top, left = generator.integers(0, 512 - size, 2)
+            patch = source[top : top + size, left : left + size]
         d[...] = (patch - patch.mean()) / np.linalg.norm(patch - patch.mean())
     offset = (512 - pixels) // 2
     image = camera()[offset : offset + pixels, offset : offset + pixels] / 255
@@ -91,14 +94,14 @@ def floor(n_filters: int, pixels: int, threads: int) -> float:
     return min(times)
 
 
-def ours(filters, image, weights, threads, boundary="circular"):
+def ours(filters, image, weights, threads, checkpoints, boundary="circular"):
     """(milliseconds per iteration, [(seconds, codes' objective)])."""
     from csc_cogd import Dictionary, sparse_code
 
     run = {"lmbda": LMBDA, "weights": weights[None], "tol": 0, "threads": threads, "boundary": boundary}
     sparse_code(image[None], Dictionary(filters), max_iter=3, **run)
     curve, per_iteration = [], []
-    for iterations in CHECKPOINTS if boundary == "circular" else (30,):
+    for iterations in checkpoints if boundary == "circular" else (20,):
         result = sparse_code(image[None], Dictionary(filters), max_iter=iterations, **run)
         seconds = [record.seconds for record in result.history]
         per_iteration.append(np.median(np.diff(seconds)) if len(seconds) > 1 else seconds[0])
@@ -107,7 +110,7 @@ def ours(filters, image, weights, threads, boundary="circular"):
     return 1e3 * float(np.median(per_iteration)), curve
 
 
-def sporcos(filters, image, weights, masked):
+def sporcos(filters, image, weights, masked, checkpoints):
     """The same of SPORCO's ADMM: ConvBPDN with automatic penalty, or ConvBPDNMaskDcpl."""
     from sporco.admm import cbpdn
 
@@ -118,12 +121,12 @@ def sporcos(filters, image, weights, masked):
     arguments = (np.moveaxis(filters, 0, -1), image, LMBDA, *((weights,) if masked else ()))
     solver = kind(*arguments, kind.Options(options))
     curve, times, spent = [], [], 0.0
-    for iteration in range(1, max(CHECKPOINTS) + 1):
+    for iteration in range(1, min(SPORCO_ITERATIONS, max(checkpoints)) + 1):
         start = time.perf_counter()
         solver.solve()
         times.append(time.perf_counter() - start)
         spent += times[-1]
-        if iteration in CHECKPOINTS:
+        if iteration in checkpoints:
             codes = np.moveaxis(np.asarray(solver.getcoef()).squeeze(), -1, 0)
             curve.append((spent, objective(codes, image, filters, weights)))
     return 1e3 * float(np.median(times)), curve
@@ -134,31 +137,23 @@ def reached(curve, best: float) -> float:
     return next((seconds for seconds, value in curve if value <= 1.001 * best), float("inf"))
 
 
-def peak_memory(name: str, masked: bool) -> float:
-    """Peak memory that a solve adds, in arrays of the codes' size: in a process of its own."""
-    program = (
-        "import resource, sys; sys.path.insert(0, sys.argv[1]); import numpy as np\n"
-        "from code_solve import CASES, LMBDA, problem\n"
-        "from csc_cogd import Dictionary, sparse_code\n"
-        "K, size, pixels = CASES[sys.argv[2]]\n"
-        "filters, image, weights = problem(K, size, pixels, sys.argv[3] == 'True')\n"
-        "sparse_code(image[None, :32, :32], Dictionary(filters), lmbda=LMBDA, max_iter=2)\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "result = sparse_code(image[None], Dictionary(filters), lmbda=LMBDA, weights=weights[None], max_iter=5)\n"
-        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print((after - before) * 1024 / result.codes.nbytes)\n"
-    )
-    here = os.path.dirname(os.path.abspath(__file__))
-    done = subprocess.run(
-        [sys.executable, "-c", program, here, name, str(masked)], capture_output=True, text=True, check=True
-    )
-    return float(done.stdout)
+def peak_memory(filters, image, weights) -> float:
+    """Peak memory of a solve, in arrays of the codes' size, its result included."""
+    from csc_cogd import Dictionary, sparse_code
+
+    tracemalloc.start()
+    result = sparse_code(image[None], Dictionary(filters), lmbda=LMBDA, weights=weights[None], max_iter=3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / result.codes.nbytes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1, help="on both sides (default 1)")
-    threads = parser.parse_args().threads
+    parser.add_argument("--quick", action="store_true", help="only the time per iteration and the memory")
+    arguments = parser.parse_args()
+    threads, checkpoints = arguments.threads, (20,) if arguments.quick else CHECKPOINTS
     if threads != THREADS:  # start again with the libraries told
         os.environ["BENCHMARK_THREADS"] = str(threads)
         os.execv(sys.executable, [sys.executable, *sys.argv])
@@ -174,15 +169,17 @@ def main() -> None:
     for name, (K, size, pixels) in CASES.items():
         for masked in (False, True):
             filters, image, weights = problem(K, size, pixels, masked)
-            mine, my_curve = ours(filters, image, weights, threads)
+            mine, my_curve = ours(filters, image, weights, threads, checkpoints)
             bound = 1e3 * floor(K, pixels, threads)
-            theirs, their_curve = sporcos(filters, image, weights, masked)
-            free, _ = ours(filters, image, weights, threads, "free")
+            theirs, their_curve = sporcos(filters, image, weights, masked, checkpoints)
+            free, _ = ours(filters, image, weights, threads, checkpoints, "free")
             best = min(value for _, value in my_curve + their_curve)
             a, b = reached(my_curve, best), reached(their_curve, best)
+            if arguments.quick:
+                a = b = float("nan")
             print(f"{name:<28} {'yes' if masked else 'no':<5} {mine:>5.1f} ms {theirs:>6.1f} ms {bound:>5.1f} ms "
                   f"{theirs / mine:>11.1f}x {mine / bound:>10.2f}x {a:>13.2f} s {b:>7.2f} s {b / a:>6.1f}x "
-                  f"{peak_memory(name, masked):>7.1f} {free:>11.1f} ms", flush=True)  # fmt: skip
+                  f"{peak_memory(filters, image, weights):>7.1f} {free:>11.1f} ms", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -49,7 +52,9 @@ def group() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; every failure is one line on stderr and an exit code (see `csc-cogd inpaint --help`)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    verbose = "-vv" in arguments
+    verbose = sum(argument.count("v") for argument in arguments if re.fullmatch("-[qv]+", argument)) > 1
+    if not verbose:
+        warnings.simplefilter("ignore")  # what matters is said as an error or by the command itself
     try:
         code = group.main(args=arguments, prog_name="csc-cogd", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -66,7 +71,9 @@ def main(arguments: list[str] | None = None) -> Any:
         _fail(str(error), 2, verbose)
     except MemoryError:
         _fail("out of memory: use a smaller image, or a machine with more", 3, verbose)
-    except BrokenPipeError:
+    except OSError as error:  # files are looked after where they are read and written: this is a closed or full stdout
+        with contextlib.suppress(OSError, ValueError):
+            _fail(f"can't print: {error.strerror}", 1, verbose)
         sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
@@ -16,14 +17,16 @@ class Console:
 
     def say(self, message: str, level: int = 0) -> None:
         if self.verbosity >= level:
-            click.echo(message, err=True)
+            with contextlib.suppress(OSError, ValueError):  # a closed stderr must not cost the result
+                click.echo(message, err=True)
 
     def warn(self, message: str) -> None:
         self.say(f"csc-cogd: warning: {message}")
 
     def progress(self) -> ProgressBar:
         """A callback for :func:`csc_cogd.inpaint`, to be used in a ``with`` statement."""
-        return ProgressBar(self.verbosity >= 0 and sys.stderr.isatty())
+        visible = self.verbosity >= 0 and sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+        return ProgressBar(visible)
 
 
 class ProgressBar:

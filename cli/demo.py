@@ -34,11 +34,13 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     import numpy as np
 
     from csc_cogd import inpaint, psnr, ssim
+    from csc_cogd.backend import get_backend
     from csc_cogd.imagefiles import ImageFile, read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
     from csc_cogd.restore.base_layer import pilot_estimate
     from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
 
+    get_backend(**settings)  # refuse now, not later
     console = Console(-1 if quiet else verbose)
     make_folder(output)
     with resources.as_file(resources.files("csc_cogd.data") / "photo.png") as path:
@@ -47,10 +49,9 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     damages = {"random": random_mask(shape, 0.5, seed=0), "scratches": scratch_and_text_mask(shape, "csc-cogd", seed=0)}
     names = {kind: [output / f"{kind}_{what}.png" for what in ("before", "mask", "after")] for kind in damages}
     for path in (output / "original.png", *itertools.chain(*names.values())):
-        check_output(path, overwrite=overwrite)
+        check_output(path, photo, overwrite=overwrite)
 
     click.echo(f"{'damage':<10} {'missing':>8} {'method':<12} {'PSNR':>8} {'in holes':>9} {'SSIM':>7} {'time':>8}")
-    write_image(photo, output / "original.png", overwrite=overwrite)
     for kind, mask in damages.items():
         damaged = np.where(mask[..., None], 0, photo.pixels).astype(photo.pixels.dtype)
         started = time.perf_counter()
@@ -75,4 +76,5 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
         pictures = (damaged, mask.astype(np.uint8) * 255, restored)
         for path, pixels in zip(names[kind], pictures, strict=True):
             write_image(ImageFile(pixels, path, "png"), path, overwrite=overwrite)
+    write_image(photo, output / "original.png", overwrite=overwrite)
     click.echo(f"pictures: {output}")

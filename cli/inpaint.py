@@ -50,23 +50,27 @@ def command(
 
     \b
     Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
-    memory; 130 interrupted.
+    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
+    import numpy as np
+
     from csc_cogd import Dictionary, inpaint
+    from csc_cogd.backend import get_backend
     from csc_cogd.imagefiles import MaskRules, missing_pixels, read_image, write_image
     from csc_cogd.imagefiles.files import check_output
 
     started = time.perf_counter()
     console = Console(-1 if quiet else verbose)
-    target = output or image_path.with_name(f"{image_path.stem}_inpainted{image_path.suffix}")
+    get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
     image = read_image(image_path)
-    check_output(target, overwrite=overwrite, inputs=(image_path, *filter(None, [mask_path])))
+    target = output or image_path.with_name(f"{image_path.stem}_inpainted{image_path.suffix}")
+    check_output(target, image, overwrite=overwrite, inputs=(image_path, *filter(None, [mask_path])))
     dictionary = None if dictionary_path == "default" else Dictionary.load(dictionary_path)
     rules = MaskRules(mask_path, mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate)
     missing, sources = missing_pixels(image, rules)
     share = float((missing if missing.ndim == 2 else missing.any(axis=2)).mean())
     console.say(f"{image_path}: {share:.1%} of the pixels missing ({'; '.join(sources)})")
-    if share > 0.5:
+    if share > 0.5 and mask_path and mask_polarity == "missing":
         console.warn("more than half is missing: if the mask marks what is known, use --mask-polarity valid")
 
     settings["max_iter"] = settings.pop("iterations")
@@ -78,7 +82,10 @@ def command(
                 callback=progress, return_report=True, **chosen,
             )  # fmt: skip
     except InputError as error:
-        raise InputError(f"{image_path}: {error}") from error
+        concerns_file = str(error).startswith(("image", "mask"))
+        raise InputError(f"{image_path}: {error}" if concerns_file else str(error)) from error
+    if mask_from_alpha:  # what was transparent has colours now
+        restored[..., -1][image.pixels[..., -1] == 0] = 1 if restored.dtype.kind == "f" else np.iinfo(restored.dtype).max
     for line in report.lines():
         console.say(line, level=1)
     for note in write_image(image.with_pixels(restored), target, overwrite=overwrite):

@@ -13,7 +13,7 @@ PATH = click.Path(path_type=Path)
 OPTIONS = {
     "output": click.option(
         "-o", "--output", type=PATH, metavar="FILE",
-        help="Where to write. Default: beside the input, its name followed by what was done to it.",
+        help="Where to write. Default: beside the input, as NAME_inpainted.",
     ),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace an existing output file."),
     "mask": click.option(
@@ -23,7 +23,7 @@ OPTIONS = {
         "--mask-value", type=float, metavar="V", help="Pixels of this value (in every channel) are missing."
     ),
     "mask_from_alpha": click.option(
-        "--mask-from-alpha", is_flag=True, help="Fully transparent pixels are missing."
+        "--mask-from-alpha", is_flag=True, help="Fully transparent pixels are missing; restored, they are opaque."
     ),
     "mask_polarity": click.option(
         "--mask-polarity", type=click.Choice(["missing", "valid"]), default="missing", show_default=True,
@@ -31,7 +31,7 @@ OPTIONS = {
     ),
     "mask_threshold": click.option(
         "--mask-threshold", type=float, metavar="T",
-        help="Values above T count as non-zero in the mask file. Default: 0; 127 for JPEG masks.",
+        help="Values above T count as non-zero in the mask file. Default: all but 0; for JPEG masks 127.",
     ),
     "mask_dilate": click.option(
         "--mask-dilate", type=click.IntRange(min=0), default=0, metavar="N", show_default=True,
@@ -45,14 +45,15 @@ OPTIONS = {
         "--learn", is_flag=True, help="Adapt the dictionary to this image first: slower, better on repetitive texture."
     ),
     "lmbda": click.option(
-        "--lmbda", type=float, metavar="L", help="Weight of the l1 term for an image in [0, 1]; larger is smoother."
+        "--lmbda", type=click.FloatRange(0, 1000), metavar="L",
+        help="Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.005.",
     ),
     "iterations": click.option(
-        "--iterations", type=click.IntRange(min=1), metavar="N", help="Iterations of the code solve."
+        "--iterations", type=click.IntRange(min=1), metavar="N", help="Iterations of the code solve. Default: 80."
     ),
     "tol": click.option(
         "--tol", type=click.FloatRange(min=0), metavar="E",
-        help="Stop earlier, where the relative residuals are below E.",
+        help="Stop earlier, where the relative residuals are below E. Default: 0.",
     ),
     "device": click.option(
         "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help="Where to compute."

@@ -2,13 +2,13 @@
 
 Needs scikit-image and scikit-learn, whose sample photographs it reads (terms: README.md beside this file). The pictures
 are turned, mirrored and scaled down, slightly low-passed (grain and JPEG blocks would be learned as texture otherwise),
-and their smooth part is taken off as in inpainting. Each stage learns on new pieces, from the filters of the stage before.
+and their smooth part is taken off as in inpainting. The grey filters start from windowed patches, the colour filters from
+the grey ones.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 import scipy.fft
@@ -22,7 +22,7 @@ from csc_cogd.restore.base_layer import base_layer
 COUNTS, SIZES = (16, 32, 48), (8, 12, 16)
 PIECE = 100
 PIECES = 40
-STAGES, ROUNDS = 2, 80
+ROUNDS = {"gray": 80, "color": 30}
 SETTINGS = {"lmbda": 0.02, "gradient_penalty": 0.1, "code_iterations": 6, "filter_iterations": 4}
 SHARES = {  # of the pieces, before scaling
     "china": 8, "flower": 5, "coffee": 4, "chelsea": 4, "rocket": 4, "brick": 0.5, "grass": 0.5, "gravel": 0.5,
@@ -108,30 +108,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=["gray", "color"])
     parser.add_argument("--output")
-    parser.add_argument("--stages", type=int, default=STAGES)
     arguments = parser.parse_args()
     color = arguments.kind == "color"
     generator = np.random.default_rng(1)
     pictures = list(photographs(color))
     dictionary = colored(Dictionary.default("gray")) if color else initial_filters(pictures, generator)
     sizes, counts = np.unique(dictionary.shapes[:, 0], return_counts=True)
-    started = time.perf_counter()
-    for stage in range(1, arguments.stages + 1):
-        images = pieces(pictures, PIECES, generator)
-        learned = learn_dictionary(
-            images if color else images[:, 0], [int(c) for c in counts], [int(size) for size in sizes],
-            max_iter=ROUNDS, tol=0, start=dictionary, **SETTINGS,
-        )  # fmt: skip
-        dictionary = learned.dictionary
-        first, last = learned.history[2], learned.history[-1]
-        print(f"stage {stage}: objective {first.objective:.2f} to {last.objective:.2f}, "
-              f"{time.perf_counter() - started:.0f} s", flush=True)  # fmt: skip
-        provenance = dict(dictionary.provenance) | {
-            "sources": [name for name in SHARES if not color or name in COLORED],
-            "script": "data/learn_dictionaries.py", "stages": stage,
-        }  # fmt: skip
-        filters = dictionary.filters.astype(np.float32)
-        Dictionary(filters, dictionary.shapes, provenance).save(arguments.output or f"data/{arguments.kind}.npz")
+    images = pieces(pictures, PIECES, generator)
+    learned = learn_dictionary(
+        images if color else images[:, 0],
+        [int(count) for count in counts],
+        [int(size) for size in sizes],
+        max_iter=ROUNDS[arguments.kind],
+        tol=0,
+        start=dictionary,
+        callback=lambda record: print(f"round {record.iteration}: objective {record.objective:.2f}", flush=True),
+        **SETTINGS,
+    )
+    found = learned.dictionary
+    provenance = dict(found.provenance) | {
+        "sources": [name for name in SHARES if not color or name in COLORED],
+        "script": "data/learn_dictionaries.py",
+    }
+    filters = found.filters / np.linalg.norm(found.filters.reshape(found.n_filters, -1), axis=1).reshape(
+        -1, *[1] * (found.filters.ndim - 1)
+    )
+    Dictionary(filters.astype(np.float32), found.shapes, provenance).save(arguments.output or f"data/{arguments.kind}.npz")
 
 
 if __name__ == "__main__":

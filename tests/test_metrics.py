@@ -12,6 +12,11 @@ def test_psnr_agrees_with_scikit_image_and_looks_where_it_is_told(rng):
     expected = -10 * np.log10(((a - b)[where] ** 2).mean())
     assert psnr(a, b, data_range=1, where=where) == pytest.approx(expected)
     assert psnr(a, a, data_range=1) == np.inf
+    assert np.isnan(psnr(a * np.nan, a, data_range=1))
+    with pytest.raises(InputError, match="no pixel"):
+        psnr(a, b, data_range=1, where=np.zeros((16, 17)))
+    with pytest.raises(InputError, match="data_range: -1"):
+        psnr(a, b, data_range=-1)
     with pytest.raises(InputError, match="differs"):
         psnr(a, b[:-1], data_range=1)
 

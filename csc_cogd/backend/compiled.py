@@ -5,10 +5,20 @@ The order of the sums differs from the reference, so the results agree to roundi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+_options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+
+
+def _compile(function):
+    """Compile on first use, once per user where a folder for the cache can be written, else once per process."""
+    try:
+        return numba.njit(function, cache=True, **_options)
+    except RuntimeError:
+        return numba.njit(function, **_options)
 
 
 @_compile

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -115,8 +118,8 @@ def get_backend(
     DeviceError
         For a CUDA device.
     """
-    if device.split(":")[0] == "cuda":
-        raise DeviceError(f"device {device!r}: this version runs on the CPU only: use --device cpu (or auto)")
+    if re.fullmatch(r"cuda(:\d+)?", str(device)):
+        raise DeviceError(f"device {device!r}: this version runs on the CPU only: use 'cpu' or 'auto'")
     if device not in ("auto", "cpu"):
         raise InputError(f"device {device!r} is unknown: choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
     try:
@@ -127,30 +130,27 @@ def get_backend(
         raise InputError("dtype: the engine computes in 'float32' or 'float64'")
     if threads is None:
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if threads < 1:
+    if not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads: {threads} is not a number of threads: use 1 or more")
-    return _backend(dtype, threads, fft_module.choose_provider(fft), _choose_kernels(kernels))
+    # a forked child has its parent's cache but not its threads
+    return _backend(os.getpid(), dtype, threads, fft_module.choose_provider(fft), _choose_kernels(kernels))
 
 
 @lru_cache(maxsize=8)
-def _backend(dtype: np.dtype, threads: int, fft: str, kernels: str) -> Backend:
+def _backend(process: int, dtype: np.dtype, threads: int, fft: str, kernels: str) -> Backend:
     return Backend(dtype, threads, fft, kernels)
 
 
 def _choose_kernels(name: str | None) -> str:
+    source = "kernels" if name else "CSC_COGD_KERNELS"
     name = name or os.environ.get("CSC_COGD_KERNELS") or "auto"
     if name not in ("auto", "numba", "numpy"):
-        raise InputError(f"kernels: {name!r} is unknown: choose 'auto', 'numba' or 'numpy'")
-    if name == "auto":
-        try:
-            import numba  # noqa: F401
-        except ImportError:
-            return "numpy"
-        return "numba"
-    return name
+        raise InputError(f"{source}: {name!r} is unknown: choose 'auto', 'numba' or 'numpy'")
+    installed = find_spec("numba") is not None
+    if name == "numba" and not installed:
+        raise InputError(f"{source}: numba is not installed: run 'pip install numba', or choose 'numpy'")
+    return "numba" if installed and name != "numpy" else "numpy"
 
 
 def _load_kernels(name: str) -> ModuleType:
-    from importlib import import_module
-
     return import_module("csc_cogd.backend." + {"numba": "compiled", "numpy": "kernels"}[name])

@@ -22,6 +22,8 @@ except ImportError:  # pyFFTW is optional at run time: scipy.fft is the drop-in
 PROVIDERS = ("pyfftw", "scipy")
 _ENVIRONMENT_VARIABLE = "CSC_COGD_FFT"
 _planning = threading.Lock()  # FFTW's planner is not thread-safe; its execution is
+if hasattr(os, "register_at_fork"):  # a child forked while another thread planned would wait for ever
+    os.register_at_fork(before=_planning.acquire, after_in_parent=_planning.release, after_in_child=_planning.release)
 
 
 def choose_provider(name: str | None = None) -> str:

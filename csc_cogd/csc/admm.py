@@ -31,8 +31,9 @@ class Iteration(NamedTuple):
     """One line of a solver's history.
 
     `objective` is `data_term` + `l1`, the data term at the linear solution and the l1 term at the sparse split variable:
-    the two agree at convergence. The residuals are relative: primal to the larger of the two sides of the split (but at
-    least to a tenth of the observed data), dual to the dual variables [Wohlberg 2017, arXiv 1704.06209].
+    the two agree at convergence. A gradient penalty isn't counted. The residuals are relative: primal to the larger of the
+    two sides of the split (but at least to a tenth of the observed data), dual to the dual variables [Wohlberg 2017,
+    arXiv 1704.06209].
     """
 
     iteration: int
@@ -244,6 +245,8 @@ class ConvolutionalADMM:
         def visit(workspace: Workspace, index: Index) -> np.ndarray:
             self.backend.kernels.spread(self.operator[index[1]], downhill[index[0]], workspace.spectrum)
             workspace.inverse()
+            if self.gradient_penalty:
+                workspace.real += self.gradient_penalty * _laplacian(self.p[index], self.backend.xp)
             self.prox.to_state(self.p[index], workspace.real, index)
             return self._reflect(workspace, index)
 
@@ -291,9 +294,7 @@ class ConvolutionalADMM:
         """``g + mu/2 ||grad u||^2`` at the maps of a visit, (.., H, W)."""
         total = self.prox.value(maps, index)
         if self.gradient_penalty:
-            for axis in (-2, -1):
-                difference = maps - self.backend.xp.roll(maps, 1, axis)
-                total += self.gradient_penalty / 2 * float((difference**2).sum(dtype=np.float64))
+            total -= self.gradient_penalty / 2 * float((maps * _laplacian(maps, self.backend.xp)).sum(dtype=np.float64))
         return total
 
     def _record(self, statistics: np.ndarray, data: list[float], data_term: float) -> Iteration:
@@ -365,6 +366,11 @@ def _laplacian_symbol(height: int, width: int) -> np.ndarray:
     rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(height))
     columns = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(width))
     return rows[:, None] + columns
+
+
+def _laplacian(maps: Any, xp: Any) -> Any:
+    """Sum of the four neighbours less four times the middle, circular."""
+    return sum(xp.roll(maps, shift, axis) for axis in (-2, -1) for shift in (1, -1)) - 4 * maps
 
 
 def _squares(*arrays: Any) -> list[float]:

@@ -103,11 +103,12 @@ def sparse_code(
     nonnegative : bool
         Ask for codes >= 0.
     gradient_penalty : float >= 0
-        mu: draws neighbouring codes together.
+        mu: draws neighbouring codes together. It is circular on the padded domain of the transforms, whatever the boundary.
     boundary : {"free", "circular"}
         ``"free"`` imposes nothing beyond the image; ``"circular"`` takes the image as one period.
     rho, rho_data : float, optional
-        Penalties of the l1 and of the data split; default: from `lmbda` and the images' range, then adapted.
+        Penalties of the l1 and of the data split; default: from `lmbda` and the images' range, then adapted. A given `rho`
+        is kept as it is.
     relaxation : float in (0, 2)
     start : array of the codes' shape, optional
         Warm start.
@@ -156,6 +157,8 @@ def sparse_code(
     maps = solver.take_maps()
     visits = ((slice(n, n + 1), slice(k, k + 1)) for n, k in np.ndindex(maps.shape[:2]))
     objective = data.value(fit) + sum(solver.map_penalty(maps[index], index) for index in visits)
+    if not np.isfinite(objective):
+        raise InputError("images: their values or weights are too large to compute with: scale them to about [0, 1]")
     reconstruction = backend.to_host(domain.crop(fit))
     return SparseCodes(
         codes=domain.crop_codes(backend.to_host(maps)),
@@ -179,8 +182,14 @@ def reconstruct_images(codes: Any, dictionary: Dictionary, *, boundary: str = "f
     (N, H, W) array, or (N, C, H, W) for a dictionary with channels.
     """
     codes = np.asarray(codes)
-    if codes.ndim != 4 or codes.shape[1] != dictionary.n_filters:
-        raise InputError(f"codes: shape {codes.shape} isn't (N, {dictionary.n_filters}, height, width)")
+    _check_boundary(boundary)
+    least = (1, 1) if boundary == "circular" else dictionary.filter_shape
+    if codes.ndim != 4 or codes.shape[1] != dictionary.n_filters or any(np.less(codes.shape[2:], least)):
+        raise InputError(
+            f"codes: shape {codes.shape} isn't (N, {dictionary.n_filters}, {least[0]} or more, {least[1]} or more)"
+        )
+    if codes.dtype.kind not in "fiu":
+        raise InputError(f"codes: real numbers are needed, not {codes.dtype}")
     backend = get_backend(dtype=dtype or (codes.dtype if codes.dtype == np.float64 else np.float32))
     images = backend.to_host(convolve(codes, dictionary, boundary=boundary, backend=backend))
     return images[:, 0] if dictionary.filters.ndim == 3 else images
@@ -192,6 +201,7 @@ def lambda_max(
     """Smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``."""
     gray = np.ndim(images) == 3
     images = check_images(images)
+    _check_boundary(boundary)
     _check_channels(images, dictionary, gray)
     backend = get_backend(dtype="float64")
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
@@ -227,6 +237,9 @@ def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSqua
 
 def penalties(lmbda: float, data: MaskedLeastSquares, rho: float | None, rho_data: float | None) -> dict[str, float]:
     """ADMM's penalties where none are given: dimensionless, so that scaling images and `lmbda` together changes nothing."""
+    for name, value in (("rho", rho), ("rho_data", rho_data)):
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise InputError(f"{name}: {value} isn't a penalty: use a finite number above zero")
     if rho is None:
         largest = float(abs(data.images[np.broadcast_to(data.squared_weights > 0, data.images.shape)]).max())
         rho = min(max(RHO_PER_LMBDA * lmbda / max(largest, 1e-30), 1e-4), 1e4) if lmbda > 0 else 0.1
@@ -242,14 +255,18 @@ def check_settings(
 ) -> None:
     if not (np.isfinite(lmbda) and lmbda >= 0):
         raise InputError(f"lmbda: {lmbda} isn't a weight: use a finite number of zero or more")
-    if max_iter < 1:
-        raise InputError(f"max_iter: {max_iter} iterations aren't possible: use 1 or more")
+    if not isinstance(max_iter, (int, np.integer)) or max_iter < 1:
+        raise InputError(f"max_iter: {max_iter} iterations aren't possible: use a whole number of 1 or more")
     if not tol >= 0:
         raise InputError(f"tol: {tol} isn't a tolerance: use zero or more")
     if not 0 < relaxation < 2:
         raise InputError(f"relaxation: {relaxation} is outside of (0, 2)")
     if not (np.isfinite(gradient_penalty) and gradient_penalty >= 0):
         raise InputError(f"gradient_penalty: {gradient_penalty} isn't a weight: use zero or more")
+    _check_boundary(boundary)
+
+
+def _check_boundary(boundary: str) -> None:
     if boundary not in BOUNDARIES:
         raise InputError(f"boundary: {boundary!r} is unknown: choose 'free' or 'circular'")
 

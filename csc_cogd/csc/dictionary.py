@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -62,7 +63,7 @@ class Dictionary:
             raise InputError("filters: at least one filter is zero: leave it out")
         size = filters.shape[-2:]
         shapes = np.broadcast_to(size, (len(filters), 2)) if self.shapes is None else np.asarray(self.shapes)
-        if shapes.shape != (len(filters), 2) or (shapes < 1).any() or (shapes > size).any():
+        if shapes.dtype.kind not in "iu" or shapes.shape != (len(filters), 2) or (shapes < 1).any() or (shapes > size).any():
             raise InputError(f"shapes: one (height, width) for each of {len(filters)} filters, within {size}, is needed")
         for k, (height, width) in enumerate(shapes):
             if filters[k, ..., height:, :].any() or filters[k, ..., :, width:].any():
@@ -139,7 +140,10 @@ class Dictionary:
             raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
         except FileNotFoundError:
             raise InputError(f"{path}: no such dictionary file") from None
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        except (
+            OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, zlib.error,
+            zipfile.BadZipFile,
+        ) as error:  # fmt: skip
             raise InputError(f"{path}: not a dictionary file (npz or npy without pickle): {error}") from None
 
     @classmethod

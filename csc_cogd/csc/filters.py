@@ -8,6 +8,7 @@ import numpy as np
 
 from csc_cogd.backend import Backend, get_backend
 from csc_cogd.csc.admm import ConvolutionalADMM, iterate
+from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
 from csc_cogd.csc.prox import FilterProjection, MaskedLeastSquares
@@ -63,6 +64,7 @@ def solve_filters(
     True
     """
     images, gray = check_images(images), np.ndim(images) == 3
+    check_settings(0.0, max_iter, tol, relaxation, 0.0, "free")
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), start.filter_shape)
     codes = np.asarray(codes)
@@ -78,7 +80,7 @@ def solve_filters(
     solver = filter_solver(backend, spectra, data, start.shapes, filters, energy, relaxation)
     iterate(solver, max_iter, tol)
     found = backend.to_host(current_filters(solver, filters.shape[2:]))
-    return Dictionary(found[:, 0] if gray else found, start.shapes, start.provenance)
+    return Dictionary(found[:, 0] if gray else found, start.shapes)
 
 
 def filter_solver(
@@ -86,8 +88,8 @@ def filter_solver(
     relaxation: float, zero_mean: bool = False,
 ) -> ConvolutionalADMM:  # fmt: skip
     """The algorithm of `admm` set up for the filters (K, C, h, w), with the codes' `spectra` (K, N, ..) as operator."""
-    weights = np.broadcast_to(data.squared_weights, data.images.shape) ** 0.5
-    swapped = MaskedLeastSquares(data.images.swapaxes(0, 1), weights.swapaxes(0, 1))
+    squared_weights = np.broadcast_to(data.squared_weights, data.images.shape)
+    swapped = MaskedLeastSquares(data.images.swapaxes(0, 1), squared_weights.swapaxes(0, 1), squared=True)
     rho = max(RHO * energy / len(spectra), 1e-6)
     solver = ConvolutionalADMM(
         backend, spectra, swapped, FilterProjection(shapes, zero_mean), rho=rho, rho_data=RHO_DATA,

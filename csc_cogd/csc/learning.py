@@ -21,13 +21,16 @@ from csc_cogd.errors import InputError
 
 
 class Round(NamedTuple):
-    """One line of the learner's history: the state after a code phase and a filter phase."""
+    """One line of the learner's history: the state after a code phase and a filter phase.
+
+    `objective` is `data_term` plus `penalty`: the l1 term and, where there is one, the gradient penalty.
+    """
 
     iteration: int
     seconds: float
     objective: float
     data_term: float
-    l1: float
+    penalty: float
     nonzeros: int
 
 
@@ -153,8 +156,8 @@ def learn_dictionary(
     for iteration in range(1, max_iter + 1):
         learner.code_phase(code_iterations)
         learner.filter_phase(filter_iterations)
-        data_term, l1, nonzeros = learner.measure()
-        history.append(Round(iteration, time.perf_counter() - started, data_term + l1, data_term, l1, nonzeros))
+        data_term, penalty, nonzeros = learner.measure()
+        history.append(Round(iteration, time.perf_counter() - started, data_term + penalty, data_term, penalty, nonzeros))
         if not np.isfinite(history[-1].objective):
             raise InputError(f"learning diverged in round {iteration}: use dtype='float64' or a larger lmbda")
         settled = len(history) > 1 and abs(history[-2].objective - history[-1].objective) <= tol * history[-2].objective
@@ -242,8 +245,8 @@ class _Learner:
             return solver.map_penalty(x, index), int((x != 0).sum())
 
         results = self.backend.run(sums, np.ndindex(N, K), self.backend.workspaces((1, 1, H, W)))
-        l1, nonzeros = (sum(column) for column in zip(*results, strict=True))
-        return self.data.value(solver.apply()), l1, int(nonzeros)
+        penalty, nonzeros = (sum(column) for column in zip(*results, strict=True))
+        return self.data.value(solver.apply()), penalty, int(nonzeros)
 
     def filters(self) -> np.ndarray:
         return self.backend.to_host(self._filters)
@@ -261,7 +264,7 @@ def filter_shapes(n_filters: Any, filter_shape: Any) -> np.ndarray:
         shapes = list(filter_shape) if isinstance(filter_shape, Iterable) else []
     if len(counts) != len(shapes):
         raise InputError(f"filter_shape: one for each of the {len(counts)} numbers in n_filters is needed")
-    if any(int(count) != count or count < 1 for count in counts):
+    if any(not isinstance(count, (int, np.integer)) or count < 1 for count in counts):
         raise InputError(f"n_filters: {n_filters} isn't a number of filters: use 1 or more")
     try:
         pairs = np.array([np.broadcast_to(shape, 2) for shape in shapes])

@@ -72,6 +72,8 @@ class Domain:
 
 def check_images(images: Any, name: str = "images") -> np.ndarray:
     """Return `images` as (N, C, H, W), after checking its shape, type and values."""
+    if np.ma.is_masked(images):
+        raise InputError(f"{name}: masks of numpy.ma aren't read here: give weights, 0 where masked and 1 elsewhere")
     images = np.asarray(images)
     if images.dtype.kind not in "fiub":
         raise InputError(f"{name}: real numbers are needed, not {images.dtype}")

@@ -23,12 +23,12 @@ class MaskedLeastSquares:
     Parameters
     ----------
     images : (M, R, H, W) array, b
-    weights : array that broadcasts against `images`, W
+    weights : array that broadcasts against `images`, W, or with `squared` W^2
     """
 
-    def __init__(self, images: Any, weights: Any):
+    def __init__(self, images: Any, weights: Any, squared: bool = False):
         self.images = images
-        self.squared_weights = weights**2
+        self.squared_weights = weights if squared else weights**2
 
     def prox(self, p: Any, rho: float) -> Any:
         """``argmin_v f(v) + rho/2 ||v - p||^2``."""
@@ -84,6 +84,8 @@ class SoftThreshold:
 
         The scaled dual is ``threshold * sign(v)``; where v = 0, it is the gradient's, cut off at the threshold.
         """
+        if self.nonnegative:
+            v[v < 0] = 0
         threshold = self._threshold(index, v)
         lower = -np.inf if self.nonnegative else -threshold
         v += np.where(v != 0, threshold * np.sign(v), np.clip(downhill / self.rho, lower, threshold))

@@ -21,7 +21,16 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import png
 
-_ORIENTATION = 0x0112
+_ORIENTATION = 0x0112  # EXIF and TIFF tag
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
+    2: np.fliplr,
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
 SUFFIXES = {
     ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy",
 }  # fmt: skip
@@ -34,7 +43,8 @@ class ImageFile:
     Attributes
     ----------
     pixels : (H, W) or (H, W, C) array
-        In the file's own dtype, upright: an EXIF orientation has been applied.
+        In the file's own dtype, upright: an EXIF orientation has been applied. Bilevel and palette PNG are widened to
+        8-bit grey and RGB.
     path : Path
     format : {"png", "jpeg", "tiff", "npy"}
     icc_profile, exif : bytes, optional
@@ -76,6 +86,8 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}") from None
     kind = _format_of(content)
+    if not content:
+        raise InputError(f"{path}: the file is empty")
     if kind is None:
         raise InputError(f"{path}: not an image that is known here: use PNG, JPEG, TIFF or NPY")
     try:
@@ -89,6 +101,8 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
         raise InputError(f"{path}: damaged or unsupported {kind.upper()}: {what[0] if what else error!r}") from None
     if 0 in image.pixels.shape:
         raise InputError(f"{path}: holds no pixel")
+    if image.pixels.dtype.kind not in "biuf" or image.pixels.dtype.itemsize > 8:
+        raise InputError(f"{path}: {image.pixels.dtype} isn't a kind of pixels: integers or floats of up to 64 bits are")
     return image
 
 
@@ -103,7 +117,7 @@ def write_image(image: ImageFile, path: str | os.PathLike[str], *, overwrite: bo
         If the format is unknown or can't hold the pixels, the file exists, or it can't be written.
     """
     path = Path(path)
-    check_output(path, overwrite=overwrite)
+    check_output(path, image, overwrite=overwrite)
     content, notes = _encode(image, SUFFIXES[path.suffix.lower()])
     temporary = None
     try:
@@ -126,21 +140,35 @@ def write_image(image: ImageFile, path: str | os.PathLike[str], *, overwrite: bo
     return notes
 
 
-def check_output(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Raise InputError now for what `write_image` would refuse later, and for an output that is one of the inputs."""
+def check_output(path: Path, image: ImageFile, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Raise InputError now for what `write_image` would refuse later, and for an output that is one of the inputs.
+
+    Only shape and dtype of the image's pixels are looked at.
+    """
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: unknown image format {path.suffix!r}: use one of {', '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}: create it first")
-    if path.is_dir():
-        raise InputError(f"{path}: is a directory: name a file")
-    for source in inputs:
-        if path.exists() and source.exists() and path.samefile(source):
-            raise InputError(f"{path}: is an input, which is never overwritten: choose another --output")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists already: use --overwrite, or another --output")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} isn't writable")
+        raise InputError(f"{path}: the output's format isn't known by its name: end it in {', '.join(SUFFIXES)}")
+    try:
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: there is no folder {path.parent}: create it first")
+        if path.is_dir():
+            raise InputError(f"{path}: is a directory: name a file")
+        for source in inputs:
+            if path.exists() and source.exists() and path.samefile(source):
+                raise InputError(f"{path}: is an input, which is never overwritten: choose another --output")
+        if os.path.lexists(path) and not overwrite:
+            raise InputError(f"{path}: exists already: use --overwrite, or another --output")
+        if not os.access(path.parent, os.W_OK):
+            raise InputError(f"{path}: the folder {path.parent} isn't writable")
+    except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror}") from None
+    kind, pixels = SUFFIXES[path.suffix.lower()], image.pixels
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if kind == "png" and (pixels.dtype not in ("uint8", "uint16") or channels > 4):
+        raise InputError(f"{path}: PNG can't hold {channels} channel(s) of {pixels.dtype}: write .tif or .npy")
+    if kind == "jpeg" and (pixels.dtype != "uint8" or channels not in (1, 3)):
+        raise InputError(f"{path}: JPEG can't hold {channels} channel(s) of {pixels.dtype}: write .png or .tif")
+    if kind == "tiff" and pixels.dtype == bool:
+        raise InputError(f"{path}: a bilevel image is written as .npy only: widen it to 8 bits first")
 
 
 def make_folder(path: Path) -> None:
@@ -167,36 +195,46 @@ def _read_png(content: bytes, path: Path) -> ImageFile:
         return _read_with_pillow(content, path, "png")
     import imagecodecs
 
-    if png.is_truncated(content):
-        raise InputError(f"{path}: damaged PNG: the file ends too early")
-    pixels = imagecodecs.png_decode(content)
     chunks = png.read_chunks(content)
-    profile = png.icc_profile(chunks)
-    exif = b"Exif\0\0" + chunks[b"eXIf"] if b"eXIf" in chunks else None
+    if b"IEND" not in chunks:
+        raise InputError(f"{path}: damaged PNG: the file ends too early")
+    pixels, exif = _upright(imagecodecs.png_decode(content), chunks.get(b"eXIf"))
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
-    return ImageFile(pixels, path, "png", profile, exif, has_alpha)
+    return ImageFile(pixels, path, "png", png.icc_profile(chunks), exif, has_alpha)
 
 
 def _read_with_pillow(content: bytes, path: Path, kind: str) -> ImageFile:
     import imageio.v3 as iio
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(io.BytesIO(content)) as opened:
         mode, info = opened.mode, dict(opened.info)
-        exif = opened.getexif()
-        upright = ImageOps.exif_transpose(opened)
-        orientation = exif.get(_ORIENTATION, 1)
+        if kind == "png" and getattr(opened, "n_frames", 1) > 1:
+            raise InputError(f"{path}: it is an animation: this version restores single images")
+        exif = opened.getexif().tobytes() or None
     if mode in ("CMYK", "YCCK"):
         raise InputError(f"{path}: CMYK colours aren't supported: convert the image to RGB first")
-    if orientation == 1:
-        target = {"1": "L", "P": "RGBA" if "transparency" in info else "RGB"}.get(mode, mode)
-        pixels = iio.imread(content, plugin="pillow", index=0, mode=target)
-    else:
-        pixels = np.asarray(upright)
-    if exif.get(_ORIENTATION):
-        exif[_ORIENTATION] = 1
+    target = {"1": "L", "P": "RGB"}.get(mode, mode)
+    if "transparency" in info:
+        target = {"L": "LA", "RGB": "RGBA"}[target]
+    pixels, exif = _upright(iio.imread(content, plugin="pillow", index=0, mode=target), exif)
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
-    return ImageFile(pixels, path, kind, info.get("icc_profile"), exif.tobytes() if exif else None, has_alpha)
+    return ImageFile(pixels, path, kind, info.get("icc_profile"), exif, has_alpha)
+
+
+def _upright(pixels: np.ndarray, exif: bytes | None) -> tuple[np.ndarray, bytes | None]:
+    """Apply the orientation that EXIF data names, and reset it there."""
+    if not exif:
+        return pixels, None
+    from PIL import Image
+
+    tags = Image.Exif()
+    tags.load(exif)
+    orientation = tags.get(_ORIENTATION, 1)
+    if orientation in _UPRIGHT:
+        pixels = np.ascontiguousarray(_UPRIGHT[orientation](pixels))
+        tags[_ORIENTATION] = 1
+    return pixels, tags.tobytes()
 
 
 def _read_tiff(content: bytes, path: Path) -> ImageFile:
@@ -209,25 +247,29 @@ def _read_tiff(content: bytes, path: Path) -> ImageFile:
         if len(tiff.pages) != 1:
             raise InputError(f"{path}: {len(tiff.pages)} pages: this version restores single images, split it first")
         page: Any = tiff.pages[0]
-        if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
-            raise InputError(f"{path}: CMYK colours aren't supported: convert the image to RGB first")
+        if page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
+            name = getattr(page.photometric, "name", page.photometric)
+            raise InputError(f"{path}: TIFF colours of kind {name} aren't supported: convert the image to grey or RGB first")
+        if tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
+            raise InputError(f"{path}: colours multiplied by opacity aren't supported: save it with plain (straight) alpha")
         pixels = page.asarray()
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            pixels = np.moveaxis(page.colormap[:, pixels], 0, -1)
-        icc = page.tags.get("InterColorProfile")
-        opacity = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
-        has_alpha = bool(page.extrasamples) and page.extrasamples[0] in opacity
+        icc, orientation = page.tags.get("InterColorProfile"), page.tags.get("Orientation")
+        has_alpha = tuple(page.extrasamples) == (tifffile.EXTRASAMPLE.UNASSALPHA,)
     if pixels.ndim not in (2, 3):
         raise InputError(f"{path}: an image of shape {pixels.shape} isn't (H, W) or (H, W, channels)")
+    if orientation is not None and orientation.value in _UPRIGHT:
+        pixels = np.ascontiguousarray(_UPRIGHT[orientation.value](pixels))
     return ImageFile(pixels, path, "tiff", icc.value if icc is not None else None, None, has_alpha)
 
 
 def _read_npy(content: bytes, path: Path) -> ImageFile:
     pixels = np.load(io.BytesIO(content), allow_pickle=False)
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] > 4):
-        raise InputError(f"{path}: an array of shape {pixels.shape} isn't (H, W) or (H, W, 1 to 4 channels)")
+        raise InputError(
+            f"{path}: an array of shape {pixels.shape} isn't (H, W) or (H, W, 1 to 4 channels): put the channels last"
+        )
     return ImageFile(pixels, path, "npy")
 
 
@@ -241,12 +283,8 @@ _READERS: dict[str, Callable[[bytes, Path], ImageFile]] = {
 
 def _encode(image: ImageFile, kind: str) -> tuple[bytes, list[str]]:
     pixels, notes = np.ascontiguousarray(image.pixels), []
-    if kind in ("png", "jpeg"):
-        depths = ("uint8", "uint16") if kind == "png" else ("uint8",)
-        if pixels.dtype not in depths:
-            raise InputError(f"{image.path}: {kind.upper()} can't hold {pixels.dtype} pixels: write .tif or .npy")
-    if kind == "jpeg" and image.has_alpha:
-        raise InputError(f"{image.path}: JPEG can't hold opacity: write .png or .tif")
+    if kind != "npy" and pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
     if kind == "png":
         import imagecodecs
 

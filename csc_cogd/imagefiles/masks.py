@@ -23,7 +23,7 @@ class MaskRules:
     polarity : {"missing", "valid"}
         What non-zero means in it.
     threshold : float, optional
-        What counts as non-zero in it lies above; default 0, but 127 for JPEG, whose zeros aren't exact.
+        What counts as non-zero in it lies above; default: what isn't zero, but 127 for JPEG, whose zeros aren't exact.
     value : float, optional
         Pixels of this value in every channel are missing.
     from_alpha : bool
@@ -50,6 +50,8 @@ def missing_pixels(image: ImageFile, rules: MaskRules) -> tuple[np.ndarray, list
     InputError
         If the mask can't be read or doesn't fit, or nothing or everything is missing.
     """
+    if rules.path is None and (rules.polarity != "missing" or rules.threshold is not None):
+        raise InputError(f"{image.path}: --mask-polarity and --mask-threshold speak of a mask file: give --mask FILE")
     pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
     colours = pixels[..., : pixels.shape[2] - image.has_alpha]
     missing = np.zeros(colours.shape, bool)
@@ -92,15 +94,15 @@ def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
     Colours count by their brightest channel. A mask painted on a transparent layer in one colour counts by its opacity.
     """
     pixels, opaque = mask.pixels, None
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise InputError(f"{mask.path}: the mask holds NaN or infinite values: use 0 and 1")
+    if pixels.dtype.kind not in "biuf" or (pixels.dtype.kind == "f" and not np.isfinite(pixels).all()):
+        raise InputError(f"{mask.path}: the mask holds something else than finite numbers: use 0 and 1")
     if pixels.ndim == 3:
         if mask.has_alpha and pixels[..., -1].min() != pixels[..., -1].max():
-            opaque = pixels[..., -1] > 0
+            opaque = pixels[..., -1] > (threshold or 0)
         pixels = pixels[..., : pixels.shape[2] - mask.has_alpha].max(axis=2)
-    if threshold is None:
-        threshold = 127 if mask.format == "jpeg" else 0
-    marked = pixels > threshold
+    if threshold is None and mask.format == "jpeg":
+        threshold = 127
+    marked = pixels != 0 if threshold is None else pixels > threshold
     if opaque is None:
         return marked, "brightness"
     if marked[opaque].all() or not marked[opaque].any():
@@ -109,19 +111,22 @@ def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
 
 
 def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
-    name = rules.path or image.path
-    if not missing.any():
-        if rules == MaskRules(polarity=rules.polarity):
-            raise InputError(f"{name}: nothing says what is missing: give --mask FILE, --mask-value or --mask-from-alpha")
+    full = missing.all(axis=(0, 1))
+    if missing.any() and not full.any():
+        return
+    if rules.path is not None:
+        state = "full, every pixel is missing" if full.any() else "empty, no pixel is missing"
         raise InputError(
-            f"{name}: the mask is empty, no pixel is missing: non-zero means missing; "
+            f"{rules.path}: the mask is {state}: non-zero means missing (--mask-threshold says from which value on); "
             "if yours means known, use --mask-polarity valid"
         )
-    if missing.all(axis=(0, 1)).any():
-        raise InputError(
-            f"{name}: the mask is full, every pixel is missing: non-zero means missing; "
-            "if yours means known, use --mask-polarity valid"
-        )
+    if full.any():
+        where = "" if full.all() else f" of channel {int(np.flatnonzero(full)[0])}"
+        raise InputError(f"{image.path}: every pixel{where} is missing: there is nothing to restore from")
+    if rules.value is not None or rules.from_alpha:
+        what = "is fully transparent" if rules.value is None else f"has the value {rules.value:g}"
+        raise InputError(f"{image.path}: no pixel is missing: none {what}")
+    raise InputError(f"{image.path}: nothing says what is missing: give --mask FILE, --mask-value or --mask-from-alpha")
 
 
 def _size(pixels: np.ndarray) -> str:

@@ -13,10 +13,6 @@ def bit_depth(content: bytes) -> int:
     return content[24] if len(content) > 25 else 0
 
 
-def is_truncated(content: bytes) -> bool:
-    return b"IEND" not in content[-12:]
-
-
 def read_chunks(content: bytes) -> dict[bytes, bytes]:
     """Contents of the chunks by type; of several of a type the first."""
     chunks: dict[bytes, bytes] = {}

@@ -29,11 +29,15 @@ def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None)
     restored, reference = np.asarray(restored, np.float64), np.asarray(reference, np.float64)
     if restored.shape != reference.shape:
         raise InputError(f"reference: shape {reference.shape} differs from the restored image's {restored.shape}")
+    if not data_range > 0:
+        raise InputError(f"data_range: {data_range} isn't a range: use a number above zero, such as 255")
     squares = (restored - reference) ** 2
     if where is not None:
         squares = squares[np.asarray(where, bool)]
-    error = squares.mean() if squares.size else 0.0
-    return float(10 * np.log10(data_range**2 / error)) if error > 0 else float("inf")
+    if not squares.size:
+        raise InputError("restored: there is no pixel to compare")
+    error = squares.mean()
+    return float("inf") if error == 0 else float(10 * np.log10(data_range**2 / error))
 
 
 def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int | None = None) -> float:

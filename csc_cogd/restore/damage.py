@@ -39,16 +39,21 @@ def find_missing(image: Any, mask: Any, *, channel_axis: int | None, mask_polari
             "mask: every pixel of a channel is missing: non-zero means missing; "
             "if yours means known, use mask_polarity 'valid'"
         )
-    if not np.isfinite(pixels[~missing]).all():
+    known = pixels[~missing]
+    if not np.isfinite(known).all():
         raise InputError("image: there are infinite values in it: set them to NaN, which means missing")
+    if pixels.dtype.itemsize == 8 and pixels.dtype.kind in "iu" and (known > 2**53).any() | (known < -(2**53)).any():
+        raise InputError("image: integers beyond 2**53 can't be computed with: convert the image to another type first")
+    if pixels.dtype.kind == "f" and float(abs(known.astype(np.float64)).max()) > 1e150:
+        raise InputError("image: values beyond 1e150 can't be computed with: scale the image first")
     return pixels, missing
 
 
 def as_planes(image: Any, channel_axis: int | None) -> np.ndarray:
     """Return an image as (C, H, W), after checking that it is one."""
     image = np.asarray(image)
-    if image.dtype.kind not in "iufb":
-        raise InputError(f"image: integers or real numbers are needed, not {image.dtype}")
+    if image.dtype.kind not in "iufb" or image.dtype.itemsize > 8:
+        raise InputError(f"image: integers or floats of up to 64 bits are needed, not {image.dtype}")
     if 0 in image.shape:
         raise InputError(f"image: shape {image.shape} holds no pixel")
     if channel_axis is None:

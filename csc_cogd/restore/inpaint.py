@@ -88,7 +88,7 @@ def inpaint(
         Non-zero means missing.
     dictionary : Dictionary, optional
         Default: the one that ships, for grey or for colour. With a grey dictionary the channels are restored one by
-        one; with a colour dictionary three channels (the first three of four) together.
+        one; with a colour dictionary three channels (the first three of four) together; else all channels together.
     channel_axis : int, optional
         Axis of the channels; default: a grey image.
     mask_polarity : {"missing", "valid"}
@@ -135,27 +135,28 @@ def inpaint(
     pixels, missing = find_missing(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity)
     groups = _channel_groups(len(pixels), dictionary)
     settings = {
-        "lmbda": lmbda, "gradient_penalty": GRADIENT_PENALTY, "max_iter": max_iter, "rho": RHO, "rho_data": RHO_DATA,
+        "device": device, "dtype": dtype or "float32", "learn": learn, "lmbda": lmbda,
+        "gradient_penalty": GRADIENT_PENALTY, "max_iter": max_iter, "rho": RHO, "rho_data": RHO_DATA,
     }  # fmt: skip
     report = InpaintingReport(float(missing.mean()), settings)
     known_values = [plane[~gone] for plane, gone in zip(pixels, missing, strict=True)]
-    low, high = _intensity_range(known_values)
-    scaled = np.where(missing, 0.0, (pixels.astype(np.float64) - low) / (high - low))
 
     def tell(stage: str, total: int, record: Any) -> Any:
         return callback(Progress(stage, record.iteration if record else 0, total, record)) if callback else None
 
-    filled = scaled.copy()
+    restored = np.where(missing, 0.0, pixels).astype(np.float64)
     for channels, group_dictionary in groups:
         gone = missing[channels]
         if not gone.any() and keep_known:
             continue
         tell("base layer", 1, None)
-        base = base_layer(pilot_estimate(scaled[channels], gone))
+        low, high = _intensity_range(known_values[channels])
+        scaled = np.where(gone, 0.0, (restored[channels] - low) / (high - low))
+        base = base_layer(pilot_estimate(scaled, gone))
         options: dict[str, Any] = {
             "weights": ~gone[None], "dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft,
         }  # fmt: skip
-        detail = np.where(gone, 0.0, scaled[channels] - base)[None]
+        detail = np.where(gone, 0.0, scaled - base)[None]
         if group_dictionary.filters.ndim == 3:
             detail, options["weights"] = detail[:, 0], options["weights"][:, 0]
         if learn:
@@ -165,18 +166,18 @@ def inpaint(
             gradient_penalty=GRADIENT_PENALTY, max_iter=max_iter, tol=tol, rho=RHO, rho_data=RHO_DATA,
             callback=lambda record: tell("codes", max_iter, record), **options,
         )  # fmt: skip
-        filled[channels] = base + result.reconstruction.reshape(base.shape)
+        filled = base + result.reconstruction.reshape(base.shape)
+        restored[channels] = filled * (high - low) + low
         report.histories.append(result.history)
         report.dictionaries.append(group_dictionary)
 
-    restored = filled * (high - low) + low
     for plane, values in zip(restored, known_values, strict=True):
         np.clip(plane, values.min(), values.max(), out=plane)
-    if pixels.dtype.kind in "iu":
+    if pixels.dtype.kind in "iub":
         restored = np.rint(restored)
     restored = restored.astype(pixels.dtype)
     if keep_known:
-        restored = np.where(missing, restored, pixels)
+        restored[~missing] = pixels[~missing]
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
 
@@ -217,11 +218,17 @@ def _adapt(dictionary: Dictionary, detail: np.ndarray, lmbda: float, tell: Any, 
 
 def _channel_groups(n_channels: int, dictionary: Dictionary | None) -> list[tuple[slice, Dictionary]]:
     """Which channels are coded together, and over which dictionary."""
-    joint = n_channels in (3, 4) and (dictionary is None or dictionary.n_channels == 3)
-    if not joint:
+    if dictionary is not None and not isinstance(dictionary, Dictionary):
+        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    if dictionary is not None and dictionary.n_channels not in (1, 3, n_channels):
+        have = f"{dictionary.n_channels} channels, the image {n_channels}"
+        raise InputError(f"dictionary: its filters have {have}: use a grey one, or one with the image's channels")
+    if dictionary is not None and dictionary.n_channels == n_channels:
+        return [(slice(0, n_channels), dictionary)]
+    if n_channels not in (3, 4) or (dictionary is not None and dictionary.n_channels == 1):
         gray = Dictionary.default("gray") if dictionary is None else dictionary
         if gray.n_channels != 1:
-            raise InputError(f"dictionary: its filters have {gray.n_channels} channels, the image {n_channels}")
+            raise InputError(f"dictionary: its filters have 3 channels, the image {n_channels}: use a grey one")
         return [(slice(c, c + 1), gray) for c in range(n_channels)]
     color = Dictionary.default("color") if dictionary is None else dictionary
     groups = [(slice(0, 3), color)]
@@ -232,8 +239,8 @@ def _channel_groups(n_channels: int, dictionary: Dictionary | None) -> list[tupl
 
 def _intensity_range(known_values: list[np.ndarray]) -> tuple[float, float]:
     """Range of the known values, without the outermost thousandth: single hot pixels don't set the scale."""
-    low, high = np.quantile(np.concatenate(known_values).astype(np.float64), (0.001, 0.999))
+    ranges = np.array([np.quantile(values.astype(np.float64), (0.001, 0.999)) for values in known_values])
+    low, high = ranges[:, 0].min(), ranges[:, 1].max()
     if high <= low:
-        values = np.concatenate(known_values)
-        low, high = float(values.min()), float(values.max())
-    return float(low), float(high if high > low else low + 1.0)
+        low, high = min(values.min() for values in known_values), max(values.max() for values in known_values)
+    return float(low), float(high if high > low else low + max(abs(low), 1.0))

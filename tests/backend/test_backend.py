@@ -1,3 +1,7 @@
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 
@@ -25,6 +29,34 @@ def test_wrong_settings_are_named(arguments, message):
 def test_cuda_never_falls_back(device):
     with pytest.raises(DeviceError, match="CPU only"):
         get_backend(device)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own():
+    def work():
+        backend = get_backend(threads=2)
+        return backend.run(lambda workspace, task: task, [1, 2, 3], backend.workspaces((1, 1, 4, 4)))
+
+    assert work() == [1, 2, 3]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if work() == [1, 2, 3] else 1)
+    deadline = time.monotonic() + 30
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if done == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert done == (child, 0)
+
+
+def test_kernels_by_environment(monkeypatch):
+    monkeypatch.setenv("CSC_COGD_KERNELS", "numpy")
+    assert get_backend().kernels.__name__ == "csc_cogd.backend.kernels"
+    monkeypatch.setenv("CSC_COGD_KERNELS", "fortran")
+    with pytest.raises(InputError, match="CSC_COGD_KERNELS: 'fortran'"):
+        get_backend()
 
 
 def test_run_keeps_the_order_and_passes_errors_on(backend):

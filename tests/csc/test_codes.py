@@ -88,12 +88,14 @@ def dense_operator(filters, size):
     return np.array(columns).T, shape
 
 
+@pytest.mark.parametrize("per_filter", [False, True])
 @pytest.mark.parametrize("nonnegative", [False, True])
-def test_free_boundary_agrees_with_a_dense_solver(rng, filters, nonnegative):
+def test_free_boundary_agrees_with_a_dense_solver(rng, filters, nonnegative, per_filter):
     filters, image = filters[:3, :3, :3], rng.standard_normal((1, 6, 5))
-    weights, l1_weights = rng.random((1, 6, 5)) * 2, np.array([0.5, 1.0, 2.0])
+    weights = rng.random((1, 6, 5)) * 2
     A, shape = dense_operator(filters, (6, 5))
-    w = np.broadcast_to(l1_weights[:, None, None], shape[1:]).ravel() * 0.3
+    l1_weights = np.array([0.5, 1.0, 2.0]) if per_filter else 0.2 + rng.random(shape)
+    w = np.broadcast_to(l1_weights[:, None, None] if per_filter else l1_weights[0], shape[1:]).ravel() * 0.3
 
     def function(z):  # x = z+ - z-, both non-negative
         x = z[: w.size] - z[w.size :]
@@ -158,6 +160,28 @@ def test_the_result_depends_on_neither_threads_nor_fft_library_nor_kernels(detai
         assert other.objective == pytest.approx(one.objective)
 
 
+def test_adapting_the_penalties_keeps_the_way_and_reaches_the_same_solution(detail, filters):
+    """A penalty that starts far off is mended by adaption, without a jump of the objective."""
+    from csc_cogd.csc import codes
+
+    run = {"lmbda": 0.02, "dtype": "float64"}
+    best = sparse_code(detail, Dictionary(filters), **run, max_iter=1500, tol=1e-7)
+    original, codes.RHO_PER_LMBDA = codes.RHO_PER_LMBDA, 2000.0
+    try:
+        adapted = sparse_code(detail, Dictionary(filters), **run, max_iter=500, tol=0)
+    finally:
+        codes.RHO_PER_LMBDA = original
+    first = adapted.history[0].rho
+    fixed = sparse_code(detail, Dictionary(filters), **run, max_iter=500, tol=0, rho=first)
+    assert adapted.history[-1].rho < first
+    assert adapted.history[-1].rho >= first / 10.0001
+    assert adapted.objective < fixed.objective
+    assert adapted.objective == pytest.approx(best.objective, rel=1e-3)
+    changes = [i for i in range(1, 500) if adapted.history[i].rho != adapted.history[i - 1].rho]
+    for i in changes:
+        assert adapted.history[i].objective < 1.05 * adapted.history[i - 1].objective
+
+
 def test_several_images_are_coded_as_each_would_be_alone(detail, filters):
     images = np.concatenate([detail, 0.5 * detail[:, ::-1]])
     together = sparse_code(images, Dictionary(filters), lmbda=0.02, rho=1.0, max_iter=40, tol=0, dtype="float64")
@@ -166,9 +190,11 @@ def test_several_images_are_coded_as_each_would_be_alone(detail, filters):
         np.testing.assert_allclose(alone.codes[0], together.codes[n], atol=1e-10)
 
 
-def test_warm_start_from_the_solution_stays_there(detail, filters):
-    cold = sparse_code(detail, Dictionary(filters), lmbda=0.02, **TIGHT)
-    warm = sparse_code(detail, Dictionary(filters), lmbda=0.02, start=cold.codes, max_iter=5, tol=0, dtype="float64")
+@pytest.mark.parametrize("mu", [0.0, 0.05])
+def test_warm_start_from_the_solution_stays_there(detail, filters, mu):
+    problem = {"lmbda": 0.02, "gradient_penalty": mu}
+    cold = sparse_code(detail, Dictionary(filters), **problem, **TIGHT)
+    warm = sparse_code(detail, Dictionary(filters), start=cold.codes, max_iter=5, tol=0, dtype="float64", **problem)
     assert warm.objective == pytest.approx(cold.objective, rel=1e-6)
     np.testing.assert_allclose(warm.codes, cold.codes, atol=1e-5)
 
@@ -206,6 +232,7 @@ def test_inputs_are_not_changed(detail, filters):
     sparse_code(read_only(detail.astype(np.float32)), Dictionary(filters), lmbda=0.02, weights=weights, max_iter=3)
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -230,6 +257,10 @@ def test_inputs_are_not_changed(detail, filters):
         ({"start": np.zeros((1, 6, 8, 8))}, r"finite codes of shape \(1, 6, 12, 12\)"),
         ({"images": np.zeros((1, 3, 8)), "boundary": "circular"}, "smaller than the filters"),
         ({"dtype": "int8"}, "float32"),
+        ({"rho": -1}, "rho: -1"),
+        ({"rho_data": np.nan}, "rho_data: nan"),
+        ({"images": np.ma.masked_equal(np.eye(8)[None], 1)}, "numpy.ma"),
+        ({"images": np.full((1, 8, 8), 1e30), "lmbda": 1e28}, "scale them"),
     ],
 )
 def test_what_does_not_fit_is_named(filters, change, message):

@@ -63,6 +63,9 @@ def test_damaged_files_are_named(tmp_path, content):
 def test_missing_and_foreign_files_are_named(tmp_path):
     with pytest.raises(InputError, match="no such dictionary file"):
         Dictionary.load(tmp_path / "none.npz")
+    np.savez(tmp_path / "about.npz", filters=np.ones((1, 2, 2)), about=np.frombuffer(b"[1]", np.uint8))
+    with pytest.raises(InputError, match=r"about\.npz: not a dictionary"):
+        Dictionary.load(tmp_path / "about.npz")
     np.savez(tmp_path / "other.npz", pixels=np.ones(3))
     with pytest.raises(InputError, match=r"other\.npz: no array 'filters'"):
         Dictionary.load(tmp_path / "other.npz")
@@ -78,6 +81,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
         (np.zeros((1, 2, 2)), None, "is zero"),
         (np.ones((2, 3, 3)), [[3, 3]], "one .height, width."),
         (np.ones((1, 3, 3)), [[4, 3]], "within"),
+        (np.ones((1, 3, 3)), [[2.5, 3]], "one .height, width."),
         (np.ones((1, 3, 3)), [[2, 3]], "outside its shape"),
     ],
 )

@@ -46,7 +46,7 @@ def dense_solution(images, codes, shapes, weights, channels):
     filters = np.zeros((K, channels, *shapes.max(axis=0)))
     for k, (h, w) in enumerate(shapes):
         filters[k, :, :h, :w] = found.x[cuts[k] : cuts[k + 1]].reshape(channels, h, w)
-    return filters, found.fun, function, cuts
+    return filters
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -56,10 +56,10 @@ def test_agrees_with_a_dense_solver(rng, channels, n_images, masked):
     shapes = np.array([[3, 3], [2, 3]])
     codes = rng.standard_normal((n_images, 2, 9, 8)) * (rng.random((n_images, 2, 9, 8)) < 0.3)
     images = rng.standard_normal((n_images, channels, 7, 6))
-    weights = (rng.random(images.shape) < 0.7).astype(float) if masked else np.ones(images.shape)
+    weights = rng.random(images.shape) * 2 * (rng.random(images.shape) < 0.7) if masked else np.ones(images.shape)
     start = np.zeros((2, channels, 3, 3))
     start[:, :, :2] = 0.1
-    expected, value, *_ = dense_solution(images, codes, shapes, weights, channels)
+    expected = dense_solution(images, codes, shapes, weights, channels)
     if channels == 1:
         images, weights, start, expected = images[:, 0], weights[:, 0], start[:, 0], expected[:, 0]
     found = solve_filters(
@@ -67,7 +67,6 @@ def test_agrees_with_a_dense_solver(rng, channels, n_images, masked):
     )
     np.testing.assert_allclose(found.filters, expected, atol=2e-3)
     assert np.all(np.linalg.norm(found.filters.reshape(2, -1), axis=1) <= 1 + 1e-9)
-    assert value > 0
 
 
 @pytest.mark.parametrize(

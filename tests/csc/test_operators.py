@@ -65,5 +65,14 @@ def test_lambda_max_is_the_largest_correlation_with_the_weighted_image(rng):
 
 
 def test_codes_of_a_wrong_shape_are_named(rng):
-    with pytest.raises(InputError, match=r"codes: shape \(2, 5\)"):
-        reconstruct_images(np.zeros((2, 5)), mixed_dictionary(rng))
+    for codes, message in [
+        (np.zeros((2, 5)), r"codes: shape \(2, 5\)"),
+        (np.zeros((1, 3, 4, 9)), "5 or more, 4 or more"),
+        (np.zeros((1, 3, 9, 9), complex), "not complex128"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            reconstruct_images(codes, mixed_dictionary(rng))
+    with pytest.raises(InputError, match="boundary: 'x'"):
+        reconstruct_images(np.zeros((1, 3, 9, 9)), mixed_dictionary(rng), boundary="x")
+    with pytest.raises(InputError, match="boundary: 'x'"):
+        lambda_max(np.zeros((1, 9, 9)), mixed_dictionary(rng), boundary="x")

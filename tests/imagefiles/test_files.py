@@ -6,10 +6,11 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
 from csc_cogd import InputError
 from csc_cogd.imagefiles import ImageFile, read_image, write_image
+from csc_cogd.imagefiles.png import insert_metadata
 
 PROFILE = b"an ICC profile, in name only" * 20
 SHAPES = {"gray": (9, 7), "gray+alpha": (9, 7, 2), "rgb": (9, 7, 3), "rgb+alpha": (9, 7, 4)}
@@ -73,11 +74,33 @@ def test_jpeg_is_close_and_says_that_it_is_lossy(tmp_path, photo):
     assert again.icc_profile == PROFILE
 
 
-def test_exif_orientation_is_applied_once(tmp_path, rng):
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "16-bit png", "tiff"])
+def test_orientation_is_applied(tmp_path, rng, orientation, kind):
     pixels = pixels_of(rng, (16, 24, 3), "uint8")
     exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "eight.png", exif=exif)
+    with Image.open(tmp_path / "eight.png") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    if kind == "png":
+        image = read_image(tmp_path / "eight.png")
+    elif kind == "tiff":
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=[(274, 3, 1, orientation, False)])
+        image = read_image(tmp_path / "a.tif")
+    else:
+        deep = insert_metadata(imagecodecs.png_encode(pixels.astype(np.uint16)), None, exif.tobytes())
+        (tmp_path / "deep.png").write_bytes(deep)
+        image = read_image(tmp_path / "deep.png")
+    np.testing.assert_array_equal(image.pixels, expected)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_exif_is_carried_over_and_orientation_reset(tmp_path, rng, deep):
+    pixels = pixels_of(rng, (16, 24, 3), "uint16" if deep else "uint8")
+    exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
-    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    (tmp_path / "a.png").write_bytes(insert_metadata(imagecodecs.png_encode(pixels), None, exif.tobytes()))
     image = read_image(tmp_path / "a.png")
     np.testing.assert_array_equal(image.pixels, np.rot90(pixels, -1))
     write_image(image, tmp_path / "b.png")
@@ -94,6 +117,44 @@ def test_palette_and_bilevel_png_are_read_as_what_they_show(tmp_path, rng):
     palette = Image.fromarray(pixels_of(rng, (8, 9, 3), "uint8")).quantize(16)
     palette.save(tmp_path / "palette.png")
     np.testing.assert_array_equal(read_image(tmp_path / "palette.png").pixels, np.asarray(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize(("mode", "color"), [("L", 7), ("RGB", (1, 2, 3))])
+def test_a_transparent_colour_becomes_opacity(tmp_path, mode, color):
+    picture = Image.new(mode, (6, 5), color)
+    picture.putpixel((2, 3), 0 if mode == "L" else (9, 9, 9))
+    picture.save(tmp_path / "a.png", transparency=color)
+    image = read_image(tmp_path / "a.png")
+    assert image.has_alpha
+    assert image.pixels[..., -1].max() == image.pixels[3, 2, -1] == 255
+    assert image.pixels[0, 0, -1] == 0
+
+
+def test_bytes_behind_the_end_of_a_png_do_not_matter(tmp_path, rng):
+    pixels = pixels_of(rng, (8, 9, 3), "uint16")
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels) + b"trailing bytes" * 3)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels, pixels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg", "a.npy"])
+def test_one_channel_images_are_written(tmp_path, rng, name):
+    pixels = pixels_of(rng, (8, 9, 1), "uint8")
+    write_image(ImageFile(pixels, tmp_path / "source.npy", "npy"), tmp_path / name)
+    assert read_image(tmp_path / name).pixels.shape[:2] == (8, 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"photometric": "miniswhite"}, "MINISWHITE"),
+        ({"photometric": "rgb", "extrasamples": ["assocalpha"]}, "straight"),
+    ],
+)
+def test_tiff_kinds_that_are_not_supported_are_refused(tmp_path, options, message):
+    shape = (8, 9, 4) if "extrasamples" in options else (8, 9)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, np.uint8), **options)
+    with pytest.raises(InputError, match=message):
+        read_image(tmp_path / "a.tif")
 
 
 def test_the_content_decides_not_the_name(tmp_path, photo):
@@ -136,7 +197,7 @@ def cube():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not an image"),
+        (b"", "the file is empty"),
         (b"GIF89a...", "not an image"),
         (cmyk_jpeg(), "CMYK"),
         (two_pages(), "2 pages"),
@@ -199,11 +260,12 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, photo, monkeypatch, o
 @pytest.mark.parametrize(
     ("name", "dtype", "alpha", "message"),
     [
-        ("a.gif", "uint8", False, "unknown image format '.gif'"),
+        ("a.gif", "uint8", False, "format isn't known by its name"),
         ("none/a.png", "uint8", False, "there is no folder"),
-        ("a.png", "float32", False, "can't hold float32"),
-        ("a.jpg", "uint16", False, "can't hold uint16"),
-        ("a.jpg", "uint8", True, "can't hold opacity"),
+        ("a.png", "float32", False, "PNG can't hold 4 channel.s. of float32"),
+        ("a.jpg", "uint16", False, "JPEG can't hold 4 channel.s. of uint16"),
+        ("a.jpg", "uint8", True, "JPEG can't hold 4 channel.s. of uint8"),
+        ("x" * 300 + ".png", "uint8", False, "File name too long"),
     ],
 )
 def test_what_can_not_be_written_is_named(tmp_path, name, dtype, alpha, message):

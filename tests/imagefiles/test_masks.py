@@ -74,6 +74,18 @@ def test_transparent_pixels_are_missing_on_request_and_opacity_never_is(tmp_path
     assert not missing[..., 3].any()
 
 
+def test_a_channel_of_nan_is_named(tmp_path):
+    pixels = np.ones((6, 6, 3))
+    pixels[..., 1] = np.nan
+    with pytest.raises(InputError, match="every pixel of channel 1 is missing"):
+        missing_pixels(ImageFile(pixels, tmp_path / "a.npy", "npy"), MaskRules())
+
+
+def test_negative_values_are_not_zero(tmp_path, gray, hole):
+    np.save(tmp_path / "m.npy", -hole.astype(np.int16))
+    np.testing.assert_array_equal(missing_pixels(gray, MaskRules(tmp_path / "m.npy"))[0], hole)
+
+
 def test_nan_is_missing_in_its_channel_only(tmp_path):
     pixels = np.ones((6, 6, 3))
     pixels[2, 2, 1] = np.nan
@@ -91,7 +103,10 @@ def test_what_does_not_fit_is_named(tmp_path, gray, hole):
         (MaskRules(full), "full.png: the mask is full.*--mask-polarity"),
         (MaskRules(full, "valid"), "full.png: the mask is empty"),
         (MaskRules(), "a.png: nothing says what is missing: give --mask"),
-        (MaskRules(value=0), "a.png: the mask is empty"),
+        (MaskRules(value=0), "a.png: no pixel is missing: none has the value 0"),
+        (MaskRules(dilate=2), "a.png: nothing says what is missing"),
+        (MaskRules(polarity="valid"), "a.png: --mask-polarity and --mask-threshold speak of a mask file"),
+        (MaskRules(full, threshold=300), "full.png: the mask is empty.*--mask-threshold"),
         (MaskRules(from_alpha=True), "has no alpha channel"),
         (MaskRules(tmp_path / "none.png"), "none.png: no such file"),
     ]:
