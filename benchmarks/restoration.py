@@ -25,7 +25,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
 DAMAGES: dict[str, Callable[[tuple[int, int], int], np.ndarray]] = {
     "50 % random": lambda shape, seed: random_mask(shape, 0.5, seed=seed),
     "75 % random": lambda shape, seed: random_mask(shape, 0.75, seed=seed),
-    "scratches, text": lambda shape, seed: scratch_and_text_mask(shape, "csc-cogd", seed=seed),
+    "scratches and text": lambda shape, seed: scratch_and_text_mask(shape, "csc-cogd", seed=seed),
 }
 
 
@@ -85,15 +85,20 @@ def main() -> None:
     parser.add_argument("--color", action="store_true", help="restore colour pictures in colour; default: grey")
     parser.add_argument("--size", type=int, default=512, help="side of the pieces without a folder")
     parser.add_argument("--methods", default="csc-cogd,biharmonic,OpenCV Telea,OpenCV NS", help=", ".join(METHODS))
+    parser.add_argument("--damages", default=",".join(DAMAGES), help="which, by name, with commas; default: all")
     parser.add_argument("--csv", type=Path)
     arguments = parser.parse_args()
     methods = arguments.methods.split(",")
     if unknown := set(methods) - set(METHODS):
         parser.error(f"unknown methods {unknown}: choose from {', '.join(METHODS)}")
 
+    chosen = {kind: damage for kind, damage in DAMAGES.items() if kind in arguments.damages.split(",")}
+    if not chosen:
+        parser.error(f"unknown damages: choose from {', '.join(DAMAGES)}")
+
     rows = []
     print(f"| damage | picture | {' | '.join(methods)} |\n|---|---|{'---|' * len(methods)}")
-    for kind, damage in DAMAGES.items():
+    for kind, damage in chosen.items():
         for name, picture in photographs(arguments.folder, arguments.size):
             if picture.ndim == 3 and not arguments.color:
                 picture = np.rint(picture[..., :3] @ LUMINANCE).astype(np.uint8)

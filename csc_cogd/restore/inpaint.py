@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from csc_cogd.csc.admm import Iteration
-from csc_cogd.csc.codes import sparse_code
+from csc_cogd.csc.codes import SparseCodes, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import Round, learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from csc_cogd.restore.damage import find_missing
+from csc_cogd.restore.trust import trust_in_code
 
 LMBDA = 0.005
 GRADIENT_PENALTY = 0.01
@@ -35,22 +37,34 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class InpaintingReport:
-    """What :func:`inpaint` did, for those who ask: solver histories by channel group, and the dictionaries used."""
+    """What :func:`inpaint` did, for those who ask.
+
+    Attributes
+    ----------
+    missing : float
+        Fraction of the values.
+    settings : dict
+    histories, dictionaries, trust : lists
+        By group of channels that are coded together: the solver's history, the dictionary, and the weight of the code
+        against the pilot (see :func:`csc_cogd.restore.trust.trust_in_code`).
+    """
 
     missing: float
     settings: dict[str, Any]
     histories: list[list[Iteration]] = field(default_factory=list)
     dictionaries: list[Dictionary] = field(default_factory=list)
+    trust: list[float] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """What was chosen and how it went, for a person to read."""
         chosen = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         lines = [f"settings: {chosen}"]
-        for dictionary, history in zip(self.dictionaries, self.histories, strict=True):
+        for dictionary, history, trust in zip(self.dictionaries, self.histories, self.trust, strict=True):
             end, (h, w) = history[-1], dictionary.filter_shape
             lines.append(
                 f"{dictionary.n_filters} filters up to {h} x {w}: {end.iteration} iterations in {end.seconds:.1f} s, "
-                f"objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and {end.dual_residual:.1e}"
+                f"objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and {end.dual_residual:.1e}; "
+                f"weight of the code {trust:.2f}, of biharmonic interpolation {1 - trust:.2f}"
             )
         return lines
 
@@ -77,7 +91,8 @@ def inpaint(
     """Fill the missing pixels of an image.
 
     A base layer, the low-passed biharmonic estimate, takes the smooth part; the rest is coded sparsely over a
-    dictionary from the known pixels alone, and the code fills the gaps.
+    dictionary from the known pixels alone, and the code fills the gaps. How far to trust it against the biharmonic
+    estimate is measured on known pixels that are hidden for the purpose.
 
     Parameters
     ----------
@@ -144,6 +159,7 @@ def inpaint(
     def tell(stage: str, total: int, record: Any) -> Any:
         return callback(Progress(stage, record.iteration if record else 0, total, record)) if callback else None
 
+    backend: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
     restored = np.where(missing, 0.0, pixels).astype(np.float64)
     for channels, group_dictionary in groups:
         gone = missing[channels]
@@ -152,22 +168,25 @@ def inpaint(
         tell("base layer", 1, None)
         low, high = _intensity_range(known_values[channels])
         scaled = np.where(gone, 0.0, (restored[channels] - low) / (high - low))
-        base = base_layer(pilot_estimate(scaled, gone))
-        options: dict[str, Any] = {
-            "weights": ~gone[None], "dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft,
-        }  # fmt: skip
-        detail = np.where(gone, 0.0, scaled - base)[None]
-        if group_dictionary.filters.ndim == 3:
-            detail, options["weights"] = detail[:, 0], options["weights"][:, 0]
+        pilot = pilot_estimate(scaled, gone)
+        base = base_layer(pilot)
+        detail, known = np.where(gone, 0.0, scaled - base)[None], ~gone[None]
         if learn:
-            group_dictionary = _adapt(group_dictionary, detail, lmbda, tell, options)
-        result = sparse_code(
-            detail, group_dictionary, lmbda=lmbda, l1_weights=frequency_weights(group_dictionary),
-            gradient_penalty=GRADIENT_PENALTY, max_iter=max_iter, tol=tol, rho=RHO, rho_data=RHO_DATA,
-            callback=lambda record: tell("codes", max_iter, record), **options,
+            group_dictionary = _adapt(group_dictionary, detail, known, lmbda, tell, backend)
+        code = partial(
+            _code, group_dictionary,
+            {
+                "lmbda": lmbda, "l1_weights": frequency_weights(group_dictionary), "gradient_penalty": GRADIENT_PENALTY,
+                "max_iter": max_iter, "tol": tol, "rho": RHO, "rho_data": RHO_DATA, **backend,
+            },
         )  # fmt: skip
-        filled = base + result.reconstruction.reshape(base.shape)
+        result = code(detail, known, callback=lambda record: tell("codes", max_iter, record))
+        coded = base + result.reconstruction.reshape(base.shape)
+        tell("checking", 1, None)
+        trust = trust_in_code(scaled, gone, lambda *tiles, code=code: code(*tiles).reconstruction.reshape(tiles[0].shape))
+        filled = np.where(gone, pilot + trust * (coded - pilot), coded)
         restored[channels] = filled * (high - low) + low
+        report.trust.append(trust)
         report.histories.append(result.history)
         report.dictionaries.append(group_dictionary)
 
@@ -192,13 +211,24 @@ def frequency_weights(dictionary: Dictionary) -> np.ndarray:
     return frequencies / np.exp(np.log(frequencies).mean())
 
 
-def _adapt(dictionary: Dictionary, detail: np.ndarray, lmbda: float, tell: Any, options: dict[str, Any]) -> Dictionary:
+def _code(
+    dictionary: Dictionary, options: dict[str, Any], detail: np.ndarray, known: np.ndarray, callback: Any = None
+) -> SparseCodes:
+    """Sparse codes of details (N, C, H, W) from their known pixels."""
+    if dictionary.filters.ndim == 3:
+        detail, known = detail[:, 0], known[:, 0]
+    return sparse_code(detail, dictionary, weights=known, callback=callback, **options)
+
+
+def _adapt(
+    dictionary: Dictionary, detail: np.ndarray, known: np.ndarray, lmbda: float, tell: Any, backend: dict[str, Any]
+) -> Dictionary:
     """Continue learning the dictionary on the known pixels of the damaged image itself."""
     shapes, counts = np.unique(dictionary.shapes, axis=0, return_counts=True)
     order = np.lexsort(dictionary.shapes.T[::-1])
     ordered = Dictionary(dictionary.filters[order], dictionary.shapes[order])
     learned = learn_dictionary(
-        detail,
+        detail[:, 0] if dictionary.filters.ndim == 3 else detail,
         [int(count) for count in counts],
         [tuple(int(size) for size in shape) for shape in shapes],
         lmbda=LEARNING_LMBDA * lmbda,
@@ -211,7 +241,8 @@ def _adapt(dictionary: Dictionary, detail: np.ndarray, lmbda: float, tell: Any, 
         tol=0.0,
         start=ordered,
         callback=lambda record: tell("learning", LEARNING_ROUNDS, record),
-        **options,
+        weights=known[:, 0] if dictionary.filters.ndim == 3 else known,
+        **backend,
     )
     return learned.dictionary
 

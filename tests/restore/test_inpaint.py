@@ -152,7 +152,8 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(photo):
     told = []
     inpaint(photo[:32, :32], random_mask((32, 32), 0.3), callback=told.append, **FAST)
     assert [p.stage for p in told[:2]] == ["base layer", "codes"]
-    assert (told[-1].done, told[-1].total) == (15, 15)
+    assert ("codes", 15, 15) in [step[:3] for step in told]
+    assert told[-1].stage == "checking"
     _, report = inpaint(photo[:32, :32], random_mask((32, 32), 0.3), callback=lambda p: p.done == 4, return_report=True)
     assert len(report.histories[0]) == 4
 
