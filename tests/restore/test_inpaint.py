@@ -137,7 +137,7 @@ def test_known_pixels_are_approximated_on_request(photo):
 
 def test_learning_adapts_the_dictionary(photo):
     stripes = (128 + 100 * np.sin(np.add.outer(np.arange(64) * 0.9, np.arange(64) * 1.7))).astype(np.uint8)
-    mask = random_mask((64, 64), 0.6)
+    mask = random_mask((64, 64), 0.65)
     results = {}
     for learn in (False, True):
         restored, report = inpaint(stripes, mask, learn=learn, return_report=True)
@@ -146,6 +146,12 @@ def test_learning_adapts_the_dictionary(photo):
         assert report.histories[0][-1].iteration == 80
         assert any("iterations" in line for line in report.lines())
     assert results[True] > results[False] + 1
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0.3, 50), (0.8, 80)])
+def test_the_number_of_iterations_follows_the_damage(photo, fraction, expected):
+    _, report = inpaint(photo[:32, :32], random_mask((32, 32), fraction), return_report=True)
+    assert report.settings["max_iter"] == len(report.histories[0]) == expected
 
 
 def test_progress_is_told_and_a_callback_can_end_a_stage(photo):
