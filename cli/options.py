@@ -50,7 +50,7 @@ OPTIONS = {
     ),
     "iterations": click.option(
         "--iterations", type=click.IntRange(min=1), metavar="N",
-        help="Iterations of the code solve. Default: 50, or 80 where more than 60 % is missing."
+        help="Iterations of the code solve. Default: 80, or 50 where 25 to 60 % is missing."
     ),
     "tol": click.option(
         "--tol", type=click.FloatRange(min=0), metavar="E",

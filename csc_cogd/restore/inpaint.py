@@ -20,7 +20,7 @@ from csc_cogd.restore.trust import trust_in_code
 
 LMBDA = 0.005
 GRADIENT_PENALTY = 0.01
-ITERATIONS, ITERATIONS_SPARSE, SPARSE = 50, 80, 0.6  # the second where more than the third is missing
+ITERATIONS, ITERATIONS_SCATTERED, SCATTERED = 80, 50, (0.25, 0.6)  # fewer where this much is missing, in small holes
 RHO, RHO_DATA = 0.15, 0.3
 LEARNING_ROUNDS, LEARNING_RHO = 20, 0.5
 LEARNING_LMBDA = 4.0  # times lmbda: filters are learned from sparser codes than pictures are restored with
@@ -115,7 +115,7 @@ def inpaint(
     lmbda : float
         Weight of the l1 term for an image in [0, 1]; larger is smoother.
     max_iter : int, optional
-        Iterations of the code solve; default: 50, or 80 where more than 60 % is missing. Stopping early is
+        Iterations of the code solve; default: 80, or 50 where 25 to 60 % is missing. Stopping early is
         part of the regularisation: many more don't improve the picture.
     tol : float
         Stop earlier, where the relative residuals are below.
@@ -151,7 +151,8 @@ def inpaint(
     pixels, missing = find_missing(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity)
     groups = _channel_groups(len(pixels), dictionary)
     if max_iter is None:
-        max_iter = ITERATIONS_SPARSE if missing.any(axis=0).mean() > SPARSE else ITERATIONS
+        scattered = SCATTERED[0] <= missing.any(axis=0).mean() <= SCATTERED[1]
+        max_iter = ITERATIONS_SCATTERED if scattered else ITERATIONS
     settings = {
         "device": device, "dtype": dtype or "float32", "learn": learn, "lmbda": lmbda,
         "gradient_penalty": GRADIENT_PENALTY, "max_iter": max_iter, "rho": RHO, "rho_data": RHO_DATA,
