@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 from typing import Any
 
 import click
@@ -30,27 +32,46 @@ class Console:
 
 
 class ProgressBar:
-    """One bar a stage, on a terminal only."""
+    """One bar a stage, on a terminal only; and the place where Ctrl-C is sure to be heard.
+
+    A KeyboardInterrupt that is raised inside a callback of a compiled library is lost there, so it is remembered here and
+    raised again at the next report of progress.
+    """
 
     def __init__(self, visible: bool):
         self._visible = visible
         self._bar: Any = None
         self._stage = ""
+        self._interrupted = False
+        self._handler: Any = None
 
     def __call__(self, progress: Any) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         if not self._visible:
             return
         if self._bar is None or progress.stage != self._stage or progress.done < self._bar.pos:
-            self.__exit__()
+            self._close()
             self._stage = progress.stage
             self._bar = click.progressbar(length=progress.total, label=f"{progress.stage:<10}", file=sys.stderr)
             self._bar.__enter__()
         self._bar.update(progress.done - self._bar.pos)
 
     def __enter__(self) -> ProgressBar:
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+        self._close()
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None

@@ -1,5 +1,6 @@
 """The command as a user calls it: in a process of its own where the exit code or the streams matter."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -182,6 +183,26 @@ def test_interrupt_leaves_nothing_half_written(folder):
     assert "interrupted" in err
     assert "Traceback" not in err
     assert contents(folder) == before
+
+
+def test_an_interrupt_that_a_library_swallows_is_heard_at_the_next_step(folder, capsys, monkeypatch):
+    from csc_cogd.restore import inpaint as module
+
+    original = module.pilot_estimate
+
+    def swallow(*arguments):
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "pilot_estimate", swallow)
+    before = contents(folder)
+    handler = signal.getsignal(signal.SIGINT)
+    assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", "-q", "--iterations", 50) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert contents(folder) == before
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is made by pty, which this system lacks")
