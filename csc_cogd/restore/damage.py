@@ -28,8 +28,8 @@ def find_missing(image: Any, mask: Any, *, channel_axis: int | None, mask_polari
         missing |= np.isnan(pixels)
     if mask is not None:
         missing |= _mask_planes(mask, np.shape(image), pixels.shape, channel_axis, mask_polarity)
-    elif mask_polarity not in POLARITIES:
-        raise InputError(f"mask_polarity: {mask_polarity!r} is unknown: choose 'missing' or 'valid'")
+    elif mask_polarity != "missing":
+        raise InputError(f"mask_polarity: {mask_polarity!r} says how to read a mask, but none is given: leave it out")
     if not missing.any():
         raise InputError(
             "mask: no pixel is missing: non-zero means missing; if yours means known, use mask_polarity 'valid'"

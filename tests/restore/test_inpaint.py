@@ -181,6 +181,7 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(photo):
         ({"mask": np.ones((4, 5))}, r"shape \(4, 5\) fits neither"),
         ({"mask": np.full((4, 4), np.nan)}, "finite numbers or booleans"),
         ({"mask_polarity": "black"}, "mask_polarity: 'black'"),
+        ({"mask": None, "mask_polarity": "valid"}, "none is given"),
         ({"channel_axis": 2}, "channel_axis=2"),
         ({"dictionary": Dictionary(np.ones((1, 3, 2, 2)))}, "3 channels, the image 1"),
         ({"dtype": "float16"}, "float32"),
