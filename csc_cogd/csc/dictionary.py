@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -16,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.storage import read_arrays, write_arrays
 
 _FORMAT = 1
 
@@ -101,19 +98,9 @@ class Dictionary:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an npz file (no pickle in it); an existing file is replaced in one step, or not at all."""
-        path = Path(path)
-        text = json.dumps({"format": _FORMAT, "provenance": dict(self.provenance)})
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(
-                    file, filters=self.filters, shapes=self.shapes, about=np.frombuffer(text.encode(), np.uint8)
-                )
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        arrays = {"filters": self.filters, "shapes": self.shapes}
+        about = {"format": _FORMAT, "provenance": dict(self.provenance)}
+        write_arrays(Path(path), arrays, about, overwrite=True, compress=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Dictionary:
@@ -124,27 +111,17 @@ class Dictionary:
         InputError
             If the file is missing, not such a file, or needs unpickling (which is refused).
         """
+        arrays, about = read_arrays(path, "dictionary")
+        if "" in arrays:
+            arrays["filters"] = arrays.pop("")
+        if "filters" not in arrays:
+            raise InputError(f"{path}: no array 'filters' in it: is it a dictionary?")
+        if not isinstance(about.get("format", _FORMAT), int) or about.get("format", _FORMAT) > _FORMAT:
+            raise InputError(f"{path}: written by a newer version of csc-cogd: upgrade to read it")
         try:
-            with open(path, "rb") as file:
-                content = np.load(file, allow_pickle=False)
-                if isinstance(content, np.ndarray):
-                    return cls(content)
-                if "filters" not in content:
-                    raise InputError(f"{path}: no array 'filters' in it: is it a dictionary?")
-                about = json.loads(bytes(content["about"])) if "about" in content else {}
-                if about.get("format", _FORMAT) > _FORMAT:
-                    raise InputError(f"{path}: written by a newer version of csc-cogd: upgrade to read it")
-                shapes: Any = content["shapes"] if "shapes" in content else None
-                return cls(content["filters"], shapes, about.get("provenance", {}))
+            return cls(arrays["filters"], arrays.get("shapes"), about.get("provenance", {}))  # type: ignore[arg-type]
         except InputError as error:
-            raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such dictionary file") from None
-        except (
-            OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, zlib.error,
-            zipfile.BadZipFile,
-        ) as error:  # fmt: skip
-            raise InputError(f"{path}: not a dictionary file (npz or npy without pickle): {error}") from None
+            raise InputError(f"{path}: {error}") from None
 
     @classmethod
     def default(cls, kind: str = "gray") -> Dictionary:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import png
+from csc_cogd.storage import check_writable, write_whole
 
 _ORIENTATION = 0x0112  # EXIF and TIFF tag
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
@@ -119,24 +119,7 @@ def write_image(image: ImageFile, path: str | os.PathLike[str], *, overwrite: bo
     path = Path(path)
     check_output(path, image, overwrite=overwrite)
     content, notes = _encode(image, SUFFIXES[path.suffix.lower()])
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".csc-cogd-", suffix=path.suffix)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        if overwrite:
-            os.replace(temporary, path)
-        else:
-            _rename_new(temporary, path)
-        temporary = None
-    except FileExistsError:
-        raise InputError(f"{path}: exists already: use --overwrite, or another --output") from None
-    except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    write_whole(path, lambda file: file.write(content), overwrite=overwrite)
     return notes
 
 
@@ -147,20 +130,7 @@ def check_output(path: Path, image: ImageFile, *, overwrite: bool, inputs: tuple
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: the output's format isn't known by its name: end it in {', '.join(SUFFIXES)}")
-    try:
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}: create it first")
-        if path.is_dir():
-            raise InputError(f"{path}: is a directory: name a file")
-        for source in inputs:
-            if path.exists() and source.exists() and path.samefile(source):
-                raise InputError(f"{path}: is an input, which is never overwritten: choose another --output")
-        if os.path.lexists(path) and not overwrite:
-            raise InputError(f"{path}: exists already: use --overwrite, or another --output")
-        if not os.access(path.parent, os.W_OK):
-            raise InputError(f"{path}: the folder {path.parent} isn't writable")
-    except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror}") from None
+    check_writable(path, overwrite=overwrite, inputs=inputs)
     kind, pixels = SUFFIXES[path.suffix.lower()], image.pixels
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if kind == "png" and (pixels.dtype not in ("uint8", "uint16") or channels > 4):
@@ -319,22 +289,3 @@ def _encode(image: ImageFile, kind: str) -> tuple[bytes, list[str]]:
     if image.icc_profile and kind == "npy":
         notes.append("the ICC profile isn't carried over to NPY")
     return content, notes
-
-
-def _rename_new(temporary: str, path: Path) -> None:
-    """Rename without replacing what another process may have written meanwhile."""
-    try:
-        os.link(temporary, path)
-        os.unlink(temporary)
-    except FileExistsError:
-        raise
-    except OSError:  # no hard links on this file system
-        if path.exists():
-            raise FileExistsError from None
-        os.rename(temporary, path)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -1,0 +1,130 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+
+
+def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Raise InputError now for what :func:`write_whole` would refuse later, and for an output that is one of the inputs."""
+    try:
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: there is no folder {path.parent}: create it first")
+        if path.is_dir():
+            raise InputError(f"{path}: is a directory: name a file")
+        for source in inputs:
+            if path.exists() and source.exists() and path.samefile(source):
+                raise InputError(f"{path}: is an input, which is never overwritten: choose another --output")
+        if os.path.lexists(path) and not overwrite:
+            raise _exists(path)
+        if not os.access(path.parent, os.W_OK):
+            raise InputError(f"{path}: the folder {path.parent} isn't writable")
+    except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool) -> None:
+    """Let `write` fill a temporary file in the same folder, then rename it.
+
+    Raises
+    ------
+    InputError
+        If the file exists and may not be replaced, or can't be written; then nothing is left behind.
+    """
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".csc-cogd-", suffix=path.suffix)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.chmod(temporary, 0o666 & ~_umask())
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _rename_new(temporary, path)
+        temporary = None
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def write_arrays(
+    path: Path, arrays: Mapping[str, Any], about: Mapping[str, Any], *, overwrite: bool, compress: bool
+) -> None:
+    """Write an npz file of arrays, with `about`, anything that JSON can hold, beside them; no pickle in it."""
+    text = np.frombuffer(json.dumps(dict(about)).encode(), np.uint8)
+    save = np.savez_compressed if compress else np.savez
+    write_whole(path, lambda file: save(file, about=text, **arrays), overwrite=overwrite)
+
+
+def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what :func:`write_arrays` wrote; an npy file is its only array, named ``""``. Never unpickles.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or isn't of that `kind`, a word for the message.
+    """
+    try:
+        content = np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {"": content}, {}
+        arrays = {name: content[name] for name in content.files}
+        about = json.loads(bytes(arrays.pop("about"))) if "about" in arrays else {}
+        return arrays, dict(about)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such {kind} file") from None
+    except (
+        OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, zlib.error,
+        zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        raise InputError(f"{path}: not a {kind} file (npz or npy without pickle): {error}") from None
+
+
+def digest(*arrays: Any) -> str:
+    """SHA-256 over shapes, types and values."""
+    total = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        total.update(f"{array.shape} {array.dtype.str}".encode())
+        total.update(array.data)
+    return total.hexdigest()
+
+
+def _exists(path: Path) -> InputError:
+    return InputError(f"{path}: exists already: use --overwrite, or another name")
+
+
+def _rename_new(temporary: str, path: Path) -> None:
+    """Rename without replacing what another process may have written meanwhile."""
+    try:
+        os.link(temporary, path)
+        os.unlink(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links on this file system
+        if path.exists():
+            raise FileExistsError from None
+        os.rename(temporary, path)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
