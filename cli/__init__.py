@@ -17,6 +17,7 @@ from csc_cogd.errors import CscCogdError, DeviceError
 _COMMANDS = {
     "inpaint": "Fill the missing pixels of an image.",
     "demo": "Damage a picture, restore it, and show the figures.",
+    "beale": "Show the rule of cogradient descent on a problem of two variables.",
 }
 
 

@@ -1,0 +1,183 @@
+"""The rule of cogradient descent, written once for every application [CoGD, eqs. 14-20].
+
+A bilinear problem ``min ||b - A x||^2 + lmbda ||x||_1 + R(A)`` has the gradient ``dG/dA_ij = g_i x_j`` with g = A x - b:
+what of A is trained through a small x_j stands still, so a sparse x that settles early leaves its partner A untrained. The
+rule finds where that happens and moves x_j along its earlier value:
+
+    c_j     = K(g_j, dA_j/dx_j) = (sum_i g_ij dA_ij/dx_j)^k            kernel of degree k                     eq. 15
+    beta_j  = sign eta c_j,  cut off at +- bound                       sign -1: the coupled gradient step     eq. 14
+    x_hat_j = x_j^{t+1} + beta_j x_j^t                                 the projection P                       eq. 17
+              where (not s(x_j)) and s(A_j), else x_j^{t+1}            the asynchrony test                    eqs. 18-20
+    s(v)    = 1 if R(v) >= alpha else 0
+
+`x` and `A` are the values after an epoch, ``x^t`` those before it, and dA/dx is the ratio of their changes. The paper's
+formulas of eqs. 15, 17 and 28 were not readable to us: kernel, sign and cut-off are restated from its text.
+
+The sum over i is the application's business, because it knows how A_j and g_j are laid out: `inner` below is that sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+
+Norm = str | Callable[..., Any]
+Threshold = float | str | Callable[[Any], Any]
+
+_NORMS: dict[str, Callable[..., Any]] = {
+    "l1": lambda a, axis: abs(a).sum(axis=axis),
+    "l2": lambda a, axis: np.sqrt((a**2).sum(axis=axis)),
+    "max": lambda a, axis: abs(a).max(axis=axis),
+}
+_THRESHOLDS: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "median": np.median}
+
+
+class Backtracking(NamedTuple):
+    """What one use of the rule did.
+
+    `accepted` is what became of it, once the application's safeguard knows: until then, it is True.
+    """
+
+    entries: int
+    backtracked: int
+    mean_beta: float
+    accepted: bool = True
+
+
+@dataclass(frozen=True)
+class CogradientRule:
+    """Settings of the rule, and its steps as methods. Works on NumPy and CuPy arrays.
+
+    Parameters
+    ----------
+    degree : int >= 1
+        k, the degree of the kernel: 1 linear, 2 and 3 polynomial.
+    eta : float >= 0
+        Step size. 0 switches the rule off, to the last bit.
+    sign : {-1, 1}, optional
+        Of beta. -1 descends along the coupled gradient, which is exact for degree 1 (eq. 14); +1 pulls x back towards its
+        earlier value where c is positive. Default: -1 for an odd degree, +1 for an even one, whose kernel has lost
+        the direction.
+    norm : {"l1", "l2", "max"} or callable(array, axis)
+        R of the asynchrony test.
+    alpha_sparse, alpha_partner : float, "mean", "median" or callable
+        Thresholds of the asynchrony test on R(x) and R(A): a number, or a function of all the norms; see :class:`Quantile`.
+    bound : float >= 0
+        Cut-off of |beta|: one use of the rule moves no entry by more than this fraction of its earlier value, so that a
+        small denominator in the difference ratio can't throw the iterates off.
+    limit : float >= 0
+        Differences up to this fraction of the largest count as none in the difference ratio.
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule = CogradientRule(degree=1, eta=0.1, alpha_sparse=1.0, alpha_partner=1.0)
+    >>> new, old, inner = np.array([0.5, 0.5]), np.array([2.0, 2.0]), np.array([-1.0, -1.0])
+    >>> where = rule.out_of_step(sparse_norms=abs(new), partner_norms=np.array([3.0, 0.2]))
+    >>> x_hat, statistics = rule.backtrack(new, old, inner, where)
+    >>> x_hat, statistics.backtracked
+    (array([0.7, 0.5]), 1)
+    """
+
+    degree: int = 1
+    eta: float = 1.0
+    sign: int | None = None
+    norm: Norm = "l1"
+    alpha_sparse: Threshold = "mean"
+    alpha_partner: Threshold = "median"
+    bound: float = 0.5
+    limit: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.degree, (int, np.integer)) or self.degree < 1:
+            raise InputError(f"degree: {self.degree} isn't a degree of the kernel: use 1, 2 or 3")
+        if self.sign not in (None, -1, 1):
+            raise InputError(f"sign: {self.sign} isn't a sign: use -1 (descend) or 1 (pull back)")
+        for name in ("eta", "bound", "limit"):
+            value = getattr(self, name)
+            if not (isinstance(value, Real) and 0 <= float(value) < np.inf):
+                raise InputError(f"{name}: {value} isn't a finite number of zero or more")
+        if not callable(self.norm) and self.norm not in _NORMS:
+            raise InputError(f"norm: {self.norm!r} is unknown: choose one of {', '.join(_NORMS)}, or give a function")
+        for name in ("alpha_sparse", "alpha_partner"):
+            value = getattr(self, name)
+            known = value in _THRESHOLDS if isinstance(value, str) else callable(value) or not np.isnan(value)
+            if not known:
+                raise InputError(f"{name}: {value!r} is unknown: choose 'mean', 'median', a number or a function")
+
+    def norms(self, array: Any, axis: Any = None) -> Any:
+        """R over the axes that make up one entry of the test."""
+        norm = self.norm if callable(self.norm) else _NORMS[self.norm]
+        return norm(array, axis=axis)
+
+    def difference_ratio(self, delta_partner: Any, delta_sparse: Any) -> Any:
+        """``dA_ij/dx_j ~ Delta A_ij / Delta x_j``, and 1 where either difference is (nearly) zero.
+
+        The arrays broadcast against each other, and belong to one problem: sizes are compared over all of them.
+        """
+        moved = self.moved(delta_partner) & self.moved(delta_sparse)
+        return np.where(moved, delta_partner / np.where(moved, delta_sparse, 1), 1.0)
+
+    def moved(self, delta: Any) -> Any:
+        """Where a difference isn't (nearly) zero: above `limit` times the largest."""
+        size = abs(delta)
+        return size > self.limit * size.max()
+
+    def beta(self, inner: Any) -> Any:
+        """``sign eta inner^degree``, cut off at `bound` (eqs. 14, 15, 17)."""
+        sign = self.sign or (-1 if self.degree % 2 else 1)
+        return np.clip(sign * self.eta * inner**self.degree, -self.bound, self.bound)
+
+    def out_of_step(self, sparse_norms: Any, partner_norms: Any) -> Any:
+        """Where convergence is asynchronous: the sparse variable small while its partner is large (eqs. 18-19).
+
+        A partner is large from its threshold upwards, within rounding; where all norms are equal, as those of normalised
+        filters, all of them count as large.
+        """
+        large_sparse = sparse_norms >= _threshold(self.alpha_sparse, sparse_norms)
+        large_partner = partner_norms >= (1 - 1e-5) * _threshold(self.alpha_partner, partner_norms)
+        return ~large_sparse & large_partner
+
+    def backtrack(self, new: Any, old: Any, inner: Any, out_of_step: Any) -> tuple[Any, Backtracking]:
+        """``x_hat = new + beta old`` where out of step, else `new` (eqs. 17, 20); all arrays broadcast against `new`.
+
+        Entries where beta = 0, old = 0 or the inner product isn't finite come back bit for bit, and aren't counted as
+        backtracked.
+        """
+        beta = np.where(out_of_step & (old != 0) & np.isfinite(inner), self.beta(inner), 0)
+        moved = beta != 0
+        count = int(moved.sum())
+        mean_beta = float(abs(beta).sum(dtype=np.float64)) / max(count, 1)
+        x_hat = np.where(moved, new + beta * old, new).astype(new.dtype, copy=False)
+        return x_hat, Backtracking(int(np.size(new)), count, mean_beta)
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """A threshold for :class:`CogradientRule`: the q-quantile of the norms."""
+
+    q: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.q <= 1:
+            raise InputError(f"q: {self.q} is outside of [0, 1]")
+
+    def __call__(self, norms: Any) -> Any:
+        return np.quantile(norms, self.q)
+
+
+def _threshold(alpha: Threshold, norms: Any) -> Any:
+    if isinstance(alpha, str):
+        alpha = _THRESHOLDS[alpha]
+    return alpha(norms) if callable(alpha) else alpha
