@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from csc_cogd.cogd.rule import CogradientRule as CogradientRule
     from csc_cogd.csc.codes import SparseCodes as SparseCodes
     from csc_cogd.csc.codes import lambda_max as lambda_max
     from csc_cogd.csc.codes import reconstruct_images as reconstruct_images
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from csc_cogd.csc.dictionary import Dictionary as Dictionary
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
     from csc_cogd.csc.learning import learn_dictionary as learn_dictionary
+    from csc_cogd.csc.online import OnlineDictionary as OnlineDictionary
+    from csc_cogd.csc.online import learn_dictionary_online as learn_dictionary_online
     from csc_cogd.errors import CscCogdError as CscCogdError
     from csc_cogd.errors import DeviceError as DeviceError
     from csc_cogd.errors import InputError as InputError
@@ -33,6 +36,9 @@ _HOMES = {
     "reconstruct_images": "csc.codes",
     "learn_dictionary": "csc.learning",
     "LearnedDictionary": "csc.learning",
+    "learn_dictionary_online": "csc.online",
+    "OnlineDictionary": "csc.online",
+    "CogradientRule": "cogd.rule",
     "inpaint": "restore.inpaint",
     "psnr": "report.metrics",
     "ssim": "report.metrics",

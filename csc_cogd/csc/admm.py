@@ -115,7 +115,7 @@ class ConvolutionalADMM:
         self._response: Any = None
         self._energy = 2 * data.value(xp.zeros_like(data.images))
         self.set_operator(operator)
-        self._set_penalties(1.0)
+        self.set_penalties(self.rho, self.rho_data)
         self.v0 = data.prox(self.p0, self.rho_data)
 
     # -- the step ----------------------------------------------------------------------------------------------------
@@ -188,9 +188,9 @@ class ConvolutionalADMM:
         self._sweep(self._reflect)
         self.v0 = self.data.prox(self.p0, self.rho_data)
 
-    def _set_penalties(self, factor: float) -> None:
-        self.rho *= factor
-        self.rho_data *= factor
+    def set_penalties(self, rho: float, rho_data: float) -> None:
+        """Exchange the penalties, leaving the state to the caller."""
+        self.rho, self.rho_data = float(rho), float(rho_data)
         self.prox.set_rho(self.rho)
         self._response = None
         if self.gradient_penalty:
@@ -229,7 +229,7 @@ class ConvolutionalADMM:
                 p += v
 
         self.backend.run(rescale, self._tasks, self._visits)
-        self._set_penalties(factor)
+        self.set_penalties(self.rho * factor, self.rho_data * factor)
         self.refresh()
 
     def start_from(self, maps: Any) -> None:

@@ -235,19 +235,23 @@ def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSqua
     return max(backend.run(largest, tasks, backend.workspaces((1, 1, H, W))))
 
 
-def penalties(lmbda: float, data: MaskedLeastSquares, rho: float | None, rho_data: float | None) -> dict[str, float]:
-    """ADMM's penalties where none are given: dimensionless, so that scaling images and `lmbda` together changes nothing."""
+def penalties(
+    lmbda: float, data: MaskedLeastSquares, rho: float | None, rho_data: float | None, ratio: float = 1.0
+) -> dict[str, float]:
+    """ADMM's penalties where none are given: dimensionless, so that scaling images and `lmbda` together changes nothing.
+
+    `ratio` is that of the data split's penalty to the l1 split's.
+    """
     for name, value in (("rho", rho), ("rho_data", rho_data)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name}: {value} isn't a penalty: use a finite number above zero")
     if rho is None:
         largest = float(abs(data.images[np.broadcast_to(data.squared_weights > 0, data.images.shape)]).max())
         rho = min(max(RHO_PER_LMBDA * lmbda / max(largest, 1e-30), 1e-4), 1e4) if lmbda > 0 else 0.1
-    return {"rho": rho, "rho_data": RHO_DATA_RATIO * rho if rho_data is None else rho_data}
+    return {"rho": rho, "rho_data": ratio * rho if rho_data is None else rho_data}
 
 
 RHO_PER_LMBDA = 60.0  # as in the published FFCSC code
-RHO_DATA_RATIO = 1.0
 
 
 def check_settings(

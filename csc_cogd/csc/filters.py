@@ -11,10 +11,10 @@ from csc_cogd.csc.admm import ConvolutionalADMM, iterate
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
-from csc_cogd.csc.prox import FilterProjection, MaskedLeastSquares
+from csc_cogd.csc.prox import Anchor, FilterProjection, MaskedLeastSquares
 from csc_cogd.errors import InputError
 
-RHO = 3.0  # in units of the codes' mean energy per filter
+RHO = 15.0  # in units of the codes' mean energy per filter
 RHO_DATA = 0.3
 
 
@@ -85,14 +85,14 @@ def solve_filters(
 
 def filter_solver(
     backend: Backend, spectra: Any, data: MaskedLeastSquares, shapes: np.ndarray, filters: Any, energy: float,
-    relaxation: float, zero_mean: bool = False,
+    relaxation: float, zero_mean: bool = False, anchor: Anchor | None = None,
 ) -> ConvolutionalADMM:  # fmt: skip
     """The algorithm of `admm` set up for the filters (K, C, h, w), with the codes' `spectra` (K, N, ..) as operator."""
     squared_weights = np.broadcast_to(data.squared_weights, data.images.shape)
     swapped = MaskedLeastSquares(data.images.swapaxes(0, 1), squared_weights.swapaxes(0, 1), squared=True)
     rho = max(RHO * energy / len(spectra), 1e-6)
     solver = ConvolutionalADMM(
-        backend, spectra, swapped, FilterProjection(shapes, zero_mean), rho=rho, rho_data=RHO_DATA,
+        backend, spectra, swapped, FilterProjection(shapes, zero_mean, anchor), rho=rho, rho_data=RHO_DATA,
         relaxation=relaxation,
     )  # fmt: skip
     start = backend.xp.zeros(solver.shape, backend.dtype)
@@ -104,5 +104,5 @@ def filter_solver(
 def current_filters(solver: ConvolutionalADMM, size: tuple[int, int]) -> Any:
     """The feasible filters (K, C, h, w) of a running filter solver."""
     p = solver.p.copy()
-    solver.prox.to_point(p, (slice(None), slice(None)))
+    solver.prox.to_point(p, (slice(None), slice(0, p.shape[1])))
     return solver.backend.xp.ascontiguousarray(p[:, :, : size[0], : size[1]].swapaxes(0, 1))

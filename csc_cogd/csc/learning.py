@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from csc_cogd import __version__
 from csc_cogd.backend import get_backend
-from csc_cogd.csc.admm import ConvolutionalADMM
-from csc_cogd.csc.codes import check_l1_weights, check_settings, penalties, place_l1_weights
+from csc_cogd.cogd.rule import CogradientRule
+from csc_cogd.csc.alternation import Alternation, Model, Round
+from csc_cogd.csc.backtracking import CogradientAlternation
+from csc_cogd.csc.checkpoint import Checkpoint
+from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.filters import current_filters, filter_solver
-from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
-from csc_cogd.csc.prox import SoftThreshold
+from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.errors import InputError
-
-
-class Round(NamedTuple):
-    """One line of the learner's history: the state after a code phase and a filter phase.
-
-    `objective` is `data_term` plus `penalty`: the l1 term and, where there is one, the gradient penalty.
-    """
-
-    iteration: int
-    seconds: float
-    objective: float
-    data_term: float
-    penalty: float
-    nonzeros: int
+from csc_cogd.storage import digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +53,15 @@ def learn_dictionary(
     lmbda: float,
     weights: Any = None,
     max_iter: int = 30,
-    code_iterations: int = 10,
-    filter_iterations: int = 10,
+    code_iterations: int = 5,
+    filter_iterations: int = 5,
     tol: float = 1e-4,
     dtype: Any = "float32",
     seed: int = 0,
     start: Dictionary | None = None,
+    cogd: CogradientRule | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 5,
     callback: Callable[[Round], Any] | None = None,
     zero_mean: bool = False,
     l1_weights: Any = None,
@@ -106,6 +99,13 @@ def learn_dictionary(
         Of the initial filters, standard normal and scaled to unit norm.
     start : Dictionary, optional
         Initial filters; their number and shapes must be those asked for.
+    cogd : CogradientRule, optional
+        Backtrack the codes against the filters before every round by the rule of cogradient descent [CoGD, algorithm 1];
+        a round that ends above the last objective is done again without it. Keeps two more arrays of the codes' size.
+    checkpoint : path, optional
+        File that the run is saved to every `checkpoint_every` rounds, in one step. If it is there already, learning goes on
+        from it, to the same result as without the interruption; images and settings must be the same, but for
+        `max_iter` and `tol`.
     callback : callable, optional
         Called after every round with a :class:`Round`; a true return value stops learning.
     zero_mean : bool
@@ -132,127 +132,58 @@ def learn_dictionary(
     """
     images, gray = check_images(images), np.ndim(images) == 3
     check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, "free")
-    if min(code_iterations, filter_iterations) < 1:
-        raise InputError("code_iterations, filter_iterations: each phase needs 1 iteration or more")
     shapes = filter_shapes(n_filters, filter_shape)
-    filters = _initial_filters(shapes, images.shape[1], seed, start)
+    model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation)
+    iterations = check_iterations(code_iterations, filter_iterations)
+    filters = initial_filters(shapes, images.shape[1], seed, start)
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
-    domain = Domain((images.shape[2], images.shape[3]), tuple(shapes.max(axis=0)))
-    data = observed_data(backend, domain, images, check_weights(weights, images))
-
-    started = time.perf_counter()
-    w = check_l1_weights(l1_weights, (len(images), len(shapes), *domain.codes_shape))
-    code_solver = ConvolutionalADMM(
-        backend,
-        map_spectra(backend, domain, backend.asarray(filters)),
-        data,
-        SoftThreshold(backend, place_l1_weights(w * lmbda, domain)),
-        **penalties(lmbda, data, rho, rho_data),
-        relaxation=relaxation,
-        gradient_penalty=gradient_penalty,
-    )
-    learner = _Learner(code_solver, domain, shapes, filters, zero_mean)
-    history: list[Round] = []
-    for iteration in range(1, max_iter + 1):
-        learner.code_phase(code_iterations)
-        learner.filter_phase(filter_iterations)
-        data_term, penalty, nonzeros = learner.measure()
-        history.append(Round(iteration, time.perf_counter() - started, data_term + penalty, data_term, penalty, nonzeros))
-        if not np.isfinite(history[-1].objective):
-            raise InputError(f"learning diverged in round {iteration}: use dtype='float64' or a larger lmbda")
-        settled = len(history) > 1 and abs(history[-2].objective - history[-1].objective) <= tol * history[-2].objective
-        if (callback is not None and callback(history[-1])) or settled:
-            break
-    codes = learner.codes()
-    provenance = {
-        "version": __version__,
-        "images": list(images.shape),
-        "masked": weights is not None,
-        "settings": {
-            "lmbda": float(lmbda), "gradient_penalty": float(gradient_penalty), "rounds": len(history),
-            "code_iterations": code_iterations, "filter_iterations": filter_iterations, "seed": seed,
-        },
+    problem = (backend, model, filters, images, check_weights(weights, images))
+    alternation = Alternation(*problem) if cogd is None else CogradientAlternation(cogd, *problem)
+    settings = model.settings() | {
+        "code_iterations": iterations[0], "filter_iterations": iterations[1], "seed": seed, "cogd": repr(cogd),
     }  # fmt: skip
-    filters = learner.filters()
-    dictionary = Dictionary(filters[:, 0] if gray else filters, shapes, provenance)
+    saved = None
+    if checkpoint is not None:
+        data = digest(alternation.data.images, alternation.data.squared_weights)
+        identity = settings | {"images": data, "start": digest(filters), "dtype": str(backend.dtype)}
+        saved = Checkpoint(Path(checkpoint), checkpoint_every, identity)
+    history = _alternate(alternation, max_iter, iterations, tol, callback, saved)
+    found = backend.to_host(alternation.filters)
+    codes = alternation.domain.crop_codes(backend.to_host(alternation.code_solver.take_maps()))
+    provenance = {
+        "version": __version__, "images": list(images.shape), "masked": weights is not None,
+        "settings": settings | {"rounds": len(history)},
+    }  # fmt: skip
+    dictionary = Dictionary(found[:, 0] if gray else found, shapes, provenance)
     return LearnedDictionary(dictionary, codes, history[-1].objective, history)
 
 
-class _Learner:
-    """Two solvers of the same kind, each the other's operator."""
+def _alternate(
+    alternation: Alternation, max_iter: int, iterations: tuple[int, int], tol: float,
+    callback: Callable[[Round], Any] | None, checkpoint: Checkpoint | None,
+) -> list[Round]:  # fmt: skip
+    """Rounds until the objective settles, from the checkpoint's state where there is one."""
+    history: list[Round] = []
+    if checkpoint is not None and (saved := checkpoint.load()) is not None:
+        state, history = saved
+        alternation.restore(state)
+    while len(history) < max_iter and not _settled(history, tol):
+        started = time.perf_counter()
+        record = alternation.round(*iterations)
+        seconds = time.perf_counter() - started + (history[-1].seconds if history else 0.0)
+        history.append(record._replace(iteration=len(history) + 1, seconds=seconds))
+        if not np.isfinite(record.objective):
+            raise InputError(f"learning diverged in round {len(history)}: use dtype='float64' or a larger lmbda")
+        if checkpoint is not None and len(history) % checkpoint.every == 0:
+            checkpoint.save(alternation.state(), history)
+        if callback is not None and callback(history[-1]):
+            break
+    return history
 
-    def __init__(
-        self, code_solver: ConvolutionalADMM, domain: Domain, shapes: np.ndarray, filters: np.ndarray, zero_mean: bool
-    ):
-        self.backend, self.data = code_solver.backend, code_solver.data
-        self.domain, self.shapes, self.zero_mean = domain, shapes, zero_mean
-        self.code_solver = code_solver
-        self.filter_solver: ConvolutionalADMM | None = None
-        self._filters = self.backend.asarray(filters)
 
-    def code_phase(self, iterations: int) -> None:
-        for _ in range(iterations):
-            self.code_solver.step()
-
-    def filter_phase(self, iterations: int) -> None:
-        """Filter iterations on the present codes, then hand the new filters to the code solver."""
-        spectra, energy = self._code_spectra()
-        if self.filter_solver is None:
-            self.filter_solver = filter_solver(
-                self.backend, spectra, self.data, self.shapes, self._filters, energy, self.code_solver.relaxation,
-                self.zero_mean,
-            )  # fmt: skip
-        else:
-            self.filter_solver.set_operator(spectra)
-            self.filter_solver.refresh()
-        for _ in range(iterations):
-            self.filter_solver.step()
-        self.filter_solver.operator = None  # the codes' spectra aren't needed in between
-        self._filters = current_filters(self.filter_solver, self._filters.shape[2:])
-        self.code_solver.set_operator(map_spectra(self.backend, self.domain, self._filters))
-        self.code_solver.refresh()
-
-    def _code_spectra(self) -> tuple[Any, float]:
-        """Spectra of the sparse codes (K, N, H, W // 2 + 1), and their energy."""
-        solver = self.code_solver
-        N, K, H, W = solver.shape
-        spectra = self.backend.xp.empty((K, N, H, W // 2 + 1), self.backend.complex_dtype)
-
-        def transform(workspace: Any, task: tuple[int, int]) -> float:
-            n, k = task
-            index = (slice(n, n + 1), slice(k, k + 1))
-            workspace.real[...] = solver.p[index]
-            solver.prox.to_point(workspace.real, index)
-            energy = float((workspace.real**2).sum(dtype=np.float64))
-            workspace.forward()
-            spectra[k, n] = workspace.spectrum[0, 0]
-            return energy
-
-        tasks = [(n, k) for k in range(K) for n in range(N)]
-        energies = self.backend.run(transform, tasks, self.backend.workspaces((1, 1, H, W)))
-        return spectra, sum(energies)
-
-    def measure(self) -> tuple[float, float, int]:
-        """Data term, penalty on the codes, and number of non-zero codes at the present filters and sparse codes."""
-        solver = self.code_solver
-        N, K, H, W = solver.shape
-
-        def sums(workspace: Any, task: tuple[int, int]) -> tuple[float, int]:
-            index = (slice(task[0], task[0] + 1), slice(task[1], task[1] + 1))
-            x = workspace.real
-            x[...] = solver.p[index]
-            solver.prox.to_point(x, index)
-            return solver.map_penalty(x, index), int((x != 0).sum())
-
-        results = self.backend.run(sums, np.ndindex(N, K), self.backend.workspaces((1, 1, H, W)))
-        penalty, nonzeros = (sum(column) for column in zip(*results, strict=True))
-        return self.data.value(solver.apply()), penalty, int(nonzeros)
-
-    def filters(self) -> np.ndarray:
-        return self.backend.to_host(self._filters)
-
-    def codes(self) -> np.ndarray:
-        return self.domain.crop_codes(self.backend.to_host(self.code_solver.take_maps()))
+def _settled(history: list[Round], tol: float) -> bool:
+    """Whether the objective fell by less than `tol` of itself in the last round."""
+    return len(history) > 1 and abs(history[-2].objective - history[-1].objective) <= tol * history[-2].objective
 
 
 def filter_shapes(n_filters: Any, filter_shape: Any) -> np.ndarray:
@@ -275,7 +206,14 @@ def filter_shapes(n_filters: Any, filter_shape: Any) -> np.ndarray:
     return np.repeat(pairs, counts, axis=0)
 
 
-def _initial_filters(shapes: np.ndarray, channels: int, seed: int, start: Dictionary | None) -> np.ndarray:
+def check_iterations(code_iterations: int, filter_iterations: int) -> tuple[int, int]:
+    for name, number in (("code_iterations", code_iterations), ("filter_iterations", filter_iterations)):
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise InputError(f"{name}: {number} isn't a number of iterations: use 1 or more")
+    return int(code_iterations), int(filter_iterations)
+
+
+def initial_filters(shapes: np.ndarray, channels: int, seed: int, start: Dictionary | None) -> np.ndarray:
     if start is not None:
         if start.n_channels != channels or not np.array_equal(start.shapes, shapes):
             raise InputError("start: its filters' number, shapes and channels must be those to be learned")

@@ -7,7 +7,7 @@ scaled dual), of which ``v = prox(p)`` and ``u = p - v``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from csc_cogd.backend import Backend
 
 Index = tuple[slice, slice]
 """Which problems and which of their maps a visit covers."""
+
+
+def one_map(problem: int, number: int) -> Index:
+    """The visit that covers a single map."""
+    return slice(problem, problem + 1), slice(number, number + 1)
 
 
 class MaskedLeastSquares:
@@ -34,12 +39,15 @@ class MaskedLeastSquares:
         """``argmin_v f(v) + rho/2 ||v - p||^2``."""
         return (self.squared_weights * self.images + rho * p) / (self.squared_weights + rho)
 
+    def gradient(self, v: Any) -> Any:
+        return self.squared_weights * (v - self.images)
+
     def value(self, v: Any) -> float:
         return 0.5 * float((self.squared_weights * (v - self.images) ** 2).sum(dtype=np.float64))
 
     def dual_state(self, v: Any, rho: float) -> Any:
         """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
-        return v + self.squared_weights * (v - self.images) / rho
+        return v + self.gradient(v) / rho
 
 
 class SoftThreshold:
@@ -90,11 +98,28 @@ class SoftThreshold:
         lower = -np.inf if self.nonnegative else -threshold
         v += np.where(v != 0, threshold * np.sign(v), np.clip(downhill / self.rho, lower, threshold))
 
+    def move_to(self, p: Any, v: Any, index: Index) -> None:
+        """Make `v` the prox of the state `p` in place; where it is already, the state stays bit for bit.
+
+        Where v = 0 the scaled dual stays, elsewhere it becomes ``threshold * sign(v)``, the only one that fits.
+        """
+        threshold = self._threshold(index, p)
+        u = np.clip(p, -threshold, threshold)
+        moved = p - u != v
+        p[moved] = (v + np.where(v != 0, threshold * np.sign(v), u))[moved]
+
     def _threshold(self, index: Index, p: Any) -> Any:
         shape = (*p.shape[:2], *self.threshold.shape[2:])
         rows = tuple(part if size > 1 else slice(0, 1) for part, size in zip(index, self.threshold.shape[:2], strict=True))
         part = self.threshold[rows]
         return part if part.shape == shape else np.broadcast_to(part, shape).copy()
+
+
+class Anchor(NamedTuple):
+    """Earlier filters (K, C, h, w), and how strongly each pulls: ``pull_k/2 ||d_k - filters_k||^2``, (K,)."""
+
+    filters: Any
+    pull: np.ndarray
 
 
 class FilterProjection:
@@ -108,13 +133,16 @@ class FilterProjection:
         Height and width of each filter; its support starts at the origin.
     zero_mean : bool
         Also ask for mean zero in each channel.
+    anchor : Anchor, optional
+        Add a pull towards earlier filters; the prox is then the projection of a weighted mean.
     """
 
-    def __init__(self, shapes: np.ndarray, zero_mean: bool = False):
-        self.shapes, self.zero_mean = shapes, zero_mean
+    def __init__(self, shapes: np.ndarray, zero_mean: bool = False, anchor: Anchor | None = None):
+        self.shapes, self.zero_mean, self.anchor = shapes, zero_mean, anchor
+        self.set_rho(1.0)
 
     def set_rho(self, rho: float) -> None:
-        """The projection is the prox for every penalty."""
+        self.rho = rho
 
     def step(self, p: Any, x: Any, index: Index, relaxation: float, offset: bool) -> np.ndarray:
         v_old = self._project(p, index)
@@ -144,6 +172,10 @@ class FilterProjection:
         v = np.zeros_like(p)
         for b, (height, width) in enumerate(self.shapes[index[1]]):
             support = p[:, b, :height, :width]
+            if self.anchor is not None:
+                k = index[1].start + b
+                pull = float(self.anchor.pull[k] / (self.anchor.pull[k] + self.rho))
+                support = support + pull * (self.anchor.filters[k, :, :height, :width] - support)
             if self.zero_mean:
                 support = support - support.mean(axis=(1, 2), keepdims=True)
             norm = float(np.sqrt((support**2).sum(dtype=np.float64)))

@@ -1,0 +1,214 @@
+"""The alternation of learning: a code solver and a filter solver, each the other's operator, and the rule between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.backend import Backend
+from csc_cogd.cogd.rule import Backtracking
+from csc_cogd.csc.admm import ConvolutionalADMM
+from csc_cogd.csc.codes import check_l1_weights, check_settings, penalties, place_l1_weights
+from csc_cogd.csc.filters import current_filters, filter_solver
+from csc_cogd.csc.problem import Domain, map_spectra, observed_data
+from csc_cogd.csc.prox import Anchor, SoftThreshold, one_map
+from csc_cogd.storage import digest
+
+RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
+
+
+class Round(NamedTuple):
+    """One line of the learner's history: the state after a code phase and a filter phase.
+
+    `objective` is `data_term` plus `penalty`: the l1 term and, where there is one, the gradient penalty. `backtracking` says
+    what the rule of cogradient descent did before the round; None where it wasn't used.
+    """
+
+    iteration: int
+    seconds: float
+    objective: float
+    data_term: float
+    penalty: float
+    nonzeros: int
+    backtracking: Backtracking | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What learning minimises, and ADMM's settings for it; see :func:`csc_cogd.learn_dictionary`.
+
+    `shapes` are the heights and widths of the filters, (K, 2).
+    """
+
+    shapes: np.ndarray
+    lmbda: float
+    l1_weights: Any
+    gradient_penalty: float
+    zero_mean: bool
+    rho: float | None
+    rho_data: float | None
+    relaxation: float
+
+    def __post_init__(self) -> None:
+        check_settings(self.lmbda, 1, 0.0, self.relaxation, self.gradient_penalty, "free")
+
+    def settings(self) -> dict[str, Any]:
+        """As JSON can hold them."""
+        return {
+            "lmbda": float(self.lmbda), "gradient_penalty": float(self.gradient_penalty), "zero_mean": bool(self.zero_mean),
+            "l1_weights": None if self.l1_weights is None else digest(self.l1_weights),
+            "filter_shape": self.shapes.tolist(), "relaxation": float(self.relaxation), "rho": [self.rho, self.rho_data],
+        }  # fmt: skip
+
+
+class Alternation:
+    """Phases of learning on one set of images.
+
+    Parameters
+    ----------
+    model : Model
+    filters : (K, C, h, w) array
+        Initial filters.
+    images : (N, C, H, W) array
+    weights : array that broadcasts against `images`
+    anchor : Anchor, optional
+        Pull of the filters towards earlier ones.
+    """
+
+    def __init__(
+        self, backend: Backend, model: Model, filters: Any, images: np.ndarray, weights: np.ndarray,
+        anchor: Anchor | None = None,
+    ):  # fmt: skip
+        self.backend, self.model, self.anchor = backend, model, anchor
+        self.filters = backend.asarray(filters)
+        self.domain = Domain((images.shape[2], images.shape[3]), (filters.shape[2], filters.shape[3]))
+        self.data = observed_data(backend, self.domain, images, weights)
+        l1_weights = check_l1_weights(model.l1_weights, (len(images), len(filters), *self.domain.codes_shape))
+        self.code_solver = ConvolutionalADMM(
+            backend,
+            map_spectra(backend, self.domain, self.filters),
+            self.data,
+            SoftThreshold(backend, place_l1_weights(l1_weights * model.lmbda, self.domain)),
+            **penalties(model.lmbda, self.data, model.rho, model.rho_data, RHO_DATA_RATIO),
+            relaxation=model.relaxation,
+            gradient_penalty=model.gradient_penalty,
+        )
+        self.filter_solver: ConvolutionalADMM | None = None
+
+    def round(self, code_iterations: int, filter_iterations: int) -> Round:
+        """One outer iteration: a code phase and a filter phase. Its number and seconds are left to the caller."""
+        self.code_phase(code_iterations)
+        self.filter_phase(filter_iterations)
+        data_term, penalty, nonzeros = self.measure()
+        return Round(0, 0.0, data_term + penalty, data_term, penalty, nonzeros)
+
+    # -- phases ------------------------------------------------------------------------------------------------------
+
+    def code_phase(self, iterations: int) -> None:
+        self.code_solver.refresh()
+        for _ in range(iterations):
+            self.code_solver.step()
+
+    def filter_phase(self, iterations: int) -> None:
+        """Filter iterations on the present codes, then hand the new filters to the code solver."""
+        if self.filter_solver is None:
+            self.filter_solver = self._start_filter_solver()
+        else:
+            self.filter_solver.set_operator(self._code_spectra())
+            self.filter_solver.refresh()
+        for _ in range(iterations):
+            self.filter_solver.step()
+        self.filter_solver.operator = None  # the codes' spectra aren't needed in between
+        self._take_filters(current_filters(self.filter_solver, self.filters.shape[2:]))
+
+    def _start_filter_solver(self) -> ConvolutionalADMM:
+        return filter_solver(
+            self.backend, self._code_spectra(), self.data, self.model.shapes, self.filters,
+            float(self.code_energies().sum()), self.model.relaxation, self.model.zero_mean, self.anchor,
+        )  # fmt: skip
+
+    def _take_filters(self, filters: Any) -> None:
+        self.filters = filters
+        self.code_solver.set_operator(map_spectra(self.backend, self.domain, filters))
+
+    def _code_spectra(self) -> Any:
+        """Spectra of the sparse codes (K, N, H, W // 2 + 1)."""
+        N, K, H, W = self.code_solver.shape
+        spectra = self.backend.xp.empty((K, N, H, W // 2 + 1), self.backend.complex_dtype)
+
+        def transform(workspace: Any, n: int, k: int) -> None:
+            self.sparse_map(n, k, workspace.real)
+            workspace.forward()
+            spectra[k, n] = workspace.spectrum[0, 0]
+
+        self.for_maps(transform)
+        return spectra
+
+    def for_maps(self, function: Callable[[Any, int, int], Any]) -> list[Any]:
+        """``function(workspace, n, k)`` of every code map, image by image, on all threads."""
+        N, K, H, W = self.code_solver.shape
+        workspaces = self.backend.workspaces((1, 1, H, W))
+        return self.backend.run(lambda workspace, task: function(workspace, *task), np.ndindex(N, K), workspaces)
+
+    def sparse_map(self, n: int, k: int, out: Any) -> Any:
+        """The sparse code map of image n and filter k, (1, 1, H, W), written to `out`."""
+        index = one_map(n, k)
+        out[...] = self.code_solver.p[index]
+        self.code_solver.prox.to_point(out, index)
+        return out
+
+    # -- what has been reached ---------------------------------------------------------------------------------------
+
+    def measure(self) -> tuple[float, float, int]:
+        """Data term, penalty on the codes, and number of non-zero codes at the present filters and sparse codes."""
+        solver = self.code_solver
+
+        def sums(workspace: Any, n: int, k: int) -> tuple[float, int]:
+            x = self.sparse_map(n, k, workspace.real)
+            return solver.map_penalty(x, one_map(n, k)), int((x != 0).sum())
+
+        penalty, nonzeros = (sum(column) for column in zip(*self.for_maps(sums), strict=True))
+        return self.data.value(solver.apply()), penalty, int(nonzeros)
+
+    def codes(self) -> Any:
+        """The sparse codes on the domain, (N, K, H, W), a copy."""
+        codes = self.backend.xp.empty_like(self.code_solver.p)
+
+        def copy(workspace: Any, n: int, k: int) -> None:
+            codes[one_map(n, k)] = self.sparse_map(n, k, workspace.real)
+
+        self.for_maps(copy)
+        return codes
+
+    def code_energies(self) -> np.ndarray:
+        """Sum of squares of every filter's codes, (K,)."""
+
+        def energy(workspace: Any, n: int, k: int) -> float:
+            return float((self.sparse_map(n, k, workspace.real) ** 2).sum(dtype=np.float64))
+
+        return np.reshape(self.for_maps(energy), self.code_solver.shape[:2]).sum(axis=0)
+
+    # -- the state, to be taken up again --------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All that the next round depends on, as arrays; copies, so that :meth:`restore` can go back to them."""
+        solvers = {"code": self.code_solver, "filter": self.filter_solver}
+        state = {"filters": self.filters.copy()}
+        for name, solver in solvers.items():
+            if solver is not None:
+                penalties = np.array([solver.rho, solver.rho_data])
+                state |= {f"{name}_p": solver.p.copy(), f"{name}_p0": solver.p0.copy(), f"{name}_penalties": penalties}
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state of this alternation, or of one on the same images with the same settings."""
+        if "filter_p" in state and self.filter_solver is None:
+            self.filter_solver = self._start_filter_solver()
+        for name, solver in (("code", self.code_solver), ("filter", self.filter_solver)):
+            if solver is not None:
+                solver.p[...], solver.p0[...] = state[f"{name}_p"], state[f"{name}_p0"]
+                solver.set_penalties(*state[f"{name}_penalties"])
+        self._take_filters(self.backend.asarray(state["filters"]))

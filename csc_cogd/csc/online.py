@@ -1,0 +1,205 @@
+"""Online learning: a dictionary from many or large images, a few crops at a time, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_cogd import __version__
+from csc_cogd.backend import get_backend
+from csc_cogd.csc.alternation import Alternation, Model, Round
+from csc_cogd.csc.checkpoint import Checkpoint
+from csc_cogd.csc.codes import check_settings
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.learning import check_iterations, filter_shapes, initial_filters
+from csc_cogd.csc.problem import check_images, check_weights
+from csc_cogd.csc.prox import Anchor
+from csc_cogd.errors import InputError
+from csc_cogd.storage import digest
+
+
+@dataclass(frozen=True, eq=False)
+class OnlineDictionary:
+    """Result of :func:`learn_dictionary_online`.
+
+    Attributes
+    ----------
+    dictionary : Dictionary
+        Filters of norm at most one.
+    history : list of Round
+        One a batch: the objective of the batch's crops, after the update by them.
+    """
+
+    dictionary: Dictionary
+    history: list[Round]
+
+
+def learn_dictionary_online(
+    images: Sequence[Any],
+    n_filters: int | Sequence[int],
+    filter_shape: int | Sequence[Any],
+    *,
+    lmbda: float,
+    weights: Sequence[Any] | None = None,
+    max_iter: int = 100,
+    batch_size: int = 4,
+    crop: int = 128,
+    code_iterations: int = 40,
+    filter_iterations: int = 15,
+    forgetting: float = 0.98,
+    dtype: Any = "float32",
+    seed: int = 0,
+    start: Dictionary | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 10,
+    callback: Callable[[Round], Any] | None = None,
+    zero_mean: bool = False,
+    l1_weights: Any = None,
+    gradient_penalty: float = 0.0,
+    rho: float | None = None,
+    rho_data: float | None = None,
+    relaxation: float = 1.8,
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
+) -> OnlineDictionary:
+    """Learn filters from many or large images, looking at a few crops at a time.
+
+    Batch t codes its crops over the present filters, then updates the filters by
+
+        d^t = argmin 1/2 sum_n ||W_n (sum_k d_k * x_nk - b_n)||^2 + 1/2 sum_k E_k ||d_k - d_k^{t-1}||^2,   ||d_k|| <= 1
+
+    with E_k = forgetting * (E_k + ||x_k||^2) the energy of filter k's codes in the batches so far. This is the surrogate of
+    online dictionary learning [Mairal et al. 2010; Liu, Garcia-Cardona, Wohlberg 2018] with its quadratic form cut
+    down to the diagonal: exact for codes that don't overlap. Memory depends on the batch, not on the images.
+
+    Codes of earlier batches aren't kept, so the rule of cogradient descent has nothing to go back to: it isn't
+    available here.
+
+    Parameters
+    ----------
+    images : sequence of (H, W) or of (C, H, W) arrays
+        Of any sizes from the largest filter's upwards; also an (N, H, W) array or memory map. Read one at a time.
+    n_filters, filter_shape, lmbda : as in :func:`csc_cogd.learn_dictionary`
+    weights : sequence of arrays like `images`, optional
+        1 where observed, 0 where missing.
+    max_iter : int
+        Batches.
+    batch_size, crop : int
+        Crops in a batch, each from another image as long as there are some, and their height and width at most.
+    code_iterations, filter_iterations : int
+        Of each batch, which starts without codes.
+    forgetting : float in (0, 1]
+        How much of the past is remembered from batch to batch; 1 is everything.
+    seed : int
+        Of the initial filters and the choice of the crops.
+    checkpoint, checkpoint_every : as in :func:`csc_cogd.learn_dictionary`
+        The first image stands for all when a checkpoint is compared with the run.
+    callback : callable, optional
+        Called after every batch with a :class:`Round`; a true return value stops learning.
+    start, zero_mean, l1_weights, gradient_penalty, rho, rho_data, relaxation, dtype, device, threads, fft
+        As in :func:`csc_cogd.learn_dictionary`; `l1_weights` are a weight a filter.
+
+    Raises
+    ------
+    InputError
+        If an argument's shape, type or value doesn't fit, or an image is smaller than the filters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).standard_normal((5, 40, 30))
+    >>> learned = learn_dictionary_online(images, 3, 4, lmbda=0.5, max_iter=3, batch_size=2, crop=16)
+    >>> learned.dictionary.filters.shape, len(learned.history)
+    ((3, 4, 4), 3)
+    """
+    shapes = filter_shapes(n_filters, filter_shape)
+    crops = _Crops(images, weights, batch_size, crop, tuple(shapes.max(axis=0)), seed)
+    model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation)
+    iterations = check_iterations(code_iterations, filter_iterations)
+    check_settings(lmbda, max_iter, 0.0, relaxation, gradient_penalty, "free")
+    if not 0 < forgetting <= 1:
+        raise InputError(f"forgetting: {forgetting} is outside of (0, 1]")
+    backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
+    filters = initial_filters(shapes, crops.channels, seed, start)
+    energy = np.zeros(len(shapes))
+    settings = model.settings() | {
+        "code_iterations": iterations[0], "filter_iterations": iterations[1], "batch_size": crops.batch_size,
+        "crop": crop, "forgetting": forgetting, "seed": seed,
+    }  # fmt: skip
+    history: list[Round] = []
+    saved = None
+    if checkpoint is not None:
+        data = digest(*crops.take(0))
+        identity = settings | {"images": data, "start": digest(filters), "dtype": str(backend.dtype)}
+        saved = Checkpoint(Path(checkpoint), checkpoint_every, identity)
+        if (found := saved.load()) is not None:
+            state, history = found
+            filters, energy = state["filters"], state["energy"]
+
+    while len(history) < max_iter:
+        started = time.perf_counter()
+        anchor = Anchor(backend.asarray(filters), energy)
+        batch = Alternation(backend, model, filters, *crops.take(len(history)), anchor)
+        record = batch.round(*iterations)
+        filters = backend.to_host(batch.filters)
+        energy = forgetting * (energy + batch.code_energies())
+        seconds = time.perf_counter() - started + (history[-1].seconds if history else 0.0)
+        history.append(record._replace(iteration=len(history) + 1, seconds=seconds))
+        if saved is not None and len(history) % saved.every == 0:
+            saved.save({"filters": filters, "energy": energy}, history)
+        if callback is not None and callback(history[-1]):
+            break
+    provenance = {"version": __version__, "images": len(images), "masked": weights is not None, "settings": settings}
+    return OnlineDictionary(Dictionary(filters[:, 0] if crops.gray else filters, shapes, provenance), history)
+
+
+class _Crops:
+    """Batches of equally large crops at random, each a function of seed and number alone."""
+
+    def __init__(
+        self, images: Sequence[Any], weights: Sequence[Any] | None, batch_size: int, crop: int,
+        smallest: tuple[int, int], seed: int,
+    ):  # fmt: skip
+        if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) or len(images) == 0:
+            raise InputError("images: a sequence of one image or more is needed, such as a list or an (N, H, W) array")
+        if weights is not None and len(weights) != len(images):
+            raise InputError(f"weights: there are {len(weights)}, but {len(images)} images")
+        for name, number in (("batch_size", batch_size), ("crop", crop)):
+            if not isinstance(number, (int, np.integer)) or number < 1:
+                raise InputError(f"{name}: {number} isn't a size: use a whole number of 1 or more")
+        sizes = [np.shape(image) for image in images]
+        if any(len(size) not in (2, 3) or size[:-2] != sizes[0][:-2] for size in sizes):
+            raise InputError("images: each must be (H, W), or each (C, H, W) with the same channels")
+        for n, size in enumerate(sizes):
+            if any(np.less(size[-2:], smallest)):
+                raise InputError(f"images: image {n} of {size[-2:]} is smaller than the filters, {smallest}")
+        if any(np.less(crop, smallest)):
+            raise InputError(f"crop: {crop} is smaller than the filters, {smallest}")
+        self.gray = len(sizes[0]) == 2
+        self.channels = 1 if self.gray else sizes[0][0]
+        self.shape = tuple(int(min(crop, *(size[axis] for size in sizes))) for axis in (-2, -1))
+        self.images, self.weights, self.batch_size, self.seed = images, weights, int(batch_size), seed
+
+    def take(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images (B, C, h, w) of a batch, and their weights."""
+        generator = np.random.default_rng((self.seed, number))
+        chosen = generator.permutation(max(len(self.images), self.batch_size))[: self.batch_size] % len(self.images)
+        pairs = [self._crop(int(n), generator) for n in chosen]
+        images = check_images(np.stack([image for image, _ in pairs]))
+        weights = None if self.weights is None else np.stack([weight for _, weight in pairs])
+        return images, check_weights(weights, images)
+
+    def _crop(self, n: int, generator: np.random.Generator) -> tuple[np.ndarray, Any]:
+        image = self.images[n]
+        size = np.shape(image)
+        starts = [int(generator.integers(0, size[axis] - self.shape[axis] + 1)) for axis in (-2, -1)]
+        rows, columns = (slice(start, start + part) for start, part in zip(starts, self.shape, strict=True))
+        weight = None if self.weights is None else np.broadcast_to(self.weights[n], size)[..., rows, columns]
+        return np.asarray(image[..., rows, columns]), weight
