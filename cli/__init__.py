@@ -16,6 +16,9 @@ from csc_cogd.errors import CscCogdError, DeviceError
 
 _COMMANDS = {
     "inpaint": "Fill the missing pixels of an image.",
+    "reconstruct": "Learn filters and codes from images and rebuild the images from them.",
+    "learn": "Learn a dictionary from images.",
+    "dictionary": "Look into a dictionary: draw its filters, or say what it is.",
     "demo": "Damage a picture, restore it, and show the figures.",
     "beale": "Show the rule of cogradient descent on a problem of two variables.",
 }

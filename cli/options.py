@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from csc_cogd.errors import InputError
+
 PATH = click.Path(path_type=Path)
 
 OPTIONS = {
@@ -71,7 +73,50 @@ OPTIONS = {
     "verbose": click.option(
         "-v", "--verbose", count=True, help="Say what was chosen and how it went; -vv adds tracebacks to errors."
     ),
+    "filters": click.option(
+        "--filters", "n_filters", default="64", show_default=True, metavar="K[,K..]",
+        help="Number of filters to learn; or of each size, as 16,32,48."
+    ),
+    "filter_size": click.option(
+        "--filter-size", "filter_shape", default="11", show_default=True, metavar="S[,S..]",
+        help="Height and width of the filters; one for each number in --filters, as 8,12,16."
+    ),
+    "cogd": click.option(
+        "--cogd/--no-cogd", default=False, show_default=True,
+        help="Learn with cogradient descent. It seldom pays: see the README.",
+    ),
+    "kernel_degree": click.option(
+        "--kernel-degree", type=click.IntRange(1, 9), metavar="K",
+        help="Degree of cogradient descent's kernel: 1 linear, 2 and 3 polynomial. Default: 1. Needs --cogd."
+    ),
+    "seed": click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of the initial filters."
+    ),
+    "checkpoint": click.option(
+        "--checkpoint", type=PATH, metavar="FILE",
+        help="Save learning here every few rounds; go on from it if it is there already."
+    ),
 }  # fmt: skip
+
+
+def numbers(text: str, option: str) -> int | list[int]:
+    """The value of --filters or --filter-size: a number, or a list of them."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option}: {text!r} isn't a number, or numbers with commas between them") from None
+    return found[0] if len(found) == 1 else found
+
+
+def cogradient_rule(cogd: bool, kernel_degree: int | None) -> Any:
+    """The rule that --cogd and --kernel-degree ask for, or None."""
+    if not cogd:
+        if kernel_degree is not None:
+            raise InputError("--kernel-degree: it belongs to cogradient descent: add --cogd, or leave it out")
+        return None
+    from csc_cogd import CogradientRule
+
+    return CogradientRule(degree=kernel_degree or 1)
 
 
 def options(*names: str) -> Callable[[Any], Any]:

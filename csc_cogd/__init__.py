@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from csc_cogd.csc.codes import lambda_max as lambda_max
     from csc_cogd.csc.codes import reconstruct_images as reconstruct_images
     from csc_cogd.csc.codes import sparse_code as sparse_code
+    from csc_cogd.csc.codes_file import load_codes as load_codes
+    from csc_cogd.csc.codes_file import save_codes as save_codes
+    from csc_cogd.csc.debias import debias as debias
     from csc_cogd.csc.dictionary import Dictionary as Dictionary
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
     from csc_cogd.csc.learning import learn_dictionary as learn_dictionary
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from csc_cogd.report.metrics import psnr as psnr
     from csc_cogd.report.metrics import ssim as ssim
     from csc_cogd.restore.inpaint import inpaint as inpaint
+    from csc_cogd.restore.learn import learn_from_pictures as learn_from_pictures
+    from csc_cogd.restore.reconstruct import Reconstruction as Reconstruction
+    from csc_cogd.restore.reconstruct import reconstruct as reconstruct
 
 _HOMES = {
     "Dictionary": "csc.dictionary",
@@ -39,7 +45,13 @@ _HOMES = {
     "learn_dictionary_online": "csc.online",
     "OnlineDictionary": "csc.online",
     "CogradientRule": "cogd.rule",
+    "debias": "csc.debias",
+    "save_codes": "csc.codes_file",
+    "load_codes": "csc.codes_file",
     "inpaint": "restore.inpaint",
+    "reconstruct": "restore.reconstruct",
+    "Reconstruction": "restore.reconstruct",
+    "learn_from_pictures": "restore.learn",
     "psnr": "report.metrics",
     "ssim": "report.metrics",
     "CscCogdError": "errors",

@@ -60,7 +60,7 @@ class Model:
         return {
             "lmbda": float(self.lmbda), "gradient_penalty": float(self.gradient_penalty), "zero_mean": bool(self.zero_mean),
             "l1_weights": None if self.l1_weights is None else digest(self.l1_weights),
-            "filter_shape": self.shapes.tolist(), "relaxation": float(self.relaxation), "rho": [self.rho, self.rho_data],
+            "relaxation": float(self.relaxation), "rho": [self.rho, self.rho_data],
         }  # fmt: skip
 
 

@@ -96,11 +96,11 @@ class Dictionary:
         squared = frequencies[:, None] ** 2 + frequencies**2
         return np.sqrt((power * squared).sum(axis=(1, 2)) / power.sum(axis=(1, 2)))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an npz file (no pickle in it); an existing file is replaced in one step, or not at all."""
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+        """Write an npz file (no pickle in it) in one step, or not at all."""
         arrays = {"filters": self.filters, "shapes": self.shapes}
         about = {"format": _FORMAT, "provenance": dict(self.provenance)}
-        write_arrays(Path(path), arrays, about, overwrite=True, compress=True)
+        write_arrays(Path(path), arrays, about, overwrite=overwrite, compress=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Dictionary:

@@ -140,12 +140,12 @@ def learn_dictionary(
     problem = (backend, model, filters, images, check_weights(weights, images))
     alternation = Alternation(*problem) if cogd is None else CogradientAlternation(cogd, *problem)
     settings = model.settings() | {
-        "code_iterations": iterations[0], "filter_iterations": iterations[1], "seed": seed, "cogd": repr(cogd),
+        "code_iterations": iterations[0], "filter_iterations": iterations[1], "seed": seed, "cogd": cogd and repr(cogd),
     }  # fmt: skip
     saved = None
     if checkpoint is not None:
         data = digest(alternation.data.images, alternation.data.squared_weights)
-        identity = settings | {"images": data, "start": digest(filters), "dtype": str(backend.dtype)}
+        identity = settings | {"images": data, "start": digest(filters, shapes), "dtype": str(backend.dtype)}
         saved = Checkpoint(Path(checkpoint), checkpoint_every, identity)
     history = _alternate(alternation, max_iter, iterations, tol, callback, saved)
     found = backend.to_host(alternation.filters)

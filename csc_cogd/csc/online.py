@@ -137,7 +137,7 @@ def learn_dictionary_online(
     saved = None
     if checkpoint is not None:
         data = digest(*crops.take(0))
-        identity = settings | {"images": data, "start": digest(filters), "dtype": str(backend.dtype)}
+        identity = settings | {"images": data, "start": digest(filters, shapes), "dtype": str(backend.dtype)}
         saved = Checkpoint(Path(checkpoint), checkpoint_every, identity)
         if (found := saved.load()) is not None:
             state, history = found

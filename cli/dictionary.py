@@ -1,0 +1,62 @@
+"""``csc-cogd dictionary``: look into dictionaries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csc_cogd.cli.options import PATH, options
+
+
+@click.group("dictionary")
+def command() -> None:
+    """Look into a dictionary: draw its filters, or say what it is.
+
+    \b
+    Examples:
+      csc-cogd dictionary show photos.npz -o photos.png
+      csc-cogd dictionary info default
+    """
+
+
+@command.command("show")
+@click.argument("dictionary", metavar="FILE|default|color")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="An image file. Default: NAME.png in the current folder.")
+@click.option(
+    "--scale", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Pixels for each of a filter's."
+)
+@options("overwrite")
+def show(dictionary: str, output: Path | None, scale: int, overwrite: bool) -> None:
+    """Draw the filters, each stretched to its own range: grey is zero."""
+    from csc_cogd.imagefiles import ImageFile, write_image
+
+    loaded = _load(dictionary)
+    target = output or Path(f"{Path(dictionary).stem}.png")
+    picture = loaded.mosaic().repeat(scale, axis=0).repeat(scale, axis=1)
+    write_image(ImageFile(picture, target, "png"), target, overwrite=overwrite)
+    click.echo(f"{target}: {loaded.n_filters} filters")
+
+
+@command.command("info")
+@click.argument("dictionary", metavar="FILE|default|color")
+def info(dictionary: str) -> None:
+    """Print number, sizes and channels of the filters, and where they come from."""
+    import json
+
+    import numpy as np
+
+    loaded = _load(dictionary)
+    sizes, counts = np.unique(loaded.shapes, axis=0, return_counts=True)
+    click.echo(f"filters: {loaded.n_filters}")
+    click.echo("sizes: " + ", ".join(f"{count} of {h} x {w}" for (h, w), count in zip(sizes, counts, strict=True)))
+    click.echo(f"channels: {loaded.n_channels}")
+    for name, value in loaded.provenance.items():
+        click.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+def _load(name: str) -> Any:
+    from csc_cogd import Dictionary
+
+    return Dictionary.default({"default": "gray"}.get(name, name)) if name in ("default", "color") else Dictionary.load(name)

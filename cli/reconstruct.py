@@ -1,0 +1,162 @@
+"""``csc-cogd reconstruct``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csc_cogd.cli.console import Console
+from csc_cogd.cli.options import PATH, cogradient_rule, numbers, options
+from csc_cogd.errors import InputError
+
+
+@click.command("reconstruct")
+@click.argument("paths", metavar="IMAGE...", type=PATH, nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=PATH, metavar="FILE|DIR",
+    help="Where to write: a file for one image, a folder for several. Default: beside the input, as NAME_reconstructed.",
+)  # fmt: skip
+@click.option(
+    "--dictionary", "dictionary_path", metavar="FILE|default", help="Code with these filters. Default: learn them."
+)
+@options("filters", "filter_size")
+@click.option(
+    "--lmbda", type=click.FloatRange(0, 1000), default=0.03, show_default=True, metavar="L",
+    help="Weight of the l1 term for an image in [0, 1]: larger is sparser, and less faithful.",
+)  # fmt: skip
+@click.option("--iterations", type=click.IntRange(min=1), metavar="N", help="Rounds of learning. Default: 20.")
+@options("cogd", "kernel_degree")
+@click.option("--debias", is_flag=True, help="Refit the codes by least squares where they aren't zero: more faithful.")
+@click.option("--save-dictionary", type=PATH, metavar="FILE", help="Write the filters, as .npz.")
+@click.option("--save-codes", type=PATH, metavar="FILE", help="Write the codes, as .npz; of one image, or of equal sizes.")
+@options("seed", "checkpoint", "overwrite", "device", "dtype", "threads", "fft", "quiet", "verbose")
+def command(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    dictionary_path: str | None,
+    n_filters: str,
+    filter_shape: str,
+    iterations: int | None,
+    cogd: bool,
+    kernel_degree: int | None,
+    save_dictionary: Path | None,
+    save_codes: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    verbose: int,
+    **settings: Any,
+) -> None:
+    """Learn filters and sparse codes from the IMAGEs and rebuild the images from them.
+
+    Without --dictionary, filters are learned from all images together, which must be of one size. For each image: PSNR and
+    SSIM against the original, the number of codes that aren't zero per value of the image, and an estimate of the bits per
+    value that they take (the smooth base layer isn't counted). Transparency is carried over as it is; NaN is filled in.
+
+    \b
+    Examples:
+      csc-cogd reconstruct photo.png
+      csc-cogd reconstruct scans/*.tif -o rebuilt --filters 100 --save-dictionary scans.npz
+      csc-cogd reconstruct photo.png --dictionary scans.npz --lmbda 0.1 --debias
+      csc-cogd reconstruct fruit/*.jpg -o rebuilt --cogd --kernel-degree 2
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
+    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
+    """
+    import numpy as np
+
+    from csc_cogd import reconstruct
+    from csc_cogd.backend import get_backend
+    from csc_cogd.csc.codes_file import save_codes as write_codes
+    from csc_cogd.imagefiles import read_image, write_image
+    from csc_cogd.imagefiles.files import check_output, make_folder
+    from csc_cogd.storage import check_writable
+
+    console = Console(-1 if quiet else verbose)
+    rule = cogradient_rule(cogd, kernel_degree)
+    get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
+    if dictionary_path is not None and (cogd or iterations or settings["checkpoint"]):
+        raise InputError("--dictionary: nothing is learned then: leave out --cogd, --iterations and --checkpoint")
+    files = [read_image(path) for path in paths]
+    targets = _targets(paths, output)
+    if output is not None and len(paths) > 1:
+        make_folder(output)
+    for file, target in zip(files, targets, strict=True):
+        check_output(target, file, overwrite=overwrite, inputs=paths)
+    for path in filter(None, (save_dictionary, save_codes)):
+        if path.suffix != ".npz":
+            raise InputError(f"{path}: dictionaries and codes are written as .npz: end the name in it")
+        check_writable(path, overwrite=overwrite, inputs=paths)
+    dictionary = _dictionary(dictionary_path, files)
+    pixels = [file.pixels[..., :-1] if file.has_alpha else file.pixels for file in files]
+    pixels = [image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image for image in pixels]
+    kinds = {image.shape[2:] for image in pixels}
+    if len(kinds) > 1:
+        raise InputError(f"{paths[0]}: not all images have as many channels as this one: give grey or colour ones apart")
+    if save_codes is not None and len({image.shape for image in pixels}) > 1:
+        raise InputError("--save-codes: the images' sizes differ: save the codes of one at a time")
+
+    with console.progress() as progress:
+        result = reconstruct(
+            pixels, dictionary, channel_axis=-1 if pixels[0].ndim == 3 else None,
+            n_filters=numbers(n_filters, "--filters"), filter_shape=numbers(filter_shape, "--filter-size"),
+            max_iter=iterations or 20, cogd=rule, callback=progress, **settings,
+        )  # fmt: skip
+    console.say(_learned(result), level=1)
+    width = max(len(str(path)) for path in paths)
+    click.echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
+    for path, quality in zip(paths, result.quality, strict=True):
+        click.echo(
+            f"{path!s:<{width}} {quality.psnr:>6.2f} dB {quality.ssim:>7.4f} "
+            f"{quality.nonzeros_per_value:>12.4f} {quality.bits_per_value:>11.3f}"
+        )
+    for file, target, image in zip(files, targets, result.images, strict=True):
+        restored = image.reshape(*image.shape[:2], -1) if file.has_alpha else image.reshape(file.pixels.shape)
+        if file.has_alpha:
+            restored = np.concatenate([restored, file.pixels[..., -1:]], axis=2)
+        for note in write_image(file.with_pixels(restored), target, overwrite=overwrite):
+            console.warn(note)
+    if save_dictionary is not None:
+        result.dictionary.save(save_dictionary, overwrite=overwrite)
+        console.say(f"{save_dictionary}: {result.dictionary.n_filters} filters")
+    if save_codes is not None:
+        write_codes(save_codes, np.concatenate(result.codes), overwrite=overwrite)
+        console.say(f"{save_codes}: codes of {len(paths)} image(s)")
+    console.say(f"{targets[0] if len(targets) == 1 else targets[0].parent}: written")
+
+
+def _targets(paths: tuple[Path, ...], output: Path | None) -> list[Path]:
+    names = [f"{path.stem}_reconstructed{path.suffix}" for path in paths]
+    if output is None:
+        targets = [path.with_name(name) for path, name in zip(paths, names, strict=True)]
+    elif len(paths) == 1 and not output.is_dir():
+        targets = [output]
+    else:
+        targets = [output / name for name in names]
+    if len(set(targets)) < len(targets):
+        raise InputError("--output: two of the images have the same name: reconstruct them into different folders")
+    return targets
+
+
+def _dictionary(path: str | None, files: list[Any]) -> Any:
+    from csc_cogd import Dictionary
+
+    if path != "default":
+        return None if path is None else Dictionary.load(path)
+    channels = files[0].pixels.shape[2:] or (1,)
+    return Dictionary.default("color" if channels[0] - files[0].has_alpha == 3 else "gray")
+
+
+def _learned(result: Any) -> str:
+    if not result.history:
+        return f"{result.dictionary.n_filters} given filters"
+    end = result.history[-1]
+    text = f"learned {result.dictionary.n_filters} filters: {end.iteration} rounds in {end.seconds:.1f} s, "
+    text += f"objective {end.objective:.6g}"
+    used = [record.backtracking for record in result.history if record.backtracking]
+    if used:
+        share = sum(statistics.backtracked for statistics in used) / max(sum(statistics.entries for statistics in used), 1)
+        text += f"; {share:.2%} of the codes backtracked a round, {sum(s.accepted for s in used)} of {len(used)} accepted"
+    return text

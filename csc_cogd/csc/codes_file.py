@@ -1,0 +1,41 @@
+"""Sparse codes in a file: values and places of what isn't zero, without pickle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.storage import read_arrays, write_arrays
+
+_FORMAT = 1
+
+
+def save_codes(path: str | os.PathLike[str], codes: Any, *, overwrite: bool = False) -> None:
+    """Write codes (N, K, H, W), or of any shape, as npz, in one step: ``values``, flat ``places``, and ``shape``."""
+    codes = np.asarray(codes)
+    places = np.flatnonzero(codes)
+    arrays = {"values": codes.ravel()[places], "places": places, "shape": np.array(codes.shape)}
+    write_arrays(Path(path), arrays, {"format": _FORMAT}, overwrite=overwrite, compress=True)
+
+
+def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read what :func:`save_codes` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or holds no codes.
+    """
+    arrays, about = read_arrays(path, "codes")
+    try:
+        codes = np.zeros(arrays["shape"], arrays["values"].dtype)
+        codes.ravel()[arrays["places"]] = arrays["values"]
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a codes file: {error}") from None
+    if about.get("format") != _FORMAT:
+        raise InputError(f"{path}: not a codes file of this version")
+    return codes

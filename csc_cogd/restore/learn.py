@@ -1,0 +1,114 @@
+"""Learning a dictionary from pictures: their details together, or online where they are too many or too different."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend.fft import fast_length
+from csc_cogd.cogd.rule import CogradientRule
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.learning import filter_shapes, learn_dictionary
+from csc_cogd.csc.online import learn_dictionary_online
+from csc_cogd.errors import InputError
+from csc_cogd.restore.inpaint import Progress
+from csc_cogd.restore.layers import split_layers
+
+LMBDA = 0.02
+ROUNDS, BATCHES = 30, 200
+MAX_MEMORY = 2e9
+_ARRAYS, _ARRAYS_COGD = 3.5, 7  # of the codes' size, that learning from all pictures together keeps
+
+
+def learn_from_pictures(
+    images: Sequence[Any],
+    n_filters: int | Sequence[int],
+    filter_shape: int | Sequence[Any],
+    *,
+    channel_axis: int | None = None,
+    lmbda: float = LMBDA,
+    max_iter: int | None = None,
+    online: bool | None = None,
+    max_memory: float = MAX_MEMORY,
+    batch_size: int = 4,
+    crop: int = 128,
+    cogd: CogradientRule | None = None,
+    seed: int = 0,
+    start: Dictionary | None = None,
+    checkpoint: Any = None,
+    dtype: Any = "float32",
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+) -> tuple[Dictionary, str]:
+    """Learn a dictionary for pictures like these, from their details (see :mod:`csc_cogd.restore.layers`).
+
+    Parameters
+    ----------
+    images : sequence of (H, W) arrays, or with channels along `channel_axis`
+        NaN is missing.
+    n_filters, filter_shape, seed, start, checkpoint
+        See :func:`csc_cogd.learn_dictionary`.
+    lmbda : float >= 0
+        Weight of the l1 term for pictures in [0, 1].
+    max_iter : int, optional
+        Rounds; default: 30, or online 200 batches.
+    online : bool, optional
+        Learn from crops; see :func:`csc_cogd.learn_dictionary_online`. Default: where the pictures' sizes differ or learning
+        from all of them together would need more than `max_memory`, in bytes.
+    batch_size, crop : int
+        Of online learning.
+    cogd : CogradientRule, optional
+        Learn with cogradient descent; not online.
+
+    Returns
+    -------
+    Dictionary, and how it was learned, in words
+
+    Raises
+    ------
+    InputError
+        If an argument doesn't fit; the message says which.
+    """
+    layers = split_layers(images, channel_axis)
+    details = [layer.detail.astype(dtype) for layer in layers]
+    known = [layer.known for layer in layers]
+    complete = all(k.all() for k in known)
+    if details[0].shape[0] == 1:
+        details, known = [detail[0] for detail in details], [k[0] for k in known]
+    shapes = {detail.shape for detail in details}
+    needed = _bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, np.dtype(dtype))
+    if online is None:
+        online = len(shapes) > 1 or needed > max_memory
+    if online and cogd is not None:
+        raise InputError(
+            f"cogd: cogradient descent needs the codes of all pictures, {needed / 1e9:.1f} GB here, and equal sizes: "
+            "give fewer or smaller pictures, or raise max_memory, or learn without it"
+        )  # fmt: skip
+    if not online and len(shapes) > 1:
+        raise InputError("online: pictures of different sizes can only be learned from online")
+    total = max_iter or (BATCHES if online else ROUNDS)
+    settings: dict[str, Any] = {
+        "lmbda": lmbda, "max_iter": total, "seed": seed, "start": start, "checkpoint": checkpoint, "dtype": dtype,
+        "device": device, "threads": threads, "fft": fft,
+        "callback": lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None,
+    }  # fmt: skip
+    if online:
+        found = learn_dictionary_online(
+            details, n_filters, filter_shape, weights=None if complete else known, batch_size=batch_size, crop=crop,
+            **settings,
+        )  # fmt: skip
+        return found.dictionary, f"online, {len(found.history)} batches of {batch_size} crops"
+    weights = None if complete else np.stack(known)
+    learned = learn_dictionary(np.stack(details), n_filters, filter_shape, weights=weights, cogd=cogd, **settings)
+    return learned.dictionary, f"{len(learned.history)} rounds, objective {learned.objective:.6g}"
+
+
+def _bytes_needed(details: list[np.ndarray], shapes: np.ndarray, cogd: bool, dtype: np.dtype) -> float:
+    """Memory of learning from all details together."""
+    sizes = np.array([detail.shape[-2:] for detail in details]) + shapes.max(axis=0) - 1
+    pixels = sum(fast_length(int(height)) * fast_length(int(width)) for height, width in sizes)
+    return float((_ARRAYS_COGD if cogd else _ARRAYS) * pixels * len(shapes) * dtype.itemsize)

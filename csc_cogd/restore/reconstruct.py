@@ -1,0 +1,196 @@
+"""Reconstruction: learn filters and codes of pictures, and rebuild the pictures from them [CoGD, section 5.2]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.cogd.rule import CogradientRule
+from csc_cogd.csc.alternation import Round
+from csc_cogd.csc.codes import reconstruct_images, sparse_code
+from csc_cogd.csc.debias import debias as refit
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.learning import learn_dictionary
+from csc_cogd.errors import InputError
+from csc_cogd.report.information import code_bits
+from csc_cogd.report.metrics import psnr, ssim
+from csc_cogd.restore.inpaint import Progress
+from csc_cogd.restore.layers import Layers, split_layers
+
+LMBDA = 0.03
+CODE_ITERATIONS = 100
+BIT_STEP = 1 / 255  # amplitudes are counted to one grey level of 8 bits
+
+
+class Quality(NamedTuple):
+    """How well a picture was rebuilt, and from how much.
+
+    PSNR in dB and SSIM compare with the original over its known values, on the scale of all pictures' values; SSIM is NaN
+    where some are missing or the picture is smaller than its window. `nonzeros` counts the codes, `bits` estimates their
+    information (see :func:`csc_cogd.report.information.code_bits`) with amplitudes to 1/255 of the scale, the base layer
+    not counted. Both are per value of the picture where they say so.
+    """
+
+    psnr: float
+    ssim: float
+    nonzeros: int
+    nonzeros_per_value: float
+    bits: float
+    bits_per_value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Result of :func:`reconstruct`.
+
+    Attributes
+    ----------
+    images : list of arrays
+        The pictures rebuilt, each of its original's shape and dtype.
+    dictionary : Dictionary
+    codes : list of (1, K, H + h - 1, W + w - 1) arrays
+        Of each picture's detail; (C, K, ..) where a grey dictionary codes the channels one by one.
+    quality : list of Quality
+    history : list of Round
+        Of learning; empty for a given dictionary.
+    """
+
+    images: list[np.ndarray]
+    dictionary: Dictionary
+    codes: list[np.ndarray]
+    quality: list[Quality]
+    history: list[Round]
+
+
+def reconstruct(
+    images: Sequence[Any],
+    dictionary: Dictionary | None = None,
+    *,
+    channel_axis: int | None = None,
+    n_filters: int | Sequence[int] = 64,
+    filter_shape: int | Sequence[Any] = 11,
+    lmbda: float = LMBDA,
+    max_iter: int = 20,
+    cogd: CogradientRule | None = None,
+    debias: bool = False,
+    seed: int = 0,
+    checkpoint: Any = None,
+    dtype: Any = "float32",
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+) -> Reconstruction:
+    """Learn filters and codes from pictures and rebuild them, or code them with a given dictionary.
+
+    Each picture becomes a smooth base layer and detail (see :mod:`csc_cogd.restore.layers`). Filters are learned from all
+    details together, which minimises CoGD's eq. 21; then each detail is coded over the filters, and rebuilt from its code.
+
+    Parameters
+    ----------
+    images : sequence of (H, W) arrays, or with channels along `channel_axis`
+        Integers or floats. Without a `dictionary`, all of one shape. NaN is missing: it is filled in.
+    dictionary : Dictionary, optional
+        Default: learn one. A grey dictionary codes the channels of a colour picture one by one.
+    n_filters, filter_shape : of the filters to learn; see :func:`csc_cogd.learn_dictionary`
+    lmbda : float >= 0
+        Weight of the l1 term for pictures in [0, 1]: larger is sparser, and less faithful.
+    max_iter : int
+        Rounds of learning.
+    cogd : CogradientRule, optional
+        Learn with cogradient descent.
+    debias : bool
+        Refit the codes without the l1 term on the support that it has found: more faithful, equally sparse.
+    seed : int
+        Of the initial filters.
+    checkpoint : path, optional
+        File to save learning to, and to go on from; see :func:`csc_cogd.learn_dictionary`.
+    dtype, device, threads, fft
+        As in :func:`csc_cogd.sparse_code`.
+    callback : callable, optional
+        Called with a :class:`csc_cogd.restore.inpaint.Progress`; a true return value ends the present stage early.
+
+    Raises
+    ------
+    InputError
+        If an argument doesn't fit; the message says which.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).integers(0, 256, (2, 24, 24), np.uint8)
+    >>> result = reconstruct(images, n_filters=4, filter_shape=5, max_iter=2)
+    >>> result.images[0].shape, result.images[0].dtype, len(result.quality)
+    ((24, 24), dtype('uint8'), 2)
+    """
+    if dictionary is not None and (cogd is not None or checkpoint is not None):
+        raise InputError("cogd, checkpoint: they belong to learning: leave them out where a dictionary is given")
+    layers = split_layers(images, channel_axis)
+    engine = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
+
+    def tell(stage: str, total: int, record: Any) -> Any:
+        return callback(Progress(stage, record.iteration, total, record)) if callback else None
+
+    history: list[Round] = []
+    if dictionary is None:
+        details, weights = _stacks(layers)
+        learned = learn_dictionary(
+            details, n_filters, filter_shape, lmbda=lmbda, weights=weights, max_iter=max_iter, cogd=cogd, seed=seed,
+            checkpoint=checkpoint, callback=lambda record: tell("learning", max_iter, record), **engine,
+        )  # fmt: skip
+        dictionary, history = learned.dictionary, learned.history
+    codes, rebuilt, quality = [], [], []
+    for image, layer in zip(images, layers, strict=True):
+        detail, known = _as_coded(layer.detail, dictionary), _as_coded(layer.known, dictionary)
+        result = sparse_code(
+            detail, dictionary, lmbda=lmbda, weights=known, max_iter=CODE_ITERATIONS,
+            callback=lambda record: tell("codes", CODE_ITERATIONS, record), **engine,
+        )  # fmt: skip
+        code, fit = result.codes, result.reconstruction
+        if debias:
+            code = refit(detail, code, dictionary, weights=known, dtype=dtype, device=device, fft=fft)
+            fit = reconstruct_images(code, dictionary)
+        picture = layer.picture(fit.reshape(layer.detail.shape))
+        codes.append(code)
+        rebuilt.append(picture)
+        quality.append(_quality(np.asarray(image), picture, layer, code))
+    return Reconstruction(rebuilt, dictionary, codes, quality, history)
+
+
+def _stacks(layers: list[Layers]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Details (N, H, W) or (N, C, H, W), and their weights where something is missing."""
+    shapes = sorted({layer.detail.shape for layer in layers})
+    if len(shapes) > 1:
+        raise InputError(
+            f"images: to learn from them together they need one shape, not {shapes[0]} and {shapes[1]} (channels, height, "
+            "width): learn a dictionary with learn_dictionary_online first, or give one"
+        )  # fmt: skip
+    details, known = np.stack([layer.detail for layer in layers]), np.stack([layer.known for layer in layers])
+    if details.shape[1] == 1:
+        details, known = details[:, 0], known[:, 0]
+    return details, None if known.all() else known
+
+
+def _as_coded(planes: np.ndarray, dictionary: Dictionary) -> np.ndarray:
+    """Planes (C, H, W) as the stack of images that the dictionary codes."""
+    if dictionary.filters.ndim == 3:
+        return planes
+    if len(planes) != dictionary.n_channels:
+        raise InputError(f"dictionary: its filters have {dictionary.n_channels} channels, the images {len(planes)}")
+    return planes[None]
+
+
+def _quality(image: np.ndarray, picture: np.ndarray, layer: Layers, code: np.ndarray) -> Quality:
+    known = layer.known[0] if layer.channel_axis is None else np.moveaxis(layer.known, 0, layer.channel_axis)
+    scale = layer.high - layer.low
+    image, picture = image.astype(np.float64), picture.astype(np.float64)
+    comparable = known.all() and min(layer.detail.shape[1:]) >= 11
+    similarity = ssim(picture, image, data_range=scale, channel_axis=layer.channel_axis) if comparable else float("nan")
+    nonzeros, bits = int(np.count_nonzero(code)), sum(code_bits(maps, BIT_STEP) for maps in code)
+    return Quality(
+        psnr(np.where(known, picture, 0), np.where(known, image, 0), data_range=scale, where=known), similarity,
+        nonzeros, nonzeros / image.size, bits, bits / image.size,
+    )  # fmt: skip
