@@ -91,12 +91,12 @@ class CogradientRule:
     """
 
     degree: int = 1
-    eta: float = 1.0
+    eta: float = 0.1
     sign: int | None = None
     norm: Norm = "l1"
     alpha_sparse: Threshold = "mean"
     alpha_partner: Threshold = "median"
-    bound: float = 0.5
+    bound: float = 0.1
     limit: float = 1e-6
 
     def __post_init__(self) -> None:

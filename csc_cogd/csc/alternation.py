@@ -51,9 +51,10 @@ class Model:
     rho: float | None
     rho_data: float | None
     relaxation: float
+    boundary: str = "free"
 
     def __post_init__(self) -> None:
-        check_settings(self.lmbda, 1, 0.0, self.relaxation, self.gradient_penalty, "free")
+        check_settings(self.lmbda, 1, 0.0, self.relaxation, self.gradient_penalty, self.boundary)
 
     def settings(self) -> dict[str, Any]:
         """As JSON can hold them."""
@@ -61,6 +62,7 @@ class Model:
             "lmbda": float(self.lmbda), "gradient_penalty": float(self.gradient_penalty), "zero_mean": bool(self.zero_mean),
             "l1_weights": None if self.l1_weights is None else digest(self.l1_weights),
             "relaxation": float(self.relaxation), "rho": [self.rho, self.rho_data],
+            "boundary": self.boundary,
         }  # fmt: skip
 
 
@@ -84,7 +86,7 @@ class Alternation:
     ):  # fmt: skip
         self.backend, self.model, self.anchor = backend, model, anchor
         self.filters = backend.asarray(filters)
-        self.domain = Domain((images.shape[2], images.shape[3]), (filters.shape[2], filters.shape[3]))
+        self.domain = Domain((images.shape[2], images.shape[3]), (filters.shape[2], filters.shape[3]), model.boundary)
         self.data = observed_data(backend, self.domain, images, weights)
         l1_weights = check_l1_weights(model.l1_weights, (len(images), len(filters), *self.domain.codes_shape))
         self.code_solver = ConvolutionalADMM(

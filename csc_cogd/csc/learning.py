@@ -17,9 +17,9 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.backtracking import CogradientAlternation
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_settings
+from csc_cogd.csc.codes import check_circular, check_settings
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.problem import check_images, check_weights
+from csc_cogd.csc.problem import Domain, check_images, check_weights
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -66,6 +66,7 @@ def learn_dictionary(
     zero_mean: bool = False,
     l1_weights: Any = None,
     gradient_penalty: float = 0.0,
+    boundary: str = "free",
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
@@ -110,7 +111,7 @@ def learn_dictionary(
         Called after every round with a :class:`Round`; a true return value stops learning.
     zero_mean : bool
         Learn filters of mean zero in each channel: they can't shift the brightness.
-    l1_weights, gradient_penalty, rho, rho_data, relaxation, dtype, device, threads, fft
+    l1_weights, gradient_penalty, boundary, rho, rho_data, relaxation, dtype, device, threads, fft
         As in :func:`csc_cogd.sparse_code`.
 
     Returns
@@ -131,11 +132,12 @@ def learn_dictionary(
     ((3, 4, 4), (2, 3, 19, 19))
     """
     images, gray = check_images(images), np.ndim(images) == 3
-    check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, "free")
+    check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, boundary)
     shapes = filter_shapes(n_filters, filter_shape)
-    model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation)
+    model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation, boundary)
     iterations = check_iterations(code_iterations, filter_iterations)
     filters = initial_filters(shapes, images.shape[1], seed, start)
+    check_circular(Domain((images.shape[2], images.shape[3]), tuple(shapes.max(axis=0)), boundary))
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
     problem = (backend, model, filters, images, check_weights(weights, images))
     alternation = Alternation(*problem) if cogd is None else CogradientAlternation(cogd, *problem)

@@ -22,8 +22,9 @@ LMBDA = 0.005
 GRADIENT_PENALTY = 0.01
 ITERATIONS, ITERATIONS_SCATTERED, SCATTERED = 80, 50, (0.25, 0.6)  # fewer where this much is missing, in small holes
 RHO, RHO_DATA = 0.15, 0.3
-LEARNING_ROUNDS, LEARNING_RHO = 20, 0.5
-LEARNING_LMBDA = 4.0  # times lmbda: filters are learned from sparser codes than pictures are restored with
+LEARNING_ROUNDS, LEARNING_RHO = 10, 1.5
+LEARNING_LMBDA = 6.0  # times lmbda: filters are learned from sparser and smoother codes than pictures are restored with,
+LEARNING_GRADIENT_PENALTY = 1.0  # or they take up the pattern of the missing pixels
 
 
 class Progress(NamedTuple):
@@ -236,7 +237,7 @@ def _adapt(
         [int(count) for count in counts],
         [tuple(int(size) for size in shape) for shape in shapes],
         lmbda=LEARNING_LMBDA * lmbda,
-        gradient_penalty=GRADIENT_PENALTY,
+        gradient_penalty=LEARNING_GRADIENT_PENALTY,
         rho=LEARNING_RHO,
         rho_data=LEARNING_RHO,
         max_iter=LEARNING_ROUNDS,

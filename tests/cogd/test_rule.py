@@ -152,7 +152,7 @@ def test_backtracking_projects_along_the_earlier_value_and_counts():
 
 def test_whole_maps_are_tested_and_single_entries_moved():
     new, old = np.ones((2, 3), np.float32), np.full((2, 3), 2, np.float32)
-    x_hat, statistics = CogradientRule(eta=0.25).backtrack(new, old, np.float32(-1.0), np.array([[True], [False]]))
+    x_hat, statistics = CogradientRule(eta=0.25, bound=1).backtrack(new, old, np.float32(-1.0), np.array([[True], [False]]))
     np.testing.assert_array_equal(x_hat, [[1.5] * 3, [1.0] * 3])
     assert x_hat.dtype == np.float32
     assert statistics.backtracked == 3
