@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import PATH, cogradient_rule, numbers, options
+from csc_cogd.cli.options import PATH, check_alike, cogradient_rule, filter_numbers, options
 from csc_cogd.errors import InputError
 
 
@@ -86,21 +86,17 @@ def command(
 
     console = Console(-1 if quiet else verbose)
     rule = cogradient_rule(cogd, kernel_degree)
+    counts, sizes = filter_numbers(n_filters, filter_shape)
     get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
     if output.suffix != ".npz":
         raise InputError(f"{output}: dictionaries are written as .npz: end the name in it")
     check_writable(output, overwrite=overwrite, inputs=paths)
     initial = None if start is None else Dictionary.load(start)
-    pictures = []
-    for path in paths:
-        file = read_image(path)
-        pixels = file.pixels[..., :-1] if file.has_alpha else file.pixels
-        pictures.append(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
-        if pictures[-1].shape[2:] != pictures[0].shape[2:]:
-            raise InputError(f"{path}: it hasn't as many channels as {paths[0]}: learn from grey or colour images apart")
+    pictures = [read_image(path).colours for path in paths]
+    check_alike(paths, pictures, same_size=settings["online"] is False or rule is not None)
     with console.progress() as progress:
         dictionary, how = learn_from_pictures(
-            pictures, numbers(n_filters, "--filters"), numbers(filter_shape, "--filter-size"),
+            pictures, counts, sizes,
             channel_axis=-1 if pictures[0].ndim == 3 else None, max_iter=iterations, cogd=rule, start=initial,
             callback=progress, **settings,
         )  # fmt: skip

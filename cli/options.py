@@ -99,13 +99,33 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def numbers(text: str, option: str) -> int | list[int]:
-    """The value of --filters or --filter-size: a number, or a list of them."""
-    try:
-        found = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"{option}: {text!r} isn't a number, or numbers with commas between them") from None
-    return found[0] if len(found) == 1 else found
+def filter_numbers(n_filters: str, filter_shape: str) -> tuple[Any, Any]:
+    """The values of --filters and --filter-size: two numbers, or two lists of the same length."""
+    lists = []
+    for option, text in (("--filters", n_filters), ("--filter-size", filter_shape)):
+        try:
+            lists.append([int(part) for part in text.split(",")])
+        except ValueError:
+            raise InputError(f"{option}: {text!r} isn't a number, or numbers with commas between them") from None
+        if min(lists[-1]) < 1:
+            raise InputError(f"{option}: {text!r}: use numbers of 1 or more")
+    counts, sizes = lists
+    if len(counts) != len(sizes):
+        raise InputError(f"--filter-size: one for each number in --filters {n_filters} is needed, not {filter_shape}")
+    return (counts[0], sizes[0]) if len(counts) == 1 else (counts, sizes)
+
+
+def check_alike(paths: tuple[Path, ...], pictures: list[Any], same_size: bool) -> None:
+    """Refuse pictures, (H, W) or (H, W, C), that can't be taken together, by the name of their file."""
+    for path, picture in zip(paths, pictures, strict=True):
+        if picture.shape[2:] != pictures[0].shape[2:]:
+            raise InputError(f"{path}: it hasn't as many channels as {paths[0]}: give grey and colour images apart")
+        if same_size and picture.shape != pictures[0].shape:
+            sizes = " x ".join(map(str, picture.shape[:2])), " x ".join(map(str, pictures[0].shape[:2]))
+            raise InputError(
+                f"{path}: it is {sizes[0]}, {paths[0]} {sizes[1]}: give images of one size, or learn a dictionary from them "
+                "first (csc-cogd learn) and give it as --dictionary"
+            )
 
 
 def cogradient_rule(cogd: bool, kernel_degree: int | None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import PATH, cogradient_rule, numbers, options
+from csc_cogd.cli.options import PATH, check_alike, cogradient_rule, filter_numbers, options
 from csc_cogd.errors import InputError
 
 
@@ -72,52 +72,41 @@ def command(
     from csc_cogd.csc.codes_file import save_codes as write_codes
     from csc_cogd.imagefiles import read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
-    from csc_cogd.storage import check_writable
+    from csc_cogd.storage import check_distinct, check_writable
 
     console = Console(-1 if quiet else verbose)
     rule = cogradient_rule(cogd, kernel_degree)
+    counts, sizes = filter_numbers(n_filters, filter_shape)
     get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
     if dictionary_path is not None and (cogd or iterations or settings["checkpoint"]):
         raise InputError("--dictionary: nothing is learned then: leave out --cogd, --iterations and --checkpoint")
     files = [read_image(path) for path in paths]
     targets = _targets(paths, output)
-    if output is not None and len(paths) > 1:
-        make_folder(output)
     for file, target in zip(files, targets, strict=True):
-        check_output(target, file, overwrite=overwrite, inputs=paths)
+        check_output(target, file, overwrite=overwrite, inputs=paths, new_folder=len(paths) > 1)
     for path in filter(None, (save_dictionary, save_codes)):
         if path.suffix != ".npz":
             raise InputError(f"{path}: dictionaries and codes are written as .npz: end the name in it")
         check_writable(path, overwrite=overwrite, inputs=paths)
-    dictionary = _dictionary(dictionary_path, files)
-    pixels = [file.pixels[..., :-1] if file.has_alpha else file.pixels for file in files]
-    pixels = [image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image for image in pixels]
-    kinds = {image.shape[2:] for image in pixels}
-    if len(kinds) > 1:
-        raise InputError(f"{paths[0]}: not all images have as many channels as this one: give grey or colour ones apart")
-    if save_codes is not None and len({image.shape for image in pixels}) > 1:
-        raise InputError("--save-codes: the images' sizes differ: save the codes of one at a time")
+    check_distinct(*targets, save_dictionary, save_codes)
+    pictures = [file.colours for file in files]
+    check_alike(paths, pictures, same_size=dictionary_path is None or save_codes is not None)
+    dictionary = _dictionary(dictionary_path, pictures[0])
 
     with console.progress() as progress:
         result = reconstruct(
-            pixels, dictionary, channel_axis=-1 if pixels[0].ndim == 3 else None,
-            n_filters=numbers(n_filters, "--filters"), filter_shape=numbers(filter_shape, "--filter-size"),
+            pictures, dictionary, channel_axis=-1 if pictures[0].ndim == 3 else None,
+            n_filters=counts, filter_shape=sizes,
             max_iter=iterations or 20, cogd=rule, callback=progress, **settings,
         )  # fmt: skip
     console.say(_learned(result), level=1)
-    width = max(len(str(path)) for path in paths)
-    click.echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
-    for path, quality in zip(paths, result.quality, strict=True):
-        click.echo(
-            f"{path!s:<{width}} {quality.psnr:>6.2f} dB {quality.ssim:>7.4f} "
-            f"{quality.nonzeros_per_value:>12.4f} {quality.bits_per_value:>11.3f}"
-        )
+    if not quiet:
+        _print_table(paths, result)
+    if output is not None and len(paths) > 1:
+        make_folder(output)
     for file, target, image in zip(files, targets, result.images, strict=True):
-        restored = image.reshape(*image.shape[:2], -1) if file.has_alpha else image.reshape(file.pixels.shape)
-        if file.has_alpha:
-            restored = np.concatenate([restored, file.pixels[..., -1:]], axis=2)
-        for note in write_image(file.with_pixels(restored), target, overwrite=overwrite):
-            console.warn(note)
+        for note in write_image(file.with_colours(image), target, overwrite=overwrite):
+            console.warn(f"{target}: {note}")
     if save_dictionary is not None:
         result.dictionary.save(save_dictionary, overwrite=overwrite)
         console.say(f"{save_dictionary}: {result.dictionary.n_filters} filters")
@@ -135,18 +124,25 @@ def _targets(paths: tuple[Path, ...], output: Path | None) -> list[Path]:
         targets = [output]
     else:
         targets = [output / name for name in names]
-    if len(set(targets)) < len(targets):
-        raise InputError("--output: two of the images have the same name: reconstruct them into different folders")
     return targets
 
 
-def _dictionary(path: str | None, files: list[Any]) -> Any:
+def _dictionary(name: str | None, picture: Any) -> Any:
     from csc_cogd import Dictionary
 
-    if path != "default":
-        return None if path is None else Dictionary.load(path)
-    channels = files[0].pixels.shape[2:] or (1,)
-    return Dictionary.default("color" if channels[0] - files[0].has_alpha == 3 else "gray")
+    if name != "default":
+        return None if name is None else Dictionary.load(name)
+    return Dictionary.default("color" if picture.shape[2:] == (3,) else "gray")
+
+
+def _print_table(paths: tuple[Path, ...], result: Any) -> None:
+    width = max(len(str(path)) for path in paths)
+    click.echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
+    for path, quality in zip(paths, result.quality, strict=True):
+        click.echo(
+            f"{path!s:<{width}} {quality.psnr:>6.2f} dB {quality.ssim:>7.4f} "
+            f"{quality.nonzeros_per_value:>12.4f} {quality.bits_per_value:>11.3f}"
+        )
 
 
 def _learned(result: Any) -> str:

@@ -18,11 +18,17 @@ import numpy as np
 from csc_cogd.errors import InputError
 
 
-def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Raise InputError now for what :func:`write_whole` would refuse later, and for an output that is one of the inputs."""
+def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False) -> None:
+    """Raise InputError now for what :func:`write_whole` would refuse later, and for an output that is one of the inputs.
+
+    With `new_folder`, the folder may still have to be made.
+    """
     try:
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}: create it first")
+        folder = path.parent
+        while new_folder and not os.path.lexists(folder):
+            folder = folder.parent
+        if not folder.is_dir():
+            raise InputError(f"{path}: there is no folder {folder}: create it first")
         if path.is_dir():
             raise InputError(f"{path}: is a directory: name a file")
         for source in inputs:
@@ -30,10 +36,19 @@ def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()
                 raise InputError(f"{path}: is an input, which is never overwritten: choose another --output")
         if os.path.lexists(path) and not overwrite:
             raise _exists(path)
-        if not os.access(path.parent, os.W_OK):
-            raise InputError(f"{path}: the folder {path.parent} isn't writable")
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"{path}: the folder {folder} isn't writable: choose another, or change its permissions")
     except OSError as error:
         raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
+
+
+def check_distinct(*paths: Path | None) -> None:
+    """Raise InputError where two outputs are the same file."""
+    found: set[str] = set()
+    for path in filter(None, paths):
+        if (place := os.path.realpath(path)) in found:
+            raise InputError(f"{path}: two outputs would be written there: give them different names")
+        found.add(place)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool) -> None:
@@ -82,7 +97,10 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
         If the file is missing or isn't of that `kind`, a word for the message.
     """
     try:
-        content = np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False)
+        raw = Path(path).read_bytes()
+        if not raw.startswith((b"PK", b"\x93NUMPY")):  # np.load would take it for a pickle, and advise to load it so
+            raise ValueError("it begins with something else")
+        content = np.load(io.BytesIO(raw), allow_pickle=False)
         if isinstance(content, np.ndarray):
             return {"": content}, {}
         arrays = {name: content[name] for name in content.files}

@@ -138,7 +138,7 @@ def sparse_code(
     _check_channels(images, dictionary, gray)
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
-    check_circular(domain)
+    _check_circular(domain)
     data = observed_data(backend, domain, images, check_weights(weights, images))
     operator = filter_spectra(backend, domain, dictionary)
     w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
@@ -205,7 +205,7 @@ def lambda_max(
     _check_channels(images, dictionary, gray)
     backend = get_backend(dtype="float64")
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
-    check_circular(domain)
+    _check_circular(domain)
     data = observed_data(backend, domain, images, check_weights(weights, images))
     w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
     return largest_useful_lmbda(backend, domain, data, filter_spectra(backend, domain, dictionary), w)
@@ -307,7 +307,7 @@ def _check_channels(images: np.ndarray, dictionary: Dictionary, gray: bool) -> N
     raise InputError(f"images: they are {what}, but the dictionary's filters have {dictionary.n_channels} channels")
 
 
-def check_circular(domain: Domain) -> None:
+def _check_circular(domain: Domain) -> None:
     if domain.boundary == "circular" and any(np.greater(domain.filter_shape, domain.image_shape)):
         raise InputError(f"images: {domain.image_shape} is smaller than the filters {domain.filter_shape}")
 

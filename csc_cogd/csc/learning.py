@@ -17,9 +17,9 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.backtracking import CogradientAlternation
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_circular, check_settings
+from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.problem import Domain, check_images, check_weights
+from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -136,8 +136,10 @@ def learn_dictionary(
     shapes = filter_shapes(n_filters, filter_shape)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation, boundary)
     iterations = check_iterations(code_iterations, filter_iterations)
+    largest = tuple(shapes.max(axis=0).tolist())
+    if any(np.greater(largest, images.shape[2:])):
+        raise InputError(f"filter_shape: {largest} is larger than the images, {images.shape[2:]}: use smaller filters")
     filters = initial_filters(shapes, images.shape[1], seed, start)
-    check_circular(Domain((images.shape[2], images.shape[3]), tuple(shapes.max(axis=0)), boundary))
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
     problem = (backend, model, filters, images, check_weights(weights, images))
     alternation = Alternation(*problem) if cogd is None else CogradientAlternation(cogd, *problem)

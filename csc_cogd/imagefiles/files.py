@@ -64,8 +64,22 @@ class ImageFile:
     def channel_axis(self) -> int | None:
         return None if self.pixels.ndim == 2 else -1
 
+    @property
+    def colours(self) -> np.ndarray:
+        """The pixels without opacity, (H, W) where one channel is left."""
+        colours = self.pixels[..., :-1] if self.has_alpha else self.pixels
+        return colours[..., 0] if colours.ndim == 3 and colours.shape[2] == 1 else colours
+
     def with_pixels(self, pixels: np.ndarray) -> ImageFile:
         return replace(self, pixels=pixels)
+
+    def with_colours(self, colours: np.ndarray) -> ImageFile:
+        """Other `colours`; the opacity as it was."""
+        n_colours = 1 if self.pixels.ndim == 2 else self.pixels.shape[2] - self.has_alpha
+        pixels = colours.reshape(*colours.shape[:2], n_colours)
+        if self.has_alpha:
+            pixels = np.concatenate([pixels, self.pixels[..., -1:]], axis=2)
+        return replace(self, pixels=pixels.reshape(self.pixels.shape))
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageFile:
@@ -123,14 +137,16 @@ def write_image(image: ImageFile, path: str | os.PathLike[str], *, overwrite: bo
     return notes
 
 
-def check_output(path: Path, image: ImageFile, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+def check_output(
+    path: Path, image: ImageFile, *, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False
+) -> None:
     """Raise InputError now for what `write_image` would refuse later, and for an output that is one of the inputs.
 
-    Only shape and dtype of the image's pixels are looked at.
+    Only shape and dtype of the image's pixels are looked at. With `new_folder`, the folder may still have to be made.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: the output's format isn't known by its name: end it in {', '.join(SUFFIXES)}")
-    check_writable(path, overwrite=overwrite, inputs=inputs)
+    check_writable(path, overwrite=overwrite, inputs=inputs, new_folder=new_folder)
     kind, pixels = SUFFIXES[path.suffix.lower()], image.pixels
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if kind == "png" and (pixels.dtype not in ("uint8", "uint16") or channels > 4):
@@ -262,7 +278,7 @@ def _encode(image: ImageFile, kind: str) -> tuple[bytes, list[str]]:
     elif kind == "jpeg":
         from PIL import Image
 
-        notes.append("JPEG is lossy: the known pixels won't be exact; write .png or .tif to keep them")
+        notes.append("JPEG is lossy: none of the pixels will be exact; write .png or .tif to keep them")
         stream = io.BytesIO()
         metadata: dict[str, Any] = {"icc_profile": image.icc_profile, "exif": image.exif}
         Image.fromarray(pixels).save(

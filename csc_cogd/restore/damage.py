@@ -39,31 +39,35 @@ def find_missing(image: Any, mask: Any, *, channel_axis: int | None, mask_polari
             "mask: every pixel of a channel is missing: non-zero means missing; "
             "if yours means known, use mask_polarity 'valid'"
         )
-    known = pixels[~missing]
-    if not np.isfinite(known).all():
-        raise InputError("image: there are infinite values in it: set them to NaN, which means missing")
-    if pixels.dtype.itemsize == 8 and pixels.dtype.kind in "iu" and (known > 2**53).any() | (known < -(2**53)).any():
-        raise InputError("image: integers beyond 2**53 can't be computed with: convert the image to another type first")
-    if pixels.dtype.kind == "f" and float(abs(known.astype(np.float64)).max()) > 1e150:
-        raise InputError("image: values beyond 1e150 can't be computed with: scale the image first")
+    check_values(pixels[~missing])
     return pixels, missing
 
 
-def as_planes(image: Any, channel_axis: int | None) -> np.ndarray:
-    """Return an image as (C, H, W), after checking that it is one."""
+def check_values(known: np.ndarray, name: str = "image") -> None:
+    """Raise InputError, which speaks of `name`, for values that can't be computed with."""
+    if not np.isfinite(known).all():
+        raise InputError(f"{name}: there are infinite values in it: set them to NaN, which means missing")
+    if known.dtype.itemsize == 8 and known.dtype.kind in "iu" and (known > 2**53).any() | (known < -(2**53)).any():
+        raise InputError(f"{name}: integers beyond 2**53 can't be computed with: convert the image to another type first")
+    if known.dtype.kind == "f" and float(abs(known.astype(np.float64)).max()) > 1e150:
+        raise InputError(f"{name}: values beyond 1e150 can't be computed with: scale the image first")
+
+
+def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.ndarray:
+    """Return an image as (C, H, W), after checking that it is one; errors speak of `name`."""
     image = np.asarray(image)
     if image.dtype.kind not in "iufb" or image.dtype.itemsize > 8:
-        raise InputError(f"image: integers or floats of up to 64 bits are needed, not {image.dtype}")
+        raise InputError(f"{name}: integers or floats of up to 64 bits are needed, not {image.dtype}")
     if 0 in image.shape:
-        raise InputError(f"image: shape {image.shape} holds no pixel")
+        raise InputError(f"{name}: shape {image.shape} holds no pixel")
     if channel_axis is None:
         if image.ndim != 2:
             raise InputError(
-                f"image: shape {image.shape} isn't (H, W): for colour, name the channels' axis, channel_axis=-1"
+                f"{name}: shape {image.shape} isn't (H, W): for colour, name the channels' axis, channel_axis=-1"
             )
         return image[None]
     if image.ndim != 3 or not -3 <= channel_axis < 3:
-        raise InputError(f"image: shape {image.shape} with channel_axis={channel_axis} isn't an image with channels")
+        raise InputError(f"{name}: shape {image.shape} with channel_axis={channel_axis} isn't an image with channels")
     return np.moveaxis(image, channel_axis, 0)
 
 

@@ -16,6 +16,7 @@ from csc_cogd.csc.learning import Round, learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from csc_cogd.restore.damage import find_missing
+from csc_cogd.restore.layers import intensity_range
 from csc_cogd.restore.trust import trust_in_code
 
 LMBDA = 0.005
@@ -171,7 +172,7 @@ def inpaint(
         if not gone.any() and keep_known:
             continue
         tell("base layer", 1, None)
-        low, high = _intensity_range(known_values[channels])
+        low, high = intensity_range(known_values[channels])
         scaled = np.where(gone, 0.0, (restored[channels] - low) / (high - low))
         pilot = pilot_estimate(scaled, gone)
         base = base_layer(pilot)
@@ -271,12 +272,3 @@ def _channel_groups(n_channels: int, dictionary: Dictionary | None) -> list[tupl
     if n_channels == 4:
         groups.append((slice(3, 4), Dictionary.default("gray")))
     return groups
-
-
-def _intensity_range(known_values: list[np.ndarray]) -> tuple[float, float]:
-    """Range of the known values, without the outermost thousandth: single hot pixels don't set the scale."""
-    ranges = np.array([np.quantile(values.astype(np.float64), (0.001, 0.999)) for values in known_values])
-    low, high = ranges[:, 0].min(), ranges[:, 1].max()
-    if high <= low:
-        low, high = min(values.min() for values in known_values), max(values.max() for values in known_values)
-    return float(low), float(high if high > low else low + max(abs(low), 1.0))

@@ -1,4 +1,4 @@
-"""Pictures as what is coded: one scale for all, a smooth base layer, and the detail on it."""
+"""Pictures as what is coded: on a scale of their own, a smooth base layer, and the detail on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
-from csc_cogd.restore.damage import as_planes
+from csc_cogd.restore.damage import as_planes, check_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Layers:
     base, detail : (C, H, W) arrays of float
         The picture is about in [0, 1] on this scale; `detail` is zero where missing.
     known : (C, H, W) bool array
-        False where the picture was NaN.
+        False where the picture was NaN, or masked by ``numpy.ma``.
     """
 
     base: np.ndarray
@@ -34,39 +34,50 @@ class Layers:
     channel_axis: int | None
 
     def picture(self, detail: np.ndarray) -> np.ndarray:
-        """The picture with another detail, in its own dtype and layout; integers are rounded and kept in range."""
+        """The picture with another detail, in its own dtype, its range and its layout."""
         planes = (self.base + detail) * (self.high - self.low) + self.low
-        if self.dtype.kind in "iu":
-            limits = np.iinfo(self.dtype)
-            planes = np.clip(np.rint(planes), limits.min, limits.max)
-        planes = planes.astype(self.dtype)
+        whole = self.dtype.kind in "iu"
+        limits = np.iinfo(self.dtype) if whole else np.finfo(self.dtype)
+        planes = np.clip(np.rint(planes) if whole else planes, limits.min, limits.max).astype(self.dtype)
         return planes[0] if self.channel_axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
 
 
 def split_layers(images: Sequence[Any], channel_axis: int | None) -> list[Layers]:
-    """Take pictures apart, all on the scale of the values that occur in them.
+    """Take pictures apart, each on the scale of the values that occur in it.
 
     Raises
     ------
     InputError
-        If one of them isn't a picture, or has no known pixel, or infinite ones.
+        If one of them isn't a picture, has a channel without any known pixel, or values that can't be computed with.
     """
-    planes = [as_planes(image, channel_axis) for image in images]
-    if not planes:
-        raise InputError("images: there are none")
-    known = [~np.isnan(p) if p.dtype.kind == "f" else np.ones(p.shape, bool) for p in planes]
-    for n, (p, k) in enumerate(zip(planes, known, strict=True)):
-        if p.dtype == bool:
-            raise InputError(f"images: image {n} is bilevel: widen it to 8 bits first")
-        if not k.any(axis=(1, 2)).all() or not np.isfinite(p[k]).all():
-            raise InputError(f"images: image {n} has infinite values, or a channel without any known pixel")
-    ranges = np.array([np.quantile(p[k].astype(np.float64), (0.001, 0.999)) for p, k in zip(planes, known, strict=True)])
-    low, high = float(ranges[:, 0].min()), float(ranges[:, 1].max())
-    if not high > low:
-        high = low + max(abs(low), 1.0)
+    if isinstance(images, np.ndarray) and images.ndim == (2 if channel_axis is None else 3):
+        raise InputError("images: this is a single image: put it into a list, [image]")
     layers = []
-    for p, k in zip(planes, known, strict=True):
+    for n, image in enumerate(images):
+        name = f"images: image {n}"
+        p = as_planes(np.ma.getdata(image), channel_axis, name)
+        k = ~as_planes(np.ma.getmaskarray(image), channel_axis) if np.ma.is_masked(image) else np.ones(p.shape, bool)
+        if p.dtype.kind == "f":
+            k &= ~np.isnan(p)
+        if p.dtype == bool:
+            raise InputError(f"{name} is bilevel: widen it to 8 bits first")
+        if not k.any(axis=(1, 2)).all():
+            raise InputError(f"{name} has a channel without any known pixel: leave it out")
+        check_values(p[k], name)
+        low, high = intensity_range([p[k]])
         scaled = np.where(k, (np.where(k, p, 0) - low) / (high - low), 0.0)
         base = base_layer(scaled if k.all() else pilot_estimate(scaled, ~k))
         layers.append(Layers(base, np.where(k, scaled - base, 0), k, low, high, p.dtype, channel_axis))
+    if not layers:
+        raise InputError("images: there are none: give one or more")
     return layers
+
+
+def intensity_range(known_values: list[np.ndarray]) -> tuple[float, float]:
+    """Range of the known values, without the outermost thousandth: single hot pixels don't set the scale."""
+    ranges = np.array([np.quantile(values.astype(np.float64), (0.001, 0.999)) for values in known_values])
+    low, high = ranges[:, 0].min(), ranges[:, 1].max()
+    if high <= low:
+        low = float(min(values.min() for values in known_values))
+        high = float(max(values.max() for values in known_values))
+    return float(low), float(high if high > low else low + max(abs(low), 1.0))

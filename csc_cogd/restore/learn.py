@@ -81,6 +81,8 @@ def learn_from_pictures(
         details, known = [detail[0] for detail in details], [k[0] for k in known]
     shapes = {detail.shape for detail in details}
     needed = _bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, np.dtype(dtype))
+    if online and cogd is not None:
+        raise InputError("cogd: cogradient descent needs the codes of all pictures, which online learning doesn't keep")
     if online is None:
         online = len(shapes) > 1 or needed > max_memory
     if online and cogd is not None:

@@ -28,10 +28,10 @@ BIT_STEP = 1 / 255  # amplitudes are counted to one grey level of 8 bits
 class Quality(NamedTuple):
     """How well a picture was rebuilt, and from how much.
 
-    PSNR in dB and SSIM compare with the original over its known values, on the scale of all pictures' values; SSIM is NaN
-    where some are missing or the picture is smaller than its window. `nonzeros` counts the codes, `bits` estimates their
-    information (see :func:`csc_cogd.report.information.code_bits`) with amplitudes to 1/255 of the scale, the base layer
-    not counted. Both are per value of the picture where they say so.
+    PSNR in dB and SSIM compare with the original over its known values; their peak is 255 for 8 bits, else the range of the
+    picture's values. SSIM is NaN where some are missing or the picture is smaller than its window. `nonzeros` counts the
+    codes, `bits` estimates their information (see :func:`csc_cogd.report.information.code_bits`) with amplitudes to 1/255
+    of the picture's range, the base layer not counted. Both are per value of the picture where they say so.
     """
 
     psnr: float
@@ -185,7 +185,7 @@ def _as_coded(planes: np.ndarray, dictionary: Dictionary) -> np.ndarray:
 
 def _quality(image: np.ndarray, picture: np.ndarray, layer: Layers, code: np.ndarray) -> Quality:
     known = layer.known[0] if layer.channel_axis is None else np.moveaxis(layer.known, 0, layer.channel_axis)
-    scale = layer.high - layer.low
+    scale = 255.0 if layer.dtype == np.uint8 else layer.high - layer.low
     image, picture = image.astype(np.float64), picture.astype(np.float64)
     comparable = known.all() and min(layer.detail.shape[1:]) >= 11
     similarity = ssim(picture, image, data_range=scale, channel_axis=layer.channel_axis) if comparable else float("nan")
