@@ -1,4 +1,4 @@
-"""The alternation of learning: a code solver and a filter solver, each the other's operator, and the rule between them."""
+"""The alternation of learning: a code solver and a filter solver, each the other's operator."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ class Alternation:
             gradient_penalty=model.gradient_penalty,
         )
         self.filter_solver: ConvolutionalADMM | None = None
+        self.fit: Any = None  # sum_k d_k * x_k at the present filters and sparse codes, (N, C, H, W)
 
     def round(self, code_iterations: int, filter_iterations: int) -> Round:
         """One outer iteration: a code phase and a filter phase. Its number and seconds are left to the caller."""
@@ -123,6 +124,7 @@ class Alternation:
             self.filter_solver.refresh()
         for _ in range(iterations):
             self.filter_solver.step()
+        self.fit = self.filter_solver.apply().swapaxes(0, 1)
         self.filter_solver.operator = None  # the codes' spectra aren't needed in between
         self._take_filters(current_filters(self.filter_solver, self.filters.shape[2:]))
 
@@ -165,7 +167,7 @@ class Alternation:
     # -- what has been reached ---------------------------------------------------------------------------------------
 
     def measure(self) -> tuple[float, float, int]:
-        """Data term, penalty on the codes, and number of non-zero codes at the present filters and sparse codes."""
+        """Data term, penalty on the codes, and number of non-zero codes after a filter phase."""
         solver = self.code_solver
 
         def sums(workspace: Any, n: int, k: int) -> tuple[float, int]:
@@ -173,7 +175,7 @@ class Alternation:
             return solver.map_penalty(x, one_map(n, k)), int((x != 0).sum())
 
         penalty, nonzeros = (sum(column) for column in zip(*self.for_maps(sums), strict=True))
-        return self.data.value(solver.apply()), penalty, int(nonzeros)
+        return self.data.value(self.fit), penalty, int(nonzeros)
 
     def codes(self) -> Any:
         """The sparse codes on the domain, (N, K, H, W), a copy."""
@@ -198,7 +200,7 @@ class Alternation:
     def state(self) -> dict[str, Any]:
         """All that the next round depends on, as arrays; copies, so that :meth:`restore` can go back to them."""
         solvers = {"code": self.code_solver, "filter": self.filter_solver}
-        state = {"filters": self.filters.copy()}
+        state = {"filters": self.filters.copy(), "fit": self.fit.copy()}
         for name, solver in solvers.items():
             if solver is not None:
                 penalties = np.array([solver.rho, solver.rho_data])
@@ -213,4 +215,5 @@ class Alternation:
             if solver is not None:
                 solver.p[...], solver.p0[...] = state[f"{name}_p"], state[f"{name}_p0"]
                 solver.set_penalties(*state[f"{name}_penalties"])
+        self.fit = self.backend.asarray(state["fit"])
         self._take_filters(self.backend.asarray(state["filters"]))

@@ -71,7 +71,7 @@ class CogradientAlternation(Alternation):
         backend, solver, rule = self.backend, self.code_solver, self.rule
         prox: Any = solver.prox
         N, K, H, W = solver.shape
-        g = self.data.gradient(solver.apply())
+        g = self.data.gradient(self.fit)
         block = backend.workspace(g.shape)
         np.divide(g, H * W, out=block.real)
         block.forward()

@@ -110,6 +110,8 @@ class SoftThreshold:
 
     def _threshold(self, index: Index, p: Any) -> Any:
         shape = (*p.shape[:2], *self.threshold.shape[2:])
+        if self.threshold.shape == shape == (1, 1, 1, 1):
+            return self.threshold
         rows = tuple(part if size > 1 else slice(0, 1) for part, size in zip(index, self.threshold.shape[:2], strict=True))
         part = self.threshold[rows]
         return part if part.shape == shape else np.broadcast_to(part, shape).copy()
