@@ -109,8 +109,7 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
     except FileNotFoundError:
         raise InputError(f"{path}: no such {kind} file") from None
     except (
-        OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, zlib.error,
-        zipfile.BadZipFile,
+        OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, zlib.error, zipfile.BadZipFile,
     ) as error:  # fmt: skip
         raise InputError(f"{path}: not a {kind} file (npz or npy without pickle): {error}") from None
 

@@ -15,8 +15,26 @@ _FORMAT = 1
 
 
 def save_codes(path: str | os.PathLike[str], codes: Any, *, overwrite: bool = False) -> None:
-    """Write codes (N, K, H, W), or of any shape, as npz, in one step: ``values``, flat ``places``, and ``shape``."""
+    """Write codes (N, K, H, W), or of any shape, as npz, in one step: ``values``, flat ``places``, and ``shape``.
+
+    Raises
+    ------
+    InputError
+        If the codes aren't numbers, the file exists already and may not be overwritten, or it can't be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> codes = np.zeros((1, 2, 4, 4))
+    >>> codes[0, 1, 2, 3] = 0.5
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_codes(f"{folder}/codes.npz", codes)
+    ...     bool((load_codes(f"{folder}/codes.npz") == codes).all())
+    True
+    """
     codes = np.asarray(codes)
+    if codes.dtype.kind not in "fiu":
+        raise InputError(f"codes: real numbers are needed, not {codes.dtype}")
     places = np.flatnonzero(codes)
     arrays = {"values": codes.ravel()[places], "places": places, "shape": np.array(codes.shape)}
     write_arrays(Path(path), arrays, {"format": _FORMAT}, overwrite=overwrite, compress=True)

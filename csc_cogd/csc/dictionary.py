@@ -119,9 +119,11 @@ class Dictionary:
         if not isinstance(about.get("format", _FORMAT), int) or about.get("format", _FORMAT) > _FORMAT:
             raise InputError(f"{path}: written by a newer version of csc-cogd: upgrade to read it")
         try:
-            return cls(arrays["filters"], arrays.get("shapes"), about.get("provenance", {}))  # type: ignore[arg-type]
+            return cls(arrays["filters"], arrays.get("shapes"), dict(about.get("provenance", {})))  # type: ignore[arg-type]
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+        except (TypeError, ValueError):
+            raise InputError(f"{path}: not a dictionary file: its provenance isn't a table of names and values") from None
 
     @classmethod
     def default(cls, kind: str = "gray") -> Dictionary:

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from csc_cogd import Dictionary
+from tests.cli.test_reconstruct import call, contents, save
+
+FEW = ("--filters", 5, "--filter-size", 4, "--iterations", 2)
+
+
+@pytest.fixture
+def folder(tmp_path, photo, monkeypatch):
+    save(tmp_path / "a.png", photo[:40, :36])
+    save(tmp_path / "b.png", photo[40:80, 50:86])
+    save(tmp_path / "small.png", photo[:30, :36])
+    save(tmp_path / "colour.png", np.stack([photo[:40, :36]] * 3, axis=-1))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_learns_a_dictionary_that_inpaint_takes(folder, capsys):
+    assert call("learn", "a.png", "b.png", "-o", "d.npz", *FEW) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "d.npz: 5 filters from 2 image(s), 2 rounds, objective" in captured.err
+    assert Dictionary.load("d.npz").filters.shape == (5, 4, 4)
+    save(folder / "mask.png", np.eye(40, 36, dtype=np.uint8))
+    assert call("inpaint", "a.png", "-m", "mask.png", "--dictionary", "d.npz", "--iterations", 5) == 0
+
+
+def test_different_sizes_are_learned_online(folder, capsys):
+    assert call("learn", "a.png", "small.png", "-o", "d.npz", *FEW, "--batch-size", 3, "--crop", 20) == 0
+    assert "online, 2 batches of 3 crops" in capsys.readouterr().err
+    assert call("learn", "a.png", "b.png", "-o", "e.npz", *FEW, "--max-memory", "100KB") == 0
+    assert "online" in capsys.readouterr().err
+
+
+def test_every_option_at_once(folder, capsys):
+    common = (
+        "--filters",
+        "2,3",
+        "--filter-size",
+        "3,5",
+        "--seed",
+        4,
+        "--dtype",
+        "float64",
+        "--threads",
+        1,
+        "--fft",
+        "scipy",
+    )
+    assert call("learn", "a.png", "-o", "first.npz", *common, "--iterations", 1) == 0
+    code = call(
+        "learn", "a.png", "b.png", "-o", "d.npz", *common, "--lmbda", 0.05, "--iterations", 3, "--cogd",
+        "--kernel-degree", 2,
+        "--whole", "--max-memory", "1GB", "--start", "first.npz", "--checkpoint", "run.npz", "--device", "cpu", "-q",
+    )  # fmt: skip
+    assert code == 0
+    dictionary = Dictionary.load("d.npz")
+    assert dictionary.shapes.tolist() == [[3, 3]] * 2 + [[5, 5]] * 3
+    assert dictionary.provenance["settings"]["lmbda"] == 0.05
+    assert "degree=2" in dictionary.provenance["settings"]["cogd"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.png",), "Missing option '-o'"),
+        (("a.png", "-o", "d.png"), "d.png: dictionaries are written as .npz"),
+        (("a.png", "-o", "x/d.npz"), "x/d.npz: there is no folder"),
+        (("a.png", "colour.png", "-o", "d.npz"), "colour.png: it hasn't as many channels"),
+        (("a.png", "small.png", "-o", "d.npz", "--whole"), "small.png: it is 30 x 36"),
+        (("a.png", "b.png", "-o", "d.npz", "--online", "--cogd"), "online learning doesn't keep"),
+        (("a.png", "-o", "d.npz", "--max-memory", "much"), "'much' isn't an amount of memory"),
+        (("a.png", "-o", "d.npz", "--start", "a.png"), "a.png: not a dictionary"),
+        (("a.png", "-o", "d.npz", "--device", "cuda"), "cuda"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, arguments, message):
+    before = contents(folder)
+    assert call("learn", *arguments) == (3 if "cuda" in arguments else 2)
+    err = capsys.readouterr().err
+    assert err.startswith("csc-cogd: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert contents(folder) == before

@@ -1,0 +1,145 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from csc_cogd import Dictionary, load_codes, reconstruct_images
+from csc_cogd.cli import main
+from csc_cogd.imagefiles import ImageFile, read_image, write_image
+
+FEW = ("--filters", 6, "--filter-size", 5, "--iterations", 3)
+
+
+def save(path, pixels, **attributes):
+    write_image(ImageFile(pixels, path, "png", **attributes), path)
+    return path
+
+
+def call(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return caught.value.code
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    save(tmp_path / "a.png", photo[:40, :36])
+    save(tmp_path / "bücher.png", photo[40:80, 50:86])
+    save(tmp_path / "small.png", photo[:30, :36])
+    save(tmp_path / "colour.png", np.stack([photo[:40, :36]] * 3, axis=-1))
+    return tmp_path
+
+
+def test_one_image_beside_the_input(folder, capsys):
+    assert call("reconstruct", folder / "a.png", *FEW, "-v") == 0
+    rebuilt, original = (read_image(folder / name).pixels for name in ("a_reconstructed.png", "a.png"))
+    assert 0 < abs(rebuilt.astype(int) - original).mean() < 10
+    captured = capsys.readouterr()
+    head, row = captured.out.splitlines()
+    assert head.split() == ["image", "PSNR", "SSIM", "codes/value", "bits/value"]
+    assert row.startswith(str(folder / "a.png"))
+    assert 20 < float(row.split()[1]) < 60
+    assert "learned 6 filters: 3 rounds" in captured.err
+
+
+def test_several_images_dictionary_and_codes(folder, capsys):
+    outputs = ("-o", folder / "new" / "out", "--save-dictionary", folder / "d.npz", "--save-codes", folder / "c.npz")
+    assert call("reconstruct", folder / "a.png", folder / "bücher.png", *outputs, *FEW) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    dictionary, codes = Dictionary.load(folder / "d.npz"), load_codes(folder / "c.npz")
+    assert codes.shape == (2, 6, 44, 40)
+    fits = reconstruct_images(codes, dictionary)
+    for name, fit in zip(("a", "bücher"), fits, strict=True):
+        rebuilt = read_image(folder / "new" / "out" / f"{name}_reconstructed.png").pixels
+        smooth = rebuilt - 255 * fit
+        assert abs(np.diff(smooth, axis=0)).mean() < abs(np.diff(rebuilt.astype(float), axis=0)).mean()
+
+    target = folder / "again.png"
+    assert call("reconstruct", folder / "a.png", "--dictionary", folder / "d.npz", "-o", target, "-q") == 0
+    assert capsys.readouterr() == ("", "")
+    first = read_image(folder / "new" / "out" / "a_reconstructed.png").pixels
+    np.testing.assert_array_equal(read_image(target).pixels, first)
+
+
+def test_alpha_icc_profile_and_depth_are_kept(folder, photo):
+    pixels = np.stack([photo[:40, :36].astype(np.uint16) * 257] * 4, axis=-1)
+    pixels[..., 3] = 40000
+    save(folder / "deep.png", pixels, icc_profile=b"profile" * 30, has_alpha=True)
+    assert call("reconstruct", folder / "deep.png", "--dictionary", "default") == 0
+    rebuilt = read_image(folder / "deep_reconstructed.png")
+    assert rebuilt.pixels.dtype == np.uint16
+    assert rebuilt.icc_profile == b"profile" * 30
+    assert (rebuilt.pixels[..., 3] == 40000).all()
+    assert abs(rebuilt.pixels[..., :3].astype(int) - pixels[..., :3]).mean() < 5000
+
+
+def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
+    assert call("reconstruct", folder / "a.png", *FEW, "--cogd", "--kernel-degree", 2, "-v") == 0
+    assert "of the codes backtracked a round" in capsys.readouterr().err
+    figures = []
+    for extra in ((), ("--debias",)):
+        assert call("reconstruct", folder / "a.png", "--dictionary", "default", "--overwrite", "--lmbda", 0.1, *extra) == 0
+        figures.append(float(capsys.readouterr().out.splitlines()[1].split()[1]))
+    assert figures[1] > figures[0] + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.png", "small.png"), "small.png: it is 30 x 36"),
+        (("a.png", "colour.png"), "colour.png: it hasn't as many channels as"),
+        (("a.png", "none.png"), "none.png"),
+        (("a.png", "-o", "a.png"), "a.png: is an input"),
+        (("a.png", "-o", "bücher.png"), "bücher.png: exists already"),
+        (("a.png", "a.png", "-o", "x"), "a_reconstructed.png: two outputs"),
+        (("a.png", "-o", "out.png", "--save-codes", "c.npz", "--save-dictionary", "c.npz"), "c.npz: two outputs"),
+        (("a.png", "--save-codes", "c.txt"), "c.txt: dictionaries and codes are written as .npz"),
+        (("a.png", "--filters", "8,9"), "--filter-size: one for each number"),
+        (("a.png", "--filters", "many"), "--filters: 'many'"),
+        (("a.png", "--filters", "0"), "--filters: '0'"),
+        (("a.png", "--filter-size", "60"), "larger than the images"),
+        (("a.png", "--kernel-degree", "2"), "--kernel-degree: it belongs to cogradient descent"),
+        (("a.png", "--dictionary", "a.png"), "a.png: not a dictionary"),
+        (("a.png", "--dictionary", "default", "--cogd"), "--dictionary: nothing is learned then"),
+        (("colour.png", "--dictionary", "none.npz"), "none.npz: no such dictionary"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(folder)
+    before = contents(folder)
+    assert call("reconstruct", *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("csc-cogd: error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert captured.out == ""
+    assert contents(folder) == before
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "bücher.png", "colour.png", "small.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_interrupted_it_goes_on_from_its_checkpoint(folder):
+    few = ["reconstruct", "a.png", "--filters", "6", "--filter-size", "5", "--checkpoint", "run.npz"]
+    command = [sys.executable, "-m", "csc_cogd", *few, "--iterations"]
+    process = subprocess.Popen([*command, "3000"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "run.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "csc-cogd: error: interrupted: nothing half-written is left behind"
+    assert sorted(path.name for path in folder.iterdir() if path.suffix == ".npz") == ["run.npz"]
+    assert not list(folder.glob("*_reconstructed*"))
+    done = subprocess.run([*command, "1", "-v"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert (folder / "a_reconstructed.png").exists()
+    assert "learned 6 filters: 1 rounds" not in done.stderr  # but those of the checkpoint

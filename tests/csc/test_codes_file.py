@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from csc_cogd import InputError, load_codes, save_codes
+
+
+@pytest.fixture
+def codes(rng):
+    return np.where(rng.random((2, 3, 7, 5)) < 0.1, rng.standard_normal((2, 3, 7, 5)), 0).astype(np.float32)
+
+
+def test_codes_come_back_as_they_were(codes, tmp_path):
+    path = tmp_path / "codes.npz"
+    save_codes(path, codes)
+    loaded = load_codes(path)
+    np.testing.assert_array_equal(loaded, codes)
+    assert loaded.dtype == codes.dtype
+    save_codes(path, np.zeros((1, 2, 3, 3)), overwrite=True)
+    assert load_codes(path).shape == (1, 2, 3, 3)
+
+
+def test_sparse_codes_take_little_room(tmp_path):
+    codes = np.zeros((4, 50, 64, 64), np.float32)
+    codes[:, ::5, ::16, ::16] = 1.5
+    save_codes(tmp_path / "codes.npz", codes)
+    assert (tmp_path / "codes.npz").stat().st_size < codes.nbytes / 100
+
+
+def test_an_existing_file_is_kept(codes, tmp_path):
+    path = tmp_path / "codes.npz"
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"codes\.npz: exists already"):
+        save_codes(path, codes)
+    assert path.read_bytes() == b"mine"
+
+
+def test_a_full_disk_leaves_nothing(codes, tmp_path, monkeypatch):
+    def full(file, **arrays):
+        file.write(b"PK half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(InputError, match=r"codes\.npz: can't be written: No space"):
+        save_codes(tmp_path / "codes.npz", codes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_holds_no_codes_is_refused(codes, tmp_path):
+    path = tmp_path / "codes.npz"
+    with pytest.raises(InputError, match="no such codes file"):
+        load_codes(path)
+    np.savez(path, filters=np.ones(3))
+    with pytest.raises(InputError, match="not a codes file"):
+        load_codes(path)
+    np.savez(path, values=np.ones(2), places=np.array([0, 99]), shape=np.array([2, 2]))
+    with pytest.raises(InputError, match="not a codes file"):
+        load_codes(path)
+    save_codes(path, codes, overwrite=True)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="not a codes file"):
+        load_codes(path)
+    np.save(path.with_suffix(".npy"), np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="without pickle"):
+        load_codes(path.with_suffix(".npy"))

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from csc_cogd import Dictionary, InputError, debias, reconstruct_images, sparse_code
+
+
+@pytest.fixture
+def dictionary(rng):
+    return Dictionary(rng.standard_normal((3, 4, 3)))
+
+
+def columns(filters, places, image_shape):
+    """What single codes of one show in an image (C, H, W), as columns; filters (K, C, h, w)."""
+    C, (H, W), (h, w) = filters.shape[1], image_shape, filters.shape[2:]
+    found = []
+    for k, i, j in places:
+        padded = np.zeros((C, H + 2 * h - 2, W + 2 * w - 2))
+        padded[:, i : i + h, j : j + w] = filters[k]
+        found.append(padded[:, h - 1 : h - 1 + H, w - 1 : w - 1 + W].ravel())
+    return np.array(found).T
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("channels", [None, 2])
+def test_is_least_squares_on_the_support(rng, masked, channels):
+    filters = rng.standard_normal((3, 4, 3) if channels is None else (3, channels, 4, 3))
+    dictionary = Dictionary(filters)
+    images = rng.standard_normal((2, 9, 8) if channels is None else (2, channels, 9, 8))
+    weights = rng.choice([0.0, 1.0, 2.0], images.shape) if masked else np.ones(images.shape)
+    codes = np.where(rng.random((2, 3, 12, 10)) < 0.04, rng.standard_normal((2, 3, 12, 10)), 0)
+    found = debias(images, codes, dictionary, weights=weights, max_iter=500, dtype="float64")
+    assert not found[codes == 0].any()
+    for x, expected_support, image, weight in zip(found, codes, images, weights, strict=True):
+        A = weight.ravel()[:, None] * columns(dictionary.with_channels(), np.argwhere(expected_support), (9, 8))
+        best = A @ np.linalg.lstsq(A, (weight * image).ravel(), rcond=None)[0]
+        np.testing.assert_allclose(A @ x[expected_support != 0], best, atol=1e-4)
+
+
+def test_fits_better_than_the_code_it_starts_from_and_never_writes_to_it(rng, dictionary):
+    images = rng.standard_normal((2, 20, 20))
+    images[1] = 0  # and has no codes
+    coded = sparse_code(images, dictionary, lmbda=2.0)
+    before = coded.codes.copy()
+    refitted = debias(images, coded.codes, dictionary)
+    np.testing.assert_array_equal(coded.codes, before)
+    assert refitted.dtype == np.float32
+    assert np.count_nonzero(refitted) <= np.count_nonzero(before)
+    errors = [np.sum((reconstruct_images(codes, dictionary) - images) ** 2) for codes in (before, refitted)]
+    assert errors[1] < 0.9 * errors[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"codes": np.zeros((1, 3, 5, 5))}, r"codes: finite values of shape \(1, 3, 12, 10\)"),
+        ({"codes": np.full((1, 3, 12, 10), np.nan)}, "codes: finite"),
+        ({"images": np.zeros((1, 2, 9, 8))}, "images: they have 2 channels"),
+        ({"weights": np.zeros((1, 9, 8))}, "weights: all are zero"),
+    ],
+)
+def test_what_does_not_fit_is_named(dictionary, change, message):
+    arguments = {"images": np.ones((1, 9, 8)), "codes": np.ones((1, 3, 12, 10)), "dictionary": dictionary} | change
+    with pytest.raises(InputError, match=message):
+        debias(**arguments)

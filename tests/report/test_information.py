@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+from scipy.stats import entropy
+
+from csc_cogd.report.information import code_bits
+
+
+def test_by_hand():
+    codes = np.array([[[0, 0, 0.5, 0], [0, 0, -0.5, 0]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
+    where = 8 * (0.25 * np.log2(4) + 0.75 * np.log2(4 / 3))  # two of eight places in use, and none
+    assert code_bits(codes, 0.5) == pytest.approx(where + 2)  # and a sign for each
+
+
+def test_agrees_with_scipy(rng):
+    codes = np.where(rng.random((3, 20, 20)) < 0.2, rng.standard_normal((3, 20, 20)), 0)
+    levels = np.rint(codes / 0.1)
+    expected = sum(400 * entropy([np.mean(m != 0), np.mean(m == 0)], base=2) for m in levels)
+    counts = np.unique(levels[levels != 0], return_counts=True)[1]
+    assert code_bits(codes, 0.1) == pytest.approx(expected + counts.sum() * entropy(counts, base=2))
+
+
+def test_nothing_and_everything_the_same_take_no_bits():
+    assert code_bits(np.zeros((2, 5, 5)), 0.1) == 0
+    assert code_bits(np.ones((2, 5, 5)), 0.1) == 0
+
+
+def test_coarser_amplitudes_take_fewer_bits(rng):
+    codes = rng.standard_normal((2, 30, 30))
+    assert code_bits(codes, 0.5) < code_bits(codes, 0.05)

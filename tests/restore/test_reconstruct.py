@@ -1,0 +1,114 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from csc_cogd import CogradientRule, Dictionary, InputError, psnr, reconstruct, reconstruct_images
+from csc_cogd.restore.layers import split_layers
+from tests.conftest import read_only
+
+FEW = {"n_filters": 6, "filter_shape": 5, "max_iter": 4}
+
+
+@pytest.fixture
+def pictures(photo):
+    return [read_only(photo[:36, :40]), read_only(photo[40:76, 50:90])]
+
+
+@pytest.fixture
+def dictionary(pictures):
+    return reconstruct(pictures, **FEW).dictionary
+
+
+def test_sparser_codes_say_less_and_less_well(pictures, dictionary):
+    results = [reconstruct(pictures, dictionary, lmbda=lmbda).quality[0] for lmbda in (1e-4, 0.01, 0.1)]
+    for dense, sparse in pairwise(results):
+        assert dense.psnr > sparse.psnr + 3
+        assert dense.ssim > sparse.ssim
+        assert dense.nonzeros > sparse.nonzeros
+        assert dense.bits > sparse.bits
+    assert results[0].psnr > 50
+
+
+def test_learned_filters_and_codes_rebuild_the_pictures(pictures):
+    result = reconstruct(pictures, **FEW)
+    assert len(result.history) == 4
+    assert result.dictionary.filters.shape == (6, 5, 5)
+    for picture, layer, rebuilt, codes, quality in zip(
+        pictures, split_layers(pictures, None), result.images, result.codes, result.quality, strict=True
+    ):
+        assert rebuilt.dtype == np.uint8
+        np.testing.assert_array_equal(rebuilt, layer.picture(reconstruct_images(codes, result.dictionary)))
+        assert quality.psnr == pytest.approx(psnr(rebuilt, picture, data_range=255))
+        assert quality.nonzeros == np.count_nonzero(codes)
+        assert quality.nonzeros_per_value == quality.nonzeros / picture.size
+        assert quality.bits_per_value == quality.bits / picture.size
+
+
+def test_a_given_dictionary_is_used_as_it_is(pictures, dictionary):
+    stages = []
+    result = reconstruct(pictures[:1], dictionary, callback=lambda progress: stages.append(progress.stage))
+    assert result.dictionary is dictionary
+    assert result.history == []
+    assert set(stages) == {"codes"}
+
+
+def test_debiasing_is_more_faithful_and_equally_sparse(pictures, dictionary):
+    plain, refitted = (reconstruct(pictures, dictionary, lmbda=0.1, debias=debias).quality for debias in (False, True))
+    for before, after in zip(plain, refitted, strict=True):
+        assert after.psnr > before.psnr + 1
+        assert after.nonzeros <= before.nonzeros
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_depth_and_layout_stay(pictures, dictionary, dtype):
+    picture = (pictures[0].astype(np.float64) * 200).astype(dtype)
+    rebuilt = reconstruct([picture], dictionary, lmbda=1e-3).images[0]
+    assert rebuilt.dtype == dtype
+    assert psnr(rebuilt, picture, data_range=float(picture.max())) > 35
+
+
+def test_colour_is_coded_together_or_channel_by_channel(pictures, dictionary):
+    colour = np.stack([pictures[0], pictures[0] // 2, pictures[1]], axis=-1)
+    together = reconstruct([colour], channel_axis=-1, **FEW)
+    assert together.dictionary.filters.shape == (6, 3, 5, 5)
+    assert together.codes[0].shape[0] == 1
+    apart = reconstruct([colour], dictionary, channel_axis=-1)
+    assert apart.codes[0].shape[0] == 3
+    for result in (together, apart):
+        assert result.images[0].shape == colour.shape
+        assert result.quality[0].psnr > 25
+
+
+def test_missing_pixels_are_filled(pictures, dictionary):
+    truth = pictures[0].astype(float)
+    damaged = truth.copy()
+    damaged[10:12, 5:20] = np.nan
+    result = reconstruct([damaged], dictionary, lmbda=0.01)
+    assert np.isfinite(result.images[0]).all()
+    assert abs(result.images[0] - truth)[10:12, 5:20].mean() < 25
+    assert np.isnan(result.quality[0].ssim)
+    assert result.quality[0].psnr > 30
+
+
+def test_the_seed_decides_and_cogradient_descent_is_heard(pictures):
+    one, same, other = (reconstruct(pictures, seed=seed, **FEW).dictionary.filters for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    guided = reconstruct(pictures, cogd=CogradientRule(degree=2), **FEW)
+    assert guided.history[-1].backtracking.backtracked > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images": [np.zeros((20, 20)), np.zeros((20, 21))]}, "images: to learn from them together"),
+        ({"dictionary": Dictionary(np.ones((2, 3, 3))), "cogd": CogradientRule()}, "cogd, checkpoint"),
+        ({"dictionary": Dictionary(np.ones((2, 2, 3, 3)))}, "dictionary: its filters have 2 channels, the images 1"),
+        ({"filter_shape": 25}, "filter_shape: .* larger than the images"),
+        ({"lmbda": -1}, "lmbda"),
+    ],
+)
+def test_what_does_not_fit_is_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        reconstruct(**{"images": [np.eye(20)], "n_filters": 2, "filter_shape": 3} | arguments)

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from csc_cogd.errors import InputError
+from csc_cogd.storage import check_distinct, check_writable, read_arrays, write_arrays, write_whole
+
+
+def test_arrays_and_what_is_said_about_them_come_back(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"x": np.arange(3)}, {"lmbda": 0.1, "names": ["ü"]}, overwrite=False, compress=True)
+    arrays, about = read_arrays(path, "test")
+    np.testing.assert_array_equal(arrays["x"], [0, 1, 2])
+    assert about == {"lmbda": 0.1, "names": ["ü"]}
+
+
+def test_pickles_are_never_opened(tmp_path):
+    import pickle
+
+    path = tmp_path / "a.npz"
+    path.write_bytes(pickle.dumps({"x": 1}))
+    with pytest.raises(InputError, match=r"a\.npz: not a test file"):
+        read_arrays(path, "test")
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+
+    def broken(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, broken, overwrite=True)
+    assert path.read_bytes() == b"before"
+    with pytest.raises(InputError, match="exists already"):
+        write_whole(path, lambda file: file.write(b"after"), overwrite=False)
+    write_whole(path, lambda file: file.write(b"after"), overwrite=True)
+    assert path.read_bytes() == b"after"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_new_folders_are_checked_down_to_what_exists(tmp_path):
+    check_writable(tmp_path / "new" / "deeper" / "a.npz", overwrite=False, new_folder=True)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="there is no folder"):
+        check_writable(tmp_path / "new" / "a.npz", overwrite=False)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="there is no folder"):
+        check_writable(tmp_path / "file" / "a.npz", overwrite=False, new_folder=True)
+    with pytest.raises(InputError, match="is a directory"):
+        check_writable(tmp_path, overwrite=True)
+
+
+def test_two_outputs_in_one_place_are_refused(tmp_path):
+    check_distinct(tmp_path / "a", None, tmp_path / "b", None)
+    with pytest.raises(InputError, match="two outputs"):
+        check_distinct(tmp_path / "a", tmp_path / "x" / ".." / "a")
