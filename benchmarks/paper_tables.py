@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,6 +121,8 @@ def print_traces(runs: list[Run]) -> None:
 def print_differences(runs: list[Run]) -> None:
     """What the rule adds, pairs of the same seed."""
     plain = {r.seed: r for r in runs if r.method == "rule off"}
+    if not plain or len(runs) == len(plain):
+        return
     print("\n| with the rule less without, same seeds | objective | PSNR | PSNR debiased | iterations | rounds accepted |")
     print("| --- | --- | --- | --- | --- | --- |")
     for method in METHODS:
@@ -134,6 +137,7 @@ def print_differences(runs: list[Run]) -> None:
             f"{sum(r.accepted for r, _ in pairs)} of {sum(len(r.objectives) - 1 for r, _ in pairs)}",
         ]
         print(f"| {method} | {' | '.join(cells)} |")
+    sys.stdout.flush()
 
 
 def iterations_to(r: Run, objective: float) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import PATH, check_alike, cogradient_rule, filter_numbers, options
+from csc_cogd.cli.options import PATH, check_alike, cogradient_rule, filter_numbers, naming, options, settings_line
 from csc_cogd.errors import InputError
 
 
@@ -49,13 +49,13 @@ class _Memory(click.ParamType):
 @click.option(
     "--crop", type=click.IntRange(min=1), default=128, show_default=True, metavar="N", help="Their size in pixels."
 )
-@click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters, of the same sizes.")
+@click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
 @options("seed", "checkpoint", "overwrite", "device", "dtype", "threads", "fft", "quiet", "verbose")
 def command(
     paths: tuple[Path, ...],
     output: Path,
-    n_filters: str,
-    filter_shape: str,
+    n_filters: str | None,
+    filter_shape: str | None,
     iterations: int | None,
     cogd: bool,
     kernel_degree: int | None,
@@ -82,7 +82,7 @@ def command(
     from csc_cogd import Dictionary, learn_from_pictures
     from csc_cogd.backend import get_backend
     from csc_cogd.imagefiles import read_image
-    from csc_cogd.storage import check_writable
+    from csc_cogd.storage import check_distinct, check_writable
 
     console = Console(-1 if quiet else verbose)
     rule = cogradient_rule(cogd, kernel_degree)
@@ -90,11 +90,16 @@ def command(
     get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
     if output.suffix != ".npz":
         raise InputError(f"{output}: dictionaries are written as .npz: end the name in it")
-    check_writable(output, overwrite=overwrite, inputs=paths)
+    check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [start])))
+    check_distinct(output, settings["checkpoint"])
     initial = None if start is None else Dictionary.load(start)
+    if initial is not None and n_filters is None and filter_shape is None:
+        counts, sizes = [1] * initial.n_filters, initial.shapes.tolist()
     pictures = [read_image(path).colours for path in paths]
-    check_alike(paths, pictures, same_size=settings["online"] is False or rule is not None)
-    with console.progress() as progress:
+    together = "--cogd" if cogd else "--whole"
+    check_alike(paths, pictures, f"leave out {together}" if cogd or settings["online"] is False else None)
+    console.say(settings_line(settings, rule), level=1)
+    with console.progress() as progress, naming(paths, start=start):
         dictionary, how = learn_from_pictures(
             pictures, counts, sizes,
             channel_axis=-1 if pictures[0].ndim == 3 else None, max_iter=iterations, cogd=rule, start=initial,

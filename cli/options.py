@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from csc_cogd.errors import InputError
+from csc_cogd.errors import CscCogdError, InputError
 
 PATH = click.Path(path_type=Path)
 
@@ -17,7 +19,7 @@ OPTIONS = {
         "-o", "--output", type=PATH, metavar="FILE",
         help="Where to write. Default: beside the input, as NAME_inpainted.",
     ),
-    "overwrite": click.option("--overwrite", is_flag=True, help="Replace an existing output file."),
+    "overwrite": click.option("--overwrite", is_flag=True, help="Replace existing output files."),
     "mask": click.option(
         "-m", "--mask", "mask_path", type=PATH, metavar="FILE", help="Mask image: non-zero means missing."
     ),
@@ -74,12 +76,11 @@ OPTIONS = {
         "-v", "--verbose", count=True, help="Say what was chosen and how it went; -vv adds tracebacks to errors."
     ),
     "filters": click.option(
-        "--filters", "n_filters", default="64", show_default=True, metavar="K[,K..]",
-        help="Number of filters to learn; or of each size, as 16,32,48."
+        "--filters", "n_filters", metavar="K[,K..]", help="Number of filters to learn; or of each size, as 16,32,48. Default: 64."
     ),
     "filter_size": click.option(
-        "--filter-size", "filter_shape", default="11", show_default=True, metavar="S[,S..]",
-        help="Height and width of the filters; one for each number in --filters, as 8,12,16."
+        "--filter-size", "filter_shape", metavar="S[,S..]",
+        help="Height and width of the filters; one for each number in --filters, as 8,12,16. Default: 11."
     ),
     "cogd": click.option(
         "--cogd/--no-cogd", default=False, show_default=True,
@@ -99,33 +100,51 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def filter_numbers(n_filters: str, filter_shape: str) -> tuple[Any, Any]:
+def filter_numbers(n_filters: str | None, filter_shape: str | None) -> tuple[Any, Any]:
     """The values of --filters and --filter-size: two numbers, or two lists of the same length."""
     lists = []
+    n_filters, filter_shape = n_filters or "64", filter_shape or "11"
     for option, text in (("--filters", n_filters), ("--filter-size", filter_shape)):
         try:
             lists.append([int(part) for part in text.split(",")])
         except ValueError:
             raise InputError(f"{option}: {text!r} isn't a number, or numbers with commas between them") from None
-        if min(lists[-1]) < 1:
-            raise InputError(f"{option}: {text!r}: use numbers of 1 or more")
+        if min(lists[-1]) < 1 or max(lists[-1]) > 10**6:
+            raise InputError(f"{option}: {text!r}: use numbers from 1 to a million")
     counts, sizes = lists
     if len(counts) != len(sizes):
         raise InputError(f"--filter-size: one for each number in --filters {n_filters} is needed, not {filter_shape}")
     return (counts[0], sizes[0]) if len(counts) == 1 else (counts, sizes)
 
 
-def check_alike(paths: tuple[Path, ...], pictures: list[Any], same_size: bool) -> None:
-    """Refuse pictures, (H, W) or (H, W, C), that can't be taken together, by the name of their file."""
+def check_alike(paths: tuple[Path, ...], pictures: list[Any], advice: str | None) -> None:
+    """Refuse pictures, (H, W) or (H, W, C), that can't be taken together, by the name of their file.
+
+    Different sizes are refused where there is an `advice` what to do then.
+    """
     for path, picture in zip(paths, pictures, strict=True):
         if picture.shape[2:] != pictures[0].shape[2:]:
             raise InputError(f"{path}: it hasn't as many channels as {paths[0]}: give grey and colour images apart")
-        if same_size and picture.shape != pictures[0].shape:
-            sizes = " x ".join(map(str, picture.shape[:2])), " x ".join(map(str, pictures[0].shape[:2]))
-            raise InputError(
-                f"{path}: it is {sizes[0]}, {paths[0]} {sizes[1]}: give images of one size, or learn a dictionary from them "
-                "first (csc-cogd learn) and give it as --dictionary"
-            )
+        if advice and picture.shape != pictures[0].shape:
+            (h, w), (first_h, first_w) = picture.shape[:2], pictures[0].shape[:2]
+            raise InputError(f"{path}: it is {w} x {h} pixels, {paths[0]} {first_w} x {first_h}: {advice}")
+
+
+@contextlib.contextmanager
+def naming(paths: tuple[Path, ...], **names: Any) -> Iterator[None]:
+    """Let errors speak of files and options, where the functions that raise them speak of images by number and of arguments.
+
+    `names` says what stands for an argument where it isn't the option of the same name.
+    """
+    names |= {"n_filters": "--filters", "filter_shape": "--filter-size"}
+    names |= {name: f"--{name}" for name in ("cogd", "online", "crop", "lmbda", "checkpoint")}
+    try:
+        yield
+    except CscCogdError as error:
+        text = re.sub(r"^images: image (\d+):?", lambda found: f"{paths[int(found[1])]}:", str(error))
+        argument, colon, rest = text.partition(": ")
+        text = f"{names.get(argument, argument)}{colon}{rest}".replace("max_memory", "--max-memory")
+        raise type(error)(text) from error
 
 
 def cogradient_rule(cogd: bool, kernel_degree: int | None) -> Any:
@@ -137,6 +156,12 @@ def cogradient_rule(cogd: bool, kernel_degree: int | None) -> Any:
     from csc_cogd import CogradientRule
 
     return CogradientRule(degree=kernel_degree or 1)
+
+
+def settings_line(settings: dict[str, Any], rule: Any) -> str:
+    """What was chosen, for -v."""
+    chosen = {name: value for name, value in (settings | {"cogd": rule}).items() if value is not None}
+    return "settings: " + ", ".join(f"{name} {value}" for name, value in chosen.items())
 
 
 def options(*names: str) -> Callable[[Any], Any]:

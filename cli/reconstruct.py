@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import PATH, check_alike, cogradient_rule, filter_numbers, options
+from csc_cogd.cli.options import PATH, check_alike, cogradient_rule, filter_numbers, naming, options, settings_line
 from csc_cogd.errors import InputError
 
 
@@ -36,8 +37,8 @@ def command(
     paths: tuple[Path, ...],
     output: Path | None,
     dictionary_path: str | None,
-    n_filters: str,
-    filter_shape: str,
+    n_filters: str | None,
+    filter_shape: str | None,
     iterations: int | None,
     cogd: bool,
     kernel_degree: int | None,
@@ -78,30 +79,34 @@ def command(
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
     get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
-    if dictionary_path is not None and (cogd or iterations or settings["checkpoint"]):
-        raise InputError("--dictionary: nothing is learned then: leave out --cogd, --iterations and --checkpoint")
+    learning = {"--filters": n_filters, "--filter-size": filter_shape, "--iterations": iterations, "--cogd": cogd}
+    idle = [option for option, value in (learning | {"--checkpoint": settings["checkpoint"]}).items() if value]
+    if dictionary_path is not None and idle:
+        raise InputError(f"--dictionary: nothing is learned then: leave out {', '.join(idle)}")
     files = [read_image(path) for path in paths]
     targets = _targets(paths, output)
+    inputs = (*paths, *([] if dictionary_path is None else [Path(dictionary_path)]))
     for file, target in zip(files, targets, strict=True):
-        check_output(target, file, overwrite=overwrite, inputs=paths, new_folder=len(paths) > 1)
+        check_output(target, file, overwrite=overwrite, inputs=inputs, new_folder=len(paths) > 1)
     for path in filter(None, (save_dictionary, save_codes)):
         if path.suffix != ".npz":
             raise InputError(f"{path}: dictionaries and codes are written as .npz: end the name in it")
-        check_writable(path, overwrite=overwrite, inputs=paths)
-    check_distinct(*targets, save_dictionary, save_codes)
+        check_writable(path, overwrite=overwrite, inputs=inputs)
+    check_distinct(*targets, save_dictionary, save_codes, settings["checkpoint"])
     pictures = [file.colours for file in files]
-    check_alike(paths, pictures, same_size=dictionary_path is None or save_codes is not None)
+    advice = "leave out --save-codes, or save the codes of one image at a time" if save_codes else None
+    if dictionary_path is None:
+        advice = "give images of one size, or csc-cogd learn a --dictionary from them first"
+    check_alike(paths, pictures, advice)
     dictionary = _dictionary(dictionary_path, pictures[0])
 
-    with console.progress() as progress:
+    console.say(settings_line(settings, rule), level=1)
+    with console.progress() as progress, naming(paths, dictionary=dictionary_path):
         result = reconstruct(
             pictures, dictionary, channel_axis=-1 if pictures[0].ndim == 3 else None,
-            n_filters=counts, filter_shape=sizes,
-            max_iter=iterations or 20, cogd=rule, callback=progress, **settings,
+            n_filters=counts, filter_shape=sizes, max_iter=iterations or 20, cogd=rule, callback=progress, **settings,
         )  # fmt: skip
     console.say(_learned(result), level=1)
-    if not quiet:
-        _print_table(paths, result)
     if output is not None and len(paths) > 1:
         make_folder(output)
     for file, target, image in zip(files, targets, result.images, strict=True):
@@ -113,18 +118,21 @@ def command(
     if save_codes is not None:
         write_codes(save_codes, np.concatenate(result.codes), overwrite=overwrite)
         console.say(f"{save_codes}: codes of {len(paths)} image(s)")
-    console.say(f"{targets[0] if len(targets) == 1 else targets[0].parent}: written")
+    where = output or "beside the originals"
+    console.say(f"{targets[0]}: written" if len(targets) == 1 else f"{len(targets)} images written: {where}")
+    if not quiet:  # last, as a closed stdout must not cost the result
+        _print_table(paths, result)
 
 
 def _targets(paths: tuple[Path, ...], output: Path | None) -> list[Path]:
+    if output is not None and len(paths) > 1 and not output.is_dir() and (output.suffix or output.exists()):
+        raise InputError(f"{output}: is a file's name, but there are {len(paths)} images: name a folder")
     names = [f"{path.stem}_reconstructed{path.suffix}" for path in paths]
     if output is None:
-        targets = [path.with_name(name) for path, name in zip(paths, names, strict=True)]
-    elif len(paths) == 1 and not output.is_dir():
-        targets = [output]
-    else:
-        targets = [output / name for name in names]
-    return targets
+        return [path.with_name(name) for path, name in zip(paths, names, strict=True)]
+    if len(paths) == 1 and not output.is_dir():
+        return [output]
+    return [output / name for name in names]
 
 
 def _dictionary(name: str | None, picture: Any) -> Any:
@@ -139,8 +147,9 @@ def _print_table(paths: tuple[Path, ...], result: Any) -> None:
     width = max(len(str(path)) for path in paths)
     click.echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
     for path, quality in zip(paths, result.quality, strict=True):
+        similarity = "-" if math.isnan(quality.ssim) else f"{quality.ssim:.4f}"
         click.echo(
-            f"{path!s:<{width}} {quality.psnr:>6.2f} dB {quality.ssim:>7.4f} "
+            f"{path!s:<{width}} {quality.psnr:>6.2f} dB {similarity:>7} "
             f"{quality.nonzeros_per_value:>12.4f} {quality.bits_per_value:>11.3f}"
         )
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import get_backend
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.csc.online import learn_dictionary_online
-from csc_cogd.errors import InputError
+from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.restore.inpaint import Progress
 from csc_cogd.restore.layers import split_layers
 
@@ -73,6 +75,7 @@ def learn_from_pictures(
     InputError
         If an argument doesn't fit; the message says which.
     """
+    get_backend(device, dtype=dtype, threads=threads, fft=fft)  # refuse now, not later
     layers = split_layers(images, channel_axis)
     details = [layer.detail.astype(dtype) for layer in layers]
     known = [layer.known for layer in layers]
@@ -80,7 +83,7 @@ def learn_from_pictures(
     if details[0].shape[0] == 1:
         details, known = [detail[0] for detail in details], [k[0] for k in known]
     shapes = {detail.shape for detail in details}
-    needed = _bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, np.dtype(dtype))
+    needed = bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype)
     if online and cogd is not None:
         raise InputError("cogd: cogradient descent needs the codes of all pictures, which online learning doesn't keep")
     if online is None:
@@ -104,13 +107,27 @@ def learn_from_pictures(
             **settings,
         )  # fmt: skip
         return found.dictionary, f"online, {len(found.history)} batches of {batch_size} crops"
+    check_memory(needed)
     weights = None if complete else np.stack(known)
     learned = learn_dictionary(np.stack(details), n_filters, filter_shape, weights=weights, cogd=cogd, **settings)
     return learned.dictionary, f"{len(learned.history)} rounds, objective {learned.objective:.6g}"
 
 
-def _bytes_needed(details: list[np.ndarray], shapes: np.ndarray, cogd: bool, dtype: np.dtype) -> float:
-    """Memory of learning from all details together."""
+def bytes_needed(details: Sequence[np.ndarray], shapes: np.ndarray, cogd: bool, dtype: Any) -> float:
+    """Memory of learning filters of these shapes (K, 2) from all details together."""
     sizes = np.array([detail.shape[-2:] for detail in details]) + shapes.max(axis=0) - 1
     pixels = sum(fast_length(int(height)) * fast_length(int(width)) for height, width in sizes)
-    return float((_ARRAYS_COGD if cogd else _ARRAYS) * pixels * len(shapes) * dtype.itemsize)
+    return float((_ARRAYS_COGD if cogd else _ARRAYS) * pixels * len(shapes) * np.dtype(dtype).itemsize)
+
+
+def check_memory(needed: float) -> None:
+    """Raise DeviceError where learning needs more than the machine has; some systems would end the process without a word."""
+    try:
+        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not to be known on this system
+        return
+    if needed > present:
+        raise DeviceError(
+            f"n_filters: out of memory: learning from all images together takes {needed / 1e9:.0f} GB, this machine has "
+            f"{present / 1e9:.0f} GB: use fewer filters, or fewer or smaller images"
+        )

@@ -8,17 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csc_cogd.backend import get_backend
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.debias import debias as refit
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.learning import learn_dictionary
+from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.report.information import code_bits
 from csc_cogd.report.metrics import psnr, ssim
 from csc_cogd.restore.inpaint import Progress
 from csc_cogd.restore.layers import Layers, split_layers
+from csc_cogd.restore.learn import bytes_needed, check_memory
 
 LMBDA = 0.03
 CODE_ITERATIONS = 100
@@ -128,8 +130,11 @@ def reconstruct(
     """
     if dictionary is not None and (cogd is not None or checkpoint is not None):
         raise InputError("cogd, checkpoint: they belong to learning: leave them out where a dictionary is given")
+    if dictionary is not None and not isinstance(dictionary, Dictionary):
+        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
+    get_backend(**engine)  # refuse now, not later
     layers = split_layers(images, channel_axis)
-    engine = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
 
     def tell(stage: str, total: int, record: Any) -> Any:
         return callback(Progress(stage, record.iteration, total, record)) if callback else None
@@ -137,6 +142,7 @@ def reconstruct(
     history: list[Round] = []
     if dictionary is None:
         details, weights = _stacks(layers)
+        check_memory(bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype))
         learned = learn_dictionary(
             details, n_filters, filter_shape, lmbda=lmbda, weights=weights, max_iter=max_iter, cogd=cogd, seed=seed,
             checkpoint=checkpoint, callback=lambda record: tell("learning", max_iter, record), **engine,
