@@ -76,7 +76,8 @@ OPTIONS = {
         "-v", "--verbose", count=True, help="Say what was chosen and how it went; -vv adds tracebacks to errors."
     ),
     "filters": click.option(
-        "--filters", "n_filters", metavar="K[,K..]", help="Number of filters to learn; or of each size, as 16,32,48. Default: 64."
+        "--filters", "n_filters", metavar="K[,K..]",
+        help="Number of filters to learn; or of each size, as 16,32,48. Default: 64.",
     ),
     "filter_size": click.option(
         "--filter-size", "filter_shape", metavar="S[,S..]",

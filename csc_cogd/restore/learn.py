@@ -113,7 +113,7 @@ def learn_from_pictures(
     return learned.dictionary, f"{len(learned.history)} rounds, objective {learned.objective:.6g}"
 
 
-def bytes_needed(details: Sequence[np.ndarray], shapes: np.ndarray, cogd: bool, dtype: Any) -> float:
+def bytes_needed(details: Sequence[np.ndarray] | np.ndarray, shapes: np.ndarray, cogd: bool, dtype: Any) -> float:
     """Memory of learning filters of these shapes (K, 2) from all details together."""
     sizes = np.array([detail.shape[-2:] for detail in details]) + shapes.max(axis=0) - 1
     pixels = sum(fast_length(int(height)) * fast_length(int(width)) for height, width in sizes)
@@ -121,7 +121,7 @@ def bytes_needed(details: Sequence[np.ndarray], shapes: np.ndarray, cogd: bool, 
 
 
 def check_memory(needed: float) -> None:
-    """Raise DeviceError where learning needs more than the machine has; some systems would end the process without a word."""
+    """Raise DeviceError where learning needs more than the machine has: some systems would just end the process."""
     try:
         present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not to be known on this system

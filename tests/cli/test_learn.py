@@ -69,7 +69,7 @@ def test_every_option_at_once(folder, capsys):
         (("a.png", "-o", "d.png"), "d.png: dictionaries are written as .npz"),
         (("a.png", "-o", "x/d.npz"), "x/d.npz: there is no folder"),
         (("a.png", "colour.png", "-o", "d.npz"), "colour.png: it hasn't as many channels"),
-        (("a.png", "small.png", "-o", "d.npz", "--whole"), "small.png: it is 30 x 36"),
+        (("a.png", "small.png", "-o", "d.npz", "--whole"), "small.png: it is 36 x 30"),
         (("a.png", "b.png", "-o", "d.npz", "--online", "--cogd"), "online learning doesn't keep"),
         (("a.png", "-o", "d.npz", "--max-memory", "much"), "'much' isn't an amount of memory"),
         (("a.png", "-o", "d.npz", "--start", "a.png"), "a.png: not a dictionary"),

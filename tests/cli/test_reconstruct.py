@@ -94,7 +94,7 @@ def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("a.png", "small.png"), "small.png: it is 30 x 36"),
+        (("a.png", "small.png"), "small.png: it is 36 x 30"),
         (("a.png", "colour.png"), "colour.png: it hasn't as many channels as"),
         (("a.png", "none.png"), "none.png"),
         (("a.png", "-o", "a.png"), "a.png: is an input"),
