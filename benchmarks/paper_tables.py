@@ -83,7 +83,7 @@ def run(cell: Cell, method: str, seed: int, outer: int, threads: int | None) -> 
     return Run(method, seed, *figures, [record.objective for record in learned.history], seconds, accepted)  # type: ignore[call-arg]
 
 
-def print_cell(task: str, pictures: str, runs: list[Run]) -> None:
+def print_cell(task: str, pictures: str, cell: Cell, runs: list[Run]) -> None:
     print(f"\n### {task.capitalize()}, {pictures}\n")
     print("| method | PSNR | SSIM | PSNR debiased | SSIM debiased | objective | CPU s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -105,17 +105,33 @@ def print_cell(task: str, pictures: str, runs: list[Run]) -> None:
             spread([r.objectives[-1] for r in chosen], 0), spread([r.cpu_seconds for r in chosen], 0),
         ]  # fmt: skip
         print(f"| ours, {method} | {' | '.join(cells)} |")
+    print_pictures(cell, runs)
     print_traces(runs)
     print_differences(runs)
 
 
+def print_pictures(cell: Cell, runs: list[Run]) -> None:
+    """Every picture's PSNR and SSIM, as learned and debiased, over the seeds."""
+    methods = list(dict.fromkeys(r.method for r in runs))
+    print(f"\n| picture | {' | '.join(methods)} |")
+    print("| --- |" + " --- |" * len(methods))
+    for n, name in enumerate(cell.names):
+        cells = []
+        for method in methods:
+            chosen = [r for r in runs if r.method == method]
+            learned, debiased = (
+                f"{spread([psnr[n] for psnr, _ in pairs], 2)} {spread([ssim[n] for _, ssim in pairs], 4)}"
+                for pairs in ([(r.psnr, r.ssim) for r in chosen], [(r.psnr_debiased, r.ssim_debiased) for r in chosen])
+            )
+            cells.append(f"{learned}; debiased {debiased}")
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
 def print_traces(runs: list[Run]) -> None:
-    print("\nObjective after each outer iteration, and PSNR by picture, first seed:\n")
+    print("\nObjective after each outer iteration, first seed:\n")
     for r in runs:
         if r.seed == runs[0].seed:
             print(f"    {r.method:<16} {' '.join(f'{value:.0f}' for value in r.objectives)}")
-            print(f"    {'':<16} {' '.join(f'{value:.2f}' for value in r.psnr)} dB")
-            print(f"    {'':<16} {' '.join(f'{value:.2f}' for value in r.psnr_debiased)} dB debiased")
 
 
 def print_differences(runs: list[Run]) -> None:
@@ -183,7 +199,7 @@ def main() -> None:
             cell = load_cell(task, pictures)
             pairs = [(method, seed) for seed in arguments.seeds for method in arguments.methods]
             runs = [run(cell, *pair, arguments.outer, arguments.threads) for pair in pairs]
-            print_cell(task, pictures, runs)
+            print_cell(task, pictures, cell, runs)
             rows += [(task, pictures, cell, r) for r in runs]
             if arguments.csv:
                 write_csv(arguments.csv, rows)
