@@ -36,7 +36,7 @@ def show(dictionary: str, output: Path | None, scale: int, overwrite: bool) -> N
     target = output or Path(f"{Path(dictionary).stem}.png")
     picture = loaded.mosaic().repeat(scale, axis=0).repeat(scale, axis=1)
     write_image(ImageFile(picture, target, "png"), target, overwrite=overwrite)
-    click.echo(f"{target}: {loaded.n_filters} filters")
+    click.echo(f"{click.format_filename(target)}: {loaded.n_filters} filters")
 
 
 @command.command("info")

@@ -144,12 +144,13 @@ def _dictionary(name: str | None, picture: Any) -> Any:
 
 
 def _print_table(paths: tuple[Path, ...], result: Any) -> None:
-    width = max(len(str(path)) for path in paths)
+    names = [click.format_filename(path) for path in paths]
+    width = max(len(name) for name in names)
     click.echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
-    for path, quality in zip(paths, result.quality, strict=True):
+    for name, quality in zip(names, result.quality, strict=True):
         similarity = "-" if math.isnan(quality.ssim) else f"{quality.ssim:.4f}"
         click.echo(
-            f"{path!s:<{width}} {quality.psnr:>6.2f} dB {similarity:>7} "
+            f"{name:<{width}} {quality.psnr:>6.2f} dB {similarity:>7} "
             f"{quality.nonzeros_per_value:>12.4f} {quality.bits_per_value:>11.3f}"
         )
 

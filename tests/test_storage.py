@@ -56,3 +56,17 @@ def test_two_outputs_in_one_place_are_refused(tmp_path):
     check_distinct(tmp_path / "a", None, tmp_path / "b", None)
     with pytest.raises(InputError, match="two outputs"):
         check_distinct(tmp_path / "a", tmp_path / "x" / ".." / "a")
+
+
+def test_an_archive_under_a_password_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"x": np.arange(3)}, {}, overwrite=False, compress=True)
+    content = bytearray(path.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(header)
+        while at >= 0:
+            content[at + flags] |= 1
+            at = content.find(header, at + 4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npz: not a test file"):
+        read_arrays(path, "test")

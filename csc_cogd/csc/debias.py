@@ -67,8 +67,10 @@ def debias(
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
     codes = np.asarray(codes)
     expected = (len(images), dictionary.n_filters, *domain.codes_shape)
-    if codes.shape != expected or not np.isfinite(codes).all():
-        raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.shape}")
+    if codes.shape != expected or codes.dtype.kind not in "fiu" or not np.isfinite(codes).all():
+        raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.dtype} of {codes.shape}")
+    if not isinstance(max_iter, (int, np.integer)) or max_iter < 1:
+        raise InputError(f"max_iter: {max_iter} iterations aren't possible: use a whole number of 1 or more")
     if images.shape[1] != dictionary.n_channels:
         raise InputError(f"images: they have {images.shape[1]} channels, the dictionary {dictionary.n_channels}")
     data = observed_data(backend, domain, images, check_weights(weights, images))

@@ -120,7 +120,7 @@ def learn_dictionary_online(
     ((3, 4, 4), 3)
     """
     shapes = filter_shapes(n_filters, filter_shape)
-    crops = _Crops(images, weights, batch_size, crop, tuple(shapes.max(axis=0)), seed)
+    crops = _Crops(images, weights, batch_size, crop, tuple(shapes.max(axis=0).tolist()), seed)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation)
     iterations = check_iterations(code_iterations, filter_iterations)
     check_settings(lmbda, max_iter, 0.0, relaxation, gradient_penalty, "free")
@@ -179,9 +179,12 @@ class _Crops:
             raise InputError("images: each must be (H, W), or each (C, H, W) with the same channels")
         for n, size in enumerate(sizes):
             if any(np.less(size[-2:], smallest)):
-                raise InputError(f"images: image {n} of {size[-2:]} is smaller than the filters, {smallest}")
+                raise InputError(
+                    f"images: image {n} is {size[-2]} x {size[-1]}, smaller than filters of {smallest[0]} x {smallest[1]}: "
+                    "leave it out, or use smaller filters"
+                )
         if any(np.less(crop, smallest)):
-            raise InputError(f"crop: {crop} is smaller than the filters, {smallest}")
+            raise InputError(f"crop: {crop} is smaller than the filters, {smallest[0]} x {smallest[1]}: use larger crops")
         self.gray = len(sizes[0]) == 2
         self.channels = 1 if self.gray else sizes[0][0]
         self.shape = tuple(int(min(crop, *(size[axis] for size in sizes))) for axis in (-2, -1))

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.errors import InputError
+
 
 def code_bits(codes: Any, step: float) -> float:
     """Bits that an ideal entropy coder needs for codes with amplitudes rounded to multiples of `step`.
@@ -18,13 +20,21 @@ def code_bits(codes: Any, step: float) -> float:
     codes : (K, H, W) array
     step : float > 0
 
+    Raises
+    ------
+    InputError
+        If they aren't such.
+
     Examples
     --------
     >>> import numpy as np
     >>> code_bits(np.array([[[0, 0, 0.5, 0], [0, 0, -0.5, 0]]]), step=0.5)  # doctest: +ELLIPSIS
     8.490...
     """
-    levels = np.rint(np.asarray(codes, np.float64) / step).astype(np.int64)
+    codes = np.asarray(codes, np.float64)
+    if codes.ndim != 3 or 0 in codes.shape or not step > 0:
+        raise InputError(f"codes, step: (K, H, W) codes and a step above zero are needed, not {codes.shape} and {step}")
+    levels = np.rint(codes / step).astype(np.int64)
     places = levels[0].size
     used = np.count_nonzero(levels, axis=(1, 2))
     bits = sum(_entropy(np.array([count, places - count])) for count in used)

@@ -85,7 +85,9 @@ def learn_from_pictures(
     shapes = {detail.shape for detail in details}
     needed = bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype)
     if online and cogd is not None:
-        raise InputError("cogd: cogradient descent needs the codes of all pictures, which online learning doesn't keep")
+        raise InputError(
+            "cogd: cogradient descent needs the codes of all pictures, which online learning doesn't keep: leave one out"
+        )
     if online is None:
         online = len(shapes) > 1 or needed > max_memory
     if online and cogd is not None:
@@ -95,7 +97,7 @@ def learn_from_pictures(
         )  # fmt: skip
     if not online and len(shapes) > 1:
         raise InputError("online: pictures of different sizes can only be learned from online")
-    total = max_iter or (BATCHES if online else ROUNDS)
+    total = (BATCHES if online else ROUNDS) if max_iter is None else max_iter
     settings: dict[str, Any] = {
         "lmbda": lmbda, "max_iter": total, "seed": seed, "start": start, "checkpoint": checkpoint, "dtype": dtype,
         "device": device, "threads": threads, "fft": fft,

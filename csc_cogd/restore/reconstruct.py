@@ -134,6 +134,7 @@ def reconstruct(
         raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
     engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
     get_backend(**engine)  # refuse now, not later
+    images = images if hasattr(images, "__len__") else list(images)
     layers = split_layers(images, channel_axis)
 
     def tell(stage: str, total: int, record: Any) -> Any:
@@ -185,18 +186,20 @@ def _as_coded(planes: np.ndarray, dictionary: Dictionary) -> np.ndarray:
     if dictionary.filters.ndim == 3:
         return planes
     if len(planes) != dictionary.n_channels:
-        raise InputError(f"dictionary: its filters have {dictionary.n_channels} channels, the images {len(planes)}")
+        raise InputError(
+            f"dictionary: its filters have {dictionary.n_channels} channels, the images {len(planes)}: use a grey one"
+        )
     return planes[None]
 
 
 def _quality(image: np.ndarray, picture: np.ndarray, layer: Layers, code: np.ndarray) -> Quality:
     known = layer.known[0] if layer.channel_axis is None else np.moveaxis(layer.known, 0, layer.channel_axis)
-    scale = 255.0 if layer.dtype == np.uint8 else layer.high - layer.low
-    image, picture = image.astype(np.float64), picture.astype(np.float64)
+    peak = 255.0 if layer.dtype == np.uint8 else layer.high - layer.low
+    image, picture = (np.where(known, (np.asarray(p, np.float64) - layer.low) / peak, 0) for p in (image, picture))
     comparable = known.all() and min(layer.detail.shape[1:]) >= 11
-    similarity = ssim(picture, image, data_range=scale, channel_axis=layer.channel_axis) if comparable else float("nan")
+    similarity = ssim(picture, image, data_range=1, channel_axis=layer.channel_axis) if comparable else float("nan")
     nonzeros, bits = int(np.count_nonzero(code)), sum(code_bits(maps, BIT_STEP) for maps in code)
     return Quality(
-        psnr(np.where(known, picture, 0), np.where(known, image, 0), data_range=scale, where=known), similarity,
+        psnr(picture, image, data_range=1, where=known), similarity,
         nonzeros, nonzeros / image.size, bits, bits / image.size,
     )  # fmt: skip

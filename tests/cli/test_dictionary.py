@@ -45,11 +45,14 @@ def test_info_says_what_it_is(folder, capsys):
         (("show", "none.npz"), "none.npz: no such dictionary"),
         (("info", "mine.png"), "mine.png: not a dictionary"),
         (("show", "d.npz", "-o", "mine.png"), "mine.png: exists already"),
+        (("info", "odd.npz"), "odd.npz: not a dictionary file: its provenance"),
+        (("show", "d.npz", "-o", "none/d.png"), "there is no folder none"),
         (("show", "d.npz", "-o", "d.xyz"), "d.xyz: the output's format"),
     ],
 )
 def test_what_is_wrong_is_one_line(folder, capsys, arguments, message):
     (folder / "mine.png").write_bytes(b"mine")
+    np.savez("odd.npz", filters=np.ones((1, 2, 2)), about=np.frombuffer(b'{"provenance": [1]}', np.uint8))
     assert call("dictionary", *arguments) == 2
     err = capsys.readouterr().err
     assert err.startswith("csc-cogd: error: ")

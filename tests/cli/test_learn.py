@@ -73,6 +73,11 @@ def test_every_option_at_once(folder, capsys):
         (("a.png", "b.png", "-o", "d.npz", "--online", "--cogd"), "online learning doesn't keep"),
         (("a.png", "-o", "d.npz", "--max-memory", "much"), "'much' isn't an amount of memory"),
         (("a.png", "-o", "d.npz", "--start", "a.png"), "a.png: not a dictionary"),
+        (("a.png", "-o", "d.npz", "--checkpoint", "d.npz"), "d.npz: two outputs"),
+        (("a.png", "-o", "a.png", "--overwrite"), "a.png: dictionaries are written as .npz"),
+        (("a.png", "small.png", "-o", "d.npz", "--cogd"), "leave out --cogd"),
+        (("a.png", "b.png", "-o", "d.npz", "--cogd", "--max-memory", "1KB"), "or raise --max-memory"),
+        (("a.png", "small.png", "-o", "d.npz", "--crop", "3"), "--crop: 3 is smaller than the filters"),
         (("a.png", "-o", "d.npz", "--device", "cuda"), "cuda"),
     ],
 )
@@ -84,3 +89,28 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, argume
     assert err.count("\n") == 1
     assert message in err
     assert contents(folder) == before
+
+
+def test_goes_on_from_a_dictionary_of_any_sizes(folder, capsys):
+    assert call("learn", "a.png", "-o", "d.npz", "--filters", "2,3", "--filter-size", "3,5", "--iterations", 1) == 0
+    assert call("learn", "b.png", "-o", "e.npz", "--start", "d.npz", "--iterations", 1, "-v") == 0
+    assert "settings: lmbda 0.02" in capsys.readouterr().err
+    assert Dictionary.load("e.npz").shapes.tolist() == [[3, 3]] * 2 + [[5, 5]] * 3
+    before = contents(folder)
+    assert call("learn", "b.png", "-o", "d.npz", "--start", "d.npz", "--overwrite") == 2
+    assert "d.npz: is an input" in capsys.readouterr().err
+    for other in (("colour.png",), ("b.png", "--filters", 7)):
+        assert call("learn", *other, "-o", "f.npz", "--start", "d.npz") == 2
+        assert "error: d.npz: its filters' number, shapes and channels" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_too_many_filters_for_the_memory_end_in_exit_3(folder, monkeypatch, capsys):
+    from csc_cogd.restore import learn
+
+    monkeypatch.setattr(learn.os, "sysconf", lambda name: 100)
+    for command in (("learn", "a.png", "-o", "d.npz", "--whole"), ("reconstruct", "a.png")):
+        assert call(*command, *FEW) == 3
+        err = capsys.readouterr().err
+        assert "error: --filters: out of memory: learning from all images together takes" in err
+        assert err.count("\n") == 1

@@ -101,14 +101,21 @@ def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
         (("a.png", "-o", "bücher.png"), "bücher.png: exists already"),
         (("a.png", "a.png", "-o", "x"), "a_reconstructed.png: two outputs"),
         (("a.png", "-o", "out.png", "--save-codes", "c.npz", "--save-dictionary", "c.npz"), "c.npz: two outputs"),
+        (("a.png", "bücher.png", "-o", "out.png"), "out.png: is a file's name, but there are 2 images"),
+        (("a.png", "bücher.png", "-o", "small.png/x"), "there is no folder small.png"),
+        (("a.png", "--save-codes", "c.npz", "--checkpoint", "c.npz"), "c.npz: two outputs"),
         (("a.png", "--save-codes", "c.txt"), "c.txt: dictionaries and codes are written as .npz"),
         (("a.png", "--filters", "8,9"), "--filter-size: one for each number"),
+        (("a.png", "--filters", "8", "--filter-size", "8,9"), "--filter-size: one for each number"),
+        (("a.png", "--filters", "9" * 30), "--filters: '999"),
         (("a.png", "--filters", "many"), "--filters: 'many'"),
         (("a.png", "--filters", "0"), "--filters: '0'"),
         (("a.png", "--filter-size", "60"), "larger than the images"),
         (("a.png", "--kernel-degree", "2"), "--kernel-degree: it belongs to cogradient descent"),
         (("a.png", "--dictionary", "a.png"), "a.png: not a dictionary"),
         (("a.png", "--dictionary", "default", "--cogd"), "--dictionary: nothing is learned then"),
+        (("a.png", "--dictionary", "default", "--filters", "4"), "leave out --filters"),
+        (("a.png", "small.png", "--dictionary", "default", "--save-codes", "c.npz"), "leave out --save-codes"),
         (("colour.png", "--dictionary", "none.npz"), "none.npz: no such dictionary"),
     ],
 )  # fmt: skip
@@ -123,6 +130,76 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, monkeypatch, c
     assert captured.out == ""
     assert contents(folder) == before
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "bücher.png", "colour.png", "small.png"]
+
+
+@pytest.mark.parametrize("command", [("reconstruct",), ("learn", "-o", "d.npz")])
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.eye(40, 36, dtype=bool), "bad.npy: is bilevel"),
+        (np.full((40, 36), np.inf), "bad.npy: there are infinite values in it"),
+        (np.full((40, 36), np.nan), "bad.npy: has a channel without any known pixel"),
+        (np.full((40, 36), 1e200), "bad.npy: values beyond 1e150"),
+        (np.full((40, 36), 2**60), "bad.npy: integers beyond 2**53"),
+    ],
+)
+def test_errors_name_the_file_and_not_its_number(folder, monkeypatch, capsys, command, pixels, message):
+    monkeypatch.chdir(folder)
+    np.save("bad.npy", pixels)
+    before = contents(folder)
+    assert call(*command, "a.png", "bad.npy", *FEW) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"csc-cogd: error: {message}")
+    assert err.count("\n") == 1
+    assert contents(folder) == before
+
+
+def test_a_dictionary_of_other_channels_is_named_and_never_overwritten(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    Dictionary(np.ones((2, 3, 4, 4))).save("three.npz")
+    before = contents(folder)
+    assert call("reconstruct", "a.png", "--dictionary", "three.npz") == 2
+    assert "error: three.npz: its filters have 3 channels, the images 1" in capsys.readouterr().err
+    again = ("--dictionary", "three.npz", "--save-dictionary", "three.npz", "--overwrite")
+    assert call("reconstruct", "colour.png", *again) == 2
+    assert "three.npz: is an input" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_folder_that_is_not_writable_is_named_before_anything_is_learned(folder, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    assert call("reconstruct", folder / "a.png", *FEW) == 2
+    assert f"the folder {folder} isn't writable" in capsys.readouterr().err
+
+
+def test_grey_with_opacity_nan_and_one_channel_keep_their_layout(folder, photo, capsys):
+    opacity = np.arange(40 * 36, dtype=np.uint8).reshape(40, 36)
+    save(folder / "la.png", np.dstack([photo[:40, :36], opacity]), has_alpha=True)
+    holes = photo[:40, :36, None].astype(np.float32)
+    holes[3:5, 3:9] = np.nan
+    np.save(folder / "holes.npy", holes)
+    assert call("reconstruct", folder / "la.png", folder / "holes.npy", *FEW) == 0
+    np.testing.assert_array_equal(read_image(folder / "la_reconstructed.png").pixels[..., 1], opacity)
+    filled = np.load(folder / "holes_reconstructed.npy")
+    assert filled.dtype == np.float32
+    assert filled.shape == (40, 36, 1)
+    assert np.isfinite(filled).all()
+    assert capsys.readouterr().out.splitlines()[2].split()[3] == "-"  # no SSIM over missing pixels
+
+
+def test_jpeg_is_warned_of_by_name(folder, photo, capsys):
+    assert call("reconstruct", folder / "a.png", "--dictionary", "default", "-o", folder / "a.jpg") == 0
+    assert "a.jpg: JPEG is lossy: none of the pixels will be exact" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a stdout that is full needs /dev/full")
+def test_a_full_stdout_does_not_cost_the_result(folder):
+    command = [sys.executable, "-m", "csc_cogd", "reconstruct", "a.png", "--dictionary", "default"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "can't print" in done.stderr
+    assert (folder / "a_reconstructed.png").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

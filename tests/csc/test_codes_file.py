@@ -34,6 +34,12 @@ def test_an_existing_file_is_kept(codes, tmp_path):
     assert path.read_bytes() == b"mine"
 
 
+def test_what_are_no_codes_is_not_pickled(tmp_path):
+    with pytest.raises(InputError, match="codes: real numbers are needed, not object"):
+        save_codes(tmp_path / "codes.npz", np.array([[None]]))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_leaves_nothing(codes, tmp_path, monkeypatch):
     def full(file, **arrays):
         file.write(b"PK half of it")

@@ -45,8 +45,10 @@ def test_fits_better_than_the_code_it_starts_from_and_never_writes_to_it(rng, di
     np.testing.assert_array_equal(coded.codes, before)
     assert refitted.dtype == np.float32
     assert np.count_nonzero(refitted) <= np.count_nonzero(before)
-    errors = [np.sum((reconstruct_images(codes, dictionary) - images) ** 2) for codes in (before, refitted)]
-    assert errors[1] < 0.9 * errors[0]
+    stages = (before, debias(images, before, dictionary, max_iter=1), refitted)
+    errors = [np.sum((reconstruct_images(codes, dictionary) - images) ** 2) for codes in stages]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.9 * errors[0]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,8 @@ def test_fits_better_than_the_code_it_starts_from_and_never_writes_to_it(rng, di
         ({"codes": np.zeros((1, 3, 5, 5))}, r"codes: finite values of shape \(1, 3, 12, 10\)"),
         ({"codes": np.full((1, 3, 12, 10), np.nan)}, "codes: finite"),
         ({"images": np.zeros((1, 2, 9, 8))}, "images: they have 2 channels"),
+        ({"codes": np.full((1, 3, 12, 10), None)}, "codes: finite"),
+        ({"max_iter": 0}, "max_iter: 0"),
         ({"weights": np.zeros((1, 9, 8))}, "weights: all are zero"),
     ],
 )

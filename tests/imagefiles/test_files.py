@@ -273,3 +273,21 @@ def test_what_can_not_be_written_is_named(tmp_path, name, dtype, alpha, message)
     with pytest.raises(InputError, match=message):
         write_image(image, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "alpha", "colours"),
+    [
+        ((4, 5), False, (4, 5)), ((4, 5, 1), False, (4, 5)), ((4, 5, 2), True, (4, 5)), ((4, 5, 4), True, (4, 5, 3)),
+        ((4, 5, 4), False, (4, 5, 4)),
+    ],
+)  # fmt: skip
+def test_colours_can_be_replaced_under_the_opacity(rng, shape, alpha, colours):
+    image = ImageFile(rng.integers(0, 255, shape), "a.npy", "npy", has_alpha=alpha)
+    assert image.colours.shape == colours
+    np.testing.assert_array_equal(image.with_colours(image.colours).pixels, image.pixels)
+    negative = image.with_colours(-image.colours).pixels
+    signs = np.full(shape, -1)
+    if alpha:
+        signs[..., -1] = 1
+    np.testing.assert_array_equal(negative, signs * image.pixels)

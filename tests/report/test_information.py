@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
+from csc_cogd import InputError
 from csc_cogd.report.information import code_bits
 
 
@@ -27,3 +28,9 @@ def test_nothing_and_everything_the_same_take_no_bits():
 def test_coarser_amplitudes_take_fewer_bits(rng):
     codes = rng.standard_normal((2, 30, 30))
     assert code_bits(codes, 0.5) < code_bits(codes, 0.05)
+
+
+@pytest.mark.parametrize(("shape", "step"), [((3, 3), 0.1), ((0, 3, 3), 0.1), ((1, 3, 3), 0)])
+def test_what_is_no_code_or_step_is_named(shape, step):
+    with pytest.raises(InputError, match="codes, step"):
+        code_bits(np.ones(shape), step)

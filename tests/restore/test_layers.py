@@ -47,6 +47,15 @@ def test_integers_stay_in_their_range(photo):
     assert layer.picture(layer.detail - 5).max() == 0
 
 
+def test_few_bright_pixels_and_none_set_a_scale():
+    stars = np.zeros((50, 50), np.uint16)
+    stars[7, 9] = 60000
+    assert split_layers([stars], None)[0].high == 60000
+    flat = split_layers([np.full((5, 5), 200, np.uint8)], None)[0]
+    assert flat.high > flat.low == 200
+    assert (flat.picture(flat.detail) == 200).all()
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [

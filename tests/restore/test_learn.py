@@ -58,6 +58,8 @@ def test_colour_and_a_start(pictures):
         ({"images": [np.eye(20), np.eye(21)], "online": False}, "online: pictures of different sizes"),
         ({"filter_shape": 50}, "larger than the images"),
         ({"images": []}, "there are none"),
+        ({"max_iter": 0}, "max_iter: 0"),
+        ({"dtype": "float16"}, "dtype"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):

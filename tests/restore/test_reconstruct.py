@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from csc_cogd import CogradientRule, Dictionary, InputError, psnr, reconstruct, reconstruct_images
+from csc_cogd import CogradientRule, Dictionary, InputError, debias, psnr, reconstruct, reconstruct_images
 from csc_cogd.restore.layers import split_layers
 from tests.conftest import read_only
 
@@ -87,6 +87,9 @@ def test_missing_pixels_are_filled(pictures, dictionary):
     result = reconstruct([damaged], dictionary, lmbda=0.01)
     assert np.isfinite(result.images[0]).all()
     assert abs(result.images[0] - truth)[10:12, 5:20].mean() < 25
+    layer = split_layers([damaged], None)[0]
+    refitted = reconstruct([damaged], dictionary, lmbda=0.01, debias=True).codes[0]
+    np.testing.assert_array_equal(refitted, debias(layer.detail, result.codes[0], dictionary, weights=layer.known))
     assert np.isnan(result.quality[0].ssim)
     assert result.quality[0].psnr > 30
 
@@ -107,8 +110,18 @@ def test_the_seed_decides_and_cogradient_descent_is_heard(pictures):
         ({"dictionary": Dictionary(np.ones((2, 2, 3, 3)))}, "dictionary: its filters have 2 channels, the images 1"),
         ({"filter_shape": 25}, "filter_shape: .* larger than the images"),
         ({"lmbda": -1}, "lmbda"),
+        ({"dictionary": "default"}, "dictionary: a csc_cogd.Dictionary is needed, not str"),
+        ({"images": np.eye(20)}, r"put it into a list, \[image\]"),
+        ({"dtype": "float16"}, "dtype"),
     ],
 )
 def test_what_does_not_fit_is_named(arguments, message):
     with pytest.raises(InputError, match=message):
         reconstruct(**{"images": [np.eye(20)], "n_filters": 2, "filter_shape": 3} | arguments)
+
+
+def test_large_values_and_generators_are_no_matter(pictures, dictionary):
+    plain = reconstruct([pictures[0].astype(float)], dictionary)
+    scaled = reconstruct((picture * 1e100 for picture in pictures[:1]), dictionary)
+    np.testing.assert_allclose(scaled.images[0], plain.images[0] * 1e100, rtol=1e-4, atol=1e97)
+    np.testing.assert_allclose(scaled.quality[0][:2], plain.quality[0][:2], rtol=1e-3)
