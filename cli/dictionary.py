@@ -31,9 +31,11 @@ def command() -> None:
 def show(dictionary: str, output: Path | None, scale: int, overwrite: bool) -> None:
     """Draw the filters, each stretched to its own range: grey is zero."""
     from csc_cogd.imagefiles import ImageFile, write_image
+    from csc_cogd.storage import check_writable
 
     loaded = _load(dictionary)
     target = output or Path(f"{Path(dictionary).stem}.png")
+    check_writable(target, overwrite=overwrite, inputs=(Path(dictionary),))
     picture = loaded.mosaic().repeat(scale, axis=0).repeat(scale, axis=1)
     write_image(ImageFile(picture, target, "png"), target, overwrite=overwrite)
     click.echo(f"{click.format_filename(target)}: {loaded.n_filters} filters")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -110,6 +111,7 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
         raise InputError(f"{path}: no such {kind} file") from None
     except (
         OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, zlib.error, zipfile.BadZipFile,
+        tokenize.TokenError,  # of a damaged npy header
     ) as error:  # fmt: skip
         raise InputError(f"{path}: not a {kind} file (npz or npy without pickle): {error}") from None
 

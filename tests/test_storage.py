@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,52 @@ def test_an_archive_under_a_password_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.npz: not a test file"):
         read_arrays(path, "test")
+
+
+def test_a_damaged_header_is_refused(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones(3))
+    path.write_bytes(path.read_bytes().replace(b"}", b" ", 1))
+    with pytest.raises(InputError, match=r"a\.npy: not a test file"):
+        read_arrays(path, "test")
+
+
+def test_an_array_of_objects_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InputError, match=r"a\.npz: not a test file .*allow_pickle=False"):
+        read_arrays(tmp_path / "a.npz", "test")
+
+
+def test_an_input_by_another_name_is_still_an_input(tmp_path):
+    source = tmp_path / "a.npz"
+    source.write_bytes(b"mine")
+    (tmp_path / "link.npz").symlink_to(source)
+    (tmp_path / "hard.npz").hardlink_to(source)
+    for name in ("a.npz", "link.npz", "hard.npz"):
+        with pytest.raises(InputError, match=rf"{name}: is an input, which is never overwritten"):
+            check_writable(tmp_path / name, overwrite=True, inputs=(source,))
+    check_writable(tmp_path / "b.npz", overwrite=False, inputs=(source,))
+
+
+def test_a_link_to_nowhere_is_not_replaced_unasked(tmp_path):
+    path = tmp_path / "a.npz"
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="exists already"):
+        check_writable(path, overwrite=False)
+    check_writable(path, overwrite=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_files_are_as_readable_as_any_others(tmp_path):
+    previous = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "a.bin", lambda file: file.write(b"a"), overwrite=False)
+    finally:
+        os.umask(previous)
+    assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_and_its_target_are_one_output(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="two outputs"):
+        check_distinct(tmp_path / "a", tmp_path / "link")

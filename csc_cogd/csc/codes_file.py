@@ -50,8 +50,11 @@ def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
     """
     arrays, about = read_arrays(path, "codes")
     try:
-        codes = np.zeros(arrays["shape"], arrays["values"].dtype)
-        codes.ravel()[arrays["places"]] = arrays["values"]
+        values, places = arrays["values"], arrays["places"]
+        if values.dtype.kind not in "fiu" or values.shape != places.shape or (places < 0).any():
+            raise ValueError("its values and places don't belong together")
+        codes = np.zeros(arrays["shape"], values.dtype)
+        codes.ravel()[places] = values
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a codes file: {error}") from None
     if about.get("format") != _FORMAT:

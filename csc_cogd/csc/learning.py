@@ -105,7 +105,8 @@ def learn_dictionary(
         a round that ends above the last objective is done again without it. Keeps two more arrays of the codes' size.
     checkpoint : path, optional
         File that the run is saved to every `checkpoint_every` rounds, in one step. If it is there already, learning goes on
-        from it, to the same result as without the interruption; images and settings must be the same, but for
+        from it, to the same result as without the interruption (in another process, pyFFTW may choose other plans, which
+        differ in the last bits; ``fft="scipy"`` does not); images and settings must be the same, but for
         `max_iter` and `tol`.
     callback : callable, optional
         Called after every round with a :class:`Round`; a true return value stops learning.

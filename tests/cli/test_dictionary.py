@@ -5,7 +5,7 @@ import pytest
 
 from csc_cogd import Dictionary
 from csc_cogd.imagefiles import read_image
-from tests.cli.test_reconstruct import call
+from tests.cli.test_reconstruct import call, contents
 
 
 @pytest.fixture
@@ -59,3 +59,28 @@ def test_what_is_wrong_is_one_line(folder, capsys, arguments, message):
     assert message in err
     assert err.count("\n") == 1
     assert (folder / "mine.png").read_bytes() == b"mine"
+
+
+def test_a_picture_is_replaced_only_on_request(folder):
+    (folder / "d.png").write_bytes(b"mine")
+    assert call("dictionary", "show", "d.npz") == 2
+    assert (folder / "d.png").read_bytes() == b"mine"
+    assert call("dictionary", "show", "d.npz", "--overwrite") == 0
+    np.testing.assert_array_equal(read_image("d.png").pixels[::4, ::4], Dictionary.load("d.npz").mosaic())
+
+
+def test_the_dictionary_itself_is_never_overwritten(folder, rng, capsys):
+    np.save("f.npy", rng.standard_normal((4, 5, 5)))
+    before = contents(folder)
+    assert call("dictionary", "show", "f.npy", "-o", "f.npy", "--overwrite") == 2
+    assert capsys.readouterr().err.startswith("csc-cogd: error: f.npy: is an input, which is never overwritten")
+    assert contents(folder) == before
+
+
+def test_a_damaged_file_is_named(folder, capsys):
+    np.save("f.npy", np.ones((4, 5, 5)))
+    (folder / "f.npy").write_bytes((folder / "f.npy").read_bytes().replace(b"}", b" ", 1))
+    assert call("dictionary", "info", "f.npy") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("csc-cogd: error: f.npy: not a dictionary file")
+    assert err.count("\n") == 1

@@ -1,7 +1,15 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
-from csc_cogd import Dictionary
+import csc_cogd
+from csc_cogd import Dictionary, InputError
 from tests.cli.test_reconstruct import call, contents, save
 
 FEW = ("--filters", 5, "--filter-size", 4, "--iterations", 2)
@@ -114,3 +122,89 @@ def test_too_many_filters_for_the_memory_end_in_exit_3(folder, monkeypatch, caps
         err = capsys.readouterr().err
         assert "error: --filters: out of memory: learning from all images together takes" in err
         assert err.count("\n") == 1
+
+
+def test_quiet_says_nothing(folder, capfd):
+    assert call("learn", "a.png", "-o", "d.npz", *FEW, "-q") == 0
+    assert capfd.readouterr() == ("", "")
+    assert Dictionary.load("d.npz").n_filters == 5
+
+
+def test_an_existing_dictionary_is_replaced_only_on_request(folder, capsys):
+    (folder / "d.npz").write_bytes(b"mine")
+    before = contents(folder)
+    assert call("learn", "a.png", "-o", "d.npz", *FEW) == 2
+    assert capsys.readouterr().err.startswith("csc-cogd: error: d.npz: exists already")
+    assert contents(folder) == before
+    assert call("learn", "a.png", "-o", "d.npz", *FEW, "--overwrite") == 0
+    assert Dictionary.load("d.npz").n_filters == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1.5KB", 1500), ("2mb", 2e6), ("3G", 3e9), ("1 TB", 1e12), ("700", 700), ("5B", 5)]
+)
+def test_memory_is_given_in_any_unit(folder, monkeypatch, text, size):
+    given = {}
+
+    def learn(*arguments, **settings):
+        given.update(settings)
+        raise InputError("enough")
+
+    monkeypatch.setattr(csc_cogd, "learn_from_pictures", learn)
+    assert call("learn", "a.png", "-o", "d.npz", "--max-memory", text) == 2
+    assert given["max_memory"] == size
+
+
+def test_the_seed_decides(folder):
+    found = []
+    for name, seed in (("x.npz", 0), ("y.npz", 0), ("z.npz", 1)):
+        assert call("learn", "a.png", "-o", name, *FEW, "--seed", seed, "-q") == 0
+        found.append(Dictionary.load(name).filters)
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+def test_mixed_depth_is_learned_from_as_if_it_were_one(folder, photo):
+    save(folder / "deep.png", photo[40:80, 50:86].astype(np.uint16) * 257)
+    for name, second in (("x.npz", "b.png"), ("y.npz", "deep.png")):
+        assert call("learn", "a.png", second, "-o", name, *FEW, "--dtype", "float64", "-q") == 0
+    np.testing.assert_allclose(Dictionary.load("x.npz").filters, Dictionary.load("y.npz").filters, atol=1e-6)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_interrupted_it_goes_on_from_its_checkpoint_to_the_same_filters(folder):
+    few = ["learn", "a.png", "--filters", "4", "--filter-size", "4", "--online", "--crop", "20"]  # which never settles
+    few += ["--threads", "1", "--fft", "scipy"]  # FFTW's plans, and so the last digits, differ between processes
+    command = [sys.executable, "-m", "csc_cogd", *few, "-o", "d.npz", "--checkpoint", "run.npz", "--iterations"]
+    before = contents(folder)
+    process = subprocess.Popen([*command, "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (folder / "run.npz").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.strip() == "csc-cogd: error: interrupted: nothing half-written is left behind"
+    left = contents(folder)
+    done = len(json.loads(bytes(np.load("run.npz")["about"]))["history"])
+    assert left.keys() - before.keys() == {folder / "run.npz"}
+    assert before.items() <= left.items()
+    assert call(*few, "-o", "d.npz", "--checkpoint", "run.npz", "--iterations", done + 2, "-q") == 0
+    assert call(*few, "-o", "whole.npz", "--iterations", done + 2, "-q") == 0
+    np.testing.assert_array_equal(Dictionary.load("d.npz").filters, Dictionary.load("whole.npz").filters)
+
+
+def test_a_checkpoint_over_an_input_or_of_other_settings_is_refused(folder, capsys):
+    assert call("learn", "a.png", "-o", "d.npz", *FEW[:4], "--iterations", 6, "--checkpoint", "run.npz", "-q") == 0
+    before = contents(folder)
+    for arguments, message in (
+        (("--checkpoint", "a.png"), "a.png: not a checkpoint"),
+        (("--checkpoint", "d.npz", "--start", "d.npz"), "d.npz: not a checkpoint"),
+        (("--checkpoint", "none/run.npz"), "none/run.npz: there is no folder none"),
+        (("--checkpoint", "run.npz", "--lmbda", 0.5), "run.npz: a checkpoint of another run (lmbda"),
+    ):
+        assert call("learn", "a.png", "-o", "e.npz", *FEW, *arguments) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"csc-cogd: error: {message}")
+        assert err.count("\n") == 1
+    assert contents(folder) == before

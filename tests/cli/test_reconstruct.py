@@ -10,6 +10,7 @@ import pytest
 from csc_cogd import Dictionary, load_codes, reconstruct_images
 from csc_cogd.cli import main
 from csc_cogd.imagefiles import ImageFile, read_image, write_image
+from csc_cogd.restore.layers import split_layers
 
 FEW = ("--filters", 6, "--filter-size", 5, "--iterations", 3)
 
@@ -220,3 +221,85 @@ def test_interrupted_it_goes_on_from_its_checkpoint(folder):
     assert done.returncode == 0
     assert (folder / "a_reconstructed.png").exists()
     assert "learned 6 filters: 1 rounds" not in done.stderr  # but those of the checkpoint
+
+
+def test_saved_codes_and_dictionary_rebuild_the_detail(folder):
+    names = ("a.png", "bücher.png")
+    outputs = ("-o", folder / "out", "--save-dictionary", folder / "d.npz", "--save-codes", folder / "c.npz")
+    assert call("reconstruct", *(folder / name for name in names), *outputs, *FEW, "-q") == 0
+    fits = reconstruct_images(load_codes(folder / "c.npz"), Dictionary.load(folder / "d.npz"))
+    layers = split_layers([read_image(folder / name).pixels for name in names], None)
+    for name, layer, fit in zip(names, layers, fits, strict=True):
+        rebuilt = read_image(folder / "out" / name.replace(".", "_reconstructed.")).pixels
+        np.testing.assert_array_equal(layer.picture(fit[None]), rebuilt)
+
+
+def test_outputs_are_replaced_only_on_request(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    outputs = {"-o": "out.png", "--save-dictionary": "d.npz", "--save-codes": "c.npz"}
+    command = ("reconstruct", "a.png", *FEW, "-q", *(part for pair in outputs.items() for part in pair))
+    for name in outputs.values():
+        (folder / name).write_bytes(b"mine")
+        before = contents(folder)
+        assert call(*command) == 2
+        assert f"csc-cogd: error: {name}: exists already" in capsys.readouterr().err
+        assert contents(folder) == before
+        (folder / name).unlink()
+    for name in outputs.values():
+        (folder / name).write_bytes(b"mine")
+    assert call(*command, "--overwrite") == 0
+    assert capsys.readouterr() == ("", "")
+    assert read_image(folder / "out.png").pixels.shape == (40, 36)
+    assert Dictionary.load(folder / "d.npz").n_filters == 6
+    assert load_codes(folder / "c.npz").shape == (1, 6, 44, 40)
+
+
+def test_the_default_dictionary_is_of_the_picture_s_kind(folder, capsys):
+    for name, kind in (("a.png", "gray"), ("colour.png", "color")):
+        outputs = ("--save-dictionary", folder / f"{kind}.npz", "--save-codes", folder / f"{kind}_codes.npz")
+        assert call("reconstruct", folder / name, "--dictionary", "default", *outputs) == 0
+        shipped = Dictionary.default(kind)
+        np.testing.assert_array_equal(Dictionary.load(folder / f"{kind}.npz").filters, shipped.filters)
+        assert load_codes(folder / f"{kind}_codes.npz").shape[:2] == (1, shipped.n_filters)
+
+
+def test_larger_lmbda_is_sparser_shorter_and_less_faithful(folder, capsys):
+    rows = []
+    for lmbda in (("--lmbda", 0.001), (), ("--lmbda", 0.03), ("--lmbda", 0.3)):
+        assert call("reconstruct", folder / "a.png", "--dictionary", "default", "--overwrite", *lmbda) == 0
+        rows.append([float(cell) for cell in capsys.readouterr().out.splitlines()[1].replace("dB", "").split()[1:]])
+    assert rows[1] == rows[2]  # the default
+    for figures in zip(*rows, strict=True):
+        assert figures[0] > figures[2] > figures[3]
+
+
+def test_mixed_depth_is_coded_alike_and_keeps_its_depth(folder, photo):
+    save(folder / "deep.png", photo[:40, :36].astype(np.uint16) * 257)
+    assert call("reconstruct", folder / "a.png", folder / "deep.png", "-o", folder / "out", *FEW, "-q") == 0
+    shallow, deep = (read_image(folder / "out" / f"{name}_reconstructed.png").pixels for name in ("a", "deep"))
+    assert (shallow.dtype, deep.dtype) == (np.uint8, np.uint16)
+    assert abs(deep / 257 - shallow).max() < 0.6
+
+
+def test_the_seed_decides(folder):
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        target = folder / f"{number}.png"
+        assert call("reconstruct", folder / "a.png", *FEW, "--seed", seed, "-o", target, "-q") == 0
+        found.append(target.read_bytes())
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_checkpoint_of_a_given_dictionary_or_over_an_input_is_refused(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    before = contents(folder)
+    for arguments, message in (
+        (("--dictionary", "default", "--checkpoint", "run.npz"), "--dictionary: nothing is learned then: leave out --check"),
+        (("--checkpoint", "a.png"), "a.png: not a checkpoint"),
+        (("--checkpoint", "none/run.npz"), "none/run.npz: there is no folder none"),
+    ):
+        assert call("reconstruct", "a.png", *arguments) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"csc-cogd: error: {message}")
+        assert err.count("\n") == 1
+    assert contents(folder) == before

@@ -68,3 +68,52 @@ def test_what_holds_no_codes_is_refused(codes, tmp_path):
     np.save(path.with_suffix(".npy"), np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="without pickle"):
         load_codes(path.with_suffix(".npy"))
+
+
+def tables(**change):
+    """What a codes file holds, with some of it changed; None leaves it out."""
+    about = np.frombuffer(b'{"format": 1}', np.uint8)
+    whole = {"values": np.ones(2), "places": np.array([0, 3]), "shape": np.array([2, 2]), "about": about} | change
+    return {name: table for name, table in whole.items() if table is not None}
+
+
+def test_a_file_by_hand_is_read(tmp_path):
+    np.savez(tmp_path / "codes.npz", **tables())
+    np.testing.assert_array_equal(load_codes(tmp_path / "codes.npz"), np.eye(2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": None},
+        {"places": None},
+        {"shape": None},
+        {"about": None},
+        {"about": np.frombuffer(b'{"format": 2}', np.uint8)},
+        {"about": np.frombuffer(b'{"form', np.uint8)},
+        {"shape": np.array([-1, 2])},
+        {"places": np.array([0, -1])},
+        {"places": np.array([0, 4])},
+        {"places": np.array([0, 1, 3])},
+        {"values": np.float64(1)},
+        {"values": np.array(["a", "b"])},
+    ],
+    ids=str,
+)
+def test_tables_that_are_missing_or_do_not_fit_are_refused(tmp_path, change):
+    np.savez(tmp_path / "codes.npz", **tables(**change))
+    with pytest.raises(InputError, match=r"codes\.npz: not a codes file"):
+        load_codes(tmp_path / "codes.npz")
+
+
+def test_a_flipped_byte_is_refused_or_does_no_harm(codes, tmp_path):
+    path = tmp_path / "codes.npz"
+    save_codes(path, codes)
+    raw, refused = path.read_bytes(), 0
+    for place in range(0, len(raw), 5):
+        path.write_bytes(raw[:place] + bytes([raw[place] ^ 255]) + raw[place + 1 :])
+        try:
+            np.testing.assert_array_equal(load_codes(path), codes)
+        except InputError:
+            refused += 1
+    assert refused > len(raw) / 10

@@ -66,3 +66,23 @@ def test_what_does_not_fit_is_named(dictionary, change, message):
     arguments = {"images": np.ones((1, 9, 8)), "codes": np.ones((1, 3, 12, 10)), "dictionary": dictionary} | change
     with pytest.raises(InputError, match=message):
         debias(**arguments)
+
+
+def test_few_iterations_suffice_unless_told(rng, dictionary):
+    images = rng.standard_normal((1, 20, 20))
+    codes = sparse_code(images, dictionary, lmbda=2.0).codes
+    refitted = debias(images, codes, dictionary)
+    best = debias(images, codes, dictionary, max_iter=500, dtype="float64")
+    before, after, least = (np.sum((reconstruct_images(x, dictionary) - images) ** 2) for x in (codes, refitted, best))
+    assert 0.99 < (before - after) / (before - least) <= 1
+
+
+def test_weights_of_one_image_serve_all_and_hidden_pixels_do_not_count(rng, dictionary):
+    images = rng.standard_normal((2, 9, 8))
+    codes = np.where(rng.random((2, 3, 12, 10)) < 0.04, 1.0, 0)
+    seen = rng.random((9, 8)) < 0.7
+    other = np.where(seen, images, 1e3)
+    one = debias(images, codes, dictionary, weights=seen[None], dtype="float64")
+    np.testing.assert_array_equal(debias(other, codes, dictionary, weights=seen[None], dtype="float64"), one)
+    np.testing.assert_array_equal(debias(images, codes, dictionary, weights=np.stack([seen] * 2), dtype="float64"), one)
+    assert not np.allclose(debias(images, codes, dictionary, dtype="float64"), one)

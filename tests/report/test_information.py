@@ -34,3 +34,9 @@ def test_coarser_amplitudes_take_fewer_bits(rng):
 def test_what_is_no_code_or_step_is_named(shape, step):
     with pytest.raises(InputError, match="codes, step"):
         code_bits(np.ones(shape), step)
+
+
+def test_amplitudes_go_to_the_nearest_step_and_those_that_vanish_are_free():
+    assert code_bits(np.array([[[0.04, -0.04, 0, 0]]]), 0.1) == 0
+    assert code_bits(np.array([[[0.06, 0.14, 0, 0]]]), 0.1) == pytest.approx(4)  # one amplitude, at two of four places
+    assert code_bits(np.array([[[0.06, 0.16, 0, 0]]]), 0.1) == pytest.approx(4 + 2)

@@ -71,3 +71,12 @@ def test_few_bright_pixels_and_none_set_a_scale():
 def test_what_is_no_picture_is_named(images, message):
     with pytest.raises(InputError, match=message):
         split_layers(images, None)
+
+
+def test_the_outermost_thousandth_is_no_part_of_the_scale():
+    ramp = np.arange(1000.0).reshape(25, 40)
+    layer = split_layers([ramp], None)[0]
+    assert (layer.low, layer.high) == pytest.approx((0.999, 998.001))
+    ramp[-1, -1] = 1e6  # one hot pixel
+    assert split_layers([ramp], None)[0].high < 2000
+    np.testing.assert_allclose(layer.picture(layer.detail), np.arange(1000.0).reshape(25, 40), atol=1e-9)

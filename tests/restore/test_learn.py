@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from csc_cogd import CogradientRule, InputError, learn_from_pictures
+from csc_cogd import CogradientRule, InputError, learn_dictionary, learn_dictionary_online, learn_from_pictures
 from csc_cogd.restore.layers import split_layers
 
 
@@ -66,3 +66,53 @@ def test_what_does_not_fit_is_named(change, message):
     arguments = {"images": [np.eye(20)], "n_filters": 2, "filter_shape": 3, "max_iter": 1} | change
     with pytest.raises(InputError, match=message):
         learn_from_pictures(arguments.pop("images"), arguments.pop("n_filters"), arguments.pop("filter_shape"), **arguments)
+
+
+def test_the_seed_decides(pictures):
+    one, same, other = (learn_from_pictures(pictures, 4, 5, max_iter=2, seed=seed)[0].filters for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(("online", "rounds"), [(False, 30), (True, 200)])
+def test_how_long_it_learns_unless_told(pictures, online, rounds):
+    records = []
+
+    def stop(progress):
+        records.append(progress)
+        return True
+
+    learn_from_pictures(pictures, 4, 5, online=online, crop=20, callback=stop)
+    assert [(record.done, record.total) for record in records] == [(1, rounds)]
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_missing_pixels_are_left_out_of_the_objective(pictures, online):
+    damaged = [picture.astype(float) for picture in pictures]
+    damaged[0][8:24, 8:30] = np.nan
+    layers = split_layers(damaged, None)
+    details, known = ([getattr(layer, name)[0] for layer in layers] for name in ("detail", "known"))
+    learned, _ = learn_from_pictures(damaged, 4, 5, max_iter=3, online=online, crop=20)
+    settings = {"lmbda": 0.02, "max_iter": 3, "seed": 0}
+    if online:
+        alone = learn_dictionary_online(details, 4, 5, weights=known, crop=20, batch_size=4, **settings)
+    else:
+        alone = learn_dictionary(np.array(details), 4, 5, weights=np.array(known), **settings)
+    np.testing.assert_allclose(learned.filters, alone.dictionary.filters, atol=1e-5)
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_same_filters(pictures, tmp_path, online):
+    settings = {"max_iter": 14, "online": online, "crop": 20, "fft": "scipy"}
+
+    def interrupt(progress):
+        if progress.done == 12:
+            raise KeyboardInterrupt
+
+    whole, _ = learn_from_pictures(pictures, 4, 5, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        learn_from_pictures(pictures, 4, 5, **settings, checkpoint=tmp_path / "run.npz", callback=interrupt)
+    records = []
+    resumed, _ = learn_from_pictures(pictures, 4, 5, **settings, checkpoint=tmp_path / "run.npz", callback=records.append)
+    assert [record.done for record in records] == [11, 12, 13, 14]
+    np.testing.assert_array_equal(resumed.filters, whole.filters)

@@ -3,7 +3,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from csc_cogd import CogradientRule, Dictionary, InputError, debias, psnr, reconstruct, reconstruct_images
+from csc_cogd import (
+    CogradientRule,
+    Dictionary,
+    InputError,
+    debias,
+    learn_from_pictures,
+    psnr,
+    reconstruct,
+    reconstruct_images,
+    sparse_code,
+)
 from csc_cogd.restore.layers import split_layers
 from tests.conftest import read_only
 
@@ -125,3 +135,51 @@ def test_large_values_and_generators_are_no_matter(pictures, dictionary):
     scaled = reconstruct((picture * 1e100 for picture in pictures[:1]), dictionary)
     np.testing.assert_allclose(scaled.images[0], plain.images[0] * 1e100, rtol=1e-4, atol=1e97)
     np.testing.assert_allclose(scaled.quality[0][:2], plain.quality[0][:2], rtol=1e-3)
+
+
+def test_missing_pixels_count_neither_in_learning_nor_in_codes_nor_in_the_figures(pictures):
+    truth = pictures[0].astype(float)
+    damaged = truth.copy()
+    damaged[8:20, 8:24] = np.nan
+    layer = split_layers([damaged], None)[0]
+    result = reconstruct([damaged], **FEW)
+    learned, _ = learn_from_pictures([damaged], 6, 5, max_iter=4, lmbda=0.03)
+    np.testing.assert_array_equal(result.dictionary.filters, learned.filters)
+    assert result.dictionary.provenance["masked"] is True
+    alone = sparse_code(layer.detail, learned, lmbda=0.03, weights=layer.known, max_iter=100)
+    np.testing.assert_array_equal(result.codes[0], alone.codes)
+    known = np.isfinite(damaged)
+    error = np.mean((result.images[0] - truth)[known] ** 2)
+    assert result.quality[0].psnr == pytest.approx(10 * np.log10((layer.high - layer.low) ** 2 / error))
+
+
+def test_pictures_of_mixed_depth_are_each_on_their_own_scale(pictures, dictionary):
+    mixed = [pictures[0], pictures[0].astype(np.uint16) * 257, pictures[0] / 255 - 7]
+    result = reconstruct(mixed, dictionary, lmbda=0.01)
+    assert [rebuilt.dtype for rebuilt in result.images] == [np.uint8, np.uint16, np.float64]
+    for picture, rebuilt, codes in zip(mixed, result.images, result.codes, strict=True):
+        np.testing.assert_allclose(codes, result.codes[0], atol=2e-3)
+        assert psnr(rebuilt, picture, data_range=float(np.ptp(picture))) > 30
+    learned = reconstruct(mixed[:2], **FEW)
+    np.testing.assert_allclose(learned.codes[0], learned.codes[1], atol=2e-3)
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_same_result(pictures, tmp_path):
+    settings = FEW | {"max_iter": 8, "fft": "scipy"}
+
+    def interrupt(progress):
+        if progress.done == 7:
+            raise KeyboardInterrupt
+
+    whole = reconstruct(pictures, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(pictures, **settings, checkpoint=tmp_path / "run.npz", callback=interrupt)
+    stages = []
+    resumed = reconstruct(
+        pictures, **settings, checkpoint=tmp_path / "run.npz",
+        callback=lambda progress: stages.append((progress.stage, progress.done)),
+    )  # fmt: skip
+    assert [done for stage, done in stages if stage == "learning"] == [6, 7, 8]
+    for one, other in zip(resumed.images, whole.images, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(resumed.history) == 8
