@@ -3,12 +3,17 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from csc_cogd.backend import get_backend
 
 VARIANTS = [("pyfftw", "numba"), ("pyfftw", "numpy"), ("scipy", "numba"), ("scipy", "numpy")]
+
+
+hypothesis.settings.register_profile("patient", deadline=None)  # a first example may have to wait for a compiler
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(params=VARIANTS, ids="-".join)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.backend import STATISTICS, Backend, Workspace
-from csc_cogd.csc.prox import FilterProjection, Index, MaskedLeastSquares, SoftThreshold
+from csc_cogd.csc.prox import DataTerm, FilterProjection, Index, SoftThreshold
 
 _PARTIAL_SUMS = 16  # tasks an iteration is cut into at least: enough threads, and sums that don't depend on them
 
@@ -82,7 +82,7 @@ class ConvolutionalADMM:
         self,
         backend: Backend,
         operator: Any,
-        data: MaskedLeastSquares,
+        data: DataTerm,
         prox: SoftThreshold | FilterProjection,
         *,
         rho: float,
@@ -113,7 +113,7 @@ class ConvolutionalADMM:
         ]
         self._partial = xp.empty((groups, *self.Aw.shape), backend.complex_dtype)
         self._response: Any = None
-        self._energy = 2 * data.value(xp.zeros_like(data.images))
+        self._energy = data.energy()
         self.set_operator(operator)
         self.set_penalties(self.rho, self.rho_data)
         self.v0 = data.prox(self.p0, self.rho_data)

@@ -17,10 +17,11 @@ from csc_cogd.csc.problem import (
     check_images,
     check_weights,
     convolve,
+    data_term,
     filter_spectra,
     observed_data,
 )
-from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
+from csc_cogd.csc.prox import DataTerm, MaskedLeastSquares, SoftThreshold
 from csc_cogd.errors import InputError
 
 
@@ -54,6 +55,8 @@ def sparse_code(
     *,
     lmbda: float,
     weights: Any = None,
+    fidelity: str = "least squares",
+    background: Any = None,
     max_iter: int = 200,
     tol: float = 1e-3,
     dtype: Any = "float32",
@@ -77,7 +80,8 @@ def sparse_code(
 
         1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda sum_k w_k |x_k| + mu/2 sum_k ||grad x_k||^2
 
-    by ADMM with the data term and the l1 term split off and one linear solve in the frequency domain between them.
+    by ADMM with the data term and the l1 term split off and one linear solve in the frequency domain between them. Another
+    data term comes with `fidelity`.
 
     Parameters
     ----------
@@ -89,6 +93,12 @@ def sparse_code(
     weights : array that broadcasts against `images`, optional
         W >= 0: 1 where observed, 0 where missing, anything between and above for confidence. (N, H, W) weights hold for
         all channels.
+    fidelity : {"least squares", "absolute deviation", "poisson"}
+        The data term, with v = sum_k d_k * x_k. ``"absolute deviation"``: sum W |v - b|, for impulse noise. ``"poisson"``:
+        sum W (s - b + b log(b / s)) with s = v + background >= 0, for counts b >= 0; for counts / gain, W = gain. `lmbda` is
+        in other units then.
+    background : array that broadcasts against `images`, optional
+        Part of the expected counts that isn't coded, with ``fidelity="poisson"``; default: 0.
     max_iter : int
     tol : float
         Stop when the relative primal and dual residuals are both below.
@@ -139,10 +149,12 @@ def sparse_code(
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
     _check_circular(domain)
-    data = observed_data(backend, domain, images, check_weights(weights, images))
+    data = data_term(backend, domain, images, check_weights(weights, images), fidelity, background)
     operator = filter_spectra(backend, domain, dictionary)
     w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
     if lmbda_relative:
+        if not isinstance(data, MaskedLeastSquares):
+            raise InputError(f"lmbda_relative: lambda_max is that of least squares, not of {fidelity!r}: give lmbda itself")
         lmbda *= largest_useful_lmbda(backend, domain, data, operator, w)
     prox = SoftThreshold(backend, place_l1_weights(w * lmbda, domain), nonnegative)
     solver = ConvolutionalADMM(
@@ -236,7 +248,7 @@ def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSqua
 
 
 def penalties(
-    lmbda: float, data: MaskedLeastSquares, rho: float | None, rho_data: float | None, ratio: float = 1.0
+    lmbda: float, data: DataTerm, rho: float | None, rho_data: float | None, ratio: float = 1.0
 ) -> dict[str, float]:
     """ADMM's penalties where none are given: dimensionless, so that scaling images and `lmbda` together changes nothing.
 
@@ -246,8 +258,7 @@ def penalties(
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name}: {value} isn't a penalty: use a finite number above zero")
     if rho is None:
-        largest = float(abs(data.images[np.broadcast_to(data.squared_weights > 0, data.images.shape)]).max())
-        rho = min(max(RHO_PER_LMBDA * lmbda / max(largest, 1e-30), 1e-4), 1e4) if lmbda > 0 else 0.1
+        rho = min(max(RHO_PER_LMBDA * lmbda / max(data.largest(), 1e-30), 1e-4), 1e4) if lmbda > 0 else 0.1
     return {"rho": rho, "rho_data": ratio * rho if rho_data is None else rho_data}
 
 

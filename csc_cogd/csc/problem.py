@@ -18,10 +18,11 @@ import numpy as np
 from csc_cogd.backend import Backend
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.prox import MaskedLeastSquares
+from csc_cogd.csc.prox import DataTerm, MaskedAbsoluteDeviation, MaskedLeastSquares, MaskedPoissonLikelihood
 from csc_cogd.errors import InputError
 
 BOUNDARIES = ("free", "circular")
+FIDELITIES = ("least squares", "absolute deviation", "poisson")
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,48 @@ def check_weights(weights: Any, images: np.ndarray) -> np.ndarray:
 
 
 def observed_data(backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray) -> MaskedLeastSquares:
-    """The data term on the domain. What has weight zero may be NaN in `images`; what is observed may not."""
+    """Least squares on the domain. What has weight zero may be NaN in `images`; what is observed may not."""
+    placed, full = _placed(backend, domain, images, weights)
+    return MaskedLeastSquares(placed, full)
+
+
+def data_term(
+    backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray, fidelity: str, background: Any = None
+) -> DataTerm:
+    """The data term of that name on the domain; see :func:`csc_cogd.sparse_code`."""
+    if fidelity not in FIDELITIES:
+        raise InputError(f"fidelity: {fidelity!r} is unknown: choose 'least squares', 'absolute deviation' or 'poisson'")
+    if background is not None and fidelity != "poisson":
+        raise InputError(f"background: it belongs to the fidelity 'poisson', not to {fidelity!r}: leave it out")
+    placed, full = _placed(backend, domain, images, weights)
+    if fidelity == "least squares":
+        return MaskedLeastSquares(placed, full)
+    if fidelity == "absolute deviation":
+        return MaskedAbsoluteDeviation(placed, full)
+    if (placed < 0).any():
+        raise InputError("images: there are negative values, which aren't counts: take off the detector's offset first")
+    return MaskedPoissonLikelihood(placed, full, domain.place(backend, _check_background(background, images)))
+
+
+def _check_background(background: Any, images: np.ndarray) -> np.ndarray:
+    background = np.asarray(0.0 if background is None else background)
+    if background.dtype.kind not in "fiu" or not np.isfinite(background).all():
+        raise InputError("background: finite numbers are needed")
+    if background.ndim == 3:
+        background = background[:, None]
+    full = (1,) * (4 - background.ndim) + background.shape
+    if background.ndim > 4 or any(a not in (1, b) for a, b in zip(full, images.shape, strict=True)):
+        raise InputError(f"background: shape {background.shape} doesn't fit images of shape {images.shape}")
+    return np.broadcast_to(background.reshape(full), images.shape)
+
+
+def _placed(backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray) -> tuple[Any, Any]:
+    """Images and weights on the domain, checked."""
     observed = np.broadcast_to(weights > 0, images.shape)
     if not np.isfinite(images[observed]).all():
         raise InputError("images: there are NaN or infinite values where the weight is positive: give them weight zero")
     full = np.broadcast_to(weights, (weights.shape[0], weights.shape[1], *images.shape[2:]))
-    return MaskedLeastSquares(domain.place(backend, np.where(observed, images, 0)), domain.place(backend, full))
+    return domain.place(backend, np.where(observed, images, 0)), domain.place(backend, full)
 
 
 def filter_spectra(backend: Backend, domain: Domain, dictionary: Dictionary) -> Any:

@@ -7,7 +7,7 @@ scaled dual), of which ``v = prox(p)`` and ``u = p - v``.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,30 @@ Index = tuple[slice, slice]
 def one_map(problem: int, number: int) -> Index:
     """The visit that covers a single map."""
     return slice(problem, problem + 1), slice(number, number + 1)
+
+
+class DataTerm(Protocol):
+    """A convex f of sums of convolutions v, (M, R, H, W), a sum over their values, by which they are held to images."""
+
+    images: Any
+
+    def prox(self, p: Any, rho: float) -> Any:
+        """``argmin_v f(v) + rho/2 ||v - p||^2``."""
+
+    def gradient(self, v: Any) -> Any:
+        """``grad f(v)``, or the smallest subgradient."""
+
+    def value(self, v: Any) -> float:
+        """``f(v)``."""
+
+    def dual_state(self, v: Any, rho: float) -> Any:
+        """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
+
+    def energy(self) -> float:
+        """Sum of squares of what v has to explain."""
+
+    def largest(self) -> float:
+        """Largest absolute value of what v has to explain."""
 
 
 class MaskedLeastSquares:
@@ -48,6 +72,108 @@ class MaskedLeastSquares:
     def dual_state(self, v: Any, rho: float) -> Any:
         """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
         return v + self.gradient(v) / rho
+
+    def energy(self) -> float:
+        return 2 * self.value(np.zeros_like(self.images))
+
+    def largest(self) -> float:
+        return _largest(self.images, self.squared_weights)
+
+
+class MaskedAbsoluteDeviation:
+    """``f(v) = sum W |v - b|`` with weights W >= 0: for impulse noise, which falsifies some pixels and spares the others.
+
+    Parameters
+    ----------
+    images : (M, R, H, W) array, b
+    weights : array that broadcasts against `images`, W
+    """
+
+    def __init__(self, images: Any, weights: Any):
+        self.images, self.weights = images, weights
+
+    def prox(self, p: Any, rho: float) -> Any:
+        """``argmin_v f(v) + rho/2 ||v - p||^2``: soft threshold of the distance from b."""
+        limit = self.weights / rho
+        return p - np.clip(p - self.images, -limit, limit)
+
+    def gradient(self, v: Any) -> Any:
+        """``W sign(v - b)``: of the subgradients where v = b, zero."""
+        return self.weights * np.sign(v - self.images)
+
+    def value(self, v: Any) -> float:
+        return float((self.weights * abs(v - self.images)).sum(dtype=np.float64))
+
+    def dual_state(self, v: Any, rho: float) -> Any:
+        """A state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
+        return v + self.gradient(v) / rho
+
+    def energy(self) -> float:
+        return float((self.images[_observed(self.images, self.weights)] ** 2).sum(dtype=np.float64))
+
+    def largest(self) -> float:
+        return _largest(self.images, self.weights)
+
+
+class MaskedPoissonLikelihood:
+    """``f(v) = sum W (s - b + b log(b / s))``, s = v + background >= 0 where W > 0: for counts of events b >= 0.
+
+    Up to a constant, this is the negative logarithm of their Poisson likelihood if s is their expectation and W = 1. Where b
+    is in other units, as counts / gain, W = gain. The background is the part of the picture that isn't coded.
+
+    Parameters
+    ----------
+    images : (M, R, H, W) array, b
+    weights, background : arrays that broadcast against `images`, W >= 0 and what is added to v
+    """
+
+    def __init__(self, images: Any, weights: Any, background: Any):
+        self.images, self.weights, self.background = images, weights, background
+        self._known = _observed(images, weights)
+
+    def prox(self, p: Any, rho: float) -> Any:
+        """``argmin_v f(v) + rho/2 ||v - p||^2``: s is the root >= 0 of ``s^2 - z s - W b / rho``.
+
+        There, ``z = p + background - W / rho``.
+        """
+        z = p + self.background - self.weights / rho
+        product = self.weights * self.images / rho
+        root = np.sqrt(z * z + 4 * product)
+        far = np.maximum(root - z, np.finfo(z.dtype).tiny)  # the same root, without cancellation where z < 0
+        s = np.where(z > 0, (z + root) / 2, 2 * product / far)
+        return np.where(self._known, s - self.background, p)
+
+    def gradient(self, v: Any) -> Any:
+        """``W (1 - b / s)``, with s held as in :meth:`value`."""
+        s = self._expectation(v)
+        return self.weights * (1 - np.divide(self.images, s, out=np.zeros_like(s), where=s > 0))
+
+    def value(self, v: Any) -> float:
+        """f(v); it is infinite at s < 0, and at s = 0 < b: where a solver comes near, s is held at b / 10^6."""
+        s, b = self._expectation(v), self.images
+        ratio = np.divide(b, s, out=np.ones_like(s), where=(s > 0) & (b > 0))
+        return float((self.weights * (s - b + b * np.log(ratio))).sum(dtype=np.float64))
+
+    def dual_state(self, v: Any, rho: float) -> Any:
+        """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
+        return v + self.gradient(v) / rho
+
+    def energy(self) -> float:
+        return float(((self.images - self.background)[self._known] ** 2).sum(dtype=np.float64))
+
+    def largest(self) -> float:
+        return _largest(self.images - self.background, self.weights)
+
+    def _expectation(self, v: Any) -> Any:
+        return np.where(self._known, np.maximum(v + self.background, self.images * v.dtype.type(1e-6)), 0)
+
+
+def _observed(images: Any, weights: Any) -> Any:
+    return np.broadcast_to(weights > 0, images.shape)
+
+
+def _largest(images: Any, weights: Any) -> float:
+    return float(abs(images[_observed(images, weights)]).max())
 
 
 class SoftThreshold:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 from scipy.signal import correlate
 
 from csc_cogd import Dictionary, InputError, lambda_max, reconstruct_images, sparse_code
@@ -111,6 +111,74 @@ def test_free_boundary_agrees_with_a_dense_solver(rng, filters, nonnegative, per
     assert ours.objective == pytest.approx(dense.fun, rel=1e-5)
     assert not nonnegative or ours.codes.min() >= 0
     assert ours.codes.shape == shape
+
+
+def test_absolute_deviation_agrees_with_linear_programming(rng, filters):
+    filters, image = filters[:3, :3, :3], rng.standard_normal((1, 6, 5))
+    weights = rng.random((1, 6, 5)) * (rng.random((1, 6, 5)) < 0.8)
+    A, _ = dense_operator(filters, (6, 5))
+    lmbda, (M, n) = 0.2, A.shape
+    # minimise W t + lmbda (x+ + x-) over x+, x-, t >= 0 where -t <= A (x+ - x-) - b <= t
+    costs = np.concatenate([np.full(2 * n, lmbda), weights.ravel()])
+    bounds = np.block([[A, -A, -np.eye(M)], [-A, A, -np.eye(M)]])
+    program = linprog(costs, bounds, np.concatenate([image.ravel(), -image.ravel()]))
+    ours = sparse_code(
+        image, Dictionary(filters), lmbda=lmbda, weights=weights, fidelity="absolute deviation",
+        rho=1.0, dtype="float64", max_iter=2000, tol=1e-7, threads=1,
+    )  # fmt: skip
+    assert ours.objective == pytest.approx(program.fun, rel=3e-4)
+    assert ours.history[-1].objective == pytest.approx(program.fun, rel=3e-4)
+
+
+@pytest.mark.parametrize("with_background", [False, True])
+def test_poisson_likelihood_agrees_with_a_dense_solver(rng, filters, with_background):
+    filters = filters[:3, :3, :3]
+    background = 4 + 4 * rng.random((1, 6, 5)) if with_background else np.zeros((1, 6, 5))
+    counts = rng.poisson(8, (1, 6, 5)) + 1.0
+    weights = (rng.random((1, 6, 5)) < 0.8) * 1.5
+    A, _ = dense_operator(filters, (6, 5))
+    known, lmbda, least = weights.ravel() > 0, 0.3, 0.3
+    A, b, w, offset = A[known], counts.ravel()[known], weights.ravel()[known], background.ravel()[known]
+
+    def function(z):
+        s = A @ (z[: len(z) // 2] - z[len(z) // 2 :]) + offset
+        t = np.maximum(s, least)  # below, the parabola that goes on from there, lest L-BFGS-B steps out of the domain
+        value = t - b + b * np.log(b / t) + (1 - b / t) * (s - t) + b / t**2 * (s - t) ** 2 / 2
+        g = A.T @ (w * (1 - b / t + b / t**2 * (s - t)))
+        return w @ value + lmbda * z.sum(), np.concatenate([g + lmbda, -g + lmbda])
+
+    start, positive = np.zeros(2 * A.shape[1]), [(0, None)] * (2 * A.shape[1])
+    dense = minimize(function, start, jac=True, bounds=positive, options={"maxiter": 9000, "maxfun": 20000, "ftol": 1e-14})
+    ours = sparse_code(
+        counts, Dictionary(filters), lmbda=lmbda, weights=weights, fidelity="poisson",
+        background=background if with_background else None, threads=1, **TIGHT,
+    )  # fmt: skip
+    assert ours.objective == pytest.approx(dense.fun, rel=1e-4)
+    assert (ours.reconstruction + background)[weights > 0].min() > least  # the parabola had no part in it
+
+
+def test_impulse_noise_is_ignored_by_the_absolute_deviation(filters, rng):
+    codes = rng.standard_normal((1, 6, 44, 44)) * (rng.random((1, 6, 44, 44)) < 0.01)
+    image = reconstruct_images(codes, Dictionary(filters))
+    noisy = np.where(rng.random(image.shape) < 0.1, rng.choice([-2, 2], image.shape), image)
+    errors = {}
+    for fidelity in ("least squares", "absolute deviation"):
+        fits = [sparse_code(noisy, Dictionary(filters), lmbda=lmbda, fidelity=fidelity) for lmbda in (0.2, 0.5, 1.0, 2.0)]
+        errors[fidelity] = min(((fit.reconstruction - image) ** 2).mean() for fit in fits)
+    assert errors["absolute deviation"] < 0.2 * errors["least squares"]
+
+
+@pytest.mark.parametrize("fidelity", ["absolute deviation", "poisson"])
+def test_data_terms_ignore_missing_pixels_and_work_in_single_precision(detail, filters, rng, fidelity):
+    counts = np.round(100 * (detail - detail.min()))
+    weights = rng.random(detail.shape) < 0.7
+    run = {"lmbda": 1.0, "max_iter": 60, "weights": weights, "fidelity": fidelity, "tol": 0}
+    single = sparse_code(np.where(weights, counts, np.nan), Dictionary(filters), **run)
+    double = sparse_code(np.where(weights, counts, 7e5), Dictionary(filters), dtype="float64", **run)
+    assert single.reconstruction.dtype == np.float32
+    assert single.objective == pytest.approx(double.objective, rel=1e-3)
+    again = sparse_code(counts, Dictionary(filters), dtype="float64", start=double.codes, **run | {"max_iter": 2})
+    assert again.objective <= double.objective * 1.05
 
 
 def test_gradient_penalty_satisfies_the_optimality_conditions(detail, filters):
@@ -261,6 +329,12 @@ def test_inputs_are_not_changed(detail, filters):
         ({"rho_data": np.nan}, "rho_data: nan"),
         ({"images": np.ma.masked_equal(np.eye(8)[None], 1)}, "numpy.ma"),
         ({"images": np.full((1, 8, 8), 1e30), "lmbda": 1e28}, "scale them"),
+        ({"fidelity": "cauchy"}, "fidelity: 'cauchy' is unknown"),
+        ({"fidelity": "absolute deviation", "background": 1}, "background: it belongs to"),
+        ({"fidelity": "poisson", "images": -np.ones((1, 8, 8))}, "aren't counts"),
+        ({"fidelity": "poisson", "background": np.ones((1, 9, 8))}, "background: shape"),
+        ({"fidelity": "poisson", "background": np.nan}, "background: finite"),
+        ({"fidelity": "poisson", "lmbda_relative": True}, "lmbda_relative: lambda_max is that of least squares"),
     ],
 )
 def test_what_does_not_fit_is_named(filters, change, message):

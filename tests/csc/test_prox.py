@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from csc_cogd.backend import get_backend
-from csc_cogd.csc.prox import FilterProjection, MaskedLeastSquares, SoftThreshold
+from csc_cogd.csc.prox import (
+    FilterProjection,
+    MaskedAbsoluteDeviation,
+    MaskedLeastSquares,
+    MaskedPoissonLikelihood,
+    SoftThreshold,
+)
 
 BACKEND = get_backend(dtype="float64")
 finite = st.floats(-100, 100, allow_subnormal=False)
@@ -51,6 +57,62 @@ def test_prox_of_the_data_term_is_optimal_and_its_dual_state_inverts_it(p, b, we
     np.testing.assert_allclose(gradient, 0, atol=1e-9)
     np.testing.assert_allclose(data.dual_state(v, rho), p, atol=1e-8)
     assert data.value(v) == pytest.approx(0.5 * (weights**2 * (v - b) ** 2).sum())
+
+
+some_missing = arrays(np.float64, (1, 1, 4, 5), elements=st.one_of(st.just(0.0), st.floats(0.1, 3)))
+
+
+@given(maps, maps, some_missing, st.floats(0.1, 10))
+def test_moreau_identity_and_dual_state_of_the_absolute_deviation(p, b, weights, rho):
+    data = MaskedAbsoluteDeviation(b, weights)
+    v = data.prox(p, rho)
+    # rho (p - v) is the prox of the conjugate, the projection of rho (p - b) onto |.| <= W
+    np.testing.assert_allclose(rho * (p - v), np.clip(rho * (p - b), -weights, weights), atol=1e-9)
+    away = abs(v - b) > 1e-9
+    np.testing.assert_allclose(data.dual_state(v, rho)[away], p[away], atol=1e-9)
+    assert data.value(v) == pytest.approx((weights * abs(v - b)).sum())
+
+
+counts = arrays(np.float64, (1, 1, 4, 5), elements=st.one_of(st.just(0.0), st.integers(1, 1000).map(float)))
+
+
+@given(maps, counts, some_missing, maps, st.floats(0.01, 10))
+def test_prox_of_the_poisson_likelihood_is_optimal(p, b, weights, background, rho):
+    data = MaskedPoissonLikelihood(b, weights, background)
+    v = data.prox(p, rho)
+    s, known = v + background, weights > 0
+    np.testing.assert_array_equal(v[~known], p[~known])
+    assert s[known].min(initial=0) >= -1e-12
+    # s times the stationarity condition, in which nothing is divided by s; where s = 0, the gradient may point outside
+    condition = weights * (s - b) + rho * s * (v - p)
+    scale = (1 + abs(p) + abs(background) + b + weights / rho) ** 2 * (weights + rho)
+    np.testing.assert_allclose((condition / scale)[known], 0, atol=1e-9)
+    clear = known & (s > 1e-3 * (1 + b))
+    assert (weights + rho * (v - p) >= -1e-6 * scale)[known & (b == 0)].all()
+    np.testing.assert_allclose(data.dual_state(v, rho)[clear], p[clear], rtol=1e-6, atol=1e-4)
+
+
+@given(maps, maps, counts, some_missing, st.floats(0.01, 10))
+def test_prox_of_the_poisson_likelihood_is_nonexpansive_and_no_point_is_better(p, other, b, weights, rho):
+    data = MaskedPoissonLikelihood(b, weights, np.full_like(b, 2.0))
+    v = data.prox(p, rho)
+    assert np.linalg.norm(v - data.prox(other, rho)) <= np.linalg.norm(p - other) * (1 + 1e-9) + 1e-6
+
+    def objective(z):
+        return data.value(z) + rho / 2 * ((z - p) ** 2).sum()
+
+    assert objective(v) <= objective(np.maximum(other, b / 100 - 2)) * (1 + 1e-6) + 1e-6
+
+
+def test_value_of_the_poisson_likelihood_is_that_of_scipy_stats(rng):
+    from scipy.stats import poisson
+
+    b, s = rng.integers(0, 30, (1, 1, 6, 6)).astype(float), 0.1 + 20 * rng.random((1, 1, 6, 6))
+    data = MaskedPoissonLikelihood(b, np.ones((1, 1, 1, 1)), np.full_like(b, 0.1))
+    assert data.value(s - 0.1) == pytest.approx((poisson.logpmf(b, b) - poisson.logpmf(b, s)).sum())
+    step = 1e-6 * rng.standard_normal(s.shape)
+    slope = (data.value(s - 0.1 + step) - data.value(s - 0.1 - step)) / 2
+    assert slope == pytest.approx((data.gradient(s - 0.1) * step).sum(), rel=1e-4)
 
 
 @settings(max_examples=50)
