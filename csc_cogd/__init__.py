@@ -31,8 +31,13 @@ if TYPE_CHECKING:
     from csc_cogd.report.metrics import ssim as ssim
     from csc_cogd.restore.inpaint import inpaint as inpaint
     from csc_cogd.restore.learn import learn_from_pictures as learn_from_pictures
+    from csc_cogd.restore.operators import Blur as Blur
+    from csc_cogd.restore.operators import Decimation as Decimation
     from csc_cogd.restore.reconstruct import Reconstruction as Reconstruction
     from csc_cogd.restore.reconstruct import reconstruct as reconstruct
+    from csc_cogd.restore.restore_image import deblur as deblur
+    from csc_cogd.restore.restore_image import restore_image as restore_image
+    from csc_cogd.restore.restore_image import upscale as upscale
 
 _HOMES = {
     "Dictionary": "csc.dictionary",
@@ -49,6 +54,11 @@ _HOMES = {
     "save_codes": "csc.codes_file",
     "load_codes": "csc.codes_file",
     "inpaint": "restore.inpaint",
+    "deblur": "restore.restore_image",
+    "upscale": "restore.restore_image",
+    "restore_image": "restore.restore_image",
+    "Blur": "restore.operators",
+    "Decimation": "restore.operators",
     "reconstruct": "restore.reconstruct",
     "Reconstruction": "restore.reconstruct",
     "learn_from_pictures": "restore.learn",

@@ -45,9 +45,13 @@ def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING) -> np.ndarray:
     pilot : (..., H, W) array of float
     smoothing : float >= 0, in squared pixels
     """
-    H, W = pilot.shape[-2:]
-    rows = 2 - 2 * np.cos(np.pi * np.arange(H) / H)
-    columns = 2 - 2 * np.cos(np.pi * np.arange(W) / W)
     spectrum = scipy.fft.dctn(pilot, axes=(-2, -1))
-    spectrum /= 1 + smoothing * (rows[:, None] + columns)
+    spectrum /= 1 + smoothing * laplacian_symbol(*pilot.shape[-2:])
     return scipy.fft.idctn(spectrum, axes=(-2, -1))
+
+
+def laplacian_symbol(height: int, width: int) -> np.ndarray:
+    """What the discrete cosine transform makes of the gradient's Gram matrix with mirrored borders, (height, width)."""
+    rows = 2 - 2 * np.cos(np.pi * np.arange(height) / height)
+    columns = 2 - 2 * np.cos(np.pi * np.arange(width) / width)
+    return rows[:, None] + columns

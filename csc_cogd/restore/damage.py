@@ -11,8 +11,12 @@ from csc_cogd.errors import InputError
 POLARITIES = ("missing", "valid")
 
 
-def find_missing(image: Any, mask: Any, *, channel_axis: int | None, mask_polarity: str) -> tuple[np.ndarray, np.ndarray]:
+def find_missing(
+    image: Any, mask: Any, *, channel_axis: int | None, mask_polarity: str, complete: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the image as (C, H, W) in its own dtype and which pixels are missing, bool of the same shape.
+
+    With `complete`, it may be none.
 
     Raises
     ------
@@ -30,7 +34,7 @@ def find_missing(image: Any, mask: Any, *, channel_axis: int | None, mask_polari
         missing |= _mask_planes(mask, np.shape(image), pixels.shape, channel_axis, mask_polarity)
     elif mask_polarity != "missing":
         raise InputError(f"mask_polarity: {mask_polarity!r} says how to read a mask, but none is given: leave it out")
-    if not missing.any():
+    if not (missing.any() or complete):
         raise InputError(
             "mask: no pixel is missing: non-zero means missing; if yours means known, use mask_polarity 'valid'"
         )

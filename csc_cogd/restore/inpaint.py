@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from csc_cogd.csc.admm import Iteration
 from csc_cogd.csc.codes import SparseCodes, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.learning import Round, learn_dictionary
-from csc_cogd.errors import InputError
+from csc_cogd.csc.learning import learn_dictionary
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
+from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import intensity_range
 from csc_cogd.restore.trust import trust_in_code
@@ -26,15 +26,6 @@ RHO, RHO_DATA = 0.15, 0.3
 LEARNING_ROUNDS, LEARNING_RHO = 10, 1.5
 LEARNING_LMBDA = 6.0  # times lmbda: filters are learned from sparser and smoother codes than pictures are restored with,
 LEARNING_GRADIENT_PENALTY = 1.0  # or they take up the pattern of the missing pixels
-
-
-class Progress(NamedTuple):
-    """What a callback is told: the stage, how far it is, and the solver's record where there is one."""
-
-    stage: str
-    done: int
-    total: int
-    record: Iteration | Round | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +142,7 @@ def inpaint(
     (dtype('uint8'), True)
     """
     pixels, missing = find_missing(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity)
-    groups = _channel_groups(len(pixels), dictionary)
+    groups = channel_groups(len(pixels), dictionary)
     if max_iter is None:
         scattered = SCATTERED[0] <= missing.any(axis=0).mean() <= SCATTERED[1]
         max_iter = ITERATIONS_SCATTERED if scattered else ITERATIONS
@@ -207,16 +198,6 @@ def inpaint(
     return (restored, report) if return_report else restored
 
 
-def frequency_weights(dictionary: Dictionary) -> np.ndarray:
-    """l1 weights proportional to the filters' frequencies, geometric mean one.
-
-    Natural images have little power at high frequencies, so a fine filter needs more evidence than a coarse one. With equal
-    weights, fine filters fit the pixels that happen to be known and ring in the gaps between them.
-    """
-    frequencies = np.maximum(dictionary.center_frequencies(), 1e-3)
-    return frequencies / np.exp(np.log(frequencies).mean())
-
-
 def _code(
     dictionary: Dictionary, options: dict[str, Any], detail: np.ndarray, known: np.ndarray, callback: Any = None
 ) -> SparseCodes:
@@ -251,24 +232,3 @@ def _adapt(
         **backend,
     )
     return learned.dictionary
-
-
-def _channel_groups(n_channels: int, dictionary: Dictionary | None) -> list[tuple[slice, Dictionary]]:
-    """Which channels are coded together, and over which dictionary."""
-    if dictionary is not None and not isinstance(dictionary, Dictionary):
-        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
-    if dictionary is not None and dictionary.n_channels not in (1, 3, n_channels):
-        have = f"{dictionary.n_channels} channels, the image {n_channels}"
-        raise InputError(f"dictionary: its filters have {have}: use a grey one, or one with the image's channels")
-    if dictionary is not None and dictionary.n_channels == n_channels:
-        return [(slice(0, n_channels), dictionary)]
-    if n_channels not in (3, 4) or (dictionary is not None and dictionary.n_channels == 1):
-        gray = Dictionary.default("gray") if dictionary is None else dictionary
-        if gray.n_channels != 1:
-            raise InputError(f"dictionary: its filters have 3 channels, the image {n_channels}: use a grey one")
-        return [(slice(c, c + 1), gray) for c in range(n_channels)]
-    color = Dictionary.default("color") if dictionary is None else dictionary
-    groups = [(slice(0, 3), color)]
-    if n_channels == 4:
-        groups.append((slice(3, 4), Dictionary.default("gray")))
-    return groups

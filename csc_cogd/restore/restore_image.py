@@ -1,0 +1,286 @@
+"""Deblurring and upscaling: the scene behind a blurred, coarse or noisy picture, as a base layer and a sparse code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.csc.admm import Iteration
+from csc_cogd.csc.codes import reconstruct_images, sparse_code
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.errors import InputError
+from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
+from csc_cogd.restore.damage import find_missing
+from csc_cogd.restore.deconvolution import smooth_scene
+from csc_cogd.restore.layers import intensity_range
+from csc_cogd.restore.noise import estimate_noise
+from csc_cogd.restore.operators import Blur, Decimation
+
+NOISES = ("gaussian", "poisson")
+LMBDA, LMBDA_POWER = 2.3, 1.6  # lmbda = LMBDA * sigma^LMBDA_POWER for an image in [0, 1], tuned on photographs
+LEAST_SIGMA = {Blur: 0.5 / 255, Decimation: 2 / 255}  # noise of pictures without any: what model and code can't say
+GRADIENT_PENALTY = 2.0  # times lmbda
+ITERATIONS = 60
+RHO, RHO_DATA = 0.15, 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class RestorationReport:
+    """What :func:`restore_image` did, for those who ask.
+
+    Attributes
+    ----------
+    missing : float
+        Fraction of the values.
+    settings : dict
+    sigmas, lmbdas, histories, dictionaries : lists
+        By group of channels that are coded together: standard deviation of the noise in the image's units (for Poisson noise
+        that at the mean), the weight of the l1 term for an image in [0, 1], the solver's history, the dictionary.
+    """
+
+    missing: float
+    settings: dict[str, Any]
+    sigmas: list[float] = field(default_factory=list)
+    lmbdas: list[float] = field(default_factory=list)
+    histories: list[list[Iteration]] = field(default_factory=list)
+    dictionaries: list[Dictionary] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """What was chosen and how it went, for a person to read."""
+        lines = ["settings: " + ", ".join(f"{name} {value}" for name, value in self.settings.items())]
+        groups = zip(self.sigmas, self.lmbdas, self.histories, self.dictionaries, strict=True)
+        for sigma, lmbda, history, dictionary in groups:
+            end, (h, w) = history[-1], dictionary.filter_shape
+            lines.append(
+                f"noise of {sigma:.3g}, lmbda {lmbda:.3g}; {dictionary.n_filters} filters up to {h} x {w}: "
+                f"{end.iteration} iterations in {end.seconds:.1f} s, objective {end.objective:.4g}, "
+                f"residuals {end.primal_residual:.1e} and {end.dual_residual:.1e}"
+            )
+        return lines
+
+
+def restore_image(
+    image: Any,
+    operator: Blur | Decimation,
+    *,
+    mask: Any = None,
+    noise: str = "gaussian",
+    noise_sigma: float | None = None,
+    gain: float = 1.0,
+    dictionary: Dictionary | None = None,
+    channel_axis: int | None = None,
+    mask_polarity: str = "missing",
+    lmbda: float | None = None,
+    max_iter: int = ITERATIONS,
+    tol: float = 0.0,
+    dtype: Any = None,
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+    return_report: bool = False,
+) -> Any:
+    """Restore the scene s behind a picture ``b = H s + noise`` of which pixels may be missing.
+
+    A smooth base layer u (see :func:`csc_cogd.restore.deconvolution.smooth_scene`) is taken off, the detail ``b - H u`` is
+    coded sparsely over the filters as H shows them, and the scene is u plus what the filters themselves make of the code.
+    Nothing is imposed beyond the picture. (The function isn't called ``restore``, as a subpackage is.)
+
+    Parameters
+    ----------
+    image : (H, W) array, or with channels along `channel_axis`
+        8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
+        mask along. With Gaussian noise, scaling or shifting the values scales and shifts the result.
+    operator : Blur or Decimation
+        H; see :mod:`csc_cogd.restore.operators`.
+    mask : (H, W) array, or of the image's shape, optional
+        Non-zero means missing.
+    noise : {"gaussian", "poisson"}
+        ``"poisson"``: the values times `gain` are counts of events (photons, electrons).
+    noise_sigma : float >= 0, optional
+        Standard deviation of Gaussian noise, in the image's units; default: estimated, see
+        :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 2/255, it is taken
+        to be that much: model and code aren't exact.
+    gain : float > 0
+        Counts to one unit of the image, with Poisson noise.
+    dictionary, channel_axis, mask_polarity, tol, dtype, device, threads, fft, callback
+        As in :func:`csc_cogd.inpaint`.
+    lmbda : float, optional
+        Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: from the noise.
+    max_iter : int
+        Iterations of the code solve.
+    return_report : bool
+        Also return a :class:`RestorationReport`.
+
+    Returns
+    -------
+    array of the image's dtype, or (array, RestorationReport)
+        Of the image's shape, its height and width times the factor for decimation. Missing pixels are filled. Integers keep
+        to the range of their type, floats may go beyond the image's: blur has lowered its peaks.
+
+    Raises
+    ------
+    InputError
+        If the image isn't one, something doesn't fit it, every pixel is missing, or the kernel of a blur is larger.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scene = np.zeros((32, 32))
+    >>> scene[:, 16:] = 200
+    >>> blurred = np.apply_along_axis(np.convolve, 1, np.pad(scene, ((0, 0), (2, 2)), "edge"), np.ones(5) / 5, "valid")
+    >>> restored = restore_image(blurred, Blur(np.ones((1, 5))), noise_sigma=0.5)
+    >>> float(abs(blurred - scene).max()), bool(abs(restored - scene).max() < 30)
+    (80.0, True)
+    """
+    if not isinstance(operator, (Blur, Decimation)):
+        raise InputError(f"operator: a Blur or a Decimation is needed, not {type(operator).__name__}")
+    pixels, missing = find_missing(
+        image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True
+    )  # fmt: skip
+    _check(pixels, missing, operator, noise, noise_sigma, gain)
+    groups = channel_groups(len(pixels), dictionary)
+    backend: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
+    (h, w), (height, width) = operator.kernel.shape, operator.restored_shape(pixels.shape[1:])
+    settings = {
+        "kernel": f"{h} x {w}", "factor": operator.factor, "noise": noise, "device": device, "dtype": backend["dtype"],
+        "max_iter": max_iter, "rho": RHO, "rho_data": RHO_DATA,
+    }  # fmt: skip
+    report = RestorationReport(float(missing.mean()), settings)
+
+    def tell(stage: str, total: int, record: Any) -> Any:
+        return callback(Progress(stage, record.iteration if record else 0, total, record)) if callback else None
+
+    restored = np.empty((len(pixels), height, width))
+    for channels, group_dictionary in groups:
+        tell("base layer", 1, None)
+        known = ~missing[channels]
+        values = [plane[k] for plane, k in zip(pixels[channels], known, strict=True)]
+        low, high = intensity_range(values)
+        if noise == "poisson":
+            low = 0.0
+        scaled = np.where(known, (np.where(known, pixels[channels], 0).astype(np.float64) - low) / (high - low), 0.0)
+        base = smooth_scene(scaled, known, operator)
+        expected = operator.apply(base)
+        if noise == "poisson":
+            level = float(np.mean(scaled[known])) or 1.0
+            sigma = float(np.sqrt(level / (gain * (high - low))))
+            coded, weights, extra = scaled, known * level, {"fidelity": "poisson", "background": expected}
+        else:
+            sigma = _sigma(scaled, known) if noise_sigma is None else noise_sigma / (high - low)
+            coded, weights, extra = np.where(known, scaled - expected, 0.0), known, {}
+        strength = LMBDA * max(sigma, LEAST_SIGMA[type(operator)]) ** LMBDA_POWER if lmbda is None else lmbda
+        code = _codes(
+            group_dictionary, operator, coded, weights, extra,
+            {
+                "lmbda": strength, "gradient_penalty": GRADIENT_PENALTY * strength, "max_iter": max_iter, "tol": tol,
+                "rho": RHO, "rho_data": RHO_DATA, **backend,
+                "callback": lambda record: tell("codes", max_iter, record),
+            },
+        )  # fmt: skip
+        detail = reconstruct_images(code.codes, group_dictionary).reshape(base.shape)
+        restored[channels] = operator.crop(base + detail) * (high - low) + low
+        report.sigmas.append(sigma * (high - low))
+        report.lmbdas.append(strength)
+        report.histories.append(code.history)
+        report.dictionaries.append(group_dictionary)
+
+    if noise == "poisson":
+        restored = np.maximum(restored, 0)
+    whole = pixels.dtype.kind in "iu"
+    limits = np.iinfo(pixels.dtype) if whole else np.finfo(pixels.dtype)
+    restored = np.clip(np.rint(restored) if whole else restored, limits.min, limits.max).astype(pixels.dtype)
+    restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
+    return (restored, report) if return_report else restored
+
+
+def deblur(image: Any, kernel: Any, **options: Any) -> Any:
+    """Sharpen a picture that was blurred by a known kernel.
+
+    Parameters
+    ----------
+    image : (H, W) array, or with channels along `channel_axis`
+    kernel : (h, w) array
+        The picture of a point, not larger than the image; see :class:`csc_cogd.restore.operators.Blur`. There are
+        ``gaussian_kernel``, ``uniform_kernel`` and ``motion_kernel`` in that module.
+    **options
+        As in :func:`restore_image`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> deblur(np.full((16, 16), 7, np.uint8), np.ones((3, 3))).max()
+    np.uint8(7)
+    """
+    return restore_image(image, Blur(kernel), **options)
+
+
+def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> Any:
+    """Restore a picture on a finer grid.
+
+    Parameters
+    ----------
+    image : (H, W) array, or with channels along `channel_axis`
+    factor : int
+        How many times higher and wider the result is.
+    kernel : (h, w) array, optional
+        How the picture was made smaller, on the finer grid; see :class:`csc_cogd.restore.operators.Decimation`. Default: by
+        bicubic interpolation with antialiasing. ``np.ones((factor, factor))`` is a mean over blocks.
+    **options
+        As in :func:`restore_image`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> upscale(np.full((8, 8), 7, np.uint8), 2).shape
+    (16, 16)
+    """
+    return restore_image(image, Decimation(factor, kernel), **options)
+
+
+def _check(
+    pixels: np.ndarray, missing: np.ndarray, operator: Any, noise: str, noise_sigma: float | None, gain: float
+) -> None:
+    if pixels.dtype.kind == "b":
+        raise InputError("image: it is bilevel: widen it to 8 bits first")
+    (h, w), (H, W) = operator.kernel.shape, pixels.shape[1:]
+    if isinstance(operator, Blur) and (h > H or w > W):
+        raise InputError(f"kernel: {h} x {w} is larger than the image, {H} x {W}: cut off its margin")
+    if noise not in NOISES:
+        raise InputError(f"noise: {noise!r} is unknown: choose 'gaussian' or 'poisson'")
+    if noise_sigma is not None and not (np.isfinite(noise_sigma) and noise_sigma >= 0):
+        raise InputError(f"noise_sigma: {noise_sigma} isn't a standard deviation: use a finite number of zero or more")
+    if not (np.isfinite(gain) and gain > 0):
+        raise InputError(f"gain: {gain} counts to a unit of the image aren't possible: use a number above zero")
+    if noise == "poisson" and noise_sigma is not None:
+        raise InputError("noise_sigma: Poisson noise follows from the values and the gain: leave it out")
+    if noise == "gaussian" and gain != 1:
+        raise InputError("gain: it belongs to the noise 'poisson': leave it out")
+    if noise == "poisson" and (pixels[~missing] < 0).any():
+        raise InputError("image: there are negative values, which aren't counts: take off the detector's offset first")
+
+
+def _sigma(scaled: np.ndarray, known: np.ndarray) -> float:
+    estimates = [estimate_noise(plane, k) for plane, k in zip(scaled, known, strict=True)]
+    return float(np.sqrt(np.mean(np.square(estimates))))
+
+
+def _codes(
+    dictionary: Dictionary,
+    operator: Any,
+    coded: np.ndarray,
+    weights: np.ndarray,
+    extra: dict[str, Any],
+    options: dict[str, Any],
+) -> Any:
+    """Sparse codes of (C, H, W) over the filters as the operator shows them, on the scene's grid."""
+    channels = slice(None) if dictionary.filters.ndim == 4 else 0
+    images, weights = operator.on_grid(coded)[None, channels], operator.on_grid(weights)[None, channels]
+    if "background" in extra:
+        extra = extra | {"background": operator.on_grid(extra["background"])[None, channels]}
+    return sparse_code(
+        images, operator.blurred(dictionary), weights=weights, l1_weights=frequency_weights(dictionary), **extra, **options
+    )
