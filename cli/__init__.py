@@ -16,6 +16,8 @@ from csc_cogd.errors import CscCogdError, DeviceError
 
 _COMMANDS = {
     "inpaint": "Fill the missing pixels of an image.",
+    "deblur": "Sharpen an image that was blurred by a known kernel.",
+    "upscale": "Restore an image on a finer grid.",
     "reconstruct": "Learn filters and codes from images and rebuild the images from them.",
     "learn": "Learn a dictionary from images.",
     "dictionary": "Look into a dictionary: draw its filters, or say what it is.",

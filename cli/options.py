@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,24 @@ import click
 from csc_cogd.errors import CscCogdError, InputError
 
 PATH = click.Path(path_type=Path)
+
+
+class NumberOrAuto(click.ParamType):
+    """A finite number of zero or more, or ``auto``, which becomes None."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
+        if value is None or value == "auto":
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number < math.inf:
+            self.fail(f"{value!r} is neither 'auto' nor a number of zero or more", param, ctx)
+        return number
+
 
 OPTIONS = {
     "output": click.option(
@@ -55,6 +74,29 @@ OPTIONS = {
     "iterations": click.option(
         "--iterations", type=click.IntRange(min=1), metavar="N",
         help="Iterations of the code solve. Default: 80, or 50 where 25 to 60 % is missing."
+    ),
+    "restored_output": click.option(
+        "-o", "--output", type=PATH, metavar="FILE",
+        help="Where to write. Default: beside the input, as NAME_deblurred or NAME_upscaled.",
+    ),
+    "noise": click.option(
+        "--noise", type=click.Choice(["gaussian", "poisson"]), default="gaussian", show_default=True,
+        help="Poisson: the values, times --gain, count events such as photons.",
+    ),
+    "noise_sigma": click.option(
+        "--noise-sigma", type=NumberOrAuto(), default="auto", metavar="S|auto", show_default=True,
+        help="Standard deviation of Gaussian noise in the image's units, 0 to 255 for 8 bits; auto estimates it.",
+    ),
+    "gain": click.option(
+        "--gain", type=click.FloatRange(min=0, min_open=True), default=1.0, metavar="G", show_default=True,
+        help="Counts to one unit of the image, with --noise poisson.",
+    ),
+    "lmbda_by_noise": click.option(
+        "--lmbda", type=click.FloatRange(0, 1000), metavar="L",
+        help="Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: from the noise.",
+    ),
+    "code_iterations": click.option(
+        "--iterations", type=click.IntRange(min=1), metavar="N", help="Iterations of the code solve. Default: 60."
     ),
     "tol": click.option(
         "--tol", type=click.FloatRange(min=0), metavar="E",

@@ -147,7 +147,7 @@ def check_factor(factor: Any) -> int:
 
 
 def check_kernel(kernel: Any) -> np.ndarray:
-    """A kernel with sum one, (h, w), float64, read-only."""
+    """A kernel with sum one, (h, w), float64, read-only; zeros around it are cut off as long as its middle stays."""
     kernel = np.asarray(kernel)
     if kernel.ndim != 2 or 0 in kernel.shape:
         raise InputError(f"kernel: shape {kernel.shape} isn't (height, width)")
@@ -157,6 +157,10 @@ def check_kernel(kernel: Any) -> np.ndarray:
     total, largest = kernel.sum(), abs(kernel).max()
     if not total > 1e-6 * largest:
         raise InputError("kernel: its sum isn't above zero: it can't be the picture of a point")
+    for axis in (0, 1):
+        used = np.flatnonzero(kernel.any(axis=1 - axis))
+        margin = min(used[0], kernel.shape[axis] - 1 - used[-1])
+        kernel = kernel.take(range(margin, kernel.shape[axis] - margin), axis)
     kernel /= total
     kernel.setflags(write=False)
     return kernel

@@ -13,14 +13,16 @@ def run(*arguments):
 def test_help_lists_every_command_and_each_has_examples():
     listed = run("--help")
     assert listed.returncode == 0
-    for name in ("inpaint", "reconstruct", "learn", "dictionary", "demo", "beale"):
+    for name in ("inpaint", "deblur", "upscale", "reconstruct", "learn", "dictionary", "demo", "beale"):
         assert name in listed.stdout
         shown = run(name, "--help")
         assert shown.returncode == 0
         assert "Examples:" in shown.stdout
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("inpaint", "--help"), ("learn", "--help"), ("--version",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("inpaint", "--help"), ("learn", "--help"), ("deblur", "--help"), ("--version",)]
+)
 def test_help_imports_nothing_heavy(arguments):
     program = (
         "import sys\nfrom csc_cogd.cli import main\n"

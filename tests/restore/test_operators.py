@@ -94,7 +94,9 @@ def test_kernels_have_sum_one_and_the_stated_width():
     assert (gaussian * np.arange(-7, 8) ** 2).sum() == pytest.approx(1.6**2, rel=0.01)
     assert gaussian_kernel(1.6, even=True).shape == (14, 14)
     np.testing.assert_array_equal(uniform_kernel(3), np.full((3, 3), 1 / 9))
-    assert bicubic_kernel(1).tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert bicubic_kernel(1).tolist() == [[1]]
+    margins = np.pad(np.arange(1, 4), (2, 4))[None].repeat(2, axis=0)
+    assert (Blur(margins).kernel * 12).round(9).tolist() == [[1, 2, 3, 0, 0]] * 2
     level, steep, slanted = motion_kernel(5, 0), motion_kernel(5, 90), motion_kernel(9, 30)
     np.testing.assert_allclose(level, np.full((1, 5), 0.2), atol=1e-12)
     np.testing.assert_allclose(steep, np.full((5, 1), 0.2), atol=1e-12)

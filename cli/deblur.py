@@ -1,0 +1,49 @@
+"""``csc-cogd deblur``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csc_cogd.cli.options import PATH, options
+from csc_cogd.cli.restoring import read_kernel, restore_file
+
+
+@click.command("deblur")
+@click.argument("image_path", metavar="IMAGE", type=PATH)
+@click.option(
+    "-k", "--kernel", required=True, metavar="KERNEL",
+    help="Picture of a point: an image FILE (PNG, TIFF, NPY, not larger than IMAGE; it is scaled to sum 1), gaussian:S "
+    "(standard deviation in pixels), uniform:N (N x N pixels), or motion:LEN,ANGLE (pixels; degrees, 0 is right, 90 up).",
+)  # fmt: skip
+@options(
+    "noise", "noise_sigma", "gain", "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha",
+    "mask_dilate", "restored_output", "overwrite", "dictionary", "lmbda_by_noise", "code_iterations", "tol",
+    "device", "dtype", "threads", "fft", "quiet", "verbose",
+)  # fmt: skip
+def command(image_path: Path, kernel: str, **arguments: Any) -> None:
+    """Sharpen IMAGE, which was blurred by a known kernel: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+
+    The result has the type and size of IMAGE. How much is sharpened follows from the noise, which is estimated where it
+    isn't given. Pixels that are missing (by a mask, NaN, a value) are left out, and filled. Transparency is carried over.
+
+    \b
+    Examples:
+      csc-cogd deblur photo.png --kernel gaussian:1.6
+      csc-cogd deblur scan.tif -k uniform:9 --noise-sigma 2 -o sharp.tif
+      csc-cogd deblur stars.npy -k psf.npy --noise poisson --gain 2.3
+      csc-cogd deblur street.jpg -k motion:15,30 -o street.png
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
+    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
+    """
+
+    def operator() -> Any:
+        from csc_cogd import Blur
+
+        return Blur(read_kernel(kernel))
+
+    restore_file(image_path, operator, "deblurred", inputs=(Path(kernel),), **arguments)

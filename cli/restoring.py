@@ -1,0 +1,140 @@
+"""What ``csc-cogd deblur`` and ``csc-cogd upscale`` share: kernels by name, and from image to image."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from csc_cogd.cli.console import Console
+from csc_cogd.errors import InputError
+
+KERNELS = {"gaussian": "gaussian:S", "uniform": "uniform:N", "motion": "motion:LEN,ANGLE"}
+
+
+def read_kernel(text: str, *, even: bool = False) -> Any:
+    """The kernel that --kernel names, (h, w): one of KERNELS with its numbers, or an image file.
+
+    With `even`, a Gaussian has even height and width.
+    """
+    import numpy as np
+
+    from csc_cogd.imagefiles import read_image
+    from csc_cogd.restore.operators import check_kernel, gaussian_kernel, motion_kernel, uniform_kernel
+
+    name, _, given = text.partition(":")
+    if name in KERNELS and not Path(text).exists():
+        try:
+            numbers = [float(number) for number in given.split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) != KERNELS[name].count(",") + 1 or (name == "uniform" and not numbers[0].is_integer()):
+            raise InputError(f"--kernel: {text!r} isn't of the form {KERNELS[name]}: write it with numbers")
+        try:
+            if name == "gaussian":
+                return gaussian_kernel(*numbers, even=even)
+            return uniform_kernel(int(numbers[0])) if name == "uniform" else motion_kernel(*numbers)
+        except InputError as error:
+            raise InputError(f"--kernel: {text!r}: {error}") from None
+    pixels = read_image(text).colours
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    if pixels.ndim == 3:
+        raise InputError(f"{text}: the kernel has {pixels.shape[2]} channels: make it grey")
+    if not np.isfinite(pixels).all() or (pixels < 0).any():
+        raise InputError(f"{text}: the kernel has NaN, infinite or negative values: set them to zero")
+    try:
+        return check_kernel(pixels)
+    except InputError as error:
+        raise InputError(f"{text}: {error}") from None
+
+
+def restore_file(
+    image_path: Path,
+    make_operator: Callable[[], Any],
+    ending: str,
+    *,
+    inputs: tuple[Path, ...],
+    mask_path: Path | None,
+    mask_polarity: str,
+    mask_threshold: float | None,
+    mask_value: float | None,
+    mask_from_alpha: bool,
+    mask_dilate: int,
+    output: Path | None,
+    overwrite: bool,
+    dictionary_path: str,
+    quiet: bool,
+    verbose: int,
+    iterations: int | None,
+    **settings: Any,
+) -> None:
+    """Restore one image file by the operator, and say what was done; the default output's name ends in `ending`."""
+    import numpy as np
+
+    from csc_cogd import Dictionary, restore_image
+    from csc_cogd.backend import get_backend
+    from csc_cogd.imagefiles import MaskRules, missing_pixels, read_image, write_image
+    from csc_cogd.imagefiles.files import check_output
+
+    started = time.perf_counter()
+    console = Console(-1 if quiet else verbose)
+    get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
+    image = read_image(image_path)
+    colours = image.colours
+    target = output or image_path.with_name(f"{image_path.stem}_{ending}{image_path.suffix}")
+    check_output(target, image, overwrite=overwrite, inputs=(image_path, *inputs, *filter(None, [mask_path])))
+    operator = make_operator()
+    dictionary = None if dictionary_path == "default" else Dictionary.load(dictionary_path)
+    rules = MaskRules(mask_path, mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate)
+    gaps = colours.dtype.kind == "f" and bool(np.isnan(colours).any())
+    mask = None
+    if gaps or rules != MaskRules():
+        mask, sources = missing_pixels(image, rules)
+        mask = dataclasses.replace(image, pixels=mask).colours
+        console.say(f"{image_path}: {mask.mean():.1%} of the values missing ({'; '.join(sources)})")
+
+    settings["max_iter"] = iterations
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    try:
+        with console.progress() as progress:
+            restored, report = restore_image(
+                colours, operator, mask=mask, dictionary=dictionary, channel_axis=None if colours.ndim == 2 else -1,
+                callback=progress, return_report=True, **chosen,
+            )  # fmt: skip
+    except InputError as error:
+        argument, _, what = str(error).partition(": ")
+        names = {"noise_sigma": "--noise-sigma", "gain": "--gain", "kernel": f"{image_path}: kernel"}
+        names |= {"image": f"{image_path}: image", "mask": f"{image_path}: mask"}
+        raise InputError(f"{names.get(argument, argument)}: {what}" if what else argument) from error
+    pixels = restored.reshape(*restored.shape[:2], -1)
+    if image.has_alpha:
+        opacity = image.pixels[..., -1]
+        if mask_from_alpha:  # what was transparent has colours now
+            opacity = np.where(opacity == 0, 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max, opacity)
+        opacity = _resized(opacity.astype(pixels.dtype), operator.factor)
+        pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
+    h, w = operator.kernel.shape
+    how = "estimated" if settings["noise_sigma"] is None else "given"
+    how = "at the mean" if settings["noise"] == "poisson" else how
+    noise = ", ".join(f"{sigma:.3g}" for sigma in report.sigmas)
+    console.say(f"{image_path}: kernel of {h} x {w}, noise of {noise} ({how})")
+    for line in report.lines():
+        console.say(line, level=1)
+    result = image.with_pixels(pixels[..., 0] if image.pixels.ndim == 2 else pixels)
+    for note in write_image(result, target, overwrite=overwrite):
+        console.warn(note)
+    console.say(f"{target}: written after {time.perf_counter() - started:.1f} s")
+
+
+def _resized(opacity: Any, factor: int) -> Any:
+    """Opacity (H, W) on the finer grid, by linear interpolation, in its own type."""
+    import numpy as np
+    from scipy.ndimage import zoom
+
+    if factor == 1:
+        return opacity
+    finer = zoom(opacity.astype(np.float64), factor, order=1, mode="nearest", grid_mode=True)
+    return (finer if opacity.dtype.kind == "f" else np.rint(finer)).astype(opacity.dtype)

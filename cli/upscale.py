@@ -1,0 +1,52 @@
+"""``csc-cogd upscale``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csc_cogd.cli.options import PATH, options
+from csc_cogd.cli.restoring import read_kernel, restore_file
+
+
+@click.command("upscale")
+@click.argument("image_path", metavar="IMAGE", type=PATH)
+@click.option("-f", "--factor", type=click.IntRange(1, 16), default=2, show_default=True, help="Times wider and higher.")
+@click.option(
+    "-k", "--kernel", default="bicubic", show_default=True, metavar="KERNEL",
+    help="How IMAGE was made smaller: bicubic, box (mean over blocks), gaussian:S (in pixels of the result), or an image "
+    "FILE of the kernel on the finer grid.",
+)  # fmt: skip
+@options(
+    "noise", "noise_sigma", "gain", "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha",
+    "mask_dilate", "restored_output", "overwrite", "dictionary", "lmbda_by_noise", "code_iterations", "tol",
+    "device", "dtype", "threads", "fft", "quiet", "verbose",
+)  # fmt: skip
+def command(image_path: Path, factor: int, kernel: str, **arguments: Any) -> None:
+    """Restore IMAGE on a finer grid: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+
+    The result has the type of IMAGE, its width and height times the factor. Pixels that are missing (by a mask, NaN or a
+    value) are left out, and filled. Transparency is interpolated.
+
+    \b
+    Examples:
+      csc-cogd upscale photo.png --factor 2
+      csc-cogd upscale thumbnail.jpg -f 3 -o large.png
+      csc-cogd upscale sensor.npy -f 2 --kernel box --noise-sigma 0.01
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
+    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
+    """
+
+    def operator() -> Any:
+        from csc_cogd import Decimation
+
+        if kernel == "bicubic":
+            return Decimation(factor)
+        name = f"uniform:{factor}" if kernel == "box" else kernel
+        return Decimation(factor, read_kernel(name, even=factor % 2 == 0))
+
+    restore_file(image_path, operator, "upscaled", inputs=(Path(kernel),), **arguments)

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from scipy.signal import convolve2d
+
+from csc_cogd import Dictionary
+from csc_cogd.cli import main
+from csc_cogd.imagefiles import ImageFile, read_image, write_image
+from csc_cogd.restore.operators import gaussian_kernel
+
+SIZE = 64
+
+
+def save(path, pixels, **attributes):
+    write_image(ImageFile(pixels, path, "png", **attributes), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, photo, monkeypatch):
+    blurred = convolve2d(photo[:SIZE, :SIZE], gaussian_kernel(1.6), mode="same", boundary="symm")
+    noisy = blurred + np.random.default_rng(0).standard_normal(blurred.shape)
+    save(tmp_path / "photo.png", np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+    np.save(tmp_path / "kernel.npy", gaussian_kernel(1.6))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*arguments):
+    """Exit code of the command line, in this process."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return caught.value.code
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def mse(path, photo):
+    return ((read_image(path).pixels.astype(float) - photo[:SIZE, :SIZE]) ** 2).mean()
+
+
+def test_sharpens_a_photograph_beside_the_input(folder, photo, capsys):
+    assert call("deblur", "photo.png", "--kernel", "gaussian:1.6") == 0
+    assert mse("photo_deblurred.png", photo) < 0.6 * mse("photo.png", photo)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "photo.png: kernel of 15 x 15, noise of " in captured.err
+    assert "(estimated)" in captured.err
+    assert call("deblur", "photo.png", "-k", "kernel.npy", "-o", "other.png", "-q") == 0
+    assert (folder / "other.png").read_bytes() == (folder / "photo_deblurred.png").read_bytes()
+
+
+def test_every_option_at_once(folder, capsys):
+    Dictionary.default("gray").save("d.npz")
+    save(folder / "mask.png", np.eye(SIZE, dtype=np.uint8))
+    code = call(
+        "deblur", "photo.png", "-k", "motion:5,30", "--noise", "gaussian", "--noise-sigma", 1.5, "-m", "mask.png",
+        "--mask-polarity", "missing", "--mask-threshold", 0, "--mask-value", 3, "--mask-dilate", 1, "-o", "out.tif",
+        "--overwrite", "--dictionary", "d.npz", "--lmbda", 0.01, "--iterations", 5, "--tol", 1e-3, "--device", "cpu",
+        "--dtype", "float64", "--threads", 1, "--fft", "scipy", "-v",
+    )  # fmt: skip
+    assert code == 0
+    assert read_image("out.tif").pixels.shape == (SIZE, SIZE)
+    err = capsys.readouterr().err
+    assert "of the values missing (" in err
+    assert "noise of 1.5 (given)" in err
+    assert "lmbda 0.01; 96 filters up to 16 x 16: 5 iterations" in err
+
+
+@pytest.mark.parametrize("name", ["k.png", "k.tif", "k.npy"])
+def test_kernel_files_are_scaled_to_sum_one(folder, name):
+    kernel = np.zeros((5, 7), np.uint8)
+    kernel[2, 1:6] = 51
+    save(folder / name, kernel)
+    assert call("deblur", "photo.png", "-k", name, "-q", "--iterations", 3) == 0
+    assert call("deblur", "photo.png", "-k", "motion:5,0", "-q", "--iterations", 3, "-o", "by_name.png") == 0
+    one, other = (read_image(path).pixels for path in ("photo_deblurred.png", "by_name.png"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_depth_alpha_and_profile_are_kept(folder, rng):
+    pixels = rng.integers(0, 65535, (24, 20, 4)).astype(np.uint16)
+    pixels[:4, :, 3] = 0
+    save(folder / "deep.png", pixels, icc_profile=b"profile" * 9, has_alpha=True)
+    assert call("deblur", "deep.png", "-k", "uniform:3", "-q", "--iterations", 3) == 0
+    restored = read_image("deep_deblurred.png")
+    assert restored.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(restored.pixels[..., 3], pixels[..., 3])
+    assert restored.icc_profile == b"profile" * 9
+    assert call("deblur", "deep.png", "-k", "uniform:3", "-q", "--iterations", 3, "--mask-from-alpha", "--overwrite") == 0
+    assert (read_image("deep_deblurred.png").pixels[:4, :, 3] == 65535).all()
+
+
+def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
+    counts = rng.poisson(photo[:40, :40] / 2.0).astype(np.float32)
+    counts[3:5] = np.nan
+    np.save("counts.npy", counts)
+    assert call("deblur", "counts.npy", "-k", "gaussian:1", "--noise", "poisson", "--gain", 0.5, "--iterations", 5) == 0
+    restored = np.load("counts_deblurred.npy")
+    assert restored.dtype == np.float32
+    assert restored.min() >= 0
+    err = capsys.readouterr().err
+    assert "5.0% of the values missing (5.0% by NaN)" in err
+    assert "(at the mean)" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["photo.png"], "Missing option '-k' / '--kernel'", 2),
+        (["none.png", "-k", "uniform:3"], "none.png: no such file", 2),
+        (["photo.png", "-k", "none.npy"], "none.npy: no such file", 2),
+        (["photo.png", "-k", "gaussian:x"], "--kernel: 'gaussian:x' isn't of the form gaussian:S", 2),
+        (["photo.png", "-k", "gaussian"], "isn't of the form gaussian:S", 2),
+        (["photo.png", "-k", "motion:5"], "isn't of the form motion:LEN,ANGLE", 2),
+        (["photo.png", "-k", "uniform:2.5"], "isn't of the form uniform:N", 2),
+        (["photo.png", "-k", "gaussian:-1"], "--kernel: 'gaussian:-1': sigma: -1.0", 2),
+        (["photo.png", "-k", "uniform:65"], "photo.png: kernel: 65 x 65 is larger than the image", 2),
+        (["photo.png", "-k", "zero.npy"], "zero.npy: kernel: its sum isn't above zero", 2),
+        (["photo.png", "-k", "negative.npy"], "negative.npy: the kernel has NaN, infinite or negative values", 2),
+        (["photo.png", "-k", "nan.npy"], "nan.npy: the kernel has NaN", 2),
+        (["photo.png", "-k", "colour.png"], "colour.png: the kernel has 3 channels", 2),
+        (["photo.png", "-k", "uniform:3", "--noise-sigma", "-1"], "neither 'auto' nor a number", 2),
+        (["photo.png", "-k", "uniform:3", "--noise-sigma", "nan"], "neither 'auto' nor a number", 2),
+        (["photo.png", "-k", "uniform:3", "--noise", "salt"], "--noise", 2),
+        (["photo.png", "-k", "uniform:3", "--noise", "poisson", "--noise-sigma", "1"], "error: --noise-sigma: Poisson", 2),
+        (["photo.png", "-k", "uniform:3", "--gain", "2"], "error: --gain: it belongs to", 2),
+        (["negative.npy", "-k", "uniform:3", "--noise", "poisson"], "negative.npy: image: there are negative values", 2),
+        (["photo.png", "-k", "uniform:3", "-o", "taken.png"], "taken.png: exists already", 2),
+        (["photo.png", "-k", "uniform:3", "-o", "photo.png", "--overwrite"], "never overwritten", 2),
+        (["photo.png", "-k", "kernel.npy", "-o", "kernel.npy", "--overwrite"], "never overwritten", 2),
+        (["photo.png", "-k", "uniform:3", "-o", "a.xyz"], "a.xyz: the output's format isn't known", 2),
+        (["photo.png", "-k", "uniform:3", "--device", "cuda"], "CPU only", 3),
+        (["photo.png", "-k", "uniform:3", "--dictionary", "none.npz"], "none.npz: no such dictionary", 2),
+        (["photo.png", "-k", "uniform:3", "--mask-dilate", "2"], "nothing says what is missing", 2),
+        (["photo.png", "-k", "uniform:3", "-m", "none.png"], "none.png: no such file", 2),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_writes_nothing(folder, capsys, arguments, message, code):
+    (folder / "taken.png").write_bytes(b"precious")
+    np.save("zero.npy", np.zeros((3, 3)))
+    np.save("negative.npy", np.eye(3) - 0.1)
+    np.save("nan.npy", np.full((3, 3), np.nan))
+    save(folder / "colour.png", np.arange(27, dtype=np.uint8).reshape(3, 3, 3))
+    before = contents(folder)
+    assert call("deblur", "-q", *arguments) == code
+    err = capsys.readouterr().err
+    assert err.startswith("csc-cogd: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert contents(folder) == before
