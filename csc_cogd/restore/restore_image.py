@@ -20,7 +20,7 @@ from csc_cogd.restore.noise import estimate_noise
 from csc_cogd.restore.operators import Blur, Decimation
 
 NOISES = ("gaussian", "poisson")
-LMBDA, LMBDA_POWER = 2.3, 1.6  # lmbda = LMBDA * sigma^LMBDA_POWER for an image in [0, 1], tuned on photographs
+LMBDA, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see _strength
 LEAST_SIGMA = {Blur: 0.5 / 255, Decimation: 2 / 255}  # noise of pictures without any: what model and code can't say
 GRADIENT_PENALTY = 2.0  # times lmbda
 ITERATIONS = 60
@@ -109,7 +109,7 @@ def restore_image(
     dictionary, channel_axis, mask_polarity, tol, dtype, device, threads, fft, callback
         As in :func:`csc_cogd.inpaint`.
     lmbda : float, optional
-        Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: from the noise.
+        Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: from noise and detail.
     max_iter : int
         Iterations of the code solve.
     return_report : bool
@@ -172,7 +172,7 @@ def restore_image(
         else:
             sigma = _sigma(scaled, known) if noise_sigma is None else noise_sigma / (high - low)
             coded, weights, extra = np.where(known, scaled - expected, 0.0), known, {}
-        strength = LMBDA * max(sigma, LEAST_SIGMA[type(operator)]) ** LMBDA_POWER if lmbda is None else lmbda
+        strength = _strength(sigma, (scaled - expected)[known], operator) if lmbda is None else lmbda
         code = _codes(
             group_dictionary, operator, coded, weights, extra,
             {
@@ -266,6 +266,16 @@ def _check(
 def _sigma(scaled: np.ndarray, known: np.ndarray) -> float:
     estimates = [estimate_noise(plane, k) for plane, k in zip(scaled, known, strict=True)]
     return float(np.sqrt(np.mean(np.square(estimates))))
+
+
+def _strength(sigma: float, detail: np.ndarray, operator: Blur | Decimation) -> float:
+    """lmbda for noise of sigma: ``LMBDA sigma^p a^(1 - p)``, with a the standard deviation of the detail less its noise.
+
+    So it scales with the image. If codes were independent with a Laplacian distribution, p would be 2.
+    """
+    sigma = max(sigma, LEAST_SIGMA[type(operator)])
+    amplitude = np.sqrt(max(np.mean(detail**2) - sigma**2, sigma**2 / 4))
+    return float(LMBDA * sigma**LMBDA_POWER * amplitude ** (1 - LMBDA_POWER))
 
 
 def _codes(
