@@ -16,6 +16,7 @@ from csc_cogd.errors import CscCogdError, DeviceError
 
 _COMMANDS = {
     "inpaint": "Fill the missing pixels of an image.",
+    "denoise": "Remove noise, or spoilt pixels, from an image.",
     "deblur": "Sharpen an image that was blurred by a known kernel.",
     "upscale": "Restore an image on a finer grid.",
     "reconstruct": "Learn filters and codes from images and rebuild the images from them.",
@@ -52,6 +53,7 @@ def group() -> None:
     Examples:
       csc-cogd demo
       csc-cogd inpaint photo.png --mask scratches.png
+      csc-cogd denoise photo.png
     """
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import PATH, options
-from csc_cogd.cli.restoring import read_kernel, restore_file
+from csc_cogd.cli.options import ENGINE, MASK, PATH, options
+from csc_cogd.cli.restoring import read_kernel, restore_by_operator
 
 
 @click.command("deblur")
@@ -19,9 +19,8 @@ from csc_cogd.cli.restoring import read_kernel, restore_file
     "(standard deviation in pixels), uniform:N (N x N pixels), or motion:LEN,ANGLE (pixels; degrees, 0 is right, 90 up).",
 )  # fmt: skip
 @options(
-    "noise", "noise_sigma", "gain", "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha",
-    "mask_dilate", "restored_output", "overwrite", "dictionary", "lmbda_by_noise", "code_iterations", "tol",
-    "device", "dtype", "threads", "fft", "quiet", "verbose",
+    "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_deblurred", "overwrite",
+    "dictionary", "lmbda_by_noise", "code_iterations", "tol", *ENGINE,
 )  # fmt: skip
 def command(image_path: Path, kernel: str, **arguments: Any) -> None:
     """Sharpen IMAGE, which was blurred by a known kernel: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
@@ -41,9 +40,6 @@ def command(image_path: Path, kernel: str, **arguments: Any) -> None:
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
 
-    def operator() -> Any:
-        from csc_cogd import Blur
+    from csc_cogd import Blur
 
-        return Blur(read_kernel(kernel))
-
-    restore_file(image_path, operator, "deblurred", inputs=(Path(kernel),), **arguments)
+    restore_by_operator(image_path, Blur(read_kernel(kernel)), "deblurred", inputs=(Path(kernel),), **arguments)

@@ -17,13 +17,13 @@ PATH = click.Path(path_type=Path)
 
 
 class NumberOrAuto(click.ParamType):
-    """A finite number of zero or more, or ``auto``, which becomes None."""
+    """A finite number of zero or more, or ``auto``, which stays a word."""
 
     name = "number"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
-        if value is None or value == "auto":
-            return None
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
+        if value == "auto":
+            return "auto"
         try:
             number = float(value)
         except ValueError:
@@ -34,10 +34,13 @@ class NumberOrAuto(click.ParamType):
 
 
 OPTIONS = {
-    "output": click.option(
-        "-o", "--output", type=PATH, metavar="FILE",
-        help="Where to write. Default: beside the input, as NAME_inpainted.",
-    ),
+    **{
+        f"output_{ending}": click.option(
+            "-o", "--output", type=PATH, metavar="FILE",
+            help=f"Where to write. Default: beside the input, as NAME_{ending}.",
+        )
+        for ending in ("inpainted", "denoised", "deblurred", "upscaled")
+    },
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace existing output files."),
     "mask": click.option(
         "-m", "--mask", "mask_path", type=PATH, metavar="FILE", help="Mask image: non-zero means missing."
@@ -64,28 +67,36 @@ OPTIONS = {
         "--dictionary", "dictionary_path", default="default", metavar="FILE|default", show_default=True,
         help="Filters to code with.",
     ),
+    "fast": click.option("--fast", is_flag=True, help="Spend less time, for a somewhat worse picture."),
+    "best": click.option("--best", is_flag=True, help="Spend several times as much time, for a somewhat better picture."),
     "learn": click.option(
-        "--learn", is_flag=True, help="Adapt the dictionary to this image first: slower, better on repetitive texture."
+        "--learn", is_flag=True, help="Adapt the dictionary to this image first: much slower, seldom better."
     ),
     "lmbda": click.option(
         "--lmbda", type=click.FloatRange(0, 1000), metavar="L",
-        help="Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.005.",
+        help="Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.005, or twice the noise's "
+        "standard deviation where that is more.",
     ),
     "iterations": click.option(
         "--iterations", type=click.IntRange(min=1), metavar="N",
-        help="Iterations of the code solve. Default: 80, or 50 where 25 to 60 % is missing."
+        help="Iterations of the code solve. Default: 20, for noise 40; 8 with --fast, 30 with --best."
     ),
-    "restored_output": click.option(
-        "-o", "--output", type=PATH, metavar="FILE",
-        help="Where to write. Default: beside the input, as NAME_deblurred or NAME_upscaled.",
-    ),
-    "noise": click.option(
+    "gaussian_or_poisson": click.option(
         "--noise", type=click.Choice(["gaussian", "poisson"]), default="gaussian", show_default=True,
         help="Poisson: the values, times --gain, count events such as photons.",
+    ),
+    "gaussian_or_impulse": click.option(
+        "--noise", type=click.Choice(["gaussian", "impulse"]), default="gaussian", show_default=True,
+        help="Impulse: some pixels are spoilt, as by salt and pepper or as hot pixels, and the others are exact.",
     ),
     "noise_sigma": click.option(
         "--noise-sigma", type=NumberOrAuto(), default="auto", metavar="S|auto", show_default=True,
         help="Standard deviation of Gaussian noise in the image's units, 0 to 255 for 8 bits; auto estimates it.",
+    ),
+    "known_noise_sigma": click.option(
+        "--noise-sigma", type=NumberOrAuto(), metavar="S|auto",
+        help="Denoise the known pixels too: standard deviation of their Gaussian noise in the image's units, 0 to 255 for "
+        "8 bits; auto estimates it. Default: known pixels stay as they are.",
     ),
     "gain": click.option(
         "--gain", type=click.FloatRange(min=0, min_open=True), default=1.0, metavar="G", show_default=True,
@@ -141,6 +152,16 @@ OPTIONS = {
         help="Save learning here every few rounds; go on from it if it is there already."
     ),
 }  # fmt: skip
+
+MASK = ("mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha", "mask_dilate")
+ENGINE = ("device", "dtype", "threads", "fft", "quiet", "verbose")
+
+
+def effort_of(fast: bool, best: bool) -> str:
+    """The effort that --fast and --best ask for."""
+    if fast and best:
+        raise InputError("--fast, --best: one excludes the other: leave one out")
+    return "fast" if fast else "best" if best else "default"
 
 
 def filter_numbers(n_filters: str | None, filter_shape: str | None) -> tuple[Any, Any]:

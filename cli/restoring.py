@@ -1,16 +1,17 @@
-"""What ``csc-cogd deblur`` and ``csc-cogd upscale`` share: kernels by name, and from image to image."""
+"""What the commands share that make an image file of an image file; and kernels by name."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from csc_cogd.cli.console import Console
+from csc_cogd.cli.options import naming
 from csc_cogd.errors import InputError
 
+Restored = tuple[Any, Any, str]  # the colours, a report with lines(), and what to say in any case
 KERNELS = {"gaussian": "gaussian:S", "uniform": "uniform:N", "motion": "motion:LEN,ANGLE"}
 
 
@@ -51,12 +52,35 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
         raise InputError(f"{text}: {error}") from None
 
 
+def restore_by_operator(image_path: Path, operator: Any, ending: str, *, inputs: tuple[Path, ...], **arguments: Any) -> None:
+    """Restore the scene that the operator, a Blur or a Decimation, made the image of."""
+    given = arguments.pop("noise_sigma")
+
+    def restore(colours: Any, **options: Any) -> Restored:
+        from csc_cogd import restore_image
+
+        restored, report = restore_image(colours, operator, **options)
+        how = "at the mean" if options["noise"] == "poisson" else None
+        h, w = operator.kernel.shape
+        return restored, report, f"kernel of {h} x {w}, {noise_text(report.sigmas, given, how)}"
+
+    noise_sigma = None if given == "auto" else given
+    restore_file(image_path, restore, ending, inputs=inputs, noise_sigma=noise_sigma, **arguments)
+
+
+def noise_text(sigmas: list[float], given: float | str, how: str | None = None) -> str:
+    """The noise that was assumed, and how it is known."""
+    numbers = ", ".join(f"{sigma:.3g}" for sigma in sigmas) or "0"
+    return f"noise of {numbers} ({how or ('estimated' if given == 'auto' else 'given')})"
+
+
 def restore_file(
     image_path: Path,
-    make_operator: Callable[[], Any],
+    restore: Callable[..., Restored],
     ending: str,
     *,
-    inputs: tuple[Path, ...],
+    inputs: tuple[Path, ...] = (),
+    needs_mask: bool = False,
     mask_path: Path | None,
     mask_polarity: str,
     mask_threshold: float | None,
@@ -71,10 +95,14 @@ def restore_file(
     iterations: int | None,
     **settings: Any,
 ) -> None:
-    """Restore one image file by the operator, and say what was done; the default output's name ends in `ending`."""
+    """Restore one image file by `restore`, and say what was done; the default output's name ends in `ending`.
+
+    `restore` is given the colours and options as those of :func:`csc_cogd.inpaint`. Opacity is carried over. With
+    `needs_mask`, something must be missing. `inputs` are further files that mustn't be written to.
+    """
     import numpy as np
 
-    from csc_cogd import Dictionary, restore_image
+    from csc_cogd import Dictionary
     from csc_cogd.backend import get_backend
     from csc_cogd.imagefiles import MaskRules, missing_pixels, read_image, write_image
     from csc_cogd.imagefiles.files import check_output
@@ -86,43 +114,39 @@ def restore_file(
     colours = image.colours
     target = output or image_path.with_name(f"{image_path.stem}_{ending}{image_path.suffix}")
     check_output(target, image, overwrite=overwrite, inputs=(image_path, *inputs, *filter(None, [mask_path])))
-    operator = make_operator()
     dictionary = None if dictionary_path == "default" else Dictionary.load(dictionary_path)
     rules = MaskRules(mask_path, mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate)
     gaps = colours.dtype.kind == "f" and bool(np.isnan(colours).any())
     mask = None
-    if gaps or rules != MaskRules():
-        mask, sources = missing_pixels(image, rules)
-        mask = dataclasses.replace(image, pixels=mask).colours
-        console.say(f"{image_path}: {mask.mean():.1%} of the values missing ({'; '.join(sources)})")
+    if gaps or needs_mask or rules != MaskRules():
+        missing, sources = missing_pixels(image, rules)
+        mask = image.with_pixels(missing).colours
+        share = float((mask if mask.ndim == 2 else mask.any(axis=2)).mean())
+        console.say(f"{image_path}: {share:.1%} of the pixels missing ({'; '.join(sources)})")
+        if share > 0.5 and mask_path and mask_polarity == "missing":
+            console.warn("more than half is missing: if the mask marks what is known, use --mask-polarity valid")
 
-    settings["max_iter"] = iterations
-    chosen = {name: value for name, value in settings.items() if value is not None}
-    try:
-        with console.progress() as progress:
-            restored, report = restore_image(
-                colours, operator, mask=mask, dictionary=dictionary, channel_axis=None if colours.ndim == 2 else -1,
-                callback=progress, return_report=True, **chosen,
-            )  # fmt: skip
-    except InputError as error:
-        argument, _, what = str(error).partition(": ")
-        names = {"noise_sigma": "--noise-sigma", "gain": "--gain", "kernel": f"{image_path}: kernel"}
-        names |= {"image": f"{image_path}: image", "mask": f"{image_path}: mask"}
-        raise InputError(f"{names.get(argument, argument)}: {what}" if what else argument) from error
+    chosen = {name: value for name, value in (settings | {"max_iter": iterations}).items() if value is not None}
+    names = {"noise_sigma": "--noise-sigma", "gain": "--gain"}
+    names |= {what: f"{image_path}: {what}" for what in ("image", "mask", "kernel")}
+    with naming((image_path,), **names), console.progress() as progress:
+        restored, report, summary = restore(
+            colours, mask=mask, dictionary=dictionary, channel_axis=None if colours.ndim == 2 else -1,
+            callback=progress, return_report=True, **chosen,
+        )  # fmt: skip
+    if summary:
+        console.say(f"{image_path}: {summary}")
+    if "effort" in settings and mask is None and not report.stages:
+        console.warn("no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some")
+    for line in report.lines():
+        console.say(line, level=1)
     pixels = restored.reshape(*restored.shape[:2], -1)
     if image.has_alpha:
         opacity = image.pixels[..., -1]
         if mask_from_alpha:  # what was transparent has colours now
             opacity = np.where(opacity == 0, 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max, opacity)
-        opacity = _resized(opacity.astype(pixels.dtype), operator.factor)
+        opacity = _resized(opacity.astype(pixels.dtype), restored.shape[0] // colours.shape[0])
         pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
-    h, w = operator.kernel.shape
-    how = "estimated" if settings["noise_sigma"] is None else "given"
-    how = "at the mean" if settings["noise"] == "poisson" else how
-    noise = ", ".join(f"{sigma:.3g}" for sigma in report.sigmas)
-    console.say(f"{image_path}: kernel of {h} x {w}, noise of {noise} ({how})")
-    for line in report.lines():
-        console.say(line, level=1)
     result = image.with_pixels(pixels[..., 0] if image.pixels.ndim == 2 else pixels)
     for note in write_image(result, target, overwrite=overwrite):
         console.warn(note)

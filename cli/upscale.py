@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import PATH, options
-from csc_cogd.cli.restoring import read_kernel, restore_file
+from csc_cogd.cli.options import ENGINE, MASK, PATH, options
+from csc_cogd.cli.restoring import read_kernel, restore_by_operator
 
 
 @click.command("upscale")
@@ -20,9 +20,8 @@ from csc_cogd.cli.restoring import read_kernel, restore_file
     "FILE of the kernel on the finer grid.",
 )  # fmt: skip
 @options(
-    "noise", "noise_sigma", "gain", "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha",
-    "mask_dilate", "restored_output", "overwrite", "dictionary", "lmbda_by_noise", "code_iterations", "tol",
-    "device", "dtype", "threads", "fft", "quiet", "verbose",
+    "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_upscaled", "overwrite",
+    "dictionary", "lmbda_by_noise", "code_iterations", "tol", *ENGINE,
 )  # fmt: skip
 def command(image_path: Path, factor: int, kernel: str, **arguments: Any) -> None:
     """Restore IMAGE on a finer grid: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
@@ -41,12 +40,11 @@ def command(image_path: Path, factor: int, kernel: str, **arguments: Any) -> Non
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
 
-    def operator() -> Any:
-        from csc_cogd import Decimation
+    from csc_cogd import Decimation
 
-        if kernel == "bicubic":
-            return Decimation(factor)
+    if kernel == "bicubic":
+        operator = Decimation(factor)
+    else:
         name = f"uniform:{factor}" if kernel == "box" else kernel
-        return Decimation(factor, read_kernel(name, even=factor % 2 == 0))
-
-    restore_file(image_path, operator, "upscaled", inputs=(Path(kernel),), **arguments)
+        operator = Decimation(factor, read_kernel(name, even=factor % 2 == 0))
+    restore_by_operator(image_path, operator, "upscaled", inputs=(Path(kernel),), **arguments)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from csc_cogd.errors import InputError as InputError
     from csc_cogd.report.metrics import psnr as psnr
     from csc_cogd.report.metrics import ssim as ssim
+    from csc_cogd.restore.denoise import denoise as denoise
     from csc_cogd.restore.inpaint import inpaint as inpaint
     from csc_cogd.restore.learn import learn_from_pictures as learn_from_pictures
     from csc_cogd.restore.operators import Blur as Blur
@@ -54,6 +55,7 @@ _HOMES = {
     "save_codes": "csc.codes_file",
     "load_codes": "csc.codes_file",
     "inpaint": "restore.inpaint",
+    "denoise": "restore.denoise",
     "deblur": "restore.restore_image",
     "upscale": "restore.restore_image",
     "restore_image": "restore.restore_image",

@@ -13,7 +13,7 @@ import numpy as np
 _options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
 
-def _compile(function):
+def compile_kernel(function):
     """Compile on first use, once per user where a folder for the cache can be written, else once per process."""
     try:
         return numba.njit(function, cache=True, **_options)
@@ -21,7 +21,7 @@ def _compile(function):
         return numba.njit(function, **_options)
 
 
-@_compile
+@compile_kernel
 def spread(operator, q, out):
     M, B, H, W = out.shape
     R = q.shape[1]
@@ -35,7 +35,7 @@ def spread(operator, q, out):
                         out[m, b, i, j] += np.conj(operator[b, r, i, j]) * q[m, r, i, j]
 
 
-@_compile
+@compile_kernel
 def gather(operator, spectrum, out, add):
     M, B, H, W = spectrum.shape
     R = out.shape[1]
@@ -52,7 +52,7 @@ def gather(operator, spectrum, out, add):
                             out[m, r, i, j] = operator[b, r, i, j] * spectrum[m, b, i, j]
 
 
-@_compile
+@compile_kernel
 def filter_spectrum(kept, response, spectrum):
     M, B, H, W = spectrum.shape
     for m in range(M):
@@ -62,7 +62,7 @@ def filter_spectrum(kept, response, spectrum):
                     spectrum[m, b, i, j] = (spectrum[m, b, i, j] + kept[m, b, i, j]) * response[i, j]
 
 
-@_compile
+@compile_kernel
 def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
     """One row; `threshold` is a row or a single element, and a non-negative prox has an unreachable lower bound."""
     zero = p.dtype.type(0)
@@ -99,7 +99,7 @@ def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
     total[6] += s6
 
 
-@_compile
+@compile_kernel
 def _shrink(p, x, threshold, low_sign, relaxation, offset, total):
     M, B, H, _ = p.shape
     rows = threshold.shape[2] > 1
@@ -118,7 +118,7 @@ def shrink(p, x, threshold, nonnegative, relaxation, offset):
     return total
 
 
-@_compile
+@compile_kernel
 def threshold_maps(p, threshold, nonnegative):
     M, B, H, W = p.shape
     for m in range(M):
@@ -135,7 +135,7 @@ def threshold_maps(p, threshold, nonnegative):
                         p[m, b, i, j] = 0
 
 
-@_compile
+@compile_kernel
 def solve_small(inverse, rhs, out):
     M, R, H, W = rhs.shape
     for m in range(M):

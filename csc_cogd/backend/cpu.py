@@ -56,7 +56,8 @@ class Backend:
         self.complex_dtype = np.result_type(self.dtype, np.complex64)
         self.threads = threads
         self.fft = fft
-        self.kernels = _load_kernels(kernels)
+        self.kernels = _load({"numba": "compiled", "numpy": "kernels"}[kernels])
+        self.patches = _load({"numba": "compiled_patches", "numpy": "patches"}[kernels])
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="csc-cogd") if threads > 1 else None
 
     def asarray(self, array: Any) -> np.ndarray:
@@ -76,6 +77,10 @@ class Backend:
             pool.put(self.workspace(shape))
         return pool
 
+    def each(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterable[Any]:
+        """``function(task)`` of every task, on all threads, in the tasks' order."""
+        return map(function, tasks) if self._pool is None else self._pool.map(function, tasks)
+
     def run(self, function: Callable[..., Any], tasks: Iterable[Any], workspaces: queue.SimpleQueue[Workspace]) -> list[Any]:
         """Call ``function(workspace, task)`` for every task, on all threads; results in the tasks' order."""
 
@@ -86,7 +91,7 @@ class Backend:
             finally:
                 workspaces.put(workspace)
 
-        return list(map(work, tasks) if self._pool is None else self._pool.map(work, tasks))
+        return list(self.each(work, tasks))
 
 
 def get_backend(
@@ -152,5 +157,5 @@ def _choose_kernels(name: str | None) -> str:
     return "numba" if installed and name != "numpy" else "numpy"
 
 
-def _load_kernels(name: str) -> ModuleType:
-    return import_module("csc_cogd.backend." + {"numba": "compiled", "numpy": "kernels"}[name])
+def _load(name: str) -> ModuleType:
+    return import_module(f"csc_cogd.backend.{name}")

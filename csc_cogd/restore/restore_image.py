@@ -16,7 +16,7 @@ from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.deconvolution import smooth_scene
 from csc_cogd.restore.layers import intensity_range
-from csc_cogd.restore.noise import estimate_noise
+from csc_cogd.restore.noise import check_noise_sigma, noise_of
 from csc_cogd.restore.operators import Blur, Decimation
 
 NOISES = ("gaussian", "poisson")
@@ -68,13 +68,13 @@ def restore_image(
     *,
     mask: Any = None,
     noise: str = "gaussian",
-    noise_sigma: float | None = None,
+    noise_sigma: float | str | None = None,
     gain: float = 1.0,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
     mask_polarity: str = "missing",
     lmbda: float | None = None,
-    max_iter: int = ITERATIONS,
+    max_iter: int | None = None,
     tol: float = 0.0,
     dtype: Any = None,
     device: str = "auto",
@@ -100,8 +100,8 @@ def restore_image(
         Non-zero means missing.
     noise : {"gaussian", "poisson"}
         ``"poisson"``: the values times `gain` are counts of events (photons, electrons).
-    noise_sigma : float >= 0, optional
-        Standard deviation of Gaussian noise, in the image's units; default: estimated, see
+    noise_sigma : float >= 0 or "auto", optional
+        Standard deviation of Gaussian noise, in the image's units; default, and ``"auto"``: estimated, see
         :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 2/255, it is taken
         to be that much: model and code aren't exact.
     gain : float > 0
@@ -110,8 +110,8 @@ def restore_image(
         As in :func:`csc_cogd.inpaint`.
     lmbda : float, optional
         Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: from noise and detail.
-    max_iter : int
-        Iterations of the code solve.
+    max_iter : int, optional
+        Iterations of the code solve; default: 60.
     return_report : bool
         Also return a :class:`RestorationReport`.
 
@@ -141,6 +141,8 @@ def restore_image(
     pixels, missing = find_missing(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True
     )  # fmt: skip
+    max_iter = ITERATIONS if max_iter is None else max_iter
+    noise_sigma = None if isinstance(noise_sigma, str) and noise_sigma == "auto" else noise_sigma
     _check(pixels, missing, operator, noise, noise_sigma, gain)
     groups = channel_groups(len(pixels), dictionary)
     backend: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
@@ -170,7 +172,7 @@ def restore_image(
             sigma = float(np.sqrt(level / (gain * (high - low))))
             coded, weights, extra = scaled, known * level, {"fidelity": "poisson", "background": expected}
         else:
-            sigma = _sigma(scaled, known) if noise_sigma is None else noise_sigma / (high - low)
+            sigma = noise_of(scaled, known, "auto" if noise_sigma is None else noise_sigma, high - low)
             coded, weights, extra = np.where(known, scaled - expected, 0.0), known, {}
         strength = _strength(sigma, (scaled - expected)[known], operator) if lmbda is None else lmbda
         code = _codes(
@@ -242,7 +244,7 @@ def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> A
 
 
 def _check(
-    pixels: np.ndarray, missing: np.ndarray, operator: Any, noise: str, noise_sigma: float | None, gain: float
+    pixels: np.ndarray, missing: np.ndarray, operator: Any, noise: str, noise_sigma: float | str | None, gain: float
 ) -> None:
     if pixels.dtype.kind == "b":
         raise InputError("image: it is bilevel: widen it to 8 bits first")
@@ -251,8 +253,7 @@ def _check(
         raise InputError(f"kernel: {h} x {w} is larger than the image, {H} x {W}: cut off its margin")
     if noise not in NOISES:
         raise InputError(f"noise: {noise!r} is unknown: choose 'gaussian' or 'poisson'")
-    if noise_sigma is not None and not (np.isfinite(noise_sigma) and noise_sigma >= 0):
-        raise InputError(f"noise_sigma: {noise_sigma} isn't a standard deviation: use a finite number of zero or more")
+    check_noise_sigma(noise_sigma)
     if not (np.isfinite(gain) and gain > 0):
         raise InputError(f"gain: {gain} counts to a unit of the image aren't possible: use a number above zero")
     if noise == "poisson" and noise_sigma is not None:
@@ -261,11 +262,6 @@ def _check(
         raise InputError("gain: it belongs to the noise 'poisson': leave it out")
     if noise == "poisson" and (pixels[~missing] < 0).any():
         raise InputError("image: there are negative values, which aren't counts: take off the detector's offset first")
-
-
-def _sigma(scaled: np.ndarray, known: np.ndarray) -> float:
-    estimates = [estimate_noise(plane, k) for plane, k in zip(scaled, known, strict=True)]
-    return float(np.sqrt(np.mean(np.square(estimates))))
 
 
 def _strength(sigma: float, detail: np.ndarray, operator: Blur | Decimation) -> float:

@@ -3,16 +3,11 @@ import pytest
 from scipy.signal import convolve2d
 
 from csc_cogd import Dictionary
-from csc_cogd.cli import main
-from csc_cogd.imagefiles import ImageFile, read_image, write_image
+from csc_cogd.imagefiles import read_image
 from csc_cogd.restore.operators import gaussian_kernel
+from tests.cli.calling import call, check_refused, save
 
 SIZE = 64
-
-
-def save(path, pixels, **attributes):
-    write_image(ImageFile(pixels, path, "png", **attributes), path)
-    return path
 
 
 @pytest.fixture
@@ -23,17 +18,6 @@ def folder(tmp_path, photo, monkeypatch):
     np.save(tmp_path / "kernel.npy", gaussian_kernel(1.6))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def call(*arguments):
-    """Exit code of the command line, in this process."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    return caught.value.code
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def mse(path, photo):
@@ -63,7 +47,7 @@ def test_every_option_at_once(folder, capsys):
     assert code == 0
     assert read_image("out.tif").pixels.shape == (SIZE, SIZE)
     err = capsys.readouterr().err
-    assert "of the values missing (" in err
+    assert "of the pixels missing (" in err
     assert "noise of 1.5 (given)" in err
     assert "lmbda 0.01; 96 filters up to 16 x 16: 5 iterations" in err
 
@@ -101,7 +85,7 @@ def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
     assert restored.dtype == np.float32
     assert restored.min() >= 0
     err = capsys.readouterr().err
-    assert "5.0% of the values missing (5.0% by NaN)" in err
+    assert "5.0% of the pixels missing (5.0% by NaN)" in err
     assert "(at the mean)" in err
 
 
@@ -143,10 +127,4 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(folder, capsys, argument
     np.save("negative.npy", np.eye(3) - 0.1)
     np.save("nan.npy", np.full((3, 3), np.nan))
     save(folder / "colour.png", np.arange(27, dtype=np.uint8).reshape(3, 3, 3))
-    before = contents(folder)
-    assert call("deblur", "-q", *arguments) == code
-    err = capsys.readouterr().err
-    assert err.startswith("csc-cogd: error: ")
-    assert message in err
-    assert err.count("\n") == 1
-    assert contents(folder) == before
+    check_refused(folder, capsys, ["deblur", "-q", *arguments], message, code)

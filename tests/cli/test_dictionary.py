@@ -5,7 +5,7 @@ import pytest
 
 from csc_cogd import Dictionary
 from csc_cogd.imagefiles import read_image
-from tests.cli.test_reconstruct import call, contents
+from tests.cli.calling import call, contents
 
 
 @pytest.fixture

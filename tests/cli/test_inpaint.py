@@ -10,15 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from csc_cogd import Dictionary
-from csc_cogd.cli import main
-from csc_cogd.imagefiles import ImageFile, read_image, write_image
+from csc_cogd import Dictionary, psnr
+from csc_cogd.imagefiles import read_image
 from csc_cogd.restore.damage import random_mask
-
-
-def save(path, pixels, **attributes):
-    write_image(ImageFile(pixels, path, "png", **attributes), path)
-    return path
+from tests.cli.calling import call, check_refused, contents, save
 
 
 @pytest.fixture
@@ -27,17 +22,6 @@ def folder(tmp_path, photo):
     save(tmp_path / "photo.png", np.where(mask, 0, photo).astype(np.uint8))
     save(tmp_path / "mask.png", mask.astype(np.uint8) * 255)
     return tmp_path
-
-
-def call(*arguments):
-    """Exit code of the command line, in this process."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    return caught.value.code
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def test_fills_a_photograph_beside_the_input(folder, photo, capsys):
@@ -57,14 +41,14 @@ def test_every_option_at_once(folder, photo, capsys):
     code = call(
         "inpaint", folder / "photo.png", "-m", folder / "mask.png", "--mask-polarity", "missing", "--mask-threshold", 10,
         "--mask-value", 3, "--mask-dilate", 1, "-o", folder / "out.tif", "--overwrite", "--dictionary", folder / "d.npz",
-        "--learn", "--lmbda", 0.01, "--iterations", 5, "--tol", 1e-3, "--device", "cpu", "--dtype", "float64",
-        "--threads", 1, "--fft", "scipy", "-v",
+        "--fast", "--learn", "--noise-sigma", 2.5, "--lmbda", 0.01, "--iterations", 5, "--tol", 1e-3, "--device", "cpu",
+        "--dtype", "float64", "--threads", 1, "--fft", "scipy", "-v",
     )  # fmt: skip
     assert code == 0
     assert read_image(folder / "out.tif").pixels.shape == photo.shape
     err = capsys.readouterr().err
-    assert "lmbda 0.01" in err
-    assert "96 filters up to 16 x 16: 5 iterations" in err
+    assert "photo.png: noise of 2.5 (given)" in err
+    assert "noise 2.5; 96 filters up to 16 x 16, adapted, lmbda 0.01: 5 iterations" in err
     assert "more than half is missing" in err
 
 
@@ -93,6 +77,40 @@ def test_nan_in_float_data_needs_no_mask(folder, photo):
 
 
 @pytest.mark.parametrize(
+    ("more", "adapted", "passes"),
+    [
+        ((), False, 6), (("--fast",), False, 4), (("--best",), False, 12), (("--fast", "--learn"), True, 4),
+    ],
+)  # fmt: skip
+def test_effort_is_chosen_by_fast_and_best(folder, capsys, more, adapted, passes):
+    for name in ("photo.png", "mask.png"):
+        save(folder / f"small_{name}", read_image(folder / name).pixels[:40, :40])
+    arguments = ["inpaint", folder / "small_photo.png", "-m", folder / "small_mask.png", "-v", "--iterations", 2, *more]
+    assert call(*arguments) == 0
+    err = capsys.readouterr().err
+    assert (", adapted" in err) == adapted
+    assert f"; {passes} passes over groups" in err
+    assert "noise of" not in err
+
+
+@pytest.mark.parametrize("sigma", [20, "auto"])
+def test_known_pixels_are_denoised_on_demand(folder, photo, rng, capsys, sigma):
+    photo = photo[:48, :48]
+    alpha = rng.integers(0, 256, photo.shape)
+    noisy = np.clip(photo + 20 * rng.standard_normal(photo.shape), 0, 255)
+    mask = random_mask(photo.shape, 0.1)
+    save(folder / "m.png", mask.astype(np.uint8))
+    save(folder / "noisy.png", np.stack([np.where(mask, 0, noisy), alpha], axis=2).astype(np.uint8), has_alpha=True)
+    arguments = ["inpaint", folder / "noisy.png", "-m", folder / "m.png", "--fast"]
+    assert call(*arguments, "--noise-sigma", sigma) == 0
+    restored = read_image(folder / "noisy_inpainted.png").pixels
+    assert psnr(restored[..., 0], photo, data_range=255) > psnr(noisy, photo, data_range=255) + 3
+    np.testing.assert_array_equal(restored[..., 1], alpha)
+    err = capsys.readouterr().err
+    assert ("(estimated)" if sigma == "auto" else "noisy.png: noise of 20 (given)") in err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
         (["none.png", "-m", "mask.png"], "none.png: no such file", 2),
@@ -117,6 +135,11 @@ def test_nan_in_float_data_needs_no_mask(folder, photo):
         (["photo.png", "--mask-polarity", "valid"], "give --mask FILE", 2),
         (["photo.png", "-m", "mask.png", "--iterations", "0"], "--iterations", 2),
         (["photo.png", "-m", "mask.png", "--mask-polarity", "black"], "--mask-polarity", 2),
+        (["photo.png", "-m", "mask.png", "--fast", "--best"], "error: --fast, --best: one excludes the other", 2),
+        (["photo.png", "-m", "mask.png", "--noise-sigma", "-1"], "'--noise-sigma': '-1' is neither 'auto' nor a number", 2),
+        (["photo.png", "-m", "mask.png", "--noise-sigma", "x"], "'--noise-sigma': 'x' is neither 'auto' nor a number", 2),
+        (["infinite.npy", "--mask-value", "0"], "infinite.npy: image: there are infinite values in it", 2),
+        (["nan.npy"], "nan.npy: every pixel is missing", 2),
         (["photo.png", "--unknown"], "No such option", 2),
         ([], "Missing argument 'IMAGE'", 2),
     ],
@@ -124,17 +147,13 @@ def test_nan_in_float_data_needs_no_mask(folder, photo):
 def test_bad_input_is_one_clear_line_and_writes_nothing(folder, photo, monkeypatch, capsys, arguments, message, code):
     (folder / "text.png").write_text("not a picture")
     (folder / "taken.png").write_bytes(b"precious")
+    np.save(folder / "nan.npy", np.full((9, 9), np.nan))
+    np.save(folder / "infinite.npy", np.where(np.eye(9), np.inf, np.arange(9.0)))
     save(folder / "small.png", np.ones((40, 96), np.uint8))
     save(folder / "empty.png", np.zeros(photo.shape, np.uint8))
     save(folder / "full.png", np.ones(photo.shape, np.uint8))
-    before = contents(folder)
     monkeypatch.chdir(folder)
-    assert call("inpaint", "-q", *arguments) == code
-    err = capsys.readouterr().err
-    assert err.startswith("csc-cogd: error: ")
-    assert message in err
-    assert err.count("\n") == 1
-    assert contents(folder) == before
+    check_refused(folder, capsys, ["inpaint", "-q", *arguments], message, code)
 
 
 def test_what_was_transparent_is_restored_and_opaque(folder, rng):
@@ -149,7 +168,7 @@ def test_what_was_transparent_is_restored_and_opaque(folder, rng):
 
 
 def test_out_of_memory_is_said_in_one_line(folder, capsys, monkeypatch):
-    from csc_cogd.restore import inpaint as module
+    from csc_cogd.restore import pipeline as module
 
     def greedy(*arguments, **named):
         raise MemoryError
@@ -186,7 +205,7 @@ def test_interrupt_leaves_nothing_half_written(folder):
 
 
 def test_an_interrupt_that_a_library_swallows_is_heard_at_the_next_step(folder, capsys, monkeypatch):
-    from csc_cogd.restore import inpaint as module
+    from csc_cogd.restore import pipeline as module
 
     original = module.pilot_estimate
 

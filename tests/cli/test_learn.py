@@ -10,7 +10,7 @@ import pytest
 
 import csc_cogd
 from csc_cogd import Dictionary, InputError
-from tests.cli.test_reconstruct import call, contents, save
+from tests.cli.calling import call, contents, save
 
 FEW = ("--filters", 5, "--filter-size", 4, "--iterations", 2)
 

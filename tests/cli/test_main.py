@@ -13,7 +13,7 @@ def run(*arguments):
 def test_help_lists_every_command_and_each_has_examples():
     listed = run("--help")
     assert listed.returncode == 0
-    for name in ("inpaint", "deblur", "upscale", "reconstruct", "learn", "dictionary", "demo", "beale"):
+    for name in ("inpaint", "denoise", "deblur", "upscale", "reconstruct", "learn", "dictionary", "demo", "beale"):
         assert name in listed.stdout
         shown = run(name, "--help")
         assert shown.returncode == 0
@@ -21,7 +21,8 @@ def test_help_lists_every_command_and_each_has_examples():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("inpaint", "--help"), ("learn", "--help"), ("deblur", "--help"), ("--version",)]
+    "arguments",
+    [("--help",), ("inpaint", "--help"), ("learn", "--help"), ("denoise", "--help"), ("deblur", "--help"), ("--version",)],
 )
 def test_help_imports_nothing_heavy(arguments):
     program = (

@@ -8,26 +8,11 @@ import numpy as np
 import pytest
 
 from csc_cogd import Dictionary, load_codes, reconstruct_images
-from csc_cogd.cli import main
-from csc_cogd.imagefiles import ImageFile, read_image, write_image
+from csc_cogd.imagefiles import read_image
 from csc_cogd.restore.layers import split_layers
+from tests.cli.calling import call, check_refused, contents, save
 
 FEW = ("--filters", 6, "--filter-size", 5, "--iterations", 3)
-
-
-def save(path, pixels, **attributes):
-    write_image(ImageFile(pixels, path, "png", **attributes), path)
-    return path
-
-
-def call(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    return caught.value.code
-
-
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -122,14 +107,7 @@ def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(folder)
-    before = contents(folder)
-    assert call("reconstruct", *arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("csc-cogd: error: ")
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
-    assert captured.out == ""
-    assert contents(folder) == before
+    check_refused(folder, capsys, ["reconstruct", *arguments], message)
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "bücher.png", "colour.png", "small.png"]
 
 

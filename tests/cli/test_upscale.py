@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from csc_cogd.imagefiles import read_image
-from tests.cli.test_deblur import call, contents, save
+from tests.cli.calling import call, contents, save
 
 
 @pytest.fixture

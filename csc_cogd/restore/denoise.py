@@ -1,0 +1,174 @@
+"""Denoising: Gaussian noise by codes and similar patches, impulse noise by finding the spoilt pixels first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import median_filter, rank_filter
+
+from csc_cogd.csc.codes import sparse_code
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.errors import InputError
+from csc_cogd.restore.base_layer import base_layer, pilot_estimate
+from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
+from csc_cogd.restore.damage import find_missing
+from csc_cogd.restore.inpaint import restore_planes
+from csc_cogd.restore.layers import intensity_range
+from csc_cogd.restore.noise import check_noise_sigma
+from csc_cogd.restore.pipeline import stack
+
+NOISES = ("gaussian", "impulse")
+MEDIAN = 5  # side of the window whose median is the first guess under impulse noise
+IMPULSE_LMBDA, IMPULSE_RHO = 1.5, 5.0
+IMPULSE_ROUNDS, IMPULSE_ITERATIONS = 3, 25  # in each, the pixels that were found before are left out
+OUTLYING = 4.0  # standard deviations, and in the image's range at least and at most:
+OUTLYING_RANGE = (0.08, 0.25)
+FREQUENT, OVERWHELMING = 0.01, 0.75  # share of values at the ends of their range in pictures with salt and pepper
+LEAST_OF_EXTREMES = 0.02  # by which they deviate at least
+
+
+def denoise(
+    image: Any,
+    noise_sigma: float | str = "auto",
+    *,
+    noise: str = "gaussian",
+    mask: Any = None,
+    dictionary: Dictionary | None = None,
+    channel_axis: int | None = None,
+    mask_polarity: str = "missing",
+    effort: str = "default",
+    lmbda: float | None = None,
+    max_iter: int | None = None,
+    tol: float = 0.0,
+    dtype: Any = None,
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+    return_report: bool = False,
+) -> Any:
+    """Remove noise from an image, and fill what is missing.
+
+    Gaussian noise: the sparse code of the image is the pilot, from which similar patches are found and estimated under a
+    Gaussian model of their own (see :mod:`csc_cogd.restore.similar`). Impulse noise (salt and pepper, hot and dead pixels):
+    a sparse code under the sum of absolute deviations, which outliers hardly move, tells which pixels are spoilt; these
+    are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were.
+
+    Parameters
+    ----------
+    image : (H, W) array, or with channels along `channel_axis`
+        Integers or floats of any range. NaN, what `mask` marks, and what is masked by ``numpy.ma`` is filled.
+    noise_sigma : float or "auto"
+        Standard deviation of the Gaussian noise, in the image's units; ``"auto"`` estimates it, see
+        :func:`csc_cogd.restore.noise.estimate_noise`.
+    noise : {"gaussian", "impulse"}
+    mask, mask_polarity, dictionary, channel_axis, effort, lmbda, max_iter, tol, dtype, device, threads, fft, callback
+        As in :func:`csc_cogd.inpaint`.
+    return_report : bool
+        Also return an :class:`csc_cogd.restore.inpaint.InpaintingReport`; `missing` is the fraction of the
+        values that were missing or found spoilt.
+
+    Returns
+    -------
+    array of the image's shape and dtype, or (array, InpaintingReport)
+
+    Raises
+    ------
+    InputError
+        If the image isn't one, or an argument doesn't fit; the message says which.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clean = np.add.outer(np.arange(48.0), np.arange(48.0))
+    >>> noisy = clean + np.random.default_rng(0).normal(0, 5, clean.shape)
+    >>> bool(abs(denoise(noisy, 5) - clean).mean() < abs(noisy - clean).mean() / 2)
+    True
+    """
+    if noise not in NOISES:
+        raise InputError(f"noise: {noise!r} is unknown: choose 'gaussian' or 'impulse'")
+    if noise == "impulse" and noise_sigma != "auto":
+        raise InputError("noise_sigma: it belongs to Gaussian noise: leave it out for noise 'impulse'")
+    if noise_sigma is None:
+        raise InputError("noise_sigma: None isn't a standard deviation: use a number, or 'auto'")
+    check_noise_sigma(noise_sigma)
+    pixels, missing = find_missing(
+        image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True
+    )  # fmt: skip
+    if pixels.dtype.kind == "b":
+        raise InputError("image: it is bilevel: widen it to 8 bits first")
+    groups = channel_groups(len(pixels), dictionary)
+    engine: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
+    run = partial(
+        restore_planes, pixels, groups=groups, effort=effort, changes={"max_iter": max_iter}, lmbda=lmbda, tol=tol,
+        engine=engine, callback=callback,
+    )  # fmt: skip
+    if noise == "impulse":
+        spoilt = missing | _outliers(pixels, missing, groups, engine, callback)
+        restored, report = run(missing=spoilt, noise_sigma=None, keep_known=True)
+    else:
+        restored, report = run(missing=missing, noise_sigma=noise_sigma, keep_known=False)
+    restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
+    return (restored, report) if return_report else restored
+
+
+def _at_the_ends(planes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which values (C, H, W) are the smallest or the largest known ones of their channel."""
+    lows = np.array([plane[k].min() for plane, k in zip(planes, known, strict=True)])
+    highs = np.array([plane[k].max() for plane, k in zip(planes, known, strict=True)])
+    return np.asarray((planes == lows[:, None, None]) | (planes == highs[:, None, None]))
+
+
+def _beyond_neighbours(planes: np.ndarray) -> np.ndarray:
+    """Which values (C, H, W) are smaller or larger than all their eight neighbours but one: edges and lines aren't."""
+    around = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], bool)
+    second_lowest, second_highest = (rank_filter(planes, rank, footprint=around) for rank in (1, -2))
+    return np.asarray((planes < second_lowest) | (planes > second_highest))
+
+
+def _outliers(
+    pixels: np.ndarray, missing: np.ndarray, groups: list[tuple[slice, Dictionary]], engine: dict[str, Any],
+    callback: Callable[[Progress], Any] | None,
+) -> np.ndarray:  # fmt: skip
+    """Which values (C, H, W) no sparse code explains: further from the fit than the others are."""
+
+    def tell(number: int, record: Any) -> Any:
+        done = number * IMPULSE_ITERATIONS + record.iteration
+        stop = callback(Progress("impulses", done, IMPULSE_ROUNDS * IMPULSE_ITERATIONS, record)) if callback else None
+        if stop:
+            stopped.append(stop)
+        return stop
+
+    stopped: list[Any] = []
+    outlying = np.zeros(pixels.shape, bool)
+    for channels, dictionary in groups:
+        known = ~missing[channels]
+        low, high = intensity_range([plane[k] for plane, k in zip(pixels[channels], known, strict=True)])
+        scaled = (np.where(known, pixels[channels], low).astype(np.float64) - low) / (high - low)
+        if not known.all():
+            scaled = pilot_estimate(scaled, ~known)
+        base = base_layer(median_filter(scaled, (1, MEDIAN, MEDIAN)))
+        trusted = known
+        for number in range(IMPULSE_ROUNDS):
+            detail, weights = stack(dictionary, np.where(known, scaled - base, 0.0), trusted)
+            code = sparse_code(
+                detail, dictionary, weights=weights, fidelity="absolute deviation", lmbda=IMPULSE_LMBDA,
+                l1_weights=frequency_weights(dictionary), rho=IMPULSE_RHO, rho_data=2 * IMPULSE_RHO,
+                max_iter=IMPULSE_ITERATIONS, tol=0.0, callback=partial(tell, number), **engine,
+            )  # fmt: skip
+            deviation = abs(scaled - base - code.reconstruction.reshape(base.shape))
+            spread = np.quantile(deviation[trusted], 0.25) / 0.3186  # the quartile of a normal deviation: outliers are above
+            trusted = known & (deviation <= np.clip(OUTLYING * spread, *OUTLYING_RANGE))
+            if stopped or not trusted.any():
+                break
+        extreme = known & _at_the_ends(pixels[channels], known)
+        if FREQUENT < extreme[known].mean() < OVERWHELMING and (~trusted)[extreme].mean() > 0.5:
+            outlying[channels] = extreme & (deviation > LEAST_OF_EXTREMES)  # salt and pepper: nothing else is spoilt
+        else:
+            outlying[channels] = known & ~trusted & ((deviation > OUTLYING_RANGE[1]) | _beyond_neighbours(scaled))
+        if not (known & ~outlying[channels]).any(axis=(1, 2)).all():
+            raise InputError("image: no pixel of a channel looks unspoilt: is this impulse noise?")
+    return outlying

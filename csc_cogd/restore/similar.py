@@ -1,0 +1,159 @@
+"""Refinement from similar patches: pictures repeat themselves, and what is lost here is often seen elsewhere.
+
+Each small patch is estimated anew under a Gaussian fitted to the patches around it that look most like it [Lebrun, Buades,
+Morel 2013, "A nonlocal Bayesian image denoising algorithm"; for missing pixels Aguerrebere et al. 2017, "A Bayesian
+hyperprior approach for joint image denoising and interpolation"]. What looks alike, and how it varies, is read from a pilot
+picture; the sparse code is that pilot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import Backend
+
+FLOOR = 1e-6
+"""Least variance of a patch's values, for pictures in [0, 1]."""
+RELAXATION = 1.7
+"""How far a pass goes: 1 to the estimate itself, more beyond it, but for the last."""
+_ROWS = 8  # of reference patches to a task
+
+OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+"""Orthonormal change of RGB to luminance and two colour differences, which vary independently in most pictures."""
+
+
+@dataclass(frozen=True)
+class PatchModel:
+    """What is taken for similar, and how it is used.
+
+    Attributes
+    ----------
+    size : int
+        Side of a patch in pixels.
+    step : int
+        Distance between reference patches.
+    radius : int
+        How far away similar patches are looked for.
+    similar : int
+        Patches in a group.
+    solved : int
+        How many of them are estimated: the most similar ones.
+    shrinkage : float
+        Weight of a multiple of the identity in a group's covariance.
+    """
+
+    size: int = 6
+    step: int = 4
+    radius: int = 15
+    similar: int = 60
+    solved: int = 16
+    shrinkage: float = 0.01
+
+
+def refine(
+    pilot: np.ndarray,
+    observed: np.ndarray,
+    known: np.ndarray,
+    model: PatchModel,
+    passes: int,
+    backend: Backend,
+    *,
+    noise: float = 0.0,
+    callback: Callable[[int], Any] | None = None,
+) -> np.ndarray:
+    """Estimate missing or noisy values from similar patches, in several passes.
+
+    Channels are estimated together, so that one tells of another where their masks differ; under noise, luminance and
+    colour differences are estimated each by itself, for groups are too small then for covariances between them.
+
+    Parameters
+    ----------
+    pilot : (C, H, W) array of float, in about [0, 1]
+        First estimate of the picture.
+    observed : (C, H, W) array of float
+        Values where `known`; anything elsewhere.
+    known : (C, H, W) bool array
+    model : PatchModel
+    passes : int
+        Each takes the last one's result for its pilot.
+    noise : float
+        Standard deviation of the noise in `observed`. Without noise, known values are kept; with it, and nothing missing,
+        the covariances of the first pass are those of the noisy patches less the noise, as a pilot has lost texture.
+    callback : callable, optional
+        Called after every pass with its number; a true return value ends the refinement.
+
+    Returns
+    -------
+    (C, H, W) array of float64
+    """
+    if min(pilot.shape[1:]) < 2 * model.size or not passes:
+        return pilot
+    C, known = len(pilot), np.array(known, order="C")
+    apart = bool(noise > 0 and (known == known[:1]).all())
+    mixing = OPPONENT if apart and C == 3 else np.eye(C)
+    groups = [slice(c, c + 1) for c in range(C)] if apart else [slice(0, C)]
+    observed, estimate = (
+        backend.asarray(np.tensordot(mixing, planes, 1)) for planes in (np.where(known, observed, 0), pilot)
+    )
+    corners = _corners(np.asarray(~known.all(axis=0)), model, everywhere=noise > 0)
+    for number in range(1, passes + 1):
+        raw = noise > 0 and number == 1 and known.all()
+        source = observed if raw else estimate
+        pilot_noise = noise if raw else 0.0
+        total, weight = _pass(estimate, source, observed, known, corners, groups, model, noise, pilot_noise, backend)
+        refined = np.where(weight > 0, total / np.maximum(weight, 1), estimate)
+        if not noise:
+            refined = np.where(known, observed, refined)
+        relaxation = RELAXATION if not noise and number < passes else 1.0
+        estimate = backend.asarray(estimate + relaxation * (refined - estimate))
+        if callback is not None and callback(number):
+            break
+    return np.tensordot(mixing.T, estimate.astype(np.float64), 1)
+
+
+def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool) -> list[np.ndarray]:
+    """Corners of the reference patches, (n, 2) a task: a grid, of which only what touches missing pixels is needed."""
+    rows, columns = (
+        np.unique(np.append(np.arange(0, length - model.size, model.step), length - model.size)) for length in missing.shape
+    )
+    touched = np.lib.stride_tricks.sliding_window_view(missing, (model.size, model.size))
+    tasks = []
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS]
+        needed = np.ones((len(part), len(columns)), bool) if everywhere else touched[np.ix_(part, columns)].any(axis=(2, 3))
+        i, j = np.nonzero(needed)
+        if len(i):
+            tasks.append(np.stack([part[i], columns[j]], axis=1))
+    return tasks
+
+
+def _pass(
+    guide: np.ndarray, pilot: np.ndarray, observed: np.ndarray, known: np.ndarray, corners: list[np.ndarray],
+    groups: list[slice], model: PatchModel, noise: float, pilot_noise: float, backend: Backend,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Sum and number of all patches' estimates of every value."""
+    H = guide.shape[1]
+
+    def work(references: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+        matches = np.empty((len(references), model.similar, 2), np.int64)
+        backend.patches.match_patches(guide, references, model.size, model.radius, matches)
+        top = max(int(references[0, 0]) - model.radius, 0)
+        bottom = min(int(references[-1, 0]) + model.radius + model.size, H)
+        total = np.zeros((len(guide), bottom - top, guide.shape[2]), backend.dtype)
+        weight = np.zeros_like(total)
+        for group in groups:
+            backend.patches.estimate_patches(
+                pilot[group], observed[group], known[group], matches, model.size, model.solved,
+                noise**2, pilot_noise**2, model.shrinkage, FLOOR, top, total[group], weight[group],
+            )  # fmt: skip
+        return top, total, weight
+
+    total, weight = np.zeros_like(guide), np.zeros_like(guide)
+    for top, part_total, part_weight in backend.each(work, corners):
+        total[:, top : top + part_total.shape[1]] += part_total
+        weight[:, top : top + part_total.shape[1]] += part_weight
+    return total, weight

@@ -1,0 +1,219 @@
+import numpy as np
+import pytest
+from scipy.ndimage import median_filter
+
+from csc_cogd import Dictionary, InputError, denoise, inpaint, psnr
+from csc_cogd.restore.damage import random_mask
+from tests.conftest import read_only
+
+FAST = {"effort": "fast"}
+
+
+@pytest.fixture
+def noisy(photo, rng):
+    """The photograph with noise of standard deviation 25, in floats."""
+    return photo + 25 * rng.standard_normal(photo.shape)
+
+
+@pytest.fixture(scope="module")
+def color_photo():
+    from skimage.data import astronaut
+
+    return astronaut()[60:124, 180:244].copy()
+
+
+def quality(image, truth, where=None):
+    return psnr(image, truth, data_range=255, where=where)
+
+
+def salt_and_pepper(image, fraction, rng):
+    """The image with spoilt pixels, and which."""
+    hit = rng.random(image.shape) < fraction
+    return np.where(hit, rng.integers(0, 2, image.shape) * 255, image).astype(image.dtype), hit
+
+
+@pytest.mark.parametrize(("effort", "gain"), [("fast", 7.5), ("default", 8)])
+def test_noise_of_a_photograph_is_removed(photo, noisy, effort, gain):
+    restored, report = denoise(read_only(noisy), 25, effort=effort, return_report=True)
+    assert restored.dtype == np.float64
+    assert quality(restored, photo) > quality(noisy, photo) + gain
+    assert report.noise_sigmas == pytest.approx([25])
+    assert report.missing == 0
+    assert "noise 25;" in report.lines()[0]
+
+
+@pytest.mark.parametrize("sigma", [5, 50])
+def test_weak_and_strong_noise(photo, rng, sigma):
+    noisy = photo + sigma * rng.standard_normal(photo.shape)
+    assert quality(denoise(noisy, sigma, **FAST), photo) > quality(noisy, photo) + (1 if sigma == 5 else 10)
+
+
+def test_noise_is_estimated_where_it_is_not_told(photo, noisy):
+    restored, report = denoise(noisy, return_report=True, **FAST)
+    assert report.noise_sigmas == [pytest.approx(25, rel=0.15)]
+    assert quality(restored, photo) > quality(noisy, photo) + 7.5
+
+
+def test_colour(color_photo, rng):
+    noisy = color_photo + 25 * rng.standard_normal(color_photo.shape)
+    restored = denoise(noisy, 25, channel_axis=-1, **FAST)
+    assert quality(restored, color_photo) > quality(noisy, color_photo) + 8
+    first = denoise(np.moveaxis(noisy, -1, 0), 25, channel_axis=0, **FAST)
+    np.testing.assert_array_equal(np.moveaxis(first, 0, -1), restored)
+    gray = denoise(noisy, 25, channel_axis=-1, dictionary=Dictionary.default("gray"), **FAST)
+    assert quality(restored, color_photo) > quality(gray, color_photo)
+
+
+def test_scale_and_offset_do_not_matter(noisy):
+    image = noisy[:48, :48]
+    plain = denoise(image, 25, dtype="float64", **FAST)
+    for a, b in [(3e-7, -12), (1e5, 3)]:
+        scaled = denoise(a * image + b, a * 25, dtype="float64", **FAST)
+        np.testing.assert_allclose((scaled - b) / a, plain, atol=1e-5)
+
+
+def test_types_mean_the_same(noisy):
+    image = np.clip(np.rint(noisy[:48, :48]), 0, 255).astype(np.uint8)
+    restored = denoise(image, 25, **FAST)
+    assert restored.dtype == np.uint8
+    single = denoise(image.astype(np.float32), 25, **FAST)
+    assert single.dtype == np.float32
+    np.testing.assert_array_equal(restored, np.rint(single))
+    wide = denoise(image.astype(np.uint16) * 257, 25 * 257, **FAST)
+    assert wide.dtype == np.uint16
+    np.testing.assert_allclose(wide / 257, single, atol=0.01)
+
+
+def test_without_noise_the_image_itself_comes_back(photo, noisy):
+    for image in (photo, photo.astype(np.uint16) * 257, noisy, noisy.astype(np.float32)):
+        restored, report = denoise(image, 0, return_report=True)
+        assert restored.dtype == image.dtype
+        np.testing.assert_array_equal(restored, image)
+        assert report.stages == []
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (2, 2), (7, 30)])
+def test_small_and_thin_images(rng, shape):
+    restored = denoise(rng.normal(100, 5, shape), 5, **FAST)
+    assert restored.shape == shape
+    assert 85 < restored.min() < restored.max() < 115
+
+
+def test_constant_images_stay_constant():
+    np.testing.assert_array_equal(denoise(np.full((20, 20), 7, np.uint8)), 7)
+
+
+def test_missing_pixels_are_filled_and_known_ones_denoised(photo, noisy):
+    mask = random_mask(photo.shape, 0.3)
+    holes = np.where(mask, np.nan, noisy)
+    restored, report = denoise(holes, 25, return_report=True, **FAST)
+    assert report.missing == pytest.approx(mask.mean())
+    assert quality(restored, photo, ~mask) > quality(noisy, photo, ~mask) + 6
+    assert quality(restored, photo, mask) > quality(inpaint(holes, **FAST), photo, mask) + 1
+    for same in (
+        denoise(np.where(mask, -999, noisy), 25, mask=mask, **FAST),
+        denoise(np.where(mask, -999, noisy), 25, mask=~mask, mask_polarity="valid", **FAST),
+        denoise(np.ma.array(noisy, mask=mask), 25, **FAST),
+        inpaint(holes, noise_sigma=25, **FAST),
+    ):
+        np.testing.assert_array_equal(np.asarray(same), restored)
+    kept = inpaint(holes, noise_sigma=25, keep_known=True, **FAST)
+    np.testing.assert_array_equal(kept[~mask], noisy[~mask])
+    np.testing.assert_array_equal(kept[mask], restored[mask])
+
+
+def test_inpainting_estimates_the_noise_on_request(photo, noisy):
+    mask = random_mask(photo.shape, 0.1)
+    restored, report = inpaint(noisy, mask, noise_sigma="auto", return_report=True, **FAST)
+    assert report.noise_sigmas == [pytest.approx(25, rel=0.15)]
+    assert (restored != noisy)[~mask].mean() > 0.99
+    assert quality(restored, photo) > quality(noisy, photo) + 6
+
+
+def test_without_noise_known_pixels_are_the_same_to_rounding(noisy):
+    mask = random_mask((40, 40), 0.3)
+    restored = denoise(noisy[:40, :40], 0, mask=mask, **FAST)
+    np.testing.assert_allclose(restored[~mask], noisy[:40, :40][~mask], atol=1e-4)
+    np.testing.assert_array_equal(restored[mask], inpaint(noisy[:40, :40], mask, **FAST)[mask])
+
+
+@pytest.mark.parametrize(("row", "column", "least"), [(100, 200, 36), (300, 300, 32)])
+def test_salt_and_pepper(rng, row, column, least):
+    from skimage.data import camera
+
+    truth = camera()[row : row + 96, column : column + 96]
+    spoilt, hit = salt_and_pepper(truth, 0.2, rng)
+    restored, report = denoise(read_only(spoilt), noise="impulse", return_report=True, **FAST)
+    assert restored.dtype == np.uint8
+    assert quality(restored, truth) > least
+    assert quality(restored, truth) > quality(median_filter(spoilt, 3), truth) + 6
+    assert (restored == truth)[~hit].mean() > 0.98
+    assert report.missing == pytest.approx(hit.mean(), abs=0.01)
+    large = abs(truth.astype(int) - spoilt) > 60
+    assert (restored != spoilt)[large].mean() > 0.98
+
+
+def test_pixels_not_found_spoilt_come_back_bit_for_bit(rng):
+    i, j = np.mgrid[:64, :64]
+    truth = 100 + 50 * np.sin(i / 9) * np.cos(j / 11)
+    spoilt, hit = truth.copy(), rng.random(truth.shape) < 0.1
+    spoilt[hit] += rng.choice([-90.0, 90.0], hit.sum())
+    restored, report = denoise(spoilt, noise="impulse", return_report=True, **FAST)
+    assert report.missing == hit.mean()
+    assert restored[~hit].tobytes() == truth[~hit].tobytes()
+    np.testing.assert_allclose(restored[hit], truth[hit], atol=1)
+    holes = np.where(np.arange(64) % 16 == 3, np.nan, spoilt)
+    filled = denoise(holes, noise="impulse", **FAST)
+    np.testing.assert_allclose(filled, truth, atol=3)
+
+
+def test_hot_pixels_of_one_channel(color_photo):
+    spoilt = color_photo.astype(np.float32)
+    spoilt[20, 30, 1] = spoilt[40:42, 11, 2] = 1e4
+    restored = denoise(spoilt, noise="impulse", channel_axis=-1, **FAST)
+    assert restored.max() <= 255
+    assert abs(restored - color_photo)[20, 30, 1] < 30
+    assert (restored == color_photo).mean() > 0.95
+
+
+def test_progress_is_told_and_a_callback_can_end_a_stage(noisy):
+    told = []
+    denoise(noisy[:40, :40], 25, callback=told.append, **FAST)
+    assert list(dict.fromkeys(p.stage for p in told)) == ["base layer", "codes", "patches"]
+    passes = [p for p in told if p.stage == "patches"]
+    assert [p.done for p in passes] == list(range(1, passes[0].total + 1))
+    told.clear()
+    spoilt = noisy[:40, :40].copy()
+    spoilt[::7, ::5] = 900
+    denoise(spoilt, noise="impulse", callback=told.append)
+    assert list(dict.fromkeys(p.stage for p in told)) == ["impulses", "base layer", "codes", "patches", "checking"]
+    assert [p.done for p in told if p.stage == "impulses"] == list(range(1, 76))
+    _, report = denoise(noisy[:40, :40], 25, callback=lambda p: p.done == 4, return_report=True)
+    assert len(report.stages[0].history) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"noise": "poisson"}, "noise: 'poisson' is unknown"),
+        ({"noise_sigma": -1}, "noise_sigma: -1 isn't a standard deviation"),
+        ({"noise_sigma": np.nan}, "noise_sigma: nan isn't"),
+        ({"noise_sigma": None}, "noise_sigma: None isn't"),
+        ({"noise_sigma": "10"}, "noise_sigma: 10 isn't"),
+        ({"noise": "impulse", "noise_sigma": 5}, "belongs to Gaussian noise"),
+        ({"image": np.eye(4) > 0}, "bilevel"),
+        ({"effort": "most"}, "effort: 'most' is unknown: choose 'fast', 'default', 'best'"),
+        ({"image": np.zeros((4, 4, 3))}, "channel_axis=-1"),
+        ({"image": np.full((4, 4), np.nan)}, "every pixel of a channel is missing"),
+        ({"image": np.full((4, 4), np.inf)}, "infinite"),
+        ({"max_iter": 2.5}, "max_iter: 2.5"),
+        ({"mask_polarity": "valid"}, "none is given"),
+        ({"dictionary": np.ones((2, 3, 3))}, "csc_cogd.Dictionary is needed"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    arguments = {"image": np.arange(16.0).reshape(4, 4), "noise_sigma": 2} | change
+    if arguments.get("noise") == "impulse" and "noise_sigma" not in change:
+        del arguments["noise_sigma"]
+    with pytest.raises(InputError, match=message):
+        denoise(arguments.pop("image"), arguments.pop("noise_sigma"), **arguments)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from skimage.data import astronaut, camera
+
+from csc_cogd import InputError
+from csc_cogd.restore.noise import check_noise_sigma, estimate_noise, noise_of
+from tests.conftest import read_only
+
+
+def piece(row, column):
+    return camera()[row : row + 96, column : column + 96].astype(float)
+
+
+@pytest.mark.parametrize("sigma", [5, 10, 25, 50])
+@pytest.mark.parametrize("corner", [(20, 20), (200, 100), (400, 50)])
+def test_noise_of_photographs(rng, sigma, corner):
+    image = piece(*corner)
+    noisy = image + sigma * rng.standard_normal(image.shape)
+    assert estimate_noise(noisy) == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("sigma", [10, 25, 50])
+def test_fine_texture_adds_little_to_strong_noise_and_more_to_weak(rng, photo, sigma):
+    for image in (photo, astronaut()[60:156, 180:276, 1], astronaut()[200:296, 200:296, 1]):
+        noise = rng.standard_normal(image.shape)
+        assert estimate_noise(image + sigma * noise) == pytest.approx(sigma, rel=0.15)
+        assert 5 < estimate_noise(image + 5 * noise) < 7
+
+
+def test_smooth_pictures_have_none():
+    i, j = np.mgrid[:40, :50]
+    assert estimate_noise(i * 3.0 - j + 0.5 * i * j) == pytest.approx(0, abs=1e-9)
+    assert estimate_noise(np.full((40, 50), 7.0)) == 0
+
+
+def test_estimates_scale_with_the_image_and_ignore_offsets(rng):
+    noisy = rng.standard_normal((40, 50))
+    plain = estimate_noise(read_only(noisy))
+    assert estimate_noise(1e-6 * noisy - 3) == pytest.approx(1e-6 * plain)
+    assert estimate_noise(noisy.T) == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("fill", [np.nan, 1e6])
+def test_missing_pixels_are_left_out(rng, fill):
+    image = piece(20, 20) + 10 * rng.standard_normal((96, 96))
+    known = rng.random(image.shape) > 0.1
+    assert estimate_noise(np.where(known, image, fill), known) == pytest.approx(10, rel=0.15)
+
+
+@pytest.mark.parametrize("shape", [(2, 50), (50, 1), (4, 4)])
+def test_too_few_pixels_tell_nothing(rng, shape):
+    assert estimate_noise(rng.standard_normal(shape)) == 0
+    assert estimate_noise(rng.standard_normal((5, 5))) > 0
+
+
+def test_known_pixels_without_complete_neighbourhoods_tell_nothing(rng):
+    known = np.indices((30, 30)).sum(axis=0) % 2 == 0
+    assert estimate_noise(rng.standard_normal((30, 30)), known) == 0
+
+
+def test_noise_of_several_channels_is_their_mean_power(rng):
+    planes = rng.standard_normal((2, 60, 60)) * np.array([1.0, 7.0])[:, None, None]
+    known = np.ones(planes.shape, bool)
+    assert noise_of(planes, known, "auto", 255.0) == pytest.approx(5, rel=0.1)
+    assert noise_of(planes, known, 51, 255.0) == pytest.approx(0.2)
+    assert noise_of(planes, known, None, 255.0) == 0
+
+
+@pytest.mark.parametrize("value", [0, 3, 0.5, np.float32(2), "auto", None])
+def test_standard_deviations(value):
+    check_noise_sigma(value)
+
+
+@pytest.mark.parametrize("value", [-1, -0.1, np.nan, np.inf, "5", "automatic"])
+def test_what_is_no_standard_deviation_is_named(value):
+    with pytest.raises(InputError, match=f"noise_sigma: {value} isn't a standard deviation"):
+        check_noise_sigma(value)
