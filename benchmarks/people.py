@@ -13,9 +13,9 @@ from protocol import Cell, load_cell, protocol_psnr, protocol_ssim
 
 from csc_cogd import Dictionary, inpaint, learn_dictionary, sparse_code
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
-from csc_cogd.restore.inpaint import RHO, RHO_DATA, frequency_weights
+from csc_cogd.restore.coding import frequency_weights
 
-CODE = {"lmbda": 0.004, "gradient_penalty": 0.03, "max_iter": 80, "tol": 0.0, "rho": RHO, "rho_data": RHO_DATA}
+CODE = {"lmbda": 0.004, "gradient_penalty": 0.03, "max_iter": 80, "tol": 0.0, "rho": 0.15, "rho_data": 0.3}
 ADAPT = {
     "lmbda": 0.03, "gradient_penalty": 1.0, "max_iter": 6, "code_iterations": 8, "filter_iterations": 8, "tol": 0.0,
     "rho": 1.5, "rho_data": 1.5,
