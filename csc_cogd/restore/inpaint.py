@@ -100,7 +100,7 @@ def inpaint(
     noise_sigma : float or "auto", optional
         Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
     effort : {"fast", "default", "best"}
-        How much time to spend: a third, or several times as much.
+        How much time to spend: less than by default, or several times as much.
     learn : bool
         Adapt the dictionary to this image, from its known pixels: much slower, seldom better.
     lmbda : float, optional

@@ -111,6 +111,7 @@ def refine(
         relaxation = RELAXATION if not noise and number < passes else 1.0
         estimate = backend.asarray(estimate + relaxation * (refined - estimate))
         if callback is not None and callback(number):
+            estimate = backend.asarray(refined)
             break
     return np.tensordot(mixing.T, estimate.astype(np.float64), 1)
 
