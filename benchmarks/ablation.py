@@ -55,7 +55,7 @@ class Variant(NamedTuple):
         with self.constants():
             restored, _ = restore_planes(
                 pixels, missing, groups, "default", damaged.sigma or None, vars(effort),
-                keep_known=not damaged.sigma, engine=ENGINE,
+                keep_known=not damaged.sigma, lmbda=None, tol=0.0, engine=ENGINE, callback=None,
             )  # fmt: skip
         return restored[0]
 

@@ -9,6 +9,7 @@ import click
 
 from csc_cogd.cli.options import ENGINE, MASK, PATH, options
 from csc_cogd.cli.restoring import read_kernel, restore_by_operator
+from csc_cogd.errors import InputError
 
 
 @click.command("upscale")
@@ -42,6 +43,8 @@ def command(image_path: Path, factor: int, kernel: str, **arguments: Any) -> Non
 
     from csc_cogd import Decimation
 
+    if kernel.startswith("box:"):
+        raise InputError(f"--kernel: {kernel!r}: a box is as wide as --factor: write box")
     if kernel == "bicubic":
         operator = Decimation(factor)
     else:

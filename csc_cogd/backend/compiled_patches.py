@@ -1,4 +1,9 @@
-"""The kernels of `patches`, compiled by Numba."""
+"""The kernels of `patches`, compiled by Numba.
+
+Their inner loops run over numbers that lie side by side and don't depend on each other: candidates of a row in
+:func:`match_patches`, the systems of :data:`LANES` patches in :func:`estimate_patches`. So the compiler uses vector
+instructions, which it can't where every system is factored by itself.
+"""
 
 from __future__ import annotations
 
@@ -6,80 +11,66 @@ import numpy as np
 
 from csc_cogd.backend.compiled import compile_kernel
 
+LANES = 32
+"""Systems that are solved together, and the multiple to which rows of candidates are filled up."""
+
 
 @compile_kernel
-def match_patches(guide, corners, size, radius, matches):
+def _match_patches(guide, corners, size, radius, lanes, matches):
     P, H, W = guide.shape
     N = matches.shape[1]
+    span = 2 * radius + 1
+    width = (span + lanes - 1) // lanes * lanes
+    area = np.zeros((P, span + size - 1, width + size - 1), guide.dtype)
+    row = np.empty(width, guide.dtype)
     distances = np.empty(N, guide.dtype)
+    places = np.empty(N, np.int64)
     for n in range(len(corners)):
-        i0, j0 = corners[n]
-        matches[n] = -1
-        matches[n, 0] = corners[n]  # the reference comes first
-        distances[0] = -1
+        top, left = max(corners[n, 0] - radius, 0), max(corners[n, 1] - radius, 0)
+        rows = min(corners[n, 0] + radius, H - size) - top + 1
+        columns = min(corners[n, 1] + radius, W - size) - left + 1
+        i0, j0 = corners[n, 0] - top, corners[n, 1] - left
+        for p in range(P):
+            for i in range(rows + size - 1):
+                for j in range(columns + size - 1):
+                    area[p, i, j] = guide[p, top + i, left + j]
+        distances[0] = -1  # the reference comes first
+        places[0] = i0 * span + j0
         count = 1
-        for i in range(max(i0 - radius, 0), min(i0 + radius, H - size) + 1):
-            for j in range(max(j0 - radius, 0), min(j0 + radius, W - size) + 1):
-                if i == i0 and j == j0:
-                    continue
-                limit = distances[N - 1] if count == N else np.inf
-                distance = guide.dtype.type(0)
-                for p in range(P):
-                    for a in range(size):
-                        for b in range(size):
-                            difference = guide[p, i + a, j + b] - guide[p, i0 + a, j0 + b]
-                            distance += difference * difference
-                        if distance >= limit:
-                            break
-                    if distance >= limit:
-                        break
-                if distance >= limit:
+        for i in range(rows):
+            row[:] = 0
+            for p in range(P):
+                for a in range(size):
+                    for b in range(size):
+                        value = area[p, i0 + a, j0 + b]
+                        for j in range(width):
+                            difference = area[p, i + a, j + b] - value
+                            row[j] += difference * difference
+            for j in range(columns):
+                distance = row[j]
+                if (count == N and distance >= distances[N - 1]) or (i == i0 and j == j0):
                     continue
                 count = min(count + 1, N)
                 k = count - 1
                 while distances[k - 1] > distance:
                     distances[k] = distances[k - 1]
-                    matches[n, k] = matches[n, k - 1]
+                    places[k] = places[k - 1]
                     k -= 1
                 distances[k] = distance
-                matches[n, k, 0] = i
-                matches[n, k, 1] = j
+                places[k] = i * span + j
+        for k in range(count):
+            matches[n, k, 0] = top + places[k] // span
+            matches[n, k, 1] = left + places[k] % span
+        matches[n, count:] = -1
+
+
+def match_patches(guide, corners, size, radius, matches):
+    _match_patches(guide, corners, size, radius, LANES, matches)
 
 
 @compile_kernel
-def _factor(C, places, count, noise, L):
-    """Cholesky factor of the covariance of the first `count` of `places`, with noise on the diagonal."""
-    for p in range(count):
-        for q in range(p + 1):
-            entry = C[places[p], places[q]]
-            if p == q:
-                entry += noise
-            for r in range(q):
-                entry -= L[p, r] * L[q, r]
-            if p == q:
-                L[p, p] = np.sqrt(max(entry, noise * C.dtype.type(1e-3)))
-            else:
-                L[p, q] = entry / L[q, q]
-
-
-@compile_kernel
-def _solve(L, count, x):
-    """Solve with the factor, in place."""
-    for p in range(count):
-        entry = x[p]
-        for r in range(p):
-            entry -= L[p, r] * x[r]
-        x[p] = entry / L[p, p]
-    for p in range(count - 1, -1, -1):
-        entry = x[p] / L[p, p]
-        x[p] = entry
-        for r in range(p):
-            x[r] -= L[p, r] * entry
-
-
-@compile_kernel
-def _covariance(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean):
-    """Mean, written to `mean`, and regularised covariance of a group."""
+def _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean, covariance):
+    """Mean and regularised covariance of a group."""
     P = len(pilot)
     D = P * size * size
     N = len(group)
@@ -110,29 +101,110 @@ def _covariance(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean):
     else:
         for d in range(D):
             C[d, d] += floor + shrinkage * trace / D
-    return C
+    covariance[:D, :D] = C
+
+
+@compile_kernel
+def _solve_systems(A, x, count, smallest):
+    """Solve ``A[:, :, k] x[:, k] = b[:, k]`` for all k at once, by Cholesky factors; x holds b before.
+
+    Only the upper triangles are read, of the first `count` rows, and overwritten.
+    """
+    lanes = x.shape[1]
+    entry = np.empty(lanes, A.dtype)
+    for p in range(count):
+        for q in range(p, count):
+            for k in range(lanes):
+                entry[k] = A[p, q, k]
+            for r in range(p):
+                for k in range(lanes):
+                    entry[k] -= A[r, p, k] * A[r, q, k]
+            if p == q:
+                for k in range(lanes):
+                    A[p, p, k] = 1 / np.sqrt(max(entry[k], smallest))
+            else:
+                for k in range(lanes):
+                    A[p, q, k] = entry[k] * A[p, p, k]
+    for p in range(count):
+        for r in range(p):
+            for k in range(lanes):
+                x[p, k] -= A[r, p, k] * x[r, k]
+        for k in range(lanes):
+            x[p, k] *= A[p, p, k]
+    for p in range(count - 1, -1, -1):
+        for r in range(p + 1, count):
+            for k in range(lanes):
+                x[p, k] -= A[p, r, k] * x[r, k]
+        for k in range(lanes):
+            x[p, k] *= A[p, p, k]
+
+
+@compile_kernel
+def _estimate_waiting(
+    waiting, owners, corners, counts, places, x, A, means, covariances, size, noise, value, top, total, weight
+):
+    """Solve the systems that wait, and add the patches up."""
+    P = len(total)
+    D, lanes = x.shape
+    most = 0
+    for k in range(waiting):
+        most = max(most, counts[k])
+    for k in range(waiting, lanes):
+        counts[k] = 0
+        owners[k] = 0
+    for k in range(lanes):
+        for c in range(counts[k], most):
+            places[c, k] = D  # where covariances are zero
+            x[c, k] = 0
+    entries = covariances.ravel()
+    row = np.empty(lanes, np.int64)
+    for p in range(most):
+        for k in range(lanes):
+            row[k] = (owners[k] * (D + 1) + places[p, k]) * (D + 1)
+        for q in range(p, most):
+            for k in range(lanes):
+                A[p, q, k] = entries[row[k] + places[q, k]]
+        for k in range(lanes):
+            A[p, p, k] = A[p, p, k] + noise if p < counts[k] else 1
+    _solve_systems(A, x, most, noise * A.dtype.type(1e-3))
+    for k in range(waiting):
+        C = covariances[owners[k]]
+        value[:] = means[owners[k]]
+        for c in range(counts[k]):
+            for d in range(D):
+                value[d] += C[places[c, k], d] * x[c, k]
+        i, j = corners[k]
+        d = 0
+        for p in range(P):
+            for a in range(size):
+                for b in range(size):
+                    total[p, i - top + a, j + b] += value[d]
+                    weight[p, i - top + a, j + b] += 1
+                    d += 1
 
 
 @compile_kernel
 def _estimate_patches(
-    pilot, observed, known, matches, size, solved, noise, pilot_noise, shrinkage, floor, top, total, weight
+    pilot, observed, known, matches, size, solved, noise, pilot_noise, shrinkage, floor, lanes, top, total, weight
 ):
     P = len(pilot)
     D = P * size * size
     N = matches.shape[1]
-    likes = np.empty((N, D), pilot.dtype)
-    mean = np.empty(D, pilot.dtype)
-    L = np.empty((D, D), pilot.dtype)
-    x = np.empty(D, pilot.dtype)
-    places = np.empty(D, np.int64)
-    factored = np.empty(D, np.int64)
+    real = pilot.dtype
+    likes, value = np.empty((N, D), real), np.empty(D, real)
+    # Patches wait until there are as many as lanes: for each, its corner, its values where known, and whose group it is of.
+    A, x = np.empty((D, D, lanes), real), np.empty((D, lanes), real)
+    places, counts = np.empty((D, lanes), np.int64), np.zeros(lanes, np.int64)
+    owners, corners = np.zeros(lanes, np.int64), np.empty((lanes, 2), np.int64)
+    means, covariances = np.empty((lanes + 1, D), real), np.zeros((lanes + 1, D + 1, D + 1), real)
+    waiting = owner = 0
     for n in range(len(matches)):
         size_of_group = 0
         while size_of_group < N and matches[n, size_of_group, 0] >= 0:
             size_of_group += 1
         group = matches[n, :size_of_group]
-        C = _covariance(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean)
-        factored_count = -1
+        mean, covariance = means[owner], covariances[owner]
+        _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean, covariance)
         for k in range(min(size_of_group, solved)):
             i, j = group[k]
             count = d = 0
@@ -140,30 +212,28 @@ def _estimate_patches(
                 for a in range(size):
                     for b in range(size):
                         if known[p, i + a, j + b]:
-                            places[count] = d
-                            x[count] = observed[p, i + a, j + b] - mean[d]
+                            places[count, waiting] = d
+                            x[count, waiting] = observed[p, i + a, j + b] - means[owner, d]
                             count += 1
                         d += 1
             if noise == 0 and count == D:
                 continue
-            same = count == factored_count
-            for c in range(count if same else 0):
-                same = same and places[c] == factored[c]
-            if not same:  # patches with the same places observed share the factor
-                _factor(C, places, count, max(noise, floor), L)
-                factored[:count] = places[:count]
-                factored_count = count
-            _solve(L, count, x)
-            d = 0
-            for p in range(P):
-                for a in range(size):
-                    for b in range(size):
-                        value = mean[d]
-                        for c in range(count):
-                            value += C[d, places[c]] * x[c]
-                        total[p, i - top + a, j + b] += value
-                        weight[p, i - top + a, j + b] += 1
-                        d += 1
+            owners[waiting], counts[waiting] = owner, count
+            corners[waiting] = group[k]
+            waiting += 1
+            if waiting == lanes:
+                _estimate_waiting(
+                    waiting, owners, corners, counts, places, x, A, means, covariances,
+                    size, max(noise, floor), value, top, total, weight,
+                )  # fmt: skip
+                means[0], covariances[0] = means[owner], covariances[owner]
+                waiting = owner = 0
+        if waiting and owners[waiting - 1] == owner:
+            owner += 1
+    _estimate_waiting(
+        waiting, owners, corners, counts, places, x, A, means, covariances,
+        size, max(noise, floor), value, top, total, weight,
+    )  # fmt: skip
 
 
 def estimate_patches(
@@ -172,5 +242,5 @@ def estimate_patches(
     real = pilot.dtype.type
     _estimate_patches(
         pilot, observed, known, matches, size, solved,
-        real(noise), real(pilot_noise), real(shrinkage), real(floor), top, total, weight,
+        real(noise), real(pilot_noise), real(shrinkage), real(floor), LANES, top, total, weight,
     )  # fmt: skip

@@ -266,7 +266,12 @@ RHO_PER_LMBDA = 60.0  # as in the published FFCSC code
 
 
 def check_settings(
-    lmbda: float, max_iter: int, tol: float, relaxation: float, gradient_penalty: float, boundary: str
+    lmbda: float,
+    max_iter: int,
+    tol: float,
+    relaxation: float = 1.0,
+    gradient_penalty: float = 0.0,
+    boundary: str = "free",
 ) -> None:
     if not (np.isfinite(lmbda) and lmbda >= 0):
         raise InputError(f"lmbda: {lmbda} isn't a weight: use a finite number of zero or more")

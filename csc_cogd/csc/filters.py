@@ -64,7 +64,7 @@ def solve_filters(
     True
     """
     images, gray = check_images(images), np.ndim(images) == 3
-    check_settings(0.0, max_iter, tol, relaxation, 0.0, "free")
+    check_settings(0.0, max_iter, tol, relaxation)
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), start.filter_shape)
     codes = np.asarray(codes)

@@ -123,7 +123,7 @@ def learn_dictionary_online(
     crops = _Crops(images, weights, batch_size, crop, tuple(shapes.max(axis=0).tolist()), seed)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation)
     iterations = check_iterations(code_iterations, filter_iterations)
-    check_settings(lmbda, max_iter, 0.0, relaxation, gradient_penalty, "free")
+    check_settings(lmbda, max_iter, 0.0, relaxation, gradient_penalty)
     if not 0 < forgetting <= 1:
         raise InputError(f"forgetting: {forgetting} is outside of (0, 1]")
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)

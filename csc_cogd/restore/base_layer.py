@@ -6,32 +6,73 @@ on the known pixels, and nothing would be left there to code.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.fft
+import scipy.sparse
+from scipy.ndimage import binary_dilation
+from scipy.sparse.linalg import cg, splu
 
 SMOOTHING = 4.0
 """Weight of the squared gradient against the squared distance from the pilot."""
+TOLERANCE, MOST_ITERATIONS = 1e-6, 1000
 
 
 def pilot_estimate(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Fill the missing pixels by biharmonic interpolation.
+    """Fill the missing pixels by biharmonic interpolation: the values of least squared Laplacian, mirrored at the border.
+
+    The same as :func:`skimage.restoration.inpaint_biharmonic` (clipped to the range of the known values), but much
+    faster where much is missing: conjugate gradients need few iterations for small holes; large ones are solved directly.
 
     Parameters
     ----------
     image : (C, H, W) array of float
+        In about [0, 1] where known; anything elsewhere.
     missing : (C, H, W) bool array
     """
-    from skimage.restoration import inpaint_biharmonic
-
-    known = np.where(missing, 0.0, image)
-    if all(np.array_equal(missing[0], m) for m in missing[1:]):
-        groups = [(slice(None), missing[0])]
-    else:
-        groups = [(slice(c, c + 1), m) for c, m in enumerate(missing)]
-    filled = np.empty_like(known)
-    for channels, mask in groups:
-        filled[channels] = inpaint_biharmonic(known[channels], mask.copy(), channel_axis=0)  # it refuses read-only masks
+    filled = np.where(missing, 0.0, image)
+    systems: dict[bytes, _Biharmonic] = {}
+    for plane, gone in zip(filled, missing, strict=True):
+        if gone.any():
+            key = gone.tobytes()
+            if key not in systems:
+                systems[key] = _Biharmonic(gone)
+            known = plane[~gone]
+            plane[gone] = np.clip(systems[key].solve(plane), known.min(), known.max())
     return filled
+
+
+class _Biharmonic:
+    """The normal equations of ``argmin_u ||L u||^2`` over the missing pixels of one mask, L the Laplacian."""
+
+    def __init__(self, missing: np.ndarray) -> None:
+        near = np.nonzero(binary_dilation(missing))  # pixels whose Laplacians see missing ones
+        seen = [
+            np.ravel_multi_index([near[0] + down, near[1] + right], missing.shape, mode="clip")
+            for down, right in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+        ]
+        entries = np.repeat([-4.0, 1.0, 1.0, 1.0, 1.0], len(near[0]))
+        places = np.tile(np.arange(len(near[0])), 5), np.concatenate(seen)
+        laplacian = scipy.sparse.csc_array((entries, places), (len(near[0]), missing.size))
+        gone = missing.ravel()
+        free = laplacian[:, gone]
+        self._matrix = (free.T @ free).tocsr()
+        self._known = -free.T @ laplacian[:, ~gone]
+        self._gone = gone
+        self._factor: Any = None
+
+    def solve(self, plane: np.ndarray) -> np.ndarray:
+        """Values of the missing pixels of a plane."""
+        right = self._known @ plane.ravel()[~self._gone]
+        if self._factor is None:
+            jacobi = scipy.sparse.diags_array(1 / self._matrix.diagonal())
+            values, unsolved = cg(self._matrix, right, rtol=TOLERANCE, maxiter=MOST_ITERATIONS, M=jacobi)
+            if not unsolved:
+                return values
+            symmetric = {"SymmetricMode": True}
+            self._factor = splu(self._matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
+        return self._factor.solve(right)
 
 
 def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING) -> np.ndarray:

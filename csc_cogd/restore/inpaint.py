@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.restore.coding import Progress, channel_groups
 from csc_cogd.restore.damage import find_missing
-from csc_cogd.restore.layers import intensity_range
+from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, noise_of
 from csc_cogd.restore.pipeline import Effort, Stages, check_effort, choose_effort, restore_channels
 
@@ -162,6 +163,8 @@ def restore_planes(
     changes: dict[str, Any],
     *,
     keep_known: bool,
+    lmbda: float | None,
+    tol: float,
     **options: Any,
 ) -> tuple[np.ndarray, InpaintingReport]:
     """Restore (C, H, W) pixels of any dtype, group by group, each on the scale of its own values.
@@ -170,6 +173,8 @@ def restore_planes(
     :func:`restore_channels`.
     """
     check_effort(effort)
+    max_iter = changes.get("max_iter")
+    check_settings(lmbda or 0.0, 1 if max_iter is None else max_iter, tol)
     changes = {name: value for name, value in changes.items() if value is not None}
     report = InpaintingReport(float(missing.mean()), [], [], [])
     known_values = [plane[~gone] for plane, gone in zip(pixels, missing, strict=True)]
@@ -188,16 +193,14 @@ def restore_planes(
         if not gone.any() and not noise:
             continue
         chosen = replace(choose_effort(effort, gone, noise), **changes)
-        estimate, stages = restore_channels(scaled, gone, dictionary, chosen, noise=noise, **options)
+        estimate, stages = restore_channels(scaled, gone, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, **options)
         restored[channels] = estimate * (high - low) + low
         report.efforts.append(chosen)
         report.stages.append(stages)
         report.noise_sigmas.append(noise * (high - low))
     for plane, values in zip(restored, known_values, strict=True):
         np.clip(plane, values.min(), values.max(), out=plane)
-    if pixels.dtype.kind in "iub":
-        restored = np.rint(restored)
-    restored = restored.astype(pixels.dtype)
+    restored = as_pixels(restored, pixels.dtype)
     kept = ~missing & (clean[:, None, None] | keep_known)
     restored[kept] = pixels[kept]
     return restored, report

@@ -36,10 +36,16 @@ class Layers:
     def picture(self, detail: np.ndarray) -> np.ndarray:
         """The picture with another detail, in its own dtype, its range and its layout."""
         planes = (self.base + detail) * (self.high - self.low) + self.low
-        whole = self.dtype.kind in "iu"
-        limits = np.iinfo(self.dtype) if whole else np.finfo(self.dtype)
-        planes = np.clip(np.rint(planes) if whole else planes, limits.min, limits.max).astype(self.dtype)
+        planes = as_pixels(planes, self.dtype)
         return planes[0] if self.channel_axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
+
+
+def as_pixels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values in a picture's dtype: rounded if it is whole, and at the ends of its range where they lie beyond."""
+    if dtype.kind == "b":
+        return values >= 0.5
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return np.clip(values if dtype.kind == "f" else np.rint(values), limits.min, limits.max).astype(dtype)
 
 
 def split_layers(images: Sequence[Any], channel_axis: int | None) -> list[Layers]:

@@ -15,7 +15,7 @@ from csc_cogd.errors import InputError
 from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.deconvolution import smooth_scene
-from csc_cogd.restore.layers import intensity_range
+from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, noise_of
 from csc_cogd.restore.operators import Blur, Decimation
 
@@ -192,9 +192,7 @@ def restore_image(
 
     if noise == "poisson":
         restored = np.maximum(restored, 0)
-    whole = pixels.dtype.kind in "iu"
-    limits = np.iinfo(pixels.dtype) if whole else np.finfo(pixels.dtype)
-    restored = np.clip(np.rint(restored) if whole else restored, limits.min, limits.max).astype(pixels.dtype)
+    restored = as_pixels(restored, pixels.dtype)
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
 

@@ -207,6 +207,8 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(noisy):
         ({"image": np.full((4, 4), np.nan)}, "every pixel of a channel is missing"),
         ({"image": np.full((4, 4), np.inf)}, "infinite"),
         ({"max_iter": 2.5}, "max_iter: 2.5"),
+        ({"noise_sigma": 0, "max_iter": 0}, "max_iter: 0"),
+        ({"noise_sigma": 0, "lmbda": -1}, "lmbda: -1"),
         ({"mask_polarity": "valid"}, "none is given"),
         ({"dictionary": np.ones((2, 3, 3))}, "csc_cogd.Dictionary is needed"),
     ],
