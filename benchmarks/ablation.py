@@ -34,24 +34,16 @@ DAMAGES = {
 }
 
 
-class EqualWeights(Dictionary):
-    """All filters as if of one frequency, by which the l1 weights are."""
-
-    def center_frequencies(self) -> np.ndarray:
-        return np.ones(self.n_filters)
-
-
 class Variant(NamedTuple):
-    """Settings other than the default: the effort's, the dictionary, or a constant of the refinement."""
+    """Settings other than the default: the effort's, or a constant of the refinement."""
 
     effort: Callable[[Effort], Effort] = lambda effort: effort
-    dictionary: Callable[[Dictionary], Dictionary] = lambda dictionary: dictionary
     constants: Callable[[], AbstractContextManager] = nullcontext
 
     def __call__(self, damaged: Damaged) -> np.ndarray:
         pixels, missing = _planes(damaged)
         effort = self.effort(choose_effort("default", missing, damaged.sigma / _units(pixels, missing)[1]))
-        groups = [(slice(0, 1), self.dictionary(Dictionary.default("gray")))]
+        groups = [(slice(0, 1), Dictionary.default("gray"))]
         with self.constants():
             restored, _ = restore_planes(
                 pixels, missing, groups, "default", damaged.sigma or None, vars(effort),
@@ -99,10 +91,9 @@ DEFAULT = "default"
 SHARED: dict[str, Callable[[Damaged], np.ndarray]] = {
     DEFAULT: Variant(),
     "code not refined": passes(0),
-    "0.3 x the code iterations": iterations(0.3),
-    "2 x the code iterations": iterations(2),
-    "4 x the code iterations": iterations(4),
-    "without frequency weights": Variant(dictionary=lambda d: EqualWeights(d.filters, d.shapes)),
+    "half the code iterations": iterations(0.5),
+    "3 x the code iterations": iterations(3),
+    "10 x the code iterations": iterations(10),
     "dictionary adapted": Variant(lambda e: replace(e, learn=True)),
     "half the passes": passes(0.5),
     "twice the passes": passes(2),

@@ -15,7 +15,7 @@ from csc_cogd.cli.restoring import Restored, noise_text, restore_file
 @click.argument("image_path", metavar="IMAGE", type=PATH)
 @options(
     "gaussian_or_impulse", "noise_sigma", *MASK, "output_denoised", "overwrite", "fast", "best", "dictionary", "lmbda",
-    "iterations", "tol", *ENGINE,
+    "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(image_path: Path, fast: bool, best: bool, **arguments: Any) -> None:
     """Remove noise from IMAGE: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.

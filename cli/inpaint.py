@@ -15,7 +15,7 @@ from csc_cogd.cli.restoring import Restored, noise_text, restore_file
 @click.argument("image_path", metavar="IMAGE", type=PATH)
 @options(
     *MASK, "output_inpainted", "overwrite", "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda",
-    "iterations", "tol", *ENGINE,
+    "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(image_path: Path, fast: bool, best: bool, **arguments: Any) -> None:
     """Fill the missing pixels of IMAGE: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
@@ -32,6 +32,7 @@ def command(image_path: Path, fast: bool, best: bool, **arguments: Any) -> None:
       csc-cogd inpaint sensor.tif --mask-value 65535  (saturated pixels)
       csc-cogd inpaint night.png -m dust.png --noise-sigma auto
       csc-cogd inpaint large.tif -m dust.png --fast
+      csc-cogd inpaint panorama.tif -m scratches.png --dry-run
       csc-cogd inpaint fabric.jpg -m hole.png --best -o fabric.png
 
     \b

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import PATH, check_alike, cogradient_rule, filter_numbers, naming, options, settings_line
+from csc_cogd.cli.options import PATH, Memory, check_alike, cogradient_rule, filter_numbers, naming, options, settings_line
 from csc_cogd.errors import InputError
-
-
-class _Memory(click.ParamType):
-    """An amount of memory such as 4GB or 500MB, in bytes."""
-
-    name = "memory"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(value), re.IGNORECASE)
-        if match is None:
-            self.fail(f"{value!r} isn't an amount of memory such as 4GB", param, ctx)
-        return float(match[1]) * 1000.0 ** " KMGT".index(match[2].upper() or " ")
 
 
 @click.command("learn")
@@ -40,7 +27,7 @@ class _Memory(click.ParamType):
     help="From a few crops at a time, or all images together. Default: online where sizes differ or memory is short.",
 )  # fmt: skip
 @click.option(
-    "--max-memory", type=_Memory(), default="2GB", show_default=True, metavar="SIZE",
+    "--max-memory", type=Memory(), default="2GB", show_default=True, metavar="SIZE",
     help="Learn online where learning from all images together would take more.",
 )  # fmt: skip
 @click.option(

@@ -16,6 +16,31 @@ from csc_cogd.errors import CscCogdError, InputError
 PATH = click.Path(path_type=Path)
 
 
+class Memory(click.ParamType):
+    """An amount of memory such as 4GB or 500MB, in bytes."""
+
+    name = "memory"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(value), re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} isn't an amount of memory such as 4GB", param, ctx)
+        return float(match[1]) * 1000.0 ** " KMGT".index(match[2].upper() or " ")
+
+
+class Tile(click.ParamType):
+    """``"auto"``, or the side of a tile in pixels."""
+
+    name = "tile"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is neither 'auto' nor a number of pixels", param, ctx)
+        return int(value)
+
+
 class NumberOrAuto(click.ParamType):
     """A finite number of zero or more, or ``auto``, which stays a word."""
 
@@ -70,7 +95,7 @@ OPTIONS = {
     "fast": click.option("--fast", is_flag=True, help="Spend less time, for a somewhat worse picture."),
     "best": click.option("--best", is_flag=True, help="Spend several times as much time, for a somewhat better picture."),
     "learn": click.option(
-        "--learn", is_flag=True, help="Adapt the dictionary to this image first: much slower, seldom better."
+        "--learn/--no-learn", default=None, help="Adapt the dictionary to this image first. Default: with --best."
     ),
     "lmbda": click.option(
         "--lmbda", type=click.FloatRange(0, 1000), metavar="L",
@@ -79,7 +104,7 @@ OPTIONS = {
     ),
     "iterations": click.option(
         "--iterations", type=click.IntRange(min=1), metavar="N",
-        help="Iterations of the code solve. Default: 20, for noise 40; 8 with --fast, 30 with --best."
+        help="Iterations of the code solve. Default: by the damage, 6 to 40."
     ),
     "gaussian_or_poisson": click.option(
         "--noise", type=click.Choice(["gaussian", "poisson"]), default="gaussian", show_default=True,
@@ -112,6 +137,18 @@ OPTIONS = {
     "tol": click.option(
         "--tol", type=click.FloatRange(min=0), metavar="E",
         help="Stop earlier, where the relative residuals are below E. Default: 0.",
+    ),
+    "tile": click.option(
+        "--tile", type=Tile(), default="auto", metavar="auto|N|0", show_default=True,
+        help="Restore in tiles of N pixels square, blended so that no seams show; 0: everything at once. Where nothing is "
+        "damaged, nothing is solved.",
+    ),
+    "max_memory": click.option(
+        "--max-memory", type=Memory(), default="2GB", metavar="SIZE", show_default=True,
+        help="Choose tiles that fit into SIZE.",
+    ),
+    "dry_run": click.option(
+        "--dry-run", is_flag=True, help="Say what would be done and how much memory it would take; write nothing.",
     ),
     "device": click.option(
         "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help="Where to compute."
@@ -201,7 +238,7 @@ def naming(paths: tuple[Path, ...], **names: Any) -> Iterator[None]:
     `names` says what stands for an argument where it isn't the option of the same name.
     """
     names |= {"n_filters": "--filters", "filter_shape": "--filter-size"}
-    names |= {name: f"--{name}" for name in ("cogd", "online", "crop", "lmbda", "checkpoint")}
+    names |= {name: f"--{name}" for name in ("cogd", "online", "crop", "lmbda", "checkpoint", "tile")}
     try:
         yield
     except CscCogdError as error:

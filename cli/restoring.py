@@ -138,8 +138,12 @@ def restore_file(
         console.say(f"{image_path}: {summary}")
     if "effort" in settings and mask is None and not report.stages:
         console.warn("no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some")
+    only_planned = bool(settings.get("dry_run"))
     for line in report.lines():
-        console.say(line, level=1)
+        console.say(line, level=0 if only_planned else 1)
+    if only_planned:
+        console.say(f"{target}: not written, as this is a dry run")
+        return
     pixels = restored.reshape(*restored.shape[:2], -1)
     if image.has_alpha:
         opacity = image.pixels[..., -1]

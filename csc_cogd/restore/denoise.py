@@ -43,12 +43,15 @@ def denoise(
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
+    tile: int | str = "auto",
+    max_memory: float | None = None,
     dtype: Any = None,
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
     callback: Callable[[Progress], Any] | None = None,
     return_report: bool = False,
+    dry_run: bool = False,
 ) -> Any:
     """Remove noise from an image, and fill what is missing.
 
@@ -65,7 +68,8 @@ def denoise(
         Standard deviation of the Gaussian noise, in the image's units; ``"auto"`` estimates it, see
         :func:`csc_cogd.restore.noise.estimate_noise`.
     noise : {"gaussian", "impulse"}
-    mask, mask_polarity, dictionary, channel_axis, effort, lmbda, max_iter, tol, dtype, device, threads, fft, callback
+    mask, mask_polarity, dictionary, channel_axis, effort, lmbda, max_iter, tol, tile, max_memory, dtype, device, threads,
+    fft, callback, dry_run
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
         Also return an :class:`csc_cogd.restore.inpaint.InpaintingReport`; `missing` is the fraction of the
@@ -104,7 +108,7 @@ def denoise(
     engine: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
     run = partial(
         restore_planes, pixels, groups=groups, effort=effort, changes={"max_iter": max_iter}, lmbda=lmbda, tol=tol,
-        engine=engine, callback=callback,
+        tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback,
     )  # fmt: skip
     if noise == "impulse":
         spoilt = missing | _outliers(pixels, missing, groups, engine, callback)

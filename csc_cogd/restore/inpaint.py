@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import get_backend
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.restore.coding import Progress, channel_groups
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, noise_of
-from csc_cogd.restore.pipeline import Effort, Stages, check_effort, choose_effort, restore_channels
+from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
+from csc_cogd.restore.tiles import MAX_MEMORY, Plan, choose_tiles, picture_memory, solve_memory
 
-LARGEST = 10.0
-"""Largest value that is computed with, where most are in [0, 1]."""
+LOOKED_AT = 2048  # side of the middle of large pictures where noise is estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +44,23 @@ class InpaintingReport:
         """What was chosen and how it went, for a person to read."""
         lines = []
         for effort, done, sigma in zip(self.efforts, self.stages, self.noise_sigmas, strict=True):
-            end, (h, w), patches = done.history[-1], done.dictionary.filter_shape, effort.patches
-            lines.append(
-                f"noise {sigma:.3g}; {done.dictionary.n_filters} filters up to {h} x {w}"
-                f"{', adapted' if effort.learn else ''}, lmbda {done.lmbda:.3g}: {end.iteration} iterations in "
-                f"{end.seconds:.1f} s, objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and "
-                f"{end.dual_residual:.1e}; {done.passes} passes over groups of {patches.similar} similar patches of "
-                f"{patches.size} x {patches.size}"
-                + ("" if done.trust is None else f"; weight {done.trust:.2f} against biharmonic interpolation")
+            (h, w), patches, (tiles, jobs, memory) = done.dictionary.filter_shape, effort.patches, done.plan
+            high, wide = np.max([tile.shape for tile in tiles], axis=0)
+            line = (
+                f"{len(tiles)} {'tile' if len(tiles) == 1 else 'tiles'} of {high} x {wide} at most, {jobs} at once, "
+                f"in {memory / 1e9:.2g} GB at most"
             )
+            if done.history:
+                end = done.history[-1]
+                line += (
+                    f"; noise {sigma:.3g}; {done.dictionary.n_filters} filters up to {h} x {w}"
+                    f"{', adapted' if effort.learn else ''}, lmbda {done.lmbda:.3g}: {end.iteration} iterations in "
+                    f"{end.seconds:.1f} s, objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and "
+                    f"{end.dual_residual:.1e}; {done.passes} passes over groups of {patches.similar} similar patches of "
+                    f"{patches.size} x {patches.size}"
+                    + ("" if done.trust is None else f"; weight {done.trust:.2f} against biharmonic interpolation")
+                )
+            lines.append(line)
         return lines
 
 
@@ -65,16 +74,19 @@ def inpaint(
     keep_known: bool | None = None,
     noise_sigma: float | str | None = None,
     effort: str = "default",
-    learn: bool = False,
+    learn: bool | None = None,
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
+    tile: int | str = "auto",
+    max_memory: float | None = None,
     dtype: Any = None,
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
     callback: Callable[[Progress], Any] | None = None,
     return_report: bool = False,
+    dry_run: bool = False,
 ) -> Any:
     """Fill the missing pixels of an image.
 
@@ -102,14 +114,19 @@ def inpaint(
         Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
     effort : {"fast", "default", "best"}
         How much time to spend: less than by default, or several times as much.
-    learn : bool
-        Adapt the dictionary to this image, from its known pixels: much slower, seldom better.
+    learn : bool, optional
+        Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best".
     lmbda : float, optional
         Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.005, more with noise.
     max_iter : int, optional
         Iterations of the code solve; default: by the effort. Many more don't improve the picture.
     tol : float
         Stop the code solve earlier, where the relative residuals are below.
+    tile : "auto" or int
+        Restore in tiles of this many pixels square, blended so that no seams show; 0: all of the damage at once. By default
+        what is cheapest: where nothing is missing, nothing is solved.
+    max_memory : float, optional
+        In bytes, of the whole program; tiles are chosen to fit. Default: 2e9.
     dtype : {"float32", "float64"}, optional
         Precision of the computation; default: float32.
     device, threads, fft
@@ -118,6 +135,8 @@ def inpaint(
         Called with a :class:`Progress`; a true return value ends the present stage early.
     return_report : bool
         Also return an :class:`InpaintingReport`.
+    dry_run : bool
+        Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
 
     Returns
     -------
@@ -147,7 +166,8 @@ def inpaint(
         noise_sigma = "auto"
     restored, report = restore_planes(
         pixels, missing, channel_groups(len(pixels), dictionary), effort, noise_sigma,
-        {"learn": learn, "max_iter": max_iter}, keep_known=keep_known, lmbda=lmbda, tol=tol,
+        {"learn": learn, "max_iter": max_iter}, keep_known=keep_known, lmbda=lmbda, tol=tol, tile=tile,
+        max_memory=max_memory, dry_run=dry_run,
         engine={"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}, callback=callback,
     )  # fmt: skip
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
@@ -165,12 +185,16 @@ def restore_planes(
     keep_known: bool,
     lmbda: float | None,
     tol: float,
-    **options: Any,
+    tile: int | str = "auto",
+    max_memory: float | None = None,
+    dry_run: bool = False,
+    engine: dict[str, Any],
+    callback: Callable[[Progress], Any] | None = None,
 ) -> tuple[np.ndarray, InpaintingReport]:
     """Restore (C, H, W) pixels of any dtype, group by group, each on the scale of its own values.
 
-    `changes` are fields of :class:`Effort` to be set otherwise, where not None; `options` those of
-    :func:`restore_channels`.
+    `changes` are fields of :class:`Effort` to be set otherwise, where not None. With `dry_run`, nothing is restored: the
+    report says what would be done.
     """
     check_effort(effort)
     max_iter = changes.get("max_iter")
@@ -178,29 +202,56 @@ def restore_planes(
     changes = {name: value for name, value in changes.items() if value is not None}
     report = InpaintingReport(float(missing.mean()), [], [], [])
     known_values = [plane[~gone] for plane, gone in zip(pixels, missing, strict=True)]
-    restored = np.where(missing, 0.0, pixels).astype(np.float64)
-    clean = np.zeros(len(pixels), bool)
+    restored = pixels.copy()
     for channels, dictionary in groups:
         gone = missing[channels]
         if not gone.any() and keep_known:
             continue
         low, high = intensity_range(known_values[channels])
-        scaled = np.where(gone, 0.0, (restored[channels] - low) / (high - low))
-        scaled = np.clip(scaled, -LARGEST, LARGEST)  # a single wild value would drown the others in single precision
-        noise = noise_of(scaled, ~gone, noise_sigma, high - low)
-        if not noise:
-            clean[channels] = True
+        damaged = Damaged(pixels[channels], gone, low, high)
+        noise = _noise_of(damaged, noise_sigma)
         if not gone.any() and not noise:
             continue
         chosen = replace(choose_effort(effort, gone, noise), **changes)
-        estimate, stages = restore_channels(scaled, gone, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, **options)
-        restored[channels] = estimate * (high - low) + low
+        plan = _plan(damaged, dictionary, noise, tile, MAX_MEMORY if max_memory is None else max_memory, engine, pixels)
+        if dry_run:
+            estimate, stages = None, Stages(dictionary, lmbda or 0.0, [], 0, None, plan)
+        else:
+            estimate, stages = restore_channels(
+                damaged, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, plan=plan, engine=engine, callback=callback
+            )
         report.efforts.append(chosen)
         report.stages.append(stages)
         report.noise_sigmas.append(noise * (high - low))
-    for plane, values in zip(restored, known_values, strict=True):
-        np.clip(plane, values.min(), values.max(), out=plane)
-    restored = as_pixels(restored, pixels.dtype)
-    kept = ~missing & (clean[:, None, None] | keep_known)
-    restored[kept] = pixels[kept]
+        if estimate is None:
+            continue
+        for plane, values, known, changed in zip(restored[channels], estimate, known_values[channels], gone, strict=True):
+            if noise and not keep_known:
+                changed = np.ones_like(changed)
+            new = values[changed].astype(np.float64) * (high - low) + low
+            plane[changed] = as_pixels(np.clip(new, known.min(), known.max()), pixels.dtype)
     return restored, report
+
+
+def _noise_of(damaged: Damaged, noise_sigma: float | str | None) -> float:
+    """Standard deviation of the noise, on the scale of [0, 1]; of large pictures, the middle is looked at."""
+    middle = [slice(max((n - LOOKED_AT) // 2, 0), (n + LOOKED_AT) // 2) for n in damaged.pixels.shape[1:]]
+    observed, gone = damaged.piece(*middle)
+    return noise_of(observed, ~gone, noise_sigma, damaged.high - damaged.low)
+
+
+def _plan(
+    damaged: Damaged, dictionary: Dictionary, noise: float, tile: int | str, max_memory: float, engine: dict[str, Any],
+    pixels: np.ndarray,
+) -> Plan:  # fmt: skip
+    backend = get_backend(**engine)
+    separate = len(damaged.pixels) if dictionary.n_channels == 1 else 1  # channels that are coded beside one another
+
+    def memory(shape: tuple[int, int]) -> int:
+        return separate * solve_memory(shape, dictionary.n_filters, dictionary.n_channels, backend.dtype.itemsize)
+
+    missing = damaged.missing
+    return choose_tiles(
+        np.ones(missing.shape[1:], bool) if noise else np.asarray(missing.any(axis=0)), missing, memory,
+        picture_memory(pixels.size, pixels.dtype.itemsize), tile=tile, max_memory=max_memory, threads=backend.threads,
+    )  # fmt: skip

@@ -6,29 +6,37 @@ Pilot, base layer, sparse code of what is left, refinement from similar patches:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_erosion
 
 from csc_cogd.backend import get_backend
 from csc_cogd.csc.admm import Iteration
-from csc_cogd.csc.codes import SparseCodes, sparse_code
+from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
-from csc_cogd.restore.coding import Progress, frequency_weights
+from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.similar import PatchModel, refine
+from csc_cogd.restore.tiles import Plan, Tile, map_tiles
 from csc_cogd.restore.trust import trust_in
 
+LARGEST = 10.0
+"""Largest value that is computed with, where most are in [0, 1]."""
 LMBDA, LMBDA_NOISE = 0.005, 2.0  # the latter times the noise's standard deviation
 GRADIENT_PENALTY = 0.01
 RHO, RHO_DATA = 30.0, 60.0  # times lmbda
 WIDE = 0.09  # fraction of missing values inside of holes from which larger patches are better
+MOSTLY = (
+    0.6  # fraction of missing values from which a better code makes a better picture, and biharmonic may be better still
+)
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
 LEARNING_ROUNDS, LEARNING_RHO = 10, 1.5
+LEARNING_PIECES, LEARNING_SIDE = 8, 96
 LEARNING_LMBDA = 6.0  # times lmbda: filters are learned from sparser and smoother codes than pictures are restored with,
 LEARNING_GRADIENT_PENALTY = 1.0  # or they take up the pattern of the missing pixels
 
@@ -71,14 +79,14 @@ def choose_effort(name: str, missing: np.ndarray, noise: float) -> Effort:
     fast, best, channels = name == "fast", name == "best", len(missing)
     if noise:
         patches = PatchModel(size=6 if channels == 1 else 5, step=4 if fast else 2 if best else 3, solved=60, shrinkage=0.0)
-        return Effort(8 if fast else 40, 3 if noise < STRONG_NOISE else 2, patches, check=not fast)
-    wide = _inside_holes(missing) > WIDE
+        return Effort(8 if fast else 24 if best else 12, 3 if noise < STRONG_NOISE else 2, patches, check=not fast)
+    wide, mostly = _inside_holes(missing) > WIDE, bool(missing.mean() > MOSTLY)
     size = (8 if wide else 6) if channels == 1 else (6 if wide else 5)  # colours are estimated together
     patches = PatchModel(size=size, step=3 if best else 4, solved=24 if best else 16)
-    max_iter, passes = {"fast": (8, 4), "default": (20, 6), "best": (30, 12)}[name]
+    passes = {"fast": 4, "default": 6, "best": 12}[name]
     if wide and not fast:
         passes += passes // 3
-    return Effort(max_iter, passes, patches, check=not fast)
+    return Effort(30 if best else 20 if mostly and not fast else 6, passes, patches, learn=best, check=mostly and not fast)
 
 
 def _inside_holes(missing: np.ndarray) -> float:
@@ -88,10 +96,36 @@ def _inside_holes(missing: np.ndarray) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class Damaged:
+    """Channels that are restored together, which are read piece by piece on the scale of [0, 1].
+
+    Attributes
+    ----------
+    pixels : (C, H, W) array of any dtype
+    missing : (C, H, W) bool array
+    low, high : float
+        What is 0 and what is 1.
+    """
+
+    pixels: np.ndarray
+    missing: np.ndarray
+    low: float
+    high: float
+
+    def piece(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Values (C, h, w) of float64, 0 where missing, and what is missing."""
+        gone = self.missing[:, rows, columns]
+        values = np.where(gone, self.low, self.pixels[:, rows, columns].astype(np.float64))
+        scaled = (values - self.low) / (self.high - self.low)
+        return np.clip(scaled, -LARGEST, LARGEST), gone  # a single wild value would drown the others in single precision
+
+
+@dataclass(frozen=True, eq=False)
 class Stages:
     """What was done to a group of channels: see :func:`restore_channels`.
 
-    `trust` is the weight of the result against biharmonic interpolation, None where it wasn't measured.
+    `history` is that of the first tile; `trust` is the weight of the result against biharmonic interpolation, None where it
+    wasn't measured.
     """
 
     dictionary: Dictionary
@@ -99,17 +133,18 @@ class Stages:
     history: list[Iteration]
     passes: int
     trust: float | None
+    plan: Plan
 
 
 def restore_channels(
-    observed: np.ndarray,
-    missing: np.ndarray,
+    damaged: Damaged,
     dictionary: Dictionary,
     effort: Effort,
     *,
     noise: float = 0.0,
     lmbda: float | None = None,
     tol: float = 0.0,
+    plan: Plan,
     engine: dict[str, Any],
     callback: Callable[[Progress], Any] | None = None,
 ) -> tuple[np.ndarray, Stages]:
@@ -117,24 +152,25 @@ def restore_channels(
 
     Parameters
     ----------
-    observed : (C, H, W) array of float
-    missing : (C, H, W) bool array
+    damaged : Damaged
     dictionary : Dictionary
         With C channels; or grey, for each channel by itself.
     effort : Effort
     noise : float
-        Standard deviation of the noise in `observed`.
+        Standard deviation of the noise, on the scale of [0, 1].
     lmbda : float, optional
         Weight of the l1 term; default: by the noise.
     tol, callback
-        As in :func:`csc_cogd.inpaint`.
+        As in :func:`csc_cogd.inpaint`. Where there are several tiles, the callback is told of each one that is done; a true
+        return value leaves the others to the pilot.
+    plan : Plan
     engine : dict
         ``device``, ``dtype``, ``threads``, ``fft`` for :func:`csc_cogd.backend.get_backend`.
 
     Returns
     -------
     (C, H, W) array of float, Stages
-        With noise, known values are estimates as well; without, they are `observed`.
+        What is missing, and with noise every value; the rest is anything.
     """
 
     def tell(stage: str, done: int, total: int, record: Any = None) -> Any:
@@ -142,44 +178,78 @@ def restore_channels(
 
     if lmbda is None:
         lmbda = max(LMBDA, LMBDA_NOISE * noise)
-    known = ~missing
-    tell("base layer", 0, 1)
-    pilot = pilot_estimate(observed, missing) if missing.any() else observed
     if effort.learn:
-        detail = np.where(missing, 0.0, observed - base_layer(pilot))
-        images, weights = stack(dictionary, detail, known)
-        dictionary = _adapt(dictionary, images, weights, lmbda, tell, engine)
-    codes: list[SparseCodes] = []
-    done: list[int] = []  # passes
+        dictionary = _adapt(dictionary, damaged, lmbda, tell, engine)
+    how = _How(dictionary, effort, noise, lmbda, tol)
+    trust = None
+    if effort.check and damaged.missing.any() and not tell("checking", 0, 1):
 
-    def restore(observed: np.ndarray, missing: np.ndarray, pilot: np.ndarray, tell: Any = _silent) -> np.ndarray:
-        known, base = ~missing, base_layer(pilot)
-        images, weights = stack(dictionary, np.where(missing, 0.0, observed - base), known)
-        code = sparse_code(
-            images, dictionary, weights=weights, lmbda=lmbda, l1_weights=frequency_weights(dictionary),
-            gradient_penalty=GRADIENT_PENALTY, rho=RHO * lmbda, rho_data=RHO_DATA * lmbda,
-            max_iter=effort.max_iter, tol=tol,
-            callback=lambda record: tell("codes", record.iteration, effort.max_iter, record), **engine,
-        )  # fmt: skip
-        codes.append(code)
-        coded = base + code.reconstruction.reshape(base.shape)
-        done.append(0)
+        def try_out(observed: np.ndarray, gone: np.ndarray, pilot: np.ndarray) -> np.ndarray:
+            return _restore_piece(observed, gone, pilot, how, engine, _silent)[0]
 
-        def count(number: int) -> Any:
-            done[-1] = number
-            return tell("patches", number, effort.passes)
+        trust = trust_in(try_out, damaged.piece, np.asarray(damaged.missing.any(axis=0)))
 
-        return refine(
-            coded if noise else np.where(known, observed, coded), observed, known, effort.patches, effort.passes,
-            get_backend(**engine), noise=noise,
-            callback=count,
-        )  # fmt: skip
+    several = len(plan.tiles) > 1
+    inner = engine if plan.jobs == 1 else engine | {"threads": 1}
+    stopped = False
 
-    restored, trust, passes = restore(observed, missing, pilot, tell), None, done[0]
-    if effort.check and missing.any() and not tell("checking", 0, 1):
-        trust = trust_in(restore, observed, missing)
-        restored = np.where(missing, pilot + trust * (restored - pilot), restored)
-    return restored, Stages(dictionary, lmbda, codes[0].history, passes, trust)
+    def work(tile: Tile) -> tuple[np.ndarray, list[Iteration], int]:
+        observed, gone = damaged.piece(*tile.window)
+        if not several:
+            tell("base layer", 0, 1)
+        pilot = pilot_estimate(observed, gone)
+        if stopped:
+            return pilot, [], 0
+        restored, history, passes = _restore_piece(observed, gone, pilot, how, inner, _silent if several else tell)
+        if trust is not None:
+            restored = np.where(gone, pilot + trust * (restored - pilot), restored)
+        return restored, history, passes
+
+    total = np.zeros(damaged.pixels.shape, np.result_type(damaged.pixels.dtype, np.float32))
+    history: list[Iteration] = []
+    passes = 0
+    with closing(map_tiles(work, plan.tiles, plan.jobs)) as results:
+        for number, (tile, (piece, codes, done)) in enumerate(zip(plan.tiles, results, strict=True), 1):
+            total[:, *tile.window] += tile.weight * piece
+            history, passes = history or codes, max(passes, done)
+            if several and tell("tiles", number, len(plan.tiles)):
+                stopped = True
+    return total, Stages(dictionary, lmbda, history, passes, trust, plan)
+
+
+class _How(NamedTuple):
+    dictionary: Dictionary
+    effort: Effort
+    noise: float
+    lmbda: float
+    tol: float
+
+
+def _restore_piece(
+    observed: np.ndarray, missing: np.ndarray, pilot: np.ndarray, how: _How, engine: dict[str, Any], tell: Any
+) -> tuple[np.ndarray, list[Iteration], int]:
+    """A piece (C, h, w) restored, the history of its code solve and the passes of its refinement."""
+    known, base, max_iter = ~missing, base_layer(pilot), how.effort.max_iter
+    images, weights = stack(how.dictionary, np.where(missing, 0.0, observed - base), known)
+    code = sparse_code(
+        images, how.dictionary, weights=weights, lmbda=how.lmbda, gradient_penalty=GRADIENT_PENALTY,
+        rho=RHO * how.lmbda, rho_data=RHO_DATA * how.lmbda,
+        max_iter=max_iter, tol=how.tol,
+        callback=lambda record: tell("codes", record.iteration, max_iter, record), **engine,
+    )  # fmt: skip
+    coded = base + code.reconstruction.reshape(base.shape)
+    passes = 0
+
+    def count(number: int) -> Any:
+        nonlocal passes
+        passes = number
+        return tell("patches", number, how.effort.passes)
+
+    restored = refine(
+        coded if how.noise else np.where(known, observed, coded), observed, known, how.effort.patches, how.effort.passes,
+        get_backend(**engine), noise=how.noise, callback=count,
+    )  # fmt: skip
+    return restored, code.history, passes
 
 
 def _silent(*arguments: Any) -> None:
@@ -191,14 +261,22 @@ def stack(dictionary: Dictionary, *planes: np.ndarray) -> list[np.ndarray]:
     return [p if dictionary.filters.ndim == 3 else p[None] for p in planes]
 
 
-def _adapt(
-    dictionary: Dictionary, images: np.ndarray, weights: np.ndarray, lmbda: float, tell: Any, engine: dict[str, Any]
-) -> Dictionary:
-    """Continue learning the dictionary on the known pixels of the damaged image itself."""
+def _adapt(dictionary: Dictionary, damaged: Damaged, lmbda: float, tell: Any, engine: dict[str, Any]) -> Dictionary:
+    """Continue learning the dictionary on the known pixels of the damaged picture itself, or of pieces all over it."""
+    details, weights = [], []
+    for window in _pieces(*damaged.pixels.shape[1:]):
+        observed, gone = damaged.piece(*window)
+        if not gone.all(axis=(1, 2)).any():
+            detail = np.where(gone, 0.0, observed - base_layer(pilot_estimate(observed, gone)))
+            detail, known = stack(dictionary, detail, ~gone)
+            details.append(detail)
+            weights.append(known)
+    if not details:
+        return dictionary
     shapes, counts = np.unique(dictionary.shapes, axis=0, return_counts=True)
     order = np.lexsort(dictionary.shapes.T[::-1])
     learned = learn_dictionary(
-        images,
+        np.concatenate(details),
         [int(count) for count in counts],
         [tuple(int(size) for size in shape) for shape in shapes],
         lmbda=LEARNING_LMBDA * lmbda,
@@ -211,7 +289,17 @@ def _adapt(
         tol=0.0,
         start=Dictionary(dictionary.filters[order], dictionary.shapes[order]),
         callback=lambda record: tell("learning", record.iteration, LEARNING_ROUNDS, record),
-        weights=weights,
+        weights=np.concatenate(weights),
         **engine,
     )
     return learned.dictionary
+
+
+def _pieces(height: int, width: int) -> list[tuple[slice, slice]]:
+    """The whole of a small picture; of others, pieces that are spread over it."""
+    side = LEARNING_SIDE
+    if height * width <= LEARNING_PIECES * side**2 or min(height, width) < side:
+        return [(slice(0, min(height, LEARNING_PIECES * side)), slice(0, min(width, LEARNING_PIECES * side)))]
+    corners = [(top, left) for top in range(0, height - side + 1, side) for left in range(0, width - side + 1, side)]
+    chosen = np.linspace(0, len(corners) - 1, LEARNING_PIECES).round().astype(int)
+    return [(slice(top, top + side), slice(left, left + side)) for top, left in (corners[i] for i in chosen)]

@@ -20,7 +20,9 @@ SMALLEST = 32
 
 
 def trust_in(
-    restore: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], image: np.ndarray, missing: np.ndarray
+    restore: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    piece: Callable[[slice, slice], tuple[np.ndarray, np.ndarray]],
+    damaged: np.ndarray,
 ) -> float:
     """Weight a in [0, 1] for which ``pilot + a * (restored - pilot)`` is closest to hidden known pixels; 1 from 0.3 on.
 
@@ -34,21 +36,23 @@ def trust_in(
     ----------
     restore : callable
         Takes a tile (C, h, w), what is missing of it, and its pilot; returns the tile restored: what is to be judged.
-    image : (C, H, W) array of float
-    missing : (C, H, W) bool array
+    piece : callable
+        Takes rows and columns; returns what the picture is there, (C, h, w), and which of it is missing.
+    damaged : (H, W) bool array
+        Where anything is missing.
 
     Returns
     -------
     float
         1 for images too small to judge.
     """
-    side = min(TILE, *image.shape[1:])
+    side = min(TILE, *damaged.shape)
     if side < SMALLEST:
         return 1.0
     generator = np.random.default_rng((TILE, TILES))  # not a seed that a user's mask may have been drawn with
     product = square = 0.0
-    for window in _tiles(np.asarray(missing.any(axis=0)), side):
-        truth, gone = image[window], missing[window]
+    for window in _tiles(damaged, side):
+        truth, gone = piece(*window)
         if gone.mean() < SPARSE_DAMAGE:
             hide = np.roll(gone, (side // 3, side // 3), axis=(1, 2)) & ~gone
         else:
@@ -65,7 +69,7 @@ def trust_in(
     return float(max(weight, 0.0)) if weight < DOUBTFUL else 1.0
 
 
-def _tiles(missing: np.ndarray, side: int) -> list[tuple[slice, slice, slice]]:
+def _tiles(missing: np.ndarray, side: int) -> list[tuple[slice, slice]]:
     """The tiles of a grid with most missing pixels, but not without known ones."""
     corners = [
         (top, left)
@@ -74,4 +78,4 @@ def _tiles(missing: np.ndarray, side: int) -> list[tuple[slice, slice, slice]]:
     ]
     counts = [missing[top : top + side, left : left + side].sum() for top, left in corners]
     best = np.argsort(counts, kind="stable")[::-1][:TILES]
-    return [(slice(None), slice(top, top + side), slice(left, left + side)) for top, left in (corners[i] for i in best)]
+    return [(slice(top, top + side), slice(left, left + side)) for top, left in (corners[i] for i in best)]

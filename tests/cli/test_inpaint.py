@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_nan_in_float_data_needs_no_mask(folder, photo):
 @pytest.mark.parametrize(
     ("more", "adapted", "passes"),
     [
-        ((), False, 6), (("--fast",), False, 4), (("--best",), False, 12), (("--fast", "--learn"), True, 4),
+        ((), False, 6), (("--fast",), False, 4), (("--best",), True, 12), (("--fast", "--learn"), True, 4),
     ],
 )  # fmt: skip
 def test_effort_is_chosen_by_fast_and_best(folder, capsys, more, adapted, passes):
@@ -240,3 +241,26 @@ def test_a_terminal_shows_progress(folder):
     shown = shown.decode()
     assert "codes" in shown
     assert "100%" in shown
+
+
+def test_a_dry_run_writes_nothing_and_names_tiles_and_memory(folder, capsys):
+    before = contents(folder)
+    assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", "--dry-run") == 0
+    text = capsys.readouterr().err
+    assert re.search(r"1 tile of \d+ x \d+ at most, 1 at once, in 0\.\d+ GB at most", text)
+    assert "photo_inpainted.png: not written" in text
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tile", "7"], "--tile: 7 isn't the side of a tile"),
+        (["--tile", "some"], "neither 'auto' nor a number of pixels"),
+        (["--max-memory", "1MB"], "--max-memory: 0.001 GB don't suffice"),
+        (["--max-memory", "much"], "isn't an amount of memory such as 4GB"),
+    ],
+)
+def test_tiles_and_memory_that_cannot_be_are_named(folder, capsys, arguments, message):
+    assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", *arguments) == 2
+    assert message in capsys.readouterr().err

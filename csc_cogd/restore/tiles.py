@@ -1,0 +1,176 @@
+"""Large pictures in overlapping tiles: what is far from the damage isn't solved, and memory is bounded.
+
+A picture is cut into cores; of each, the part around its damage is restored with a margin on which the result depends, and
+the results of neighbours are blended over a few pixels on either side of the cores' borders, so that no seam shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.ndimage import distance_transform_cdt
+
+from csc_cogd.errors import InputError
+
+SIDES = (128, 256, 512)
+"""Of the cores, in pixels, from which the cheapest are chosen."""
+MARGIN = 32
+"""Context around what is restored: two of the largest shipped filters, and further than similar patches are looked for."""
+BLEND = 16
+"""On either side of a border between cores."""
+LEAST, PER_DEPTH = 32, 4  # sides at least; in pixels, and times the distance of a missing pixel from the next known one
+MAX_MEMORY = 2_000_000_000
+_SETUP = 64 * 64  # pixels that take as long as what every tile costs whatever its size
+_PROGRAM = 250_000_000  # bytes of the interpreter with what it has imported
+
+
+class Tile(NamedTuple):
+    """A piece of a picture, and the weight of its result in every pixel: `rows` times `columns`; all weights add up to 1."""
+
+    window: tuple[slice, slice]
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), len(self.columns)
+
+    @property
+    def weight(self) -> np.ndarray:
+        return self.rows[:, None] * self.columns
+
+    @property
+    def size(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+
+def plan_tiles(damaged: np.ndarray, side: int) -> list[Tile]:
+    """Tiles for the damage (H, W bool) of a picture, with cores of at most `side` pixels square; 0: a single one."""
+    H, W = damaged.shape
+    tiles = []
+    for core_rows in _cores(H, side):
+        for core_columns in _cores(W, side):
+            rows, columns = _widened(core_rows, BLEND, H), _widened(core_columns, BLEND, W)
+            part = damaged[rows, columns]
+            if part.any():
+                marked_rows, marked_columns = (np.flatnonzero(part.any(axis=axis)) for axis in (1, 0))
+                window = (
+                    _widened(_extent(marked_rows, rows.start), MARGIN, H),
+                    _widened(_extent(marked_columns, columns.start), MARGIN, W),
+                )
+                tiles.append(Tile(window, _ramp(core_rows, window[0], H), _ramp(core_columns, window[1], W)))
+    return tiles
+
+
+def _cores(length: int, side: int) -> list[slice]:
+    edges = np.linspace(0, length, (-(-length // side) if side else 1) + 1).round().astype(int).tolist()
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def _widened(part: slice, by: int, length: int) -> slice:
+    return slice(max(part.start - by, 0), min(part.stop + by, length))
+
+
+def _extent(places: np.ndarray, start: int) -> slice:
+    return slice(start + int(places[0]), start + int(places[-1]) + 1)
+
+
+def _ramp(core: slice, window: slice, length: int) -> np.ndarray:
+    """Weight of a core along one axis: 1 inside, falling linearly across its borders, but not at the picture's."""
+    x = np.arange(window.start, window.stop) + 0.5
+
+    def step(edge: int) -> np.ndarray:
+        return np.clip((x - edge) / (2 * BLEND) + 0.5, 0, 1) if 0 < edge < length else np.full(len(x), float(edge == 0))
+
+    return (step(core.start) - step(core.stop)).astype(np.float32)
+
+
+def solve_memory(shape: tuple[int, int], n_filters: int, n_channels: int, itemsize: int) -> int:
+    """Bytes that coding a tile takes: codes, their spectra and the filters' spectra."""
+    size = (shape[0] + 16) * (shape[1] + 16)
+    return int(size * n_filters * itemsize * (2.5 + 1.5 * n_channels))
+
+
+def picture_memory(n_values: int, itemsize: int) -> int:
+    """Bytes of the program with a picture: as read and as restored, its mask, and the tiles' sum."""
+    return _PROGRAM + n_values * (3 * itemsize + 8)
+
+
+class Plan(NamedTuple):
+    """Tiles, how many are solved at once, and the bytes that this is expected to take at most."""
+
+    tiles: list[Tile]
+    jobs: int
+    memory: int
+
+
+def choose_tiles(
+    damaged: np.ndarray,
+    missing: np.ndarray,
+    solve: Callable[[tuple[int, int]], int],
+    picture: int,
+    *,
+    tile: int | str,
+    max_memory: float,
+    threads: int,
+) -> Plan:
+    """The cheapest tiles that fit into memory, and are large beside the holes in the picture.
+
+    Parameters
+    ----------
+    damaged : (H, W) bool array
+        Where anything is to be restored.
+    missing : (C, H, W) bool array
+    solve : callable
+        Bytes that a tile of some shape takes.
+    picture : int
+        Bytes that are taken anyway.
+    tile : "auto" or int
+        Side of the cores; 0: the whole damage at once.
+    max_memory : float
+        In bytes.
+    threads : int
+
+    Raises
+    ------
+    InputError
+        If it doesn't fit, or `tile` isn't a side, or one too small for the holes.
+    """
+    if tile != "auto" and (
+        isinstance(tile, bool) or not isinstance(tile, (int, np.integer)) or (tile != 0 and tile < LEAST)
+    ):
+        raise InputError(f"tile: {tile!r} isn't the side of a tile: use 'auto', {LEAST} or more, or 0 for all at once")
+    depth = max((int(distance_transform_cdt(plane, "chessboard").max()) for plane in missing if plane.any()), default=0)
+    if tile not in ("auto", 0) and int(tile) < PER_DEPTH * depth:
+        raise InputError(f"tile: {tile} is too small for holes of {2 * depth}: use {PER_DEPTH * depth} or more, or 0")
+    plans = []
+    for side in (0, *SIDES) if tile == "auto" else (int(tile),):
+        if side == 0 or side >= PER_DEPTH * depth:
+            tiles = plan_tiles(damaged, side)
+            largest = max((solve(t.shape) for t in tiles), default=0)
+            jobs = max(min(threads, int((max_memory - picture) // max(largest, 1)), len(tiles)), 1)
+            plans.append(Plan(tiles, jobs, picture + jobs * largest))
+    fitting = [plan for plan in plans if plan.memory <= max_memory]
+    if not fitting:
+        least = min(plan.memory for plan in plans)
+        advice = "allow more" if tile == "auto" else "allow more, or smaller tiles"
+        raise InputError(f"max_memory: {max_memory / 1e9:.3g} GB don't suffice, {least / 1e9:.3g} GB do: {advice}")
+    return min(fitting, key=lambda plan: sum(t.size + _SETUP for t in plan.tiles))
+
+
+def map_tiles(function: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) -> Generator[Any, None, None]:
+    """``function(task)`` of every task in order, several at once; none is begun after the caller has stopped asking."""
+    if jobs == 1:
+        yield from map(function, tasks)
+        return
+    with ThreadPoolExecutor(jobs, thread_name_prefix="csc-cogd-tile") as pool:
+        futures = [pool.submit(function, task) for task in tasks]
+        try:
+            while futures:
+                yield futures.pop(0).result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
