@@ -95,7 +95,8 @@ OPTIONS = {
     "fast": click.option("--fast", is_flag=True, help="Spend less time, for a somewhat worse picture."),
     "best": click.option("--best", is_flag=True, help="Spend several times as much time, for a somewhat better picture."),
     "learn": click.option(
-        "--learn/--no-learn", default=None, help="Adapt the dictionary to this image first. Default: with --best."
+        "--learn/--no-learn", default=None, help="Adapt the dictionary to this image first. Default: with --best, where "
+        "most is missing."
     ),
     "lmbda": click.option(
         "--lmbda", type=click.FloatRange(0, 1000), metavar="L",

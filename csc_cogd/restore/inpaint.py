@@ -115,7 +115,8 @@ def inpaint(
     effort : {"fast", "default", "best"}
         How much time to spend: less than by default, or several times as much.
     learn : bool, optional
-        Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best".
+        Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best",
+        where most is missing.
     lmbda : float, optional
         Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.005, more with noise.
     max_iter : int, optional

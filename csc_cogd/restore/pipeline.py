@@ -86,7 +86,9 @@ def choose_effort(name: str, missing: np.ndarray, noise: float) -> Effort:
     passes = {"fast": 4, "default": 6, "best": 12}[name]
     if wide and not fast:
         passes += passes // 3
-    return Effort(30 if best else 20 if mostly and not fast else 6, passes, patches, learn=best, check=mostly and not fast)
+    thorough = mostly and not fast
+    max_iter = 30 if best else 20 if thorough else 6
+    return Effort(max_iter, passes, patches, learn=thorough and best, check=thorough)
 
 
 def _inside_holes(missing: np.ndarray) -> float:

@@ -80,7 +80,7 @@ def test_nan_in_float_data_needs_no_mask(folder, photo):
 @pytest.mark.parametrize(
     ("more", "adapted", "passes"),
     [
-        ((), False, 6), (("--fast",), False, 4), (("--best",), True, 12), (("--fast", "--learn"), True, 4),
+        ((), False, 6), (("--fast",), False, 4), (("--best",), False, 12), (("--fast", "--learn"), True, 4),
     ],
 )  # fmt: skip
 def test_effort_is_chosen_by_fast_and_best(folder, capsys, more, adapted, passes):

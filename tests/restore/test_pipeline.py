@@ -27,10 +27,12 @@ def test_more_effort_does_more(share, noise):
     assert fast.patches.step > best.patches.step
 
 
-def test_results_are_checked_against_the_pilot_where_most_is_missing():
+def test_where_most_is_missing_results_are_checked_and_with_time_filters_adapted():
     for share in (0.3, 0.8):
         checks = [choose_effort(name, random_mask((64, 64), share)[None], 0.0).check for name in EFFORTS]
         assert checks == [False, share > 0.6, share > 0.6]
+        learns = [choose_effort(name, random_mask((64, 64), share)[None], 0.0).learn for name in EFFORTS]
+        assert learns == [False, False, share > 0.6]
 
 
 @pytest.mark.parametrize("effort", EFFORTS)
