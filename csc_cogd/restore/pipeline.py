@@ -31,9 +31,8 @@ LMBDA, LMBDA_NOISE = 0.005, 2.0  # the latter times the noise's standard deviati
 GRADIENT_PENALTY = 0.01
 RHO, RHO_DATA = 30.0, 60.0  # times lmbda
 WIDE = 0.09  # fraction of missing values inside of holes from which larger patches are better
-MOSTLY = (
-    0.6  # fraction of missing values from which a better code makes a better picture, and biharmonic may be better still
-)
+MOSTLY = 0.6  # fraction of missing values from which a better code makes a better picture,
+NEARLY_ALL = 0.8  # and from which biharmonic interpolation may be better still: on smooth pictures
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
 LEARNING_ROUNDS, LEARNING_RHO = 10, 1.5
 LEARNING_PIECES, LEARNING_SIDE = 8, 96
@@ -80,15 +79,16 @@ def choose_effort(name: str, missing: np.ndarray, noise: float) -> Effort:
     if noise:
         patches = PatchModel(size=6 if channels == 1 else 5, step=4 if fast else 2 if best else 3, solved=60, shrinkage=0.0)
         return Effort(8 if fast else 24 if best else 12, 3 if noise < STRONG_NOISE else 2, patches, check=not fast)
-    wide, mostly = _inside_holes(missing) > WIDE, bool(missing.mean() > MOSTLY)
+    wide, share = _inside_holes(missing) > WIDE, missing.mean()
     size = (8 if wide else 6) if channels == 1 else (6 if wide else 5)  # colours are estimated together
     patches = PatchModel(size=size, step=3 if best else 4, solved=24 if best else 16)
     passes = {"fast": 4, "default": 6, "best": 12}[name]
     if wide and not fast:
         passes += passes // 3
-    thorough = mostly and not fast
-    max_iter = 30 if best else 20 if thorough else 6
-    return Effort(max_iter, passes, patches, learn=thorough and best, check=thorough)
+    max_iter = 30 if best else 20 if share > MOSTLY and not fast else 6
+    return Effort(
+        max_iter, passes, patches, learn=bool(best and share > MOSTLY), check=bool(share > NEARLY_ALL and not fast)
+    )
 
 
 def _inside_holes(missing: np.ndarray) -> float:

@@ -166,7 +166,7 @@ def test_a_texture_that_repeats_itself_is_restored_almost_exactly():
 
 
 def test_the_report_says_what_was_done(photo):
-    image, mask = np.dstack([photo[:40, :40]] * 5), random_mask((40, 40), 0.65)
+    image, mask = np.dstack([photo[:40, :40]] * 5), random_mask((40, 40), 0.85)
     _, report = inpaint(image, mask, channel_axis=-1, max_iter=7, lmbda=0.01, return_report=True)
     assert len(report.efforts) == len(report.stages) == len(report.noise_sigmas) == len(report.lines()) == 5
     assert report.noise_sigmas == [0] * 5
@@ -205,7 +205,7 @@ def test_the_number_of_threads_does_not_matter(photo):
 
 
 def test_progress_is_told_and_a_callback_can_end_a_stage(photo):
-    image, mask, told = photo[:32, :32], random_mask((32, 32), 0.65), []
+    image, mask, told = photo[:32, :32], random_mask((32, 32), 0.85), []
     _, report = inpaint(image, mask, callback=told.append, learn=True, max_iter=15, return_report=True)
     assert list(dict.fromkeys(p.stage for p in told)) == ["learning", "checking", "base layer", "codes", "patches"]
     for stage, total in [("learning", 10), ("codes", 15), ("patches", report.efforts[0].passes)]:
