@@ -50,7 +50,7 @@ def adapted(cell: Cell) -> np.ndarray:
 
 
 METHODS: dict[str, Callable[[Cell], np.ndarray]] = {
-    "biharmonic (scikit-image)": biharmonic,
+    "biharmonic": biharmonic,
     "`csc_cogd.inpaint`, default settings, picture by picture": by_inpaint,
     "CSC, dictionary adapted to the ten pictures, lambda = 0.004 of the range": adapted,
 }

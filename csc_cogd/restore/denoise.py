@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter, rank_filter
 
+from csc_cogd.backend import Backend, get_backend
 from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
@@ -19,6 +20,7 @@ from csc_cogd.restore.inpaint import restore_planes
 from csc_cogd.restore.layers import intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
 from csc_cogd.restore.pipeline import stack
+from csc_cogd.restore.tiles import MAX_MEMORY, code_memory, picture_memory
 
 NOISES = ("gaussian", "impulse")
 MEDIAN = 5  # side of the window whose median is the first guess under impulse noise
@@ -111,12 +113,26 @@ def denoise(
         tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback,
     )  # fmt: skip
     if noise == "impulse":
+        _check_memory(pixels, groups, MAX_MEMORY if max_memory is None else max_memory, get_backend(**engine))
         spoilt = missing | _outliers(pixels, missing, groups, engine, callback)
         restored, report = run(missing=spoilt, noise_sigma=None, keep_known=True)
     else:
         restored, report = run(missing=missing, noise_sigma=noise_sigma, keep_known=False)
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
+
+
+def _check_memory(pixels: np.ndarray, groups: list[tuple[slice, Dictionary]], most: float, backend: Backend) -> None:
+    """Impulses are looked for in the whole picture at once."""
+    needed = picture_memory(pixels.size, pixels.dtype.itemsize) + max(
+        code_memory(dictionary, len(pixels[channels]), backend.dtype.itemsize, pixels.shape[1:])
+        for channels, dictionary in groups
+    )
+    if needed > most:
+        raise InputError(
+            f"max_memory: finding impulses takes {needed / 1e9:.3g} GB, more than {most / 1e9:.3g}: allow more, or cut the "
+            "picture into pieces"
+        )
 
 
 def _at_the_ends(planes: np.ndarray, known: np.ndarray) -> np.ndarray:

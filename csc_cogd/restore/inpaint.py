@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
-from csc_cogd.restore.tiles import MAX_MEMORY, Plan, choose_tiles, picture_memory, solve_memory
+from csc_cogd.restore.tiles import MAX_MEMORY, choose_tiles, code_memory, picture_memory
 
 LOOKED_AT = 2048  # side of the middle of large pictures where noise is estimated
 
@@ -201,6 +202,7 @@ def restore_planes(
     max_iter = changes.get("max_iter")
     check_settings(lmbda or 0.0, 1 if max_iter is None else max_iter, tol)
     changes = {name: value for name, value in changes.items() if value is not None}
+    backend = get_backend(**engine)
     report = InpaintingReport(float(missing.mean()), [], [], [])
     known_values = [plane[~gone] for plane, gone in zip(pixels, missing, strict=True)]
     restored = pixels.copy()
@@ -214,7 +216,13 @@ def restore_planes(
         if not gone.any() and not noise:
             continue
         chosen = replace(choose_effort(effort, gone, noise), **changes)
-        plan = _plan(damaged, dictionary, noise, tile, MAX_MEMORY if max_memory is None else max_memory, engine, pixels)
+        everywhere = bool(noise) and not keep_known
+        needed = np.ones(gone.shape[1:], bool) if everywhere else np.asarray(gone.any(axis=0))
+        taken = picture_memory(pixels.size, pixels.dtype.itemsize)
+        plan = choose_tiles(
+            needed, gone, partial(code_memory, dictionary, len(gone), backend.dtype.itemsize), taken,
+            tile=tile, max_memory=MAX_MEMORY if max_memory is None else max_memory, threads=backend.threads,
+        )  # fmt: skip
         if dry_run:
             estimate, stages = None, Stages(dictionary, lmbda or 0.0, [], 0, None, plan)
         else:
@@ -227,7 +235,7 @@ def restore_planes(
         if estimate is None:
             continue
         for plane, values, known, changed in zip(restored[channels], estimate, known_values[channels], gone, strict=True):
-            if noise and not keep_known:
+            if everywhere:
                 changed = np.ones_like(changed)
             new = values[changed].astype(np.float64) * (high - low) + low
             plane[changed] = as_pixels(np.clip(new, known.min(), known.max()), pixels.dtype)
@@ -239,20 +247,3 @@ def _noise_of(damaged: Damaged, noise_sigma: float | str | None) -> float:
     middle = [slice(max((n - LOOKED_AT) // 2, 0), (n + LOOKED_AT) // 2) for n in damaged.pixels.shape[1:]]
     observed, gone = damaged.piece(*middle)
     return noise_of(observed, ~gone, noise_sigma, damaged.high - damaged.low)
-
-
-def _plan(
-    damaged: Damaged, dictionary: Dictionary, noise: float, tile: int | str, max_memory: float, engine: dict[str, Any],
-    pixels: np.ndarray,
-) -> Plan:  # fmt: skip
-    backend = get_backend(**engine)
-    separate = len(damaged.pixels) if dictionary.n_channels == 1 else 1  # channels that are coded beside one another
-
-    def memory(shape: tuple[int, int]) -> int:
-        return separate * solve_memory(shape, dictionary.n_filters, dictionary.n_channels, backend.dtype.itemsize)
-
-    missing = damaged.missing
-    return choose_tiles(
-        np.ones(missing.shape[1:], bool) if noise else np.asarray(missing.any(axis=0)), missing, memory,
-        picture_memory(pixels.size, pixels.dtype.itemsize), tile=tile, max_memory=max_memory, threads=backend.threads,
-    )  # fmt: skip

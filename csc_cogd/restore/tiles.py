@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.ndimage import distance_transform_cdt
 
+from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
 
 SIDES = (128, 256, 512)
@@ -89,10 +90,11 @@ def _ramp(core: slice, window: slice, length: int) -> np.ndarray:
     return (step(core.start) - step(core.stop)).astype(np.float32)
 
 
-def solve_memory(shape: tuple[int, int], n_filters: int, n_channels: int, itemsize: int) -> int:
-    """Bytes that coding a tile takes: codes, their spectra and the filters' spectra."""
+def code_memory(dictionary: Dictionary, n_channels: int, itemsize: int, shape: tuple[int, ...]) -> int:
+    """Bytes that coding channels of a shape (H, W) takes: codes, their spectra and the filters' spectra."""
     size = (shape[0] + 16) * (shape[1] + 16)
-    return int(size * n_filters * itemsize * (2.5 + 1.5 * n_channels))
+    apart = n_channels if dictionary.n_channels == 1 else 1  # over a grey dictionary, channels are coded beside one another
+    return int(apart * size * dictionary.n_filters * itemsize * (2.5 + 1.5 * dictionary.n_channels))
 
 
 def picture_memory(n_values: int, itemsize: int) -> int:

@@ -200,6 +200,7 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(noisy):
         ({"noise_sigma": np.nan}, "noise_sigma: nan isn't"),
         ({"noise_sigma": None}, "noise_sigma: None isn't"),
         ({"noise_sigma": "10"}, "noise_sigma: 10 isn't"),
+        ({"noise": "impulse", "noise_sigma": "auto", "max_memory": 1e6}, "max_memory: finding impulses takes 0.25"),
         ({"noise": "impulse", "noise_sigma": 5}, "belongs to Gaussian noise"),
         ({"image": np.eye(4) > 0}, "bilevel"),
         ({"effort": "most"}, "effort: 'most' is unknown: choose 'fast', 'default', 'best'"),
