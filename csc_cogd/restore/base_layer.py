@@ -16,6 +16,7 @@ from scipy.sparse.linalg import cg, splu
 
 SMOOTHING = 4.0
 """Weight of the squared gradient against the squared distance from the pilot."""
+LITTLE = 0.3  # share of missing pixels up to which a direct solve is fast
 TOLERANCE, MOST_ITERATIONS = 1e-6, 1000
 
 
@@ -23,7 +24,8 @@ def pilot_estimate(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Fill the missing pixels by biharmonic interpolation: the values of least squared Laplacian, mirrored at the border.
 
     The same as :func:`skimage.restoration.inpaint_biharmonic` (clipped to the range of the known values), but much
-    faster where much is missing: conjugate gradients need few iterations for small holes; large ones are solved directly.
+    faster where much is missing: conjugate gradients need few iterations for small holes. Where little is missing, or the
+    holes are large, the system is solved directly.
 
     Parameters
     ----------
@@ -65,11 +67,12 @@ class _Biharmonic:
     def solve(self, plane: np.ndarray) -> np.ndarray:
         """Values of the missing pixels of a plane."""
         right = self._known @ plane.ravel()[~self._gone]
-        if self._factor is None:
+        if self._factor is None and self._gone.mean() > LITTLE:
             jacobi = scipy.sparse.diags_array(1 / self._matrix.diagonal())
             values, unsolved = cg(self._matrix, right, rtol=TOLERANCE, maxiter=MOST_ITERATIONS, M=jacobi)
             if not unsolved:
                 return values
+        if self._factor is None:
             symmetric = {"SymmetricMode": True}
             self._factor = splu(self._matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
         return self._factor.solve(right)
