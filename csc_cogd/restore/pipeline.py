@@ -81,7 +81,8 @@ def choose_effort(name: str, missing: np.ndarray, noise: float) -> Effort:
         return Effort(8 if fast else 24 if best else 12, 3 if noise < STRONG_NOISE else 2, patches, check=not fast)
     wide, share = _inside_holes(missing) > WIDE, missing.mean()
     size = (8 if wide else 6) if channels == 1 else (6 if wide else 5)  # colours are estimated together
-    patches = PatchModel(size=size, step=3 if best else 4, solved=24 if best else 16)
+    solved = 24 if best else 8 if fast and channels > 1 else 16
+    patches = PatchModel(size=size, step=3 if best else 4, solved=solved)
     passes = {"fast": 4, "default": 6, "best": 12}[name]
     if wide and not fast:
         passes += passes // 3
