@@ -8,7 +8,6 @@ floor is the time that reading and writing the files takes.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -54,15 +53,20 @@ def scratches(height: int, width: int, share: float, seed: int) -> np.ndarray:
 
 
 def measured(command: list[str]) -> tuple[float, int, str]:
-    """Seconds, peak bytes of resident memory, and what a command printed to stderr."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    text = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    """Seconds, peak bytes of resident memory (Linux only), and what a command printed to stderr."""
+    started, peak = time.perf_counter(), 0
+    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stderr=log) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+            peak = int(found[1]) * 1024 if found else peak
+            time.sleep(0.1)
+        seconds = time.perf_counter() - started
+        log.seek(0)
+        text = log.read()
+    if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{text}")
-    return time.perf_counter() - started, usage.ru_maxrss * 1024, text
+    return seconds, peak, text
 
 
 def main() -> None:
