@@ -17,7 +17,7 @@ from scipy.sparse.linalg import cg, splu
 SMOOTHING = 4.0
 """Weight of the squared gradient against the squared distance from the pilot."""
 LITTLE = 0.3  # share of missing pixels up to which a direct solve is fast
-TOLERANCE, MOST_ITERATIONS = 1e-6, 1000
+TOLERANCE, MOST_ITERATIONS = 1e-8, 1000
 
 
 def pilot_estimate(image: np.ndarray, missing: np.ndarray) -> np.ndarray:

@@ -121,7 +121,7 @@ def inpaint(
     lmbda : float, optional
         Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.005, more with noise.
     max_iter : int, optional
-        Iterations of the code solve; default: by the effort. Many more don't improve the picture.
+        Iterations of the code solve; default: by the effort and the damage. Many more don't improve the picture.
     tol : float
         Stop the code solve earlier, where the relative residuals are below.
     tile : "auto" or int
@@ -148,7 +148,8 @@ def inpaint(
     Raises
     ------
     InputError
-        If the image isn't one, the mask doesn't fit, or nothing or everything is missing.
+        If the image isn't one, the mask doesn't fit, nothing or everything is missing, a setting can't be, or `max_memory`
+        doesn't suffice.
 
     Examples
     --------

@@ -31,7 +31,8 @@ def test_pilot_is_biharmonic_interpolation(rng, photo, damage):
     expected = inpaint_biharmonic(np.where(missing, 0, image), missing)
     known = image[~missing]
     expected[missing] = np.clip(expected[missing], known.min(), known.max())
-    np.testing.assert_allclose(pilot_estimate(image[None], read_only(missing[None]))[0], expected, atol=1e-4)
+    close = 1e-6 if damage in ("half", "nearly all") else 1e-9  # conjugate gradients stop early, the direct solve does not
+    np.testing.assert_allclose(pilot_estimate(image[None], read_only(missing[None]))[0], expected, rtol=1e-7, atol=close)
 
 
 def test_channels_of_the_pilot_are_filled_each_by_its_own_mask(rng, photo):
