@@ -34,8 +34,8 @@ class Console:
 class ProgressBar:
     """One bar a stage, on a terminal only; and the place where Ctrl-C is sure to be heard.
 
-    A KeyboardInterrupt that is raised inside a callback of a compiled library is lost there, so it is remembered here and
-    raised again at the next report of progress.
+    A KeyboardInterrupt that is raised inside a callback of a compiled library is lost there, and Python prints that it is;
+    so it is remembered here, silently, and raised again at the next report of progress.
     """
 
     def __init__(self, visible: bool):
@@ -60,16 +60,22 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._interrupt)
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._ignore
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
+            sys.unraisablehook = self._hook
         self._close()
 
     def _interrupt(self, number: int, frame: Any) -> None:
         self._interrupted = True
         raise KeyboardInterrupt
+
+    def _ignore(self, lost: Any) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            self._hook(lost)
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -70,6 +70,7 @@ def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
     count = 0
     constant = threshold.size == 1
     t = threshold[0]
+    kept = p.dtype.type(1) - offset
     for j in range(p.size):
         if not constant:
             t = threshold[j]
@@ -82,7 +83,7 @@ def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
         u = min(max(p_new, low), t)
         v = p_new - u
         p[j] = p_new
-        x[j] = v - u
+        x[j] = v - kept * u
         s0 += (solution - v) * (solution - v)
         s1 += (v - v_old) * (v - v_old)
         s2 += t * abs(v)

@@ -58,6 +58,7 @@ class Backend:
         self.fft = fft
         self.kernels = _load({"numba": "compiled", "numpy": "kernels"}[kernels])
         self.patches = _load({"numba": "compiled_patches", "numpy": "patches"}[kernels])
+        self.atoms = _load({"numba": "compiled_atoms", "numpy": "atoms"}[kernels])
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="csc-cogd") if threads > 1 else None
 
     def asarray(self, array: Any) -> np.ndarray:

@@ -38,8 +38,9 @@ def shrink(
     """Soft threshold and dual update of one visit, in place: ``p += relaxation * (x - S(p))``.
 
     `p` holds v + u, the split variable and its scaled dual in one: v = S(p), u = p - v. On entry `x` holds the new
-    linear solution, or with `offset` only its distance from ``2 S(p) - p``; on return it holds ``2 S(p) - p`` of the new
-    `p`, the point that the next linear solve starts from. `threshold` broadcasts against `p`. Returns the statistics.
+    linear solution; on return ``2 S(p) - p`` of the new `p`, the point that the next linear solve starts from. With
+    `offset`, it holds the solution's distance from that point, and on return the sparse v. `threshold` broadcasts against
+    `p`. Returns the statistics.
     """
     low = -np.inf if nonnegative else -threshold
     u = np.clip(p, low, threshold)
@@ -53,7 +54,7 @@ def shrink(
         (x - v) ** 2, (v - v_old) ** 2, threshold * np.abs(v), v != 0, x**2, v**2, u**2
     )  # fmt: skip
     statistics = np.array([np.sum(term, dtype=np.float64) for term in moments])
-    x[...] = v - u
+    x[...] = v if offset else v - u
     return statistics
 
 

@@ -24,7 +24,10 @@ import numpy as np
 from csc_cogd.backend import STATISTICS, Backend, Workspace
 from csc_cogd.csc.prox import DataTerm, FilterProjection, Index, SoftThreshold
 
-_PARTIAL_SUMS = 16  # tasks an iteration is cut into at least: enough threads, and sums that don't depend on them
+_PARTIAL_SUMS = 8  # tasks an iteration is cut into at least: enough threads, and sums that don't depend on them
+
+
+COST_OF_ATOM, COST_OF_TRANSFORM = 80, 12  # of an atom besides its values, of a map's pixel; unit: a value added
 
 
 class Iteration(NamedTuple):
@@ -62,8 +65,9 @@ class ConvolutionalADMM:
         q = (I / rho0 + (h / rho) A A^H)^-1 (T - h A w)          R x R: Sherman-Morrison, or Woodbury for R > 1
         u = h (w + A^H q / rho),    A u = T - q / rho0
 
-    Every map is visited once an iteration, while it is in cache: inverse FFT of u, prox and dual update, forward FFT of
-    the next w, its share of A w.
+    Every map is visited once an iteration, while it is in cache: inverse FFT of u - w, prox and dual update, its share of
+    A v1. That share is a forward FFT, or, where `filters` are given and v1 is sparse enough, the sum of v1's few atoms.
+    A w = 2 A v1 - A p1 follows, for A p1 obeys the same rule as p1. With mu > 0, the spectrum of w itself is needed.
 
     Parameters
     ----------
@@ -76,6 +80,8 @@ class ConvolutionalADMM:
     relaxation : float in (0, 2)
     gradient_penalty : float
         mu.
+    filters : (K, R, h, w) array, optional
+        The maps a_kr where they are small, from the domain's origin on.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class ConvolutionalADMM:
         rho_data: float,
         relaxation: float = 1.8,
         gradient_penalty: float = 0.0,
+        filters: Any = None,
     ):
         self.backend, self.data, self.prox = backend, data, prox
         self.rho, self.rho_data, self.relaxation = float(rho), float(rho_data), float(relaxation)
@@ -98,7 +105,7 @@ class ConvolutionalADMM:
         self.shape = (M, K, H, W)
         self.p = xp.zeros(self.shape, backend.dtype)
         self.p0 = xp.zeros((M, R, H, W), backend.dtype)
-        self.Aw = xp.zeros((M, R, H, W // 2 + 1), backend.complex_dtype)
+        self.Ap, self.Av = xp.zeros((2, M, R, H, W // 2 + 1), backend.complex_dtype)
         self.gradient_penalty = float(gradient_penalty)
         self.w: Any = xp.zeros((M, K, H, W // 2 + 1), backend.complex_dtype) if gradient_penalty else None
         self._observations = backend.workspace((M, R, H, W))
@@ -111,10 +118,11 @@ class ConvolutionalADMM:
             for m in range(0, M, coupled)
             for group, (start, stop) in enumerate(itertools.pairwise(cuts))
         ]
-        self._partial = xp.empty((groups, *self.Aw.shape), backend.complex_dtype)
+        self._partial = xp.empty((groups, *self.Av.shape), backend.complex_dtype)
         self._response: Any = None
         self._energy = data.energy()
-        self.set_operator(operator)
+        self._nonzeros = self.p.size  # of v1, as far as known
+        self.set_operator(operator, filters)
         self.set_penalties(self.rho, self.rho_data)
         self.v0 = data.prox(self.p0, self.rho_data)
 
@@ -127,11 +135,13 @@ class ConvolutionalADMM:
         np.subtract(2 * self.v0, self.p0, out=block.real)
         block.forward()
         T = block.spectrum
-        rhs = T - (self.Aw if self._response is None else self._response * self.Aw)
+        Aw = 2 * self.Av - self.Ap
+        rhs = T - (Aw if self._response is None else self._response * Aw)
         q = self.backend.xp.empty_like(rhs)
         self.backend.kernels.solve_small(self._inverse, rhs, q)
-        T -= q / self.rho_data
-        T /= pixels
+        T -= q * (1 / self.rho_data)  # NumPy divides complex numbers ten times as slowly
+        self.Ap += self.relaxation * (T - self.Av)
+        T *= 1 / pixels
         block.inverse()
         Au = block.real
 
@@ -141,8 +151,9 @@ class ConvolutionalADMM:
         data_term = self.data.value(Au)
         self.v0 = v0
 
-        q /= self.rho if self._response is not None else self.rho * pixels
-        statistics = self._sweep(lambda workspace, index: self._visit(workspace, index, q))
+        q *= 1 / (self.rho if self._response is not None else self.rho * pixels)
+        shares, statistics = self._sweep(lambda workspace, index: self._visit(workspace, index, q), self._few_atoms())
+        self.Av = shares if self.w is None else (shares + self.Ap) / 2
         return self._record(statistics, data_statistics, data_term)
 
     def _visit(self, workspace: Workspace, index: Index, q: Any) -> np.ndarray:
@@ -154,16 +165,26 @@ class ConvolutionalADMM:
         offset = self._response is None
         return self.prox.step(self.p[index], workspace.real, index, self.relaxation, offset)
 
-    def _sweep(self, visit: Callable[[Workspace, Index], Any]) -> np.ndarray:
-        """Let `visit` write w = 2 v1 - p1 of every map, and recompute A w from it; returns the visits' sums."""
+    def _sweep(self, visit: Callable[[Workspace, Index], Any], sparse: bool = False) -> tuple[Any, np.ndarray]:
+        """Let `visit` write every map; returns A of what it wrote, as spectra, and the visits' sums.
+
+        What is written is v1, or, to be kept too, w with mu > 0. If it is `sparse`, atoms are added instead of transformed.
+        """
         kernels, width = self.backend.kernels, self.backend.maps_per_visit
 
         def work(workspace: Workspace, task: tuple[slice, slice, int]) -> np.ndarray:
             problems, maps, group = task
             total = np.zeros(STATISTICS)
+            if sparse:
+                self._canvas[group, problems] = 0
             for start in range(maps.start, maps.stop, width):
                 index = (problems, slice(start, min(start + width, maps.stop)))
                 total += visit(workspace, index)
+                if sparse:
+                    self.backend.atoms.add_map(
+                        workspace.real[0, 0], self.filters[start], self._canvas[group, problems.start]
+                    )
+                    continue
                 workspace.forward()
                 if self.w is not None:
                     self.w[index] = workspace.spectrum
@@ -171,21 +192,48 @@ class ConvolutionalADMM:
                 kernels.gather(self.operator[index[1]], workspace.spectrum, part, start > maps.start)
             return total
 
-        totals = self.backend.run(work, self._tasks, self._visits)
-        self._partial.sum(axis=0, out=self.Aw)
-        return np.sum(totals, axis=0)
+        statistics = np.sum(self.backend.run(work, self._tasks, self._visits), axis=0)
+        return self._transformed(self._canvas.sum(axis=0)) if sparse else self._partial.sum(axis=0), statistics
+
+    def _few_atoms(self) -> bool:
+        """Whether v1 has so few values that adding their atoms takes less time than transforming the maps."""
+        if self.filters is None or self.w is not None:
+            return False
+        values = self._nonzeros * self.filters[0].size + COST_OF_ATOM * self._nonzeros
+        return bool(values < COST_OF_TRANSFORM * self.p.size)
+
+    def _transformed(self, canvas: Any) -> Any:
+        """Spectra of images on canvases (M, R, H + h - 1, ..), what stands over at the end being the period's beginning."""
+        H, W = self.shape[-2:]
+        h, w = self._overhang
+        canvas[..., :h, :] += canvas[..., H : H + h, :]
+        canvas[..., :w] += canvas[..., W : W + w]
+        block = self._observations
+        block.real[...] = canvas[..., :H, :W]
+        block.forward()
+        return block.spectrum.copy()
 
     # -- the linear solve --------------------------------------------------------------------------------------------
 
-    def set_operator(self, operator: Any) -> None:
+    def set_operator(self, operator: Any, filters: Any = None) -> None:
         """Exchange the operator, keeping the state; (K, R, H, W // 2 + 1). Call :meth:`refresh` afterwards."""
-        self.operator = operator
+        self.operator: Any = operator
+        self.filters: Any = None
+        if filters is not None:
+            self._overhang = filters.shape[2] - 1, filters.shape[3] - 1
+            self.filters = self.backend.atoms.padded(self.backend.asarray(filters))
+            M, H, W = len(self.p0), *self.shape[-2:]
+            lanes = self.filters.shape[3]
+            canvas = (len(self._partial), M, self.filters.shape[1], H + self._overhang[0], W + lanes - 1)
+            self._canvas = self.backend.xp.empty(canvas, self.backend.dtype)
         self._gram = _gram(operator, self.backend.xp)
         self._invert()
 
     def refresh(self) -> None:
-        """Recompute A w from the state, after the state or the operator has been changed."""
-        self._sweep(self._reflect)
+        """Recompute A p1 and A v1, after the state or the operator has been changed."""
+        self.Ap, _ = self._sweep(self._state)
+        shares, _ = self._sweep(self._point if self.w is None else self._reflect, self._few_atoms())
+        self.Av = shares if self.w is None else (shares + self.Ap) / 2
         self.v0 = self.data.prox(self.p0, self.rho_data)
 
     def set_penalties(self, rho: float, rho_data: float) -> None:
@@ -230,54 +278,57 @@ class ConvolutionalADMM:
 
         self.backend.run(rescale, self._tasks, self._visits)
         self.set_penalties(self.rho * factor, self.rho_data * factor)
-        self.refresh()
+        if self.w is None:
+            self.Ap = self.Av + (self.Ap - self.Av) / factor
+        else:
+            self.refresh()
 
     def start_from(self, maps: Any) -> None:
         """Set the state so that the maps' split variable is `maps` (M, K, H, W), with the duals this implies."""
         self.p[...] = maps
-        self.v0 = self.apply(split=False)
+        self.Av, _ = self._sweep(self._state)
+        self.v0 = self.apply()
         self.p0 = self.data.dual_state(self.v0, self.rho_data)
         block = self._observations
         np.multiply(self.v0 - self.p0, self.rho_data / (self.shape[-2] * self.shape[-1]), out=block.real)
         block.forward()
         downhill = block.spectrum  # of the data term, in the images' domain
 
-        def visit(workspace: Workspace, index: Index) -> np.ndarray:
-            self.backend.kernels.spread(self.operator[index[1]], downhill[index[0]], workspace.spectrum)
-            workspace.inverse()
-            if self.gradient_penalty:
-                workspace.real += self.gradient_penalty * _laplacian(self.p[index], self.backend.xp)
-            self.prox.to_state(self.p[index], workspace.real, index)
-            return self._reflect(workspace, index)
+        def make_state(workspace: Workspace, task: tuple[slice, slice, int]) -> None:
+            for k in range(task[1].start, task[1].stop, self.backend.maps_per_visit):
+                index = (task[0], slice(k, min(k + self.backend.maps_per_visit, task[1].stop)))
+                self.backend.kernels.spread(self.operator[index[1]], downhill[index[0]], workspace.spectrum)
+                workspace.inverse()
+                if self.gradient_penalty:
+                    workspace.real += self.gradient_penalty * _laplacian(self.p[index], self.backend.xp)
+                self.prox.to_state(self.p[index], workspace.real, index)
 
-        self._sweep(visit)
+        self.backend.run(make_state, self._tasks, self._visits)
+        self.refresh()
+
+    def _state(self, workspace: Workspace, index: Index) -> np.ndarray:
+        """Write p1 of a visit."""
+        workspace.real[...] = self.p[index]
+        return np.zeros(STATISTICS)
+
+    def _point(self, workspace: Workspace, index: Index) -> np.ndarray:
+        """Write v1 of a visit."""
+        workspace.real[...] = self.p[index]
+        self.prox.to_point(workspace.real, index)
+        return np.zeros(STATISTICS)
 
     def _reflect(self, workspace: Workspace, index: Index) -> np.ndarray:
         """Write w = 2 v1 - p1 of a visit."""
-        p = self.p[index]
-        workspace.real[...] = p
-        self.prox.to_point(workspace.real, index)
+        self._point(workspace, index)
         workspace.real *= 2
-        workspace.real -= p
+        workspace.real -= self.p[index]
         return np.zeros(STATISTICS)
 
-    def apply(self, split: bool = True) -> Any:
-        """A v1: the sums of convolutions at the current split variable, (M, R, H, W); or A p1."""
-        Aw = self.Aw.copy()
-        w, self.w = self.w, None
-
-        def visit(workspace: Workspace, index: Index) -> np.ndarray:
-            workspace.real[...] = self.p[index]
-            if split:
-                self.prox.to_point(workspace.real, index)
-            return np.zeros(STATISTICS)
-
-        self._sweep(visit)
+    def apply(self) -> Any:
+        """A v1: the sums of convolutions at the current split variable, (M, R, H, W)."""
         block = self._observations
-        block.spectrum[...] = self.Aw
-        block.spectrum /= self.shape[-2] * self.shape[-1]
+        np.multiply(self.Av, 1 / (self.shape[-2] * self.shape[-1]), out=block.spectrum)
         block.inverse()
-        self.Aw, self.w = Aw, w
         return block.real.copy()
 
     def take_maps(self) -> Any:
@@ -304,6 +355,7 @@ class ConvolutionalADMM:
         primal_residual = np.sqrt((primal + primal0) / max(u + u0, v + v0, 0.01 * self._energy, tiny))
         a, a0 = self.rho**2, self.rho_data**2
         dual_residual = np.sqrt((a * change + a0 * change0) / max(a * dual + a0 * dual0, tiny))
+        self._nonzeros = int(nonzeros)
         l1 = self.prox.penalty(statistics)
         return Iteration(
             0, 0.0, data_term + l1, data_term, l1,
@@ -374,4 +426,4 @@ def _laplacian(maps: Any, xp: Any) -> Any:
 
 
 def _squares(*arrays: Any) -> list[float]:
-    return [float(np.sum(a**2, dtype=np.float64)) for a in arrays]
+    return [float(np.vdot(a, a)) for a in arrays]

@@ -97,6 +97,7 @@ class Alternation:
             **penalties(model.lmbda, self.data, model.rho, model.rho_data, RHO_DATA_RATIO),
             relaxation=model.relaxation,
             gradient_penalty=model.gradient_penalty,
+            filters=self.filters,
         )
         self.filter_solver: ConvolutionalADMM | None = None
         self.fit: Any = None  # sum_k d_k * x_k at the present filters and sparse codes, (N, C, H, W)
@@ -136,7 +137,7 @@ class Alternation:
 
     def _take_filters(self, filters: Any) -> None:
         self.filters = filters
-        self.code_solver.set_operator(map_spectra(self.backend, self.domain, filters))
+        self.code_solver.set_operator(map_spectra(self.backend, self.domain, filters), filters)
 
     def _code_spectra(self) -> Any:
         """Spectra of the sparse codes (K, N, H, W // 2 + 1)."""

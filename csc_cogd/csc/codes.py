@@ -160,7 +160,7 @@ def sparse_code(
     solver = ConvolutionalADMM(
         backend, operator, data, prox,
         **penalties(lmbda, data, rho, rho_data),
-        relaxation=relaxation, gradient_penalty=gradient_penalty,
+        relaxation=relaxation, gradient_penalty=gradient_penalty, filters=dictionary.with_channels(),
     )  # fmt: skip
     if start is not None:
         solver.start_from(_check_start(start, solver, domain, backend))

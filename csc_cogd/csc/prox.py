@@ -281,7 +281,7 @@ class FilterProjection:
         u = p - v
         statistics = [((x - v) ** 2).sum(), ((v - v_old) ** 2).sum(), 0.0, (v != 0).sum()]
         statistics += [(a**2).sum() for a in (x, v, u)]
-        x[...] = v - u
+        x[...] = v if offset else v - u
         return np.array([float(s) for s in statistics])
 
     def to_point(self, p: Any, index: Index) -> None:
