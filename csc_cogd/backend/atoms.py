@@ -54,27 +54,35 @@ def energies(
     )
 
 
-def find_atoms(gradient: np.ndarray, thresholds: np.ndarray, nonnegative: bool, cut: float) -> tuple[np.ndarray, float]:
+def find_atoms(
+    gradient: np.ndarray, thresholds: np.ndarray, nonnegative: bool, cut: float
+) -> tuple[np.ndarray, float, float, float]:
     """Positions (2, n) at which a gradient map (H, W) exceeds its thresholds `cut` times, and the largest such ratio.
 
-    `thresholds` are (H, W) or (1, 1); of non-negative codes only a positive gradient counts.
+    `thresholds` are (H, W) or (1, 1); of non-negative codes only a positive gradient counts. Also returned: the sums of
+    squares of what exceeds the thresholds, and of the gradient.
     """
-    ratios = (gradient if nonnegative else abs(gradient)) / thresholds
-    return np.argwhere(ratios > cut).T.astype(np.int32), float(ratios.max())
+    magnitude = gradient if nonnegative else abs(gradient)
+    ratios = magnitude / thresholds
+    excess = np.maximum(magnitude - thresholds, 0)
+    excess_square, square = (float(np.sum(a**2, dtype=np.float64)) for a in (excess, gradient))
+    return np.argwhere(ratios > cut).T.astype(np.int32), float(ratios.max()), excess_square, square
 
 
 def descend(
     places: np.ndarray, codes: np.ndarray, energy: np.ndarray, thresholds: np.ndarray, filters: np.ndarray, width: int,
-    period: tuple[int, int], nonnegative: bool, squared_weights: np.ndarray, residual: np.ndarray,
-) -> float:  # fmt: skip
+    period: tuple[int, int], nonnegative: bool, squared_weights: np.ndarray, residual: np.ndarray, zeros: bool,
+) -> tuple[float, float]:  # fmt: skip
     """Minimise over one code after the other, once each: a sweep of coordinate descent, in place.
 
     The new code is ``S(x + <d, r> / e, t / e)`` with soft threshold S, the atom's filter d, energy e and threshold t, and
-    the residual ``r = W^2 (b - A x)`` on the canvas, which is kept up with the codes. Returns the largest change of a code,
-    as ``|change| * e / t``.
+    the residual ``r = W^2 (b - A x)`` on the canvas, which is kept up with the codes. Codes that are zero are left out
+    unless `zeros` are asked for. Of the changes times e, returns the largest relative to t, and the sum of squares.
     """
-    largest = 0.0
+    largest = squares = 0.0
     for n, (k, i, j) in enumerate(places.T):
+        if codes[n] == 0 and not zeros:
+            continue
         covered, d = _covered(i, j, filters, width, period), filters[k, :, :, :width]
         z = codes[n] * energy[n] + (d * residual[covered]).sum()
         low = -np.inf if nonnegative else -thresholds[n]
@@ -84,7 +92,8 @@ def descend(
             codes[n] = code
             residual[covered] -= change * squared_weights[covered] * d
             largest = max(largest, float(abs(change) * energy[n] / thresholds[n]))
-    return largest
+            squares += float(change * energy[n]) ** 2
+    return largest, squares
 
 
 def _covered(i: int, j: int, filters: np.ndarray, width: int, period: tuple[int, int]) -> tuple:

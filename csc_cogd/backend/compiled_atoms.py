@@ -71,47 +71,60 @@ def energies(places, filters, width, period, squared_weights):
 
 
 @compile_kernel
+def _survey_row(gradient, thresholds, floor):
+    """The largest ratio to the thresholds in a row, and the sums of squares; magnitudes are at least `floor` * gradient."""
+    largest, excess, total = gradient.dtype.type(-np.inf), gradient.dtype.type(0), gradient.dtype.type(0)
+    constant = thresholds.size == 1
+    t = thresholds[0]
+    for j in range(gradient.size):
+        if not constant:
+            t = thresholds[j]
+        magnitude = max(gradient[j], floor * gradient[j])
+        above = max(magnitude - t, gradient.dtype.type(0))
+        largest = max(largest, magnitude / t)
+        excess += above * above
+        total += gradient[j] * gradient[j]
+    return largest, excess, total
+
+
+@compile_kernel
 def find_atoms(gradient, thresholds, nonnegative, cut):
     H, W = gradient.shape
-    constant = thresholds.size == 1
-    signed = 1 if nonnegative else -1
-    largest = np.zeros(H, gradient.dtype)
+    floor = gradient.dtype.type(1 if nonnegative else -1)
+    largest, excess, total = np.empty(H, gradient.dtype), 0.0, 0.0
     count = 0
     for i in range(H):
-        best = gradient.dtype.type(-np.inf)
-        if constant:
+        row = thresholds[i if len(thresholds) > 1 else 0]
+        largest[i], row_excess, row_total = _survey_row(gradient[i], row, floor)
+        excess += row_excess
+        total += row_total
+        if largest[i] > cut:
             for j in range(W):
-                best = max(best, max(gradient[i, j], signed * gradient[i, j]))
-            best /= thresholds[0, 0]
-        else:
-            for j in range(W):
-                best = max(best, max(gradient[i, j], signed * gradient[i, j]) / thresholds[i, j])
-        largest[i] = best
-        if best > cut:
-            for j in range(W):
-                t = thresholds[0, 0] if constant else thresholds[i, j]
-                count += max(gradient[i, j], signed * gradient[i, j]) / t > cut
+                count += max(gradient[i, j], floor * gradient[i, j]) / row[j if row.size > 1 else 0] > cut
     found = np.empty((2, count), np.int32)
     n = 0
     for i in range(H):
         if largest[i] > cut:
+            row = thresholds[i if len(thresholds) > 1 else 0]
             for j in range(W):
-                t = thresholds[0, 0] if constant else thresholds[i, j]
-                if max(gradient[i, j], signed * gradient[i, j]) / t > cut and n < count:
+                above = max(gradient[i, j], floor * gradient[i, j]) / row[j if row.size > 1 else 0] > cut
+                if above and n < count:
                     found[0, n], found[1, n] = i, j
                     n += 1
-    return found, largest.max()
+    return found, largest.max(), excess, total
 
 
 @compile_kernel
-def descend(places, codes, energy, thresholds, filters, width, period, nonnegative, squared_weights, residual):
+def descend(places, codes, energy, thresholds, filters, width, period, nonnegative, squared_weights, residual, zeros):
     C, h, lanes = filters.shape[1:]
     rows, stride = residual.shape[1:]
     filters_flat, flat, weights = filters.reshape(filters.size), residual.reshape(residual.size), squared_weights
     weights_flat = weights.reshape(weights.size)
     zero = residual.dtype.type(0)
-    largest = zero
+    largest, squares = zero, 0.0
     for n in range(codes.size):
+        if codes[n] == zero and not zeros:
+            continue
         k, i, j = np.intp(places[0, n]), np.intp(places[1, n]), np.intp(places[2, n])
         inside = i + h <= period[0] and j + width <= period[1]
         z = codes[n] * energy[n]
@@ -130,6 +143,7 @@ def descend(places, codes, energy, thresholds, filters, width, period, nonnegati
         if change != 0:
             codes[n] = code
             largest = max(largest, abs(change) * energy[n] / t)
+            squares += (change * energy[n]) ** 2
             for c in range(C):
                 first, corner = (k * C + c) * h * lanes, (c * rows + i) * stride + j
                 if inside:
@@ -142,4 +156,4 @@ def descend(places, codes, energy, thresholds, filters, width, period, nonnegati
                         for b in range(width):
                             column = _wrapped(j + b, period[1])
                             residual[c, row, column] -= change * weights[c, row, column] * filters[k, c, a, b]
-    return largest
+    return largest, squares

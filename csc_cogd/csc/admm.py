@@ -15,39 +15,19 @@ filters        d_kc, M = C channels    x_nk, R = N images     data term         
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from csc_cogd.backend import STATISTICS, Backend, Workspace
+from csc_cogd.csc.iteration import Iteration
 from csc_cogd.csc.prox import DataTerm, FilterProjection, Index, SoftThreshold
 
 _PARTIAL_SUMS = 8  # tasks an iteration is cut into at least: enough threads, and sums that don't depend on them
 
 
 COST_OF_ATOM, COST_OF_TRANSFORM = 80, 12  # of an atom besides its values, of a map's pixel; unit: a value added
-
-
-class Iteration(NamedTuple):
-    """One line of a solver's history.
-
-    `objective` is `data_term` + `l1`, the data term at the linear solution and the l1 term at the sparse split variable:
-    the two agree at convergence. A gradient penalty isn't counted. The residuals are relative: primal to the larger of the
-    two sides of the split (but at least to a tenth of the observed data), dual to the dual variables [Wohlberg 2017,
-    arXiv 1704.06209].
-    """
-
-    iteration: int
-    seconds: float
-    objective: float
-    data_term: float
-    l1: float
-    primal_residual: float
-    dual_residual: float
-    rho: float
-    nonzeros: int
 
 
 class ConvolutionalADMM:
@@ -341,6 +321,13 @@ class ConvolutionalADMM:
         self.backend.run(finish, self._tasks, self._visits)
         return self.p
 
+    def finish(self) -> tuple[Any, Any, float]:
+        """The split variable v1, A v1, and the objective there; the solver is spent afterwards."""
+        fit = self.apply()
+        maps = self.take_maps()
+        visits = ((slice(m, m + 1), slice(k, k + 1)) for m, k in np.ndindex(maps.shape[:2]))
+        return maps, fit, self.data.value(fit) + sum(self.map_penalty(maps[index], index) for index in visits)
+
     def map_penalty(self, maps: Any, index: Index) -> float:
         """``g + mu/2 ||grad u||^2`` at the maps of a visit, (.., H, W)."""
         total = self.prox.value(maps, index)
@@ -361,41 +348,6 @@ class ConvolutionalADMM:
             0, 0.0, data_term + l1, data_term, l1,
             float(primal_residual), float(dual_residual), self.rho, int(nonzeros),
         )  # fmt: skip
-
-
-def iterate(
-    solver: ConvolutionalADMM,
-    max_iter: int,
-    tol: float,
-    callback: Callable[[Iteration], Any] | None = None,
-    adapt_every: int = 0,
-) -> list[Iteration]:
-    """Run the solver until both relative residuals are below `tol`, or `max_iter`, or the callback returns true.
-
-    With `adapt_every`, the penalties are scaled by the square root of the residuals' ratio every so many iterations where
-    the residuals are out of balance, less and less often, so that ADMM's convergence proof holds, and never by more than
-    ten in all: a relative residual says nothing where the solution is zero.
-    """
-    history: list[Iteration] = []
-    seconds = 0.0
-    next_adaption, gap = adapt_every, adapt_every
-    initial_rho = solver.rho
-    for number in range(1, max_iter + 1):
-        start = time.perf_counter()
-        record = solver.step()
-        balance = record.primal_residual / max(record.dual_residual, 1e-30)
-        converged = max(record.primal_residual, record.dual_residual) < tol
-        if adapt_every and number == next_adaption and not converged and number < max_iter:
-            if not 0.5 < balance < 2:
-                goal = np.clip(solver.rho * np.sqrt(balance), initial_rho / 10, initial_rho * 10)
-                solver.scale_penalties(float(goal / solver.rho))
-            gap = int(gap * 1.5) + 1
-            next_adaption = number + gap
-        seconds += time.perf_counter() - start
-        history.append(record._replace(iteration=number, seconds=seconds))
-        if (callback is not None and callback(history[-1])) or converged:
-            break
-    return history
 
 
 def _gram(operator: Any, xp: Any) -> Any:

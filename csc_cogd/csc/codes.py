@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, get_backend
-from csc_cogd.csc.admm import ConvolutionalADMM, Iteration, iterate
+from csc_cogd.csc.admm import ConvolutionalADMM
+from csc_cogd.csc.coordinate_descent import CoordinateDescent
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.iteration import Iteration, iterate
 from csc_cogd.csc.problem import (
     BOUNDARIES,
     Domain,
@@ -23,6 +25,9 @@ from csc_cogd.csc.problem import (
 )
 from csc_cogd.csc.prox import DataTerm, MaskedLeastSquares, SoftThreshold
 from csc_cogd.errors import InputError
+
+SOLVERS = ("auto", "admm", "coordinate descent")
+SPARSE_ENOUGH = 1500  # lambda_max by lmbda up to which coordinate descent takes less time than ADMM, as measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +75,7 @@ def sparse_code(
     rho_data: float | None = None,
     relaxation: float = 1.8,
     start: Any = None,
+    solver: str = "auto",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -80,8 +86,9 @@ def sparse_code(
 
         1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda sum_k w_k |x_k| + mu/2 sum_k ||grad x_k||^2
 
-    by ADMM with the data term and the l1 term split off and one linear solve in the frequency domain between them. Another
-    data term comes with `fidelity`.
+    by one of two solvers. Coordinate descent on the few codes that aren't zero is the faster one for sparse codes, but
+    knows the squared data term and the l1 term only. ADMM splits off the data term and the l1 term, with one linear solve in
+    the frequency domain between them. Another data term comes with `fidelity`.
 
     Parameters
     ----------
@@ -101,7 +108,7 @@ def sparse_code(
         Part of the expected counts that isn't coded, with ``fidelity="poisson"``; default: 0.
     max_iter : int
     tol : float
-        Stop when the relative primal and dual residuals are both below.
+        Stop when the relative primal and dual residuals are both below, or the relative duality gap.
     dtype : {"float32", "float64"}
         Precision of the computation and of the result.
     callback : callable, optional
@@ -117,11 +124,14 @@ def sparse_code(
     boundary : {"free", "circular"}
         ``"free"`` imposes nothing beyond the image; ``"circular"`` takes the image as one period.
     rho, rho_data : float, optional
-        Penalties of the l1 and of the data split; default: from `lmbda` and the images' range, then adapted. A given `rho`
-        is kept as it is.
+        ADMM's penalties of the l1 and of the data split; default: from `lmbda` and the images' range, then adapted. A given
+        `rho` is kept as it is.
     relaxation : float in (0, 2)
+        ADMM's over-relaxation.
     start : array of the codes' shape, optional
         Warm start.
+    solver : {"auto", "admm", "coordinate descent"}
+        ``"auto"`` takes coordinate descent where it can be used and `lmbda` isn't tiny.
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
 
@@ -146,10 +156,12 @@ def sparse_code(
     images, gray = check_images(images), np.ndim(images) == 3
     check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, boundary)
     _check_channels(images, dictionary, gray)
+    if solver not in SOLVERS:
+        raise InputError(f"solver: {solver!r} is unknown: choose 'auto', 'admm' or 'coordinate descent'")
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
     _check_circular(domain)
-    data = data_term(backend, domain, images, check_weights(weights, images), fidelity, background)
+    data: Any = data_term(backend, domain, images, check_weights(weights, images), fidelity, background)
     operator = filter_spectra(backend, domain, dictionary)
     w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
     if lmbda_relative:
@@ -157,18 +169,31 @@ def sparse_code(
             raise InputError(f"lmbda_relative: lambda_max is that of least squares, not of {fidelity!r}: give lmbda itself")
         lmbda *= largest_useful_lmbda(backend, domain, data, operator, w)
     prox = SoftThreshold(backend, place_l1_weights(w * lmbda, domain), nonnegative)
-    solver = ConvolutionalADMM(
-        backend, operator, data, prox,
-        **penalties(lmbda, data, rho, rho_data),
-        relaxation=relaxation, gradient_penalty=gradient_penalty, filters=dictionary.with_channels(),
-    )  # fmt: skip
-    if start is not None:
-        solver.start_from(_check_start(start, solver, domain, backend))
-    history = iterate(solver, max_iter, tol, callback, adapt_every=0 if rho else 10)
-    fit = solver.apply()
-    maps = solver.take_maps()
-    visits = ((slice(n, n + 1), slice(k, k + 1)) for n, k in np.ndindex(maps.shape[:2]))
-    objective = data.value(fit) + sum(solver.map_penalty(maps[index], index) for index in visits)
+    start = _check_start(start, (len(images), dictionary.n_filters, *domain.codes_shape))
+    filters = dictionary.with_channels()
+    if solver != "admm":
+        obstacle = _obstacle(data, w * lmbda, gradient_penalty, rho, rho_data, backend)
+        if solver == "coordinate descent" and obstacle:
+            raise InputError(f"solver: coordinate descent {obstacle}: use 'auto' or 'admm'")
+        if solver == "auto":
+            sparse = not obstacle and lmbda * SPARSE_ENOUGH > largest_useful_lmbda(backend, domain, data, operator, w)
+            solver = "coordinate descent" if sparse else "admm"
+    if solver == "coordinate descent":
+        engine: Any = CoordinateDescent(backend, domain, filters, operator, data, prox, tol=tol, start=start)
+        adapt_every = 0
+    else:
+        adapt_every = 0 if rho else 10
+        engine = ConvolutionalADMM(
+            backend, operator, data, prox,
+            **penalties(lmbda, data, rho, rho_data),
+            relaxation=relaxation, gradient_penalty=gradient_penalty, filters=filters,
+        )  # fmt: skip
+        if start is not None:
+            placed = backend.xp.zeros(engine.shape, backend.dtype)
+            domain.crop_codes(placed)[...] = start
+            engine.start_from(placed)
+    history = iterate(engine, max_iter, tol, callback, adapt_every)
+    maps, fit, objective = engine.finish()
     if not np.isfinite(objective):
         raise InputError("images: their values or weights are too large to compute with: scale them to about [0, 1]")
     reconstruction = backend.to_host(domain.crop(fit))
@@ -328,11 +353,32 @@ def _check_circular(domain: Domain) -> None:
         raise InputError(f"images: {domain.image_shape} is smaller than the filters {domain.filter_shape}")
 
 
-def _check_start(start: Any, solver: ConvolutionalADMM, domain: Domain, backend: Backend) -> Any:
+def _check_start(start: Any, expected: tuple[int, ...]) -> np.ndarray | None:
+    if start is None:
+        return None
     start = np.asarray(start)
-    expected = (*solver.shape[:2], *domain.codes_shape)
     if start.shape != expected or not np.isfinite(start).all():
         raise InputError(f"start: finite codes of shape {expected} are needed, not {start.shape}")
-    padded = backend.xp.zeros(solver.shape, backend.dtype)
-    domain.crop_codes(padded)[...] = start
-    return padded
+    return start
+
+
+def _obstacle(
+    data: Any,
+    thresholds: np.ndarray,
+    gradient_penalty: float,
+    rho: float | None,
+    rho_data: float | None,
+    backend: Backend,
+) -> str:
+    """Why coordinate descent can't solve a problem, or shouldn't; empty if it can."""
+    if not isinstance(data, MaskedLeastSquares):
+        return "needs the fidelity 'least squares'"
+    if gradient_penalty:
+        return "knows no gradient penalty"
+    if not (thresholds > 0).all():
+        return "needs lmbda and l1 weights above zero"
+    if rho is not None or rho_data is not None:
+        return "has no penalties rho and rho_data"
+    if backend.kernels.__name__.endswith("kernels"):
+        return "is too slow without compiled kernels"
+    return ""

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, get_backend
-from csc_cogd.csc.admm import ConvolutionalADMM, iterate
+from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.iteration import iterate
 from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, FilterProjection, MaskedLeastSquares
 from csc_cogd.errors import InputError

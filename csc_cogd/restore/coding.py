@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from csc_cogd.csc.admm import Iteration
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.iteration import Iteration
 from csc_cogd.csc.learning import Round
 from csc_cogd.errors import InputError
 

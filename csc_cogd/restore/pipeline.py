@@ -14,9 +14,9 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from csc_cogd.backend import get_backend
-from csc_cogd.csc.admm import Iteration
 from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.iteration import Iteration
 from csc_cogd.csc.learning import learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.csc.admm import Iteration
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.iteration import Iteration
 from csc_cogd.errors import InputError
 from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
 from csc_cogd.restore.damage import find_missing

@@ -51,7 +51,10 @@ def test_a_sweep_of_coordinate_descent_agrees(rng, case, nonnegative, dtype, tol
     results = []
     for module in (atoms, compiled_atoms):
         x, r = codes.copy(), residual.copy()
-        moved = module.descend(places, x, energy, thresholds, filters, case[2], period, nonnegative, weights, r)
+        moved = [
+            module.descend(places, x, energy, thresholds, filters, case[2], period, nonnegative, weights, r, zeros)
+            for zeros in (True, False)
+        ]
         results.append((x, r, moved))
     for plain, fast in zip(*results, strict=True):
         np.testing.assert_allclose(fast, plain, rtol=100 * tolerance, atol=100 * tolerance)
@@ -63,6 +66,7 @@ def test_a_sweep_keeps_up_the_residual_and_lowers_the_objective(rng, module):
     filters, places, codes, weights, _, period = problem(rng, (2, 4, 5), np.float64)
     image, thresholds = rng.standard_normal(weights.shape), 0.1 + rng.random(codes.size)
     energy = module.energies(places, filters, 5, period, weights)
+    codes[::3] = 0
     places, codes, thresholds, energy = places[:, energy > 0], codes[energy > 0], thresholds[energy > 0], energy[energy > 0]
 
     def difference(x):
@@ -76,7 +80,7 @@ def test_a_sweep_keeps_up_the_residual_and_lowers_the_objective(rng, module):
     residual = weights * difference(codes)
     values = [objective(codes)]
     for _ in range(5):
-        module.descend(places, codes, energy, thresholds, filters, 5, period, False, weights, residual)
+        module.descend(places, codes, energy, thresholds, filters, 5, period, False, weights, residual, True)
         np.testing.assert_allclose(residual, weights * difference(codes), atol=1e-12)
         values.append(objective(codes))
     assert np.all(np.diff(values) < 0)
@@ -103,8 +107,10 @@ def test_atoms_are_found_where_the_gradient_exceeds_the_thresholds(rng, module, 
     thresholds = 0.3 + rng.random((9, 21) if full else (1, 1))
     for nonnegative in (True, False):
         ratios = (gradient if nonnegative else abs(gradient)) / thresholds
-        found, largest = module.find_atoms(gradient, thresholds, nonnegative, 1.5)
+        found, largest, excess, total = module.find_atoms(gradient, thresholds, nonnegative, 1.5)
         np.testing.assert_array_equal(found, np.argwhere(ratios > 1.5).T)
         assert largest == pytest.approx(ratios.max())
+        assert excess == pytest.approx((np.maximum(ratios - 1, 0) ** 2 * thresholds**2).sum())
+        assert total == pytest.approx((gradient**2).sum())
         assert found.dtype == np.int32
         assert module.find_atoms(gradient, thresholds, nonnegative, np.inf)[0].shape == (2, 0)

@@ -17,6 +17,11 @@ def filters(rng):
     return filters / np.linalg.norm(filters, axis=(1, 2))[:, None, None]
 
 
+@pytest.fixture(params=["admm", "coordinate descent"])
+def solver(request):
+    return request.param
+
+
 @pytest.fixture
 def color_filters(rng):
     filters = rng.standard_normal((5, 3, 4, 4))
@@ -41,38 +46,40 @@ def objective(codes, images, filters, lmbda, weights=1.0):
 class TestAgainstSporco:
     """On SPORCO's own, circular problem, in double precision, to 1e-4 of the objective."""
 
-    def test_complete_grey_image(self, detail, filters):
+    def test_complete_grey_image(self, detail, filters, solver):
         from sporco.admm.cbpdn import ConvBPDN
 
         options = ConvBPDN.Options({"MaxMainIter": 500, "RelStopTol": 1e-5})
         theirs = ConvBPDN(np.moveaxis(filters, 0, -1), detail[0], 0.02, options).solve()
         theirs = np.moveaxis(theirs.squeeze(), -1, 0)[None]
-        ours = sparse_code(detail, Dictionary(filters), lmbda=0.02, boundary="circular", **TIGHT)
+        ours = sparse_code(detail, Dictionary(filters), lmbda=0.02, boundary="circular", **TIGHT, solver=solver)
         expected = objective(theirs, detail, filters, 0.02)
         assert ours.objective == pytest.approx(expected, rel=1e-4)
         assert objective(ours.codes, detail, filters, 0.02) == pytest.approx(ours.objective, rel=1e-9)
         assert ours.history[-1].objective == pytest.approx(expected, rel=1e-4)
 
-    def test_masked_grey_image(self, detail, filters, rng):
+    def test_masked_grey_image(self, detail, filters, rng, solver):
         from sporco.admm.cbpdn import ConvBPDNMaskDcpl
 
         weights = (rng.random(detail.shape) < 0.6).astype(float)
         options = ConvBPDNMaskDcpl.Options({"MaxMainIter": 1500, "RelStopTol": 1e-6})
         theirs = ConvBPDNMaskDcpl(np.moveaxis(filters, 0, -1), detail[0], 0.02, weights[0], options).solve()
         theirs = np.moveaxis(theirs.squeeze(), -1, 0)[None]
-        ours = sparse_code(detail, Dictionary(filters), lmbda=0.02, weights=weights, boundary="circular", **TIGHT)
+        ours = sparse_code(
+            detail, Dictionary(filters), lmbda=0.02, weights=weights, boundary="circular", **TIGHT, solver=solver
+        )
         assert ours.objective == pytest.approx(objective(theirs, detail, filters, 0.02, weights), rel=1e-4)
 
-    def test_colour_image_with_colour_filters(self, color_filters):
+    def test_colour_image_with_colour_filters(self, color_filters, solver):
         from skimage.data import astronaut
         from sporco.admm.cbpdn import ConvBPDN
 
         image = astronaut()[100:136, 200:240] / 255.0 - 0.5
         options = ConvBPDN.Options({"MaxMainIter": 500, "RelStopTol": 1e-5})
-        solver = ConvBPDN(color_filters.transpose(2, 3, 1, 0), image, 0.05, options, dimK=0)
-        theirs = np.moveaxis(solver.solve().squeeze(), -1, 0)[None]
+        theirs = ConvBPDN(color_filters.transpose(2, 3, 1, 0), image, 0.05, options, dimK=0)
+        theirs = np.moveaxis(theirs.solve().squeeze(), -1, 0)[None]
         images = image.transpose(2, 0, 1)[None]
-        ours = sparse_code(images, Dictionary(color_filters), lmbda=0.05, boundary="circular", **TIGHT)
+        ours = sparse_code(images, Dictionary(color_filters), lmbda=0.05, boundary="circular", **TIGHT, solver=solver)
         assert ours.objective == pytest.approx(objective(theirs, images, color_filters, 0.05), rel=1e-4)
 
 
@@ -90,7 +97,7 @@ def dense_operator(filters, size):
 
 @pytest.mark.parametrize("per_filter", [False, True])
 @pytest.mark.parametrize("nonnegative", [False, True])
-def test_free_boundary_agrees_with_a_dense_solver(rng, filters, nonnegative, per_filter):
+def test_free_boundary_agrees_with_a_dense_solver(rng, filters, nonnegative, per_filter, solver):
     filters, image = filters[:3, :3, :3], rng.standard_normal((1, 6, 5))
     weights = rng.random((1, 6, 5)) * 2
     A, shape = dense_operator(filters, (6, 5))
@@ -106,7 +113,14 @@ def test_free_boundary_agrees_with_a_dense_solver(rng, filters, nonnegative, per
     upper = [(0, None)] * w.size + [(0, 0 if nonnegative else None)] * w.size
     dense = minimize(function, np.zeros(2 * w.size), jac=True, bounds=upper, options={"maxiter": 5000, "ftol": 1e-14})
     ours = sparse_code(
-        image, Dictionary(filters), lmbda=0.3, weights=weights, l1_weights=l1_weights, nonnegative=nonnegative, **TIGHT
+        image,
+        Dictionary(filters),
+        lmbda=0.3,
+        weights=weights,
+        l1_weights=l1_weights,
+        nonnegative=nonnegative,
+        solver=solver,
+        **TIGHT,
     )
     assert ours.objective == pytest.approx(dense.fun, rel=1e-5)
     assert not nonnegative or ours.codes.min() >= 0
@@ -215,24 +229,42 @@ def test_single_precision_is_within_a_thousandth_of_double(detail, filters, colo
     np.testing.assert_allclose(single.reconstruction, double.reconstruction, atol=1e-3 * abs(images).max())
 
 
-def test_the_result_depends_on_neither_threads_nor_fft_library_nor_kernels(detail, filters, monkeypatch):
+def test_the_result_depends_on_neither_threads_nor_fft_library_nor_kernels(detail, filters, solver, monkeypatch):
     images = np.concatenate([detail, detail[:, ::-1]])
-    run = {"lmbda": 0.02, "max_iter": 30, "tol": 0, "dtype": "float64"}
+    run = {"lmbda": 0.02, "max_iter": 30, "tol": 0, "dtype": "float64", "solver": solver}
     one, two = (sparse_code(images, Dictionary(filters), threads=threads, **run) for threads in (1, 2))
     np.testing.assert_array_equal(one.codes, two.codes)
-    scipy = sparse_code(images, Dictionary(filters), fft="scipy", **run)
-    monkeypatch.setenv("CSC_COGD_KERNELS", "numpy")
-    plain = sparse_code(images, Dictionary(filters), **run)
-    for other in (scipy, plain):
+    others = [sparse_code(images, Dictionary(filters), fft="scipy", **run)]
+    if solver == "admm":
+        monkeypatch.setenv("CSC_COGD_KERNELS", "numpy")
+        others.append(sparse_code(images, Dictionary(filters), **run))
+    for other in others:
         np.testing.assert_allclose(other.codes, one.codes, atol=1e-9)
         assert other.objective == pytest.approx(one.objective)
+
+
+def test_adding_few_atoms_gives_what_transforming_every_map_gives(detail, filters, color_filters, monkeypatch):
+    from csc_cogd.csc import admm
+
+    color = np.stack([detail, detail[:, ::-1], detail * 0.5], axis=1)
+    for images, dictionary in ((detail, Dictionary(filters)), (color, Dictionary(color_filters))):
+        for boundary in ("free", "circular"):
+            results = []
+            for cost in (0, 1e9):  # never and always worth it
+                monkeypatch.setattr(admm, "COST_OF_TRANSFORM", cost)
+                results.append(sparse_code(
+                    images, dictionary, lmbda=0.02, max_iter=80, tol=0, boundary=boundary, solver="admm", dtype="float64",
+                ))  # fmt: skip
+            assert results[0].codes.any()
+            np.testing.assert_allclose(results[1].codes, results[0].codes, atol=1e-10)
+            np.testing.assert_allclose(results[1].reconstruction, results[0].reconstruction, atol=1e-10)
 
 
 def test_adapting_the_penalties_keeps_the_way_and_reaches_the_same_solution(detail, filters):
     """A penalty that starts far off is mended by adaption, without a jump of the objective."""
     from csc_cogd.csc import codes
 
-    run = {"lmbda": 0.02, "dtype": "float64"}
+    run = {"lmbda": 0.02, "dtype": "float64", "solver": "admm"}
     best = sparse_code(detail, Dictionary(filters), **run, max_iter=1500, tol=1e-7)
     original, codes.RHO_PER_LMBDA = codes.RHO_PER_LMBDA, 2000.0
     try:
@@ -325,6 +357,7 @@ def test_inputs_are_not_changed(detail, filters):
         ({"start": np.zeros((1, 6, 8, 8))}, r"finite codes of shape \(1, 6, 12, 12\)"),
         ({"images": np.zeros((1, 3, 8)), "boundary": "circular"}, "smaller than the filters"),
         ({"dtype": "int8"}, "float32"),
+        ({"solver": "simplex"}, "solver: 'simplex' is unknown"),
         ({"rho": -1}, "rho: -1"),
         ({"rho_data": np.nan}, "rho_data: nan"),
         ({"images": np.ma.masked_equal(np.eye(8)[None], 1)}, "numpy.ma"),

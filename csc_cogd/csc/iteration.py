@@ -1,0 +1,70 @@
+"""What the solvers share: the record of an iteration, and the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Iteration(NamedTuple):
+    """One line of a solver's history.
+
+    `objective` is `data_term` + `l1`, the data term at the linear solution and the l1 term at the sparse split variable:
+    the two agree at convergence. A gradient penalty isn't counted. The residuals are relative: primal to the larger of the
+    two sides of the split (but at least to a tenth of the observed data), dual to the dual variables [Wohlberg 2017,
+    arXiv 1704.06209]. `gap` is the relative duality gap, where the solver knows it: the objective is at most that fraction
+    of itself above the optimum.
+    """
+
+    iteration: int
+    seconds: float
+    objective: float
+    data_term: float
+    l1: float
+    primal_residual: float
+    dual_residual: float
+    rho: float
+    nonzeros: int
+    gap: float = float("nan")
+
+    def converged(self, tol: float) -> bool:
+        """Whether both residuals, or the duality gap, are below `tol`."""
+        return max(self.primal_residual, self.dual_residual) < tol or self.gap <= tol
+
+
+def iterate(
+    solver: Any,
+    max_iter: int,
+    tol: float,
+    callback: Callable[[Iteration], Any] | None = None,
+    adapt_every: int = 0,
+) -> list[Iteration]:
+    """Run a solver's steps until their record has converged to `tol`, or `max_iter`, or the callback returns true.
+
+    With `adapt_every`, the penalties are scaled by the square root of the residuals' ratio every so many iterations where
+    the residuals are out of balance, less and less often, so that ADMM's convergence proof holds, and never by more than
+    ten in all: a relative residual says nothing where the solution is zero.
+    """
+    history: list[Iteration] = []
+    seconds = 0.0
+    next_adaption, gap = adapt_every, adapt_every
+    initial_rho = solver.rho
+    for number in range(1, max_iter + 1):
+        start = time.perf_counter()
+        record = solver.step()
+        balance = record.primal_residual / max(record.dual_residual, 1e-30)
+        converged = record.converged(tol)
+        if adapt_every and number == next_adaption and not converged and number < max_iter:
+            if not 0.5 < balance < 2:
+                goal = np.clip(solver.rho * np.sqrt(balance), initial_rho / 10, initial_rho * 10)
+                solver.scale_penalties(float(goal / solver.rho))
+            gap = int(gap * 1.5) + 1
+            next_adaption = number + gap
+        seconds += time.perf_counter() - start
+        history.append(record._replace(iteration=number, seconds=seconds))
+        if (callback is not None and callback(history[-1])) or converged:
+            break
+    return history
