@@ -1,38 +1,32 @@
-"""Speed of the code solve against SPORCO and against the floor: ``python benchmarks/code_solve.py``.
+"""An iteration of the code solve against SPORCO and against the floor: ``python benchmarks/code_solve.py``.
 
 Same problem, same filters, float32, the same number of threads on both sides, one run. Printed per case:
 
-- milliseconds per iteration of ours, of SPORCO's ADMM, and of the floor: one forward and one inverse real FFT of the K maps,
-  one map at a time with a reused plan;
-- seconds until the objective at the sparse codes is within 0.1 % of the best that anybody reached;
-- peak memory of a solve, in arrays of the codes' size.
+- milliseconds per iteration of our ADMM, of SPORCO's ADMM, and of the floor: one forward and one inverse real FFT of the K
+  maps, one map at a time with a reused plan; and what the last number of threads gains over the first;
+- peak memory of a whole solve by either of our solvers in a process of its own, less what the process held before, in
+  arrays of the codes' size.
 
-The objective is computed by one function for both, outside of the time that is counted. SPORCO solves the circular
-problem, so ours is given the same boundary; the last column is ours with the free boundary that the commands use.
+SPORCO solves the circular problem, so ours is given the same boundary; the last column is ours with the free boundary that
+the commands use. How long it takes to the optimum: ``benchmarks/convergence.py``.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import subprocess
 import sys
 import time
-import tracemalloc
+from pathlib import Path
 
-THREADS = int(os.environ.get("BENCHMARK_THREADS", "0"))
-if THREADS:  # before NumPy is imported: the libraries read these once
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(THREADS)
-
-import numpy as np  # noqa: E402
+import numpy as np
 
 CASES = {
     "100 of 11 x 11 on 256 x 256": (100, 11, 256),
     "64 of 8 x 8 on 512 x 512": (64, 8, 512),
 }
 LMBDA = 0.01
-SPORCO_ITERATIONS = 200
-CHECKPOINTS = (15, 25, 40, 60, 80, 100, 150, 200, 300)
+ITERATIONS, ROUNDS = 20, 5
 
 
 def problem(n_filters: int, size: int, pixels: int, masked: bool):
@@ -42,14 +36,7 @@ def problem(n_filters: int, size: int, pixels: int, masked: bool):
 
     generator = np.random.default_rng(0)
     source = astronaut().mean(axis=2) / 255
-    source = source - gaussian_filter(source, 4)
-    filters = np.empty((n_filters, size, size), np.float32)
-    for d in filters:
-        patch = np.zeros(1)
-        while patch.std() < 0.02:
-            top, left = generator.integers(0, 512 - size, 2)
-            patch = source[top : top + size, left : left + size]
-        d[...] = (patch - patch.mean()) / np.linalg.norm(patch - patch.mean())
+    filters = pieces(source - gaussian_filter(source, 4), n_filters, size, generator)
     offset = (512 - pixels) // 2
     image = camera()[offset : offset + pixels, offset : offset + pixels] / 255
     image = (image - gaussian_filter(image, 4)).astype(np.float32)
@@ -57,19 +44,20 @@ def problem(n_filters: int, size: int, pixels: int, masked: bool):
     return filters, image, weights
 
 
-def objective(codes, image, filters, weights) -> float:
-    """In double precision, on the circular problem; codes (K, H, W)."""
-    import scipy.fft
-
-    spectrum = 0
-    for x, d in zip(codes, filters, strict=True):
-        spectrum = spectrum + scipy.fft.rfft2(x.astype(float)) * scipy.fft.rfft2(d.astype(float), image.shape)
-    fit = scipy.fft.irfft2(spectrum, image.shape)
-    return 0.5 * float(((weights * (fit - image)) ** 2).sum()) + LMBDA * float(np.abs(codes).sum(dtype=float))
+def pieces(source: np.ndarray, number: int, size: int, generator: np.random.Generator) -> np.ndarray:
+    """Pieces (number, ..., size, size) of an image (..., H, W) that have some contrast, of mean zero and unit norm."""
+    found: list[np.ndarray] = []
+    while len(found) < number:
+        top, left = generator.integers(0, 512 - size, 2)
+        patch = source[..., top : top + size, left : left + size]
+        if patch.std() >= 0.02:
+            patch = patch - patch.mean(axis=(-2, -1), keepdims=True)
+            found.append(patch / np.linalg.norm(patch))
+    return np.array(found, np.float32)
 
 
 def floor(n_filters: int, pixels: int, threads: int) -> float:
-    """Seconds for one forward and one inverse FFT of the maps, the best of several."""
+    """Seconds for one forward and one inverse FFT of the maps."""
     from csc_cogd.backend import get_backend
 
     backend = get_backend(threads=threads)
@@ -82,104 +70,109 @@ def floor(n_filters: int, pixels: int, threads: int) -> float:
             workspace.real[0, 0, 0, 0] = 0  # unnormalised: keep the values finite
 
     share = [n_filters // (4 * threads)] * (4 * threads)
-    times = []
-    for _ in range(7):
-        for _ in range(threads):
-            workspace = workspaces.get()
-            workspace.real[...] = 0
-            workspaces.put(workspace)
-        start = time.perf_counter()
-        backend.run(work, share, workspaces)
-        times.append((time.perf_counter() - start) * n_filters / sum(share))
-    return min(times)
+    for _ in range(threads):
+        workspace = workspaces.get()
+        workspace.real[...] = 0
+        workspaces.put(workspace)
+    start = time.perf_counter()
+    backend.run(work, share, workspaces)
+    return (time.perf_counter() - start) * n_filters / sum(share)
 
 
-def ours(filters, image, weights, threads, checkpoints, boundary="circular"):
-    """(milliseconds per iteration, [(seconds, codes' objective)])."""
+def ours(filters, image, weights, threads, boundary="circular") -> float:
+    """Seconds per iteration, the median."""
     from csc_cogd import Dictionary, sparse_code
 
-    run = {"lmbda": LMBDA, "weights": weights[None], "tol": 0, "threads": threads, "boundary": boundary}
-    sparse_code(image[None], Dictionary(filters), max_iter=3, **run)
-    curve, per_iteration = [], []
-    for iterations in checkpoints if boundary == "circular" else (20,):
-        result = sparse_code(image[None], Dictionary(filters), max_iter=iterations, **run)
-        seconds = [record.seconds for record in result.history]
-        per_iteration.append(np.median(np.diff(seconds)) if len(seconds) > 1 else seconds[0])
-        if boundary == "circular":
-            curve.append((seconds[-1], objective(result.codes[0], image, filters, weights)))
-    return 1e3 * float(np.median(per_iteration)), curve
+    run = {"lmbda": LMBDA, "weights": weights[None], "tol": 0, "threads": threads, "boundary": boundary, "solver": "admm"}
+    seconds = [
+        record.seconds for record in sparse_code(image[None], Dictionary(filters), max_iter=ITERATIONS, **run).history
+    ]
+    return float(np.median(np.diff(seconds)))
 
 
-def sporcos(filters, image, weights, masked, checkpoints):
-    """The same of SPORCO's ADMM: ConvBPDN with automatic penalty, or ConvBPDNMaskDcpl."""
-    from sporco.admm import cbpdn
+class Sporco:
+    """SPORCO's ADMM, an iteration at a time: ConvBPDN with automatic penalty, or ConvBPDNMaskDcpl."""
 
-    kind = cbpdn.ConvBPDNMaskDcpl if masked else cbpdn.ConvBPDN
-    options = {"MaxMainIter": 1, "RelStopTol": 1e-12, "DataType": np.float32}
-    if not masked:
-        options["AutoRho"] = {"Enabled": True}
-    arguments = (np.moveaxis(filters, 0, -1), image, LMBDA, *((weights,) if masked else ()))
-    solver = kind(*arguments, kind.Options(options))
-    curve, times, spent = [], [], 0.0
-    for iteration in range(1, min(SPORCO_ITERATIONS, max(checkpoints)) + 1):
+    def __init__(self, filters, image, weights, masked):
+        from sporco.admm import cbpdn
+
+        kind = cbpdn.ConvBPDNMaskDcpl if masked else cbpdn.ConvBPDN
+        options = {"MaxMainIter": 1, "RelStopTol": 1e-12, "DataType": np.float32}
+        if not masked:
+            options["AutoRho"] = {"Enabled": True}
+        arguments = (np.moveaxis(filters, 0, -1), image, LMBDA, *((weights,) if masked else ()))
+        self.solver = kind(*arguments, kind.Options(options))
+
+    def iteration(self) -> float:
         start = time.perf_counter()
-        solver.solve()
-        times.append(time.perf_counter() - start)
-        spent += times[-1]
-        if iteration in checkpoints:
-            codes = np.moveaxis(np.asarray(solver.getcoef()).squeeze(), -1, 0)
-            curve.append((spent, objective(codes, image, filters, weights)))
-    return 1e3 * float(np.median(times)), curve
+        self.solver.solve()
+        return time.perf_counter() - start
 
 
-def reached(curve, best: float) -> float:
-    """Seconds until within 0.1 % of `best`; infinite if never."""
-    return next((seconds for seconds, value in curve if value <= 1.001 * best), float("inf"))
+def peak_memory(case: tuple[int, int, int], solver: str) -> float:
+    """Peak memory of a solve in a process of its own, in arrays of the codes' size, its result included."""
+    program = f"""
+import re, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from code_solve import LMBDA, problem
+from csc_cogd import Dictionary, sparse_code
+filters, image, weights = problem(*{case}, True)
+run = dict(lmbda=LMBDA, weights=weights[None], max_iter=40, threads=1, solver={solver!r})
+sparse_code(image[None, :64, :64], Dictionary(filters), **run | dict(weights=weights[None, :64, :64]))  # compile
+held = int(re.search(r"VmRSS:\\s*(\\d+)", open("/proc/self/status").read())[1])
+result = sparse_code(image[None], Dictionary(filters), **run)
+peak = int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+print((peak - held) * 1024 / result.codes.nbytes)
+"""
+    return float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 
-def peak_memory(filters, image, weights) -> float:
-    """Peak memory of a solve, in arrays of the codes' size, its result included."""
-    from csc_cogd import Dictionary, sparse_code
+def limit_threads(threads: int) -> None:
+    """On the peers' side."""
+    import pyfftw
+    import sporco.fft
+    from threadpoolctl import threadpool_limits
 
-    tracemalloc.start()
-    result = sparse_code(image[None], Dictionary(filters), lmbda=LMBDA, weights=weights[None], max_iter=3)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak / result.codes.nbytes
+    threadpool_limits(threads)
+    pyfftw.config.NUM_THREADS = sporco.fft.pyfftw_threads = threads
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1, help="on both sides (default 1)")
-    parser.add_argument("--quick", action="store_true", help="only the time per iteration and the memory")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="on both sides (default 1 2)")
     arguments = parser.parse_args()
-    threads, checkpoints = arguments.threads, (20,) if arguments.quick else CHECKPOINTS
-    if threads != THREADS:  # start again with the libraries told
-        os.environ["BENCHMARK_THREADS"] = str(threads)
-        os.execv(sys.executable, [sys.executable, *sys.argv])
-    import pyfftw
-
-    pyfftw.config.NUM_THREADS = threads
-    import sporco.fft
-
-    sporco.fft.pyfftw_threads = threads
-    print(f"float32, {threads} thread(s), lambda {LMBDA}")
-    print(f"{'case':<28} {'mask':<5} {'ours':>8} {'SPORCO':>9} {'floor':>8} {'SPORCO/ours':>12} {'ours/floor':>11} "
-          f"{'to 0.1 %: ours':>15} {'SPORCO':>9} {'ratio':>7} {'memory':>7} {'free boundary':>14}")  # fmt: skip
-    for name, (K, size, pixels) in CASES.items():
+    print(f"float32, lambda {LMBDA}; the shortest of {ROUNDS} rounds, in turns\n")
+    print(
+        "| filters, image | mask | threads | ours | SPORCO | floor | SPORCO / ours | ours / floor | gain by threads | free |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, case in CASES.items():
         for masked in (False, True):
-            filters, image, weights = problem(K, size, pixels, masked)
-            mine, my_curve = ours(filters, image, weights, threads, checkpoints)
-            bound = 1e3 * floor(K, pixels, threads)
-            theirs, their_curve = sporcos(filters, image, weights, masked, checkpoints)
-            free, _ = ours(filters, image, weights, threads, checkpoints, "free")
-            best = min(value for _, value in my_curve + their_curve)
-            a, b = reached(my_curve, best), reached(their_curve, best)
-            if arguments.quick:
-                a = b = float("nan")
-            print(f"{name:<28} {'yes' if masked else 'no':<5} {mine:>5.1f} ms {theirs:>6.1f} ms {bound:>5.1f} ms "
-                  f"{theirs / mine:>11.1f}x {mine / bound:>10.2f}x {a:>13.2f} s {b:>7.2f} s {b / a:>6.1f}x "
-                  f"{peak_memory(filters, image, weights):>7.1f} {free:>11.1f} ms", flush=True)  # fmt: skip
+            filters, image, weights = problem(*case, masked)
+            best = {threads: np.full(4, np.inf) for threads in arguments.threads}
+            for _ in range(ROUNDS):
+                for threads in arguments.threads:
+                    limit_threads(threads)
+                    peer = Sporco(filters, image, weights, masked)
+                    figures = [
+                        ours(filters, image, weights, threads),
+                        float(np.median([peer.iteration() for _ in range(4)])),
+                        min(floor(case[0], case[2], threads) for _ in range(3)),
+                        ours(filters, image, weights, threads, "free"),
+                    ]
+                    best[threads] = np.minimum(best[threads], 1e3 * np.array(figures))
+            for threads, (mine, theirs, bound, free) in best.items():
+                gain = best[arguments.threads[0]][0] / mine
+                ratios = f"{theirs / mine:.1f} x | {mine / bound:.2f} | {gain:.2f} x"
+                times = f"{mine:.1f} ms | {theirs:.0f} ms | {bound:.1f} ms"
+                print(
+                    f"| {name} | {'yes' if masked else 'no'} | {threads} | {times} | {ratios} | {free:.1f} ms |", flush=True
+                )
+    print("\n| filters, image, free boundary | peak memory of ADMM | of coordinate descent |")
+    print("| --- | --- | --- |")
+    for name, case in CASES.items():
+        figures = [f"{peak_memory(case, solver):.1f} arrays of the codes' size" for solver in ("admm", "coordinate descent")]
+        print(f"| {name} | {' | '.join(figures)} |", flush=True)
 
 
 if __name__ == "__main__":

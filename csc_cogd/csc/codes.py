@@ -27,7 +27,7 @@ from csc_cogd.csc.prox import DataTerm, MaskedLeastSquares, SoftThreshold
 from csc_cogd.errors import InputError
 
 SOLVERS = ("auto", "admm", "coordinate descent")
-SPARSE_ENOUGH = 1500  # lambda_max by lmbda up to which coordinate descent takes less time than ADMM, as measured
+SPARSE_ENOUGH = 1500  # lambda_max / lmbda up to which coordinate descent takes less time than ADMM, as measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,17 +171,16 @@ def sparse_code(
     prox = SoftThreshold(backend, place_l1_weights(w * lmbda, domain), nonnegative)
     start = _check_start(start, (len(images), dictionary.n_filters, *domain.codes_shape))
     filters = dictionary.with_channels()
-    if solver != "admm":
-        obstacle = _obstacle(data, w * lmbda, gradient_penalty, rho, rho_data, backend)
-        if solver == "coordinate descent" and obstacle:
-            raise InputError(f"solver: coordinate descent {obstacle}: use 'auto' or 'admm'")
-        if solver == "auto":
-            sparse = not obstacle and lmbda * SPARSE_ENOUGH > largest_useful_lmbda(backend, domain, data, operator, w)
-            solver = "coordinate descent" if sparse else "admm"
-    if solver == "coordinate descent":
-        engine: Any = CoordinateDescent(backend, domain, filters, operator, data, prox, tol=tol, start=start)
-        adapt_every = 0
-    else:
+    obstacle = _obstacle(data, w * lmbda, gradient_penalty, rho, rho_data, backend)
+    if solver == "coordinate descent" and obstacle:
+        raise InputError(f"solver: coordinate descent {obstacle}: use 'auto' or 'admm'")
+    engine: Any = None
+    adapt_every = 0
+    if solver != "admm" and not obstacle:
+        engine = CoordinateDescent(backend, domain, filters, operator, data, prox, tol=tol, start=start)
+        if solver == "auto" and engine.steepest > SPARSE_ENOUGH:
+            engine = None
+    if engine is None:
         adapt_every = 0 if rho else 10
         engine = ConvolutionalADMM(
             backend, operator, data, prox,

@@ -62,7 +62,9 @@ class CoordinateDescent:
             _Image(shared, n, image, weights, None if start is None else start[n])
             for n, (image, weights) in enumerate(zip(data.images, squared_weights, strict=True))
         ]
-        self._for_all(lambda image, each: image.begin(each), self.images)
+        self._for_all(lambda image, each: image.look(each), self.images)
+        self.steepest = max(image.steepest for image in self.images)
+        """Largest gradient at the start, relative to its threshold: lambda_max / lmbda, where the start is zero."""
 
     def step(self) -> Iteration:
         """Do one round; the record's iteration number and seconds are left to the caller."""
@@ -150,14 +152,12 @@ class _Image:
     def objective(self) -> float:
         return self.data_term + self.l1
 
-    def begin(self, each: Each) -> None:
-        self._look(each)  # how steep is the steepest gradient?
-        self._look(each)
-
     def round(self, each: Each) -> None:
+        if not self.candidates.size and not self.codes.size:
+            self.look(each)  # now that the steepest gradient is known, the candidates are found
         self._admit(self.candidates)
         self._sweep(each)
-        self._look(each)
+        self.look(each)
 
     def _admit(self, candidates: np.ndarray) -> None:
         """Take new atoms into the working set, and leave out those that have become zero."""
@@ -202,7 +202,7 @@ class _Image:
                 break
         self._change = sum(squares)
 
-    def _look(self, each: Each) -> None:
+    def look(self, each: Each) -> None:
         """Compute objective, gradients, gap, and the candidates that their gradients name."""
         shared, backend = self.shared, self.shared.backend
         self.fit[...] = 0

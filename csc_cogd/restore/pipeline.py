@@ -27,16 +27,16 @@ from csc_cogd.restore.trust import trust_in
 
 LARGEST = 10.0
 """Largest value that is computed with, where most are in [0, 1]."""
-LMBDA, LMBDA_NOISE = 0.005, 2.0  # the latter times the noise's standard deviation
-GRADIENT_PENALTY = 0.01
-RHO, RHO_DATA = 30.0, 60.0  # times lmbda
+LMBDA = 0.015
+LMBDA_NOISE, LMBDA_NOISE_COLOR = 1.0, 2.0  # times the noise's standard deviation
+ROUNDS = {"fast": 4, "default": 4, "best": 8}  # of the code solve
 WIDE = 0.09  # fraction of missing values inside of holes from which larger patches are better
-MOSTLY = 0.6  # fraction of missing values from which a better code makes a better picture,
+MOSTLY = 0.6  # fraction of missing values from which the dictionary is worth adapting,
 NEARLY_ALL = 0.8  # and from which biharmonic interpolation may be better still: on smooth pictures
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
 LEARNING_ROUNDS, LEARNING_RHO = 10, 1.5
 LEARNING_PIECES, LEARNING_SIDE = 8, 96
-LEARNING_LMBDA = 6.0  # times lmbda: filters are learned from sparser and smoother codes than pictures are restored with,
+LEARNING_LMBDA = 2.0  # times lmbda: filters are learned from sparser and smoother codes than pictures are restored with,
 LEARNING_GRADIENT_PENALTY = 1.0  # or they take up the pattern of the missing pixels
 
 
@@ -47,7 +47,7 @@ class Effort:
     Attributes
     ----------
     max_iter : int
-        Iterations of the code solve. Stopping early is part of the regularisation: many more don't improve the picture.
+        Rounds of the code solve. Stopping early is part of the regularisation: many more don't improve the picture.
     passes : int
         Of the refinement.
     patches : PatchModel
@@ -78,7 +78,7 @@ def choose_effort(name: str, missing: np.ndarray, noise: float) -> Effort:
     fast, best, channels = name == "fast", name == "best", len(missing)
     if noise:
         patches = PatchModel(size=6 if channels == 1 else 5, step=4 if fast else 2 if best else 3, solved=60, shrinkage=0.0)
-        return Effort(8 if fast else 24 if best else 12, 3 if noise < STRONG_NOISE else 2, patches, check=not fast)
+        return Effort(ROUNDS[name], 3 if noise < STRONG_NOISE else 2, patches, check=not fast)
     wide, share = _inside_holes(missing) > WIDE, missing.mean()
     size = (8 if wide else 6) if channels == 1 else (6 if wide else 5)  # colours are estimated together
     solved = 24 if best else 8 if fast and channels > 1 else 16
@@ -86,9 +86,8 @@ def choose_effort(name: str, missing: np.ndarray, noise: float) -> Effort:
     passes = {"fast": 4, "default": 6, "best": 12}[name]
     if wide and not fast:
         passes += passes // 3
-    max_iter = 30 if best else 20 if share > MOSTLY and not fast else 6
     return Effort(
-        max_iter, passes, patches, learn=bool(best and share > MOSTLY), check=bool(share > NEARLY_ALL and not fast)
+        ROUNDS[name], passes, patches, learn=bool(best and share > MOSTLY), check=bool(share > NEARLY_ALL and not fast)
     )
 
 
@@ -180,7 +179,7 @@ def restore_channels(
         return callback(Progress(stage, done, total, record)) if callback else None
 
     if lmbda is None:
-        lmbda = max(LMBDA, LMBDA_NOISE * noise)
+        lmbda = max(LMBDA, (LMBDA_NOISE if dictionary.n_channels == 1 else LMBDA_NOISE_COLOR) * noise)
     if effort.learn:
         dictionary = _adapt(dictionary, damaged, lmbda, tell, engine)
     how = _How(dictionary, effort, noise, lmbda, tol)
@@ -235,9 +234,7 @@ def _restore_piece(
     known, base, max_iter = ~missing, base_layer(pilot), how.effort.max_iter
     images, weights = stack(how.dictionary, np.where(missing, 0.0, observed - base), known)
     code = sparse_code(
-        images, how.dictionary, weights=weights, lmbda=how.lmbda, gradient_penalty=GRADIENT_PENALTY,
-        rho=RHO * how.lmbda, rho_data=RHO_DATA * how.lmbda,
-        max_iter=max_iter, tol=how.tol,
+        images, how.dictionary, weights=weights, lmbda=how.lmbda, max_iter=max_iter, tol=how.tol,
         callback=lambda record: tell("codes", record.iteration, max_iter, record), **engine,
     )  # fmt: skip
     coded = base + code.reconstruction.reshape(base.shape)

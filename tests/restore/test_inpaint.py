@@ -183,10 +183,12 @@ def test_the_report_says_what_was_done(photo):
     assert report.missing == pytest.approx(mask.mean() * 3 / 4)
 
 
-def test_more_effort_is_better(photo):
-    image, mask = photo[20:68, 20:68], random_mask((48, 48), 0.5, seed=3)
+def test_more_effort_is_better_where_a_picture_repeats_itself():
+    from skimage.data import brick
+
+    image, mask = brick()[:96, :96], random_mask((96, 96), 0.75, seed=3)
     restored = {effort: inpaint(image, mask, effort=effort) for effort in ("fast", "default")}
-    assert psnr(restored["default"], image, data_range=255) > psnr(restored["fast"], image, data_range=255)
+    assert psnr(restored["default"], image, data_range=255) > psnr(restored["fast"], image, data_range=255) + 0.1
     np.testing.assert_array_equal(inpaint(image, mask), restored["default"])
 
 
