@@ -119,9 +119,9 @@ def inpaint(
         Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best",
         where most is missing.
     lmbda : float, optional
-        Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.005, more with noise.
+        Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.015, more with noise.
     max_iter : int, optional
-        Iterations of the code solve; default: by the effort and the damage. Many more don't improve the picture.
+        Rounds of the code solve; default: 4, or 8 for "best". Many more don't improve the picture.
     tol : float
         Stop the code solve earlier, where the relative residuals are below.
     tile : "auto" or int
