@@ -100,8 +100,8 @@ OPTIONS = {
     ),
     "lmbda": click.option(
         "--lmbda", type=click.FloatRange(0, 1000), metavar="L",
-        help="Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.005, or twice the noise's "
-        "standard deviation where that is more.",
+        help="Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.015, or the noise's "
+        "standard deviation (in colour twice that) where that is more.",
     ),
     "iterations": click.option(
         "--iterations", type=click.IntRange(min=1), metavar="N",

@@ -3,7 +3,7 @@
 The engine is written once against :class:`Backend`; which arrays it works on is decided by :func:`get_backend`.
 """
 
-from csc_cogd.backend.cpu import Backend, Workspace, get_backend
+from csc_cogd.backend.cpu import Backend, Workspace, borrowed, get_backend
 from csc_cogd.backend.kernels import STATISTICS
 
-__all__ = ["STATISTICS", "Backend", "Workspace", "get_backend"]
+__all__ = ["STATISTICS", "Backend", "Workspace", "borrowed", "get_backend"]

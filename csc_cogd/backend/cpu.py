@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import queue
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -86,13 +87,20 @@ class Backend:
         """Call ``function(workspace, task)`` for every task, on all threads; results in the tasks' order."""
 
         def work(task: Any) -> Any:
-            workspace = workspaces.get()
-            try:
+            with borrowed(workspaces) as workspace:
                 return function(workspace, task)
-            finally:
-                workspaces.put(workspace)
 
         return list(self.each(work, tasks))
+
+
+@contextmanager
+def borrowed(workspaces: queue.SimpleQueue[Workspace]) -> Iterator[Workspace]:
+    """One of the workspaces, which comes back whatever happens."""
+    workspace = workspaces.get()
+    try:
+        yield workspace
+    finally:
+        workspaces.put(workspace)
 
 
 def get_backend(

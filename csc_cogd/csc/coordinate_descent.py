@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend
+from csc_cogd.backend import Backend, Workspace, borrowed
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.csc.problem import Domain
 from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
@@ -217,26 +217,25 @@ class _Image:
         self.data_term = 0.5 * float(np.sum(weighted * self.residual, dtype=np.float64))
         self.l1 = float(np.sum(self.thresholds * abs(self.codes), dtype=np.float64))
         self.residual[...] = weighted
-        cut = max(1.0, STEEPEST * self.steepest)
-        block = shared.blocks.get()
-        H, W = shared.domain.shape
-        np.divide(self.on_domain(self.residual), H * W, out=block.real[0])
-        block.forward()
+        with borrowed(shared.blocks) as block:
+            np.divide(self.on_domain(self.residual), np.prod(shared.domain.shape), out=block.real[0], casting="same_kind")
+            block.forward()
+            surveys = list(each(lambda k: self._survey(k, block), range(len(shared.filters))))
+        found, largest, excess, total = zip(*surveys, strict=True)
+        self.candidates, self.steepest = np.concatenate(found, axis=1), float(max(largest))
+        self.dual_residual = float(np.sqrt((sum(excess) + self._change) / max(sum(total), 1e-300)))
+        self.gap = self._duality_gap()
 
-        def find(k: int) -> tuple[np.ndarray, float, float, float]:
-            workspace = shared.maps.get()
+    def _survey(self, k: int, block: Workspace) -> tuple[np.ndarray, float, float, float]:
+        """A map's gradients, from the residual's spectra: the atoms that they name, and see ``atoms.find_atoms``."""
+        shared, backend = self.shared, self.shared.backend
+        cut = max(1.0, STEEPEST * self.steepest)
+        with borrowed(shared.maps) as workspace:
             backend.kernels.spread(shared.operator[k : k + 1], block.spectrum, workspace.spectrum)
             workspace.inverse()
             gradient = shared.domain.crop_codes(workspace.real[0, 0])
             found, *survey = backend.atoms.find_atoms(gradient, shared.thresholds(self.n, k), shared.prox.nonnegative, cut)
-            shared.maps.put(workspace)
-            return np.concatenate([np.full((1, found.shape[1]), k, np.int32), found]), *survey
-
-        found, largest, excess, total = zip(*each(find, range(len(shared.filters))), strict=True)
-        shared.blocks.put(block)
-        self.candidates, self.steepest = np.concatenate(found, axis=1), float(max(largest))
-        self.dual_residual = float(np.sqrt((sum(excess) + self._change) / max(sum(total), 1e-300)))
-        self.gap = self._duality_gap()
+        return np.concatenate([np.full((1, found.shape[1]), k, np.int32), found]), *survey
 
     def _duality_gap(self) -> float:
         """(P - D) / P, with D the dual objective at the scaled residual: ``s <W b, W r> - s^2/2 ||W r||^2``, r = b - A x."""
