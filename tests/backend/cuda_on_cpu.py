@@ -150,7 +150,8 @@ def _build(source: str, macros: dict[str, object], signatures: dict[str, list]) 
         source,
     )
     entries = [f"SHIM_ENTRY({name}, {len(parameters)})\n" for name, parameters in signatures.items()]
-    text = f'#include "{_SHIM}"\n#line 1 "kernel.cu"\n{code}\n#line 1 "entries"\n{"".join(entries)}'
+    # in a nameless namespace even what templates declare can be put into a section of the library
+    text = f'#include "{_SHIM}"\nnamespace {{\n#line 1 "kernel.cu"\n{code}\n}}\n{"".join(entries)}'
     options = _FLAGS + [f"-D{name}={value}" for name, value in macros.items()]
     key = hashlib.sha256("\0".join([text, _SHIM.read_text(), *options]).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"csc-cogd-kernels-{os.getuid()}"
