@@ -1,13 +1,18 @@
 """Fixtures that tests of several folders share."""
 
 import os
+import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 
-from csc_cogd.backend import get_backend
+from csc_cogd import DeviceError
+from csc_cogd.backend import get_backend, selection
+from csc_cogd.backend.cuda import CudaBackend, device
+from csc_cogd.backend.cuda.device import open_device
 
 VARIANTS = [("pyfftw", "numba"), ("pyfftw", "numpy"), ("scipy", "numba"), ("scipy", "numpy")]
 
@@ -16,9 +21,30 @@ hypothesis.settings.register_profile("patient", deadline=None)  # a first exampl
 hypothesis.settings.load_profile("patient")
 
 
-@pytest.fixture(params=VARIANTS, ids="-".join)
+@pytest.fixture
+def cuda(monkeypatch):
+    """CuPy where a GPU answers; else a double of it in main memory, which device "cuda" is led to."""
+    cupy = pytest.importorskip("cupy", reason="CuPy isn't installed: pip install '.[cuda13]'")
+    try:
+        open_device("cuda")
+    except DeviceError:
+        if shutil.which("g++") is None:
+            pytest.skip("there is neither a GPU nor g++ to build the kernels for the CPU")
+        from tests.backend import fake_cupy
+
+        monkeypatch.setattr(device, "open_device", lambda name: int(name.partition(":")[2] or 0))
+        open_double = lru_cache(lambda process, dtype, number: CudaBackend(dtype, number, fake_cupy, 227 << 10))
+        monkeypatch.setattr(selection, "_cuda_backend", open_double)
+        return fake_cupy
+    return cupy
+
+
+@pytest.fixture(params=[*VARIANTS, ("cuda",)], ids="-".join)
 def backend(request):
-    """Every CPU backend, in double precision, with two threads."""
+    """Every backend, in double precision; the CPU's with two threads."""
+    if request.param == ("cuda",):
+        request.getfixturevalue("cuda")
+        return get_backend("cuda", dtype="float64")
     fft, kernels = request.param
     if fft == "pyfftw":
         pytest.importorskip("pyfftw")

@@ -3,7 +3,10 @@
 The engine is written once against :class:`Backend`; which arrays it works on is decided by :func:`get_backend`.
 """
 
-from csc_cogd.backend.cpu import Backend, Workspace, borrowed, get_backend
+from csc_cogd.backend.cpu import Backend, Workspace, borrowed
 from csc_cogd.backend.kernels import STATISTICS
+from csc_cogd.backend.selection import as_array, device_of, explain_device, get_backend, on_gpu
 
-__all__ = ["STATISTICS", "Backend", "Workspace", "borrowed", "get_backend"]
+__all__ = [
+    "STATISTICS", "Backend", "Workspace", "as_array", "borrowed", "device_of", "explain_device", "get_backend", "on_gpu",
+]  # fmt: skip

@@ -63,6 +63,73 @@ def filter_spectrum(kept, response, spectrum):
 
 
 @compile_kernel
+def _couple(T, Av, Ap, inverse, response, filtered, data_factor, relaxation, scale, q_scale, q):
+    M, R, H, W = T.shape
+    two = response.dtype.type(2)
+    for m in range(M):
+        for i in range(H):
+            for r in range(R):
+                for s in range(R):
+                    for j in range(W):
+                        Aw = two * Av[m, s, i, j] - Ap[m, s, i, j]
+                        if filtered:
+                            Aw = response[i, j] * Aw
+                        value = inverse[r, s, i, j] * (T[m, s, i, j] - Aw)
+                        q[m, r, i, j] = value if s == 0 else q[m, r, i, j] + value
+            for r in range(R):
+                for j in range(W):
+                    fit = T[m, r, i, j] - data_factor * q[m, r, i, j]
+                    Ap[m, r, i, j] += relaxation * (fit - Av[m, r, i, j])
+                    T[m, r, i, j] = scale * fit
+                    q[m, r, i, j] *= q_scale
+
+
+def couple(T, Av, Ap, inverse, response, data_factor, relaxation, scale, q_scale, q):
+    real = T.real.dtype.type
+    h = np.ones((1, 1), real) if response is None else response
+    numbers = real(data_factor), real(relaxation), real(scale), real(q_scale)
+    _couple(T, Av, Ap, inverse, h, response is not None, *numbers, q)
+
+
+@compile_kernel
+def _least_squares_row(p, v, x, image, weight, rho, relaxation, total):
+    zero = p.dtype.type(0)
+    s0 = s1 = s2 = s3 = s4 = s5 = zero
+    for j in range(p.size):
+        v_old = v[j]
+        state = p[j] + relaxation * (x[j] - v_old)
+        new = (weight[j] * image[j] + rho * state) / (weight[j] + rho)
+        p[j] = state
+        v[j] = new
+        s0 += (x[j] - new) * (x[j] - new)
+        s1 += (new - v_old) * (new - v_old)
+        s2 += x[j] * x[j]
+        s3 += new * new
+        s4 += (state - new) * (state - new)
+        s5 += weight[j] * (x[j] - image[j]) * (x[j] - image[j])
+    total[0] += s0
+    total[1] += s1
+    total[2] += s2
+    total[3] += s3
+    total[4] += s4
+    total[5] += s5 / 2
+
+
+@compile_kernel
+def _least_squares_step(p, v, x, image, weight, rho, relaxation, total):
+    for i in range(p.shape[0]):
+        _least_squares_row(p[i], v[i], x[i], image[i], weight[i], rho, relaxation, total)
+
+
+def least_squares_step(p, v, x, images, squared_weights, rho, relaxation):
+    total, real = np.zeros(6), p.dtype.type
+    images, squared_weights = (np.broadcast_to(array, p.shape) for array in (images, squared_weights))
+    for at in np.ndindex(p.shape[:2]):
+        _least_squares_step(p[at], v[at], x[at], images[at], squared_weights[at], real(rho), real(relaxation), total)
+    return total
+
+
+@compile_kernel
 def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
     """One row; `threshold` is a row or a single element, and a non-negative prox has an unreachable lower bound."""
     zero = p.dtype.type(0)
@@ -114,13 +181,14 @@ def _shrink(p, x, threshold, low_sign, relaxation, offset, total):
 def shrink(p, x, threshold, nonnegative, relaxation, offset):
     total = np.zeros(7)
     real = p.dtype.type
+    threshold = _of_each_map(threshold, p)
     # the lower bound is -t, or with low_sign 0 one that no value reaches
     _shrink(p, x, threshold, real(0 if nonnegative else -1), real(relaxation), real(offset), total)
     return total
 
 
 @compile_kernel
-def threshold_maps(p, threshold, nonnegative):
+def _threshold_maps(p, threshold, nonnegative):
     M, B, H, W = p.shape
     for m in range(M):
         for b in range(B):
@@ -134,6 +202,15 @@ def threshold_maps(p, threshold, nonnegative):
                         p[m, b, i, j] = value + t
                     else:
                         p[m, b, i, j] = 0
+
+
+def threshold_maps(p, threshold, nonnegative):
+    _threshold_maps(p, _of_each_map(threshold, p), nonnegative)
+
+
+def _of_each_map(threshold, p):
+    """Thresholds (M, B, H, W) or (M, B, 1, 1), without gaps."""
+    return np.ascontiguousarray(np.broadcast_to(threshold, (*p.shape[:2], *threshold.shape[2:])))
 
 
 @compile_kernel

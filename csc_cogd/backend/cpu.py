@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from csc_cogd.backend import fft as fft_module
-from csc_cogd.errors import DeviceError, InputError
 
 
 class Workspace:
@@ -32,6 +27,12 @@ class Workspace:
         self.spectrum = fft_module.aligned_empty(half, np.result_type(dtype, np.complex64))
         planned = fft_module.plan(self.real, self.spectrum, provider)
         self.forward, self.inverse = planned.forward, planned.inverse
+
+    def part(self, problems: int, maps: int) -> Workspace:
+        """The workspace of a smaller visit, in the same memory; here all visits are equally large."""
+        if self.real.shape[:2] != (problems, maps):
+            raise ValueError(f"a workspace of {self.real.shape[:2]} has no part of {(problems, maps)}")
+        return self
 
 
 class Backend:
@@ -49,32 +50,57 @@ class Backend:
         Fused kernels, or the plain reference.
     """
 
-    xp = np
-    maps_per_visit = 1  # one map stays in cache; a GPU takes many at a time
+    xp: Any = np
+    least_tasks = 8  # that maps are cut into: enough threads, and sums that don't depend on them
+    measure_every = 1  # iterations: a solver's figures cost nothing here
+    rows_at_once = 8  # of reference patches in a task
 
     def __init__(self, dtype: np.dtype, threads: int, fft: str, kernels: str):
         self.dtype = np.dtype(dtype)
         self.complex_dtype = np.result_type(self.dtype, np.complex64)
         self.threads = threads
         self.fft = fft
-        self.kernels = _load({"numba": "compiled", "numpy": "kernels"}[kernels])
-        self.patches = _load({"numba": "compiled_patches", "numpy": "patches"}[kernels])
-        self.atoms = _load({"numba": "compiled_atoms", "numpy": "atoms"}[kernels])
+        self.compiled = kernels == "numba"
+        """Whether kernels on single atoms are fast, so that coordinate descent is."""
+        self.kernels: Any = _load({"numba": "compiled", "numpy": "kernels"}[kernels])
+        self.patches: Any = _load({"numba": "compiled_patches", "numpy": "patches"}[kernels])
+        self.atoms: Any = _load({"numba": "compiled_atoms", "numpy": "atoms"}[kernels])
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="csc-cogd") if threads > 1 else None
 
-    def asarray(self, array: Any) -> np.ndarray:
+    def asarray(self, array: Any) -> Any:
         """Return a C-contiguous array of this backend's dtype, copied only if needed."""
         return np.ascontiguousarray(array, self.dtype)
 
-    def to_host(self, array: np.ndarray) -> np.ndarray:
+    def to_host(self, array: Any) -> np.ndarray:
+        """The array in main memory."""
         return array
 
-    def workspace(self, shape: tuple[int, ...]) -> Workspace:
+    def visit_shape(self, shape: tuple[int, ...], coupled: int = 1) -> tuple[int, int]:
+        """How many problems and maps of (M, K, H, W) maps are visited at a time, `coupled` problems always together.
+
+        Here it is one map, which stays in cache.
+        """
+        return coupled, 1
+
+    def visits(self, shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+        """Which problems and maps each visit to (M, K, H, W) maps covers, problem by problem."""
+        problems, maps = self.visit_shape(shape)
+        return [
+            (slice(m, min(m + problems, shape[0])), slice(k, min(k + maps, shape[1])))
+            for m in range(0, shape[0], problems)
+            for k in range(0, shape[1], maps)
+        ]
+
+    def correlation(self, filters: Any, shape: tuple[int, ...], largest: float) -> Any:
+        """A kernel that visits all maps of small filters without transforming them, or None where FFTs are faster."""
+        return None
+
+    def workspace(self, shape: tuple[int, ...]) -> Any:
         return Workspace(shape, self.dtype, self.fft)
 
-    def workspaces(self, shape: tuple[int, ...]) -> queue.SimpleQueue[Workspace]:
+    def workspaces(self, shape: tuple[int, ...]) -> queue.SimpleQueue[Any]:
         """One workspace a thread, to be handed to :meth:`run`."""
-        pool: queue.SimpleQueue[Workspace] = queue.SimpleQueue()
+        pool: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.threads):
             pool.put(self.workspace(shape))
         return pool
@@ -101,69 +127,6 @@ def borrowed(workspaces: queue.SimpleQueue[Workspace]) -> Iterator[Workspace]:
         yield workspace
     finally:
         workspaces.put(workspace)
-
-
-def get_backend(
-    device: str = "auto",
-    *,
-    dtype: Any = "float32",
-    threads: int | None = None,
-    fft: str | None = None,
-    kernels: str | None = None,
-) -> Backend:
-    """Return the backend for a device; one per distinct setting, so that plans and threads are reused.
-
-    Parameters
-    ----------
-    device : {"auto", "cpu", "cuda", "cuda:N"}
-        ``auto`` takes the CPU: there is no CUDA backend in this version, and asking for one is an error.
-    dtype : {"float32", "float64"}
-    threads : int, optional
-        Default: the processors this process may use.
-    fft : {"auto", "pyfftw", "scipy"}, optional
-        Default: the environment variable ``CSC_COGD_FFT``, else pyFFTW where installed.
-    kernels : {"auto", "numba", "numpy"}, optional
-        Default: the environment variable ``CSC_COGD_KERNELS``, else Numba where installed.
-
-    Raises
-    ------
-    InputError
-        For a value that is none of the above.
-    DeviceError
-        For a CUDA device.
-    """
-    if re.fullmatch(r"cuda(:\d+)?", str(device)):
-        raise DeviceError(f"device {device!r}: this version runs on the CPU only: use 'cpu' or 'auto'")
-    if device not in ("auto", "cpu"):
-        raise InputError(f"device {device!r} is unknown: choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
-    try:
-        dtype = np.dtype(dtype)
-    except TypeError:
-        dtype = None
-    if dtype not in (np.float32, np.float64):
-        raise InputError("dtype: the engine computes in 'float32' or 'float64'")
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(threads, int) or threads < 1:
-        raise InputError(f"threads: {threads} is not a number of threads: use 1 or more")
-    # a forked child has its parent's cache but not its threads
-    return _backend(os.getpid(), dtype, threads, fft_module.choose_provider(fft), _choose_kernels(kernels))
-
-
-@lru_cache(maxsize=8)
-def _backend(process: int, dtype: np.dtype, threads: int, fft: str, kernels: str) -> Backend:
-    return Backend(dtype, threads, fft, kernels)
-
-
-def _choose_kernels(name: str | None) -> str:
-    source = "kernels" if name else "CSC_COGD_KERNELS"
-    name = name or os.environ.get("CSC_COGD_KERNELS") or "auto"
-    if name not in ("auto", "numba", "numpy"):
-        raise InputError(f"{source}: {name!r} is unknown: choose 'auto', 'numba' or 'numpy'")
-    installed = find_spec("numba") is not None
-    if name == "numba" and not installed:
-        raise InputError(f"{source}: numba is not installed: run 'pip install numba', or choose 'numpy'")
-    return "numba" if installed and name != "numpy" else "numpy"
 
 
 def _load(name: str) -> ModuleType:

@@ -20,7 +20,7 @@ except ImportError:  # pyFFTW is optional at run time: scipy.fft is the drop-in
     pyfftw = None
 
 PROVIDERS = ("pyfftw", "scipy")
-_ENVIRONMENT_VARIABLE = "CSC_COGD_FFT"
+ENVIRONMENT_VARIABLE = "CSC_COGD_FFT"
 _planning = threading.Lock()  # FFTW's planner is not thread-safe; its execution is
 if hasattr(os, "register_at_fork"):  # a child forked while another thread planned would wait for ever
     os.register_at_fork(before=_planning.acquire, after_in_parent=_planning.release, after_in_child=_planning.release)
@@ -29,8 +29,8 @@ if hasattr(os, "register_at_fork"):  # a child forked while another thread plann
 def choose_provider(name: str | None = None) -> str:
     """Return the FFT provider to use: `name`, else ``$CSC_COGD_FFT``, else the fastest one installed."""
     source = "fft"
-    if name is None and (name := os.environ.get(_ENVIRONMENT_VARIABLE) or None):
-        source = _ENVIRONMENT_VARIABLE
+    if name is None and (name := os.environ.get(ENVIRONMENT_VARIABLE) or None):
+        source = ENVIRONMENT_VARIABLE
     if name in (None, "auto"):
         return "scipy" if pyfftw is None else "pyfftw"
     if name not in PROVIDERS:

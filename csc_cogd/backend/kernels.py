@@ -32,6 +32,42 @@ def filter_spectrum(kept: np.ndarray, response: np.ndarray, spectrum: np.ndarray
     spectrum *= response
 
 
+def couple(
+    T: np.ndarray, Av: np.ndarray, Ap: np.ndarray, inverse: np.ndarray, response: np.ndarray | None,
+    data_factor: float, relaxation: float, scale: float, q_scale: float, q: np.ndarray,
+) -> None:  # fmt: skip
+    """The linear solve of ADMM on sums of convolutions (M, R, H, W // 2 + 1), in place; see `csc_cogd.csc.admm`.
+
+    With matrices `inverse` (R, R, H, W // 2 + 1) and a real response h (H, W // 2 + 1), or 1 for None:
+
+        q    = inverse (T - h (2 A v - A p)),    A u = T - data_factor q,    A p += relaxation (A u - A v)
+
+    Afterwards `T` holds A u times `scale`, and `q` is scaled by `q_scale`.
+    """
+    Aw = 2 * Av - Ap
+    solve_small(inverse, T - (Aw if response is None else response * Aw), q)
+    T -= q * data_factor  # NumPy divides complex numbers ten times as slowly
+    Ap += relaxation * (T - Av)
+    T *= scale
+    q *= q_scale
+
+
+def least_squares_step(
+    p: np.ndarray, v: np.ndarray, x: np.ndarray, images: np.ndarray, squared_weights: np.ndarray, rho: float,
+    relaxation: float,
+) -> np.ndarray:  # fmt: skip
+    """Prox of ``1/2 ||W (v - images)||^2`` and dual update, in place: ``p += relaxation * (x - v)``, ``v = prox(p)``.
+
+    Arrays are (M, R, H, W), or broadcast to that. Returns sums of (x - v)^2, (v - v_old)^2, x^2, v^2, (p - v)^2, and the
+    data term at x.
+    """
+    v_old = v.copy()
+    p += relaxation * (x - v)
+    v[...] = (squared_weights * images + rho * p) / (squared_weights + rho)
+    terms = ((x - v) ** 2, (v - v_old) ** 2, x**2, v**2, (p - v) ** 2, squared_weights * (x - images) ** 2 / 2)
+    return np.array([np.sum(term, dtype=np.float64) for term in terms])
+
+
 def shrink(
     p: np.ndarray, x: np.ndarray, threshold: np.ndarray, nonnegative: bool, relaxation: float, offset: bool
 ) -> np.ndarray:

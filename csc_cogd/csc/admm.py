@@ -15,18 +15,16 @@ filters        d_kc, M = C channels    x_nk, R = N images     data term         
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import STATISTICS, Backend, Workspace
+from csc_cogd.backend import Backend, Workspace
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.csc.prox import DataTerm, FilterProjection, Index, SoftThreshold
 
-_PARTIAL_SUMS = 8  # tasks an iteration is cut into at least: enough threads, and sums that don't depend on them
-
-
+_INVERTED = 2**21  # entries of the matrices that are inverted at a time: bounded memory beside them
 COST_OF_ATOM, COST_OF_TRANSFORM = 80, 12  # of an atom besides its values, of a map's pixel; unit: a value added
 
 
@@ -47,7 +45,8 @@ class ConvolutionalADMM:
 
     Every map is visited once an iteration, while it is in cache: inverse FFT of u - w, prox and dual update, its share of
     A v1. That share is a forward FFT, or, where `filters` are given and v1 is sparse enough, the sum of v1's few atoms.
-    A w = 2 A v1 - A p1 follows, for A p1 obeys the same rule as p1. With mu > 0, the spectrum of w itself is needed.
+    A w = 2 A v1 - A p1 follows, for A p1 obeys the same rule as p1. With mu > 0, the spectrum of w itself is needed. A GPU
+    visits the maps of small filters without any FFT of them: see :meth:`csc_cogd.backend.Backend.correlation`.
 
     Parameters
     ----------
@@ -89,97 +88,132 @@ class ConvolutionalADMM:
         self.gradient_penalty = float(gradient_penalty)
         self.w: Any = xp.zeros((M, K, H, W // 2 + 1), backend.complex_dtype) if gradient_penalty else None
         self._observations = backend.workspace((M, R, H, W))
+        self.measure_every = backend.measure_every
         coupled = M if isinstance(prox, FilterProjection) else 1
-        self._visits = backend.workspaces((coupled, backend.maps_per_visit, H, W))
-        groups = min(K, -(-_PARTIAL_SUMS * coupled // M))
-        cuts = np.linspace(0, K, groups + 1).astype(int)
+        problems, self._width = backend.visit_shape(self.shape, coupled)
+        self._visits = backend.workspaces((problems, self._width, H, W))
+        groups = min(K, -(-backend.least_tasks * problems // M))
+        cuts = np.linspace(0, K, groups + 1).astype(int).tolist()
         self._tasks = [
-            (slice(m, m + coupled), slice(start, stop), group)
-            for m in range(0, M, coupled)
+            (slice(m, min(m + problems, M)), slice(start, stop), group)
+            for m in range(0, M, problems)
             for group, (start, stop) in enumerate(itertools.pairwise(cuts))
         ]
         self._partial = xp.empty((groups, *self.Av.shape), backend.complex_dtype)
+        self._q = xp.empty_like(self.Av)
         self._response: Any = None
         self._energy = data.energy()
         self._nonzeros = self.p.size  # of v1, as far as known
+        self._correlation: Any = None
         self.set_operator(operator, filters)
         self.set_penalties(self.rho, self.rho_data)
         self.v0 = data.prox(self.p0, self.rho_data)
 
     # -- the step ----------------------------------------------------------------------------------------------------
 
-    def step(self) -> Iteration:
-        """Do one iteration; the record's iteration number and seconds are left to the caller."""
+    def step(self, measure: bool = True) -> Iteration | None:
+        """Do one iteration; the record's iteration number and seconds are left to the caller. None unless to `measure`."""
         block, pixels = self._observations, self.shape[-2] * self.shape[-1]
-
-        np.subtract(2 * self.v0, self.p0, out=block.real)
+        np.add(self.v0, self.v0, out=block.real)
+        block.real -= self.p0
         block.forward()
-        T = block.spectrum
-        Aw = 2 * self.Av - self.Ap
-        rhs = T - (Aw if self._response is None else self._response * Aw)
-        q = self.backend.xp.empty_like(rhs)
-        self.backend.kernels.solve_small(self._inverse, rhs, q)
-        T -= q * (1 / self.rho_data)  # NumPy divides complex numbers ten times as slowly
-        self.Ap += self.relaxation * (T - self.Av)
-        T *= 1 / pixels
+        offset = self._response is None  # u - w is then computed, else u
+        q_scale = 1 / (self.rho * pixels if offset else self.rho)
+        self.backend.kernels.couple(
+            block.spectrum, self.Av, self.Ap, self._inverse, self._response,
+            1 / self.rho_data, self.relaxation, 1 / pixels, q_scale, self._q,
+        )  # fmt: skip
         block.inverse()
-        Au = block.real
+        data_statistics = self.data.step(
+            self.backend.kernels, self.p0, self.v0, block.real, self.rho_data, self.relaxation, measure
+        )
+        if self._correlation is not None:
+            statistics = self._correlate()
+        else:
+            shares, statistics = self._sweep(self._visit, self._few_atoms())
+            self.Av[...] = shares if self.w is None else (shares + self.Ap) / 2
+        return self._record(statistics, data_statistics) if measure else None
 
-        self.p0 += self.relaxation * (Au - self.v0)
-        v0 = self.data.prox(self.p0, self.rho_data)
-        data_statistics = _squares(Au - v0, v0 - self.v0, Au, v0, self.p0 - v0)
-        data_term = self.data.value(Au)
-        self.v0 = v0
-
-        q *= 1 / (self.rho if self._response is not None else self.rho * pixels)
-        shares, statistics = self._sweep(lambda workspace, index: self._visit(workspace, index, q), self._few_atoms())
-        self.Av = shares if self.w is None else (shares + self.Ap) / 2
-        return self._record(statistics, data_statistics, data_term)
-
-    def _visit(self, workspace: Workspace, index: Index, q: Any) -> np.ndarray:
+    def _visit(self, workspace: Workspace, index: Index) -> Any:
         problems, maps = index
-        self.backend.kernels.spread(self.operator[maps], q[problems], workspace.spectrum)
+        self.backend.kernels.spread(self.operator[maps], self._q[problems], workspace.spectrum)
         if self._response is not None:
             self.backend.kernels.filter_spectrum(self.w[index], self._response_scaled, workspace.spectrum)
         workspace.inverse()
         offset = self._response is None
         return self.prox.step(self.p[index], workspace.real, index, self.relaxation, offset)
 
-    def _sweep(self, visit: Callable[[Workspace, Index], Any], sparse: bool = False) -> tuple[Any, np.ndarray]:
+    def _correlate(self) -> Any:
+        """Visit all maps by correlating them with small filters; A v1 by its atoms, or by FFTs where they are many."""
+        block, correlation = self._observations, self._correlation
+        prox: Any = self.prox
+        block.spectrum[...] = self._q
+        block.inverse()
+        q, run = block.real, (prox.nonnegative, self.relaxation)
+        if self._few_atoms():
+            statistics = correlation.shrink(q, self.p, prox.threshold, *run)
+            correlation.take_sum(q)
+            block.forward()
+            self.Av[...] = block.spectrum
+            return statistics
+
+        def visit(workspace: Workspace, index: Index) -> Any:
+            problems, maps = index
+            threshold = prox.threshold_of((problems, slice(None)))
+            return correlation.shrink(q[problems], self.p[problems], threshold, *run, first=maps.start, out=workspace.real)
+
+        self.Av, statistics = self._sweep(visit)
+        return statistics
+
+    def _sweep(self, visit: Callable[[Workspace, Index], Any], sparse: bool = False) -> tuple[Any, Any]:
         """Let `visit` write every map; returns A of what it wrote, as spectra, and the visits' sums.
 
         What is written is v1, or, to be kept too, w with mu > 0. If it is `sparse`, atoms are added instead of transformed.
         """
-        kernels, width = self.backend.kernels, self.backend.maps_per_visit
+        kernels = self.backend.kernels
 
-        def work(workspace: Workspace, task: tuple[slice, slice, int]) -> np.ndarray:
+        def work(workspace: Workspace, task: tuple[slice, slice, int]) -> Any:
             problems, maps, group = task
-            total = np.zeros(STATISTICS)
+            total = 0
             if sparse:
                 self._canvas[group, problems] = 0
-            for start in range(maps.start, maps.stop, width):
-                index = (problems, slice(start, min(start + width, maps.stop)))
-                total += visit(workspace, index)
+            for index in self._indices(task):
+                part = _part(workspace, index)
+                total = total + visit(part, index)
                 if sparse:
                     self.backend.atoms.add_map(
-                        workspace.real[0, 0], self.filters[start], self._canvas[group, problems.start]
+                        part.real[0, 0], self.filters[index[1].start], self._canvas[group, problems.start]
                     )
                     continue
-                workspace.forward()
+                part.forward()
                 if self.w is not None:
-                    self.w[index] = workspace.spectrum
-                part = self._partial[group, problems]
-                kernels.gather(self.operator[index[1]], workspace.spectrum, part, start > maps.start)
+                    self.w[index] = part.spectrum
+                share = self._partial[group, problems]
+                kernels.gather(self.operator[index[1]], part.spectrum, share, index[1].start > maps.start)
             return total
 
-        statistics = np.sum(self.backend.run(work, self._tasks, self._visits), axis=0)
+        statistics = sum(self.backend.run(work, self._tasks, self._visits))
         return self._transformed(self._canvas.sum(axis=0)) if sparse else self._partial.sum(axis=0), statistics
+
+    def _indices(self, task: tuple[slice, slice, int]) -> Iterator[Index]:
+        """What each visit of a task covers."""
+        problems, maps, _ = task
+        for start in range(maps.start, maps.stop, self._width):
+            yield problems, slice(start, min(start + self._width, maps.stop))
+
+    def _for_visits(self, function: Callable[[Workspace, Index], Any]) -> list[Any]:
+        """``function(workspace, index)`` of every visit."""
+
+        def work(workspace: Workspace, task: tuple[slice, slice, int]) -> list[Any]:
+            return [function(_part(workspace, index), index) for index in self._indices(task)]
+
+        return list(itertools.chain.from_iterable(self.backend.run(work, self._tasks, self._visits)))
 
     def _few_atoms(self) -> bool:
         """Whether v1 has so few values that adding their atoms takes less time than transforming the maps."""
         if self.filters is None or self.w is not None:
             return False
-        values = self._nonzeros * self.filters[0].size + COST_OF_ATOM * self._nonzeros
+        values = self._nonzeros * self._taps + COST_OF_ATOM * self._nonzeros
         return bool(values < COST_OF_TRANSFORM * self.p.size)
 
     def _transformed(self, canvas: Any) -> Any:
@@ -191,7 +225,7 @@ class ConvolutionalADMM:
         block = self._observations
         block.real[...] = canvas[..., :H, :W]
         block.forward()
-        return block.spectrum.copy()
+        return block.spectrum
 
     # -- the linear solve --------------------------------------------------------------------------------------------
 
@@ -199,8 +233,10 @@ class ConvolutionalADMM:
         """Exchange the operator, keeping the state; (K, R, H, W // 2 + 1). Call :meth:`refresh` afterwards."""
         self.operator: Any = operator
         self.filters: Any = None
-        if filters is not None:
-            self._overhang = filters.shape[2] - 1, filters.shape[3] - 1
+        if filters is not None and self._take_correlation(filters):
+            self.filters, self._taps = filters, filters[0].size
+        elif filters is not None and self.backend.atoms is not None:
+            self._overhang, self._taps = (filters.shape[2] - 1, filters.shape[3] - 1), filters[0].size
             self.filters = self.backend.atoms.padded(self.backend.asarray(filters))
             M, H, W = len(self.p0), *self.shape[-2:]
             lanes = self.filters.shape[3]
@@ -209,11 +245,20 @@ class ConvolutionalADMM:
         self._gram = _gram(operator, self.backend.xp)
         self._invert()
 
+    def _take_correlation(self, filters: Any) -> bool:
+        """Set up or renew what visits maps of small filters without FFTs, where the backend has it."""
+        if self._correlation is not None:
+            self._correlation.set_filters(self.backend.asarray(filters))
+        elif not self.gradient_penalty and isinstance(self.prox, SoftThreshold):
+            self._correlation = self.backend.correlation(filters, self.shape, self.data.largest())
+        return self._correlation is not None
+
     def refresh(self) -> None:
         """Recompute A p1 and A v1, after the state or the operator has been changed."""
         self.Ap, _ = self._sweep(self._state)
-        shares, _ = self._sweep(self._point if self.w is None else self._reflect, self._few_atoms())
-        self.Av = shares if self.w is None else (shares + self.Ap) / 2
+        few = self._correlation is None and self._few_atoms()
+        shares, _ = self._sweep(self._point if self.w is None else self._reflect, few)
+        self.Av[...] = shares if self.w is None else (shares + self.Ap) / 2
         self.v0 = self.data.prox(self.p0, self.rho_data)
 
     def set_penalties(self, rho: float, rho_data: float) -> None:
@@ -229,16 +274,20 @@ class ConvolutionalADMM:
 
     def _invert(self) -> None:
         """The R x R matrices (I / rho0 + (h / rho) A A^H)^-1, as (R, R, H, W // 2 + 1)."""
-        h = 1.0 if self._response is None else self._response
-        R = len(self._gram)
-        matrix = self._gram * self.backend.dtype.type(1 / self.rho) * h
-        for r in range(R):
-            matrix[r, r] += self.backend.dtype.type(1 / self.rho_data)
+        xp, real = self.backend.xp, self.backend.dtype.type
+        R, _, H, W = self._gram.shape
+        h = real(1 / self.rho) if self._response is None else real(1 / self.rho) * self._response
         if R == 1:
-            self._inverse = 1 / matrix
-        else:
-            inverse = self.backend.xp.linalg.inv(matrix.transpose(2, 3, 0, 1))
-            self._inverse = self.backend.xp.ascontiguousarray(inverse.transpose(2, 3, 0, 1))
+            self._inverse = 1 / (self._gram * h + real(1 / self.rho_data))
+            return
+        self._inverse = xp.empty_like(self._gram)
+        identity = xp.eye(R, dtype=self.backend.dtype) * real(1 / self.rho_data)
+        rows = max(_INVERTED // (W * R * R), 1)
+        for first in range(0, H, rows):
+            part = slice(first, first + rows)
+            scaled = self._gram[:, :, part] * (h if self._response is None else h[part])
+            inverse = xp.linalg.inv(scaled.transpose(2, 3, 0, 1) + identity)
+            self._inverse[:, :, part] = inverse.transpose(2, 3, 0, 1)
 
     # -- penalties, start and end ------------------------------------------------------------------------------------
 
@@ -246,17 +295,15 @@ class ConvolutionalADMM:
         """Multiply both penalties; the split variables and the unscaled duals stay."""
         self.p0 = self.v0 + (self.p0 - self.v0) / factor
 
-        def rescale(workspace: Workspace, task: tuple[slice, slice, int]) -> None:
-            for k in range(task[1].start, task[1].stop, self.backend.maps_per_visit):
-                index = (task[0], slice(k, min(k + self.backend.maps_per_visit, task[1].stop)))
-                p, v = self.p[index], workspace.real
-                v[...] = p
-                self.prox.to_point(v, index)
-                p -= v
-                p /= factor
-                p += v
+        def rescale(workspace: Workspace, index: Index) -> None:
+            p, v = self.p[index], workspace.real
+            v[...] = p
+            self.prox.to_point(v, index)
+            p -= v
+            p /= factor
+            p += v
 
-        self.backend.run(rescale, self._tasks, self._visits)
+        self._for_visits(rescale)
         self.set_penalties(self.rho * factor, self.rho_data * factor)
         if self.w is None:
             self.Ap = self.Av + (self.Ap - self.Av) / factor
@@ -274,35 +321,33 @@ class ConvolutionalADMM:
         block.forward()
         downhill = block.spectrum  # of the data term, in the images' domain
 
-        def make_state(workspace: Workspace, task: tuple[slice, slice, int]) -> None:
-            for k in range(task[1].start, task[1].stop, self.backend.maps_per_visit):
-                index = (task[0], slice(k, min(k + self.backend.maps_per_visit, task[1].stop)))
-                self.backend.kernels.spread(self.operator[index[1]], downhill[index[0]], workspace.spectrum)
-                workspace.inverse()
-                if self.gradient_penalty:
-                    workspace.real += self.gradient_penalty * _laplacian(self.p[index], self.backend.xp)
-                self.prox.to_state(self.p[index], workspace.real, index)
+        def make_state(workspace: Workspace, index: Index) -> None:
+            self.backend.kernels.spread(self.operator[index[1]], downhill[index[0]], workspace.spectrum)
+            workspace.inverse()
+            if self.gradient_penalty:
+                workspace.real += self.gradient_penalty * _laplacian(self.p[index], self.backend.xp)
+            self.prox.to_state(self.p[index], workspace.real, index)
 
-        self.backend.run(make_state, self._tasks, self._visits)
+        self._for_visits(make_state)
         self.refresh()
 
-    def _state(self, workspace: Workspace, index: Index) -> np.ndarray:
-        """Write p1 of a visit."""
+    def _state(self, workspace: Workspace, index: Index) -> int:
+        """Write p1 of a visit; there are no sums to report."""
         workspace.real[...] = self.p[index]
-        return np.zeros(STATISTICS)
+        return 0
 
-    def _point(self, workspace: Workspace, index: Index) -> np.ndarray:
+    def _point(self, workspace: Workspace, index: Index) -> int:
         """Write v1 of a visit."""
         workspace.real[...] = self.p[index]
         self.prox.to_point(workspace.real, index)
-        return np.zeros(STATISTICS)
+        return 0
 
-    def _reflect(self, workspace: Workspace, index: Index) -> np.ndarray:
+    def _reflect(self, workspace: Workspace, index: Index) -> int:
         """Write w = 2 v1 - p1 of a visit."""
         self._point(workspace, index)
         workspace.real *= 2
         workspace.real -= self.p[index]
-        return np.zeros(STATISTICS)
+        return 0
 
     def apply(self) -> Any:
         """A v1: the sums of convolutions at the current split variable, (M, R, H, W)."""
@@ -314,30 +359,27 @@ class ConvolutionalADMM:
     def take_maps(self) -> Any:
         """The split variable v1 (M, K, H, W), written over the state: the solver is spent afterwards."""
 
-        def finish(workspace: Workspace, task: tuple[slice, slice, int]) -> None:
-            index = task[:2]
-            self.prox.to_point(self.p[index], index)
-
-        self.backend.run(finish, self._tasks, self._visits)
+        self._for_visits(lambda workspace, index: self.prox.to_point(self.p[index], index))
         return self.p
 
     def finish(self) -> tuple[Any, Any, float]:
         """The split variable v1, A v1, and the objective there; the solver is spent afterwards."""
         fit = self.apply()
         maps = self.take_maps()
-        visits = ((slice(m, m + 1), slice(k, k + 1)) for m, k in np.ndindex(maps.shape[:2]))
-        return maps, fit, self.data.value(fit) + sum(self.map_penalty(maps[index], index) for index in visits)
+        visits = self._for_visits(lambda workspace, index: self.map_penalty(maps[index], index))
+        return maps, fit, self.data.value(fit) + float(sum(visits))
 
-    def map_penalty(self, maps: Any, index: Index) -> float:
-        """``g + mu/2 ||grad u||^2`` at the maps of a visit, (.., H, W)."""
+    def map_penalty(self, maps: Any, index: Index) -> Any:
+        """``g + mu/2 ||grad u||^2`` at the maps of a visit, (.., H, W); a number on the backend's device."""
         total = self.prox.value(maps, index)
         if self.gradient_penalty:
-            total -= self.gradient_penalty / 2 * float((maps * _laplacian(maps, self.backend.xp)).sum(dtype=np.float64))
+            total = total - self.gradient_penalty / 2 * (maps * _laplacian(maps, self.backend.xp)).sum(dtype=np.float64)
         return total
 
-    def _record(self, statistics: np.ndarray, data: list[float], data_term: float) -> Iteration:
+    def _record(self, statistics: Any, data_statistics: Any) -> Iteration:
+        statistics = self.backend.to_host(statistics)
         primal, change, _, nonzeros, u, v, dual = (float(s) for s in statistics)
-        primal0, change0, u0, v0, dual0 = data
+        primal0, change0, u0, v0, dual0, data_term = (float(s) for s in self.backend.to_host(data_statistics))
         tiny = np.finfo(self.backend.dtype).tiny
         primal_residual = np.sqrt((primal + primal0) / max(u + u0, v + v0, 0.01 * self._energy, tiny))
         a, a0 = self.rho**2, self.rho_data**2
@@ -377,5 +419,5 @@ def _laplacian(maps: Any, xp: Any) -> Any:
     return sum(xp.roll(maps, shift, axis) for axis in (-2, -1) for shift in (1, -1)) - 4 * maps
 
 
-def _squares(*arrays: Any) -> list[float]:
-    return [float(np.vdot(a, a)) for a in arrays]
+def _part(workspace: Workspace, index: Index) -> Workspace:
+    return workspace.part(index[0].stop - index[0].start, index[1].stop - index[1].start)

@@ -13,8 +13,8 @@ from csc_cogd.cogd.rule import Backtracking
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.codes import check_l1_weights, check_settings, penalties, place_l1_weights
 from csc_cogd.csc.filters import current_filters, filter_solver
-from csc_cogd.csc.problem import Domain, map_spectra, observed_data
-from csc_cogd.csc.prox import Anchor, SoftThreshold, one_map
+from csc_cogd.csc.problem import Domain, for_maps, map_spectra, observed_data
+from csc_cogd.csc.prox import Anchor, Index, SoftThreshold
 from csc_cogd.storage import digest
 
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
@@ -144,23 +144,30 @@ class Alternation:
         N, K, H, W = self.code_solver.shape
         spectra = self.backend.xp.empty((K, N, H, W // 2 + 1), self.backend.complex_dtype)
 
-        def transform(workspace: Any, n: int, k: int) -> None:
-            self.sparse_map(n, k, workspace.real)
+        def transform(workspace: Any, index: Index) -> None:
+            self.sparse_maps(index, workspace.real)
             workspace.forward()
-            spectra[k, n] = workspace.spectrum[0, 0]
+            spectra[index[::-1]] = workspace.spectrum.swapaxes(0, 1)
 
         self.for_maps(transform)
         return spectra
 
-    def for_maps(self, function: Callable[[Any, int, int], Any]) -> list[Any]:
-        """``function(workspace, n, k)`` of every code map, image by image, on all threads."""
-        N, K, H, W = self.code_solver.shape
-        workspaces = self.backend.workspaces((1, 1, H, W))
-        return self.backend.run(lambda workspace, task: function(workspace, *task), np.ndindex(N, K), workspaces)
+    def for_maps(self, function: Callable[[Any, Index], Any]) -> list[Any]:
+        """``function(workspace, index)`` of every visit to the code maps, image by image, on all threads."""
+        return for_maps(self.backend, self.code_solver.shape, function)
 
-    def sparse_map(self, n: int, k: int, out: Any) -> Any:
-        """The sparse code map of image n and filter k, (1, 1, H, W), written to `out`."""
-        index = one_map(n, k)
+    def by_map(self, function: Callable[[Any, Index], Any]) -> np.ndarray:
+        """The numbers (N, K) of all code maps, of a function that returns those of a visit, (n, k)."""
+        numbers = np.empty(self.code_solver.shape[:2])
+
+        def fill(workspace: Any, index: Index) -> None:
+            numbers[index] = self.backend.to_host(function(workspace, index))
+
+        self.for_maps(fill)
+        return numbers
+
+    def sparse_maps(self, index: Index, out: Any) -> Any:
+        """The sparse code maps of a visit, (n, k, H, W), written to `out`."""
         out[...] = self.code_solver.p[index]
         self.code_solver.prox.to_point(out, index)
         return out
@@ -171,9 +178,9 @@ class Alternation:
         """Data term, penalty on the codes, and number of non-zero codes after a filter phase."""
         solver = self.code_solver
 
-        def sums(workspace: Any, n: int, k: int) -> tuple[float, int]:
-            x = self.sparse_map(n, k, workspace.real)
-            return solver.map_penalty(x, one_map(n, k)), int((x != 0).sum())
+        def sums(workspace: Any, index: Index) -> tuple[float, int]:
+            x = self.sparse_maps(index, workspace.real)
+            return float(solver.map_penalty(x, index)), int((x != 0).sum())
 
         penalty, nonzeros = (sum(column) for column in zip(*self.for_maps(sums), strict=True))
         return self.data.value(self.fit), penalty, int(nonzeros)
@@ -182,8 +189,8 @@ class Alternation:
         """The sparse codes on the domain, (N, K, H, W), a copy."""
         codes = self.backend.xp.empty_like(self.code_solver.p)
 
-        def copy(workspace: Any, n: int, k: int) -> None:
-            codes[one_map(n, k)] = self.sparse_map(n, k, workspace.real)
+        def copy(workspace: Any, index: Index) -> None:
+            self.sparse_maps(index, codes[index])
 
         self.for_maps(copy)
         return codes
@@ -191,10 +198,10 @@ class Alternation:
     def code_energies(self) -> np.ndarray:
         """Sum of squares of every filter's codes, (K,)."""
 
-        def energy(workspace: Any, n: int, k: int) -> float:
-            return float((self.sparse_map(n, k, workspace.real) ** 2).sum(dtype=np.float64))
+        def energies(workspace: Any, index: Index) -> Any:
+            return (self.sparse_maps(index, workspace.real) ** 2).sum(axis=(2, 3), dtype=np.float64)
 
-        return np.reshape(self.for_maps(energy), self.code_solver.shape[:2]).sum(axis=0)
+        return self.by_map(energies).sum(axis=0)
 
     # -- the state, to be taken up again --------------------------------------------------------------------------------
 
@@ -208,13 +215,18 @@ class Alternation:
                 state |= {f"{name}_p": solver.p.copy(), f"{name}_p0": solver.p0.copy(), f"{name}_penalties": penalties}
         return state
 
+    def saved_state(self) -> dict[str, np.ndarray]:
+        """The state in main memory, for a file."""
+        return {name: self.backend.to_host(array) for name, array in self.state().items()}
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state of this alternation, or of one on the same images with the same settings."""
         if "filter_p" in state and self.filter_solver is None:
             self.filter_solver = self._start_filter_solver()
         for name, solver in (("code", self.code_solver), ("filter", self.filter_solver)):
             if solver is not None:
-                solver.p[...], solver.p0[...] = state[f"{name}_p"], state[f"{name}_p0"]
+                for array, saved in ((solver.p, state[f"{name}_p"]), (solver.p0, state[f"{name}_p0"])):
+                    array[...] = self.backend.asarray(saved)
                 solver.set_penalties(*state[f"{name}_penalties"])
         self.fit = self.backend.asarray(state["fit"])
         self._take_filters(self.backend.asarray(state["filters"]))

@@ -9,7 +9,7 @@ import numpy as np
 from csc_cogd.cogd.rule import Backtracking, CogradientRule
 from csc_cogd.csc.alternation import Alternation, Round
 from csc_cogd.csc.problem import map_spectra
-from csc_cogd.csc.prox import one_map
+from csc_cogd.csc.prox import Index
 
 
 class CogradientAlternation(Alternation):
@@ -56,7 +56,11 @@ class CogradientAlternation(Alternation):
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self.objective = float(state["objective"])
-        self.earlier = (state["earlier_codes"], state["earlier_filters"]) if "earlier_codes" in state else None
+        if "earlier_codes" in state:
+            codes, filters = (self.backend.asarray(state[f"earlier_{name}"]) for name in ("codes", "filters"))
+            self.earlier = codes, filters
+        else:
+            self.earlier = None
 
     def backtrack(self, earlier_codes: Any, earlier_filters: Any) -> Backtracking:
         """Apply the rule to every code map against its filter, in place [CoGD, eqs. 15-20 and 24].
@@ -70,7 +74,7 @@ class CogradientAlternation(Alternation):
         """
         backend, solver, rule = self.backend, self.code_solver, self.rule
         prox: Any = solver.prox
-        N, K, H, W = solver.shape
+        H, W = solver.shape[-2:]
         g = self.data.gradient(self.fit)
         block = backend.workspace(g.shape)
         np.divide(g, H * W, out=block.real)
@@ -78,38 +82,40 @@ class CogradientAlternation(Alternation):
 
         change = self.filters - earlier_filters
         moving = rule.moved(change)
-        inside = _supports(self.model.shapes, self.filters.shape)
+        inside = backend.xp.asarray(_supports(self.model.shapes, self.filters.shape))
         moving_part, still_part, whole = (
             map_spectra(backend, self.domain, backend.asarray(part))
             for part in (np.where(moving, change, 0), inside & ~moving, inside)
         )
 
-        def compare(workspace: Any, n: int, k: int) -> tuple[float, float]:
-            x = self.sparse_map(n, k, workspace.real)
-            return float(rule.norms(x)), float(abs(x - earlier_codes[one_map(n, k)]).max())
+        norms = self.by_map(lambda workspace, index: rule.norms(self.sparse_maps(index, workspace.real), axis=(2, 3)))
 
-        norms, changes = np.array(self.for_maps(compare)).T
-        filter_norms = np.array([float(rule.norms(d)) for d in self.filters])
-        out_of_step = rule.out_of_step(norms.reshape(N, K), filter_norms)
-        smallest_change = rule.limit * changes.max()
+        def largest_change(workspace: Any, index: Index) -> float:
+            return float(abs(self.sparse_maps(index, workspace.real) - earlier_codes[index]).max())
 
-        def move(workspace: Any, n: int, k: int) -> Backtracking:
-            if not out_of_step[n, k]:
-                return Backtracking(H * W, 0, 0.0)
+        filter_norms = backend.to_host(rule.norms(self.filters, axis=(1, 2, 3)))
+        out_of_step = rule.out_of_step(norms, filter_norms)
+        smallest_change = rule.limit * max(self.for_maps(largest_change))
+
+        def move(workspace: Any, index: Index) -> Backtracking:
+            problems, maps = index
+            here = out_of_step[index]
+            if not here.any():
+                return Backtracking(here.size * H * W, 0, 0.0)
 
             def correlate(spectra: Any) -> Any:
-                backend.kernels.spread(spectra[k : k + 1], block.spectrum[n : n + 1], workspace.spectrum)
+                backend.kernels.spread(spectra[maps], block.spectrum[problems], workspace.spectrum)
                 workspace.inverse()
                 return workspace.real.copy()
 
-            x = self.sparse_map(n, k, workspace.real).copy()
-            old = earlier_codes[one_map(n, k)]
+            x = self.sparse_maps(index, workspace.real).copy()
+            old = earlier_codes[index]
             delta = x - old
             moved = abs(delta) > smallest_change
             ratio_part = correlate(moving_part) / np.where(moved, delta, 1)
             inner = np.where(moved, ratio_part + correlate(still_part), correlate(whole))
-            x_hat, statistics = rule.backtrack(x, old, inner, True)
-            prox.move_to(solver.p[one_map(n, k)], x_hat, one_map(n, k))
+            x_hat, statistics = rule.backtrack(x, old, inner, backend.xp.asarray(here)[:, :, None, None])
+            prox.move_to(solver.p[index], x_hat, index)
             return statistics
 
         results = self.for_maps(move)

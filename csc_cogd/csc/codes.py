@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, get_backend
+from csc_cogd.backend import Backend, as_array, device_of, get_backend, on_gpu
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.coordinate_descent import CoordinateDescent
 from csc_cogd.csc.dictionary import Dictionary
@@ -21,9 +21,10 @@ from csc_cogd.csc.problem import (
     convolve,
     data_term,
     filter_spectra,
+    for_maps,
     observed_data,
 )
-from csc_cogd.csc.prox import DataTerm, MaskedLeastSquares, SoftThreshold
+from csc_cogd.csc.prox import DataTerm, Index, MaskedLeastSquares, SoftThreshold
 from csc_cogd.errors import InputError
 
 SOLVERS = ("auto", "admm", "coordinate descent")
@@ -93,7 +94,8 @@ def sparse_code(
     Parameters
     ----------
     images : (N, H, W) or (N, C, H, W) array of real numbers
-        Grey images, or images with the dictionary's C channels. NaN is allowed where the weight is zero.
+        Grey images, or images with the dictionary's C channels. NaN is allowed where the weight is zero. For an array of
+        CuPy, the solve runs where it is, and the results are arrays of CuPy too.
     dictionary : Dictionary
     lmbda : float >= 0
         Weight of the l1 term, in the units of the images (0.005 suits images in [0, 1]).
@@ -158,7 +160,9 @@ def sparse_code(
     _check_channels(images, dictionary, gray)
     if solver not in SOLVERS:
         raise InputError(f"solver: {solver!r} is unknown: choose 'auto', 'admm' or 'coordinate descent'")
-    backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
+    if device == "auto" and solver == "coordinate descent":
+        device = "cpu"
+    backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
     _check_circular(domain)
     data: Any = data_term(backend, domain, images, check_weights(weights, images), fidelity, background)
@@ -189,23 +193,27 @@ def sparse_code(
         )  # fmt: skip
         if start is not None:
             placed = backend.xp.zeros(engine.shape, backend.dtype)
-            domain.crop_codes(placed)[...] = start
+            domain.crop_codes(placed)[...] = backend.asarray(start)
             engine.start_from(placed)
     history = iterate(engine, max_iter, tol, callback, adapt_every)
     maps, fit, objective = engine.finish()
     if not np.isfinite(objective):
         raise InputError("images: their values or weights are too large to compute with: scale them to about [0, 1]")
-    reconstruction = backend.to_host(domain.crop(fit))
+    reconstruction = domain.crop(fit)
+    reconstruction = backend.xp.ascontiguousarray(reconstruction[:, 0] if gray else reconstruction)
+    give = (lambda array: array) if on_gpu(images) else backend.to_host
     return SparseCodes(
-        codes=domain.crop_codes(backend.to_host(maps)),
-        reconstruction=np.ascontiguousarray(reconstruction[:, 0] if gray else reconstruction),
+        codes=domain.crop_codes(give(maps)),
+        reconstruction=give(reconstruction),
         objective=objective,
         history=history,
         lmbda=float(lmbda),
     )
 
 
-def reconstruct_images(codes: Any, dictionary: Dictionary, *, boundary: str = "free", dtype: Any = None) -> np.ndarray:
+def reconstruct_images(
+    codes: Any, dictionary: Dictionary, *, boundary: str = "free", dtype: Any = None, device: str = "auto"
+) -> Any:
     """Images that codes stand for: the valid part of ``sum_k d_k * x_k``.
 
     Parameters
@@ -217,7 +225,7 @@ def reconstruct_images(codes: Any, dictionary: Dictionary, *, boundary: str = "f
     -------
     (N, H, W) array, or (N, C, H, W) for a dictionary with channels.
     """
-    codes = np.asarray(codes)
+    codes = as_array(codes)
     _check_boundary(boundary)
     least = (1, 1) if boundary == "circular" else dictionary.filter_shape
     if codes.ndim != 4 or codes.shape[1] != dictionary.n_filters or any(np.less(codes.shape[2:], least)):
@@ -226,20 +234,24 @@ def reconstruct_images(codes: Any, dictionary: Dictionary, *, boundary: str = "f
         )
     if codes.dtype.kind not in "fiu":
         raise InputError(f"codes: real numbers are needed, not {codes.dtype}")
-    backend = get_backend(dtype=dtype or (codes.dtype if codes.dtype == np.float64 else np.float32))
-    images = backend.to_host(convolve(codes, dictionary, boundary=boundary, backend=backend))
+    device = device_of(codes, device, "codes")
+    backend = get_backend(device, dtype=dtype or (codes.dtype if codes.dtype == np.float64 else np.float32))
+    images = convolve(codes, dictionary, boundary=boundary, backend=backend)
+    if not on_gpu(codes):
+        images = backend.to_host(images)
     return images[:, 0] if dictionary.filters.ndim == 3 else images
 
 
 def lambda_max(
-    images: Any, dictionary: Dictionary, *, weights: Any = None, l1_weights: Any = None, boundary: str = "free"
-) -> float:
+    images: Any, dictionary: Dictionary, *, weights: Any = None, l1_weights: Any = None, boundary: str = "free",
+    device: str = "auto",
+) -> float:  # fmt: skip
     """Smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``."""
     gray = np.ndim(images) == 3
     images = check_images(images)
     _check_boundary(boundary)
     _check_channels(images, dictionary, gray)
-    backend = get_backend(dtype="float64")
+    backend = get_backend(device_of(images, device), dtype="float64")
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
     _check_circular(domain)
     data = observed_data(backend, domain, images, check_weights(weights, images))
@@ -259,16 +271,16 @@ def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSqua
     block.forward()
     b = block.spectrum / (H * W)
 
-    def largest(workspace: Any, task: tuple[int, int]) -> float:
-        n, k = task
-        backend.kernels.spread(operator[k : k + 1], b[n : n + 1], workspace.spectrum)
-        workspace.inverse()
-        response = abs(domain.crop_codes(workspace.real[0, 0]))
-        weight = w[n if w.shape[0] > 1 else 0, k if w.shape[1] > 1 else 0]
-        return float((response / np.where(weight > 0, weight, np.inf)).max())
+    penalised = backend.asarray(np.where(w > 0, w, np.inf))
 
-    tasks = [(n, k) for n in range(len(b)) for k in range(K)]
-    return max(backend.run(largest, tasks, backend.workspaces((1, 1, H, W))))
+    def largest(workspace: Any, index: Index) -> float:
+        backend.kernels.spread(operator[index[1]], b[index[0]], workspace.spectrum)
+        workspace.inverse()
+        response = abs(domain.crop_codes(workspace.real))
+        part = tuple(one if size > 1 else slice(0, 1) for one, size in zip(index, w.shape[:2], strict=True))
+        return float((response / penalised[part]).max())
+
+    return max(for_maps(backend, (len(b), K, H, W), largest))
 
 
 def penalties(
@@ -317,7 +329,7 @@ def _check_boundary(boundary: str) -> None:
 
 def check_l1_weights(w: Any, codes_shape: tuple[int, ...]) -> np.ndarray:
     """Return l1 weights as (N or 1, K or 1, 1, 1) or (N or 1, K or 1, *codes)."""
-    w = np.asarray(1.0 if w is None else w)
+    w = w.get() if on_gpu(w) else np.asarray(1.0 if w is None else w)
     if w.dtype.kind not in "fiu" or not np.isfinite(w).all() or (w < 0).any():
         raise InputError("l1_weights: finite values of zero or more are needed")
     if w.ndim == 1:
@@ -352,10 +364,10 @@ def _check_circular(domain: Domain) -> None:
         raise InputError(f"images: {domain.image_shape} is smaller than the filters {domain.filter_shape}")
 
 
-def _check_start(start: Any, expected: tuple[int, ...]) -> np.ndarray | None:
+def _check_start(start: Any, expected: tuple[int, ...]) -> Any:
     if start is None:
         return None
-    start = np.asarray(start)
+    start = as_array(start)
     if start.shape != expected or not np.isfinite(start).all():
         raise InputError(f"start: finite codes of shape {expected} are needed, not {start.shape}")
     return start
@@ -378,6 +390,6 @@ def _obstacle(
         return "needs lmbda and l1 weights above zero"
     if rho is not None or rho_data is not None:
         return "has no penalties rho and rho_data"
-    if backend.kernels.__name__.endswith("kernels"):
-        return "is too slow without compiled kernels"
+    if not backend.compiled:
+        return "is too slow without compiled kernels" if backend.xp is np else "runs on the CPU only"
     return ""

@@ -50,6 +50,7 @@ class CoordinateDescent:
     """
 
     rho = float("nan")
+    measure_every = 1
 
     def __init__(
         self, backend: Backend, domain: Domain, filters: Any, operator: Any, data: MaskedLeastSquares, prox: SoftThreshold,

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, get_backend
+from csc_cogd.backend import Backend, as_array, device_of, get_backend, on_gpu
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.problem import Domain, check_images, check_weights, filter_spectra, observed_data
 from csc_cogd.errors import InputError
+
+TOLERANCE = 1e-6  # of the gradient, relative to its largest value at zero codes
 
 
 def debias(
@@ -29,7 +31,8 @@ def debias(
 
         1/2 ||W (sum_k d_k * x_k - b)||^2    subject to x = 0 where the given codes are zero
 
-    by LSQR [Paige, Saunders 1982], stopped early, because the columns of neighbouring codes are nearly the same.
+    by conjugate gradients for least squares [Hestenes, Stiefel 1952], stopped early, because the columns of neighbouring
+    codes are nearly the same.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ def debias(
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
     max_iter : int
-        Iterations of LSQR for each image.
+        Iterations of conjugate gradients for each image.
     dtype, device, fft
         As in :func:`csc_cogd.sparse_code`.
 
@@ -63,9 +66,9 @@ def debias(
     3.0
     """
     images = check_images(images)
-    backend = get_backend(device, dtype=dtype, fft=fft)
+    backend = get_backend(device_of(images, device), dtype=dtype, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
-    codes = np.asarray(codes)
+    codes = as_array(codes)
     expected = (len(images), dictionary.n_filters, *domain.codes_shape)
     if codes.shape != expected or codes.dtype.kind not in "fiu" or not np.isfinite(codes).all():
         raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.dtype} of {codes.shape}")
@@ -76,56 +79,67 @@ def debias(
     data = observed_data(backend, domain, images, check_weights(weights, images))
     shares = np.broadcast_to(np.sqrt(data.squared_weights), data.images.shape)
     spectra = filter_spectra(backend, domain, dictionary)
-    refitted = np.zeros(codes.shape, backend.dtype)
-    for n, code in enumerate(codes):
+    refitted = backend.xp.zeros(codes.shape, backend.dtype)
+    for n, code in enumerate(backend.asarray(codes)):
         if code.any():
             refitted[n] = _Support(backend, domain, spectra, code, shares[n]).refit(data.images[n], max_iter)
-    return refitted
+    return refitted if on_gpu(images) else backend.to_host(refitted)
 
 
 class _Support:
     """The columns of the dictionary matrix that a code (K, ..) uses, as a linear operator onto weighted pixels (C, H, W)."""
 
-    def __init__(self, backend: Backend, domain: Domain, spectra: Any, code: np.ndarray, shares: Any):
+    def __init__(self, backend: Backend, domain: Domain, spectra: Any, code: Any, shares: Any):
         self.backend, self.spectra, self.code, self.shares = backend, spectra, code, shares
-        self.places = [np.nonzero(x) for x in code]
+        self.places = [x.nonzero() for x in code]
         self.cuts = np.cumsum([0, *(len(rows) for rows, _ in self.places)])
         self.map = backend.workspace((1, 1, *domain.shape))
         self.pixels = backend.workspace((1, *shares.shape))
         self.n_values = domain.shape[0] * domain.shape[1]
 
-    def refit(self, image: Any, max_iter: int) -> np.ndarray:
-        from scipy.sparse.linalg import LinearOperator, lsqr
-
-        start = self.code[self.code != 0].astype(np.float64)
-        operator = LinearOperator((self.shares.size, start.size), matvec=self.synthesise, rmatvec=self.correlate)
-        values = lsqr(operator, (self.shares * image).ravel(), iter_lim=max_iter, atol=1e-6, btol=1e-6, x0=start)[0]
-        refitted = np.zeros(self.code.shape, self.backend.dtype)
-        refitted[self.code != 0] = values
+    def refit(self, image: Any, max_iter: int) -> Any:
+        """The codes (K, ..) of least squared distance from the image, as far as `max_iter` iterations come."""
+        x = self.code[self.code != 0].astype(np.float64)
+        residual = self.shares * image - self.synthesise(x)
+        gradient = self.correlate(residual)
+        direction, energy = gradient, float((gradient**2).sum())
+        least = (TOLERANCE * float(abs(self.correlate(self.shares * image)).max())) ** 2
+        for _ in range(max_iter):
+            if energy <= least:
+                break
+            image_of_direction = self.synthesise(direction)
+            step = energy / float((image_of_direction**2).sum())
+            x = x + step * direction
+            residual = residual - step * image_of_direction
+            gradient = self.correlate(residual)
+            last, energy = energy, float((gradient**2).sum())
+            direction = gradient + energy / last * direction
+        refitted = self.backend.xp.zeros(self.code.shape, self.backend.dtype)
+        refitted[self.code != 0] = x.astype(self.backend.dtype)
         return refitted
 
-    def synthesise(self, values: np.ndarray) -> np.ndarray:
-        """``W sum_k d_k * x_k``."""
+    def synthesise(self, values: Any) -> Any:
+        """``W sum_k d_k * x_k``, (C, H, W) in double precision."""
         total = self.pixels.spectrum
         total[...] = 0
         for k in self._used():
             self.map.real[...] = 0
-            self.map.real[0, 0][self.places[k]] = values[self.cuts[k] : self.cuts[k + 1]]
+            self.map.real[0, 0][self.places[k]] = values[self.cuts[k] : self.cuts[k + 1]].astype(self.backend.dtype)
             self.map.forward()
             self.backend.kernels.gather(self.spectra[k : k + 1], self.map.spectrum, total, True)
         self.pixels.inverse()
-        return np.asarray(self.shares * self.pixels.real[0] / self.n_values, np.float64).ravel()
+        return (self.shares * self.pixels.real[0]).astype(np.float64) / self.n_values
 
-    def correlate(self, pixels: np.ndarray) -> np.ndarray:
+    def correlate(self, pixels: Any) -> Any:
         """Adjoint of :meth:`synthesise`."""
-        values = np.empty(self.cuts[-1])
-        np.multiply(self.shares, pixels.reshape(self.shares.shape), out=self.pixels.real[0], casting="same_kind")
+        values = self.backend.xp.empty(int(self.cuts[-1]))
+        self.pixels.real[0] = self.shares * pixels
         self.pixels.forward()
         for k in self._used():
             self.backend.kernels.spread(self.spectra[k : k + 1], self.pixels.spectrum, self.map.spectrum)
             self.map.inverse()
-            values[self.cuts[k] : self.cuts[k + 1]] = self.map.real[0, 0][self.places[k]] / self.n_values
-        return values
+            values[self.cuts[k] : self.cuts[k + 1]] = self.map.real[0, 0][self.places[k]]
+        return values / self.n_values
 
     def _used(self) -> np.ndarray:
         return np.flatnonzero(np.diff(self.cuts))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, get_backend
+from csc_cogd.backend import Backend, as_array, device_of, get_backend
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
@@ -66,17 +66,18 @@ def solve_filters(
     """
     images, gray = check_images(images), np.ndim(images) == 3
     check_settings(0.0, max_iter, tol, relaxation)
-    backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
+    backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), start.filter_shape)
-    codes = np.asarray(codes)
+    codes = as_array(codes)
     expected = (len(images), start.n_filters, *domain.codes_shape)
     if codes.shape != expected or not np.isfinite(codes).all():
         raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.shape}")
     if start.n_channels != images.shape[1]:
         raise InputError(f"start: its filters have {start.n_channels} channels, the images {images.shape[1]}")
     data = observed_data(backend, domain, images, check_weights(weights, images))
-    spectra = map_spectra(backend, domain, backend.asarray(codes.swapaxes(0, 1)))
-    energy = float(np.sum(codes**2, dtype=np.float64))
+    maps = backend.asarray(codes.swapaxes(0, 1))
+    spectra = map_spectra(backend, domain, maps)
+    energy = float((maps**2).sum(dtype=np.float64))
     filters = backend.asarray(start.with_channels())
     solver = filter_solver(backend, spectra, data, start.shapes, filters, energy, relaxation)
     iterate(solver, max_iter, tol)
@@ -93,7 +94,7 @@ def filter_solver(
     swapped = MaskedLeastSquares(data.images.swapaxes(0, 1), squared_weights.swapaxes(0, 1), squared=True)
     rho = max(RHO * energy / len(spectra), 1e-6)
     solver = ConvolutionalADMM(
-        backend, spectra, swapped, FilterProjection(shapes, zero_mean, anchor), rho=rho, rho_data=RHO_DATA,
+        backend, spectra, swapped, FilterProjection(backend, shapes, zero_mean, anchor), rho=rho, rho_data=RHO_DATA,
         relaxation=relaxation,
     )  # fmt: skip
     start = backend.xp.zeros(solver.shape, backend.dtype)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd import __version__
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import device_of, get_backend, on_gpu
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.backtracking import CogradientAlternation
@@ -141,7 +141,7 @@ def learn_dictionary(
     if any(np.greater(largest, images.shape[2:])):
         raise InputError(f"filter_shape: {largest} is larger than the images, {images.shape[2:]}: use smaller filters")
     filters = initial_filters(shapes, images.shape[1], seed, start)
-    backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
+    backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
     problem = (backend, model, filters, images, check_weights(weights, images))
     alternation = Alternation(*problem) if cogd is None else CogradientAlternation(cogd, *problem)
     settings = model.settings() | {
@@ -149,12 +149,13 @@ def learn_dictionary(
     }  # fmt: skip
     saved = None
     if checkpoint is not None:
-        data = digest(alternation.data.images, alternation.data.squared_weights)
+        data = digest(*map(backend.to_host, (alternation.data.images, alternation.data.squared_weights)))
         identity = settings | {"images": data, "start": digest(filters, shapes), "dtype": str(backend.dtype)}
         saved = Checkpoint(Path(checkpoint), checkpoint_every, identity)
     history = _alternate(alternation, max_iter, iterations, tol, callback, saved)
     found = backend.to_host(alternation.filters)
-    codes = alternation.domain.crop_codes(backend.to_host(alternation.code_solver.take_maps()))
+    codes = alternation.code_solver.take_maps()
+    codes = alternation.domain.crop_codes(codes if on_gpu(images) else backend.to_host(codes))
     provenance = {
         "version": __version__, "images": list(images.shape), "masked": weights is not None,
         "settings": settings | {"rounds": len(history)},
@@ -180,7 +181,7 @@ def _alternate(
         if not np.isfinite(record.objective):
             raise InputError(f"learning diverged in round {len(history)}: use dtype='float64' or a larger lmbda")
         if checkpoint is not None and len(history) % checkpoint.every == 0:
-            checkpoint.save(alternation.state(), history)
+            checkpoint.save(alternation.saved_state(), history)
         if callback is not None and callback(history[-1]):
             break
     return history

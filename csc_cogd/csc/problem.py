@@ -10,15 +10,16 @@ the "valid" part of the convolutions, so codes are (H + h - 1) x (W + w - 1).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend
+from csc_cogd.backend import Backend, as_array, on_gpu
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.prox import DataTerm, MaskedAbsoluteDeviation, MaskedLeastSquares, MaskedPoissonLikelihood
+from csc_cogd.csc.prox import DataTerm, Index, MaskedAbsoluteDeviation, MaskedLeastSquares, MaskedPoissonLikelihood
 from csc_cogd.errors import InputError
 
 BOUNDARIES = ("free", "circular")
@@ -67,15 +68,15 @@ class Domain:
     def place(self, backend: Backend, images: Any) -> Any:
         """Images on the domain, zero around them."""
         padded = backend.xp.zeros((*images.shape[:-2], *self.shape), backend.dtype)
-        self.crop(padded)[...] = images
+        self.crop(padded)[...] = backend.asarray(images)
         return padded
 
 
-def check_images(images: Any, name: str = "images") -> np.ndarray:
-    """Return `images` as (N, C, H, W), after checking its shape, type and values."""
+def check_images(images: Any, name: str = "images") -> Any:
+    """Return `images`, of NumPy or CuPy, as (N, C, H, W), after checking its shape, type and values."""
     if np.ma.is_masked(images):
         raise InputError(f"{name}: masks of numpy.ma aren't read here: give weights, 0 where masked and 1 elsewhere")
-    images = np.asarray(images)
+    images = as_array(images)
     if images.dtype.kind not in "fiub":
         raise InputError(f"{name}: real numbers are needed, not {images.dtype}")
     if images.ndim == 2:
@@ -85,11 +86,11 @@ def check_images(images: Any, name: str = "images") -> np.ndarray:
     return images if images.ndim == 4 else images[:, None]
 
 
-def check_weights(weights: Any, images: np.ndarray) -> np.ndarray:
+def check_weights(weights: Any, images: Any) -> Any:
     """Return the data term's weights as an array that broadcasts against (N, C, H, W) `images`."""
     if weights is None:
         weights = np.ones((1, 1, 1, 1), np.float32)
-    weights = np.asarray(weights)
+    weights = as_array(weights)
     if weights.dtype == bool:
         weights = weights.astype(np.float32)
     if weights.dtype.kind not in "fiu" or not np.isfinite(weights).all() or (weights < 0).any():
@@ -129,7 +130,7 @@ def data_term(
 
 
 def _check_background(background: Any, images: np.ndarray) -> np.ndarray:
-    background = np.asarray(0.0 if background is None else background)
+    background = as_array(0.0 if background is None else background)
     if background.dtype.kind not in "fiu" or not np.isfinite(background).all():
         raise InputError("background: finite numbers are needed")
     if background.ndim == 3:
@@ -142,6 +143,8 @@ def _check_background(background: Any, images: np.ndarray) -> np.ndarray:
 
 def _placed(backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray) -> tuple[Any, Any]:
     """Images and weights on the domain, checked."""
+    if on_gpu(images) != on_gpu(weights):
+        images, weights = backend.asarray(images), backend.asarray(weights)
     observed = np.broadcast_to(weights > 0, images.shape)
     if not np.isfinite(images[observed]).all():
         raise InputError("images: there are NaN or infinite values where the weight is positive: give them weight zero")
@@ -160,14 +163,25 @@ def map_spectra(backend: Backend, domain: Domain, maps: Any) -> Any:
     H, W = domain.shape
     spectra = backend.xp.empty((K, R, H, W // 2 + 1), backend.complex_dtype)
 
-    def transform(workspace: Any, k: int) -> None:
+    def transform(workspace: Any, index: Index) -> None:
         workspace.real[...] = 0
-        workspace.real[0, :, :h, :w] = maps[k]
+        workspace.real[..., :h, :w] = maps[index]
         workspace.forward()
-        spectra[k] = workspace.spectrum[0]
+        spectra[index] = workspace.spectrum
 
-    backend.run(transform, range(K), backend.workspaces((1, R, H, W)))
+    for_maps(backend, (K, R, H, W), transform)
     return spectra
+
+
+def for_maps(backend: Backend, shape: tuple[int, ...], function: Callable[[Any, Index], Any]) -> list[Any]:
+    """``function(workspace, index)`` of every visit to maps of a shape (M, K, H, W), on all threads."""
+
+    def visit(workspace: Any, index: Index) -> Any:
+        problems, maps = index
+        return function(workspace.part(problems.stop - problems.start, maps.stop - maps.start), index)
+
+    workspaces = backend.workspaces((*backend.visit_shape(shape), *shape[2:]))
+    return backend.run(visit, backend.visits(shape), workspaces)
 
 
 def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", backend: Backend) -> Any:
@@ -179,15 +193,20 @@ def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", back
     spectra = filter_spectra(backend, domain, dictionary)
     H, W = domain.shape
     C = spectra.shape[1]
-    maps, images = backend.workspace((1, 1, H, W)), backend.workspace((1, C, H, W))
+    at_once, _ = backend.visit_shape((N, K, H, W))
+    maps = backend.workspace((*backend.visit_shape((N, K, H, W)), H, W))
+    images = backend.workspace((at_once, C, H, W))
     result = backend.xp.empty((N, C, *shape), backend.dtype)
-    for n in range(N):
-        for k in range(K):
-            maps.real[...] = 0
-            maps.real[0, 0, :height, :width] = codes[n, k]
-            maps.forward()
-            backend.kernels.gather(spectra[k : k + 1], maps.spectrum, images.spectrum, k > 0)
-        images.spectrum[...] /= H * W
-        images.inverse()
-        result[n] = domain.crop(images.real)[0]
+
+    for problems, filters in backend.visits((N, K, H, W)):
+        n_problems, n_filters = problems.stop - problems.start, filters.stop - filters.start
+        part, sums = maps.part(n_problems, n_filters), images.part(n_problems, C)
+        part.real[...] = 0
+        part.real[..., :height, :width] = backend.asarray(codes[problems, filters])
+        part.forward()
+        backend.kernels.gather(spectra[filters], part.spectrum, sums.spectrum, filters.start > 0)
+        if filters.stop == K:
+            sums.spectrum *= 1 / (H * W)
+            sums.inverse()
+            result[problems] = domain.crop(sums.real)
     return result

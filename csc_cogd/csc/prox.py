@@ -17,11 +17,6 @@ Index = tuple[slice, slice]
 """Which problems and which of their maps a visit covers."""
 
 
-def one_map(problem: int, number: int) -> Index:
-    """The visit that covers a single map."""
-    return slice(problem, problem + 1), slice(number, number + 1)
-
-
 class DataTerm(Protocol):
     """A convex f of sums of convolutions v, (M, R, H, W), a sum over their values, by which they are held to images."""
 
@@ -39,11 +34,26 @@ class DataTerm(Protocol):
     def dual_state(self, v: Any, rho: float) -> Any:
         """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
 
+    def step(self, kernels: Any, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
+        """Dual update and prox in place, ``p += relaxation * (x - v)``, ``v = prox(p)``.
+
+        Returns the sums that ``kernels.least_squares_step`` returns; None where they cost time, unless to `measure`.
+        """
+
     def energy(self) -> float:
         """Sum of squares of what v has to explain."""
 
     def largest(self) -> float:
         """Largest absolute value of what v has to explain."""
+
+
+def _step(data: DataTerm, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
+    """See :meth:`DataTerm.step`; by the term's prox."""
+    p += relaxation * (x - v)
+    new = data.prox(p, rho)
+    terms = (x - new, new - v, x, new, p - new) if measure else ()
+    v[...] = new
+    return np.array([float((a**2).sum(dtype=np.float64)) for a in terms] + [data.value(x)]) if measure else None
 
 
 class MaskedLeastSquares:
@@ -72,6 +82,10 @@ class MaskedLeastSquares:
     def dual_state(self, v: Any, rho: float) -> Any:
         """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
         return v + self.gradient(v) / rho
+
+    def step(self, kernels: Any, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
+        """See :meth:`DataTerm.step`; by a fused kernel."""
+        return kernels.least_squares_step(p, v, x, self.images, self.squared_weights, rho, relaxation)
 
     def energy(self) -> float:
         return 2 * self.value(np.zeros_like(self.images))
@@ -107,6 +121,10 @@ class MaskedAbsoluteDeviation:
     def dual_state(self, v: Any, rho: float) -> Any:
         """A state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
         return v + self.gradient(v) / rho
+
+    def step(self, kernels: Any, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
+        """See :meth:`DataTerm.step`."""
+        return _step(self, p, v, x, rho, relaxation, measure)
 
     def energy(self) -> float:
         return float((self.images[_observed(self.images, self.weights)] ** 2).sum(dtype=np.float64))
@@ -158,6 +176,10 @@ class MaskedPoissonLikelihood:
         """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
         return v + self.gradient(v) / rho
 
+    def step(self, kernels: Any, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
+        """See :meth:`DataTerm.step`."""
+        return _step(self, p, v, x, rho, relaxation, measure)
+
     def energy(self) -> float:
         return float(((self.images - self.background)[self._known] ** 2).sum(dtype=np.float64))
 
@@ -199,19 +221,19 @@ class SoftThreshold:
 
     def step(self, p: Any, x: Any, index: Index, relaxation: float, offset: bool) -> np.ndarray:
         """Update the state of a visit in place; see ``kernels.shrink``."""
-        return self.kernels.shrink(p, x, self._threshold(index, p), self.nonnegative, relaxation, offset)
+        return self.kernels.shrink(p, x, self.threshold_of(index), self.nonnegative, relaxation, offset)
 
     def to_point(self, p: Any, index: Index) -> None:
         """``p = prox(p)`` in place."""
-        self.kernels.threshold_maps(p, self._threshold(index, p), self.nonnegative)
+        self.kernels.threshold_maps(p, self.threshold_of(index), self.nonnegative)
 
     def penalty(self, statistics: np.ndarray) -> float:
         """g at the current split variable, from the sums of :meth:`step`."""
         return self.rho * float(statistics[2])
 
-    def value(self, v: Any, index: Index) -> float:
-        """g at the maps of a visit."""
-        return self.rho * float((self._threshold(index, v) * abs(v)).sum(dtype=np.float64))
+    def value(self, v: Any, index: Index) -> Any:
+        """g at the maps of a visit; a number on the backend's device."""
+        return self.rho * (self.threshold_of(index) * abs(v)).sum(dtype=np.float64)
 
     def to_state(self, v: Any, downhill: Any, index: Index) -> None:
         """Turn `v` in place into a state whose prox it is, given the negative gradient of the rest of the objective.
@@ -219,28 +241,24 @@ class SoftThreshold:
         The scaled dual is ``threshold * sign(v)``; where v = 0, it is the gradient's, cut off at the threshold.
         """
         if self.nonnegative:
-            v[v < 0] = 0
-        threshold = self._threshold(index, v)
+            np.maximum(v, 0, out=v)
+        threshold = self.threshold_of(index)
         lower = -np.inf if self.nonnegative else -threshold
-        v += np.where(v != 0, threshold * np.sign(v), np.clip(downhill / self.rho, lower, threshold))
+        v += np.where(v != 0, threshold * np.sign(v), _clip(downhill / self.rho, lower, threshold))
 
     def move_to(self, p: Any, v: Any, index: Index) -> None:
         """Make `v` the prox of the state `p` in place; where it is already, the state stays bit for bit.
 
         Where v = 0 the scaled dual stays, elsewhere it becomes ``threshold * sign(v)``, the only one that fits.
         """
-        threshold = self._threshold(index, p)
-        u = np.clip(p, -threshold, threshold)
-        moved = p - u != v
-        p[moved] = (v + np.where(v != 0, threshold * np.sign(v), u))[moved]
+        threshold = self.threshold_of(index)
+        u = _clip(p, -threshold, threshold)
+        p[...] = np.where(p - u != v, v + np.where(v != 0, threshold * np.sign(v), u), p)
 
-    def _threshold(self, index: Index, p: Any) -> Any:
-        shape = (*p.shape[:2], *self.threshold.shape[2:])
-        if self.threshold.shape == shape == (1, 1, 1, 1):
-            return self.threshold
+    def threshold_of(self, index: Index) -> Any:
+        """Thresholds of a visit, which broadcast against its maps."""
         rows = tuple(part if size > 1 else slice(0, 1) for part, size in zip(index, self.threshold.shape[:2], strict=True))
-        part = self.threshold[rows]
-        return part if part.shape == shape else np.broadcast_to(part, shape).copy()
+        return self.threshold[rows]
 
 
 class Anchor(NamedTuple):
@@ -265,24 +283,30 @@ class FilterProjection:
         Add a pull towards earlier filters; the prox is then the projection of a weighted mean.
     """
 
-    def __init__(self, shapes: np.ndarray, zero_mean: bool = False, anchor: Anchor | None = None):
-        self.shapes, self.zero_mean, self.anchor = shapes, zero_mean, anchor
+    def __init__(self, backend: Backend, shapes: np.ndarray, zero_mean: bool = False, anchor: Anchor | None = None):
+        self.zero_mean, self.anchor = zero_mean, anchor
+        self.size = tuple(int(length) for length in shapes.max(axis=0))
+        rows, columns = np.ogrid[: self.size[0], : self.size[1]]
+        inside = (rows < shapes[:, :1, None]) & (columns < shapes[:, 1:, None])
+        self._support = backend.asarray(inside)  # (K, h, w)
+        self._areas = backend.asarray(inside.sum(axis=(1, 2), keepdims=True))
+        self._pull: Any = None if anchor is None else backend.asarray(anchor.pull)[:, None, None]
         self.set_rho(1.0)
 
     def set_rho(self, rho: float) -> None:
         self.rho = rho
 
-    def step(self, p: Any, x: Any, index: Index, relaxation: float, offset: bool) -> np.ndarray:
+    def step(self, p: Any, x: Any, index: Index, relaxation: float, offset: bool) -> Any:
         v_old = self._project(p, index)
         if offset:
             x += 2 * v_old - p
         p += relaxation * (x - v_old)
         v = self._project(p, index)
         u = p - v
-        statistics = [((x - v) ** 2).sum(), ((v - v_old) ** 2).sum(), 0.0, (v != 0).sum()]
-        statistics += [(a**2).sum() for a in (x, v, u)]
+        moments = [((x - v) ** 2).sum(), ((v - v_old) ** 2).sum(), (v != 0).sum(), *((a**2).sum() for a in (x, v, u))]
+        moments.insert(2, 0 * moments[0])  # no l1 term
         x[...] = v if offset else v - u
-        return np.array([float(s) for s in statistics])
+        return np.stack(moments)
 
     def to_point(self, p: Any, index: Index) -> None:
         p[...] = self._project(p, index)
@@ -297,15 +321,20 @@ class FilterProjection:
         """A filter is a state of its own, with dual zero."""
 
     def _project(self, p: Any, index: Index) -> Any:
+        (h, w), maps = self.size, index[1]
+        inside = p[..., :h, :w]
+        if self.anchor is not None:
+            pull = self._pull[maps] / (self._pull[maps] + self.rho)
+            inside = inside + pull * (self.anchor.filters[maps].swapaxes(0, 1) - inside)
+        inside = inside * self._support[maps]
+        if self.zero_mean:
+            means = inside.sum(axis=(2, 3), keepdims=True) / self._areas[maps]
+            inside = (inside - means) * self._support[maps]
+        norms = np.sqrt((inside**2).sum(axis=(0, 2, 3), keepdims=True, dtype=np.float64))
         v = np.zeros_like(p)
-        for b, (height, width) in enumerate(self.shapes[index[1]]):
-            support = p[:, b, :height, :width]
-            if self.anchor is not None:
-                k = index[1].start + b
-                pull = float(self.anchor.pull[k] / (self.anchor.pull[k] + self.rho))
-                support = support + pull * (self.anchor.filters[k, :, :height, :width] - support)
-            if self.zero_mean:
-                support = support - support.mean(axis=(1, 2), keepdims=True)
-            norm = float(np.sqrt((support**2).sum(dtype=np.float64)))
-            v[:, b, :height, :width] = support / max(norm, 1.0)
+        v[..., :h, :w] = inside / np.maximum(norms, 1).astype(p.dtype)
         return v
+
+
+def _clip(array: Any, low: Any, high: Any) -> Any:
+    return np.minimum(np.maximum(array, low), high)

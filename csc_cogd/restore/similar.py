@@ -20,7 +20,6 @@ FLOOR = 1e-6
 """Least variance of a patch's values, for pictures in [0, 1]."""
 RELAXATION = 1.7
 """How far a pass goes: 1 to the estimate itself, more beyond it, but for the last."""
-_ROWS = 8  # of reference patches to a task
 
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 """Orthonormal change of RGB to luminance and two colour differences, which vary independently in most pictures."""
@@ -99,9 +98,10 @@ def refine(
     observed, estimate = (
         backend.asarray(np.tensordot(mixing, planes, 1)) for planes in (np.where(known, observed, 0), pilot)
     )
-    corners = _corners(np.asarray(~known.all(axis=0)), model, everywhere=noise > 0)
+    corners = _corners(np.asarray(~known.all(axis=0)), model, noise > 0, backend.rows_at_once)
+    complete, known = known.all(), backend.xp.asarray(known)
     for number in range(1, passes + 1):
-        raw = noise > 0 and number == 1 and known.all()
+        raw = noise > 0 and number == 1 and complete
         source = observed if raw else estimate
         pilot_noise = noise if raw else 0.0
         total, weight = _pass(estimate, source, observed, known, corners, groups, model, noise, pilot_noise, backend)
@@ -113,18 +113,18 @@ def refine(
         if callback is not None and callback(number):
             estimate = backend.asarray(refined)
             break
-    return np.tensordot(mixing.T, estimate.astype(np.float64), 1)
+    return np.tensordot(mixing.T, backend.to_host(estimate).astype(np.float64), 1)
 
 
-def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool) -> list[np.ndarray]:
+def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:
     """Corners of the reference patches, (n, 2) a task: a grid, of which only what touches missing pixels is needed."""
     rows, columns = (
         np.unique(np.append(np.arange(0, length - model.size, model.step), length - model.size)) for length in missing.shape
     )
     touched = np.lib.stride_tricks.sliding_window_view(missing, (model.size, model.size))
     tasks = []
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
+    for start in range(0, len(rows), rows_at_once):
+        part = rows[start : start + rows_at_once]
         needed = np.ones((len(part), len(columns)), bool) if everywhere else touched[np.ix_(part, columns)].any(axis=(2, 3))
         i, j = np.nonzero(needed)
         if len(i):
@@ -133,19 +133,18 @@ def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool) -> list[n
 
 
 def _pass(
-    guide: np.ndarray, pilot: np.ndarray, observed: np.ndarray, known: np.ndarray, corners: list[np.ndarray],
-    groups: list[slice], model: PatchModel, noise: float, pilot_noise: float, backend: Backend,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    guide: Any, pilot: Any, observed: Any, known: Any, corners: list[np.ndarray], groups: list[slice], model: PatchModel,
+    noise: float, pilot_noise: float, backend: Backend,
+) -> tuple[Any, Any]:  # fmt: skip
     """Sum and number of all patches' estimates of every value."""
-    H = guide.shape[1]
+    H, xp = guide.shape[1], backend.xp
 
-    def work(references: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-        matches = np.empty((len(references), model.similar, 2), np.int64)
-        backend.patches.match_patches(guide, references, model.size, model.radius, matches)
+    def work(references: np.ndarray) -> tuple[int, Any, Any]:
+        matches = xp.empty((len(references), model.similar, 2), np.int32)
+        backend.patches.match_patches(guide, xp.asarray(references), model.size, model.radius, matches)
         top = max(int(references[0, 0]) - model.radius, 0)
         bottom = min(int(references[-1, 0]) + model.radius + model.size, H)
-        total = np.zeros((len(guide), bottom - top, guide.shape[2]), backend.dtype)
-        weight = np.zeros_like(total)
+        total, weight = xp.zeros((2, len(guide), bottom - top, guide.shape[2]), backend.dtype)
         for group in groups:
             backend.patches.estimate_patches(
                 pilot[group], observed[group], known[group], matches, model.size, model.solved,

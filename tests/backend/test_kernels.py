@@ -38,9 +38,11 @@ def test_spread_gather_filter_and_solve_agree(rng, shape, dtype, tolerance):
 def test_gather_is_the_adjoint_of_spread(backend, rng):
     operator, q = spectra(rng, (1, 3, 8, 5), complex), spectra(rng, (2, 3, 8, 5), complex)
     maps = spectra(rng, (2, 1, 8, 5), complex)
+    operator, q, maps = map(backend.xp.asarray, (operator, q, maps))
     spread, gathered = np.empty_like(maps), np.empty_like(q)
     backend.kernels.spread(operator, q, spread)
     backend.kernels.gather(operator, maps, gathered, False)
+    spread, gathered, maps, q = map(backend.to_host, (spread, gathered, maps, q))
     assert np.vdot(gathered, q) == pytest.approx(np.vdot(maps, spread))
 
 

@@ -82,9 +82,10 @@ def test_agrees_with_the_dense_dictionary_matrix(backend, rng, degree):
     learning = CogradientAlternation(rule, backend, model, filters, check_images(images), check_weights(weights, images))
     learning.round(6, 6)
     crop = learning.domain.crop_codes
-    codes, old_filters = crop(learning.codes())[0], learning.filters.copy()
+    to_host = backend.to_host
+    codes, old_filters = crop(to_host(learning.codes()))[0], to_host(learning.filters).copy()
     Alternation.round(learning, 6, 6)
-    new_codes, new_filters = crop(learning.codes())[0], learning.filters.copy()
+    new_codes, new_filters = crop(to_host(learning.codes()))[0], to_host(learning.filters).copy()
 
     def matrix(d):
         """(H, W, K, H + h - 1, W + w - 1): how code x_k(i) shows in pixel (a, b)."""
@@ -100,12 +101,12 @@ def test_agrees_with_the_dense_dictionary_matrix(backend, rng, degree):
     ratio = np.where(reach, rule.difference_ratio(delta_d, delta_x), 0)
     inner = np.tensordot(g, ratio, 2)
     expected = np.where(codes != 0, new_codes + rule.beta(inner) * codes, new_codes)
-    learning.backtrack(_padded(learning, codes), old_filters)
-    np.testing.assert_allclose(crop(learning.codes())[0], expected, rtol=1e-7, atol=1e-10)
+    learning.backtrack(backend.asarray(_padded(learning, codes)), backend.asarray(old_filters))
+    np.testing.assert_allclose(crop(to_host(learning.codes()))[0], expected, rtol=1e-7, atol=1e-10)
     assert not np.allclose(expected, new_codes)
 
 
 def _padded(learning, codes):
-    maps = np.zeros_like(learning.codes())
+    maps = np.zeros(learning.code_solver.shape)
     learning.domain.crop_codes(maps)[0] = codes
     return maps

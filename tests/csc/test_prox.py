@@ -119,7 +119,7 @@ def test_value_of_the_poisson_likelihood_is_that_of_scipy_stats(rng):
 @given(arrays(np.float64, (2, 3, 6, 7), elements=finite))
 def test_filter_projection_is_feasible_idempotent_and_nearest(p):
     shapes = np.array([[2, 3], [4, 4], [6, 1]])
-    prox, index = FilterProjection(shapes), (slice(0, 2), slice(0, 3))
+    prox, index = FilterProjection(BACKEND, shapes), (slice(0, 2), slice(0, 3))
     v = p.copy()
     prox.to_point(v, index)
     for k, (height, width) in enumerate(shapes):
@@ -135,7 +135,7 @@ def test_filter_projection_is_feasible_idempotent_and_nearest(p):
 
 
 def test_states_of_the_filter_prox_advance_as_douglas_rachford(rng):
-    prox, index = FilterProjection(np.array([[2, 2]])), (slice(0, 2), slice(0, 1))
+    prox, index = FilterProjection(BACKEND, np.array([[2, 2]])), (slice(0, 2), slice(0, 1))
     p, x = rng.standard_normal((2, 2, 1, 5, 5))
     v = p.copy()
     prox.to_point(v, index)

@@ -1,4 +1,4 @@
-"""The kernels of `csc_cogd.backend.patches` on a GPU: see `patches.cu`.
+"""The kernels of `csc_cogd.backend.patches` on a GPU: see `match_patches.cu` and `estimate_patches.cu`.
 
 All groups of a picture are handed over in one call. Sums are taken in fixed point: a call repeated gives the same bits.
 """
@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend.cuda.modules import load_module
 from csc_cogd.errors import InputError
 
-SHARED_MEMORY = 227 << 10
-"""Bytes of shared memory that a block may ask for on sm_90."""
-_MATCH_THREADS, _STRIP = 128, 4  # as in patches.cu
+_MATCH_THREADS, _STRIP = 128, 4  # as in match_patches.cu
 _MOST_WARPS = 8  # of a block that estimates
 _RESERVED = 1 << 10  # bytes that the device keeps for itself in every block
 _RESIDENT = 40  # warps of a multiprocessor that the registers suffice for
@@ -23,121 +22,127 @@ _SCRATCH_BLOCKS = 264  # ... and blocks: two for each multiprocessor
 _int = np.int32
 
 
-def match_patches(
-    xp: ModuleType, module: Any, guide: Any, corners: Any, size: int, radius: int, matches: Any,
-    shared_memory: int = SHARED_MEMORY,
-) -> None:  # fmt: skip
-    """Find the patches of `guide` most like each reference patch, in a window around it.
+class Patches:
+    """See the functions of the same names in `csc_cogd.backend.patches`.
 
     Parameters
     ----------
     xp : module
-        CuPy, or NumPy where `module` runs on the CPU.
-    module : object
-        Kernels of `patches.cu` for the arrays' precision: ``module.get_function(name)(grid, block, args, shared_mem)``.
-    guide : (P, H, W) array
-    corners : (n, 2) int array
-        Of the reference patches.
-    size, radius : int
-        Corners at most `radius` rows and columns away are compared, by the sum of squared differences.
-    matches : (n, N, 2) int32 array without gaps, written to
-        Corners of the N most similar ones, best first: the reference itself; -1 where the window holds fewer.
+        CuPy.
+    dtype : float32 or float64
     shared_memory : int
         Bytes that a block may have on the device.
-
-    Raises
-    ------
-    InputError
-        If the windows don't fit into the device's shared memory, the picture has 2^31 values or more, or `matches` can't be
-        written to by a kernel.
     """
-    guide, corners = _whole(xp, guide), _whole(xp, corners, _int)
-    _check_output("matches", matches, np.int32)
-    (P, H, W), (n, N) = guide.shape, matches.shape[:2]
-    _check_size("guide", guide)
-    rows, columns = (min(2 * radius + 1, length - size + 1) for length in (H, W))
-    values = P * (-(-rows // _STRIP) * _STRIP + size - 1) * (columns + size - 1)
-    values += -(-rows * columns // _MATCH_THREADS) * _MATCH_THREADS + N
-    needed = values * guide.dtype.itemsize + 4 * N
-    if needed > shared_memory:
-        raise InputError(
-            f"radius: windows of {rows} x {columns} patches of {P} x {size} x {size} take {needed} bytes of the GPU's "
-            f"shared memory, which has {shared_memory} a block; choose a smaller radius or the CPU"
-        )
-    if not n or not N:
-        return
-    numbers = (_int(value) for value in (P, H, W, size, radius, rows, columns, N))
-    kernel = _get_function(module, "match_patches", needed)
-    kernel((n,), (_MATCH_THREADS,), (guide, corners, *numbers, matches), shared_mem=needed)
 
+    def __init__(self, xp: ModuleType, dtype: np.dtype, shared_memory: int):
+        self.xp, self.dtype, self.shared_memory = xp, dtype, shared_memory
 
-def estimate_patches(
-    xp: ModuleType, module: Any, pilot: Any, observed: Any, known: Any, matches: Any, size: int, solved: int, noise: float,
-    pilot_noise: float, shrinkage: float, floor: float, top: int, total: Any, weight: Any,
-    shared_memory: int = SHARED_MEMORY,
-) -> None:  # fmt: skip
-    """Estimate patches under the Gaussian that their likes in `pilot` suggest, and add them up where they stand.
+    def match_patches(self, guide: Any, corners: Any, size: int, radius: int, matches: Any) -> None:
+        """Find the patches of `guide` most like each reference patch, in a window around it.
 
-    See :func:`csc_cogd.backend.patches.estimate_patches`. Pivots of a system that isn't positive definite are raised to a
-    thousandth of the noise.
+        Parameters
+        ----------
+        guide : (P, H, W) array
+        corners : (n, 2) int array
+            Of the reference patches.
+        size, radius : int
+            Corners at most `radius` rows and columns away are compared, by the sum of squared differences.
+        matches : (n, N, 2) int32 array without gaps, written to
+            Corners of the N most similar ones, best first: the reference itself; -1 where the window holds fewer.
 
-    Parameters
-    ----------
-    xp : module
-        CuPy, or NumPy where `module` runs on the CPU.
-    module : object
-        See :func:`match_patches`.
-    pilot, observed : (P, H, W) arrays
-        In about [-16, 16]: estimates are summed in units of 2^-40. A pixel's sum is NaN where one of its estimates exceeds
-        2048 or isn't a number.
-    known : (P, H, W) bool array
-    matches : (n, N, 2) int array
-        Corners of the patches of each group.
-    size, solved : int
-        The first `solved` patches of a group are estimated.
-    noise, pilot_noise : float
-        Variances.
-    shrinkage, floor : float
-        The covariance C is raised by ``floor + shrinkage * trace(C) / D`` on its diagonal.
-    top : int
-        The row of the image with which `total` and `weight` begin.
-    total, weight : (P, rows, W) arrays of the pilot's data type without gaps, added to
-        Sum and number of the estimates of every pixel.
-    shared_memory : int
-        Bytes that a block may have on the device. Larger patches are done in global memory, more slowly.
+        Raises
+        ------
+        InputError
+            If the windows don't fit into the device's shared memory, the picture has 2^31 values or more, or `matches`
+            can't be written to by a kernel.
+        """
+        guide, corners = _whole(self.xp, guide), _whole(self.xp, corners, _int)
+        _check_output("matches", matches, np.int32)
+        (P, H, W), (n, N) = guide.shape, matches.shape[:2]
+        _check_size("guide", guide)
+        rows, columns = (min(2 * radius + 1, length - size + 1) for length in (H, W))
+        values = P * (-(-rows // _STRIP) * _STRIP + size - 1) * (columns + size - 1)
+        values += -(-rows * columns // _MATCH_THREADS) * _MATCH_THREADS + N
+        needed = values * guide.dtype.itemsize + 4 * N
+        if needed > self.shared_memory:
+            raise InputError(
+                f"radius: windows of {rows} x {columns} patches of {P} x {size} x {size} take {needed} bytes of the GPU's "
+                f"shared memory, which has {self.shared_memory} a block; choose a smaller radius or the CPU"
+            )
+        if not n or not N:
+            return
+        numbers = (_int(value) for value in (P, H, W, size, radius, rows, columns, N))
+        kernel = self._function("match_patches", needed)
+        kernel((n,), (_MATCH_THREADS,), (guide, corners, *numbers, matches), shared_mem=needed)
 
-    Raises
-    ------
-    InputError
-        If the picture has 2^31 values or more, or an array can't be written to by a kernel.
-    """
-    pilot, matches = _whole(xp, pilot), _whole(xp, matches, _int)
-    observed, known = _whole(xp, observed, pilot.dtype), _whole(xp, known, np.bool_)
-    for name, array in (("total", total), ("weight", weight)):
-        _check_output(name, array, pilot.dtype)
-    (P, H, W), (n, N), rows = pilot.shape, matches.shape[:2], total.shape[1]
-    _check_size("pilot", pilot)
-    if not n or not N or not solved:
-        return
-    ld = -(-P * size * size // 4) * 4
-    system = ld * (ld + 4) - ld // 2 * (ld - 4)
-    warps, values = _layout(ld, system, N, solved, pilot.dtype.itemsize, shared_memory)
-    needed = values * pilot.dtype.itemsize
-    sums, numbers = xp.zeros((P, H, W), np.uint64), xp.zeros((H, W), np.int32)
-    variances = (pilot.dtype.type(value) for value in (noise, pilot_noise, shrinkage, floor))
-    counts = (_int(value) for value in (n, N, P, H, W, size, solved, system))
-    args = (pilot, observed, known, matches, *counts, *variances, sums, numbers)
-    if needed <= shared_memory:
-        kernel = _get_function(module, "estimate_patches", needed)
-        kernel((n,), (32 * warps,), args, shared_mem=needed)
-    else:
-        blocks = min(n, _SCRATCH_BLOCKS, max(_SCRATCH // needed, 1))
-        scratch = xp.empty(blocks * values, pilot.dtype)
-        kernel = _get_function(module, "estimate_large_patches", 0)
-        kernel((blocks,), (32 * warps,), (*args, scratch, np.int64(values)))
-    add = _get_function(module, "add_estimates", 0)
-    extent = (_int(value) for value in (P, H, W, top, rows))
-    add((-(-rows * W // 256),), (256,), (sums, numbers, *extent, total, weight))
+    def estimate_patches(
+        self, pilot: Any, observed: Any, known: Any, matches: Any, size: int, solved: int, noise: float, pilot_noise: float,
+        shrinkage: float, floor: float, top: int, total: Any, weight: Any,
+    ) -> None:  # fmt: skip
+        """Estimate patches under the Gaussian that their likes in `pilot` suggest, and add them up where they stand.
+
+        See :func:`csc_cogd.backend.patches.estimate_patches`; patches too large for the device's shared memory are done in
+        global memory, more slowly. Pivots of a system that isn't positive definite are raised to a
+        thousandth of the noise.
+
+        Parameters
+        ----------
+        pilot, observed : (P, H, W) arrays
+            In about [-16, 16]: estimates are summed in units of 2^-40. A pixel's sum is NaN where one of its estimates
+            exceeds 2048 or isn't a number.
+        known : (P, H, W) bool array
+        matches : (n, N, 2) int array
+            Corners of the patches of each group.
+        size, solved : int
+            The first `solved` patches of a group are estimated.
+        noise, pilot_noise : float
+            Variances.
+        shrinkage, floor : float
+            The covariance C is raised by ``floor + shrinkage * trace(C) / D`` on its diagonal.
+        top : int
+            The row of the image with which `total` and `weight` begin.
+        total, weight : (P, rows, W) arrays of the pilot's data type without gaps, added to
+            Sum and number of the estimates of every pixel.
+
+        Raises
+        ------
+        InputError
+            If the picture has 2^31 values or more, or an array can't be written to by a kernel.
+        """
+        pilot, matches = _whole(self.xp, pilot), _whole(self.xp, matches, _int)
+        observed, known = _whole(self.xp, observed, pilot.dtype), _whole(self.xp, known, np.bool_)
+        for name, array in (("total", total), ("weight", weight)):
+            _check_output(name, array, pilot.dtype)
+        (P, H, W), (n, N), rows = pilot.shape, matches.shape[:2], total.shape[1]
+        _check_size("pilot", pilot)
+        if not n or not N or not solved:
+            return
+        ld = -(-P * size * size // 4) * 4
+        system = ld * (ld + 4) - ld // 2 * (ld - 4)
+        warps, values = _layout(ld, system, N, solved, pilot.dtype.itemsize, self.shared_memory)
+        needed = values * pilot.dtype.itemsize
+        sums, numbers = self.xp.zeros((P, H, W), np.uint64), self.xp.zeros((H, W), np.int32)
+        variances = (pilot.dtype.type(value) for value in (noise, pilot_noise, shrinkage, floor))
+        counts = (_int(value) for value in (n, N, P, H, W, size, solved, system))
+        args = (pilot, observed, known, matches, *counts, *variances, sums, numbers)
+        if needed <= self.shared_memory:
+            kernel = self._function("estimate_patches", needed)
+            kernel((n,), (32 * warps,), args, shared_mem=needed)
+        else:
+            blocks = min(n, _SCRATCH_BLOCKS, max(_SCRATCH // needed, 1))
+            scratch = self.xp.empty(blocks * values, pilot.dtype)
+            kernel = self._function("estimate_large_patches", 0)
+            kernel((blocks,), (32 * warps,), (*args, scratch, np.int64(values)))
+        add = self._function("add_estimates", 0)
+        extent = (_int(value) for value in (P, H, W, top, rows))
+        add((-(-rows * W // 256),), (256,), (sums, numbers, *extent, total, weight))
+
+    def _function(self, name: str, shared_memory: int) -> Any:
+        source = "match_patches" if name == "match_patches" else "estimate_patches"
+        kernel = load_module(self.xp, source, self.dtype).get_function(name)
+        if shared_memory > kernel.max_dynamic_shared_size_bytes:
+            kernel.max_dynamic_shared_size_bytes = shared_memory
+        return kernel
 
 
 def _layout(ld: int, system: int, N: int, solved: int, itemsize: int, shared_memory: int) -> tuple[int, int]:
@@ -153,13 +158,6 @@ def _layout(ld: int, system: int, N: int, solved: int, itemsize: int, shared_mem
     choices = range(1, min(_MOST_WARPS, solved) + 1)
     warps = max(choices, key=lambda warps: (at_a_time(warps), warps)) if at_a_time(1) else choices[-1]
     return warps, values(warps)
-
-
-def _get_function(module: Any, name: str, shared_memory: int) -> Any:
-    kernel = module.get_function(name)
-    if shared_memory > kernel.max_dynamic_shared_size_bytes:
-        kernel.max_dynamic_shared_size_bytes = shared_memory
-    return kernel
 
 
 def _whole(xp: ModuleType, array: Any, dtype: Any = None) -> Any:

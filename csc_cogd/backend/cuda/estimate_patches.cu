@@ -1,6 +1,7 @@
-// The kernels of csc_cogd/backend/patches.py: see there what each of them computes.
+// estimate_patches of csc_cogd/backend/patches.py: see there.
 //
-// A block has one group of similar patches. Planes are (P, H, W), corners pairs of a row and a column. REAL is float or double.
+// A block has one group of similar patches, a warp estimates one patch. Planes are (P, H, W), corners pairs of a row and a
+// column. REAL is float or double.
 
 typedef REAL real;
 typedef unsigned long long wide;
@@ -14,140 +15,11 @@ struct __align__(16) quad {
     real v[4];
 };
 
-// ---- similar patches ----
-
-#define MATCH_THREADS 128
-#define STRIP 4  // candidates below each other, of which a thread sums the distances at the same time
-
-template <class T> struct bits_of;
-template <> struct bits_of<float> {
-    typedef unsigned type;
-    static __device__ type get(float x) { return __float_as_uint(x); }
-};
-template <> struct bits_of<double> {
-    typedef wide type;
-    static __device__ type get(double x) { return (wide)__double_as_longlong(x); }
-};
-typedef bits_of<real>::type bits;
-#define NONE (~(bits)0)
-
-// Bits that are ordered as the distances are, numbers before NaN.
-__device__ inline bits key_of(real distance) { return distance == distance ? bits_of<real>::get(distance) : NONE >> 1; }
-
-// How many keys come before (limit, place), or are there.
-__device__ inline int count_keys(const bits* keys, int length, bits limit, int place, int* partial) {
-    int count = 0;
-    for (int k = threadIdx.x; k < length; k += MATCH_THREADS) {
-        bits key = keys[k];
-        count += __popc(__ballot_sync(ALL, key < limit || (key == limit && k <= place)));
-    }
-    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = count;
-    __syncthreads();
-    return partial[0] + partial[1] + partial[2] + partial[3];
-}
-
-// `rows` x `columns` candidates at most. Shared memory: the window, (P, rows in full strips + size - 1, columns + size - 1);
-// keys of all candidates, in full blocks; keys and places of the N best.
-extern "C" __global__ void __launch_bounds__(MATCH_THREADS) match_patches(
-    const real* __restrict__ guide, const int* __restrict__ corners, int P, int H, int W, int size, int radius,
-    int rows, int columns, int N, int* __restrict__ matches
-) {
-    extern __shared__ real window[];
-    __shared__ int partial[2][MATCH_THREADS / 32], chosen;
-    int strips = (rows + STRIP - 1) / STRIP, width = columns + size - 1, height = strips * STRIP + size - 1;
-    int cells = rows * columns, length = (cells + MATCH_THREADS - 1) / MATCH_THREADS * MATCH_THREADS;
-    bits* keys = (bits*)(window + P * height * width);
-    bits* best = keys + length;
-    int* places = (int*)(best + N);
-
-    int row = corners[2 * blockIdx.x], column = corners[2 * blockIdx.x + 1];
-    int top = max(row - radius, 0), left = max(column - radius, 0);
-    int inside = min(row + radius, H - size) - top + 1, across = min(column + radius, W - size) - left + 1;
-    int i0 = row - top, j0 = column - left, reference = i0 * columns + j0;
-    for (int line = threadIdx.x / 32; line < P * height; line += MATCH_THREADS / 32) {
-        int i = top + line % height;
-        const real* from = guide + ((long long)(line / height) * H + i) * W + left;
-        for (int j = threadIdx.x % 32; j < width; j += 32)
-            window[line * width + j] = i < H && left + j < W ? from[j] : real(0);
-    }
-    for (int k = threadIdx.x; k < length; k += MATCH_THREADS) keys[k] = NONE;
-    if (threadIdx.x == 0) chosen = 0;
-    __syncthreads();
-
-    for (int s = threadIdx.x; s < strips * columns; s += MATCH_THREADS) {
-        int j = s % columns, i = s / columns * STRIP;
-        real d0 = 0, d1 = 0, d2 = 0, d3 = 0;
-        for (int p = 0; p < P; ++p)
-            for (int b = 0; b < size; ++b) {
-                const real* mine = window + (p * height + i) * width + j + b;
-                const real* other = window + (p * height + i0) * width + j0 + b;
-                real v0 = mine[0], v1 = mine[width], v2 = mine[2 * width];
-                for (int a = 0; a < size; ++a) {
-                    real v3 = mine[(a + 3) * width], value = other[a * width];
-                    d0 = fma(v0 - value, v0 - value, d0);
-                    d1 = fma(v1 - value, v1 - value, d1);
-                    d2 = fma(v2 - value, v2 - value, d2);
-                    d3 = fma(v3 - value, v3 - value, d3);
-                    v0 = v1, v1 = v2, v2 = v3;
-                }
-            }
-        if (j >= across) continue;
-        int at = i * columns + j;
-        if (i < inside && at != reference) keys[at] = key_of(d0);
-        if (i + 1 < inside && at + columns != reference) keys[at + columns] = key_of(d1);
-        if (i + 2 < inside && at + 2 * columns != reference) keys[at + 2 * columns] = key_of(d2);
-        if (i + 3 < inside && at + 3 * columns != reference) keys[at + 3 * columns] = key_of(d3);
-    }
-    __syncthreads();
-
-    // the limit up to which there are as many as wanted, by bisection; among equals the first places
-    int wanted = min(N, inside * across) - 1, turn = 0, place = cells;
-    bits limit = 0;
-    for (bits high = NONE >> 1; limit < high; turn ^= 1) {
-        bits middle = limit + (high - limit) / 2;
-        int count = count_keys(keys, length, middle, cells, partial[turn]);
-        if (count >= wanted) high = middle;
-        if (count == wanted) limit = middle;
-        if (count < wanted) limit = middle + 1;
-    }
-    int count = count_keys(keys, length, limit, cells, partial[turn]);
-    if (count > wanted) {
-        place = 0;
-        for (int high = cells - 1; place < high;) {
-            turn ^= 1;
-            int middle = (place + high) / 2;
-            if (count_keys(keys, length, limit, middle, partial[turn]) < wanted) place = middle + 1;
-            else high = middle;
-        }
-    }
-    if (wanted > 0)
-        for (int k = threadIdx.x; k < cells; k += MATCH_THREADS) {
-            bits key = keys[k];
-            if (key > limit || (key == limit && k > place)) continue;
-            int slot = atomicAdd(&chosen, 1);
-            best[slot] = key, places[slot] = k;
-        }
-    __syncthreads();
-
-    int* found = matches + (long long)blockIdx.x * N * 2;
-    for (int k = threadIdx.x; k < N; k += MATCH_THREADS) {
-        if (k >= wanted) {  // the last ones, and the reference in front
-            int at = k == wanted ? 0 : k;
-            found[2 * at] = at ? -1 : row, found[2 * at + 1] = at ? -1 : column;
-            continue;
-        }
-        bits key = best[k];
-        int at = places[k], rank = 1;
-        for (int other = 0; other < wanted; ++other) rank += best[other] < key || (best[other] == key && places[other] < at);
-        found[2 * rank] = top + at / columns, found[2 * rank + 1] = left + at % columns;
-    }
-}
-
-// ---- estimates ----
-
 // The lower triangle of a system, and its right side as one more row, lies in panels of 4 columns: a panel that begins with
 // column j holds its columns one after the other, each from row j on to row `last`, in memory of `last` + 4 - j values.
 __device__ inline int panel_start(int j, int last) { return j * (last + 4) - j / 2 * (j - 4); }
+
+// Loops that needn't be unrolled aren't: the code must stay in the instruction cache.
 
 // Rows i, i + 32, ... less what the columns before j explain of them; lanes beyond the last row repeat it.
 template <int M>
@@ -156,6 +28,7 @@ __device__ inline void eliminate(real (&entry)[M][4], const real* L, int i, int 
 #pragma unroll
     for (int m = 0; m < M; ++m) at[m] = min(i + 32 * m, last);
     const real* panel = L;
+#pragma unroll 1
     for (int before = 0; before < j; before += 4) {
         int height = last + 4 - before;
 #pragma unroll
@@ -223,11 +96,13 @@ __device__ inline void solve_system(
     real* L, const real* C, const int* places, real* x, real* inverses, int count, int ld, real noise, real smallest
 ) {
     int lane = threadIdx.x % 32, last = (count + 3) / 4 * 4;
+#pragma unroll 1
     for (int j = 0; j < last; j += 4) {
         pivots pivot;
         int i = j + lane;
         if (last - j < 32) factor_rows<1>(L, C, places, x, i, j, count, last, ld, noise, smallest, pivot, true);
         else factor_rows<2>(L, C, places, x, i, j, count, last, ld, noise, smallest, pivot, true);
+#pragma unroll 1
         for (int start = j + 64; start <= last; start += 64)
             factor_rows<2>(L, C, places, x, start + lane, j, count, last, ld, noise, smallest, pivot, false);
         if (lane < 4) {
@@ -238,10 +113,12 @@ __device__ inline void solve_system(
         }
         __syncwarp();
     }
+#pragma unroll 1
     for (int j = last - 4; j >= 0; j -= 4) {
         int height = last + 4 - j;
         const real* panel = L + panel_start(j, last) - j;
         real rest[4] = {0, 0, 0, 0};
+#pragma unroll 1
         for (int i = j + 4 + lane; i < last; i += 32) {
             real value = x[i];
 #pragma unroll
@@ -287,6 +164,7 @@ __device__ inline void fit_gaussian(
         while ((down + 1) * (down + 2) / 2 <= t) ++down;
         int d = 4 * down, e = 4 * (t - down * (down + 1) / 2);
         real sum[4][4] = {};
+#pragma unroll 2
         for (int k = 0; k < n; ++k) {
             quad a = *(const quad*)(likes + k * ld + d), b = *(const quad*)(likes + k * ld + e);
 #pragma unroll
@@ -317,8 +195,8 @@ struct pictures {
     int P, H, W;
 };
 
-// Memory of a block: C (ld, ld), mean (ld), where a patch's values lie behind its corner (ld), and for each warp a system, x (ld),
-// inverses (ld) and places (ld); where the systems will be, the patches lie before, (N, ld).
+// Memory of a block: C (ld, ld), mean (ld), where a patch's values lie behind its corner (ld), and for each warp a system,
+// x (ld), inverses (ld) and places (ld); where the systems will be, the patches lie before, (N, ld).
 __device__ inline void estimate_groups(
     real* memory, const pictures& of, const int* matches, int groups, int N, int size, int solved, int system, real noise,
     real pilot_noise, real shrinkage, real floor, wide* sums, int* numbers
@@ -338,7 +216,7 @@ __device__ inline void estimate_groups(
     for (int g = blockIdx.x; g < groups; g += gridDim.x) {
         const int* group = matches + (long long)g * N * 2;
         int n = 0;
-        for (int k = 0; k < N; k += 32) n += __popc(__ballot_sync(ALL, k + lane < N && group[2 * min(k + lane, N - 1)] >= 0));
+        for (int k = lane; k < N + lane; k += 32) n += __popc(__ballot_sync(ALL, k < N && group[2 * min(k, N - 1)] >= 0));
         for (int k = warp; k < n; k += warps) {
             const real* from = of.pilot + group[2 * k] * of.W + group[2 * k + 1];
             for (int d = lane; d < ld; d += 32) likes[k * ld + d] = d < D ? from[offsets[d]] : real(0);
@@ -348,6 +226,7 @@ __device__ inline void estimate_groups(
 
         for (int k = warp; k < min(n, solved); k += warps) {
             int corner = group[2 * k] * of.W + group[2 * k + 1], count = 0;
+#pragma unroll 1
             for (int start = 0; start < D; start += 32) {
                 int d = min(start + lane, D - 1), pixel = corner + offsets[d];
                 bool is_known = start + lane < D && of.known[pixel];
@@ -362,6 +241,7 @@ __device__ inline void estimate_groups(
             if (lane < (4 - count % 4) % 4) x[count + lane] = 0;
             __syncwarp();
             solve_system(L, C, places, x, inverses, count, ld, noise, noise * real(1e-3));
+#pragma unroll 1
             for (int start = 0; start < D; start += 32) {
                 int d = start + lane;
                 if (d >= D) continue;
@@ -391,8 +271,8 @@ extern "C" __global__ void __launch_bounds__(256) estimate_patches(
 ) {
     extern __shared__ quad shared_memory[];
     estimate_groups(
-        (real*)shared_memory, {pilot, observed, known, P, H, W}, matches, groups, N, size, solved, system, noise, pilot_noise,
-        shrinkage, floor, sums, numbers
+        (real*)shared_memory, {pilot, observed, known, P, H, W}, matches, groups, N, size, solved, system, noise,
+        pilot_noise, shrinkage, floor, sums, numbers
     );
 }
 
@@ -404,13 +284,13 @@ extern "C" __global__ void __launch_bounds__(256) estimate_large_patches(
     real* scratch, long long block_scratch
 ) {
     estimate_groups(
-        scratch + blockIdx.x * block_scratch, {pilot, observed, known, P, H, W}, matches, groups, N, size, solved, system, noise,
-        pilot_noise, shrinkage, floor, sums, numbers
+        scratch + blockIdx.x * block_scratch, {pilot, observed, known, P, H, W}, matches, groups, N, size, solved, system,
+        noise, pilot_noise, shrinkage, floor, sums, numbers
     );
 }
 
-// Adds the sums (P, H, W) of rows `top` and on to `total` and the numbers (H, W) to `weight`, both (P, rows, W); NaN where an
-// estimate was lost.
+// Adds the sums (P, H, W) of rows `top` and on to `total` and the numbers (H, W) to `weight`, both (P, rows, W); NaN where
+// an estimate was lost.
 extern "C" __global__ void add_estimates(
     const wide* __restrict__ sums, const int* __restrict__ numbers, int P, int H, int W, int top, int rows,
     real* __restrict__ total, real* __restrict__ weight

@@ -1,0 +1,85 @@
+"""Batched real two-dimensional FFTs by cuFFT, between buffers of our own; unnormalised, as `csc_cogd.backend.fft`'s."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+MOST_PLANS = 16
+"""Plans that are kept: each has a work area of about its batch's size."""
+
+
+class Transforms:
+    """Plans of one precision, made once and kept while they are used.
+
+    Parameters
+    ----------
+    xp : module
+        CuPy.
+    dtype : float32 or float64
+    """
+
+    def __init__(self, xp: ModuleType, dtype: np.dtype):
+        self.xp, self.dtype = xp, dtype
+        single = dtype == np.float32
+        cufft = xp.cuda.cufft
+        self._kinds = (cufft.CUFFT_R2C, cufft.CUFFT_C2R) if single else (cufft.CUFFT_D2Z, cufft.CUFFT_Z2D)
+        self._directions = cufft.CUFFT_FORWARD, cufft.CUFFT_INVERSE
+        self._plans: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+
+    def forward(self, real: Any, spectrum: Any) -> None:
+        """Spectra (n, H, W // 2 + 1) of (n, H, W) maps; both without gaps."""
+        self._plan(0, real.shape).fft(real, spectrum, self._directions[0])
+
+    def inverse(self, spectrum: Any, real: Any) -> None:
+        """Maps (n, H, W) times H * W of (n, H, W // 2 + 1) spectra, which are destroyed."""
+        self._plan(1, real.shape).fft(spectrum, real, self._directions[1])
+
+    def _plan(self, inverse: int, shape: tuple[int, ...]) -> Any:
+        key = (inverse, *shape)
+        if key not in self._plans:
+            n, H, W = shape
+            half = W // 2 + 1
+            layouts = [((H, W), 1, H * W), ((H, half), 1, H * half)]
+            source, target = reversed(layouts) if inverse else layouts
+            self._plans[key] = self.xp.cuda.cufft.PlanNd((H, W), *source, *target, self._kinds[inverse], n, "C", 1, None)
+            if len(self._plans) > MOST_PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(key)
+        return self._plans[key]
+
+
+class Workspace:
+    """Scratch memory of a visit: `real` (M, B, H, W) and `spectrum` (M, B, H, W // 2 + 1), and the FFT between them.
+
+    Both directions may destroy their source. ``inverse`` after ``forward`` multiplies by H * W.
+    """
+
+    def __init__(self, shape: tuple[int, ...], transforms: Transforms, memory: tuple[Any, Any] | None = None):
+        xp, (M, B, H, W) = transforms.xp, shape
+        if memory is None:
+            memory = (
+                xp.empty((M * B, H, W), transforms.dtype),
+                xp.empty((M * B, H, W // 2 + 1), np.result_type(transforms.dtype, np.complex64)),
+            )
+        self._transforms = transforms
+        self._real, self._spectrum = memory
+        self.real = self._real.reshape(M, B, H, W)
+        self.spectrum = self._spectrum.reshape(M, B, H, W // 2 + 1)
+        self._parts = {(M, B): self}
+
+    def forward(self) -> None:
+        self._transforms.forward(self._real, self._spectrum)
+
+    def inverse(self) -> None:
+        self._transforms.inverse(self._spectrum, self._real)
+
+    def part(self, problems: int, maps: int) -> Workspace:
+        """The workspace of a smaller visit, in the same memory."""
+        if (problems, maps) not in self._parts:
+            shape, n = (problems, maps, *self.real.shape[2:]), problems * maps
+            self._parts[problems, maps] = Workspace(shape, self._transforms, (self._real[:n], self._spectrum[:n]))
+        return self._parts[problems, maps]

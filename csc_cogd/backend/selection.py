@@ -1,0 +1,148 @@
+"""Which device computes: the one place where a user's `device`, `dtype`, `threads` and `fft` become a backend."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend.cpu import Backend
+from csc_cogd.backend.fft import ENVIRONMENT_VARIABLE, choose_provider
+from csc_cogd.errors import DeviceError, InputError
+
+
+def get_backend(
+    device: str = "auto",
+    *,
+    dtype: Any = "float32",
+    threads: int | None = None,
+    fft: str | None = None,
+    kernels: str | None = None,
+) -> Backend:
+    """Return the backend for a device; one per distinct setting, so that plans and threads are reused.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "cuda:N"}
+        ``"auto"`` takes a GPU where CuPy is installed and a device answers, unless `threads`, `fft` or `kernels` ask for
+        something that only the CPU has; see :func:`explain_device`. ``"cuda"`` is the current device, 0 unless
+        changed, and never falls back.
+    dtype : {"float32", "float64"}
+    threads : int, optional
+        Of the CPU; default: the processors this process may use.
+    fft : {"auto", "pyfftw", "scipy"}, optional
+        Of the CPU; default: the environment variable ``CSC_COGD_FFT``, else pyFFTW where installed.
+    kernels : {"auto", "numba", "numpy"}, optional
+        Of the CPU; default: the environment variable ``CSC_COGD_KERNELS``, else Numba where installed.
+
+    Raises
+    ------
+    InputError
+        For a value that is none of the above, and for settings of the CPU on a CUDA device.
+    DeviceError
+        If a CUDA device is asked for and can't be used; the message says why.
+    """
+    if device not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", str(device)):
+        raise InputError(f"device {device!r} is unknown: choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        dtype = None
+    if dtype not in (np.float32, np.float64):
+        raise InputError("dtype: the engine computes in 'float32' or 'float64'")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads: {threads} is not a number of threads: use 1 or more")
+    provider, kernels = choose_provider(fft), _choose_kernels(kernels_given := kernels)
+    cpu_settings = {"threads": threads, "fft": fft, "kernels": kernels_given}
+    asked = [name for name, value in cpu_settings.items() if value not in (None, "auto")]
+    if device == "auto":
+        device = "cpu" if asked else _choose_device()[0]
+    if device == "cpu":
+        if threads is None:
+            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        # a forked child has its parent's cache but not its threads
+        return _cpu_backend(os.getpid(), dtype, threads, provider, kernels)
+    if asked:
+        raise InputError(f"{asked[0]}: it is a setting of the CPU: leave it out on device {device!r}")
+    from csc_cogd.backend.cuda.device import open_device
+
+    return _cuda_backend(os.getpid(), dtype, open_device(device))
+
+
+def on_gpu(array: Any) -> bool:
+    """Whether an array is CuPy's."""
+    return hasattr(array, "__cuda_array_interface__")
+
+
+def as_array(array: Any) -> Any:
+    """A NumPy array of anything that isn't CuPy's."""
+    return array if on_gpu(array) else np.asarray(array)
+
+
+def device_of(array: Any, device: str, name: str = "images") -> str:
+    """The device to compute on: that of `array` if it is on a GPU, and ``"auto"`` or ``"cuda"`` asked for.
+
+    Raises
+    ------
+    InputError
+        If the array is on another device than the one asked for.
+    """
+    if not on_gpu(array):
+        return device
+    there = f"cuda:{array.device.id}"
+    if device not in ("auto", "cuda", there):
+        raise InputError(f"{name}: the array is on {there}, but device {device!r} is asked for: move it there first")
+    return there
+
+
+def explain_device() -> str:
+    """Which device ``"auto"`` takes where nothing else is asked for, and why, for a person to read."""
+    return ": ".join(_choose_device())
+
+
+def _choose_device() -> tuple[str, str]:
+    """The device for ``"auto"``, and why."""
+    if variables := [name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name)]:
+        return "cpu", f"{variables[0]} is set"
+    if find_spec("cupy") is None:
+        return "cpu", "CuPy isn't installed"
+    return _answering_device(os.getpid())
+
+
+@lru_cache(maxsize=2)
+def _answering_device(process: int) -> tuple[str, str]:
+    from csc_cogd.backend.cuda.device import describe_device, open_device
+
+    try:
+        return "cuda", describe_device(open_device("cuda"))
+    except DeviceError as error:
+        return "cpu", str(error).partition(": ")[2]
+
+
+@lru_cache(maxsize=8)
+def _cpu_backend(process: int, dtype: np.dtype, threads: int, fft: str, kernels: str) -> Backend:
+    return Backend(dtype, threads, fft, kernels)
+
+
+@lru_cache(maxsize=8)
+def _cuda_backend(process: int, dtype: np.dtype, device: int) -> Backend:
+    import cupy
+
+    from csc_cogd.backend.cuda import CudaBackend
+
+    return CudaBackend(dtype, device, cupy, cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
+
+
+def _choose_kernels(name: str | None) -> str:
+    source = "kernels" if name else "CSC_COGD_KERNELS"
+    name = name or os.environ.get("CSC_COGD_KERNELS") or "auto"
+    if name not in ("auto", "numba", "numpy"):
+        raise InputError(f"{source}: {name!r} is unknown: choose 'auto', 'numba' or 'numpy'")
+    installed = find_spec("numba") is not None
+    if name == "numba" and not installed:
+        raise InputError(f"{source}: numba is not installed: run 'pip install numba', or choose 'numpy'")
+    return "numba" if installed and name != "numpy" else "numpy"

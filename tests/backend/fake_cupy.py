@@ -1,0 +1,208 @@
+"""A module like CuPy whose arrays are in main memory: the CUDA backend's host code runs on it, with kernels built by g++.
+
+It is stricter than NumPy where CuPy is: arrays of NumPy and of "the device" don't mix, nothing becomes a NumPy array by
+itself, and functions that CuPy lacks are missing. What leaves the device is counted, for every such read waits for it.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import cupy
+import numpy as np
+
+from tests.backend.cuda_on_cpu import HostModule
+
+__version__ = cupy.__version__
+transfers: list[str] = []
+"""What was read from the device, since somebody emptied this list."""
+
+
+def _inner(value: Any, where: str) -> Any:
+    """What NumPy is to compute with in place of an argument."""
+    if isinstance(value, ndarray):
+        return value.memory
+    if isinstance(value, (list, tuple)):
+        return type(value)(_inner(item, where) for item in value)
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {np.ndarray} in {where}")
+    return value
+
+
+def _outer(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return ndarray(np.asarray(value))
+    return tuple(map(_outer, value)) if isinstance(value, tuple) else value
+
+
+def _scalar(kind: str) -> Any:
+    def convert(self: ndarray) -> Any:
+        transfers.append(kind)
+        return getattr(self.memory, kind)()
+
+    return convert
+
+
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
+    """An array on the device."""
+
+    __array_priority__ = 100
+
+    def __init__(self, memory: np.ndarray):
+        self.memory = memory
+
+    __bool__, __int__, __float__ = _scalar("__bool__"), _scalar("__int__"), _scalar("__float__")
+    __hash__ = None
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self.memory.__array_interface__
+
+    device = SimpleNamespace(id=0)
+
+    def __array__(self, *arguments: Any, **options: Any) -> None:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *arrays: Any, out: Any = (), **options: Any) -> Any:
+        if method != "__call__" or "where" in options or not hasattr(cupy, ufunc.__name__):
+            raise TypeError(f"CuPy hasn't {ufunc.__name__}.{method} with {sorted(options)}")
+        arrays = _inner(arrays, ufunc.__name__)
+        if out:
+            options["out"] = _inner(out, ufunc.__name__)
+        result = ufunc(*arrays, **options)
+        return out[0] if out else _outer(result)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        place = cupy.linalg if "linalg" in function.__module__ else cupy
+        if not hasattr(place, function.__name__):
+            raise TypeError(f"CuPy hasn't {function.__name__}")
+        where = function.__name__
+        options = {name: _inner(value, where) for name, value in options.items()}
+        return _outer(function(*_inner(arguments, where), **options))
+
+    def __getitem__(self, index: Any) -> ndarray:
+        return _outer(self.memory[_inner(index, "an index")])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.memory[_inner(index, "an index")] = _inner(value, "an assignment")
+
+    def __len__(self) -> int:
+        return len(self.memory)
+
+    def __iter__(self) -> Any:
+        return map(_outer, self.memory)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr(cupy.ndarray, name):
+            raise AttributeError(f"CuPy's arrays have no {name}")
+        found = getattr(self.memory, name)
+        if not callable(found):
+            return _outer(found) if isinstance(found, np.ndarray) else found
+        return lambda *arguments, **options: _outer(
+            found(*_inner(arguments, name), **{key: _inner(value, name) for key, value in options.items()})
+        )
+
+    def get(self) -> np.ndarray:
+        transfers.append("get")
+        return self.memory.copy()
+
+
+def asnumpy(array: Any) -> np.ndarray:
+    return array.get() if isinstance(array, ndarray) else np.asarray(array)
+
+
+def asarray(array: Any, dtype: Any = None) -> ndarray:
+    if isinstance(array, ndarray):
+        return array if dtype in (None, array.dtype) else array.astype(dtype)
+    return ndarray(np.array(array, dtype))
+
+
+def ascontiguousarray(array: ndarray) -> ndarray:
+    return array if array.memory.flags.c_contiguous else ndarray(array.memory.copy())
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy of it with its gaps, at an address such as CuPy's arrays have: kernels load whole vectors."""
+    if array.ctypes.data % 64 == 0 or not array.flags.c_contiguous:
+        return array
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    offset = -memory.ctypes.data % 64
+    copy = memory[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+class RawModule:
+    """Kernels that g++ built."""
+
+    def __init__(self, *, code: str, options: tuple[str, ...]):
+        definitions = (option[2:].partition("=") for option in options if option.startswith("-D"))
+        self._module = HostModule(code, {name: value for name, _, value in definitions})
+
+    def get_function(self, name: str) -> Kernel:
+        return Kernel(self._module.get_function(name))
+
+
+class Kernel:
+    """A kernel of :class:`RawModule`, for arrays of the device only."""
+
+    def __init__(self, function: Any):
+        self._function = function
+        self.max_dynamic_shared_size_bytes = function.max_dynamic_shared_size_bytes
+
+    def __call__(self, grid: tuple, block: tuple, arguments: tuple, **options: Any) -> None:
+        arguments = _inner(arguments, self._function.name)
+        aligned = tuple(_aligned(value) if isinstance(value, np.ndarray) else value for value in arguments)
+        self._function.max_dynamic_shared_size_bytes = self.max_dynamic_shared_size_bytes
+        self._function(grid, block, aligned, **options)
+        for value, copy in zip(arguments, aligned, strict=True):
+            if copy is not value and value.flags.writeable:
+                value[...] = copy
+
+
+class PlanNd:
+    """cuFFT's plan of batched real transforms in two dimensions."""
+
+    def __init__(
+        self, shape, inembed, istride, idist, onembed, ostride, odist, fft_type, batch, order, last_axis, last_size
+    ):
+        assert (istride, ostride, order) == (1, 1, "C")
+        assert (idist, odist) == (np.prod(inembed), np.prod(onembed))
+        self.source, self.target, self.inverse = (batch, *inembed), (batch, *onembed), fft_type in ("C2R", "Z2D")
+        self.single = fft_type in ("R2C", "C2R")
+
+    def fft(self, source: ndarray, target: ndarray, direction: int) -> None:
+        assert source.memory.flags.c_contiguous and target.memory.flags.c_contiguous  # noqa: PT018
+        assert (source.shape, target.shape) == (self.source, self.target)
+        assert source.dtype == ("c8" if self.single else "c16") if self.inverse else ("f4" if self.single else "f8")
+        if self.inverse:
+            target.memory[...] = np.fft.irfft2(source.memory, s=self.target[1:], norm="forward")
+            source.memory[...] = np.nan
+        else:
+            target.memory[...] = np.fft.rfft2(source.memory)
+
+
+cuda = SimpleNamespace(
+    cufft=SimpleNamespace(
+        PlanNd=PlanNd, CUFFT_R2C="R2C", CUFFT_C2R="C2R", CUFFT_D2Z="D2Z", CUFFT_Z2D="Z2D", CUFFT_FORWARD=-1, CUFFT_INVERSE=1
+    )
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Functions of NumPy that CuPy has too, on arrays of the device."""
+    if not hasattr(cupy, name):
+        raise AttributeError(f"CuPy has no {name}")
+    function = getattr(np, name)
+    if not callable(function):
+        return function
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        options = {key: _inner(value, name) for key, value in options.items()}
+        return _outer(function(*_inner(arguments, name), **options))
+
+    return call
+
+
+linalg = SimpleNamespace(inv=lambda a: _outer(np.linalg.inv(a.memory)))
