@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -24,6 +25,15 @@ class Console:
 
     def warn(self, message: str) -> None:
         self.say(f"csc-cogd: warning: {message}")
+
+    def check_device(self, settings: dict[str, Any]) -> None:
+        """Refuse a device that can't be used, now and not later; say which ``auto`` is and why, where there is a choice."""
+        from csc_cogd.backend import choose_device, get_backend
+
+        engine = {name: settings.get(name) for name in ("threads", "fft")}
+        get_backend(settings["device"], dtype=settings.get("dtype") or "float32", **engine)
+        if settings["device"] == "auto":
+            self.say("device: {} ({})".format(*choose_device(**engine)), level=0 if find_spec("cupy") else 1)
 
     def progress(self) -> ProgressBar:
         """A callback for :func:`csc_cogd.inpaint`, to be used in a ``with`` statement."""

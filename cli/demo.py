@@ -34,14 +34,13 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     import numpy as np
 
     from csc_cogd import inpaint, psnr, ssim
-    from csc_cogd.backend import get_backend
     from csc_cogd.imagefiles import ImageFile, read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
     from csc_cogd.restore.base_layer import pilot_estimate
     from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
 
-    get_backend(**settings)  # refuse now, not later
     console = Console(-1 if quiet else verbose)
+    console.check_device(settings)
     make_folder(output)
     with resources.as_file(resources.files("csc_cogd.data") / "photo.png") as path:
         photo = read_image(path)

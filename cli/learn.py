@@ -67,14 +67,13 @@ def command(
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
     from csc_cogd import Dictionary, learn_from_pictures
-    from csc_cogd.backend import get_backend
     from csc_cogd.imagefiles import read_image
     from csc_cogd.storage import check_distinct, check_writable
 
     console = Console(-1 if quiet else verbose)
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
-    get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
+    console.check_device(settings)
     if output.suffix != ".npz":
         raise InputError(f"{output}: dictionaries are written as .npz: end the name in it")
     check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [start])))

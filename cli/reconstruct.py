@@ -69,7 +69,6 @@ def command(
     import numpy as np
 
     from csc_cogd import reconstruct
-    from csc_cogd.backend import get_backend
     from csc_cogd.csc.codes_file import save_codes as write_codes
     from csc_cogd.imagefiles import read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
@@ -78,7 +77,7 @@ def command(
     console = Console(-1 if quiet else verbose)
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
-    get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
+    console.check_device(settings)
     learning = {"--filters": n_filters, "--filter-size": filter_shape, "--iterations": iterations, "--cogd": cogd}
     idle = [option for option, value in (learning | {"--checkpoint": settings["checkpoint"]}).items() if value]
     if dictionary_path is not None and idle:

@@ -103,13 +103,12 @@ def restore_file(
     import numpy as np
 
     from csc_cogd import Dictionary
-    from csc_cogd.backend import get_backend
     from csc_cogd.imagefiles import MaskRules, missing_pixels, read_image, write_image
     from csc_cogd.imagefiles.files import check_output
 
     started = time.perf_counter()
     console = Console(-1 if quiet else verbose)
-    get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})  # refuse now, not later
+    console.check_device(settings)
     image = read_image(image_path)
     colours = image.colours
     target = output or image_path.with_name(f"{image_path.stem}_{ending}{image_path.suffix}")

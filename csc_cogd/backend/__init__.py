@@ -5,8 +5,8 @@ The engine is written once against :class:`Backend`; which arrays it works on is
 
 from csc_cogd.backend.cpu import Backend, Workspace, borrowed
 from csc_cogd.backend.kernels import STATISTICS
-from csc_cogd.backend.selection import as_array, device_of, explain_device, get_backend, on_gpu
+from csc_cogd.backend.selection import as_array, choose_device, device_of, get_backend, on_gpu
 
 __all__ = [
-    "STATISTICS", "Backend", "Workspace", "as_array", "borrowed", "device_of", "explain_device", "get_backend", "on_gpu",
+    "STATISTICS", "Backend", "Workspace", "as_array", "borrowed", "choose_device", "device_of", "get_backend", "on_gpu",
 ]  # fmt: skip

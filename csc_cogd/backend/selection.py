@@ -29,7 +29,7 @@ def get_backend(
     ----------
     device : {"auto", "cpu", "cuda", "cuda:N"}
         ``"auto"`` takes a GPU where CuPy is installed and a device answers, unless `threads`, `fft` or `kernels` ask for
-        something that only the CPU has; see :func:`explain_device`. ``"cuda"`` is the current device, 0 unless
+        something that only the CPU has; see :func:`choose_device`. ``"cuda"`` is the current device, 0 unless
         changed, and never falls back.
     dtype : {"float32", "float64"}
     threads : int, optional
@@ -56,18 +56,16 @@ def get_backend(
         raise InputError("dtype: the engine computes in 'float32' or 'float64'")
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads: {threads} is not a number of threads: use 1 or more")
-    provider, kernels = choose_provider(fft), _choose_kernels(kernels_given := kernels)
-    cpu_settings = {"threads": threads, "fft": fft, "kernels": kernels_given}
-    asked = [name for name, value in cpu_settings.items() if value not in (None, "auto")]
+    provider, chosen_kernels = choose_provider(fft), _choose_kernels(kernels)
     if device == "auto":
-        device = "cpu" if asked else _choose_device()[0]
+        device, _ = choose_device(threads, fft, kernels)
     if device == "cpu":
         if threads is None:
             threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         # a forked child has its parent's cache but not its threads
-        return _cpu_backend(os.getpid(), dtype, threads, provider, kernels)
-    if asked:
-        raise InputError(f"{asked[0]}: it is a setting of the CPU: leave it out on device {device!r}")
+        return _cpu_backend(os.getpid(), dtype, threads, provider, chosen_kernels)
+    if asked := _settings_of_the_cpu(threads, fft, kernels):
+        raise InputError(f"{asked}: it is a setting of the CPU: leave it out on device {device!r}")
     from csc_cogd.backend.cuda.device import open_device
 
     return _cuda_backend(os.getpid(), dtype, open_device(device))
@@ -99,18 +97,20 @@ def device_of(array: Any, device: str, name: str = "images") -> str:
     return there
 
 
-def explain_device() -> str:
-    """Which device ``"auto"`` takes where nothing else is asked for, and why, for a person to read."""
-    return ": ".join(_choose_device())
-
-
-def _choose_device() -> tuple[str, str]:
-    """The device for ``"auto"``, and why."""
-    if variables := [name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name)]:
-        return "cpu", f"{variables[0]} is set"
+def choose_device(threads: int | None = None, fft: str | None = None, kernels: str | None = None) -> tuple[str, str]:
+    """The device that ``"auto"`` takes with these settings, and why, for a person to read."""
+    variables = (name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name))
+    if asked := _settings_of_the_cpu(threads, fft, kernels) or next(variables, ""):
+        return "cpu", f"{asked} is a setting of the CPU"
     if find_spec("cupy") is None:
         return "cpu", "CuPy isn't installed"
     return _answering_device(os.getpid())
+
+
+def _settings_of_the_cpu(threads: int | None, fft: str | None, kernels: str | None) -> str:
+    """The first of the settings that only the CPU has; empty if none is given."""
+    given = {"threads": threads, "fft": fft, "kernels": kernels}
+    return next((name for name, value in given.items() if value not in (None, "auto")), "")
 
 
 @lru_cache(maxsize=2)
@@ -120,7 +120,7 @@ def _answering_device(process: int) -> tuple[str, str]:
     try:
         return "cuda", describe_device(open_device("cuda"))
     except DeviceError as error:
-        return "cpu", str(error).partition(": ")[2]
+        return "cpu", str(error).partition(": ")[2].removesuffix(", or use 'cpu'")
 
 
 @lru_cache(maxsize=8)

@@ -29,7 +29,8 @@ LARGEST = 10.0
 """Largest value that is computed with, where most are in [0, 1]."""
 LMBDA = 0.015
 LMBDA_NOISE, LMBDA_NOISE_COLOR = 1.0, 2.0  # times the noise's standard deviation
-ROUNDS = {"fast": 4, "default": 4, "best": 8}  # of the code solve
+ROUNDS = {"fast": 4, "default": 4, "best": 8}  # of the code solve, by coordinate descent
+ITERATIONS_A_ROUND = 20  # of ADMM, where that solves, as on a GPU: about the same pictures
 WIDE = 0.09  # fraction of missing values inside of holes from which larger patches are better
 MOSTLY = 0.6  # fraction of missing values from which the dictionary is worth adapting,
 NEARLY_ALL = 0.8  # and from which biharmonic interpolation may be better still: on smooth pictures
@@ -47,7 +48,8 @@ class Effort:
     Attributes
     ----------
     max_iter : int
-        Rounds of the code solve. Stopping early is part of the regularisation: many more don't improve the picture.
+        Rounds of the code solve by coordinate descent, or twenties of iterations of ADMM. Stopping early is part of the
+        regularisation: many more don't improve the picture.
     passes : int
         Of the refinement.
     patches : PatchModel
@@ -231,7 +233,8 @@ def _restore_piece(
     observed: np.ndarray, missing: np.ndarray, pilot: np.ndarray, how: _How, engine: dict[str, Any], tell: Any
 ) -> tuple[np.ndarray, list[Iteration], int]:
     """A piece (C, h, w) restored, the history of its code solve and the passes of its refinement."""
-    known, base, max_iter = ~missing, base_layer(pilot), how.effort.max_iter
+    known, base, backend = ~missing, base_layer(pilot), get_backend(**engine)
+    max_iter = how.effort.max_iter * (1 if backend.compiled else ITERATIONS_A_ROUND)
     images, weights = stack(how.dictionary, np.where(missing, 0.0, observed - base), known)
     code = sparse_code(
         images, how.dictionary, weights=weights, lmbda=how.lmbda, max_iter=max_iter, tol=how.tol,
@@ -247,7 +250,7 @@ def _restore_piece(
 
     restored = refine(
         coded if how.noise else np.where(known, observed, coded), observed, known, how.effort.patches, how.effort.passes,
-        get_backend(**engine), noise=how.noise, callback=count,
+        backend, noise=how.noise, callback=count,
     )  # fmt: skip
     return restored, code.history, passes
 

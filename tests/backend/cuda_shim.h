@@ -107,7 +107,8 @@ static void release_warp(Warp &warp, unsigned mask) {
     int first = __builtin_ctz(all);
     for (int l = 0; l < 32; l++) {
         if (!(all >> l & 1)) continue;
-        if (warp.kind[l] != warp.kind[first] || warp.mask[l] != mask) error = "lanes of a warp meet at different collectives";
+        if (warp.kind[l] != warp.kind[first] || warp.mask[l] != mask)
+            error = "lanes of a warp meet at different collectives";
         votes |= unsigned(warp.source[l] != 0) << l;
     }
     for (int l = 0; l < 32; l++) {

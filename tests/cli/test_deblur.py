@@ -115,7 +115,7 @@ def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
         (["photo.png", "-k", "uniform:3", "-o", "photo.png", "--overwrite"], "never overwritten", 2),
         (["photo.png", "-k", "kernel.npy", "-o", "kernel.npy", "--overwrite"], "never overwritten", 2),
         (["photo.png", "-k", "uniform:3", "-o", "a.xyz"], "a.xyz: the output's format isn't known", 2),
-        (["photo.png", "-k", "uniform:3", "--device", "cuda"], "CPU only", 3),
+        (["photo.png", "-k", "uniform:3", "--device", "cuda"], "CuPy isn't installed", 3),
         (["photo.png", "-k", "uniform:3", "--dictionary", "none.npz"], "none.npz: no such dictionary", 2),
         (["photo.png", "-k", "uniform:3", "--mask-dilate", "2"], "nothing says what is missing", 2),
         (["photo.png", "-k", "uniform:3", "-m", "none.png"], "none.png: no such file", 2),

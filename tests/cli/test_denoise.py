@@ -161,7 +161,7 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
         (["noise.png", "-o", "a.xyz"], "a.xyz: the output's format isn't known", 2),
         (["noise.png", "--lmbda", "-1"], "--lmbda", 2),
         (["noise.png", "--iterations", "0"], "--iterations", 2),
-        (["noise.png", "--device", "cuda"], "CPU only", 3),
+        (["noise.png", "--device", "cuda"], "CuPy isn't installed", 3),
         (["noise.png", "--dictionary", "none.npz"], "none.npz: no such dictionary", 2),
         (["noise.png", "--mask-dilate", "2"], "nothing says what is missing", 2),
         (["noise.png", "--mask-polarity", "valid"], "give --mask FILE", 2),

@@ -174,7 +174,14 @@ def test_mixed_depth_is_learned_from_as_if_it_were_one(folder, photo):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_interrupted_it_goes_on_from_its_checkpoint_to_the_same_filters(folder):
     few = ["learn", "a.png", "--filters", "4", "--filter-size", "4", "--online", "--crop", "20"]  # which never settles
-    few += ["--threads", "1", "--fft", "scipy"]  # FFTW's plans, and so the last digits, differ between processes
+    few += [
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--fft",
+        "scipy",
+    ]  # FFTW's plans, and so the last digits, differ between processes
     command = [sys.executable, "-m", "csc_cogd", *few, "-o", "d.npz", "--checkpoint", "run.npz", "--iterations"]
     before = contents(folder)
     process = subprocess.Popen([*command, "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -183,7 +183,7 @@ def test_a_full_stdout_does_not_cost_the_result(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_interrupted_it_goes_on_from_its_checkpoint(folder):
-    few = ["reconstruct", "a.png", "--filters", "6", "--filter-size", "5", "--checkpoint", "run.npz"]
+    few = ["reconstruct", "a.png", "--filters", "6", "--filter-size", "5", "--checkpoint", "run.npz", "--device", "cpu"]
     command = [sys.executable, "-m", "csc_cogd", *few, "--iterations"]
     process = subprocess.Popen([*command, "3000"], cwd=folder, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -256,6 +258,18 @@ def test_what_does_not_fit_is_named(change, message):
         inpaint(arguments.pop("image"), arguments.pop("mask"), **arguments)
 
 
-def test_cuda_never_falls_back(photo):
+def test_cuda_never_falls_back(photo, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError):
         inpaint(photo, random_mask(photo.shape, 0.5), device="cuda")
+
+
+@pytest.mark.parametrize("noise_sigma", [None, 10])
+def test_on_a_gpu_the_picture_is_about_as_good(cuda, photo, noise_sigma, rng):
+    picture, mask = photo[40:80, 30:78], random_mask((40, 48), 0.5)
+    damaged = np.where(mask, 0, picture).astype(float) + (noise_sigma or 0) * rng.standard_normal(picture.shape)
+    settings = {"noise_sigma": noise_sigma, "effort": "fast"}
+    found, expected = (inpaint(damaged, mask, device=device, **settings) for device in ("cuda", "cpu"))
+    truth = picture.astype(float)
+    assert psnr(truth, found, data_range=255) > psnr(truth, expected, data_range=255) - 0.3
+    assert noise_sigma or (found == damaged)[~mask].all()

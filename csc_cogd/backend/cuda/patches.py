@@ -14,9 +14,10 @@ from csc_cogd.backend.cuda.modules import load_module
 from csc_cogd.errors import InputError
 
 _MATCH_THREADS, _STRIP = 128, 4  # as in match_patches.cu
+_STATIC = 64  # bytes of shared memory that match_patches.cu declares itself, at most
 _MOST_WARPS = 8  # of a block that estimates
 _RESERVED = 1 << 10  # bytes that the device keeps for itself in every block
-_RESIDENT = 40  # warps of a multiprocessor that the registers suffice for
+_RESIDENT = 32  # warps of a multiprocessor that the registers suffice for, 64 a thread
 _SCRATCH = 256 << 20  # bytes of global memory at most, where patches are too large for shared memory, ...
 _SCRATCH_BLOCKS = 264  # ... and blocks: two for each multiprocessor
 _int = np.int32
@@ -64,7 +65,7 @@ class Patches:
         values = P * (-(-rows // _STRIP) * _STRIP + size - 1) * (columns + size - 1)
         values += -(-rows * columns // _MATCH_THREADS) * _MATCH_THREADS + N
         needed = values * guide.dtype.itemsize + 4 * N
-        if needed > self.shared_memory:
+        if needed + _STATIC > self.shared_memory:
             raise InputError(
                 f"radius: windows of {rows} x {columns} patches of {P} x {size} x {size} take {needed} bytes of the GPU's "
                 f"shared memory, which has {self.shared_memory} a block; choose a smaller radius or the CPU"
@@ -156,7 +157,7 @@ def _layout(ld: int, system: int, N: int, solved: int, itemsize: int, shared_mem
         return blocks * solved / -(-solved // warps)
 
     choices = range(1, min(_MOST_WARPS, solved) + 1)
-    warps = max(choices, key=lambda warps: (at_a_time(warps), warps)) if at_a_time(1) else choices[-1]
+    warps = max(choices, key=at_a_time) if at_a_time(1) else choices[-1]
     return warps, values(warps)
 
 
