@@ -7,12 +7,29 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import pairwise
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from csc_cogd.backend import fft as fft_module
+
+Index = tuple[slice, slice]
+"""Which problems and which of their maps a visit covers."""
+
+
+class Task(NamedTuple):
+    """Maps of an iteration that one thread visits, and the number of the partial sum that it adds to."""
+
+    problems: slice
+    maps: slice
+    group: int
+
+    def visits(self, width: int) -> Iterator[Index]:
+        """Which problems and maps each visit covers, `width` maps at a time."""
+        for start in range(self.maps.start, self.maps.stop, width):
+            yield self.problems, slice(start, min(start + width, self.maps.stop))
 
 
 class Workspace:
@@ -28,10 +45,8 @@ class Workspace:
         planned = fft_module.plan(self.real, self.spectrum, provider)
         self.forward, self.inverse = planned.forward, planned.inverse
 
-    def part(self, problems: int, maps: int) -> Workspace:
-        """The workspace of a smaller visit, in the same memory; here all visits are equally large."""
-        if self.real.shape[:2] != (problems, maps):
-            raise ValueError(f"a workspace of {self.real.shape[:2]} has no part of {(problems, maps)}")
+    def part(self, problems: slice, maps: slice) -> Workspace:
+        """The workspace of a visit, in the same memory; here all visits are equally large."""
         return self
 
 
@@ -82,7 +97,7 @@ class Backend:
         """
         return coupled, 1
 
-    def visits(self, shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    def visits(self, shape: tuple[int, ...]) -> list[Index]:
         """Which problems and maps each visit to (M, K, H, W) maps covers, problem by problem."""
         problems, maps = self.visit_shape(shape)
         return [
@@ -90,6 +105,19 @@ class Backend:
             for m in range(0, shape[0], problems)
             for k in range(0, shape[1], maps)
         ]
+
+    def tasks(self, shape: tuple[int, ...], coupled: int = 1) -> tuple[list[Task], int]:
+        """What an iteration over (M, K, H, W) maps is cut into, and how many maps a visit takes: see `visit_shape`."""
+        M, K = shape[:2]
+        problems, width = self.visit_shape(shape, coupled)
+        groups = min(K, -(-self.least_tasks * problems // M))
+        cuts = np.linspace(0, K, groups + 1).astype(int).tolist()
+        tasks = [
+            Task(slice(m, min(m + problems, M)), slice(start, stop), group)
+            for m in range(0, M, problems)
+            for group, (start, stop) in enumerate(pairwise(cuts))
+        ]
+        return tasks, width
 
     def correlation(self, filters: Any, shape: tuple[int, ...], largest: float) -> Any:
         """A kernel that visits all maps of small filters without transforming them, or None where FFTs are faster."""

@@ -15,14 +15,15 @@ filters        d_kc, M = C channels    x_nk, R = N images     data term         
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, Workspace
+from csc_cogd.backend import Backend, Index, Task, Workspace
 from csc_cogd.csc.iteration import Iteration
-from csc_cogd.csc.prox import DataTerm, FilterProjection, Index, SoftThreshold
+from csc_cogd.csc.problem import gram
+from csc_cogd.csc.prox import DataTerm, FilterProjection, SoftThreshold
 
 _INVERTED = 2**21  # entries of the matrices that are inverted at a time: bounded memory beside them
 COST_OF_ATOM, COST_OF_TRANSFORM = 80, 12  # of an atom besides its values, of a map's pixel; unit: a value added
@@ -90,15 +91,9 @@ class ConvolutionalADMM:
         self._observations = backend.workspace((M, R, H, W))
         self.measure_every = backend.measure_every
         coupled = M if isinstance(prox, FilterProjection) else 1
-        problems, self._width = backend.visit_shape(self.shape, coupled)
-        self._visits = backend.workspaces((problems, self._width, H, W))
-        groups = min(K, -(-backend.least_tasks * problems // M))
-        cuts = np.linspace(0, K, groups + 1).astype(int).tolist()
-        self._tasks = [
-            (slice(m, min(m + problems, M)), slice(start, stop), group)
-            for m in range(0, M, problems)
-            for group, (start, stop) in enumerate(itertools.pairwise(cuts))
-        ]
+        self._tasks, self._width = backend.tasks(self.shape, coupled)
+        self._visits = backend.workspaces((*backend.visit_shape(self.shape, coupled), H, W))
+        groups = 1 + max(task.group for task in self._tasks)
         self._partial = xp.empty((groups, *self.Av.shape), backend.complex_dtype)
         self._q = xp.empty_like(self.Av)
         self._response: Any = None
@@ -172,13 +167,13 @@ class ConvolutionalADMM:
         """
         kernels = self.backend.kernels
 
-        def work(workspace: Workspace, task: tuple[slice, slice, int]) -> Any:
+        def work(workspace: Workspace, task: Task) -> Any:
             problems, maps, group = task
             total = 0
             if sparse:
                 self._canvas[group, problems] = 0
-            for index in self._indices(task):
-                part = _part(workspace, index)
+            for index in task.visits(self._width):
+                part = workspace.part(*index)
                 total = total + visit(part, index)
                 if sparse:
                     self.backend.atoms.add_map(
@@ -195,17 +190,11 @@ class ConvolutionalADMM:
         statistics = sum(self.backend.run(work, self._tasks, self._visits))
         return self._transformed(self._canvas.sum(axis=0)) if sparse else self._partial.sum(axis=0), statistics
 
-    def _indices(self, task: tuple[slice, slice, int]) -> Iterator[Index]:
-        """What each visit of a task covers."""
-        problems, maps, _ = task
-        for start in range(maps.start, maps.stop, self._width):
-            yield problems, slice(start, min(start + self._width, maps.stop))
-
     def _for_visits(self, function: Callable[[Workspace, Index], Any]) -> list[Any]:
         """``function(workspace, index)`` of every visit."""
 
-        def work(workspace: Workspace, task: tuple[slice, slice, int]) -> list[Any]:
-            return [function(_part(workspace, index), index) for index in self._indices(task)]
+        def work(workspace: Workspace, task: Task) -> list[Any]:
+            return [function(workspace.part(*index), index) for index in task.visits(self._width)]
 
         return list(itertools.chain.from_iterable(self.backend.run(work, self._tasks, self._visits)))
 
@@ -242,7 +231,7 @@ class ConvolutionalADMM:
             lanes = self.filters.shape[3]
             canvas = (len(self._partial), M, self.filters.shape[1], H + self._overhang[0], W + lanes - 1)
             self._canvas = self.backend.xp.empty(canvas, self.backend.dtype)
-        self._gram = _gram(operator, self.backend.xp)
+        self._gram = gram(operator, self.backend.xp)
         self._invert()
 
     def _take_correlation(self, filters: Any) -> bool:
@@ -392,21 +381,6 @@ class ConvolutionalADMM:
         )  # fmt: skip
 
 
-def _gram(operator: Any, xp: Any) -> Any:
-    """A A^H per frequency, (R, R, H, W // 2 + 1), row by row so that no second copy of the spectra is made."""
-    K, R, H, W = operator.shape
-    if R == 1:
-        total = xp.zeros((1, 1, H, W), operator.real.dtype)
-        for k in range(K):
-            total += operator[k].real ** 2 + operator[k].imag ** 2
-        return total
-    gram = xp.empty((R, R, H, W), operator.dtype)
-    for i in range(H):
-        rows = operator[:, :, i].transpose(2, 1, 0)  # W, R, K
-        gram[:, :, i] = xp.matmul(rows, rows.conj().transpose(0, 2, 1)).transpose(1, 2, 0)
-    return gram
-
-
 def _laplacian_symbol(height: int, width: int) -> np.ndarray:
     """Symbol of -Laplacian = sum of squared forward differences, circular, (H, W // 2 + 1)."""
     rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(height))
@@ -417,7 +391,3 @@ def _laplacian_symbol(height: int, width: int) -> np.ndarray:
 def _laplacian(maps: Any, xp: Any) -> Any:
     """Sum of the four neighbours less four times the middle, circular."""
     return sum(xp.roll(maps, shift, axis) for axis in (-2, -1) for shift in (1, -1)) - 4 * maps
-
-
-def _part(workspace: Workspace, index: Index) -> Workspace:
-    return workspace.part(index[0].stop - index[0].start, index[1].stop - index[1].start)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import Index
 from csc_cogd.cogd.rule import Backtracking, CogradientRule
 from csc_cogd.csc.alternation import Alternation, Round
 from csc_cogd.csc.problem import map_spectra
-from csc_cogd.csc.prox import Index
 
 
 class CogradientAlternation(Alternation):

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, as_array, device_of, get_backend, on_gpu
+from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.coordinate_descent import CoordinateDescent
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.fista import Fista
 from csc_cogd.csc.iteration import Iteration, iterate
 from csc_cogd.csc.problem import (
     BOUNDARIES,
@@ -24,10 +25,10 @@ from csc_cogd.csc.problem import (
     for_maps,
     observed_data,
 )
-from csc_cogd.csc.prox import DataTerm, Index, MaskedLeastSquares, SoftThreshold
+from csc_cogd.csc.prox import DataTerm, MaskedLeastSquares, SoftThreshold
 from csc_cogd.errors import InputError
 
-SOLVERS = ("auto", "admm", "coordinate descent")
+SOLVERS = ("auto", "admm", "coordinate descent", "fista")
 SPARSE_ENOUGH = 1500  # lambda_max / lmbda up to which coordinate descent takes less time than ADMM, as measured
 
 
@@ -87,9 +88,10 @@ def sparse_code(
 
         1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda sum_k w_k |x_k| + mu/2 sum_k ||grad x_k||^2
 
-    by one of two solvers. Coordinate descent on the few codes that aren't zero is the faster one for sparse codes, but
+    by one of three solvers. Coordinate descent on the few codes that aren't zero is the fastest one for sparse codes, but
     knows the squared data term and the l1 term only. ADMM splits off the data term and the l1 term, with one linear solve in
-    the frequency domain between them. Another data term comes with `fidelity`.
+    the frequency domain between them. FISTA, accelerated gradient descent, is what other solvers are usually compared with.
+    Another data term comes with `fidelity`.
 
     Parameters
     ----------
@@ -132,8 +134,8 @@ def sparse_code(
         ADMM's over-relaxation.
     start : array of the codes' shape, optional
         Warm start.
-    solver : {"auto", "admm", "coordinate descent"}
-        ``"auto"`` takes coordinate descent where it can be used and `lmbda` isn't tiny.
+    solver : {"auto", "admm", "coordinate descent", "fista"}
+        ``"auto"`` takes coordinate descent where it can be used and `lmbda` isn't tiny, else ADMM.
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
 
@@ -159,7 +161,7 @@ def sparse_code(
     check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, boundary)
     _check_channels(images, dictionary, gray)
     if solver not in SOLVERS:
-        raise InputError(f"solver: {solver!r} is unknown: choose 'auto', 'admm' or 'coordinate descent'")
+        raise InputError(f"solver: {solver!r} is unknown: choose {', '.join(map(repr, SOLVERS))}")
     if device == "auto" and solver == "coordinate descent":
         device = "cpu"
     backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
@@ -175,12 +177,16 @@ def sparse_code(
     prox = SoftThreshold(backend, place_l1_weights(w * lmbda, domain), nonnegative)
     start = _check_start(start, (len(images), dictionary.n_filters, *domain.codes_shape))
     filters = dictionary.with_channels()
-    obstacle = _obstacle(data, w * lmbda, gradient_penalty, rho, rho_data, backend)
-    if solver == "coordinate descent" and obstacle:
-        raise InputError(f"solver: coordinate descent {obstacle}: use 'auto' or 'admm'")
+    obstacle = _obstacle(data, gradient_penalty, rho, rho_data)
+    if solver != "fista":
+        obstacle = obstacle or _obstacle_to_descent(w * lmbda, backend)
+    if solver in ("coordinate descent", "fista") and obstacle:
+        raise InputError(f"solver: {solver} {obstacle}: use 'auto' or 'admm'")
     engine: Any = None
     adapt_every = 0
-    if solver != "admm" and not obstacle:
+    if solver == "fista":
+        engine = Fista(backend, domain, operator, data, prox, start=start)
+    elif solver != "admm" and not obstacle:
         engine = CoordinateDescent(backend, domain, filters, operator, data, prox, tol=tol, start=start)
         if solver == "auto" and engine.steepest > SPARSE_ENOUGH:
             engine = None
@@ -373,23 +379,19 @@ def _check_start(start: Any, expected: tuple[int, ...]) -> Any:
     return start
 
 
-def _obstacle(
-    data: Any,
-    thresholds: np.ndarray,
-    gradient_penalty: float,
-    rho: float | None,
-    rho_data: float | None,
-    backend: Backend,
-) -> str:
-    """Why coordinate descent can't solve a problem, or shouldn't; empty if it can."""
+def _obstacle(data: Any, gradient_penalty: float, rho: float | None, rho_data: float | None) -> str:
+    """Why coordinate descent and FISTA can't solve a problem; empty if they can."""
     if not isinstance(data, MaskedLeastSquares):
         return "needs the fidelity 'least squares'"
     if gradient_penalty:
         return "knows no gradient penalty"
+    return "has no penalties rho and rho_data" if rho is not None or rho_data is not None else ""
+
+
+def _obstacle_to_descent(thresholds: np.ndarray, backend: Backend) -> str:
+    """Why coordinate descent can't or shouldn't solve a problem that FISTA can; empty if it can."""
     if not (thresholds > 0).all():
         return "needs lmbda and l1 weights above zero"
-    if rho is not None or rho_data is not None:
-        return "has no penalties rho and rho_data"
     if not backend.compiled:
         return "is too slow without compiled kernels" if backend.xp is np else "runs on the CPU only"
     return ""

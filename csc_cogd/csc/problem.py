@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, as_array, on_gpu
+from csc_cogd.backend import Backend, Index, as_array, on_gpu
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.prox import DataTerm, Index, MaskedAbsoluteDeviation, MaskedLeastSquares, MaskedPoissonLikelihood
+from csc_cogd.csc.prox import DataTerm, MaskedAbsoluteDeviation, MaskedLeastSquares, MaskedPoissonLikelihood
 from csc_cogd.errors import InputError
 
 BOUNDARIES = ("free", "circular")
@@ -177,11 +177,28 @@ def for_maps(backend: Backend, shape: tuple[int, ...], function: Callable[[Any, 
     """``function(workspace, index)`` of every visit to maps of a shape (M, K, H, W), on all threads."""
 
     def visit(workspace: Any, index: Index) -> Any:
-        problems, maps = index
-        return function(workspace.part(problems.stop - problems.start, maps.stop - maps.start), index)
+        return function(workspace.part(*index), index)
 
     workspaces = backend.workspaces((*backend.visit_shape(shape), *shape[2:]))
     return backend.run(visit, backend.visits(shape), workspaces)
+
+
+def gram(operator: Any, xp: Any) -> Any:
+    """A A^H per frequency, (R, R, H, W // 2 + 1), of an operator (K, R, H, W // 2 + 1).
+
+    Row by row, so that no second copy of the spectra is made.
+    """
+    K, R, H, W = operator.shape
+    if R == 1:
+        total = xp.zeros((1, 1, H, W), operator.real.dtype)
+        for k in range(K):
+            total += operator[k].real ** 2 + operator[k].imag ** 2
+        return total
+    product = xp.empty((R, R, H, W), operator.dtype)
+    for i in range(H):
+        rows = operator[:, :, i].transpose(2, 1, 0)  # W, R, K
+        product[:, :, i] = xp.matmul(rows, rows.conj().transpose(0, 2, 1)).transpose(1, 2, 0)
+    return product
 
 
 def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", backend: Backend) -> Any:
@@ -199,8 +216,7 @@ def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", back
     result = backend.xp.empty((N, C, *shape), backend.dtype)
 
     for problems, filters in backend.visits((N, K, H, W)):
-        n_problems, n_filters = problems.stop - problems.start, filters.stop - filters.start
-        part, sums = maps.part(n_problems, n_filters), images.part(n_problems, C)
+        part, sums = maps.part(problems, filters), images.part(problems, slice(0, C))
         part.real[...] = 0
         part.real[..., :height, :width] = backend.asarray(codes[problems, filters])
         part.forward()

@@ -162,3 +162,11 @@ def test_online_learning_is_that_of_the_cpu(problem):
     run = {"lmbda": 0.3, "max_iter": 3, "batch_size": 2, "crop": 12, "code_iterations": 5, "filter_iterations": 3}
     found, expected = (learn_dictionary_online(images, 4, 3, **run, **on).dictionary.filters for on in (GPU, CPU))
     np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+def test_fista_is_that_of_the_cpu(problem):
+    images, dictionary, weights = problem
+    run = {"weights": weights, "lmbda": 0.3, "max_iter": 30, "tol": 0, "solver": "fista"}
+    found, expected = (sparse_code(images, dictionary, **run, **on) for on in (GPU, CPU))
+    np.testing.assert_allclose(found.codes, expected.codes, atol=1e-10)
+    assert found.history[-1].gap == pytest.approx(expected.history[-1].gap)

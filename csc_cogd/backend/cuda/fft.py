@@ -77,9 +77,10 @@ class Workspace:
     def inverse(self) -> None:
         self._transforms.inverse(self._spectrum, self._real)
 
-    def part(self, problems: int, maps: int) -> Workspace:
-        """The workspace of a smaller visit, in the same memory."""
-        if (problems, maps) not in self._parts:
-            shape, n = (problems, maps, *self.real.shape[2:]), problems * maps
-            self._parts[problems, maps] = Workspace(shape, self._transforms, (self._real[:n], self._spectrum[:n]))
-        return self._parts[problems, maps]
+    def part(self, problems: slice, maps: slice) -> Workspace:
+        """The workspace of a visit to fewer maps, in the same memory."""
+        M, B = problems.stop - problems.start, maps.stop - maps.start
+        if (M, B) not in self._parts:
+            memory = self._real[: M * B], self._spectrum[: M * B]
+            self._parts[M, B] = Workspace((M, B, *self.real.shape[2:]), self._transforms, memory)
+        return self._parts[M, B]

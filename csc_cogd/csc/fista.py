@@ -1,0 +1,171 @@
+"""FISTA: accelerated proximal gradient descent, for the code solve with a squared data term.
+
+    minimise over x    1/2 ||W (A x - b)||^2 + sum_i t_i |x_i|,      A x = sum_k d_k * x_k
+
+With the Lipschitz constant L of the data term's gradient, an iteration is
+
+    x'  = S(y - A^H W^2 (A y - b) / L, t / L)          S the soft threshold
+    y'  = x' + beta (x' - x),                          beta from Nesterov's sequence
+
+[Beck, Teboulle 2009, eqs. 4.1 to 4.3]. Where ``<y - x', x' - x> > 0``, the momentum leads uphill, and the sequence begins
+anew [O'Donoghue, Candes 2015, section 3.2].
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import Backend, Index, Task, Workspace
+from csc_cogd.csc.iteration import Iteration
+from csc_cogd.csc.problem import Domain, gram
+from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
+
+
+class Fista:
+    """A solver for :func:`csc_cogd.csc.iteration.iterate`, with two arrays of the codes' size: x and the one before.
+
+    y follows from these and beta, and A y from A x alike, so a map is visited once an iteration, while it is in cache:
+    inverse FFT of its gradient, soft threshold, forward FFT, its share of A x'.
+
+    The record's objective is that of x', its dual residual the norm of ``L (y - x')``, by which y violates the optimality
+    conditions: relative to all gradients, as :class:`csc_cogd.csc.coordinate_descent.CoordinateDescent` has it. Its `gap`
+    is the duality gap between x' and the residual at y, scaled until it is dual feasible; NaN where a code isn't penalised.
+
+    Parameters
+    ----------
+    domain : Domain
+    operator : (K, R, H, W // 2 + 1) complex array
+        Spectra of the filters on the domain.
+    data, prox : the two terms
+    start : (M, K, ...) array of the codes' shape, optional
+        Where to begin, instead of at zero.
+    """
+
+    rho = float("nan")
+    measure_every = 1  # whether to restart is seen from the codes themselves
+
+    def __init__(
+        self, backend: Backend, domain: Domain, operator: Any, data: MaskedLeastSquares, prox: SoftThreshold,
+        *, start: Any = None,
+    ):  # fmt: skip
+        self.backend, self.domain, self.operator, self.data, self.prox = backend, domain, operator, data, prox
+        xp, K = backend.xp, len(operator)
+        M, R, H, W = data.images.shape
+        self.lipschitz = max(float(data.squared_weights.max()) * _largest_eigenvalue(operator, xp), 1e-30)
+        prox.set_rho(self.lipschitz)
+        self._penalised = bool((prox.weights > 0).all())
+        self._observations = backend.workspace((M, R, H, W))
+        self._tasks, self._width = backend.tasks((M, K, H, W))
+        self._visits = backend.workspaces((*backend.visit_shape((M, K, H, W)), H, W))
+        groups = 1 + max(group for *_, group in self._tasks)
+        self._partial = xp.empty((groups, M, R, H, W // 2 + 1), backend.complex_dtype)
+        self.x = xp.zeros((M, K, *domain.codes_shape), backend.dtype)
+        self.x_old = xp.zeros_like(self.x)
+        self.Ax = xp.zeros((M, R, H, W), backend.dtype)
+        if start is not None:
+            self.x[...] = self.x_old[...] = backend.asarray(start)
+            self.Ax, _ = self._sweep(self._start)
+        self.Ax_old = self.Ax
+        self._t, self._beta = 1.0, 0.0
+
+    def step(self) -> Iteration:
+        """Do one iteration; the record's iteration number and seconds are left to the caller."""
+        block, pixels = self._observations, np.prod(self.domain.shape)
+        Ay = self.Ax + self._beta * (self.Ax - self.Ax_old)
+        residual = self.data.images - Ay
+        weighted = -self.data.gradient(Ay)
+        residual_energy = float((weighted * residual).sum(dtype=np.float64))
+        aligned = float((weighted * self.data.images).sum(dtype=np.float64))
+
+        block.real[...] = weighted * (1 / (self.lipschitz * float(pixels)))
+        block.forward()
+        downhill = block.spectrum.copy()  # A^H turns it into the step
+        self.Ax_old = self.Ax
+        self.Ax, visits = self._sweep(lambda workspace, index: self._visit(workspace, index, downhill))
+        l1, uphill, move, gradient, nonzeros = np.sum([sums for sums, _ in visits], axis=0).tolist()
+        steepest = max(largest for _, largest in visits)
+
+        data_term = self.data.value(self.Ax)
+        self.objective = data_term + l1
+        gap = self._duality_gap(aligned, residual_energy, steepest)
+        t, self._t = self._t, (1 + np.sqrt(1 + 4 * self._t**2)) / 2
+        self._beta = (t - 1) / self._t
+        if uphill > 0:
+            self._t, self._beta = 1.0, 0.0
+        dual_residual = float(np.sqrt(move / max(gradient, 1e-300)))
+        return Iteration(0, 0.0, self.objective, data_term, l1, 0.0, dual_residual, self.rho, int(nonzeros), gap)
+
+    def finish(self) -> tuple[Any, Any, float]:
+        """The codes (M, K, ...), their sum of convolutions A x on the domain (M, R, H, W), and the objective."""
+        return self.x, self.Ax, self.objective
+
+    def _visit(self, workspace: Workspace, index: Index, downhill: Any) -> tuple[list[float], float]:
+        """Write new codes of a few maps; returns sums for the record, and the steepest gradient in thresholds."""
+        problems, maps = index
+        self.backend.kernels.spread(self.operator[maps], downhill[problems], workspace.spectrum)
+        workspace.inverse()
+        x, old = self.x[index], self.x_old[index]
+        v = self._codes_in(workspace)
+        gradient = float((v * v).sum(dtype=np.float64))
+        steepest = self.prox.steepest(workspace.real, index) if self._penalised else np.inf
+        y = x + self._beta * (x - old)
+        v += y
+        self.prox.to_point(workspace.real, index)
+        old[...] = x
+        x[...] = v
+        y -= v
+        uphill = float((y * (v - old)).sum(dtype=np.float64))
+        move = float((y * y).sum(dtype=np.float64))
+        nonzeros = float(self.backend.xp.count_nonzero(v))
+        return [float(self.prox.value(workspace.real, index)), uphill, move, gradient, nonzeros], steepest
+
+    def _start(self, workspace: Workspace, index: Index) -> None:
+        workspace.real[...] = 0
+        self.domain.crop_codes(workspace.real)[...] = self.x[index]
+
+    def _codes_in(self, workspace: Workspace) -> Any:
+        """The codes' part of a workspace; what lies around it and reaches no image is set to zero."""
+        height, width = self.domain.codes_shape
+        workspace.real[:, :, height:] = 0
+        workspace.real[..., width:] = 0
+        return self.domain.crop_codes(workspace.real)
+
+    def _sweep(self, visit: Any) -> tuple[Any, list[Any]]:
+        """Let `visit` write every map; returns A of what it wrote, (M, R, H, W), and the visits' results."""
+
+        def work(workspace: Workspace, task: Task) -> list[Any]:
+            problems, maps, group = task
+            results = []
+            for index in task.visits(self._width):
+                part = workspace.part(*index)
+                results.append(visit(part, index))
+                part.forward()
+                share = self._partial[group, problems]
+                self.backend.kernels.gather(self.operator[index[1]], part.spectrum, share, index[1].start > maps.start)
+            return results
+
+        results = list(itertools.chain(*self.backend.run(work, self._tasks, self._visits)))
+        block = self._observations
+        np.multiply(self._partial.sum(axis=0), 1 / float(np.prod(self.domain.shape)), out=block.spectrum)
+        block.inverse()
+        return block.real.copy(), results
+
+    def _duality_gap(self, aligned: float, residual_energy: float, steepest: float) -> float:
+        """(P - D) / P, with D the dual objective at the scaled residual: ``s <W b, W r> - s^2/2 ||W r||^2``, r = b - A y."""
+        if not self._penalised:
+            return float("nan")
+        if not self.objective > 0:
+            return 0.0
+        scale = min(1 / max(steepest, 1e-300), max(aligned, 0.0) / max(residual_energy, 1e-300))
+        return max(self.objective - (scale * aligned - scale**2 / 2 * residual_energy), 0.0) / self.objective
+
+
+def _largest_eigenvalue(operator: Any, xp: Any) -> float:
+    """Of A^H A, which is that of A A^H, over all frequencies."""
+    product = gram(operator, xp)
+    if len(product) == 1:
+        return float(product.max())
+    return float(xp.linalg.eigvalsh(product.transpose(2, 3, 0, 1)).max())
