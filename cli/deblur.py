@@ -20,7 +20,7 @@ from csc_cogd.cli.restoring import read_kernel, restore_by_operator
 )  # fmt: skip
 @options(
     "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_deblurred", "overwrite",
-    "dictionary", "lmbda_by_noise", "code_iterations", "tol", *ENGINE,
+    "dictionary", "lmbda_by_noise", "code_iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(image_path: Path, kernel: str, **arguments: Any) -> None:
     """Sharpen IMAGE, which was blurred by a known kernel: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
@@ -34,6 +34,7 @@ def command(image_path: Path, kernel: str, **arguments: Any) -> None:
       csc-cogd deblur scan.tif -k uniform:9 --noise-sigma 2 -o sharp.tif
       csc-cogd deblur stars.npy -k psf.npy --noise poisson --gain 2.3
       csc-cogd deblur street.jpg -k motion:15,30 -o street.png
+      csc-cogd deblur survey.tif -k gaussian:2 --max-memory 8GB --dry-run
 
     \b
     Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or

@@ -22,7 +22,7 @@ from csc_cogd.errors import InputError
 )  # fmt: skip
 @options(
     "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_upscaled", "overwrite",
-    "dictionary", "lmbda_by_noise", "code_iterations", "tol", *ENGINE,
+    "dictionary", "lmbda_by_noise", "code_iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(image_path: Path, factor: int, kernel: str, **arguments: Any) -> None:
     """Restore IMAGE on a finer grid: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.

@@ -15,11 +15,9 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.restore.coding import Progress, channel_groups
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
-from csc_cogd.restore.noise import check_noise_sigma, noise_of
+from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
 from csc_cogd.restore.tiles import MAX_MEMORY, choose_tiles, code_memory, picture_memory
-
-LOOKED_AT = 2048  # side of the middle of large pictures where noise is estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +43,7 @@ class InpaintingReport:
         """What was chosen and how it went, for a person to read."""
         lines = []
         for effort, done, sigma in zip(self.efforts, self.stages, self.noise_sigmas, strict=True):
-            (h, w), patches, (tiles, jobs, memory) = done.dictionary.filter_shape, effort.patches, done.plan
-            high, wide = np.max([tile.shape for tile in tiles], axis=0)
-            line = (
-                f"{len(tiles)} {'tile' if len(tiles) == 1 else 'tiles'} of {high} x {wide} at most, {jobs} at once, "
-                f"in {memory / 1e9:.2g} GB at most"
-            )
+            (h, w), patches, line = done.dictionary.filter_shape, effort.patches, str(done.plan)
             if done.history:
                 end = done.history[-1]
                 line += (
@@ -245,6 +238,5 @@ def restore_planes(
 
 def _noise_of(damaged: Damaged, noise_sigma: float | str | None) -> float:
     """Standard deviation of the noise, on the scale of [0, 1]; of large pictures, the middle is looked at."""
-    middle = [slice(max((n - LOOKED_AT) // 2, 0), (n + LOOKED_AT) // 2) for n in damaged.pixels.shape[1:]]
-    observed, gone = damaged.piece(*middle)
+    observed, gone = damaged.piece(*middle_of(damaged.pixels.shape[1:]))
     return noise_of(observed, ~gone, noise_sigma, damaged.high - damaged.low)

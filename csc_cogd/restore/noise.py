@@ -9,6 +9,7 @@ import numpy as np
 from csc_cogd.errors import InputError
 
 _MEDIAN_OF_NORMAL = 0.6745  # of its absolute value
+LOOKED_AT = 2048  # side of the middle of large pictures where noise is estimated
 _LEAST, _MOST = 1e-6, 1e3  # noise for pictures in [0, 1] that isn't lost in single precision
 
 
@@ -54,6 +55,12 @@ def check_noise_sigma(noise_sigma: float | str | None) -> None:
         raise InputError(
             f"noise_sigma: {noise_sigma} isn't a standard deviation: use a finite number of zero or more, or 'auto'"
         )
+
+
+def middle_of(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The part of a picture (H, W) that is looked at for its noise: all of it, or the middle of a large one."""
+    rows, columns = (slice(max((n - LOOKED_AT) // 2, 0), (n + LOOKED_AT) // 2) for n in shape)
+    return rows, columns
 
 
 def noise_of(scaled: np.ndarray, known: np.ndarray, noise_sigma: float | str | None, units: float) -> float:

@@ -109,19 +109,24 @@ class Damaged:
     missing : (C, H, W) bool array
     low, high : float
         What is 0 and what is 1.
+    largest : float
+        Beyond it, on either side of zero, values are cut off.
     """
 
     pixels: np.ndarray
     missing: np.ndarray
     low: float
     high: float
+    largest: float = LARGEST
 
     def piece(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         """Values (C, h, w) of float64, 0 where missing, and what is missing."""
         gone = self.missing[:, rows, columns]
         values = np.where(gone, self.low, self.pixels[:, rows, columns].astype(np.float64))
         scaled = (values - self.low) / (self.high - self.low)
-        return np.clip(scaled, -LARGEST, LARGEST), gone  # a single wild value would drown the others in single precision
+        return np.clip(
+            scaled, -self.largest, self.largest
+        ), gone  # a single wild value would drown the others in single precision
 
 
 @dataclass(frozen=True, eq=False)

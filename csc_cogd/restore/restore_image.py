@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from csc_cogd.csc.codes import reconstruct_images, sparse_code
+from csc_cogd.backend import get_backend
+from csc_cogd.csc.codes import check_settings, reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.errors import InputError
@@ -16,8 +19,19 @@ from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.deconvolution import smooth_scene
 from csc_cogd.restore.layers import as_pixels, intensity_range
-from csc_cogd.restore.noise import check_noise_sigma, noise_of
+from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.operators import Blur, Decimation
+from csc_cogd.restore.pipeline import Damaged
+from csc_cogd.restore.tiles import (
+    MAX_MEMORY,
+    Overlap,
+    Plan,
+    Tile,
+    choose_tiles,
+    map_tiles,
+    picture_memory,
+    restoration_memory,
+)
 
 NOISES = ("gaussian", "poisson")
 LMBDA, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see _strength
@@ -36,13 +50,15 @@ class RestorationReport:
     missing : float
         Fraction of the values.
     settings : dict
-    sigmas, lmbdas, histories, dictionaries : lists
-        By group of channels that are coded together: standard deviation of the noise in the image's units (for Poisson noise
-        that at the mean), the weight of the l1 term for an image in [0, 1], the solver's history, the dictionary.
+    plans, sigmas, lmbdas, histories, dictionaries : lists
+        By group of channels that are coded together: the tiles, standard deviation of the noise in the image's units (for
+        Poisson noise that at the mean), the weight of the l1 term for an image in [0, 1], the solver's history in the first
+        tile, the dictionary. The last three are empty after a dry run.
     """
 
     missing: float
     settings: dict[str, Any]
+    plans: list[Plan] = field(default_factory=list)
     sigmas: list[float] = field(default_factory=list)
     lmbdas: list[float] = field(default_factory=list)
     histories: list[list[Iteration]] = field(default_factory=list)
@@ -51,8 +67,11 @@ class RestorationReport:
     def lines(self) -> list[str]:
         """What was chosen and how it went, for a person to read."""
         lines = ["settings: " + ", ".join(f"{name} {value}" for name, value in self.settings.items())]
-        groups = zip(self.sigmas, self.lmbdas, self.histories, self.dictionaries, strict=True)
+        lines += [str(plan) for plan in self.plans]
+        groups = zip(self.sigmas, self.lmbdas, self.histories, self.dictionaries, strict=bool(self.histories))
         for sigma, lmbda, history, dictionary in groups:
+            if not history:
+                continue
             end, (h, w) = history[-1], dictionary.filter_shape
             lines.append(
                 f"noise of {sigma:.3g}, lmbda {lmbda:.3g}; {dictionary.n_filters} filters up to {h} x {w}: "
@@ -76,12 +95,15 @@ def restore_image(
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
+    tile: int | str = "auto",
+    max_memory: float | None = None,
     dtype: Any = None,
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
     callback: Callable[[Progress], Any] | None = None,
     return_report: bool = False,
+    dry_run: bool = False,
 ) -> Any:
     """Restore the scene s behind a picture ``b = H s + noise`` of which pixels may be missing.
 
@@ -106,14 +128,17 @@ def restore_image(
         to be that much: model and code aren't exact.
     gain : float > 0
         Counts to one unit of the image, with Poisson noise.
-    dictionary, channel_axis, mask_polarity, tol, dtype, device, threads, fft, callback
-        As in :func:`csc_cogd.inpaint`.
+    dictionary, channel_axis, mask_polarity, tol, tile, max_memory, dtype, device, threads, fft, callback
+        As in :func:`csc_cogd.inpaint`; tiles are measured in pixels of `image`. What is estimated from the picture, its
+        range, noise and `lmbda`, is that of the whole, so that tiles agree.
     lmbda : float, optional
         Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: from noise and detail.
     max_iter : int, optional
         Iterations of the code solve; default: 60.
     return_report : bool
         Also return a :class:`RestorationReport`.
+    dry_run : bool
+        Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
 
     Returns
     -------
@@ -124,7 +149,8 @@ def restore_image(
     Raises
     ------
     InputError
-        If the image isn't one, something doesn't fit it, every pixel is missing, or the kernel of a blur is larger.
+        If the image isn't one, something doesn't fit it, every pixel is missing, the kernel of a blur is larger, or
+        `max_memory` doesn't suffice.
 
     Examples
     --------
@@ -144,55 +170,52 @@ def restore_image(
     max_iter = ITERATIONS if max_iter is None else max_iter
     noise_sigma = None if isinstance(noise_sigma, str) and noise_sigma == "auto" else noise_sigma
     _check(pixels, missing, operator, noise, noise_sigma, gain)
+    check_settings(lmbda or 0.0, max_iter, tol)
     groups = channel_groups(len(pixels), dictionary)
-    backend: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
-    (h, w), (height, width) = operator.kernel.shape, operator.restored_shape(pixels.shape[1:])
+    engine: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
+    backend = get_backend(**engine)
+    (h, w), f, (height, width) = operator.kernel.shape, operator.factor, operator.restored_shape(pixels.shape[1:])
     settings = {
-        "kernel": f"{h} x {w}", "factor": operator.factor, "noise": noise, "device": device, "dtype": backend["dtype"],
+        "kernel": f"{h} x {w}", "factor": f, "noise": noise, "device": device, "dtype": engine["dtype"],
         "max_iter": max_iter, "rho": RHO, "rho_data": RHO_DATA,
     }  # fmt: skip
     report = RestorationReport(float(missing.mean()), settings)
-
-    def tell(stage: str, total: int, record: Any) -> Any:
-        return callback(Progress(stage, record.iteration if record else 0, total, record)) if callback else None
-
-    restored = np.empty((len(pixels), height, width))
+    restored = None if dry_run else np.empty((len(pixels), height, width), pixels.dtype)
     for channels, group_dictionary in groups:
-        tell("base layer", 1, None)
-        known = ~missing[channels]
-        values = [plane[k] for plane, k in zip(pixels[channels], known, strict=True)]
+        values = [plane[~gone] for plane, gone in zip(pixels[channels], missing[channels], strict=True)]
         low, high = intensity_range(values)
-        if noise == "poisson":
-            low = 0.0
-        scaled = np.where(known, (np.where(known, pixels[channels], 0).astype(np.float64) - low) / (high - low), 0.0)
-        base = smooth_scene(scaled, known, operator)
-        expected = operator.apply(base)
-        if noise == "poisson":
-            level = float(np.mean(scaled[known])) or 1.0
-            sigma = float(np.sqrt(level / (gain * (high - low))))
-            coded, weights, extra = scaled, known * level, {"fidelity": "poisson", "background": expected}
-        else:
-            sigma = noise_of(scaled, known, "auto" if noise_sigma is None else noise_sigma, high - low)
-            coded, weights, extra = np.where(known, scaled - expected, 0.0), known, {}
-        strength = _strength(sigma, (scaled - expected)[known], operator) if lmbda is None else lmbda
-        code = _codes(
-            group_dictionary, operator, coded, weights, extra,
-            {
-                "lmbda": strength, "gradient_penalty": GRADIENT_PENALTY * strength, "max_iter": max_iter, "tol": tol,
-                "rho": RHO, "rho_data": RHO_DATA, **backend,
-                "callback": lambda record: tell("codes", max_iter, record),
-            },
+        low = 0.0 if noise == "poisson" else low
+        damaged = Damaged(pixels[channels], missing[channels], low, high, np.inf)
+        plan = choose_tiles(
+            np.ones(pixels.shape[1:], bool), damaged.missing,
+            partial(restoration_memory, group_dictionary, backend.dtype.itemsize, operator),
+            picture_memory(pixels.size, pixels.dtype.itemsize, len(values) * height * width), tile=tile,
+            max_memory=MAX_MEMORY if max_memory is None else max_memory, threads=backend.threads,
+            overlap=Overlap.on_grid(f, 2 * max(h, w)),
         )  # fmt: skip
-        detail = reconstruct_images(code.codes, group_dictionary).reshape(base.shape)
-        restored[channels] = operator.crop(base + detail) * (high - low) + low
+        if noise == "poisson":
+            level = (sum(float(v.sum(dtype=np.float64)) for v in values) / sum(map(len, values)) - low) / (high - low)
+            level = level or 1.0
+            sigma = float(np.sqrt(level / (gain * (high - low))))
+        else:
+            level, (looked_at, gone) = 1.0, damaged.piece(*middle_of(pixels.shape[1:]))
+            sigma = noise_of(looked_at, ~gone, "auto" if noise_sigma is None else noise_sigma, high - low)
+        report.plans.append(plan)
         report.sigmas.append(sigma * (high - low))
+        if restored is None:
+            continue
+        options = {"max_iter": max_iter, "tol": tol, "rho": RHO, "rho_data": RHO_DATA, **engine}
+        group = _Group(damaged, operator, group_dictionary, noise, level, plan, options)
+        planes, strength, history = _restore_group(group, sigma, lmbda, callback)
+        for target, plane in zip(restored[channels], planes, strict=True):
+            plane *= high - low
+            plane += low
+            target[...] = as_pixels(np.maximum(plane, 0) if noise == "poisson" else plane, pixels.dtype)
         report.lmbdas.append(strength)
-        report.histories.append(code.history)
+        report.histories.append(history)
         report.dictionaries.append(group_dictionary)
 
-    if noise == "poisson":
-        restored = np.maximum(restored, 0)
-    restored = as_pixels(restored, pixels.dtype)
+    restored = pixels if restored is None else restored
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
 
@@ -262,13 +285,87 @@ def _check(
         raise InputError("image: there are negative values, which aren't counts: take off the detector's offset first")
 
 
-def _strength(sigma: float, detail: np.ndarray, operator: Blur | Decimation) -> float:
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Channels that are coded together, and how; `level` is their mean on the scale of [0, 1] for Poisson noise."""
+
+    damaged: Damaged
+    operator: Blur | Decimation
+    dictionary: Dictionary
+    noise: str
+    level: float
+    plan: Plan
+    options: dict[str, Any]
+
+    def layers(self, tile: Tile) -> tuple[np.ndarray, ...]:
+        """Of a tile's part of the picture: its values, which are known, the base layer, and the picture of that."""
+        observed, gone = self.damaged.piece(*tile.window)
+        base = smooth_scene(observed, ~gone, self.operator)
+        return observed, ~gone, base, self.operator.apply(base)
+
+
+def _restore_group(
+    group: _Group, sigma: float, lmbda: float | None, callback: Callable[[Progress], Any] | None
+) -> tuple[np.ndarray, float, list[Iteration]]:
+    """The restored channels on the scale of [0, 1], lmbda, and the history of the first tile's code."""
+    operator, (tiles, jobs, _) = group.operator, group.plan
+    several, max_iter = len(tiles) > 1, group.options["max_iter"]
+
+    def tell(stage: str, done: int, total: int, record: Any = None) -> Any:
+        return callback(Progress(stage, done, total, record)) if callback else None
+
+    if not several:
+        tell("base layer", 0, 1)
+    kept = None if several else group.layers(tiles[0])
+    if lmbda is None:
+
+        def energy(tile: Tile) -> float:
+            observed, known, _, expected = kept or group.layers(tile)
+            return float((tile.weight * known * (observed - expected) ** 2).sum())
+
+        known_values = np.count_nonzero(~group.damaged.missing)
+        lmbda = _strength(sigma, sum(map_tiles(energy, tiles, jobs)) / known_values, operator)
+    options = group.options | {"lmbda": lmbda, "gradient_penalty": GRADIENT_PENALTY * lmbda}
+    if jobs > 1:
+        options["threads"] = 1
+    if not several:
+        options["callback"] = lambda record: tell("codes", record.iteration, max_iter, record)
+    stopped = False
+
+    def work(tile: Tile) -> tuple[np.ndarray, list[Iteration]]:
+        observed, known, base, expected = kept or group.layers(tile)
+        if stopped:
+            return operator.crop(base), []
+        if group.noise == "poisson":
+            coded, weights, extra = observed, known * group.level, {"fidelity": "poisson", "background": expected}
+        else:
+            coded, weights, extra = np.where(known, observed - expected, 0.0), known, {}
+        code = _codes(group.dictionary, operator, coded, weights, extra, options)
+        detail = reconstruct_images(code.codes, group.dictionary).reshape(base.shape)
+        return operator.crop(base + detail), code.history
+
+    pixels = group.damaged.pixels
+    height, width = operator.restored_shape(pixels.shape[1:])
+    total = np.zeros((len(pixels), height, width), np.result_type(pixels.dtype, np.float32))
+    history: list[Iteration] = []
+    with closing(map_tiles(work, tiles, jobs)) as results:
+        for number, (tile, (piece, record)) in enumerate(zip(tiles, results, strict=True), 1):
+            fine = tile.finer(operator.factor)
+            total[:, *fine.window] += fine.weight * piece
+            history = history or record
+            if several and tell("tiles", number, len(tiles)):
+                stopped = True
+    return total, lmbda, history
+
+
+def _strength(sigma: float, energy: float, operator: Blur | Decimation) -> float:
     """lmbda for noise of sigma: ``LMBDA sigma^p a^(1 - p)``, with a the standard deviation of the detail less its noise.
 
-    So it scales with the image. If codes were independent with a Laplacian distribution, p would be 2.
+    `energy` is the detail's mean square. So it scales with the image. If codes were independent with a Laplacian
+    distribution, p would be 2.
     """
     sigma = max(sigma, LEAST_SIGMA[type(operator)])
-    amplitude = np.sqrt(max(np.mean(detail**2) - sigma**2, sigma**2 / 4))
+    amplitude = np.sqrt(max(energy - sigma**2, sigma**2 / 4))
     return float(LMBDA * sigma**LMBDA_POWER * amplitude ** (1 - LMBDA_POWER))
 
 

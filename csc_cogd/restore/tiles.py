@@ -29,6 +29,26 @@ _SETUP = 64 * 64  # pixels that take as long as what every tile costs whatever i
 _PROGRAM = 250_000_000  # bytes of the interpreter with what it has imported
 
 
+class Overlap(NamedTuple):
+    """How tiles lie, in pixels: context around what is restored, blending, and the sides of cores to choose from.
+
+    Where what is restored has `factor` pixels to one of the picture, all are so much smaller, for they are the picture's;
+    `reach` is how many pixels of the restored picture one of the picture depends on besides.
+    """
+
+    margin: int = MARGIN
+    blend: int = BLEND
+    sides: tuple[int, ...] = SIDES
+
+    @classmethod
+    def on_grid(cls, factor: int, reach: int) -> Overlap:
+        sides = tuple(max(side // factor, 8) for side in SIDES)
+        return cls(-(-(MARGIN + reach) // factor), -(-BLEND // factor), sides)
+
+
+PLAIN = Overlap()
+
+
 class Tile(NamedTuple):
     """A piece of a picture, and the weight of its result in every pixel: `rows` times `columns`; all weights add up to 1."""
 
@@ -48,22 +68,28 @@ class Tile(NamedTuple):
     def size(self) -> int:
         return len(self.rows) * len(self.columns)
 
+    def finer(self, factor: int) -> Tile:
+        """The tile of a picture with `factor` x `factor` pixels to one of this tile's."""
+        rows, columns = (slice(factor * part.start, factor * part.stop) for part in self.window)
+        return Tile((rows, columns), np.repeat(self.rows, factor), np.repeat(self.columns, factor))
 
-def plan_tiles(damaged: np.ndarray, side: int) -> list[Tile]:
+
+def plan_tiles(damaged: np.ndarray, side: int, overlap: Overlap = PLAIN) -> list[Tile]:
     """Tiles for the damage (H, W bool) of a picture, with cores of at most `side` pixels square; 0: a single one."""
-    H, W = damaged.shape
+    (H, W), (margin, blend, _) = damaged.shape, overlap
     tiles = []
     for core_rows in _cores(H, side):
         for core_columns in _cores(W, side):
-            rows, columns = _widened(core_rows, BLEND, H), _widened(core_columns, BLEND, W)
+            rows, columns = _widened(core_rows, blend, H), _widened(core_columns, blend, W)
             part = damaged[rows, columns]
             if part.any():
                 marked_rows, marked_columns = (np.flatnonzero(part.any(axis=axis)) for axis in (1, 0))
                 window = (
-                    _widened(_extent(marked_rows, rows.start), MARGIN, H),
-                    _widened(_extent(marked_columns, columns.start), MARGIN, W),
+                    _widened(_extent(marked_rows, rows.start), margin, H),
+                    _widened(_extent(marked_columns, columns.start), margin, W),
                 )
-                tiles.append(Tile(window, _ramp(core_rows, window[0], H), _ramp(core_columns, window[1], W)))
+                weights = (_ramp(core_rows, window[0], H, blend), _ramp(core_columns, window[1], W, blend))
+                tiles.append(Tile(window, *weights))
     return tiles
 
 
@@ -80,12 +106,12 @@ def _extent(places: np.ndarray, start: int) -> slice:
     return slice(start + int(places[0]), start + int(places[-1]) + 1)
 
 
-def _ramp(core: slice, window: slice, length: int) -> np.ndarray:
+def _ramp(core: slice, window: slice, length: int, blend: int) -> np.ndarray:
     """Weight of a core along one axis: 1 inside, falling linearly across its borders, but not at the picture's."""
     x = np.arange(window.start, window.stop) + 0.5
 
     def step(edge: int) -> np.ndarray:
-        return np.clip((x - edge) / (2 * BLEND) + 0.5, 0, 1) if 0 < edge < length else np.full(len(x), float(edge == 0))
+        return np.clip((x - edge) / (2 * blend) + 0.5, 0, 1) if 0 < edge < length else np.full(len(x), float(edge == 0))
 
     return (step(core.start) - step(core.stop)).astype(np.float32)
 
@@ -97,9 +123,20 @@ def code_memory(dictionary: Dictionary, n_channels: int, itemsize: int, shape: t
     return int(apart * size * dictionary.n_filters * itemsize * (2.5 + 1.5 * dictionary.n_channels))
 
 
-def picture_memory(n_values: int, itemsize: int) -> int:
-    """Bytes of the program with a picture: as read and as restored, its mask, and the tiles' sum."""
-    return _PROGRAM + n_values * (3 * itemsize + 8)
+def restoration_memory(dictionary: Dictionary, itemsize: int, operator: Any, shape: tuple[int, int]) -> int:
+    """Bytes that restoring the scene behind a picture (H, W) takes, through a Blur or Decimation."""
+    (height, width), (h, w) = operator.scene_shape(shape), dictionary.filter_shape
+    size, K, C = (height + h) * (width + w), dictionary.n_filters, dictionary.n_channels
+    return int(size * (K * itemsize * (2.5 + 1.5 * C) + 200 * C))
+
+
+def picture_memory(n_values: int, itemsize: int, n_restored: int | None = None) -> int:
+    """Bytes of the program with a picture: as read and as restored, its mask, and the tiles' sum.
+
+    `n_restored` values are restored of `n_values`, where that isn't all of them.
+    """
+    n_restored = n_values if n_restored is None else n_restored
+    return _PROGRAM + n_values * (itemsize + 4) + n_restored * (2 * itemsize + 4)
 
 
 class Plan(NamedTuple):
@@ -108,6 +145,13 @@ class Plan(NamedTuple):
     tiles: list[Tile]
     jobs: int
     memory: int
+
+    def __str__(self) -> str:
+        high, wide = np.max([tile.shape for tile in self.tiles], axis=0)
+        return (
+            f"{len(self.tiles)} {'tile' if len(self.tiles) == 1 else 'tiles'} of {high} x {wide} at most, {self.jobs} at "
+            f"once, in {self.memory / 1e9:.2g} GB at most"
+        )
 
 
 def choose_tiles(
@@ -119,6 +163,7 @@ def choose_tiles(
     tile: int | str,
     max_memory: float,
     threads: int,
+    overlap: Overlap = PLAIN,
 ) -> Plan:
     """The cheapest tiles that fit into memory, and are large beside the holes in the picture.
 
@@ -136,6 +181,7 @@ def choose_tiles(
     max_memory : float
         In bytes.
     threads : int
+    overlap : Overlap, optional
 
     Raises
     ------
@@ -150,9 +196,9 @@ def choose_tiles(
     if tile not in ("auto", 0) and int(tile) < PER_DEPTH * depth:
         raise InputError(f"tile: {tile} is too small for holes of {2 * depth}: use {PER_DEPTH * depth} or more, or 0")
     plans = []
-    for side in (0, *SIDES) if tile == "auto" else (int(tile),):
+    for side in (0, *overlap.sides) if tile == "auto" else (int(tile),):
         if side == 0 or side >= PER_DEPTH * depth:
-            tiles = plan_tiles(damaged, side)
+            tiles = plan_tiles(damaged, side, overlap)
             largest = max((solve(t.shape) for t in tiles), default=0)
             jobs = max(min(threads, int((max_memory - picture) // max(largest, 1)), len(tiles)), 1)
             plans.append(Plan(tiles, jobs, picture + jobs * largest))

@@ -205,4 +205,6 @@ def __getattr__(name: str) -> Any:
     return call
 
 
-linalg = SimpleNamespace(inv=lambda a: _outer(np.linalg.inv(a.memory)))
+linalg = SimpleNamespace(
+    inv=lambda a: _outer(np.linalg.inv(a.memory)), eigvalsh=lambda a: _outer(np.linalg.eigvalsh(a.memory))
+)

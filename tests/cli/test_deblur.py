@@ -42,14 +42,23 @@ def test_every_option_at_once(folder, capsys):
         "deblur", "photo.png", "-k", "motion:5,30", "--noise", "gaussian", "--noise-sigma", 1.5, "-m", "mask.png",
         "--mask-polarity", "missing", "--mask-threshold", 0, "--mask-value", 3, "--mask-dilate", 1, "-o", "out.tif",
         "--overwrite", "--dictionary", "d.npz", "--lmbda", 0.01, "--iterations", 5, "--tol", 1e-3, "--device", "cpu",
-        "--dtype", "float64", "--threads", 1, "--fft", "scipy", "-v",
+        "--dtype", "float64", "--threads", 1, "--fft", "scipy", "-v", "--tile", 32, "--max-memory", "1GB",
     )  # fmt: skip
     assert code == 0
     assert read_image("out.tif").pixels.shape == (SIZE, SIZE)
     err = capsys.readouterr().err
+    assert "4 tiles of " in err
     assert "of the pixels missing (" in err
     assert "noise of 1.5 (given)" in err
     assert "lmbda 0.01; 96 filters up to 16 x 16: 5 iterations" in err
+
+
+def test_a_dry_run_says_how_much_memory_it_takes_and_writes_nothing(folder, capsys):
+    assert call("deblur", "photo.png", "-k", "uniform:3", "--dry-run") == 0
+    err = capsys.readouterr().err
+    assert "1 tile of 64 x 64 at most, 1 at once, in 0." in err
+    assert "photo_deblurred.png: not written" in err
+    assert not (folder / "photo_deblurred.png").exists()
 
 
 @pytest.mark.parametrize("name", ["k.png", "k.tif", "k.npy"])
@@ -116,6 +125,8 @@ def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
         (["photo.png", "-k", "kernel.npy", "-o", "kernel.npy", "--overwrite"], "never overwritten", 2),
         (["photo.png", "-k", "uniform:3", "-o", "a.xyz"], "a.xyz: the output's format isn't known", 2),
         (["photo.png", "-k", "uniform:3", "--device", "cuda"], "CuPy isn't installed", 3),
+        (["photo.png", "-k", "uniform:3", "--max-memory", "1MB"], "error: --max-memory: 0.001 GB don't suffice", 2),
+        (["photo.png", "-k", "uniform:3", "--tile", "8"], "error: --tile: 8 isn't the side of a tile", 2),
         (["photo.png", "-k", "uniform:3", "--dictionary", "none.npz"], "none.npz: no such dictionary", 2),
         (["photo.png", "-k", "uniform:3", "--mask-dilate", "2"], "nothing says what is missing", 2),
         (["photo.png", "-k", "uniform:3", "-m", "none.png"], "none.png: no such file", 2),

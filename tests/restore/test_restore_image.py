@@ -181,6 +181,94 @@ def test_progress_is_told_and_a_callback_can_end_the_codes(photo):
     assert len(stop[1].histories[0]) == 4
 
 
+@pytest.fixture(scope="module")
+def wide():
+    """A photograph, 200 x 180, with what lies around it, in [0, 255]."""
+    from skimage.data import camera
+
+    return camera()[60 - BORDER : 260 + BORDER, 110 - BORDER : 290 + BORDER].astype(float)
+
+
+def check_tiles(restore, truth, tile, edges):
+    """Tiles agree with the whole, everywhere and in the neighbourhood of the cores' `edges` (rows, columns)."""
+    whole, tiled = restore(tile=0), restore(tile=tile)
+    error, difference = (whole - truth) ** 2, (tiled - whole) ** 2
+    at_seams = np.zeros(truth.shape, bool)
+    for edge in edges[0]:
+        at_seams[edge - 8 : edge + 8] = True
+    for edge in edges[1]:
+        at_seams[:, edge - 8 : edge + 8] = True
+    assert difference.mean() < 0.004 * error.mean()
+    assert difference[at_seams].mean() < 0.005 * error[at_seams].mean()
+    for axis, places in enumerate(edges):  # in grey levels of 255
+        steps = abs(np.diff((tiled - whole).mean(axis=1 - axis)))
+        assert steps[np.array(places) - 1].max() < 0.1
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "poisson"])
+def test_tiles_of_a_deblurred_picture_have_no_seams(wide, rng, noise):
+    kernel, truth = gaussian_kernel(1.6), wide[BORDER:-BORDER, BORDER:-BORDER]
+    picture = picture_of(wide, kernel, 3.0) if noise == "gaussian" else rng.poisson(picture_of(wide, kernel)).astype(float)
+    mask = rng.random(truth.shape) < 0.1
+    check_tiles(
+        lambda **tile: deblur(picture, kernel, mask=mask, noise=noise, max_iter=30, **tile), truth, 100, ([100], [90])
+    )
+
+
+def test_tiles_of_an_upscaled_picture_lie_on_its_grid_and_have_no_seams(wide):
+    from PIL import Image
+
+    truth = wide[BORDER:-BORDER, BORDER:-BORDER]
+    small = np.asarray(Image.fromarray(truth.astype(np.uint8)).resize((90, 100), Image.Resampling.BICUBIC)).astype(float)
+    check_tiles(lambda **tile: upscale(small, 2, max_iter=30, **tile), truth, 50, ([100], [90]))
+
+
+def test_what_is_estimated_is_that_of_the_whole_picture(wide):
+    """Half of the picture is flat: by themselves, its tiles would see another noise, range and detail."""
+    picture = picture_of(wide, gaussian_kernel(1.2), 2.0)
+    picture[:, 90:] = 40
+    reports = [
+        deblur(picture, gaussian_kernel(1.2), tile=tile, return_report=True, max_iter=5, threads=1)[1] for tile in (0, 64)
+    ]
+    assert [len(report.plans[0].tiles) for report in reports] == [1, 12]
+    assert reports[0].sigmas == reports[1].sigmas
+    assert reports[1].lmbdas == pytest.approx(reports[0].lmbdas, rel=1e-3)
+
+
+def test_memory_is_bounded_by_smaller_tiles(rng):
+    image = rng.integers(0, 255, (600, 700)).astype(np.uint8)
+    plans = []
+    for memory in (2e9, 6e8):
+        same, report = deblur(image, np.ones((3, 3)), max_memory=memory, dry_run=True, return_report=True)
+        np.testing.assert_array_equal(same, image)
+        plans += report.plans
+        assert plans[-1].memory <= memory
+        assert str(plans[-1]) in report.lines()[1]
+        assert report.histories == []
+    assert len(plans[0].tiles) == 1 < len(plans[1].tiles)
+    _, finer = upscale(image, 2, max_memory=6e8, dry_run=True, return_report=True)
+    assert finer.plans[0].memory <= 6e8
+    assert len(finer.plans[0].tiles) > len(plans[1].tiles)
+    with pytest.raises(InputError, match=r"max_memory: 0\.1 GB don't suffice"):
+        deblur(image, np.ones((3, 3)), max_memory=1e8)
+
+
+def test_threads_and_tiles_at_once_change_nothing_and_a_stop_leaves_the_rest_smooth(photo):
+    run = {"tile": 48, "max_iter": 4}
+    one, three = (deblur(photo, gaussian_kernel(1.0), threads=threads, **run) for threads in (1, 3))
+    np.testing.assert_array_equal(one, three)
+    told = []
+
+    def stop(progress):
+        told.append(progress)
+        return True
+
+    stopped = deblur(photo, gaussian_kernel(1.0), threads=1, callback=stop, **run)
+    assert [progress[:3] for progress in told] == [("tiles", number, 4) for number in (1, 2, 3, 4)]
+    np.testing.assert_array_equal(stopped[:20, :20], one[:20, :20])
+    assert quality(stopped[60:, 60:], photo[60:, 60:]) > 17
+
+
 @pytest.mark.parametrize("operator", [Blur(np.ones((2, 3))), Decimation(2, np.ones((2, 2)))])
 def test_the_smooth_scene_is_the_tikhonov_solution(rng, operator):
     picture, known = rng.random((1, 6, 5)), rng.random((1, 6, 5)) < 0.7
@@ -225,6 +313,7 @@ def test_noise_estimates(rng, photo):
         ({"dictionary": np.ones((2, 3, 3))}, "csc_cogd.Dictionary is needed"),
         ({"dtype": "int8"}, "float32"),
         ({"device": "gpu"}, "device 'gpu'"),
+        ({"tile": 5}, "tile: 5 isn't the side of a tile"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
