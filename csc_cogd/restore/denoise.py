@@ -20,7 +20,7 @@ from csc_cogd.restore.inpaint import restore_planes
 from csc_cogd.restore.layers import intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
 from csc_cogd.restore.pipeline import stack
-from csc_cogd.restore.tiles import MAX_MEMORY, code_memory, picture_memory
+from csc_cogd.restore.tiles import MAX_MEMORY, admm_memory, picture_memory
 
 NOISES = ("gaussian", "impulse")
 MEDIAN = 5  # side of the window whose median is the first guess under impulse noise
@@ -125,8 +125,7 @@ def denoise(
 def _check_memory(pixels: np.ndarray, groups: list[tuple[slice, Dictionary]], most: float, backend: Backend) -> None:
     """Impulses are looked for in the whole picture at once."""
     needed = picture_memory(pixels.size, pixels.dtype.itemsize) + max(
-        code_memory(dictionary, len(pixels[channels]), backend.dtype.itemsize, pixels.shape[1:])
-        for channels, dictionary in groups
+        admm_memory(dictionary, backend.dtype.itemsize, pixels.shape[1:]) for _, dictionary in groups
     )
     if needed > most:
         raise InputError(

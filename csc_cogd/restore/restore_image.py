@@ -27,10 +27,10 @@ from csc_cogd.restore.tiles import (
     Overlap,
     Plan,
     Tile,
+    admm_memory,
     choose_tiles,
     map_tiles,
     picture_memory,
-    restoration_memory,
 )
 
 NOISES = ("gaussian", "poisson")
@@ -188,7 +188,7 @@ def restore_image(
         damaged = Damaged(pixels[channels], missing[channels], low, high, np.inf)
         plan = choose_tiles(
             np.ones(pixels.shape[1:], bool), damaged.missing,
-            partial(restoration_memory, group_dictionary, backend.dtype.itemsize, operator),
+            partial(_tile_memory, group_dictionary, backend.dtype.itemsize, operator),
             picture_memory(pixels.size, pixels.dtype.itemsize, len(values) * height * width), tile=tile,
             max_memory=MAX_MEMORY if max_memory is None else max_memory, threads=backend.threads,
             overlap=Overlap.on_grid(f, 2 * max(h, w)),
@@ -283,6 +283,10 @@ def _check(
         raise InputError("gain: it belongs to the noise 'poisson': leave it out")
     if noise == "poisson" and (pixels[~missing] < 0).any():
         raise InputError("image: there are negative values, which aren't counts: take off the detector's offset first")
+
+
+def _tile_memory(dictionary: Dictionary, itemsize: int, operator: Blur | Decimation, shape: tuple[int, int]) -> int:
+    return admm_memory(dictionary, itemsize, operator.scene_shape(shape))
 
 
 @dataclass(frozen=True, eq=False)

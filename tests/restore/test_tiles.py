@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -145,3 +147,37 @@ def test_a_stopped_run_leaves_the_other_tiles_to_the_pilot(photo):
     assert [progress.stage for progress in told] == ["tiles"] * 4
     assert told[-1][1:3] == (4, 4)
     assert psnr(restored, image, data_range=255) > 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize(
+    ("call", "predicted"),
+    [
+        ("inpaint(image, mask)", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
+        ("inpaint(image, mask, dictionary=few)", "code_memory(few, 1, 4, (224, 224))"),
+        ("denoise(image, 20)", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
+        ("denoise(image, noise='impulse', max_iter=1)", "admm_memory(Dictionary.default(), 4, (224, 224))"),
+        ("deblur(image, np.ones((5, 5)), max_iter=3)", "admm_memory(Dictionary.default(), 4, (228, 228))"),
+    ],
+)
+def test_a_restoration_takes_no_more_memory_than_predicted_and_not_much_less(call, predicted):
+    program = f"""
+import re
+import numpy as np
+from skimage.data import camera
+from csc_cogd import Dictionary, deblur, denoise, inpaint
+from csc_cogd.restore.tiles import admm_memory, code_memory
+
+def memory(name):
+    return int(re.search(name + r":\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+few = Dictionary(np.random.default_rng(0).standard_normal((4, 8, 8)))
+whole = camera()[100:324, 100:324], np.random.default_rng(0).random((224, 224)) < 0.5
+for part in (48, 224):  # a small one to compile
+    image, mask = (a[:part, :part] for a in whole)
+    held = memory("VmRSS")
+    {call}
+print((memory("VmHWM") - held) / {predicted})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 0.5 < float(done.stdout) <= 1
