@@ -210,6 +210,8 @@ def threshold_maps(p, threshold, nonnegative):
 
 def _of_each_map(threshold, p):
     """Thresholds (M, B, H, W) or (M, B, 1, 1), without gaps."""
+    if threshold.shape[:2] == p.shape[:2] and threshold.flags.c_contiguous:
+        return threshold
     return np.ascontiguousarray(np.broadcast_to(threshold, (*p.shape[:2], *threshold.shape[2:])))
 
 

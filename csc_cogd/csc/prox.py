@@ -258,6 +258,8 @@ class SoftThreshold:
 
     def threshold_of(self, index: Index) -> Any:
         """Thresholds of a visit, which broadcast against its maps."""
+        if self.threshold.size == 1:
+            return self.threshold
         rows = tuple(part if size > 1 else slice(0, 1) for part, size in zip(index, self.threshold.shape[:2], strict=True))
         return self.threshold[rows]
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import median_filter, rank_filter
 
-from csc_cogd.backend import Backend, get_backend
+from csc_cogd.backend import get_backend
 from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
 from csc_cogd.restore.damage import find_missing
-from csc_cogd.restore.inpaint import restore_planes
+from csc_cogd.restore.inpaint import InpaintingReport, restore_planes
 from csc_cogd.restore.layers import intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
-from csc_cogd.restore.pipeline import stack
-from csc_cogd.restore.tiles import MAX_MEMORY, admm_memory, picture_memory
+from csc_cogd.restore.pipeline import Stages, choose_effort, stack
+from csc_cogd.restore.tiles import MAX_MEMORY, Plan, admm_memory, choose_tiles, map_tiles, picture_memory
 
 NOISES = ("gaussian", "impulse")
 MEDIAN = 5  # side of the window whose median is the first guess under impulse noise
@@ -30,6 +32,7 @@ OUTLYING = 4.0  # standard deviations, and in the image's range at least and at 
 OUTLYING_RANGE = (0.08, 0.25)
 FREQUENT, OVERWHELMING = 0.01, 0.75  # share of values at the ends of their range in pictures with salt and pepper
 LEAST_OF_EXTREMES = 0.02  # by which they deviate at least
+BYTES_A_VALUE = 48  # of the picture, that the search for impulses keeps besides
 
 
 def denoise(
@@ -113,25 +116,38 @@ def denoise(
         tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback,
     )  # fmt: skip
     if noise == "impulse":
-        _check_memory(pixels, groups, MAX_MEMORY if max_memory is None else max_memory, get_backend(**engine))
-        spoilt = missing | _outliers(pixels, missing, groups, engine, callback)
-        restored, report = run(missing=spoilt, noise_sigma=None, keep_known=True)
+        search = _Search(tile, MAX_MEMORY if max_memory is None else max_memory, engine, callback)
+        if dry_run:  # what is spoilt isn't known before the search: only that is planned
+            stages = [Stages(d, 0.0, [], 0, None, search.plan(pixels, ~missing[c], d)) for c, d in groups]
+            efforts = [choose_effort(effort, missing[c], 0.0) for c, _ in groups]
+            report = InpaintingReport(float(missing.mean()), efforts, stages, [0.0] * len(groups))
+            restored = pixels
+        else:
+            spoilt = missing | _outliers(pixels, missing, groups, search)
+            restored, report = run(missing=spoilt, noise_sigma=None, keep_known=True)
     else:
         restored, report = run(missing=missing, noise_sigma=noise_sigma, keep_known=False)
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
 
 
-def _check_memory(pixels: np.ndarray, groups: list[tuple[slice, Dictionary]], most: float, backend: Backend) -> None:
-    """Impulses are looked for in the whole picture at once."""
-    needed = picture_memory(pixels.size, pixels.dtype.itemsize) + max(
-        admm_memory(dictionary, backend.dtype.itemsize, pixels.shape[1:]) for _, dictionary in groups
-    )
-    if needed > most:
-        raise InputError(
-            f"max_memory: finding impulses takes {needed / 1e9:.3g} GB, more than {most / 1e9:.3g}: allow more, or cut the "
-            "picture into pieces"
-        )
+@dataclass(frozen=True)
+class _Search:
+    """How impulses are looked for: settings of the tiles and of the engine."""
+
+    tile: int | str
+    max_memory: float
+    engine: dict[str, Any]
+    callback: Callable[[Progress], Any] | None
+
+    def plan(self, pixels: np.ndarray, known: np.ndarray, dictionary: Dictionary) -> Plan:
+        """Tiles for channels of which (C, H, W) is known."""
+        backend = get_backend(**self.engine)
+        whole = picture_memory(pixels.size, pixels.dtype.itemsize) + BYTES_A_VALUE * known.size
+        return choose_tiles(
+            np.ones(known.shape[1:], bool), ~known, partial(admm_memory, dictionary, backend.dtype.itemsize), whole,
+            tile=self.tile, max_memory=self.max_memory, threads=backend.threads,
+        )  # fmt: skip
 
 
 def _at_the_ends(planes: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -149,36 +165,22 @@ def _beyond_neighbours(planes: np.ndarray) -> np.ndarray:
 
 
 def _outliers(
-    pixels: np.ndarray, missing: np.ndarray, groups: list[tuple[slice, Dictionary]], engine: dict[str, Any],
-    callback: Callable[[Progress], Any] | None,
-) -> np.ndarray:  # fmt: skip
+    pixels: np.ndarray, missing: np.ndarray, groups: list[tuple[slice, Dictionary]], search: _Search
+) -> np.ndarray:
     """Which values (C, H, W) no sparse code explains: further from the fit than the others are."""
-
-    def tell(number: int, record: Any) -> Any:
-        done = number * IMPULSE_ITERATIONS + record.iteration
-        stop = callback(Progress("impulses", done, IMPULSE_ROUNDS * IMPULSE_ITERATIONS, record)) if callback else None
-        if stop:
-            stopped.append(stop)
-        return stop
-
-    stopped: list[Any] = []
     outlying = np.zeros(pixels.shape, bool)
     for channels, dictionary in groups:
         known = ~missing[channels]
+        plan = search.plan(pixels, known, dictionary)
         low, high = intensity_range([plane[k] for plane, k in zip(pixels[channels], known, strict=True)])
         scaled = (np.where(known, pixels[channels], low).astype(np.float64) - low) / (high - low)
         if not known.all():
-            scaled = pilot_estimate(scaled, ~known)
+            scaled = _blend(plan, known.shape, lambda window: pilot_estimate(scaled[window], ~known[window]))  # noqa: B023
         base = base_layer(median_filter(scaled, (1, MEDIAN, MEDIAN)))
-        trusted = known
+        detail, trusted = np.where(known, scaled - base, 0.0), known
         for number in range(IMPULSE_ROUNDS):
-            detail, weights = stack(dictionary, np.where(known, scaled - base, 0.0), trusted)
-            code = sparse_code(
-                detail, dictionary, weights=weights, fidelity="absolute deviation", lmbda=IMPULSE_LMBDA,
-                l1_weights=frequency_weights(dictionary), rho=IMPULSE_RHO, rho_data=2 * IMPULSE_RHO,
-                max_iter=IMPULSE_ITERATIONS, tol=0.0, callback=partial(tell, number), **engine,
-            )  # fmt: skip
-            deviation = abs(scaled - base - code.reconstruction.reshape(base.shape))
+            fit, stopped = _robust_fit(detail, trusted, dictionary, plan, number, search)
+            deviation = abs(scaled - base - fit)
             spread = np.quantile(deviation[trusted], 0.25) / 0.3186  # the quartile of a normal deviation: outliers are above
             trusted = known & (deviation <= np.clip(OUTLYING * spread, *OUTLYING_RANGE))
             if stopped or not trusted.any():
@@ -191,3 +193,47 @@ def _outliers(
         if not (known & ~outlying[channels]).any(axis=(1, 2)).all():
             raise InputError("image: no pixel of a channel looks unspoilt: is this impulse noise?")
     return outlying
+
+
+def _robust_fit(
+    detail: np.ndarray, trusted: np.ndarray, dictionary: Dictionary, plan: Plan, number: int, search: _Search
+) -> tuple[np.ndarray, bool]:
+    """What a sparse code under the sum of absolute deviations makes of (C, H, W) values, and whether to stop there."""
+    several, stopped = len(plan.tiles) > 1, False
+    engine = search.engine if plan.jobs == 1 else search.engine | {"threads": 1}
+
+    def tell(done: int, total: int, record: Any) -> Any:
+        nonlocal stopped
+        if search.callback is not None:
+            progress = Progress("impulses", number * total + done, IMPULSE_ROUNDS * total, record)
+            stopped = bool(search.callback(progress)) or stopped
+        return stopped
+
+    def fit(window: tuple[Any, ...]) -> np.ndarray:
+        images, weights = stack(dictionary, detail[window], trusted[window])
+        if stopped or not weights.any():
+            return np.zeros_like(detail[window])
+        code = sparse_code(
+            images, dictionary, weights=weights, fidelity="absolute deviation", lmbda=IMPULSE_LMBDA,
+            l1_weights=frequency_weights(dictionary), rho=IMPULSE_RHO, rho_data=2 * IMPULSE_RHO,
+            max_iter=IMPULSE_ITERATIONS, tol=0.0, **engine,
+            callback=None if several else lambda record: tell(record.iteration, IMPULSE_ITERATIONS, record),
+        )  # fmt: skip
+        return code.reconstruction.reshape(detail[window].shape)
+
+    blended = _blend(plan, detail.shape, fit, (lambda done: tell(done, len(plan.tiles), None)) if several else None)
+    return blended, stopped
+
+
+def _blend(
+    plan: Plan, shape: tuple[int, ...], function: Callable[[Any], np.ndarray], tell: Callable[[int], Any] | None = None
+) -> np.ndarray:
+    """What `function` makes of the tiles' windows, (C, H, W) in all; `tell` is told how many are done."""
+    total = np.zeros(shape)
+    windows = [(slice(None), *tile.window) for tile in plan.tiles]
+    with closing(map_tiles(function, windows, plan.jobs)) as results:
+        for number, (tile, window, piece) in enumerate(zip(plan.tiles, windows, results, strict=True), 1):
+            total[window] += tile.weight * piece
+            if tell is not None:
+                tell(number)
+    return total
