@@ -21,7 +21,9 @@ TASKS = {
     "denoise, impulses": (
         "csc_cogd.denoise(image, noise='impulse', max_iter=1, effort='fast', **run)", "admm_memory(d, itemsize, shape)"
     ),
-    "deblur": ("csc_cogd.deblur(image, np.ones((5, 5)), max_iter=3, **run)", "admm_memory(d, itemsize, (side + 4,) * 2)"),
+    "deblur": (
+        "csc_cogd.deblur(image, np.ones((5, 5)), max_iter=3, **run)", "admm_memory(d, itemsize, (side + 4,) * 2, True)"
+    ),
 }  # fmt: skip
 SIDES, DTYPES, THREADS = (128, 384), ("float32", "float64"), (1, 2)
 PROGRAM = """

@@ -123,6 +123,13 @@ class Backend:
         """A kernel that visits all maps of small filters without transforming them, or None where FFTs are faster."""
         return None
 
+    def free_memory(self) -> float | None:
+        """Bytes that are free on a device with memory of its own; None for main memory, of which others have a share."""
+        return None
+
+    def release(self) -> None:
+        """Give memory back that is kept for reuse."""
+
     def workspace(self, shape: tuple[int, ...]) -> Any:
         return Workspace(shape, self.dtype, self.fft)
 

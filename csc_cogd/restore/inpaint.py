@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import Backend, get_backend
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.restore.coding import Progress, channel_groups
@@ -17,7 +17,16 @@ from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
-from csc_cogd.restore.tiles import MAX_MEMORY, choose_tiles, code_memory, picture_memory
+from csc_cogd.restore.tiles import (
+    FREE,
+    MAX_MEMORY,
+    Plan,
+    admm_memory,
+    choose_tiles,
+    code_memory,
+    picture_memory,
+    retry_in_less_memory,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,17 +221,16 @@ def restore_planes(
         chosen = replace(choose_effort(effort, gone, noise), **changes)
         everywhere = bool(noise) and not keep_known
         needed = np.ones(gone.shape[1:], bool) if everywhere else np.asarray(gone.any(axis=0))
-        taken = picture_memory(pixels.size, pixels.dtype.itemsize)
-        plan = choose_tiles(
-            needed, gone, partial(code_memory, dictionary, len(gone), backend.dtype.itemsize), taken,
-            tile=tile, max_memory=MAX_MEMORY if max_memory is None else max_memory, threads=backend.threads,
-        )  # fmt: skip
+        taken, solve, most = _memory(backend, pixels, dictionary, len(gone), max_memory)
+        plan_for = partial(_plan, needed, gone, solve, taken, tile, backend.threads)
         if dry_run:
-            estimate, stages = None, Stages(dictionary, lmbda or 0.0, [], 0, None, plan)
+            estimate, stages = None, Stages(dictionary, lmbda or 0.0, [], 0, None, plan_for(most))
         else:
-            estimate, stages = restore_channels(
-                damaged, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, plan=plan, engine=engine, callback=callback
-            )
+            restore = partial(
+                restore_channels, damaged, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, engine=engine,
+                callback=callback,
+            )  # fmt: skip
+            estimate, stages = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
         report.efforts.append(chosen)
         report.stages.append(stages)
         report.noise_sigmas.append(noise * (high - low))
@@ -234,6 +242,26 @@ def restore_planes(
             new = values[changed].astype(np.float64) * (high - low) + low
             plane[changed] = as_pixels(np.clip(new, known.min(), known.max()), pixels.dtype)
     return restored, report
+
+
+def _memory(
+    backend: Backend, pixels: np.ndarray, dictionary: Dictionary, n_channels: int, max_memory: float | None
+) -> tuple[int, Callable[[tuple[int, int]], int], float]:
+    """Bytes that the picture takes, that a tile takes, and that there are: of a GPU's memory where that solves."""
+    itemsize, free = backend.dtype.itemsize, backend.free_memory()
+    by_admm = partial(admm_memory, dictionary, itemsize)
+    solve = partial(code_memory, dictionary, n_channels, itemsize) if backend.compiled else by_admm
+    if free is not None:
+        return 0, solve, FREE * free if max_memory is None else max_memory
+    taken = picture_memory(pixels.size, pixels.dtype.itemsize)
+    return taken, solve, MAX_MEMORY if max_memory is None else max_memory
+
+
+def _plan(
+    needed: np.ndarray, missing: np.ndarray, solve: Callable[[tuple[int, int]], int], taken: int, tile: int | str,
+    threads: int, most: float,
+) -> Plan:  # fmt: skip
+    return choose_tiles(needed, missing, solve, taken, tile=tile, max_memory=most, threads=threads)
 
 
 def _noise_of(damaged: Damaged, noise_sigma: float | str | None) -> float:

@@ -286,7 +286,7 @@ def _check(
 
 
 def _tile_memory(dictionary: Dictionary, itemsize: int, operator: Blur | Decimation, shape: tuple[int, int]) -> int:
-    return admm_memory(dictionary, itemsize, operator.scene_shape(shape))
+    return admm_memory(dictionary, itemsize, operator.scene_shape(shape), gradient_penalty=True)
 
 
 @dataclass(frozen=True, eq=False)

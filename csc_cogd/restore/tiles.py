@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.ndimage import distance_transform_cdt
@@ -25,8 +25,12 @@ BLEND = 16
 """On either side of a border between cores."""
 LEAST, PER_DEPTH = 32, 4  # sides at least; in pixels, and times the distance of a missing pixel from the next known one
 MAX_MEMORY = 2_000_000_000
+FREE = 0.8  # of a device's free memory that is planned with
 _SETUP = 64 * 64  # pixels that take as long as what every tile costs whatever its size
 _PROGRAM = 250_000_000  # bytes of the interpreter with what it has imported
+
+
+Result = TypeVar("Result")
 
 
 class Overlap(NamedTuple):
@@ -127,10 +131,14 @@ def code_memory(dictionary: Dictionary, n_channels: int, itemsize: int, shape: t
     return int(size * max(apart * K * itemsize * (1.5 + 1.4 * C), 500 + 200 * n_channels))
 
 
-def admm_memory(dictionary: Dictionary, itemsize: int, shape: tuple[int, ...]) -> int:
-    """Bytes that coding a scene of a shape (H, W) by ADMM takes, with its base layer: as measured, and a quarter more."""
+def admm_memory(dictionary: Dictionary, itemsize: int, shape: tuple[int, ...], gradient_penalty: bool = False) -> int:
+    """Bytes that coding a scene of a shape (H, W) by ADMM takes, with its base layer.
+
+    The solver keeps the state, the filters' spectra and, for a gradient penalty, spectra of the state: a quarter more.
+    """
     (h, w), K, C = dictionary.filter_shape, dictionary.n_filters, dictionary.n_channels
-    return int((shape[0] + h) * (shape[1] + w) * (K * itemsize * (2.5 + 1.5 * C) + 200 * C))
+    arrays = 1 + C + gradient_penalty
+    return int((shape[0] + h) * (shape[1] + w) * (1.25 * K * itemsize * arrays + 200 * C))
 
 
 def picture_memory(n_values: int, itemsize: int, n_restored: int | None = None) -> int:
@@ -211,6 +219,45 @@ def choose_tiles(
         advice = "allow more" if tile == "auto" else "allow more, or smaller tiles"
         raise InputError(f"max_memory: {max_memory / 1e9:.3g} GB don't suffice, {least / 1e9:.3g} GB do: {advice}")
     return min(fitting, key=lambda plan: sum(t.size + _SETUP for t in plan.tiles))
+
+
+def retry_in_less_memory(
+    work: Callable[..., Result], plan_for: Callable[[float], Plan], most: float, taken: float, release: Callable[[], None]
+) -> Result:
+    """``work(plan=plan)``; again by a plan for half of its tiles' memory, and so on, where that doesn't suffice after all.
+
+    Parameters
+    ----------
+    work : callable
+    plan_for : callable
+        A plan that takes so many bytes at most, or InputError.
+    most, taken : float
+        Bytes, and how many of them are taken whatever the tiles are.
+    release : callable
+        Called before another try.
+
+    Raises
+    ------
+    MemoryError
+        If no smaller plan is left.
+    """
+    plan = plan_for(most)
+    while True:
+        try:
+            return work(plan=plan)
+        except MemoryError:
+            release()
+            smaller = _plan_or_none(plan_for, (plan.memory + taken) / 2)
+            if smaller is None:
+                raise
+            plan = smaller
+
+
+def _plan_or_none(plan_for: Callable[[float], Plan], most: float) -> Plan | None:
+    try:
+        return plan_for(most)
+    except InputError:
+        return None
 
 
 def map_tiles(function: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) -> Generator[Any, None, None]:

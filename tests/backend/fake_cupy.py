@@ -183,10 +183,18 @@ class PlanNd:
             target.memory[...] = np.fft.rfft2(source.memory)
 
 
+memory_pool = SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
+
+
+def get_default_memory_pool() -> Any:
+    return memory_pool
+
+
 cuda = SimpleNamespace(
+    runtime=SimpleNamespace(memGetInfo=lambda: (8 * 10**9, 8 * 10**9)),
     cufft=SimpleNamespace(
         PlanNd=PlanNd, CUFFT_R2C="R2C", CUFFT_C2R="C2R", CUFFT_D2Z="D2Z", CUFFT_Z2D="Z2D", CUFFT_FORWARD=-1, CUFFT_INVERSE=1
-    )
+    ),
 )
 
 

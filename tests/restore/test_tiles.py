@@ -157,7 +157,7 @@ def test_a_stopped_run_leaves_the_other_tiles_to_the_pilot(photo):
         ("inpaint(image, mask, dictionary=few)", "code_memory(few, 1, 4, (224, 224))"),
         ("denoise(image, 20)", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
         ("denoise(image, noise='impulse', max_iter=1)", "admm_memory(Dictionary.default(), 4, (224, 224))"),
-        ("deblur(image, np.ones((5, 5)), max_iter=3)", "admm_memory(Dictionary.default(), 4, (228, 228))"),
+        ("deblur(image, np.ones((5, 5)), max_iter=3)", "admm_memory(Dictionary.default(), 4, (228, 228), True)"),
     ],
 )
 def test_a_restoration_takes_no_more_memory_than_predicted_and_not_much_less(call, predicted):
@@ -181,3 +181,40 @@ print((memory("VmHWM") - held) / {predicted})
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert 0.5 < float(done.stdout) <= 1
+
+
+def test_where_memory_does_not_suffice_after_all_tiles_become_smaller(monkeypatch):
+    from skimage.data import camera
+
+    from csc_cogd.restore import pipeline
+
+    solve, sizes = pipeline.sparse_code, []
+
+    def solve_small_ones(images, *arguments, **options):
+        sizes.append(images.size)
+        if images.size > 230**2:
+            raise MemoryError
+        return solve(images, *arguments, **options)
+
+    monkeypatch.setattr(pipeline, "sparse_code", solve_small_ones)
+    picture, mask = camera()[:300, :310], random_mask((300, 310), 0.1)
+    restored, report = inpaint(np.where(mask, 0, picture).astype(np.uint8), mask, effort="fast", return_report=True)
+    assert sizes[0] > 230**2
+    assert len(report.stages[0].plan.tiles) > 1
+    assert psnr(restored, picture, data_range=255) > 35
+    with pytest.raises(MemoryError):
+        inpaint(picture, mask, effort="fast", tile=0)
+
+
+def test_on_a_gpu_tiles_fill_its_memory(cuda, monkeypatch):
+    from csc_cogd.backend.cuda import CudaBackend
+
+    image = np.add.outer(np.arange(300.0), np.arange(300.0))
+    image[::9, ::9] = np.nan
+    counts = []
+    for free in (3e9, 6e7):
+        monkeypatch.setattr(CudaBackend, "free_memory", lambda backend, free=free: free)
+        _, report = inpaint(image, device="cuda", dry_run=True, return_report=True)
+        assert report.stages[0].plan.memory <= free
+        counts.append(len(report.stages[0].plan.tiles))
+    assert counts[0] == 1 < counts[1]

@@ -67,6 +67,13 @@ class CudaBackend(Backend):
             return None
         return Correlation(self.xp, self.dtype, self.asarray(filters), shape, largest)
 
+    def free_memory(self) -> float:
+        return float(self.xp.cuda.runtime.memGetInfo()[0] + self.xp.get_default_memory_pool().free_bytes())
+
+    def release(self) -> None:
+        self._transforms.forget()
+        self.xp.get_default_memory_pool().free_all_blocks()
+
     def workspace(self, shape: tuple[int, ...]) -> Workspace:
         return Workspace(shape, self._transforms)
 

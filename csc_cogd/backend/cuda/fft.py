@@ -38,6 +38,10 @@ class Transforms:
         """Maps (n, H, W) times H * W of (n, H, W // 2 + 1) spectra, which are destroyed."""
         self._plan(1, real.shape).fft(spectrum, real, self._directions[1])
 
+    def forget(self) -> None:
+        """Drop all plans with their work areas."""
+        self._plans.clear()
+
     def _plan(self, inverse: int, shape: tuple[int, ...]) -> Any:
         key = (inverse, *shape)
         if key not in self._plans:
