@@ -25,7 +25,7 @@ from csc_cogd.csc.iteration import Iteration
 from csc_cogd.csc.problem import gram
 from csc_cogd.csc.prox import DataTerm, FilterProjection, SoftThreshold
 
-_INVERTED = 2**21  # entries of the matrices that are inverted at a time: bounded memory beside them
+_INVERTED = 2**24  # entries of the matrices that are inverted at a time: bounded memory beside them
 COST_OF_ATOM, COST_OF_TRANSFORM = 80, 12  # of an atom besides its values, of a map's pixel; unit: a value added
 
 
