@@ -14,13 +14,16 @@ import scipy.sparse
 from scipy.ndimage import binary_dilation
 from scipy.sparse.linalg import cg, splu
 
+from csc_cogd.backend import Backend
+
 SMOOTHING = 4.0
 """Weight of the squared gradient against the squared distance from the pilot."""
 LITTLE = 0.3  # share of missing pixels up to which a direct solve is fast
 TOLERANCE, MOST_ITERATIONS = 1e-8, 1000
+_NOTHING = 1e-300  # nothing is divided by less: between two looks at the residual it may become zero
 
 
-def pilot_estimate(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
+def pilot_estimate(image: np.ndarray, missing: np.ndarray, backend: Backend | None = None) -> np.ndarray:
     """Fill the missing pixels by biharmonic interpolation: the values of least squared Laplacian, mirrored at the border.
 
     The same as :func:`skimage.restoration.inpaint_biharmonic` (clipped to the range of the known values), but much
@@ -32,17 +35,68 @@ def pilot_estimate(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
     image : (C, H, W) array of float
         In about [0, 1] where known; anything elsewhere.
     missing : (C, H, W) bool array
+    backend : Backend, optional
+        Where conjugate gradients run, if that is a GPU; default: the CPU.
     """
     filled = np.where(missing, 0.0, image)
     systems: dict[bytes, _Biharmonic] = {}
     for plane, gone in zip(filled, missing, strict=True):
         if gone.any():
             key = gone.tobytes()
-            if key not in systems:
-                systems[key] = _Biharmonic(gone)
             known = plane[~gone]
-            plane[gone] = np.clip(systems[key].solve(plane), known.min(), known.max())
+            values = None
+            if backend is not None and backend.xp is not np and gone.mean() > LITTLE:
+                values = _conjugate_gradients(plane, gone, backend)
+            if values is None:
+                if key not in systems:
+                    systems[key] = _Biharmonic(gone)
+                values = systems[key].solve(plane)
+            plane[gone] = np.clip(values, known.min(), known.max())
     return filled
+
+
+def _conjugate_gradients(plane: np.ndarray, missing: np.ndarray, backend: Backend) -> np.ndarray | None:
+    """Values of the missing pixels as by :class:`_Biharmonic`, on the backend's device; None if many iterations don't do.
+
+    The Laplacian, symmetric with mirrored borders, is applied by shifts: no matrix is built.
+    """
+    xp = backend.xp
+    near, gone = (xp.asarray(where.astype(np.float64)) for where in (binary_dilation(missing), missing))
+    neighbours = _sum_of_neighbours(xp.ones_like(gone))
+
+    def laplacian(u: Any) -> Any:
+        return _sum_of_neighbours(u) - neighbours * u
+
+    def normal(u: Any) -> Any:
+        return gone * laplacian(near * laplacian(u))
+
+    scale = gone / xp.maximum(near * neighbours**2 + _sum_of_neighbours(near), 1)  # Jacobi: by the diagonal
+    x = xp.zeros_like(gone)
+    residual = -normal(xp.asarray(np.where(missing, 0.0, plane)))
+    enough = TOLERANCE * float((residual**2).sum()) ** 0.5
+    direction = scale * residual
+    energy = (residual * direction).sum()
+    for number in range(MOST_ITERATIONS):
+        if number % 10 == 0 and float((residual**2).sum()) ** 0.5 <= enough:
+            return backend.to_host(x)[missing]
+        image = normal(direction)
+        step = energy / xp.maximum((direction * image).sum(), _NOTHING)
+        x += step * direction
+        residual -= step * image
+        scaled = scale * residual
+        last, energy = energy, (residual * scaled).sum()
+        direction = scaled + energy / xp.maximum(last, _NOTHING) * direction
+    return None
+
+
+def _sum_of_neighbours(u: Any) -> Any:
+    """Of the up to four neighbours of every pixel that are within the picture, (H, W)."""
+    total = np.zeros_like(u)
+    total[1:] += u[:-1]
+    total[:-1] += u[1:]
+    total[:, 1:] += u[:, :-1]
+    total[:, :-1] += u[:, 1:]
+    return total
 
 
 class _Biharmonic:

@@ -206,7 +206,7 @@ def restore_channels(
         observed, gone = damaged.piece(*tile.window)
         if not several:
             tell("base layer", 0, 1)
-        pilot = pilot_estimate(observed, gone)
+        pilot = pilot_estimate(observed, gone, get_backend(**inner))
         if stopped:
             return pilot, [], 0
         restored, history, passes = _restore_piece(observed, gone, pilot, how, inner, _silent if several else tell)

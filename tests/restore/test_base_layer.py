@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from csc_cogd.backend import get_backend
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from tests.conftest import read_only
 
@@ -33,6 +34,16 @@ def test_pilot_is_biharmonic_interpolation(rng, photo, damage):
     expected[missing] = np.clip(expected[missing], known.min(), known.max())
     close = 1e-6 if damage in ("half", "nearly all") else 1e-9  # conjugate gradients stop early, the direct solve does not
     np.testing.assert_allclose(pilot_estimate(image[None], read_only(missing[None]))[0], expected, rtol=1e-7, atol=close)
+
+
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.95])
+def test_on_a_gpu_the_pilot_is_the_same(cuda, rng, photo, share):
+    image, missing = photo[None, :40, :33] / 255, rng.random((1, 40, 33)) < share
+    missing[0, :4, -5:] = True
+    backend = get_backend("cuda", dtype="float64")
+    for part in (slice(None), slice(0, 2)):  # a small one is solved exactly before its residual is looked at
+        found, expected = (pilot_estimate(image[:, part], missing[:, part], b) for b in (backend, None))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_channels_of_the_pilot_are_filled_each_by_its_own_mask(rng, photo):
