@@ -3,11 +3,12 @@
 The engine is written once against :class:`Backend`; which arrays it works on is decided by :func:`get_backend`.
 """
 
+from csc_cogd.backend.blas import single_threaded_blas
 from csc_cogd.backend.cpu import Backend, Index, Task, Workspace, borrowed
 from csc_cogd.backend.kernels import STATISTICS
 from csc_cogd.backend.selection import as_array, choose_device, device_of, get_backend, on_gpu
 
 __all__ = [
     "STATISTICS", "Backend", "Index", "Task", "Workspace", "as_array", "borrowed", "choose_device", "device_of",
-    "get_backend", "on_gpu",
+    "get_backend", "on_gpu", "single_threaded_blas",
 ]  # fmt: skip

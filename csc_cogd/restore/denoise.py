@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter, rank_filter
 
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import get_backend, single_threaded_blas
 from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
@@ -164,6 +164,7 @@ def _beyond_neighbours(planes: np.ndarray) -> np.ndarray:
     return np.asarray((planes < second_lowest) | (planes > second_highest))
 
 
+@single_threaded_blas()
 def _outliers(
     pixels: np.ndarray, missing: np.ndarray, groups: list[tuple[slice, Dictionary]], search: _Search
 ) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, get_backend
+from csc_cogd.backend import Backend, get_backend, single_threaded_blas
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.restore.coding import Progress, channel_groups
@@ -179,6 +179,7 @@ def inpaint(
     return (restored, report) if return_report else restored
 
 
+@single_threaded_blas()
 def restore_planes(
     pixels: np.ndarray,
     missing: np.ndarray,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import get_backend, single_threaded_blas
 from csc_cogd.csc.codes import check_settings, reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
@@ -81,6 +81,7 @@ class RestorationReport:
         return lines
 
 
+@single_threaded_blas()
 def restore_image(
     image: Any,
     operator: Blur | Decimation,

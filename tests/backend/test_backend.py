@@ -3,9 +3,10 @@ import signal
 import time
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from csc_cogd import InputError
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import get_backend, single_threaded_blas
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,21 @@ def test_a_forked_child_has_threads_of_its_own():
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert done == (child, 0)
+
+
+def test_blas_has_one_thread_while_anybody_asks_for_it_and_as_many_as_before_afterwards():
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        with single_threaded_blas():
+            with single_threaded_blas():
+                assert threads() == {1}
+            assert threads() == {1}
+        assert threads() == {2}
+        with pytest.raises(MemoryError), single_threaded_blas():
+            raise MemoryError
+        assert threads() == {2}
 
 
 def test_kernels_by_environment(monkeypatch):
