@@ -30,7 +30,7 @@ def get_backend(
     device : {"auto", "cpu", "cuda", "cuda:N"}
         ``"auto"`` takes a GPU where CuPy is installed and a device answers, unless `threads`, `fft` or `kernels` ask for
         something that only the CPU has; see :func:`choose_device`. ``"cuda"`` is the current device, 0 unless
-        changed, and never falls back.
+        changed, and never falls back; ``"cuda:N"`` makes device N this thread's current one.
     dtype : {"float32", "float64"}
     threads : int, optional
         Of the CPU; default: the processors this process may use.
@@ -72,13 +72,25 @@ def get_backend(
 
 
 def on_gpu(array: Any) -> bool:
-    """Whether an array is CuPy's."""
+    """Whether an array is on a CUDA device."""
     return hasattr(array, "__cuda_array_interface__")
 
 
 def as_array(array: Any) -> Any:
-    """A NumPy array of anything that isn't CuPy's."""
-    return array if on_gpu(array) else np.asarray(array)
+    """A NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor."""
+    if not on_gpu(array):
+        return np.asarray(array)
+    if hasattr(array, "get"):
+        return array
+    import cupy
+
+    return cupy.asarray(array)
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """A NumPy array of anything."""
+    array = as_array(array)
+    return array.get() if on_gpu(array) else array
 
 
 def device_of(array: Any, device: str, name: str = "images") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu
+from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu, to_numpy
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.coordinate_descent import CoordinateDescent
 from csc_cogd.csc.dictionary import Dictionary
@@ -335,7 +335,7 @@ def _check_boundary(boundary: str) -> None:
 
 def check_l1_weights(w: Any, codes_shape: tuple[int, ...]) -> np.ndarray:
     """Return l1 weights as (N or 1, K or 1, 1, 1) or (N or 1, K or 1, *codes)."""
-    w = w.get() if on_gpu(w) else np.asarray(1.0 if w is None else w)
+    w = to_numpy(1.0 if w is None else w)
     if w.dtype.kind not in "fiu" or not np.isfinite(w).all() or (w < 0).any():
         raise InputError("l1_weights: finite values of zero or more are needed")
     if w.ndim == 1:

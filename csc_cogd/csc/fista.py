@@ -168,4 +168,6 @@ def _largest_eigenvalue(operator: Any, xp: Any) -> float:
     product = gram(operator, xp)
     if len(product) == 1:
         return float(product.max())
-    return float(xp.linalg.eigvalsh(product.transpose(2, 3, 0, 1)).max())
+    if xp is not np:  # one number is needed, and cuSOLVER's batches take a thousand values for each matrix
+        product = product.get()
+    return float(np.linalg.eigvalsh(product.transpose(2, 3, 0, 1)).max())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd import __version__
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import get_backend, to_numpy
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.codes import check_settings
@@ -204,5 +204,5 @@ class _Crops:
         size = np.shape(image)
         starts = [int(generator.integers(0, size[axis] - self.shape[axis] + 1)) for axis in (-2, -1)]
         rows, columns = (slice(start, start + part) for start, part in zip(starts, self.shape, strict=True))
-        weight = None if self.weights is None else np.broadcast_to(self.weights[n], size)[..., rows, columns]
-        return np.asarray(image[..., rows, columns]), weight
+        weight = None if self.weights is None else np.broadcast_to(to_numpy(self.weights[n]), size)[..., rows, columns]
+        return to_numpy(image[..., rows, columns]), weight

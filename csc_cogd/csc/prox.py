@@ -161,12 +161,13 @@ class MaskedPoissonLikelihood:
     def gradient(self, v: Any) -> Any:
         """``W (1 - b / s)``, with s held as in :meth:`value`."""
         s = self._expectation(v)
-        return self.weights * (1 - np.divide(self.images, s, out=np.zeros_like(s), where=s > 0))
+        return self.weights * (1 - np.where(s > 0, self.images / np.where(s > 0, s, 1), 0))
 
     def value(self, v: Any) -> float:
         """f(v); it is infinite at s < 0, and at s = 0 < b: where a solver comes near, s is held at b / 10^6."""
         s, b = self._expectation(v), self.images
-        ratio = np.divide(b, s, out=np.ones_like(s), where=(s > 0) & (b > 0))
+        counted = (s > 0) & (b > 0)
+        ratio = np.where(counted, b / np.where(counted, s, 1), 1)
         return float((self.weights * (s - b + b * np.log(ratio))).sum(dtype=np.float64))
 
     def dual_state(self, v: Any, rho: float) -> Any:

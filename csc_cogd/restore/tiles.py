@@ -246,11 +246,11 @@ def retry_in_less_memory(
         try:
             return work(plan=plan)
         except MemoryError:
-            release()
             smaller = _plan_or_none(plan_for, (plan.memory + taken) / 2)
             if smaller is None:
                 raise
             plan = smaller
+        release()  # not before: the error holds what was being computed with
 
 
 def _plan_or_none(plan_for: Callable[[float], Plan], most: float) -> Plan | None:

@@ -183,6 +183,14 @@ class PlanNd:
             target.memory[...] = np.fft.rfft2(source.memory)
 
 
+class CuFFTError(RuntimeError):
+    """What cuFFT raises, with the number of its error."""
+
+    def __init__(self, result: int):
+        super().__init__(f"CUFFT error {result}")
+        self.result = result
+
+
 memory_pool = SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
 
 
@@ -193,7 +201,14 @@ def get_default_memory_pool() -> Any:
 cuda = SimpleNamespace(
     runtime=SimpleNamespace(memGetInfo=lambda: (8 * 10**9, 8 * 10**9)),
     cufft=SimpleNamespace(
-        PlanNd=PlanNd, CUFFT_R2C="R2C", CUFFT_C2R="C2R", CUFFT_D2Z="D2Z", CUFFT_Z2D="Z2D", CUFFT_FORWARD=-1, CUFFT_INVERSE=1
+        PlanNd=PlanNd,
+        CuFFTError=CuFFTError,
+        CUFFT_R2C="R2C",
+        CUFFT_C2R="C2R",
+        CUFFT_D2Z="D2Z",
+        CUFFT_Z2D="Z2D",
+        CUFFT_FORWARD=-1,
+        CUFFT_INVERSE=1,
     ),
 )
 

@@ -32,7 +32,9 @@ def driver(version, count):
     def open_device(number):
         return SimpleNamespace(compute_capability="61" if number == 1 else "90", use=lambda: used.append(number))
 
-    return SimpleNamespace(__version__="14.2.0", cuda=SimpleNamespace(runtime=runtime, Device=open_device), used=used)
+    libraries = {"cufft": None, "cublas": None, "cusolver": None, "nvrtc": SimpleNamespace(getVersion=lambda: (13, 2))}
+    cuda = SimpleNamespace(runtime=runtime, Device=open_device, **libraries)
+    return SimpleNamespace(__version__="14.2.0", cuda=cuda, used=used)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,17 @@ def test_a_broken_installation_is_told_from_none(monkeypatch):
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     with pytest.raises(DeviceError, match=r"CuPy doesn't load \(libnvrtc"):
+        get_backend("cuda")
+
+
+def test_cupy_without_the_libraries_of_cuda_is_refused(monkeypatch):
+    def missing():
+        raise RuntimeError("libnvrtc.so.13 is missing\nInstall it")
+
+    cupy = driver(13020, 1)
+    cupy.cuda.nvrtc.getVersion = missing
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    with pytest.raises(DeviceError, match=r"CUDA's libraries are missing \(libnvrtc.so.13 is missing\): pip install"):
         get_backend("cuda")
 
 

@@ -34,8 +34,8 @@ def problem(request, rng, cuda):
     "settings",
     [
         {}, {"gradient_penalty": 0.1}, {"nonnegative": True}, {"boundary": "circular"}, {"l1_weights": np.arange(1, 7)},
-        {"l1_weights": np.linspace(0.5, 2, 24 * 27).reshape(24, 27)}, {"fidelity": "absolute deviation"}, {"lmbda": 0.01},
-        {"rho": 0.5},
+        {"l1_weights": np.linspace(0.5, 2, 24 * 27).reshape(24, 27)}, {"lmbda": 0.01}, {"rho": 0.5},
+        {"fidelity": "absolute deviation"}, {"fidelity": "poisson"},
     ],
     ids=lambda settings: ",".join(settings) or "plain",
 )  # fmt: skip
@@ -45,6 +45,8 @@ def test_codes_are_those_of_the_cpu(problem, monkeypatch, settings, correlated):
     if not correlated:
         monkeypatch.setattr(Correlation, "suits", lambda *arguments: False)
     run = {"weights": weights, "lmbda": 0.3, "max_iter": 45, "tol": 0} | settings
+    if settings.get("fidelity") == "poisson":
+        images = abs(images)
     if "boundary" not in settings and "l1_weights" in settings and np.ndim(settings["l1_weights"]) == 2:
         run["l1_weights"] = np.broadcast_to(settings["l1_weights"], (2, 6, 24, 27))
     expected = sparse_code(images, dictionary, solver="admm", **run, **CPU)
@@ -170,3 +172,10 @@ def test_fista_is_that_of_the_cpu(problem):
     found, expected = (sparse_code(images, dictionary, **run, **on) for on in (GPU, CPU))
     np.testing.assert_allclose(found.codes, expected.codes, atol=1e-10)
     assert found.history[-1].gap == pytest.approx(expected.history[-1].gap)
+
+
+def test_a_domain_of_one_row_has_a_threshold_for_every_column(cuda, rng):
+    images, dictionary = rng.standard_normal((1, 1, 40)), Dictionary(rng.standard_normal((3, 1, 4)))
+    run = {"lmbda": 0.3, "max_iter": 20, "tol": 0, "boundary": "circular", "l1_weights": 0.2 + rng.random((1, 3, 1, 40))}
+    found, expected = (sparse_code(images, dictionary, solver="admm", **run, **on).codes for on in (GPU, CPU))
+    np.testing.assert_allclose(found, expected, atol=1e-10)

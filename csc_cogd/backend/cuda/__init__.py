@@ -17,6 +17,8 @@ from csc_cogd.backend.cuda.patches import Patches
 
 WORKSPACE = 32_000_000
 """Bytes of maps that are visited at a time: enough to fill a GPU, few enough to stay in its cache, and bounded."""
+MOST_MAPS = 65532
+"""That a kernel's grid can count, a multiple of 4."""
 
 
 class CudaBackend(Backend):
@@ -57,7 +59,7 @@ class CudaBackend(Backend):
     def visit_shape(self, shape: tuple[int, ...], coupled: int = 1) -> tuple[int, int]:
         """As many maps as a workspace holds; several problems only with all their maps."""
         M, K, H, W = shape
-        room = max(WORKSPACE // (H * W * self.dtype.itemsize), GROUP)
+        room = min(max(WORKSPACE // (H * W * self.dtype.itemsize), GROUP), MOST_MAPS)
         maps = min(K, max(room // coupled // GROUP * GROUP, GROUP))
         return (max(min(M, room // K), 1), K) if coupled == 1 and maps == K else (coupled, maps)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend.cuda.kernels import Kernels, outer_strides
-from csc_cogd.backend.cuda.modules import THREADS, blocks, load_module
+from csc_cogd.backend.cuda.kernels import Kernels, outer_strides, plane
+from csc_cogd.backend.cuda.modules import THREADS, blocks, load_function
 from csc_cogd.backend.kernels import STATISTICS
 
 ROWS, GROUP = 8, 4  # as in correlate.cu
@@ -39,7 +39,8 @@ class Correlation:
         self._real, self._kernels = dtype.type, Kernels(xp, dtype)
         self._warps = _warps(filters.shape, dtype)
         _, C, h, w = filters.shape
-        self._module = load_module(xp, "correlate", dtype, CHANNELS=C, HEIGHT=h, WIDTH=w, WARPS=self._warps)
+        macros = {"CHANNELS": C, "HEIGHT": h, "WIDTH": w, "WARPS": self._warps}
+        self._correlate, self._take = (load_function(xp, "correlate", n, dtype, **macros) for n in ("correlate", "take_sum"))
         self._canvas = xp.zeros((shape[0], C, *shape[2:]), np.uint64)
         self._scale = np.float64(2.0 ** (FIXED_POINT - np.ceil(np.log2(max(largest, 1e-30)))))
         self.set_filters(filters)
@@ -81,10 +82,10 @@ class Correlation:
         chunk = -(-groups // chunks)
         chunks = -(-groups // chunk)
         partial = self.xp.empty((across[0] * across[1] * M * chunks, STATISTICS), np.float64)
-        self._module.get_function("correlate")(
+        self._correlate(
             (*across, M * chunks), (32 * self._warps,),
             (
-                q, self._filters, p, threshold, *outer_strides(threshold), _int(threshold.shape[2] > 1),
+                q, self._filters, p, threshold, *outer_strides(threshold), _int(plane(threshold) > 1),
                 _int(nonnegative), self._real(relaxation), _int(K), _int(H), _int(W), _int(first), _int(n_maps),
                 _int(chunks), _int(chunk), out, self._canvas, self._scale, partial,
             ),
@@ -93,8 +94,7 @@ class Correlation:
 
     def take_sum(self, images: Any) -> None:
         """Write the sum of the atoms since the last call to `images` (M, C, H, W)."""
-        take = self._module.get_function("take_sum")
-        take((blocks(images.size),), (THREADS,), (self._canvas, self._scale, images, _long(images.size)))
+        self._take((blocks(images.size),), (THREADS,), (self._canvas, self._scale, images, _long(images.size)))
 
 
 def _warps(filters_shape: tuple[int, ...], dtype: np.dtype) -> int:

@@ -45,7 +45,21 @@ def open_device(name: str) -> int:
         device.use()
     except runtime.CUDARuntimeError as error:
         raise DeviceError(f"device {name!r}: it doesn't answer ({error}): use another one, or 'cpu'") from None
+    _check_libraries(cupy, name)
     return number
+
+
+def _check_libraries(cupy: Any, name: str) -> None:
+    """CuPy alone starts without CUDA's libraries, and fails at their first use."""
+    try:
+        for library in ("cufft", "cublas", "cusolver", "nvrtc"):
+            getattr(cupy.cuda, library)
+        cupy.cuda.nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DeviceError(
+            f"device {name!r}: CUDA's libraries are missing ({reason}): {_INSTALL}, or use 'cpu'"
+        ) from None  # fmt: skip
 
 
 def describe_device(number: int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+_ALLOCATION_FAILED = 2  # of cufftResult
 MOST_PLANS = 16
 """Plans that are kept: each has a work area of about its batch's size."""
 
@@ -28,6 +30,7 @@ class Transforms:
         cufft = xp.cuda.cufft
         self._kinds = (cufft.CUFFT_R2C, cufft.CUFFT_C2R) if single else (cufft.CUFFT_D2Z, cufft.CUFFT_Z2D)
         self._directions = cufft.CUFFT_FORWARD, cufft.CUFFT_INVERSE
+        self._lock = threading.Lock()
         self._plans: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     def forward(self, real: Any, spectrum: Any) -> None:
@@ -43,17 +46,25 @@ class Transforms:
         self._plans.clear()
 
     def _plan(self, inverse: int, shape: tuple[int, ...]) -> Any:
-        key = (inverse, *shape)
-        if key not in self._plans:
-            n, H, W = shape
-            half = W // 2 + 1
-            layouts = [((H, W), 1, H * W), ((H, half), 1, H * half)]
-            source, target = reversed(layouts) if inverse else layouts
-            self._plans[key] = self.xp.cuda.cufft.PlanNd((H, W), *source, *target, self._kinds[inverse], n, "C", 1, None)
-            if len(self._plans) > MOST_PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(key)
-        return self._plans[key]
+        key = (threading.get_ident(), inverse, *shape)  # a plan's work area serves one thread at a time
+        with self._lock:
+            if key not in self._plans:
+                self._plans[key] = self._make_plan(inverse, *shape)
+                if len(self._plans) > MOST_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(key)
+            return self._plans[key]
+
+    def _make_plan(self, inverse: int, n: int, H: int, W: int) -> Any:
+        cufft, half = self.xp.cuda.cufft, W // 2 + 1
+        layouts = [((H, W), 1, H * W), ((H, half), 1, H * half)]
+        source, target = reversed(layouts) if inverse else layouts
+        try:
+            return cufft.PlanNd((H, W), *source, *target, self._kinds[inverse], n, "C", 1, None)
+        except cufft.CuFFTError as error:
+            if error.result == _ALLOCATION_FAILED:
+                raise MemoryError(f"no memory for an FFT of {n} maps of {H} x {W}") from error
+            raise
 
 
 class Workspace:

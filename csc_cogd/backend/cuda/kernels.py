@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend.cuda.modules import THREADS, blocks, load_module
+from csc_cogd.backend.cuda.modules import THREADS, blocks, load_function
 from csc_cogd.backend.kernels import STATISTICS
 
 VALUES_A_THREAD = 4  # of kernels that also sum: fewer partial sums
@@ -29,25 +29,24 @@ class Kernels:
 
     def __init__(self, xp: ModuleType, dtype: np.dtype):
         self.xp, self.dtype, self._real = xp, dtype, dtype.type
-        self._module: Any = None
 
     def spread(self, operator: Any, q: Any, out: Any) -> None:
-        (B, R), n = operator.shape[:2], _plane(out)
+        (B, R), n = operator.shape[:2], plane(out)
         self._launch("spread", n, len(out) * B, (operator, q, out, _int(B), _int(R), _long(n)))
 
     def gather(self, operator: Any, spectrum: Any, out: Any, add: bool) -> None:
-        (B, R), n = operator.shape[:2], _plane(out)
+        (B, R), n = operator.shape[:2], plane(out)
         self._launch("gather", n, len(out) * R, (operator, spectrum, out, _int(B), _int(R), _long(n), _int(add)))
 
     def filter_spectrum(self, kept: Any, response: Any, spectrum: Any) -> None:
-        (M, B), n = spectrum.shape[:2], _plane(spectrum)
+        (M, B), n = spectrum.shape[:2], plane(spectrum)
         self._launch("filter_spectrum", n, M * B, (kept, *outer_strides(kept), response, spectrum, _int(B), _long(n)))
 
     def couple(
         self, T: Any, Av: Any, Ap: Any, inverse: Any, response: Any, data_factor: float, relaxation: float, scale: float,
         q_scale: float, q: Any,
     ) -> None:  # fmt: skip
-        (M, R), n = T.shape[:2], _plane(T)
+        (M, R), n = T.shape[:2], plane(T)
         numbers = [self._real(number) for number in (data_factor, relaxation, scale, q_scale)]
         filtered = response is not None
         arrays = (T, Av, Ap, inverse.view(self.dtype), _int(inverse.dtype.kind == "c"), response, _int(filtered))
@@ -56,20 +55,20 @@ class Kernels:
     def least_squares_step(
         self, p: Any, v: Any, x: Any, images: Any, squared_weights: Any, rho: float, relaxation: float
     ) -> Any:
-        (M, R), n = p.shape[:2], _plane(p)
+        (M, R), n = p.shape[:2], plane(p)
         given = (images, *outer_strides(images), squared_weights, *outer_strides(squared_weights))
         numbers = (self._real(rho), self._real(relaxation), _int(R), _long(n))
         return self._sums("least_squares_step", n, M * R, (p, v, x, *given, *numbers), 6)
 
     def shrink(self, p: Any, x: Any, threshold: Any, nonnegative: bool, relaxation: float, offset: bool) -> Any:
-        (M, B), n = p.shape[:2], _plane(p)
+        (M, B), n = p.shape[:2], plane(p)
         settings = (_int(nonnegative), self._real(relaxation), _int(offset), _int(B), _long(n))
-        arguments = (p, *outer_strides(p), x, threshold, *outer_strides(threshold), _int(_plane(threshold) > 1), *settings)
+        arguments = (p, *outer_strides(p), x, threshold, *outer_strides(threshold), _int(plane(threshold) > 1), *settings)
         return self._sums("shrink", n, M * B, arguments, STATISTICS)
 
     def threshold_maps(self, p: Any, threshold: Any, nonnegative: bool) -> None:
-        (M, B), n = p.shape[:2], _plane(p)
-        settings = (_int(_plane(threshold) > 1), _int(nonnegative), _int(B), _long(n))
+        (M, B), n = p.shape[:2], plane(p)
+        settings = (_int(plane(threshold) > 1), _int(nonnegative), _int(B), _long(n))
         self._launch("threshold_maps", n, M * B, (p, *outer_strides(p), threshold, *outer_strides(threshold), *settings))
 
     def add_partial_sums(self, partial: Any) -> Any:
@@ -90,12 +89,10 @@ class Kernels:
         self._function(name)((blocks(n), 1, maps), (THREADS,), arguments)
 
     def _function(self, name: str) -> Any:
-        if self._module is None:
-            self._module = load_module(self.xp, "maps", self.dtype)
-        return self._module.get_function(name)
+        return load_function(self.xp, "maps", name, self.dtype)
 
 
-def _plane(array: Any) -> int:
+def plane(array: Any) -> int:
     return int(array.shape[-2] * array.shape[-1])
 
 

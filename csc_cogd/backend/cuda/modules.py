@@ -20,6 +20,12 @@ def load_module(xp: ModuleType, name: str, dtype: np.dtype, **macros: int) -> An
     return xp.RawModule(code=source, options=compiler_options(dtype, **macros))
 
 
+@lru_cache(maxsize=256)
+def load_function(xp: ModuleType, name: str, kernel: str, dtype: np.dtype, **macros: int) -> Any:
+    """A kernel of ``name.cu``, looked up once: CuPy looks it up anew at every call."""
+    return load_module(xp, name, dtype, **macros).get_function(kernel)
+
+
 def compiler_options(dtype: np.dtype, **macros: int) -> tuple[str, ...]:
     real = "float" if dtype == np.float32 else "double"
     return ("--std=c++17", f"-DREAL={real}", *(f"-D{name}={value}" for name, value in sorted(macros.items())))

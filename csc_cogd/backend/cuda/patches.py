@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend.cuda.modules import load_module
+from csc_cogd.backend.cuda.modules import load_function
 from csc_cogd.errors import InputError
 
 _MATCH_THREADS, _STRIP = 128, 4  # as in match_patches.cu
@@ -140,8 +140,8 @@ class Patches:
 
     def _function(self, name: str, shared_memory: int) -> Any:
         source = "match_patches" if name == "match_patches" else "estimate_patches"
-        kernel = load_module(self.xp, source, self.dtype).get_function(name)
-        if shared_memory > kernel.max_dynamic_shared_size_bytes:
+        kernel = load_function(self.xp, source, name, self.dtype)
+        if shared_memory + _STATIC > kernel.max_dynamic_shared_size_bytes:
             kernel.max_dynamic_shared_size_bytes = shared_memory
         return kernel
 
