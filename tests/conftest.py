@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("patient")
 @pytest.fixture
 def cuda(monkeypatch):
     """CuPy where a GPU answers; else a double of it in main memory, which device "cuda" is led to."""
-    cupy = pytest.importorskip("cupy", reason="CuPy isn't installed: pip install '.[cuda13]'")
+    cupy = pytest.importorskip("cupy", reason="CuPy isn't installed: pip install '.[nvrtc]', or '.[cuda13]' for a GPU")
     try:
         open_device("cuda")
     except DeviceError:
