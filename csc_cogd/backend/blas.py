@@ -14,20 +14,26 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 _lock = threading.Lock()
-_inside: list[Any] = []  # the limits that hold now: the first one knows what was before
+_thread = threading.local()  # `inside`: whether this thread has asked already
+_before: list[Any] = []  # what to go back to, once for everyone who is inside
 
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread, in the whole process, until the last of those who ask for it has left."""
+    """Hold BLAS to one thread; afterwards it has as many as before anybody asked.
+
+    In some builds of OpenBLAS only the main thread can change this: called from another one, nothing changes.
+    """
+    if getattr(_thread, "inside", False):
+        yield
+        return
     with _lock:
-        if not _inside:
-            _inside.append(threadpool_limits(limits=1, user_api="blas"))
-        _inside.append(None)
+        limit = threadpool_limits(limits=1, user_api="blas")
+        _before.append(_before[0] if _before else limit)
+    _thread.inside = True
     try:
         yield
     finally:
-        with _lock:
-            _inside.pop()
-            if len(_inside) == 1:
-                _inside.pop().restore_original_limits()
+        _thread.inside = False
+        with _lock:  # by every thread, for another one might not be able to
+            _before.pop().restore_original_limits()

@@ -225,7 +225,10 @@ def reconstruct_images(
     Parameters
     ----------
     codes : (N, K, H + h - 1, W + w - 1) array
+        Of NumPy, or of CuPy, and so is the result.
     dictionary : Dictionary
+    boundary, dtype, device
+        As in :func:`sparse_code`; default of `dtype`: that of the codes.
 
     Returns
     -------

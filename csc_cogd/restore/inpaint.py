@@ -123,14 +123,16 @@ def inpaint(
     lmbda : float, optional
         Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.015, more with noise.
     max_iter : int, optional
-        Rounds of the code solve; default: 4, or 8 for "best". Many more don't improve the picture.
+        Rounds of the code solve; default: 4, or 8 for "best". Many more don't improve the picture. On a GPU, where ADMM
+        solves, a round is 20 iterations.
     tol : float
         Stop the code solve earlier, where the relative residuals are below.
     tile : "auto" or int
         Restore in tiles of this many pixels square, blended so that no seams show; 0: all of the damage at once. By default
         what is cheapest: where nothing is missing, nothing is solved.
     max_memory : float, optional
-        In bytes, of the whole program; tiles are chosen to fit. Default: 2e9.
+        In bytes, of the whole program, or of a GPU's memory where that solves; tiles are chosen to fit. Default: 2e9, or
+        most of what is free on the GPU.
     dtype : {"float32", "float64"}, optional
         Precision of the computation; default: float32.
     device, threads, fft

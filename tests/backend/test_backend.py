@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -58,6 +59,32 @@ def test_blas_has_one_thread_while_anybody_asks_for_it_and_as_many_as_before_aft
         with pytest.raises(MemoryError), single_threaded_blas():
             raise MemoryError
         assert threads() == {2}
+
+
+def test_blas_gets_its_threads_back_whoever_leaves_last():
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    def stay(entered, leave):
+        with single_threaded_blas():
+            entered.set()
+            leave.wait(10)
+
+    with threadpool_limits(2, "blas"):
+        for other_first in (True, False):
+            entered, leave = threading.Event(), threading.Event()
+            other = threading.Thread(target=stay, args=(entered, leave))
+            if other_first:
+                other.start()
+                assert entered.wait(10)
+            with single_threaded_blas():
+                assert threads() == {1}
+                if not other_first:
+                    other.start()
+                    assert entered.wait(10)
+            leave.set()
+            other.join()
+            assert threads() == {2}
 
 
 def test_kernels_by_environment(monkeypatch):

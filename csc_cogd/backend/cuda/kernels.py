@@ -75,7 +75,7 @@ class Kernels:
         """Sum of (n, count) partial sums over the first axis, always in the same order."""
         n, count = partial.shape
         totals = self.xp.empty(count, np.float64)
-        self._function("add_partial_sums")((1,), (THREADS,), (partial, _long(n), _int(count), _int(0), totals))
+        self._function("add_partial_sums")((1,), (THREADS,), (partial, _long(n), _int(count), totals))
         return totals
 
     def _sums(self, name: str, n: int, maps: int, arguments: tuple[Any, ...], count: int) -> Any:

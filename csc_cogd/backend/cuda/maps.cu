@@ -193,12 +193,12 @@ extern "C" __global__ void least_squares_step(
     reduce_block(sums, partial);
 }
 
-// totals (+)= sum over `rows` of partial[rows][count]; one block, thread s of the first `count` groups of 32 adds column s
-extern "C" __global__ void add_partial_sums(const double* __restrict__ partial, long long rows, int count, int add, double* totals) {
+// totals = sum over `rows` of partial[rows][count]; one block, thread s of the first `count` groups of 32 adds column s
+extern "C" __global__ void add_partial_sums(const double* __restrict__ partial, long long rows, int count, double* totals) {
     int lane = threadIdx.x % 32, s = threadIdx.x / 32;
     if (s >= count) return;
     double total = 0;
     for (long long row = lane; row < rows; row += 32) total += partial[row * count + s];
     for (int offset = 16; offset > 0; offset /= 2) total += __shfl_down_sync(0xffffffffu, total, offset);
-    if (lane == 0) totals[s] = add ? totals[s] + total : total;
+    if (lane == 0) totals[s] = total;
 }
