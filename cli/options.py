@@ -145,8 +145,8 @@ OPTIONS = {
         "damaged, nothing is solved.",
     ),
     "max_memory": click.option(
-        "--max-memory", type=Memory(), default="2GB", metavar="SIZE", show_default=True,
-        help="Choose tiles that fit into SIZE.",
+        "--max-memory", type=Memory(), metavar="SIZE",
+        help="Choose tiles that fit into SIZE, such as 4GB. Default: 2GB; on a GPU, most of what is free there.",
     ),
     "dry_run": click.option(
         "--dry-run", is_flag=True, help="Say what would be done and how much memory it would take; write nothing.",
