@@ -1,6 +1,20 @@
 """Pixels in and out without loss: formats, depth, metadata, masks."""
 
-from csc_cogd.imagefiles.files import ImageFile, read_image, write_image
+from csc_cogd.imagefiles.files import (
+    SUFFIXES,
+    ImageFile,
+    ImageReader,
+    ImageWriter,
+    check_output,
+    create_images,
+    open_images,
+    read_image,
+    true_suffix,
+    write_image,
+)
 from csc_cogd.imagefiles.masks import MaskRules, missing_pixels
 
-__all__ = ["ImageFile", "MaskRules", "missing_pixels", "read_image", "write_image"]
+__all__ = [
+    "SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "MaskRules", "check_output", "create_images", "missing_pixels",
+    "open_images", "read_image", "true_suffix", "write_image",
+]  # fmt: skip

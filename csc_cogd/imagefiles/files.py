@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [E
 SUFFIXES = {
     ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy",
 }  # fmt: skip
+_SUFFIX_OF = {"png": ".png", "jpeg": ".jpg", "tiff": ".tif", "npy": ".npy", "npz": ".npz"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,87 @@ class ImageFile:
         return replace(self, pixels=pixels.reshape(self.pixels.shape))
 
 
-def read_image(path: str | os.PathLike[str]) -> ImageFile:
+class ImageReader:
+    """The pages of an image file, read one at a time; a context manager, and iterable."""
+
+    def __init__(self, path: Path, first: ImageFile):
+        self.path = path
+        self.format = first.format
+        self._first = first
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[ImageFile]:
+        return (self.read(page) for page in range(len(self)))
+
+    def __enter__(self) -> ImageReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def read(self, page: int) -> ImageFile:
+        return self._first
+
+    def close(self) -> None:
+        pass
+
+
+class ImageWriter:
+    """Writes the pages of an image file in their order; leaving the ``with`` statement makes the file appear whole.
+
+    Where it is left by an exception, nothing is left behind. `notes` is what the user should be warned of.
+    """
+
+    def __init__(self, path: Path, source: ImageReader, overwrite: bool, before: Callable[[Path], None] | None):
+        self.path, self.notes = path, list[str]()
+        self._source, self._overwrite, self._before = source, overwrite, before
+        self._content = b""
+
+    def write(self, image: ImageFile) -> None:
+        self._content, notes = _encode(image, SUFFIXES[self.path.suffix.lower()])
+        self.notes += notes
+
+    def __enter__(self) -> ImageWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is not None:
+            return
+
+        def fill(file: Any) -> None:
+            file.write(self._content)
+            file.flush()
+            if self._before is not None:
+                self._before(Path(file.name))
+
+        write_whole(self.path, fill, overwrite=self._overwrite)
+
+
+def open_images(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageReader:
+    """Open an image file to read its pages."""
+    return ImageReader(Path(path), read_image(path))
+
+
+def create_images(
+    path: str | os.PathLike[str],
+    source: ImageReader,
+    *,
+    overwrite: bool = False,
+    before: Callable[[Path], None] | None = None,
+) -> ImageWriter:
+    """Begin an image file with as many pages as the source; `before` is called with the finished temporary file."""
+    return ImageWriter(Path(path), source, overwrite, before)
+
+
+def true_suffix(source: ImageFile | ImageReader) -> str:
+    """The suffix of the content's format: the file's own where it fits."""
+    own = source.path.suffix
+    return own if SUFFIXES.get(own.lower()) == source.format else _SUFFIX_OF[source.format]
+
+
+def read_image(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageFile:
     """Read one image.
 
     Raises
@@ -138,7 +219,12 @@ def write_image(image: ImageFile, path: str | os.PathLike[str], *, overwrite: bo
 
 
 def check_output(
-    path: Path, image: ImageFile, *, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False
+    path: Path,
+    source: ImageFile | ImageReader,
+    *,
+    overwrite: bool,
+    inputs: tuple[Path, ...] = (),
+    new_folder: bool = False,
 ) -> None:
     """Raise InputError now for what `write_image` would refuse later, and for an output that is one of the inputs.
 
@@ -147,6 +233,7 @@ def check_output(
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: the output's format isn't known by its name: end it in {', '.join(SUFFIXES)}")
     check_writable(path, overwrite=overwrite, inputs=inputs, new_folder=new_folder)
+    image = source if isinstance(source, ImageFile) else source.read(0)
     kind, pixels = SUFFIXES[path.suffix.lower()], image.pixels
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if kind == "png" and (pixels.dtype not in ("uint8", "uint16") or channels > 4):

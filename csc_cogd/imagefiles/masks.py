@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import binary_dilation
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles.files import ImageFile, read_image
+from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, read_image
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,27 @@ class MaskRules:
     from_alpha: bool = False
     dilate: int = 0
 
+    def for_image(self, image_path: Path, folder: Path = Path()) -> MaskRules:
+        """These rules with the mask file of one image, found where `path` is a directory.
 
-def missing_pixels(image: ImageFile, rules: MaskRules) -> tuple[np.ndarray, list[str]]:
+        It is looked for at the image's place below the directory, which is `folder`, then at the top: a file of the same
+        stem, then ``<stem>_mask``, with any known suffix.
+        """
+        if self.path is None or not self.path.is_dir():
+            return self
+        for place in dict.fromkeys((self.path / folder, self.path)):
+            for stem in (image_path.stem, f"{image_path.stem}_mask"):
+                for suffix in SUFFIXES:
+                    if (found := place / f"{stem}{suffix}").is_file():
+                        return replace(self, path=found)
+        raise InputError(
+            f"{self.path}: no mask for {image_path.name}: name it {image_path.stem}.png or {image_path.stem}_mask.png"
+        )
+
+
+def missing_pixels(
+    image: ImageFile, rules: MaskRules, *, page: int = 0, n_pages: int = 1, complete: bool = False
+) -> tuple[np.ndarray, list[str]]:
     """Which pixels are missing, bool of the image's shape, and what each source says, in words.
 
     Opacity itself is never missing. NaN is missing in its own channel only, but grown in all.
