@@ -19,7 +19,7 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import png
-from csc_cogd.storage import check_writable, write_whole
+from csc_cogd.storage import check_writable, whole_file, write_whole
 
 _ORIENTATION = 0x0112  # EXIF and TIFF tag
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
@@ -132,13 +132,8 @@ class ImageWriter:
         if kind is not None:
             return
 
-        def fill(file: Any) -> None:
+        with whole_file(self.path, overwrite=self._overwrite, before=self._before) as file:
             file.write(self._content)
-            file.flush()
-            if self._before is not None:
-                self._before(Path(file.name))
-
-        write_whole(self.path, fill, overwrite=self._overwrite)
 
 
 def open_images(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageReader:
@@ -161,6 +156,16 @@ def true_suffix(source: ImageFile | ImageReader) -> str:
     """The suffix of the content's format: the file's own where it fits."""
     own = source.path.suffix
     return own if SUFFIXES.get(own.lower()) == source.format else _SUFFIX_OF[source.format]
+
+
+def sniff_suffix(path: Path) -> str:
+    """The suffix that fits a file's first bytes: its own where that does, or where they say nothing."""
+    try:
+        with path.open("rb") as file:
+            kind = _format_of(file.read(16))
+    except OSError:
+        return path.suffix
+    return path.suffix if kind in (None, SUFFIXES.get(path.suffix.lower())) else _SUFFIX_OF[kind]
 
 
 def read_image(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class MaskRules:
         for place in dict.fromkeys((self.path / folder, self.path)):
             for stem in (image_path.stem, f"{image_path.stem}_mask"):
                 for suffix in SUFFIXES:
-                    if (found := place / f"{stem}{suffix}").is_file():
+                    found = place / f"{stem}{suffix}"
+                    if found.is_file() and os.path.abspath(found) != os.path.abspath(image_path):
                         return replace(self, path=found)
         raise InputError(
             f"{self.path}: no mask for {image_path.name}: name it {image_path.stem}.png or {image_path.stem}_mask.png"
