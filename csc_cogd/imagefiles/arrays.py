@@ -42,7 +42,7 @@ class ArrayLayout:
     def n_pages(self) -> int:
         return math.prod(length for letter, length in zip(self.axes, self.shape, strict=True) if letter not in "YXC")
 
-    def names(self) -> list[str]:
+    def names(self, kind: str) -> list[str]:
         return [f"array {name.removesuffix('.npy')}" for name in self.others]
 
     def page(self, array: np.ndarray, page: int) -> np.ndarray:

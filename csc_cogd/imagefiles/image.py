@@ -38,8 +38,8 @@ INCH, CENTIMETRE, METRE = Fraction(254, 10000), Fraction(1, 100), Fraction(1)
 class Layout(Protocol):
     """What only an image's own format can hold, to be written to that format again."""
 
-    def names(self) -> list[str]:
-        """What is lost in another format, in words."""
+    def names(self, kind: str) -> list[str]:
+        """What is lost in another format `kind`, in words."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ class JpegLayout:
     segments: tuple[Segment, ...] = ()
     coding: dict[str, Any] | None = None
 
-    def names(self) -> list[str]:
+    def names(self, kind: str) -> list[str]:
         return sorted({"comment" if marker == _COMMENT else f"APP{marker - 0xE0}" for marker, _ in self.segments})
 
 

@@ -32,9 +32,8 @@ class PngLayout:
     before: tuple[Chunk, ...] = ()
     behind: tuple[Chunk, ...] = ()
 
-    def names(self) -> list[str]:
-        kinds = dict.fromkeys("text" if kind in _TEXTS else kind.decode() for kind, _ in self.before + self.behind)
-        return sorted(kinds)
+    def names(self, kind: str) -> list[str]:
+        return sorted({"text" if code in _TEXTS else code.decode() for code, _ in self.before + self.behind})
 
 
 def read(content: bytes, path: Path) -> ImageFile:

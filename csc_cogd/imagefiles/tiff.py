@@ -38,7 +38,9 @@ _OF_THE_PIXELS = {
 }  # fmt: skip
 _OF_THE_SIZE = {33550, 33922, 34264, 34735, 34736, 34737}  # GeoTIFF's, which place pixels on the earth
 _LOSSLESS = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_RATIONAL = {5: 4, 10: 9}  # types, and those of their numerators and denominators
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_SHAPE = b'{"shape"'  # how tifffile describes an array, in JSON
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 
 
@@ -62,11 +64,11 @@ class TiffLayout:
     inverted: bool
     pages: tuple[TiffLayout, ...] = ()
 
-    def names(self) -> list[str]:
+    def names(self, kind: str) -> list[str]:
         import tifffile
 
-        tags = [tag for page in (self.pages or (self,)) for tag in page.tags]
-        codes = {tag.code for tag in tags if tag.code not in _IN_EXIF or _by_software(tag)}
+        tags = [tag for page in (self.pages or (self,)) for tag in page.tags if not tag.value.startswith(_SHAPE)]
+        codes = {tag.code for tag in tags if kind in ("npy", "npz") or tag.code not in _IN_EXIF or _by_software(tag)}
         return [str(tifffile.TIFF.TAGS.get(code, f"tag {code}")) for code in sorted(codes)]
 
 
@@ -108,7 +110,9 @@ class TiffPages:
         layouts = tuple(image.layout for image in images if isinstance(image.layout, TiffLayout))
         notes = dict.fromkeys((*self._notes, *(note for image in images for note in image.notes)))
         pixels = np.stack([image.pixels for image in images], axis=-1)
-        return replace(images[0], pixels=pixels, layout=replace(layouts[0], pages=layouts), notes=tuple(notes))
+        return replace(
+            images[0], pixels=pixels, layout=replace(layouts[0], shape=pixels.shape, pages=layouts), notes=tuple(notes)
+        )
 
     def close(self) -> None:
         self._tiff.close()
@@ -263,7 +267,12 @@ class TiffEncoder:
         extratags: list[tuple[int | str, int, int, Any, bool]] = []
         for tag in tags:
             if tag.children is None:
-                extratags.append((tag.code, tag.type, tag.count, tag.value, False))
+                value = (
+                    Tag(0, _RATIONAL[tag.type], tag.value).integers(self._structure.order)
+                    if tag.type in _RATIONAL
+                    else tag.value
+                )
+                extratags.append((tag.code, tag.type, tag.count, value, False))
             elif tag.code in (EXIF, GPS):
                 end = self._file.seek(0, 2)
                 self._file.write(bytes(end % 2) + pack_directory(tag.children, self._structure, end + end % 2))
@@ -282,7 +291,7 @@ def _check_whole(path: Path, tags: dict[int, Tag], n_pages: int) -> None:
 
 def _by_software(tag: Tag) -> bool:
     """Whether it is a description that a program wrote for itself, of this file's pages: OME-XML, ImageJ's, tifffile's."""
-    return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", b'{"shape"')) or b"<OME" in tag.value[:2000])
+    return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
 
 
 def _looked_up(indices: np.ndarray, table: tuple[int, ...]) -> np.ndarray:
@@ -331,6 +340,6 @@ def _resized(layout: TiffLayout, shape: tuple[int, ...]) -> tuple[TiffLayout | N
     if shape[2:] != layout.shape[2:]:
         return None, ["TIFF tags aren't carried over, as the number of channels has changed"]
     lost = [tag for tag in layout.tags if tag.code in _OF_THE_SIZE or _by_software(tag)]
+    pages = tuple(page for page in (_resized(page, shape[:2])[0] for page in layout.pages) if page is not None)
     notes = ["GeoTIFF tags or a program's description aren't carried over, as the size has changed"] if lost else []
-    pages = tuple(replace(_resized(page, shape[:2])[0] or page) for page in layout.pages)
     return replace(layout, tags=tuple(tag for tag in layout.tags if tag not in lost), shape=shape, pages=pages), notes

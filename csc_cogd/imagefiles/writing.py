@@ -160,12 +160,13 @@ def _lost(image: ImageFile, kind: str) -> list[str]:
     lost = list[str]()
     if kind in ("npy", "npz"):
         fields = {
-            "the ICC profile": image.icc_profile, "EXIF data": image.exif, "XMP data": image.xmp,
+            "the ICC profile": image.icc_profile, "EXIF data": image.format != "tiff" and image.exif, "XMP data": image.xmp,
             "the resolution": image.density,
         }  # fmt: skip
         lost += [name for name, value in fields.items() if value]
     if image.layout is not None and kind != image.format:
-        lost += image.layout.names()
+        lost += image.layout.names(kind)
     if not lost:
         return lossy
-    return [*lossy, f"{', '.join(lost)}: not carried over from {image.format.upper()} to {kind.upper()}"]
+    verb = "isn't" if len(lost) == 1 else "aren't"
+    return [*lossy, f"{', '.join(lost)} {verb} carried over from {image.format.upper()} to {kind.upper()}"]
