@@ -74,7 +74,8 @@ def whole_file(path: Path, *, overwrite: bool, before: Callable[[Path], Any] | N
         handle, temporary = tempfile.mkstemp(
             dir=path.parent, prefix=f"{_temporary_prefix()}{os.getpid()}-", suffix=path.suffix
         )
-        with os.fdopen(handle, "w+b") as file:
+        os.close(handle)
+        with open(temporary, "w+b") as file:  # by its name, which some encoders want to know
             yield file
             file.flush()
             os.fsync(file.fileno())  # or a power failure could leave the name without its content

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles import SUFFIXES, sniff_suffix
+from csc_cogd.imagefiles import SUFFIXES, true_suffix
 from csc_cogd.storage import PREFIX
 
 
@@ -80,7 +80,7 @@ def place_outputs(
     targets: dict[str, Input] = {}
     placed = []
     for image in inputs:
-        name = image.path.stem + ("" if output else f"_{ending}") + (suffix or sniff_suffix(image.path))
+        name = image.path.stem + ("" if output else f"_{ending}") + (suffix or true_suffix(image.path))
         target = (output / (image.folder or Path()) if output else image.path.parent) / name
         placed.append((image, target))
     results = {os.path.abspath(target) for image, target in placed if os.path.abspath(image.path) != os.path.abspath(target)}

@@ -9,7 +9,6 @@ from csc_cogd.imagefiles.files import (
     create_images,
     open_images,
     read_image,
-    sniff_suffix,
     true_suffix,
     write_image,
 )
@@ -17,5 +16,5 @@ from csc_cogd.imagefiles.masks import MaskRules, missing_pixels
 
 __all__ = [
     "SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "MaskRules", "check_output", "create_images", "missing_pixels",
-    "open_images", "read_image", "sniff_suffix", "true_suffix", "write_image",
+    "open_images", "read_image", "true_suffix", "write_image",
 ]  # fmt: skip

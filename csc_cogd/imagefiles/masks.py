@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, read_image
+from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, open_images
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class MaskRules:
     Attributes
     ----------
     path : Path, optional
-        Mask image of the image's height and width.
+        Mask image of the image's height and width; or a directory of them, see :meth:`for_image`.
     polarity : {"missing", "valid"}
         What non-zero means in it.
     threshold : float, optional
@@ -64,7 +64,8 @@ def missing_pixels(
 ) -> tuple[np.ndarray, list[str]]:
     """Which pixels are missing, bool of the image's shape, and what each source says, in words.
 
-    Opacity itself is never missing. NaN is missing in its own channel only, but grown in all.
+    Opacity itself is never missing. NaN is missing in its own channel only, but grown in all. The image is a `page` of
+    `n_pages`; a mask file holds a mask for each, or one for all. With `complete`, nothing need be missing in it.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def missing_pixels(
         sources.append(f"{share.mean():.1%} by {what}")
 
     if rules.path is not None:
-        mask = read_image(rules.path)
+        mask = _mask_page(rules.path, image, page, n_pages)
         if mask.pixels.shape[:2] != pixels.shape[:2]:
             raise InputError(
                 f"{rules.path}: the mask is {_size(mask.pixels)} pixels, the image {_size(pixels)}: they must be equal"
@@ -103,10 +104,19 @@ def missing_pixels(
     if rules.dilate:
         missing |= binary_dilation(missing.any(axis=2), np.ones((3, 3), bool), iterations=rules.dilate)[..., None]
         sources.append(f"grown by {rules.dilate} px")
-    _check(missing, rules, image)
+    if missing.any() or not complete:
+        _check(missing, rules, image)
     if image.has_alpha:
         missing = np.concatenate([missing, np.zeros_like(missing[..., :1])], axis=2)
     return missing.reshape(image.pixels.shape), sources
+
+
+def _mask_page(path: Path, image: ImageFile, page: int, n_pages: int) -> ImageFile:
+    """The mask of one page."""
+    with open_images(path, like=image) as masks:
+        if len(masks) not in (1, n_pages):
+            raise InputError(f"{path}: {len(masks)} masks, but the image has {n_pages} page(s): give one, or as many")
+        return masks.read(page if len(masks) > 1 else 0)
 
 
 def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:

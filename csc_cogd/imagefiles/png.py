@@ -1,44 +1,165 @@
-"""The few PNG chunks that carry metadata; pixels are left to the codecs [PNG specification, third edition]."""
+"""PNG: pixels by imagecodecs, and the chunks that say more than pixels [PNG specification, third edition]."""
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright
+from csc_cogd.imagefiles.image import Density, ImageFile, check_claim, turned, upright
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by colour type; a palette may have opacities
+_OF_THE_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
+_SAFE = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME"}  # besides those whose name says so
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_XMP = b"XML:com.adobe.xmp\0"
+
+Chunk = tuple[bytes, bytes]  # type and content
 
 
-def bit_depth(content: bytes) -> int:
-    """Bits per sample; 0 where the file is too short to say."""
-    return content[24] if len(content) > 25 else 0
+@dataclass(frozen=True)
+class PngLayout:
+    """Further chunks: those before the pixels, and those behind."""
+
+    before: tuple[Chunk, ...] = ()
+    behind: tuple[Chunk, ...] = ()
+
+    def names(self, kind: str) -> list[str]:
+        return sorted({"text" if code in _TEXTS else code.decode() for code, _ in self.before + self.behind})
 
 
-def read_chunks(content: bytes) -> dict[bytes, bytes]:
-    """Contents of the chunks by type; of several of a type the first."""
-    chunks: dict[bytes, bytes] = {}
+def read(content: bytes, path: Path) -> ImageFile:
+    """Decode a PNG: 8 or 16 bits, with opacity where it has any; palettes and fewer bits are widened."""
+    import imagecodecs
+
+    chunks = read_chunks(content)
+    first = dict(reversed(chunks))  # of several of a kind the first
+    if b"IEND" not in first or len(first.get(b"IHDR", b"")) != 13:
+        raise InputError(f"{path}: damaged PNG: the file ends too early")
+    if int.from_bytes(first.get(b"acTL", b"")[:4]) > 1:
+        raise InputError(f"{path}: it is an animation: save its pictures as single images")
+    width, height, depth, colour = struct.unpack(">IIBB", first[b"IHDR"][:10])
+    check_claim(path, width, height, width * height * _SAMPLES.get(colour, 4) * (1 + (depth == 16)), len(content))
+    pixels = imagecodecs.png_decode(content)
+
+    pixels_at = [kind for kind, _ in chunks].index(b"IDAT")
+    xmp, exif, orientation = None, first.pop(b"eXIf", None), 1
+    before, behind, lost = list[Chunk](), list[Chunk](), list[str]()
+    for index, (kind, body) in enumerate(chunks):
+        if kind in _OF_THE_PIXELS or kind in (b"iCCP", b"eXIf", b"pHYs"):
+            continue
+        if kind == b"iTXt" and body.startswith(_XMP):
+            xmp = _packet(body)
+        elif exif is None and kind in _TEXTS and (legacy := _legacy_exif(kind, body)):
+            exif = legacy
+        elif kind in _SAFE or kind[3:].islower():
+            (before if index < pixels_at else behind).append((kind, body))
+        else:
+            lost.append(kind.decode("latin-1"))
+    if exif:
+        orientation, exif = set_upright(exif)
+    if xmp and orientation != 1:
+        xmp = set_xmp_upright(xmp)
+    return ImageFile(
+        upright(pixels, orientation), path, "png", icc_profile=_profile(first.get(b"iCCP", b"")), exif=exif, xmp=xmp,
+        has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4), layout=PngLayout(tuple(before), tuple(behind)),
+        density=turned(_density(first.get(b"pHYs", b"")), orientation),
+        notes=(f"PNG chunks that may depend on the pixels aren't carried over: {', '.join(lost)}",) if lost else (),
+    )  # fmt: skip
+
+
+def encode(image: ImageFile) -> bytes:
+    """A PNG of the image; its pixels are uint8 or uint16 of 1 to 4 channels."""
+    import imagecodecs
+
+    pixels = np.ascontiguousarray(image.pixels)
+    content = bytes(imagecodecs.png_encode(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels))
+    layout = image.layout if isinstance(image.layout, PngLayout) else PngLayout()
+    chunks = list(layout.before)
+    if image.icc_profile:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
+    if image.density:
+        chunks.append((b"pHYs", _physical(image.density)))
+    if image.exif:
+        chunks.append((b"eXIf", image.exif.removeprefix(b"Exif\0\0")))
+    if image.xmp:
+        chunks.append((b"iTXt", _XMP + b"\0\0\0\0" + image.xmp))
+    return insert_chunks(content, chunks, list(layout.behind))
+
+
+def read_chunks(content: bytes) -> list[Chunk]:
+    """The chunks up to the end chunk, or up to where they are damaged."""
+    chunks: list[Chunk] = []
     position = len(SIGNATURE)
-    while position + 12 <= len(content):
+    while position + 12 <= len(content) and (not chunks or chunks[-1][0] != b"IEND"):
         length, kind = struct.unpack_from(">I4s", content, position)
-        chunks.setdefault(kind, content[position + 8 : position + 8 + length])
+        chunks.append((kind, content[position + 8 : position + 8 + length]))
         position += length + 12
+        if not re.fullmatch(rb"[a-zA-Z]{4}", kind) or position > len(content):
+            return chunks[:-1]
     return chunks
 
 
-def icc_profile(chunks: dict[bytes, bytes]) -> bytes | None:
-    name, _, rest = chunks.get(b"iCCP", b"").partition(b"\0")
-    return zlib.decompress(rest[1:]) if name and rest else None
-
-
-def insert_metadata(content: bytes, icc: bytes | None, exif: bytes | None) -> bytes:
-    """Put an ICC profile and EXIF data behind the header of an encoded PNG."""
-    extra = b""
-    if icc:
-        extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
-    if exif:
-        extra += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    header_end = len(SIGNATURE) + 25
-    return content[:header_end] + extra + content[header_end:]
+def insert_chunks(content: bytes, before: list[Chunk], behind: list[Chunk] | None = None) -> bytes:
+    """Put chunks behind the header of an encoded PNG, and others before its end."""
+    start, end = len(SIGNATURE) + 25, len(content) - 12
+    packed = [b"".join(_chunk(*chunk) for chunk in chunks) for chunks in (before, behind or [])]
+    return content[:start] + packed[0] + content[start:end] + packed[1] + content[end:]
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _profile(body: bytes) -> bytes | None:
+    name, _, rest = body.partition(b"\0")
+    return _inflate(rest[1:]) if name and rest else None
+
+
+def _inflate(data: bytes) -> bytes:
+    """Inflate text or a profile: not more than 64 MiB of it, so that a small file can't fill the memory."""
+    inflater = zlib.decompressobj()
+    inflated = inflater.decompress(data, 2**26)
+    if inflater.unconsumed_tail:
+        raise ValueError("a chunk that inflates to more than 64 MiB")
+    return inflated
+
+
+def _packet(body: bytes) -> bytes:
+    """XMP data of an iTXt chunk."""
+    compressed = body[len(_XMP)]
+    text = body[len(_XMP) + 2 :].split(b"\0", 2)[2]
+    return _inflate(text) if compressed else text
+
+
+def _legacy_exif(kind: bytes, body: bytes) -> bytes | None:
+    """EXIF data as ImageMagick wrote them before PNG had a chunk for them: as hexadecimal digits in a text chunk."""
+    keyword, _, text = body.partition(b"\0")
+    if keyword not in (b"Raw profile type exif", b"Raw profile type APP1") or kind == b"iTXt":
+        return None
+    lines = (_inflate(text[1:]) if kind == b"zTXt" else text).split(b"\n", 3)
+    data = bytes.fromhex(lines[3].decode("ascii")) if len(lines) == 4 else b""
+    return data if data.startswith(b"Exif\0\0") else None
+
+
+def _density(body: bytes) -> Density | None:
+    if len(body) != 9:
+        return None
+    x, y, unit = struct.unpack(">IIB", body)
+    return Density(Fraction(x), Fraction(y), Fraction(unit == 1)) if x and y else None
+
+
+def _physical(density: Density) -> bytes:
+    """Content of a pHYs chunk: pixels a metre, or their ratio."""
+    if not density.unit:
+        x, y = (int(side * density.x.denominator * density.y.denominator) for side in density[:2])
+        return struct.pack(">IIB", x, y, 0)
+    return struct.pack(">IIB", *(min(round(side / density.unit), 2**31 - 1) for side in density[:2]), 1)

@@ -1,0 +1,121 @@
+"""An image as it was in a file, and what is known of it besides its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+
+LARGE, SUSPICIOUS = 2**30, 200  # bytes that a small file may not claim, and how many of them to a byte of it
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
+    2: np.fliplr,
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+class Density(NamedTuple):
+    """Pixels to a unit of length, along x and y; the unit in metres, 0 where only their ratio is meant."""
+
+    x: Fraction
+    y: Fraction
+    unit: Fraction
+
+
+INCH, CENTIMETRE, METRE = Fraction(254, 10000), Fraction(1, 100), Fraction(1)
+
+
+class Layout(Protocol):
+    """What only an image's own format can hold, to be written to that format again."""
+
+    def names(self, kind: str) -> list[str]:
+        """What is lost in another format `kind`, in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFile:
+    """An image as it was in a file: one page of it.
+
+    Attributes
+    ----------
+    pixels : (H, W) or (H, W, C) array
+        In the file's own dtype and the machine's byte order, upright: an orientation has been applied. Bilevel and
+        palette images are widened to 8-bit grey and RGB, and white is always the greatest value.
+    path : Path
+    format : {"png", "jpeg", "tiff", "npy", "npz"}
+    icc_profile, exif, xmp : bytes, optional
+        Carried over on writing where the format can hold them; the orientation in them is reset. EXIF data are a TIFF
+        structure without pixels.
+    has_alpha : bool
+        The last channel is opacity.
+    density : Density, optional
+    layout : Layout, optional
+        For the same format only.
+    notes : tuple of str
+        What couldn't be read, for the user to know.
+    """
+
+    pixels: np.ndarray
+    path: Path
+    format: str
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    has_alpha: bool = False
+    xmp: bytes | None = None
+    density: Density | None = None
+    layout: Layout | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channel_axis(self) -> int | None:
+        return None if self.pixels.ndim == 2 else -1
+
+    @property
+    def colours(self) -> np.ndarray:
+        """The pixels without opacity, (H, W) where one channel is left."""
+        colours = self.pixels[..., :-1] if self.has_alpha else self.pixels
+        return colours[..., 0] if colours.ndim == 3 and colours.shape[2] == 1 else colours
+
+    def with_pixels(self, pixels: np.ndarray) -> ImageFile:
+        return replace(self, pixels=pixels)
+
+    def with_colours(self, colours: np.ndarray) -> ImageFile:
+        """Other `colours`; the opacity as it was."""
+        n_colours = 1 if self.pixels.ndim == 2 else self.pixels.shape[2] - self.has_alpha
+        pixels = colours.reshape(*colours.shape[:2], n_colours)
+        if self.has_alpha:
+            pixels = np.concatenate([pixels, self.pixels[..., -1:]], axis=2)
+        return replace(self, pixels=pixels.reshape(self.pixels.shape))
+
+
+def n_channels(pixels: np.ndarray) -> int:
+    return 1 if pixels.ndim == 2 else pixels.shape[2]
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The pixels turned as the orientation says, contiguous."""
+    return np.ascontiguousarray(_UPRIGHT[orientation](pixels)) if orientation in _UPRIGHT else pixels
+
+
+def turned(density: Density | None, orientation: int) -> Density | None:
+    """The density of an image that was turned upright."""
+    return Density(density.y, density.x, density.unit) if density is not None and orientation in (5, 6, 7, 8) else density
+
+
+def check_claim(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:
+    """Refuse an image of more than a gigabyte in a file that is far too small for a picture of that size."""
+    if n_bytes > LARGE and n_bytes > SUSPICIOUS * file_size:
+        raise InputError(
+            f"{path}: claims {width} x {height} pixels, {n_bytes / 1e9:.1f} GB, in a file of {file_size} bytes: if it is "
+            "real, store it uncompressed, as TIFF or NPY"
+        )

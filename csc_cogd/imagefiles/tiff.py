@@ -1,0 +1,345 @@
+"""TIFF and BigTIFF, page by page: pixels by tifffile, tags as they are."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.imagefiles.exif import (
+    EXIF,
+    GPS,
+    ORIENTATION,
+    Structure,
+    Tag,
+    directory_offsets,
+    pack_directory,
+    pack_exif,
+    read_directory,
+    read_header,
+    set_xmp_upright,
+    unpack_exif,
+)
+from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_claim, n_channels, turned, upright
+
+_CLASSIC = 2**32 - 2**25  # bytes of pixels that are sure to fit into a classic TIFF, tags included
+_DESCRIPTION, _ICC, _XMP, _RESOLUTION = 270, 34675, 700, (282, 283, 296)
+_IN_EXIF = (_DESCRIPTION, 271, 272, 305, 306, 315, 33432, EXIF, GPS)  # tags that EXIF data may hold beside pixels
+_OF_THE_PIXELS = {
+    *range(254, 260), *range(262, 267), 273, ORIENTATION, 277, 278, 279, 284, *range(288, 294), 317, 320, *range(322, 326),
+    330, 332, 333, 334, 338, 339, 347, *range(512, 522), 529, 530, 531, 532, 559, 32997, 32998, 34016, 34017, 34018, 37724,
+    50674,
+}  # fmt: skip
+_OF_THE_SIZE = {33550, 33922, 34264, 34735, 34736, 34737}  # GeoTIFF's, which place pixels on the earth
+_LOSSLESS = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_RATIONAL = {5: 4, 10: 9}  # types, and those of their numerators and denominators
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_SHAPE = b'{"shape"'  # how tifffile describes an array, in JSON
+_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+
+
+@dataclass(frozen=True, eq=False)
+class TiffLayout:
+    """How a page was stored, and its tags that don't say so.
+
+    `inverted`: white was zero. `pages` are those of an image whose channels were pages.
+    """
+
+    structure: Structure
+    tags: tuple[Tag, ...]
+    shape: tuple[int, ...]
+    colour: bool
+    separate: bool
+    extrasamples: tuple[int, ...]
+    compression: str | None
+    predictor: int
+    tile: tuple[int, ...] | None
+    subfiletype: int
+    inverted: bool
+    pages: tuple[TiffLayout, ...] = ()
+
+    def names(self, kind: str) -> list[str]:
+        import tifffile
+
+        tags = [tag for page in (self.pages or (self,)) for tag in page.tags if not tag.value.startswith(_SHAPE)]
+        codes = {tag.code for tag in tags if kind in ("npy", "npz") or tag.code not in _IN_EXIF or _by_software(tag)}
+        return [str(tifffile.TIFF.TAGS.get(code, f"tag {code}")) for code in sorted(codes)]
+
+
+class TiffPages:
+    """The pages of an open TIFF file; reduced copies and masks among them are left out, and noted."""
+
+    def __init__(self, path: Path, file: BinaryIO, axes: str | None):
+        import tifffile
+
+        if axes not in (None, "CYX"):
+            raise InputError(f"{path}: --axes {axes}: pages of a TIFF are images: leave it out, or CYX if they are channels")
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs on damaged files is raised here
+        self._path, self._file = path, file
+        self._structure, first = read_header(file)
+        self._offsets = directory_offsets(file, self._structure, first)
+        if not self._offsets:
+            raise ValueError("no page in it")
+        file.seek(0)
+        self._tiff = tifffile.TiffFile(file)
+        kinds = [self._kind(offset) for offset in self._offsets]
+        _check_whole(path, self._tags(0), len(kinds))
+        full = [page for page, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
+        self._pages = full or list(range(len(kinds)))
+        left_out = len(kinds) - len(self._pages)
+        self._notes = (f"{left_out} reduced copies or masks in the TIFF aren't carried over",) if left_out else ()
+        self._channels = axes == "CYX"
+
+    def __len__(self) -> int:
+        return 1 if self._channels else len(self._pages)
+
+    def read(self, page: int) -> ImageFile:
+        if not self._channels:
+            image = self._read(self._pages[page])
+            return replace(image, notes=(*self._notes, *image.notes)) if page == 0 else image
+        images = [self._read(page) for page in self._pages]
+        shapes = {(image.pixels.shape, image.pixels.dtype) for image in images}
+        if len(shapes) > 1 or images[0].pixels.ndim > 2:
+            raise InputError(f"{self._path}: --axes CYX: the pages aren't grey images of one size and type")
+        layouts = tuple(image.layout for image in images if isinstance(image.layout, TiffLayout))
+        notes = dict.fromkeys((*self._notes, *(note for image in images for note in image.notes)))
+        pixels = np.stack([image.pixels for image in images], axis=-1)
+        return replace(
+            images[0], pixels=pixels, layout=replace(layouts[0], shape=pixels.shape, pages=layouts), notes=tuple(notes)
+        )
+
+    def close(self) -> None:
+        self._tiff.close()
+
+    def _tags(self, page: int) -> dict[int, Tag]:
+        return {tag.code: tag for tag in read_directory(self._file, self._structure, self._offsets[page])[0]}
+
+    def _kind(self, offset: int) -> int:
+        tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset)[0]}
+        old = {2: _REDUCED}.get(self._number(tags, 255), 0)
+        return self._number(tags, 254) or old
+
+    def _number(self, tags: dict[int, Tag], code: int, default: int = 0) -> int:
+        values = tags[code].integers(self._structure.order) if code in tags else ()
+        return values[0] if values else default
+
+    def _read(self, page_number: int) -> ImageFile:
+        order = self._structure.order
+        tags = self._tags(page_number)
+        page: Any = self._tiff.pages[page_number]
+        self._check(page, tags)
+        pixels, inverted, notes = self._pixels(page, tags)
+        orientation = self._number(tags, ORIENTATION, 1)
+        xmp = tags[_XMP].value if _XMP in tags else None
+        if xmp and orientation != 1:
+            xmp = set_xmp_upright(xmp)
+        pixels = upright(pixels, orientation)
+        extrasamples = tuple(int(kind) for kind in page.extrasamples)
+        kept = tuple(tag for tag in tags.values() if tag.code not in (*_OF_THE_PIXELS, *_RESOLUTION, _ICC, _XMP))
+        kept = tuple(tag for tag in kept if tag.type not in (13, 18))
+        if 330 in tags:
+            notes.append("sub-images in the TIFF (SubIFDs, such as reduced copies) aren't carried over")
+        if 37724 in tags:
+            notes.append("Photoshop's layers aren't carried over")
+        in_exif = [tag for tag in kept if tag.code in _IN_EXIF and not _by_software(tag)]
+        return ImageFile(
+            pixels, self._path, "tiff", icc_profile=tags[_ICC].value if _ICC in tags else None,
+            exif=pack_exif(in_exif, order) if in_exif else None, xmp=xmp,
+            has_alpha=extrasamples[-1:] == (2,) and pixels.ndim == 3, density=turned(_density(tags, order), orientation),
+            notes=tuple(notes),
+            layout=TiffLayout(
+                self._structure, kept, pixels.shape, page.photometric in (_RGB, _PALETTE, _YCBCR),
+                page.planarconfig == 2 and pixels.ndim == 3, extrasamples, _LOSSLESS.get(int(page.compression), "zlib"),
+                int(page.predictor), page.tile if page.is_tiled else None, page.subfiletype, inverted,
+            ),
+        )  # fmt: skip
+
+    def _check(self, page: Any, tags: dict[int, Tag]) -> None:
+        photometric, path = int(page.photometric), self._path
+        if 50706 in tags:
+            raise InputError(f"{path}: it is a camera's raw file (DNG): develop it to an image first")
+        if photometric not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) and (photometric, page.compression) != (_YCBCR, 7):
+            name = getattr(page.photometric, "name", photometric)
+            raise InputError(f"{path}: TIFF colours of kind {name} aren't supported: convert the image to grey or RGB first")
+        if 1 in page.extrasamples:
+            raise InputError(f"{path}: colours multiplied by opacity aren't supported: save it with plain (straight) alpha")
+        if page.dtype is None:
+            raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
+        size = self._file.seek(0, 2)
+        check_claim(path, page.imagewidth, page.imagelength, page.size * page.dtype.itemsize, size)
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            if offset + count > size:
+                raise InputError(f"{path}: damaged TIFF: the file ends too early")
+
+    def _pixels(self, page: Any, tags: dict[int, Tag]) -> tuple[np.ndarray, bool, list[str]]:
+        """Pixels as they are shown, whether white was zero in the file, and notes."""
+        pixels = page.asarray()
+        if page.planarconfig == 2 and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+        if pixels.ndim not in (2, 3):
+            raise InputError(f"{self._path}: an image of shape {pixels.shape} isn't (H, W) or (H, W, channels)")
+        bits = 1 if pixels.dtype == bool else int(page.bitspersample)
+        pixels = pixels.astype(np.uint8 if bits == 1 else pixels.dtype.newbyteorder("="), copy=False)
+        if page.photometric == _PALETTE:
+            return _looked_up(pixels, tags[320].integers(self._structure.order)), False, []
+        white = page.photometric == _MINISWHITE
+        if white and pixels.dtype.kind != "u":
+            raise InputError(f"{self._path}: MINISWHITE isn't supported for {pixels.dtype}: convert it to plain grey")
+        if bits < 8:
+            pixels = pixels * (255 // (2**bits - 1))
+        elif bits < pixels.dtype.itemsize * 8 and pixels.dtype.kind in "ui":
+            white_is = np.array(2**bits - 1, pixels.dtype)
+            notes = [f"samples of {bits} bits are written as {pixels.dtype.itemsize * 8} bits, of the same values"]
+            return (white_is - pixels if white else pixels), False, notes
+        return (~pixels if white else pixels), white and bits >= 8, []
+
+
+class TiffEncoder:
+    """Writes images as pages of a TIFF file, as their layouts say."""
+
+    def __init__(self, file: BinaryIO, n_pages: int):
+        self._file, self._n_pages = file, n_pages
+        self._structure = Structure("<")
+        self._writer: Any = None
+
+    def write(self, image: ImageFile) -> list[str]:
+        notes: list[str] = []
+        layout = image.layout if isinstance(image.layout, TiffLayout) else None
+        if layout is not None and layout.shape != image.pixels.shape:
+            layout, notes = _resized(layout, image.pixels.shape)
+        if self._writer is None:
+            self._begin(image, layout)
+        if layout is not None and layout.pages:
+            for channel, page in enumerate(layout.pages):
+                self._write(image.with_pixels(image.pixels[..., channel]), page)
+        else:
+            self._write(image, layout)
+        return notes
+
+    def finish(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _begin(self, image: ImageFile, layout: TiffLayout | None) -> None:
+        import tifffile
+
+        large = image.pixels.nbytes * self._n_pages > _CLASSIC
+        order = layout.structure.order if layout is not None else unpack_exif(image.exif or b"")[0]
+        self._structure = Structure(order, big=large or (layout is not None and layout.structure.big))
+        self._writer = tifffile.TiffWriter(self._file, bigtiff=self._structure.big, byteorder=order, ome=False)  # type: ignore[arg-type]
+
+    def _write(self, image: ImageFile, layout: TiffLayout | None) -> None:
+        pixels = np.ascontiguousarray(image.pixels)
+        if layout is not None and layout.inverted:
+            pixels = ~pixels
+        if pixels.ndim == 3 and pixels.shape[2] == 1:
+            pixels = pixels[..., 0]
+        channels = n_channels(pixels)
+        colour = channels - image.has_alpha == 3 if layout is None else layout.colour
+        photometric = "rgb" if colour else "miniswhite" if layout is not None and layout.inverted else "minisblack"
+        extrasamples = None if layout is None else layout.extrasamples[: max(channels - (3 if colour else 1), 0)]
+        if layout is None and image.has_alpha:
+            extrasamples = (2,)
+        separate = layout is not None and layout.separate and pixels.ndim == 3
+        options: dict[str, Any] = {"compression": "zlib"}
+        if layout is not None:
+            options = {"compression": layout.compression, "predictor": _predictor(layout, pixels.dtype)}
+            options |= {"tile": layout.tile, "subfiletype": layout.subfiletype or None}
+        tags = list(layout.tags if layout is not None else unpack_exif(image.exif or b"")[1])
+        tags = [tag for tag in tags if tag.code not in (ORIENTATION, *_RESOLUTION)]
+        if image.xmp:
+            tags.append(Tag(_XMP, 1, image.xmp))
+        self._writer.write(
+            np.moveaxis(pixels, -1, 0) if separate else pixels, photometric=photometric, metadata=None, software=False,
+            planarconfig=None if pixels.ndim == 2 else "separate" if separate else "contig",
+            extrasamples=extrasamples or None, iccprofile=image.icc_profile, extratags=self._extratags(tags),
+            **_resolution(image.density), **options,
+        )  # fmt: skip
+
+    def _extratags(self, tags: list[Tag]) -> list[tuple[int | str, int, int, Any, bool]]:
+        """Tags as tifffile wants them; directories that they point to are written to the file here."""
+        extratags: list[tuple[int | str, int, int, Any, bool]] = []
+        for tag in tags:
+            if tag.children is None:
+                value = (
+                    Tag(0, _RATIONAL[tag.type], tag.value).integers(self._structure.order)
+                    if tag.type in _RATIONAL
+                    else tag.value
+                )
+                extratags.append((tag.code, tag.type, tag.count, value, False))
+            elif tag.code in (EXIF, GPS):
+                end = self._file.seek(0, 2)
+                self._file.write(bytes(end % 2) + pack_directory(tag.children, self._structure, end + end % 2))
+                kind = 16 if self._structure.big else 4
+                extratags.append(("ExifTag" if tag.code == EXIF else "GPSTag", kind, 1, end + end % 2, False))
+        return extratags
+
+
+def _check_whole(path: Path, tags: dict[int, Tag], n_pages: int) -> None:
+    """Refuse files that hold more images than they have directories for."""
+    text = tags[_DESCRIPTION].value if _DESCRIPTION in tags else b""
+    images = re.search(rb"^images=(\d+)", text, re.MULTILINE) if text.startswith(b"ImageJ=") else None
+    if (images and int(images[1]) > n_pages) or b'"truncated": true' in text or 33629 in tags:
+        raise InputError(f"{path}: it hides a stack behind {n_pages} page(s): save it as a TIFF with a page for each image")
+
+
+def _by_software(tag: Tag) -> bool:
+    """Whether it is a description that a program wrote for itself, of this file's pages: OME-XML, ImageJ's, tifffile's."""
+    return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
+
+
+def _looked_up(indices: np.ndarray, table: tuple[int, ...]) -> np.ndarray:
+    """RGB of a palette: 8 bits where they are enough, else 16."""
+    colours = np.array(table, np.uint16).reshape(3, -1).T
+    if (colours % 257 == 0).all() or (colours % 256 == 0).all():
+        colours = (colours >> 8).astype(np.uint8)
+    elif (colours < 256).all():  # by programs that took the table for one of 8 bits
+        colours = colours.astype(np.uint8)
+    return colours[indices]
+
+
+def _density(tags: dict[int, Tag], order: str) -> Density | None:
+    sides = []
+    for code in _RESOLUTION[:2]:
+        if code not in tags or tags[code].type != 5 or len(tags[code].value) != 8:
+            return None
+        numerator, denominator = Tag(code, 4, tags[code].value).integers(order)
+        if not numerator or not denominator:
+            return None
+        sides.append(Fraction(numerator, denominator))
+    unit = tags[296].integers(order) if 296 in tags else (2,)
+    density = Density(sides[0], sides[1], {2: INCH, 3: CENTIMETRE}.get(unit[0] if unit else 2, Fraction(0)))
+    return (
+        None if density == Density(Fraction(1), Fraction(1), Fraction(0)) else density
+    )  # which tifffile writes where nothing is known
+
+
+def _resolution(density: Density | None) -> dict[str, Any]:
+    if density is None:
+        return {}
+    unit = {Fraction(0): 1, CENTIMETRE: 3}.get(density.unit, 2)
+    scale = INCH / density.unit if unit == 2 else Fraction(1)
+    sides = [(side * scale).limit_denominator(2**31) for side in density[:2]]
+    return {"resolution": [(side.numerator, side.denominator) for side in sides], "resolutionunit": unit}
+
+
+def _predictor(layout: TiffLayout, dtype: np.dtype) -> int | None:
+    """The layout's predictor where it goes with the compression and the type."""
+    fits = {2: "iu", 3: "f"}.get(layout.predictor, "")
+    return layout.predictor if layout.compression not in (None, "packbits") and dtype.kind in fits else None
+
+
+def _resized(layout: TiffLayout, shape: tuple[int, ...]) -> tuple[TiffLayout | None, list[str]]:
+    """The layout for pixels of another shape: without the tags that wouldn't hold any more."""
+    if shape[2:] != layout.shape[2:]:
+        return None, ["TIFF tags aren't carried over, as the number of channels has changed"]
+    lost = [tag for tag in layout.tags if tag.code in _OF_THE_SIZE or _by_software(tag)]
+    pages = tuple(page for page in (_resized(page, shape[:2])[0] for page in layout.pages) if page is not None)
+    notes = ["GeoTIFF tags or a program's description aren't carried over, as the size has changed"] if lost else []
+    return replace(layout, tags=tuple(tag for tag in layout.tags if tag not in lost), shape=shape, pages=pages), notes
