@@ -156,7 +156,7 @@ def _kernels(problems: list[str]) -> Facts:
         problems.append(
             "kernels: no cache can be written, so each run compiles for a minute: set NUMBA_CACHE_DIR to a folder"
         )
-    return {"compiler": "numba" if compiled else None, "cache": folder and str(folder), "compiled already": kept}
+    return {"compiler": "numba" if compiled else None, "cache": folder and str(folder), "compiled_already": kept}
 
 
 def _files(problems: list[str]) -> Facts:
@@ -236,7 +236,7 @@ def _lines(facts: dict[str, Facts], problems: list[str], works: bool) -> Iterato
         for name, value in values.items():
             if section == "self-test":
                 value = f"{value['psnr_dB']} dB, passed" if value["passed"] else "failed"
-            yield f"  {name.replace('_', ' '):<18} {'-' if value is None else value}"
+            yield f"  {name:<18} {'-' if value is None else value}"
         yield ""
     yield from [f"problem: {problem}" for problem in problems]
     yield "csc-cogd works here" if works else "csc-cogd does not work here"
