@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from csc_cogd.cli.options import PATH
 from csc_cogd.errors import InputError
 
 _VARIABLE = "CSC_COGD_CONFIG"
-_USED = "csc_cogd.cli.config"  # where a context keeps the file's name
+_PLACES = "csc_cogd.cli.config"  # where a context keeps, for each parameter that the file sets, the place in it
 _FILES = {"FILE", "DIR", "KERNEL"}  # in the metavar of a text that may name a file
 
 
@@ -51,8 +51,7 @@ class _Configurable(click.Command):
             name = error.param.name if error.param else None
             if name is None or ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP:
                 raise
-            key = next(key for key, option in _options(self).items() if option.name == name)
-            raise InputError(f"{ctx.meta[_USED]}: {key}: {error.message.rstrip('.')}") from None
+            raise InputError(f"{ctx.meta[_PLACES][name]}: {error.message.rstrip('.')}") from None
         if printing:
             click.echo("\n".join(_toml_lines(ctx)))
             ctx.exit()
@@ -71,15 +70,15 @@ def _use(ctx: click.Context, option: click.Parameter, path: Path | None) -> None
     """Let the file's settings stand in for defaults."""
     if path is None or ctx.resilient_parsing:
         return
-    ctx.meta[_USED] = click.format_filename(path)
-    root, names = ctx.find_root(), _names(ctx)
     known = _options(ctx.command)
-    ctx.default_map = {}
-    for key, (where, value) in _settings(path, _read(path), root, root.command, names, known).items():
-        try:
-            ctx.default_map[known[key].name] = _as_given(known[key], value, path.parent)
-        except ValueError as error:
-            raise InputError(f"{path}: {where}: {error}") from None
+    ctx.default_map, ctx.meta[_PLACES] = {}, {}
+    try:
+        for key, (place, value) in _settings(_read(path), ctx.find_root().command, _names(ctx), known).items():
+            name = known[key].name
+            ctx.default_map[name] = _as_given(known[key], place, value, path.parent)
+            ctx.meta[_PLACES][name] = f"{click.format_filename(path)}: {place}"
+    except InputError as error:
+        raise InputError(f"{click.format_filename(path)}: {error}") from None
 
 
 _CONFIG = click.Option(
@@ -100,12 +99,12 @@ def _options(command: click.Command) -> dict[str, click.Option]:
         ctx = click.Context(command)
         inner = (command.get_command(ctx, name) for name in command.list_commands(ctx))
         return {key: option for each in inner if each for key, option in _options(each).items()}
-    names = {
-        option: next((name for name in option.opts if name.startswith("--")), None)
+    return {
+        name[2:]: option
         for option in command.params
-        if isinstance(option, click.Option) and option not in (_CONFIG, _PRINT_CONFIG)
+        if isinstance(option, click.Option) and option.expose_value  # --config and --print-config aren't
+        for name in [name for name in option.opts if name.startswith("--")][:1]
     }
-    return {name[2:]: option for option, name in names.items() if name}
 
 
 def _names(ctx: click.Context) -> list[str]:
@@ -119,92 +118,83 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise InputError(f"{path}: can't be read: {error.strerror}: name another file for --config") from None
+        raise InputError(f"can't be read: {error.strerror}: name another file for --config") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: isn't TOML: {error}: write lines such as: lmbda = 0.02") from None
+        raise InputError(f"isn't TOML: {error}: write lines such as: lmbda = 0.02") from None
 
 
 def _settings(
-    path: Path,
-    table: dict[str, Any],
-    ctx: click.Context,
-    command: click.Command,
-    names: list[str],
-    known: dict[str, click.Option],
-    outer: str = "",
+    table: dict[str, Any], command: click.Command, names: list[str], known: dict[str, click.Option], outer: str = ""
 ) -> dict[str, tuple[str, Any]]:
     """What a table of the file, that of `command`, says about the `known` options of the command that `names` lead to.
 
     For each key, its place in the file and its value; inner tables win. What no command knows is refused, and tables of
     other commands are left alone.
     """
-    found, inner = {}, {}
-    inner_names = command.list_commands(ctx) if isinstance(command, click.Group) else []
+    found, inner, ctx = {}, {}, click.Context(command)
+    commands = command.list_commands(ctx) if isinstance(command, click.Group) else []
     for key, value in table.items():
-        where = f"{outer}{key}"
-        if isinstance(value, dict) and isinstance(command, click.Group) and key in inner_names:
+        place = f"{outer}{key}"
+        if isinstance(value, dict) and isinstance(command, click.Group) and key in commands:
             if names[:1] == [key] and (its := command.get_command(ctx, key)):
-                inner = _settings(path, value, ctx, its, names[1:], known, f"{where}.")
-        elif isinstance(value, dict) or (key not in known and key not in _options(command)):
-            raise InputError(f"{path}: {where}: {_unknown(key, isinstance(value, dict), command, inner_names)}")
+                inner = _settings(value, its, names[1:], known, f"{place}.")
+        elif isinstance(value, dict):
+            raise InputError(f"{place}: there is no such command: {_advice(key, commands)}")
         elif key in known:
-            found[key] = (where, value)
+            found[key] = (place, value)
+        elif key not in (others := _options(command)):
+            raise InputError(f"{place}: there is no such option: {_advice(key, others)}")
     return found | inner
 
 
-def _unknown(key: str, is_table: bool, command: click.Command, commands: list[str]) -> str:
+def _advice(key: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
-    what = "there is no such command" if is_table else "there is no such option"
-    near = get_close_matches(key, commands if is_table else _options(command), 1)
-    return f"{what}: did you mean {near[0]}?" if near else f"{what}: leave it out, or see --help"
+    near = get_close_matches(key, known, 1)
+    return f"did you mean {near[0]}?" if near else "leave it out, or see --help"
 
 
-def _as_given(option: click.Option, value: Any, folder: Path) -> Any:
-    """The value as the command line would have given it; ValueError if it is of another kind."""
+def _as_given(option: click.Option, place: str, value: Any, folder: Path) -> Any:
+    """The value at a place in the file as the command line would have given it; InputError if it is of another kind."""
     if option.is_flag:
         if not isinstance(value, bool):
-            raise ValueError("it is a switch: write true or false")
+            raise InputError(f"{place}: it is a switch: write true or false")
         return value
 
     def texts(value: Any, depth: int) -> Any:
         if depth:
             if not isinstance(value, list):
-                raise ValueError("it takes several values: write a list of them, in brackets")
+                raise InputError(f"{place}: it takes several values: write a list of them, in brackets")
             return [texts(part, depth - 1) for part in value]
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise ValueError("it takes one value: write a number, or a text in quotes")
-        place = os.path.join(folder, str(value))
-        return place if _is_file(option, str(value), place) else str(value)
+            raise InputError(f"{place}: it takes one value: write a number, or a text in quotes")
+        path = os.path.join(folder, str(value))
+        return path if _is_file(option, str(value), path) else str(value)
 
     return texts(value, option.multiple + (option.nargs != 1))
 
 
-def _is_file(option: click.Option, text: str, place: str) -> bool:
-    """Whether `text` is the name of a file; where the option takes other words too, whether there is one at `place`."""
+def _is_file(option: click.Option, text: str, path: str) -> bool:
+    """Whether `text` is the name of a file; where the option takes other words too, whether there is one at `path`."""
     if isinstance(option.type, click.Path):
         return text != "-"
-    return not _FILES.isdisjoint((option.metavar or "").split("|")) and os.path.exists(place)
+    return not _FILES.isdisjoint((option.metavar or "").split("|")) and os.path.exists(path)
 
 
 def _toml_lines(ctx: click.Context) -> Iterator[str]:
     """The settings of the context as TOML; what isn't set is a comment."""
-    names = _names(ctx)
-    yield f"# options of {ctx.command_path}, for --config"
-    if names:
+    yield f"# options of {ctx.command_path}, for --config; what has no value isn't set"
+    if names := _names(ctx):
         yield f"[{'.'.join(names)}]"
-    sources = {
-        ParameterSource.COMMANDLINE: "command line",
-        ParameterSource.ENVIRONMENT: "environment",
-        ParameterSource.DEFAULT_MAP: ctx.meta.get(_USED),
-    }
+    told: dict[Any, str] = {ParameterSource.COMMANDLINE: "command line", ParameterSource.ENVIRONMENT: "environment"}
     for key, option in _options(ctx.command).items():
         value, source = ctx.params[option.name], ctx.get_parameter_source(option.name)
         if value is None or value == ():
             yield f"# {key} ="
-        else:
-            comment = f"  # {sources[source]}" if source in sources else ""
-            yield f"{key} = {_toml(option, value)}{comment}"
+            continue
+        origin = ctx.meta[_PLACES][option.name] if source is ParameterSource.DEFAULT_MAP else told.get(source)
+        comment = "".join(letter if letter.isprintable() else "?" for letter in f"  # {origin}")
+        yield f"{key} = {_toml(option, value)}{comment if origin else ''}"
 
 
 def _toml(option: click.Option, value: Any) -> str:

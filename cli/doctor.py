@@ -30,8 +30,7 @@ _OPTIONAL = {
 }
 _VARIABLES = ("CSC_COGD_", "NUMBA_", "CUDA_", "TMPDIR")  # what matters begins with one of these
 _LEAST = 33.0  # dB of the self-test, which makes 33.5
-
-_ROOM = 1.0  # GB; less is worth a word
+_ROOM = 1.0  # GB of memory; less is worth a word
 
 Facts = dict[str, Any]
 
@@ -83,9 +82,8 @@ def _versions(problems: list[str]) -> Facts:
         if version is None and name != "pyfftw":  # some can't have it, for its licence
             problems.append(f"{name}: isn't installed: pip install {name}")
     optional = {name: next(filter(None, map(_version, names)), None) for name, names in _OPTIONAL.items()}
-    return (
-        {"csc-cogd": __version__, "python": platform.python_version(), "platform": platform.platform()} | needed | optional
-    )
+    own = {"csc-cogd": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    return own | needed | optional
 
 
 def _version(name: str) -> str | None:
@@ -98,17 +96,16 @@ def _version(name: str) -> str | None:
 def _processors(problems: list[str]) -> Facts:
     found = machine.processors()
     if found["limit"] and found["limit"] < found["usable"]:
-        threads = max(1, int(found["limit"]))
         problems.append(
             f"processors: {found['usable']} are seen, but the control group gives the time of {found['limit']:g}: use "
-            f"--threads {threads}"
+            f"--threads {max(1, int(found['limit']))}"
         )  # fmt: skip
     return found
 
 
 def _memory(problems: list[str]) -> Facts:
     found = machine.memory()
-    room = min((amount for name, amount in found.items() if amount is not None), default=None)
+    room = min((amount for amount in found.values() if amount is not None), default=None)
     if room is not None and room < _ROOM:
         problems.append(
             f"memory: {room} GB are to be had: use --max-memory {max(room / 2, 0.1):.1f}GB, or end other programs"

@@ -107,7 +107,8 @@ def test_the_command_line_wins_over_the_command_s_table_and_that_over_the_top(tm
     text, values = printed(capsys, "inpaint", "--config", "a.toml")
     assert [values[key] for key in ("iterations", "learn", "fast", "verbose")] == [6, True, True, 2]
     assert values["tile"] == 64
-    assert "iterations = 6  # a.toml" in text
+    assert "iterations = 6  # a.toml: inpaint.iterations\n" in text
+    assert "tile = 64  # a.toml: tile\n" in text
     assert "seed" not in values
     assert printed(capsys, "denoise", "--config", "a.toml")[1]["iterations"] == 7
     assert printed(capsys, "reconstruct", "--config", "a.toml")[1]["iterations"] == 5
@@ -156,7 +157,7 @@ def test_the_environment_variable_names_a_file_and_the_option_another(tmp_path, 
         ("mask-dilate = 1.5", "a.toml: mask-dilate: '1.5' is not a valid integer"),
         ("mask-dilate = -1", "a.toml: mask-dilate: -1 is not in the range x>=0"),
         ("max-memory = 'much'", "a.toml: max-memory: 'much' isn't an amount of memory such as 4GB"),
-        ("dtype = 'float16'", "a.toml: dtype: 'float16' is not one of 'float32', 'float64'"),
+        ("[inpaint]\ndtype = 'float16'", "a.toml: inpaint.dtype: 'float16' is not one of 'float32', 'float64'"),
         ("mask-dilate: 2", "a.toml: isn't TOML: "),
         ("fast = true\nfast = true", "a.toml: isn't TOML: "),
         ("x = " + "[" * 5000, "a.toml: isn't TOML: "),
@@ -198,6 +199,13 @@ def test_a_kernel_s_or_a_dictionary_s_file_is_sought_beside_the_config_and_words
     values = printed(capsys, "deblur", "--config", "set/a.toml")[1]
     assert values["kernel"] == str(folder / "psf.npy")
     assert values["dictionary"] == "default"
+
+
+def test_a_file_s_name_cannot_break_what_is_printed(tmp_path, capsys):
+    (tmp_path / "a\n\x7fb.toml").write_text("fast = true\n")
+    text, values = printed(capsys, "inpaint", "--config", "a\n\x7fb.toml")
+    assert "fast = true  # a??b.toml: fast\n" in text
+    assert values["fast"] is True
 
 
 def test_printing_does_nothing_else_and_checks_the_values(tmp_path, capsys):
