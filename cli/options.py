@@ -7,11 +7,14 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_cogd.errors import CscCogdError, InputError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 PATH = click.Path(path_type=Path)
 
@@ -56,6 +59,18 @@ class NumberOrAuto(click.ParamType):
         if not 0 <= number < math.inf:
             self.fail(f"{value!r} is neither 'auto' nor a number of zero or more", param, ctx)
         return number
+
+
+def complete_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete the name of a file, for texts that may be one."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a device."""
+    return [name for name in ("auto", "cpu", "cuda") if name.startswith(incomplete)]
 
 
 OPTIONS = {
@@ -117,7 +132,7 @@ OPTIONS = {
     ),
     "dictionary": click.option(
         "--dictionary", "dictionary_path", default="default", metavar="FILE|default", show_default=True,
-        help="Filters to code with.",
+        help="Filters to code with.", shell_complete=complete_files,
     ),
     "fast": click.option("--fast", is_flag=True, help="Spend less time, for a somewhat worse picture."),
     "best": click.option("--best", is_flag=True, help="Spend several times as much time, for a somewhat better picture."),
@@ -179,7 +194,8 @@ OPTIONS = {
         "--dry-run", is_flag=True, help="Say what would be done and how much memory it would take; write nothing.",
     ),
     "device": click.option(
-        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help="Where to compute."
+        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help="Where to compute.",
+        shell_complete=complete_devices,
     ),
     "dtype": click.option(
         "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True,
