@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import ENGINE, FILES, MASK, options
+from csc_cogd.cli.options import ENGINE, FILES, MASK, images_argument, options
 from csc_cogd.cli.restoring import read_kernel, restore_files
 
 
 @click.command("deblur")
-@click.argument("images", metavar="IMAGE...", nargs=-1)
+@images_argument
 @click.option(
     "-k", "--kernel", required=True, metavar="KERNEL",
     help="Picture of a point: an image FILE (PNG, TIFF, NPY, not larger than IMAGE; it is scaled to sum 1), gaussian:S "

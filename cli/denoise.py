@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import ENGINE, FILES, MASK, effort_of, options
+from csc_cogd.cli.options import ENGINE, FILES, MASK, effort_of, images_argument, options
 from csc_cogd.cli.restoring import restore_files
 
 
 @click.command("denoise")
-@click.argument("images", metavar="IMAGE...", nargs=-1)
+@images_argument
 @options(
     "gaussian_or_impulse", "noise_sigma", *MASK, "output_denoised", *FILES, "fast", "best", "dictionary", "lmbda",
     "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import ENGINE, FILES, MASK, effort_of, options
+from csc_cogd.cli.options import ENGINE, FILES, MASK, effort_of, images_argument, options
 from csc_cogd.cli.restoring import restore_files
 
 
 @click.command("inpaint")
-@click.argument("images", metavar="IMAGE...", nargs=-1)
+@images_argument
 @options(
     *MASK, "output_inpainted", *FILES, "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda",
     "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,

@@ -235,6 +235,7 @@ OPTIONS = {
 }  # fmt: skip
 
 MASK = ("mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha", "mask_dilate")
+images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, shell_complete=complete_files)
 FILES = (
     "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "as_json",
 )  # fmt: skip

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import ENGINE, FILES, MASK, options
+from csc_cogd.cli.options import ENGINE, FILES, MASK, images_argument, options
 from csc_cogd.cli.restoring import read_kernel, restore_files
 from csc_cogd.errors import InputError
 
 
 @click.command("upscale")
-@click.argument("images", metavar="IMAGE...", nargs=-1)
+@images_argument
 @click.option("-f", "--factor", type=click.IntRange(1, 16), default=2, show_default=True, help="Times wider and higher.")
 @click.option(
     "-k", "--kernel", default="bicubic", show_default=True, metavar="KERNEL",

@@ -183,7 +183,7 @@ def test_a_wrong_value_on_the_command_line_is_not_blamed_on_the_file(tmp_path, c
     (tmp_path / "a.toml").write_text("mask-dilate = 2\n")
     arguments = ["inpaint", "x.png", "--config", "a.toml", "--mask-dilate", "x"]
     check_refused(tmp_path, capsys, arguments, "Invalid value for '--mask-dilate': 'x' is not a valid integer")
-    check_refused(tmp_path, capsys, ["deblur", "--config", "a.toml"], "Missing argument 'IMAGE'")
+    check_refused(tmp_path, capsys, ["inpaint", "--config", "a.toml"], "Missing argument 'IMAGE...'")
 
 
 def test_a_required_option_may_stand_in_the_file(tmp_path, capsys):
