@@ -1,0 +1,154 @@
+"""The pictures of a page: the viewer with its slider, the places with most damage, the maps of residual and error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from csc_cogd.report import pictures
+from csc_cogd.report.charts import number
+from csc_cogd.report.entry import Planes
+
+WIDEST = 900  # pixels of the page that small pictures are enlarged to
+FLATTEST = 40  # a picture's sides are shown in this ratio at most, or a line of pixels couldn't be seen
+
+Place = tuple[slice, slice]
+EVERYWHERE = (slice(None), slice(None))
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the viewers show: pictures by name, (H, W, 1 or 3); the share of missing channels, (H, W); black and white."""
+
+    pictures: dict[str, np.ndarray]
+    gone: np.ndarray
+    tones: tuple[float, float]
+
+
+def views(planes: Planes) -> dict[str, str]:
+    """The page's parts: the `viewer`; `shown`, how values are shown; `places`, viewers of the worst of a large picture."""
+    before, about = pictures.visible(planes.before)
+    named = {"Before": before, "After": pictures.visible(planes.after)[0]}
+    if planes.reference is not None:
+        named["Reference"] = pictures.visible(planes.reference)[0]
+    gone = planes.missing.mean(axis=2, dtype=np.float32)
+    tones = pictures.tone_range(before, gone == 0)
+    shown = Shown(named, gone, tones)
+    H, W = gone.shape
+    factor = pictures.reduction(gone.shape)
+
+    sentences = [about] if about else []
+    if planes.before.dtype != np.uint8:
+        sentences.append(f"Black is {number(tones[0])} and white {number(tones[1])}, in all of these pictures.")
+    if not 1 / FLATTEST <= W / H <= FLATTEST:
+        sentences.append("The picture is drawn out across its short side, or it couldn't be seen.")
+    places = ""
+    if factor > 1:
+        sentences.append(f"It is shown reduced to 1/{factor} of its width and height; below, places are shown in full.")
+        damage = gone if gone.any() else np.abs(planes.after - planes.before.astype(np.float32)).mean(axis=2)
+        places = "".join(
+            f"<h3>x {x.start:,} to {min(x.stop, W):,}, y {y.start:,} to {min(y.stop, H):,}</h3>{_viewer(shown, (y, x), 1, i)}"
+            for i, (y, x) in enumerate(pictures.worst_places(damage), 1)
+        )
+        kind = "with most missing" if gone.any() else "that changed most"
+        places = places and f"<section><h2>The places {kind}, in full resolution</h2>{places}</section>"
+    return {"viewer": _viewer(shown, EVERYWHERE, factor, 0), "shown": " ".join(sentences), "places": places}
+
+
+def maps(planes: Planes, residual: np.ndarray | None) -> str:
+    """Maps of the signed residual, (H, W) with NaN where missing, and of the error against the reference."""
+    factor = pictures.reduction(planes.before.shape)
+    figures = []
+    mean = ", mean over the channels" if planes.before.shape[2] > 1 else ""
+    if residual is not None:
+        grey = "; grey where pixels are missing" if planes.missing.any() else ""
+        scale = pictures.map_scale(residual)
+        title = f"Residual on the known pixels: the picture less what the sparse code says{mean}{grey}"
+        picture = pictures.signed_map(residual, scale, factor)
+        figures.append(_map(title, picture, residual.shape, factor, pictures.DIVERGING, (-scale, 0, scale)))
+    if planes.reference is not None:
+        error = absolute_error(planes.after, planes.reference)
+        scale = pictures.map_scale(error)
+        picture = pictures.error_map(error, scale, factor)
+        title = f"Absolute error against the reference{mean}"
+        figures.append(_map(title, picture, error.shape, factor, pictures.SEQUENTIAL, (0, scale / 2, scale)))
+    if not figures:
+        return ""
+    return f'<section><h2>What is left, and what is wrong</h2><div class="pair">{"".join(figures)}</div></section>'
+
+
+def residual_of(planes: Planes) -> tuple[np.ndarray, float]:
+    """The picture less the fit, (H, W), mean over a pixel's known channels, NaN if there are none; and its RMS."""
+    assert planes.fit is not None
+    residual = np.full(planes.missing.shape[:2], np.nan, np.float32)
+    squares = 0.0
+    rows = zip(residual, planes.before, planes.fit, ~planes.missing, strict=True)  # row by row, for large pictures
+    for row, before, fit, known in rows:
+        left = np.where(known, before - fit.astype(np.float64), 0)
+        squares += float(np.square(left).sum())
+        np.divide(left.sum(axis=1), known.sum(axis=1), out=row, where=known.any(axis=1), casting="unsafe")
+    count = planes.missing.size - np.count_nonzero(planes.missing)
+    return residual, float(np.sqrt(squares / count)) if count else float("nan")
+
+
+def absolute_error(after: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(H, W), mean over the channels."""
+    error = np.empty(after.shape[:2], np.float32)
+    for row, given, truth in zip(error, after, reference, strict=True):
+        row[:] = np.abs(given - truth.astype(np.float64)).mean(axis=1)
+    return error
+
+
+def _viewer(shown: Shown, place: Place, factor: int, number_: int) -> str:
+    named = {name: pictures.picture(pixels[place], shown.tones, factor) for name, pixels in shown.pictures.items()}
+    layers = [
+        f'<div class="layer" data-layer="{name.lower()}" data-name="{name}"><img src="{uri}" alt="{name}"></div>'
+        for name, uri in named.items()
+    ]
+    names, mark = list(named), ""
+    gone = shown.gone[place]
+    if gone.any():
+        uri = pictures.mask_picture(gone, factor)
+        layers.insert(1, f'<div class="layer" data-layer="mask" data-name="Mask"><img src="{uri}" alt="Mask"></div>')
+        names.insert(1, "Mask")
+        mark = '<label><input class="mark" type="checkbox" checked> Mark missing</label>'
+    H, W = gone.shape
+    zooms = "".join(f'<option value="{zoom}">{zoom}:1</option>' for zoom in (1, 2, 4, 8))
+    return (
+        f'<div class="viewer{_size(gone.shape, factor)}><div class="tools">{_choice("left", names, "Before", number_)}'
+        f'{_choice("right", names, "After", number_)}{mark}<label>Zoom <select class="zoom"><option value="0">Fit</option>'
+        f'{zooms}</select></label></div><div class="window"><div class="stack" data-width="{-(-W // factor)}">{"".join(layers)}'
+        f'<input type="range" min="0" max="100" step="0.1" value="50" aria-label="Boundary between the pictures">'
+        f'<div class="handle"></div><span class="name left">Before</span><span class="name right">After</span></div></div></div>'
+    )
+
+
+def _choice(side: str, names: list[str], chosen: str, viewer: int) -> str:
+    options = "".join(
+        f'<label><input type="radio" name="{side}{viewer}" value="{name.lower()}"{" checked" * (name == chosen)}>{name}</label>'
+        for name in names
+    )
+    return f'<fieldset class="{side}"><legend>{side.capitalize()}</legend>{options}</fieldset>'
+
+
+def _map(
+    title: str, picture: str, shape: tuple[int, ...], factor: int, colors: tuple[tuple[int, int, int], ...],
+    ends: tuple[float, float, float],
+) -> str:  # fmt: skip
+    gradient = ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in colors)
+    return (
+        f'<figure class="map{_size(shape, factor)}><img src="{picture}" alt="{title}"><div class="bar" style="background: '
+        f'linear-gradient(90deg, {gradient})"></div><div class="ends">{"".join(f"<span>{end:.3g}</span>" for end in ends)}'
+        f"</div><figcaption>{title}. The half per cent of largest values lies beyond the scale.</figcaption></figure>"
+    )
+
+
+def _size(shape: tuple[int, ...], factor: int) -> str:
+    """The end of a class attribute, and how large a picture is shown: small ones are enlarged by a whole number."""
+    height, width = (-(-length // factor) for length in shape)
+    enlarged = WIDEST // max(height, width)
+    ratio = min(max(width / height, 1 / FLATTEST), FLATTEST)
+    if enlarged < 2:  # as wide as the page, with smooth steps
+        return f' large" style="--fit: 100%; --ratio: {ratio:.6g}"'
+    return f'" style="--fit: {max(width, height * ratio) * enlarged:.0f}px; --ratio: {ratio:.6g}"'
