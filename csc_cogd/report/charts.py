@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 440, 250
@@ -37,11 +37,14 @@ def line_chart(title: str, lines: Mapping[str, Line], *, x_label: str, logarithm
         parts.append(f'<g class="line color{i % 4}"><path d="M{path}"/>' if line else "<g>")
         for x, y in line if len(line) <= MOST_DOTS else ():
             about = f"{name}: {number(y)} at {x_label} {number(x)}"
-            parts.append(f'<circle cx="{x_place(x):.1f}" cy="{y_place(y):.1f}" r="3"><title>{escape(about)}</title></circle>')
+            circle = f'<circle cx="{x_place(x):.1f}" cy="{y_place(y):.1f}" r="3">'
+            parts.append(f"{circle}<title>{escape(about)}</title></circle>")
         parts.append("</g>")
     parts.append("</svg>")
-    legend = "".join(f'<span class="key color{i % 4}">{escape(name)}</span>' for i, name in enumerate(lines))
-    return f'<figure class="chart"><figcaption>{escape(title)} {legend if len(lines) > 1 else ""}</figcaption>{"".join(parts)}</figure>'
+    caption = escape(title)
+    if len(lines) > 1:
+        caption += "".join(f' <span class="key color{i % 4}">{escape(name)}</span>' for i, name in enumerate(lines))
+    return f'<figure class="chart"><figcaption>{caption}</figcaption>{"".join(parts)}</figure>'
 
 
 def number(value: float) -> str:
@@ -55,7 +58,9 @@ def _drawable(line: Line, logarithmic: bool) -> list[tuple[float, float]]:
     return [*finite[:-1:step], *finite[-1:]]
 
 
-def _axis(values, start: float, end: float, *, logarithmic: bool):
+def _axis(
+    values: list[float], start: float, end: float, *, logarithmic: bool
+) -> tuple[list[float], Callable[[float], float]]:
     """Where its ticks are, and the function from values to places."""
     low, high = min(values), max(values)
     if logarithmic:
@@ -64,13 +69,13 @@ def _axis(values, start: float, end: float, *, logarithmic: bool):
         low, high = low - max(abs(low), 1) / 20, high + max(abs(low), 1) / 20
     margin = 0.04 * (high - low)
     low, high = low - margin, high + margin
-    places = [_logarithmic_ticks, _linear_ticks][not logarithmic](low, high)
+    ticks = _logarithmic_ticks(low, high) if logarithmic else _linear_ticks(low, high)
 
     def place(value: float) -> float:
         value = math.log10(value) if logarithmic else value
         return start + (end - start) * (value - low) / (high - low)
 
-    return places, place
+    return ticks, place
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:

@@ -7,11 +7,13 @@ import hashlib
 import math
 from html import escape
 from importlib import resources
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from string import Template
 from typing import Any
 
 import numpy as np
+
+from csc_cogd.storage import write_whole
 
 
 def document(name: str, title: str, **parts: str) -> bytes:
@@ -21,16 +23,31 @@ def document(name: str, title: str, **parts: str) -> bytes:
     """
     script = _template(f"{name}.js")
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = Template(_template("document.html")).substitute(
-        title=text(title), style=_template("report.css"), script=script, checksum=checksum,
-        body=Template(_template(f"{name}.html")).substitute(parts, title=text(title)),
+    page = fill(
+        "document.html", title=text(title), style=_template("report.css"), script=script, checksum=checksum,
+        body=fill(f"{name}.html", title=text(title), **parts),
     )  # fmt: skip
     return to_utf8(page)
+
+
+def fill(template: str, **parts: str) -> str:
+    """A template with HTML in the places that it names."""
+    return Template(_template(template)).substitute(parts)
+
+
+def section(title: str, content: str, kind: str = "") -> str:
+    """Content under a heading; without any, nothing."""
+    return f'<section><h2>{title}</h2><div class="{kind}">{content}</div></section>' if content else ""
 
 
 def text(value: Any) -> str:
     """Anything as text in HTML, also between quotes."""
     return escape(str(value))
+
+
+def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write a file at once."""
+    write_whole(path, lambda file: file.write(content), overwrite=overwrite)
 
 
 def to_utf8(content: str) -> bytes:

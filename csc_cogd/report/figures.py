@@ -39,52 +39,53 @@ def compare(restored: np.ndarray, reference: np.ndarray, missing: np.ndarray, *,
     H, W, _ = reference.shape
     inside = np.zeros((H, W, 1), bool)
     inside[REACH : H - REACH, REACH : W - REACH] = True
-    totals = {"": _Totals(), "_missing": _Totals()}
+    totals = {"": _Totals(data_range), "_missing": _Totals(data_range)}
     for outer, inner in _bands(reference.shape):
-        given, truth, gone = restored[outer].astype(np.float64), reference[outer].astype(np.float64), missing[outer][inner]
         with np.errstate(invalid="ignore"):
-            similarity = _similarity(given, truth, data_range)[inner]
-            error = np.abs(given[inner] - truth[inner])
-        compared = np.isfinite(truth[inner])
-        totals[""].add(error[compared], similarity[np.broadcast_to(inside[outer][inner], gone.shape)])
-        totals["_missing"].add(error[compared & gone], similarity[gone])
-    return {name + end: value for end, total in totals.items() for name, value in total.figures(data_range).items()}
+            given, truth = (array[outer].astype(np.float64) / data_range for array in (restored, reference))
+            similarity = _similarity(given, truth)[inner]
+            error = np.abs(restored[outer][inner] - reference[outer][inner].astype(np.float64))
+        known, gone = np.isfinite(reference[outer][inner]), missing[outer][inner]
+        totals[""].add(error[known], similarity[np.broadcast_to(inside[outer][inner], gone.shape)])
+        totals["_missing"].add(error[known & gone], similarity[gone])
+    return {name + end: value for end, total in totals.items() for name, value in total.figures().items()}
 
 
 class _Totals:
     """Sums over bands."""
 
-    def __init__(self) -> None:
+    def __init__(self, data_range: float) -> None:
+        self.data_range = data_range
         self.count = self.similar_count = 0
         self.absolute = self.squares = self.largest = self.similar = 0.0
 
     def add(self, error: np.ndarray, similarity: np.ndarray) -> None:
         self.count += error.size
         self.absolute += float(error.sum())
-        self.squares += float(np.square(error).sum())
+        self.squares += float(np.square(error / self.data_range).sum())
         self.largest = float(np.maximum(self.largest, error.max(initial=0)))  # NaN stays NaN
         self.similar_count += similarity.size
         self.similar += float(similarity.sum())
 
-    def figures(self, data_range: float) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
         nan = float("nan")
         mean_square = self.squares / self.count if self.count else nan
         return {
-            "psnr": float("inf") if mean_square == 0 else float(10 * np.log10(data_range**2 / mean_square)),
+            "psnr": float("inf") if mean_square == 0 else float(-10 * np.log10(mean_square)),
             "ssim": self.similar / self.similar_count if self.similar_count else nan,
             "mae": self.absolute / self.count if self.count else nan,
             "max_error": self.largest if self.count else nan,
         }
 
 
-def _similarity(restored: np.ndarray, reference: np.ndarray, data_range: float) -> np.ndarray:
-    """The map of SSIM, (H, W, C)."""
+def _similarity(restored: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The map of SSIM, (H, W, C), for a data range of one."""
     from skimage.metrics import structural_similarity
 
     if min(reference.shape[:2]) < 2 * REACH + 1:
         return np.full(reference.shape, np.nan)
     return structural_similarity(
-        restored, reference, data_range=data_range, channel_axis=-1, gaussian_weights=True, sigma=1.5,
+        restored, reference, data_range=1.0, channel_axis=-1, gaussian_weights=True, sigma=1.5,
         use_sample_covariance=False, full=True,
     )[1]  # fmt: skip
 

@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from csc_cogd import __version__
-from csc_cogd.report.document import document, plain, text, to_utf8
+from csc_cogd.report.document import document, plain, section, text, to_utf8, write_bytes
 from csc_cogd.report.sections import share
-from csc_cogd.storage import check_writable, write_whole
+from csc_cogd.storage import check_writable
 
 STATES = ("done", "skipped", "failed")
 ABOUT = ("input", "output", "status", "error", "seconds")
@@ -61,7 +61,7 @@ def write_index(folder: Path, results: Sequence[dict[str, Any]], *, overwrite: b
     for name in contents:
         check_writable(folder / name, overwrite=overwrite)
     for name, content in contents.items():
-        write_whole(folder / name, lambda file, content=content: file.write(content), overwrite=overwrite)
+        write_bytes(folder / name, content, overwrite=overwrite)
 
 
 def _totals(files: list[dict[str, Any]]) -> dict[str, Any]:
@@ -90,25 +90,27 @@ def _cell(value: Any) -> Any:
 
 def _index(files: list[dict[str, Any]], totals: dict[str, Any]) -> bytes:
     columns = [name for name in AVERAGED if totals["mean"][name] is not None]
-    headings = [("File", ""), ("Status", ""), *((AVERAGED[name][0], "number") for name in columns), ("Seconds", "number")]
-    head = "".join(
-        f'<th scope="col" class="{kind}" aria-sort="none"><button type="button">{title}</button></th>' for title, kind in headings
-    )
-    means = "".join(f'<td class="number">{AVERAGED[name][1](totals["mean"][name])}</td>' for name in columns)
-    tiles = [(totals[state], state) for state in STATES if totals[state]]
-    tiles += [(AVERAGED[name][1](totals["mean"][name]), f"mean {AVERAGED[name][0]}") for name in columns if name != "missing"]
+    means = {AVERAGED[name][0]: AVERAGED[name][1](totals["mean"][name]) for name in columns}
+    tiles = [(f"{totals[state]:,}", state) for state in STATES if totals[state]]
+    tiles += [(mean, f"mean {title}") for title, mean in means.items() if title != "Missing"]
+    head = _heading("File") + _heading("Status") + "".join(_heading(name, "number") for name in (*means, "Seconds"))
+    foot = "".join(f'<td class="number">{mean}</td>' for mean in means.values())
     return document(
-        "index", "Restored pictures", summary=f"{totals['files']:,} files in {_duration(totals['seconds'])}, csc-cogd {__version__}",
-        tiles="".join(f"<li><b>{value}</b>{label}</li>" for value, label in tiles), failures=_failures(files), head=head,
-        rows="\n".join(_row(file, columns) for file in files),
-        means=f'<tr><th colspan="2">Mean</th>{means}<td class="number"></td></tr>' if columns else "",
+        "index", "Restored pictures", tiles="".join(f"<li><b>{figure}</b>{label}</li>" for figure, label in tiles),
+        summary=f"{totals['files']:,} files in {_duration(totals['seconds'])}, csc-cogd {__version__}",
+        failures=_failures(files), head=head, rows="\n".join(_row(file, columns) for file in files),
+        means=f'<tr><th colspan="2">Mean</th>{foot}<td></td></tr>' if means else "",
     )  # fmt: skip
+
+
+def _heading(title: str, kind: str = "") -> str:
+    return f'<th scope="col" class="{kind}" aria-sort="none"><button type="button">{title}</button></th>'
 
 
 def _failures(files: list[dict[str, Any]]) -> str:
     failed = [file for file in files if file["status"] == "failed"]
     items = "".join(f"<dt>{text(file['input'])}</dt><dd>{text(file.get('error') or '')}</dd>" for file in failed)
-    return f'<section><h2>Failed</h2><dl class="failures">{items}</dl></section>' if failed else ""
+    return section("Failed", items and f'<dl class="failures">{items}</dl>')
 
 
 def _row(file: dict[str, Any], columns: list[str]) -> str:

@@ -16,7 +16,7 @@ for (const viewer of document.querySelectorAll(".viewer")) {
       one.classList.toggle(side, one.dataset.layer === chosen);
       one.hidden = !one.matches(".left, .right");
     }
-    viewer.querySelector(`.name.${side}`).textContent = layer(chosen).dataset.name;
+    viewer.querySelector(`.name.${side}`).textContent = chosen;
   };
 
   for (const side of ["left", "right"]) {
@@ -28,9 +28,9 @@ for (const viewer of document.querySelectorAll(".viewer")) {
 
   const mark = viewer.querySelector("input.mark");
   if (mark) { // the mask's picture again, over the picture before
-    const marks = layer("mask").querySelector("img").cloneNode();
+    const marks = layer("Mask").querySelector("img").cloneNode();
     marks.className = "marks";
-    layer("before").append(marks);
+    layer("Before").append(marks);
     const show = () => { marks.hidden = !mark.checked; };
     mark.addEventListener("change", show);
     show();

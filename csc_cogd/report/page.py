@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.report import sections
-from csc_cogd.report.document import document, plain
+from csc_cogd.report.document import document, plain, write_bytes
 from csc_cogd.report.entry import Entry, Planes, Point, planes_of
 from csc_cogd.report.figures import compare, data_range_of
 from csc_cogd.report.views import maps, residual_of, views
-from csc_cogd.storage import check_writable, write_whole
+from csc_cogd.storage import check_writable
 
 __all__ = ["Entry", "Point", "write_page"]
 
@@ -44,7 +44,7 @@ def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> dict[str
         charts=sections.charts(entry.history, entry.curve), dictionary=sections.filters(entry.dictionary, entry.usage),
         facts=sections.facts(entry.facts),
     )  # fmt: skip
-    write_whole(path, lambda file: file.write(content), overwrite=overwrite)
+    write_bytes(path, content, overwrite=overwrite)
     return plain({"title": entry.title, "page": path.name, **figures})
 
 

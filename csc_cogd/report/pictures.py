@@ -25,18 +25,21 @@ def visible(pixels: np.ndarray) -> tuple[np.ndarray, str]:
         return pixels, ""
     if channels == 4:
         return pixels[..., :3], "Of the 4 channels, the first three are shown as red, green and blue."
-    return pixels.mean(axis=2, keepdims=True, dtype=np.float32), f"The mean of the {channels} channels is shown."
+    count = channels - np.isnan(pixels).sum(axis=2, keepdims=True)
+    mean = np.nansum(pixels, axis=2, keepdims=True, dtype=np.float64) / np.where(count, count, np.nan)
+    return mean, f"The mean of the {channels} channels is shown."
 
 
 def tone_range(before: np.ndarray, known: np.ndarray) -> tuple[float, float]:
-    """The values that are shown as black and as white: 0 and 255 of 8 bits, else what the known values span.
+    """The values that are shown as black and as white: 0 and 255 of 8 bits, else what the known pixels, (H, W), span.
 
     The outermost thousandth at either end doesn't count.
     """
     if before.dtype == np.uint8:
         return 0.0, 255.0
-    values = before[known & np.isfinite(before)].astype(np.float64)
-    low, high = np.quantile(some(values), (0.001, 0.999)) if values.size else (0.0, 1.0)
+    values = some(before[known].ravel()).astype(np.float64)
+    values = values[np.isfinite(values)]
+    low, high = np.quantile(values, (0.001, 0.999)) if values.size else (0.0, 1.0)
     return float(low), float(high if high > low else low + 1)
 
 

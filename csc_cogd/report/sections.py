@@ -11,9 +11,11 @@ import numpy as np
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.report.charts import line_chart, number
-from csc_cogd.report.document import text
+from csc_cogd.report.document import section, text
 from csc_cogd.report.entry import Point
 from csc_cogd.report.pictures import tile
+
+UNKNOWN = "&ndash;"
 
 
 def summary(figures: Mapping[str, Any]) -> str:
@@ -35,7 +37,7 @@ def tiles(figures: Mapping[str, Any]) -> str:
         found.append((f"{changed:,}" if changed else "none", "known values changed"))
     if "nonzeros" in figures:
         found.append((f"{figures['nonzeros']:,}", "codes in use"))
-    return "".join(f"<li><b>{value}</b>{label}</li>" for value, label in found)
+    return "".join(f"<li><b>{figure}</b>{label}</li>" for figure, label in found)
 
 
 def comparison(figures: Mapping[str, Any]) -> str:
@@ -44,19 +46,15 @@ def comparison(figures: Mapping[str, Any]) -> str:
         return ""
     columns = {"_missing": "Missing pixels", "": "All pixels"} if figures["missing"] else {"": "All pixels"}
     rows = {
-        "PSNR": ("psnr", decibels), "SSIM": ("ssim", ratio), "Mean absolute error": ("mae", value_or_dash),
-        "Largest absolute error": ("max_error", value_or_dash),
+        "PSNR": ("psnr", decibels), "SSIM": ("ssim", ratio), "Mean absolute error": ("mae", value),
+        "Largest absolute error": ("max_error", value),
     }  # fmt: skip
-    head = "".join(f'<th class="number">{name}</th>' for name in columns.values())
-    body = "".join(
-        f"<tr><th>{title}</th>" + "".join(f'<td class="number">{show(figures[name + end])}</td>' for end in columns) + "</tr>"
-        for title, (name, show) in rows.items()
-    )
-    note = f"PSNR and SSIM are for a data range of {value_or_dash(figures['data_range'])}."
-    return (
-        f"<section><h2>Against the reference</h2><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f'<p class="note">{note}</p></section>'
-    )
+    body = "<tr><td></td>" + "".join(f'<th class="number">{name}</th>' for name in columns.values()) + "</tr>"
+    for title, (name, show) in rows.items():
+        cells = "".join(f'<td class="number">{show(figures[name + end])}</td>' for end in columns)
+        body += f"<tr><th>{title}</th>{cells}</tr>"
+    note = f'<p class="note">PSNR and SSIM are for a data range of {value(figures["data_range"])}.</p>'
+    return section("Against the reference", f"<table>{body}</table>{note}")
 
 
 def charts(history: Sequence[Iteration], curve: Sequence[Point]) -> str:
@@ -77,51 +75,50 @@ def charts(history: Sequence[Iteration], curve: Sequence[Point]) -> str:
     for column, by_time in zip(drawn, (False, True), strict=True):
         column.append(line_chart(title, _stages(curve, by_time), x_label="seconds" if by_time else "step"))
     pairs = "".join(by_iteration + by_time for by_iteration, by_time in zip(*drawn, strict=True))
-    return f'<section><h2>Course of the solve</h2><div class="pair">{pairs}</div></section>' if pairs else ""
+    return section("Course of the solve", pairs, "pair")
 
 
 def filters(dictionary: Dictionary | None, usage: Any) -> str:
     """The filters, those that are used most first."""
     if dictionary is None:
         return ""
-    used = np.zeros(dictionary.n_filters, np.int64) if usage is None else np.asarray(usage)
-    order = np.argsort(-used, kind="stable")
-    most, total = max(int(used.max()), 1), max(int(used.sum()), 1)
+    used = np.ones(dictionary.n_filters) if usage is None else np.asarray(usage)
+    most, total = max(float(used.max()), 1.0), max(float(used.sum()), 1.0)
     items = []
-    for k in order:
+    for k in np.argsort(-used, kind="stable"):
         h, w = dictionary.shapes[k]
         about = f"filter {k}, {h} x {w}"
+        picture = tile(dictionary.with_channels()[k, :, :h, :w])
+        unused = bar = ""
         if usage is not None:
             about += f": {used[k]:,} codes, {share(used[k] / total)}"
-        unused = ' class="unused"' if usage is not None and not used[k] else ""
-        picture = tile(dictionary.with_channels()[k, :, :h, :w])
-        items.append(
-            f'<li{unused} title="{about}"><img src="{picture}" alt="{about}"><i style="--use: {100 * (used[k] / most) ** 0.5:.1f}"></i></li>'
-        )
+            unused = "" if used[k] else ' class="unused"'
+            bar = f'<i style="--use: {100 * np.sqrt(used[k] / most):.1f}"></i>'
+        items.append(f'<li{unused} title="{about}"><img src="{picture}" alt="{about}">{bar}</li>')
     note = f"{dictionary.n_filters} filters, each stretched to its own range: grey is zero."
     if usage is not None:
-        note += f" Those used most come first; a bar's length is as the root of the number of codes, up to {most:,}."
-        unused_ = np.count_nonzero(used == 0)
-        note += f" {unused_} are unused, and dimmed." if unused_ else ""
-    return f'<section><h2>Dictionary</h2><ul class="filters">{"".join(items)}</ul><p class="note">{note}</p></section>'
+        note += f" Those used most come first; a bar's length is as the root of the number of codes, up to {most:,.0f}."
+        if idle := np.count_nonzero(used == 0):
+            note += f" {idle} not in use {'is' if idle == 1 else 'are'} dimmed."
+    return section("Dictionary", f'<ul class="filters">{"".join(items)}</ul><p class="note">{note}</p>')
 
 
 def facts(named: Mapping[str, str]) -> str:
     """The table of settings and findings."""
-    rows = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in named.items())
-    return f'<section><h2>Settings and findings</h2><table class="facts">{rows}</table></section>' if rows else ""
+    rows = "".join(f"<tr><th>{text(name)}</th><td>{text(said)}</td></tr>" for name, said in named.items())
+    return section("Settings and findings", rows and f'<table class="facts">{rows}</table>')
 
 
-def decibels(value: float) -> str:
-    return "∞" if value == float("inf") else f"{value:.2f} <small>dB</small>" if np.isfinite(value) else "–"
+def decibels(level: float) -> str:
+    return "∞" if level == float("inf") else f"{level:.2f} <small>dB</small>" if np.isfinite(level) else UNKNOWN
 
 
-def ratio(value: float) -> str:
-    return f"{value:.4f}" if np.isfinite(value) else "–"
+def ratio(similarity: float) -> str:
+    return f"{similarity:.4f}" if np.isfinite(similarity) else UNKNOWN
 
 
-def value_or_dash(value: float) -> str:
-    return number(value) if np.isfinite(value) else "–"
+def value(of_pixels: float) -> str:
+    return number(of_pixels) if np.isfinite(of_pixels) else UNKNOWN
 
 
 def share(fraction: float) -> str:

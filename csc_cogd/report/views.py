@@ -8,12 +8,14 @@ import numpy as np
 
 from csc_cogd.report import pictures
 from csc_cogd.report.charts import number
+from csc_cogd.report.document import fill, section
 from csc_cogd.report.entry import Planes
 
 WIDEST = 900  # pixels of the page that small pictures are enlarged to
 FLATTEST = 40  # a picture's sides are shown in this ratio at most, or a line of pixels couldn't be seen
 
 Place = tuple[slice, slice]
+Colors = tuple[tuple[int, int, int], ...]
 EVERYWHERE = (slice(None), slice(None))
 
 
@@ -47,12 +49,15 @@ def views(planes: Planes) -> dict[str, str]:
     if factor > 1:
         sentences.append(f"It is shown reduced to 1/{factor} of its width and height; below, places are shown in full.")
         damage = gone if gone.any() else np.abs(planes.after - planes.before.astype(np.float32)).mean(axis=2)
-        places = "".join(
-            f"<h3>x {x.start:,} to {min(x.stop, W):,}, y {y.start:,} to {min(y.stop, H):,}</h3>{_viewer(shown, (y, x), 1, i)}"
-            for i, (y, x) in enumerate(pictures.worst_places(damage), 1)
+        title = (
+            "The places with most missing, in full resolution"
+            if gone.any()
+            else "Places that changed most, in full resolution"
         )
-        kind = "with most missing" if gone.any() else "that changed most"
-        places = places and f"<section><h2>The places {kind}, in full resolution</h2>{places}</section>"
+        for count, (y, x) in enumerate(pictures.worst_places(damage), 1):
+            places += f"<h3>x {x.start:,} to {min(x.stop, W):,}, y {y.start:,} to {min(y.stop, H):,}</h3>"
+            places += _viewer(shown, (y, x), 1, count)
+        places = section(title, places)
     return {"viewer": _viewer(shown, EVERYWHERE, factor, 0), "shown": " ".join(sentences), "places": places}
 
 
@@ -73,15 +78,14 @@ def maps(planes: Planes, residual: np.ndarray | None) -> str:
         picture = pictures.error_map(error, scale, factor)
         title = f"Absolute error against the reference{mean}"
         figures.append(_map(title, picture, error.shape, factor, pictures.SEQUENTIAL, (0, scale / 2, scale)))
-    if not figures:
-        return ""
-    return f'<section><h2>What is left, and what is wrong</h2><div class="pair">{"".join(figures)}</div></section>'
+    title = "What is left" if planes.reference is None else "What is left, and what is wrong"
+    return section(title, "".join(figures), "pair")
 
 
 def residual_of(planes: Planes) -> tuple[np.ndarray, float]:
     """The picture less the fit, (H, W), mean over a pixel's known channels, NaN if there are none; and its RMS."""
     assert planes.fit is not None
-    residual = np.full(planes.missing.shape[:2], np.nan, np.float32)
+    residual = np.full(planes.missing.shape[:2], np.nan, np.result_type(planes.before, np.float32))
     squares = 0.0
     rows = zip(residual, planes.before, planes.fit, ~planes.missing, strict=True)  # row by row, for large pictures
     for row, before, fit, known in rows:
@@ -94,61 +98,51 @@ def residual_of(planes: Planes) -> tuple[np.ndarray, float]:
 
 def absolute_error(after: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """(H, W), mean over the channels."""
-    error = np.empty(after.shape[:2], np.float32)
+    error = np.empty(after.shape[:2], np.result_type(after, np.float32))
     for row, given, truth in zip(error, after, reference, strict=True):
         row[:] = np.abs(given - truth.astype(np.float64)).mean(axis=1)
     return error
 
 
-def _viewer(shown: Shown, place: Place, factor: int, number_: int) -> str:
-    named = {name: pictures.picture(pixels[place], shown.tones, factor) for name, pixels in shown.pictures.items()}
-    layers = [
-        f'<div class="layer" data-layer="{name.lower()}" data-name="{name}"><img src="{uri}" alt="{name}"></div>'
-        for name, uri in named.items()
-    ]
-    names, mark = list(named), ""
+def _viewer(shown: Shown, place: Place, factor: int, count: int) -> str:
+    """HTML of the viewer of a place, the page's `count`-th."""
+    layers = {name: pictures.picture(pixels[place], shown.tones, factor) for name, pixels in shown.pictures.items()}
     gone = shown.gone[place]
     if gone.any():
-        uri = pictures.mask_picture(gone, factor)
-        layers.insert(1, f'<div class="layer" data-layer="mask" data-name="Mask"><img src="{uri}" alt="Mask"></div>')
-        names.insert(1, "Mask")
-        mark = '<label><input class="mark" type="checkbox" checked> Mark missing</label>'
-    H, W = gone.shape
-    zooms = "".join(f'<option value="{zoom}">{zoom}:1</option>' for zoom in (1, 2, 4, 8))
-    return (
-        f'<div class="viewer{_size(gone.shape, factor)}><div class="tools">{_choice("left", names, "Before", number_)}'
-        f'{_choice("right", names, "After", number_)}{mark}<label>Zoom <select class="zoom"><option value="0">Fit</option>'
-        f'{zooms}</select></label></div><div class="window"><div class="stack" data-width="{-(-W // factor)}">{"".join(layers)}'
-        f'<input type="range" min="0" max="100" step="0.1" value="50" aria-label="Boundary between the pictures">'
-        f'<div class="handle"></div><span class="name left">Before</span><span class="name right">After</span></div></div></div>'
-    )
+        layers["Mask"] = pictures.mask_picture(gone, factor)
+    names = sorted(layers, key=["Before", "Mask", "After", "Reference"].index)
+    kind, size = _size(gone.shape, factor)
+    return fill(
+        "viewer.html", kind=kind, size=size, width=str(-(-gone.shape[1] // factor)),
+        left=_choice(f"left{count}", names, "Before"), right=_choice(f"right{count}", names, "After"),
+        mark='<label><input class="mark" type="checkbox" checked> Mark missing</label>' if gone.any() else "",
+        layers="\n".join(
+            f'<div class="layer" data-layer="{name}"><img src="{layers[name]}" alt="{name}"></div>' for name in names
+        ),
+    )  # fmt: skip
 
 
-def _choice(side: str, names: list[str], chosen: str, viewer: int) -> str:
-    options = "".join(
-        f'<label><input type="radio" name="{side}{viewer}" value="{name.lower()}"{" checked" * (name == chosen)}>{name}</label>'
+def _choice(group: str, names: list[str], chosen: str) -> str:
+    return "".join(
+        f'<label><input type="radio" name="{group}" value="{name}"{" checked" if name == chosen else ""}>{name}</label>'
         for name in names
     )
-    return f'<fieldset class="{side}"><legend>{side.capitalize()}</legend>{options}</fieldset>'
 
 
-def _map(
-    title: str, picture: str, shape: tuple[int, ...], factor: int, colors: tuple[tuple[int, int, int], ...],
-    ends: tuple[float, float, float],
-) -> str:  # fmt: skip
-    gradient = ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in colors)
-    return (
-        f'<figure class="map{_size(shape, factor)}><img src="{picture}" alt="{title}"><div class="bar" style="background: '
-        f'linear-gradient(90deg, {gradient})"></div><div class="ends">{"".join(f"<span>{end:.3g}</span>" for end in ends)}'
-        f"</div><figcaption>{title}. The half per cent of largest values lies beyond the scale.</figcaption></figure>"
-    )
+def _map(title: str, picture: str, shape: tuple[int, ...], factor: int, colors: Colors, ends: tuple[float, ...]) -> str:
+    kind, size = _size(shape, factor)
+    return fill(
+        "map.html", kind=kind, size=size, picture=picture, title=title,
+        colors=", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in colors),
+        ends="".join(f"<span>{end:.3g}</span>" for end in ends),
+    )  # fmt: skip
 
 
-def _size(shape: tuple[int, ...], factor: int) -> str:
-    """The end of a class attribute, and how large a picture is shown: small ones are enlarged by a whole number."""
+def _size(shape: tuple[int, ...], factor: int) -> tuple[str, str]:
+    """Class and style of a picture: small ones are enlarged by a whole number, others are as wide as the page."""
     height, width = (-(-length // factor) for length in shape)
-    enlarged = WIDEST // max(height, width)
     ratio = min(max(width / height, 1 / FLATTEST), FLATTEST)
-    if enlarged < 2:  # as wide as the page, with smooth steps
-        return f' large" style="--fit: 100%; --ratio: {ratio:.6g}"'
-    return f'" style="--fit: {max(width, height * ratio) * enlarged:.0f}px; --ratio: {ratio:.6g}"'
+    enlarged = WIDEST // max(height, width)
+    if enlarged < 2:
+        return "large", f"--fit: 100%; --ratio: {ratio:.6g}"
+    return "", f"--fit: {max(width, height * ratio) * enlarged:.0f}px; --ratio: {ratio:.6g}"

@@ -29,3 +29,13 @@ def open_browser(profile):
         yield browser
     finally:
         browser.quit()
+
+
+def problems(browser, page):
+    """What the console says, and what the network was asked for besides the page and what it holds itself."""
+    import json
+
+    said = [entry["message"] for entry in browser.get_log("browser")]
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return said + [url for url in asked if url != page.as_uri() and not url.startswith("data:")]
