@@ -15,11 +15,11 @@ Line = Sequence[tuple[float, float]]
 
 
 def line_chart(title: str, lines: Mapping[str, Line], *, x_label: str, logarithmic: bool = False) -> str:
-    """A figure of lines by name, with a legend if there are several; empty if there is no point to draw.
+    """A figure of lines by name, with a legend if there are several; empty if none has two points.
 
     Points that aren't finite are left out, and with a `logarithmic` vertical axis those that aren't above zero.
     """
-    lines = {name: _drawable(line, logarithmic) for name, line in lines.items()}
+    lines = {name: drawable for name, line in lines.items() if len(drawable := _drawable(line, logarithmic)) > 1}
     points = [point for line in lines.values() for point in line]
     if not points:
         return ""
@@ -34,7 +34,7 @@ def line_chart(title: str, lines: Mapping[str, Line], *, x_label: str, logarithm
     parts.append(f'<text class="label" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">{escape(x_label)}</text>')
     for i, (name, line) in enumerate(lines.items()):
         path = "L".join(f"{x_place(x):.1f} {y_place(y):.1f}" for x, y in line)
-        parts.append(f'<g class="line color{i % 4}"><path d="M{path}"/>' if line else "<g>")
+        parts.append(f'<g class="line color{i % 4}"><path d="M{path}"/>')
         for x, y in line if len(line) <= MOST_DOTS else ():
             about = f"{name}: {number(y)} at {x_label} {number(x)}"
             circle = f'<circle cx="{x_place(x):.1f}" cy="{y_place(y):.1f}" r="3">'

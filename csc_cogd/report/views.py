@@ -12,7 +12,7 @@ from csc_cogd.report.document import fill, section
 from csc_cogd.report.entry import Planes
 
 WIDEST = 900  # pixels of the page that small pictures are enlarged to
-FLATTEST = 40  # a picture's sides are shown in this ratio at most, or a line of pixels couldn't be seen
+FLATTEST = 20  # a picture's sides are shown in this ratio at most, or a line of pixels couldn't be seen
 
 Place = tuple[slice, slice]
 Colors = tuple[tuple[int, int, int], ...]

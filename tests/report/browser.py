@@ -1,5 +1,6 @@
 """Headless Chromium for the tests of the report."""
 
+import json
 import shutil
 from contextlib import contextmanager
 
@@ -31,11 +32,18 @@ def open_browser(profile):
         browser.quit()
 
 
-def problems(browser, page):
-    """What the console says, and what the network was asked for besides the page and what it holds itself."""
-    import json
+def visit(browser, page):
+    """Open a file, and forget what was logged before."""
+    browser.get("about:blank")
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(page.as_uri())
 
+
+def problems(browser, page):
+    """What the console says since the page was visited, and what was asked for besides it and what it holds itself."""
     said = [entry["message"] for entry in browser.get_log("browser")]
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert page.as_uri() in asked
     return said + [url for url in asked if url != page.as_uri() and not url.startswith("data:")]

@@ -8,7 +8,7 @@ import pytest
 
 from csc_cogd.report.index import write_index
 from csc_cogd.report.page import write_page
-from tests.report.browser import open_browser, problems
+from tests.report.browser import open_browser, problems, visit
 from tests.report.entries import CURVE, HISTORY, damaged, dictionary
 
 
@@ -42,7 +42,7 @@ def test_the_slider_is_dragged_and_goes_by_keys(browser, page):
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
-    browser.get(page.as_uri())
+    visit(browser, page)
     assert split(browser) == 50
     slider = find(browser, ".viewer input[type=range]")
     width = slider.size["width"]
@@ -58,7 +58,7 @@ def test_the_slider_is_dragged_and_goes_by_keys(browser, page):
 
 
 def test_a_finger_moves_the_slider(browser, page):
-    browser.get(page.as_uri())
+    visit(browser, page)
     area = find(browser, ".viewer input[type=range]").rect
     x, y = area["x"] + 0.2 * area["width"], area["y"] + 0.5 * area["height"]
     for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
@@ -67,7 +67,7 @@ def test_a_finger_moves_the_slider(browser, page):
 
 
 def test_layers_are_chosen_and_the_mask_is_shown_and_hidden(browser, page):
-    browser.get(page.as_uri())
+    visit(browser, page)
     assert [find(browser, f".layer.{side} img").get_attribute("alt") for side in ("left", "right")] == ["Before", "After"]
     marks = find(browser, ".marks")
     assert marks.is_displayed()
@@ -89,7 +89,7 @@ def test_layers_are_chosen_and_the_mask_is_shown_and_hidden(browser, page):
 def test_zoom_shows_pixels_one_to_one(browser, page):
     from selenium.webdriver.support.ui import Select
 
-    browser.get(page.as_uri())
+    visit(browser, page)
     zoom = Select(find(browser, "select.zoom"))
     image = find(browser, ".layer.left img")
     fit = image.size
@@ -105,7 +105,7 @@ def test_zoom_shows_pixels_one_to_one(browser, page):
 def test_places_of_a_large_picture_have_sliders_of_their_own(browser, tmp_path):
     picture = (np.mgrid[:40, :2000].sum(axis=0) % 256).astype(np.uint8)
     write_page(tmp_path / "large.html", damaged(picture))
-    browser.get((tmp_path / "large.html").as_uri())
+    visit(browser, tmp_path / "large.html")
     assert len(browser.find_elements("css selector", ".viewer")) == 4
     second = browser.find_elements("css selector", ".viewer input[type=range]")[1]
     second.send_keys("\ue010")  # End
@@ -116,11 +116,11 @@ def test_places_of_a_large_picture_have_sliders_of_their_own(browser, tmp_path):
 def test_the_index_is_sorted_by_clicks_and_filtered(browser, page):
     figures = [("b 10.png", 9.5), ("b 9.png", 31.25), ("a.png", None), ("Ä.png", 100.0)]
     write_index(page.parent, [
-        {"input": name, "output": "", "status": "done", "error": None, "seconds": 1, "report": {"page": page.name, "psnr": psnr}}
+        {"input": name, "output": "", "status": "done", "seconds": 1, "report": {"page": page.name, "psnr": psnr}}
         for name, psnr in figures
     ])  # fmt: skip
     index = page.parent / "index.html"
-    browser.get(index.as_uri())
+    visit(browser, index)
 
     def names():
         cells = browser.find_elements("css selector", "tbody td:first-child")
