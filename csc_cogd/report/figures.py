@@ -41,11 +41,10 @@ def compare(restored: np.ndarray, reference: np.ndarray, missing: np.ndarray, *,
     inside[REACH : H - REACH, REACH : W - REACH] = True
     totals = {"": _Totals(data_range), "_missing": _Totals(data_range)}
     for outer, inner in _bands(reference.shape):
-        with np.errstate(invalid="ignore"):
-            given, truth = (array[outer].astype(np.float64) / data_range for array in (restored, reference))
-            similarity = _similarity(given, truth)[inner]
-            error = np.abs(restored[outer][inner] - reference[outer][inner].astype(np.float64))
-        known, gone = np.isfinite(reference[outer][inner]), missing[outer][inner]
+        given, truth = restored[outer].astype(np.float64), reference[outer].astype(np.float64)
+        similarity = _similarity(given / data_range, truth / data_range)[inner]
+        error = np.abs(given[inner] - truth[inner])
+        known, gone = np.isfinite(truth[inner]), missing[outer][inner]
         totals[""].add(error[known], similarity[np.broadcast_to(inside[outer][inner], gone.shape)])
         totals["_missing"].add(error[known & gone], similarity[gone])
     return {name + end: value for end, total in totals.items() for name, value in total.figures().items()}

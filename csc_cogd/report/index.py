@@ -67,7 +67,7 @@ def write_index(folder: Path, results: Sequence[dict[str, Any]], *, overwrite: b
 def _totals(files: list[dict[str, Any]]) -> dict[str, Any]:
     """Numbers of files by status, seconds, and the figures' means over the files that have them."""
     counts = Counter(file["status"] for file in files)
-    values = {name: [v for file in files if (v := file.get("report", {}).get(name)) is not None] for name in AVERAGED}
+    values = {name: [v for file in files if (v := _report(file).get(name)) is not None] for name in AVERAGED}
     return {
         "files": len(files), **{state: counts[state] for state in STATES},
         "seconds": sum(file.get("seconds") or 0 for file in files),
@@ -75,12 +75,16 @@ def _totals(files: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _report(file: dict[str, Any]) -> dict[str, Any]:
+    return file.get("report") or {}
+
+
 def _table(files: list[dict[str, Any]]) -> bytes:
     stream = io.StringIO(newline="")
     rows = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
     rows.writeheader()
     for file in files:
-        rows.writerow({name: _cell(value) for name, value in {**file.get("report", {}), **file}.items()})
+        rows.writerow({name: _cell(value) for name, value in {**_report(file), **file}.items()})
     return b"\xef\xbb\xbf" + to_utf8(stream.getvalue())
 
 
@@ -114,7 +118,7 @@ def _failures(files: list[dict[str, Any]]) -> str:
 
 
 def _row(file: dict[str, Any], columns: list[str]) -> str:
-    report = file.get("report") or {}
+    report = _report(file)
     name = text(file["input"])
     if report.get("page"):
         name = f'<a href="{quote(os.fsencode(report["page"]))}">{name}</a>'

@@ -17,6 +17,7 @@ from csc_cogd.storage import check_writable
 __all__ = ["Entry", "Point", "write_page"]
 
 
+@np.errstate(invalid="ignore", over="ignore")  # pictures may hold infinities
 def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> dict[str, Any]:
     """Write an HTML file that needs no other, and return its figures, which JSON can hold.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
+from csc_cogd.errors import InputError
 from csc_cogd.report.charts import line_chart, number
 from csc_cogd.report.document import section, text
 from csc_cogd.report.entry import Point
@@ -59,23 +60,21 @@ def comparison(figures: Mapping[str, Any]) -> str:
 
 def charts(history: Sequence[Iteration], curve: Sequence[Point]) -> str:
     """Objective, sparsity and residuals of the code solve and PSNR, each by iterations and by time."""
+    wide = _wide([record.objective for record in history])
     drawn = []
-    for x, label in (("iteration", "iteration"), ("seconds", "seconds")):
-        lines = {
-            name: [(getattr(record, x), getattr(record, name)) for record in history]
-            for name in ("objective", "nonzeros", "primal_residual", "dual_residual")
-        }
-        residuals = {"primal": lines["primal_residual"], "dual": lines["dual_residual"]}
-        drawn.append([
-            line_chart("Objective", {"objective": lines["objective"]}, x_label=label, logarithmic=_wide(lines["objective"])),
-            line_chart("Codes in use", {"codes": lines["nonzeros"]}, x_label=label),
-            line_chart("Relative residuals", residuals, x_label=label, logarithmic=True),
-        ])  # fmt: skip
-    title = "PSNR over the missing pixels, dB"
-    for column, by_time in zip(drawn, (False, True), strict=True):
-        column.append(line_chart(title, _stages(curve, by_time), x_label="seconds" if by_time else "step"))
-    pairs = "".join(by_iteration + by_time for by_iteration, by_time in zip(*drawn, strict=True))
-    return section("Course of the solve", pairs, "pair")
+    for title, fields, logarithmic in (
+        ("Objective", {"objective": "objective"}, wide),
+        ("Codes in use", {"codes": "nonzeros"}, False),
+        ("Relative residuals", {"primal": "primal_residual", "dual": "dual_residual"}, True),
+    ):
+        for x in ("iteration", "seconds"):
+            lines = {
+                name: [(getattr(record, x), getattr(record, field)) for record in history] for name, field in fields.items()
+            }
+            drawn.append(line_chart(title, lines, x_label=x, logarithmic=logarithmic))
+    for x in ("step", "seconds"):
+        drawn.append(line_chart("PSNR over the missing pixels, dB", _stages(curve, x == "seconds"), x_label=x))
+    return section("Course of the solve", "".join(drawn), "pair")
 
 
 def filters(dictionary: Dictionary | None, usage: Any) -> str:
@@ -83,6 +82,8 @@ def filters(dictionary: Dictionary | None, usage: Any) -> str:
     if dictionary is None:
         return ""
     used = np.ones(dictionary.n_filters) if usage is None else np.asarray(usage)
+    if used.shape != (dictionary.n_filters,):
+        raise InputError(f"usage: shape {used.shape}: one number for each of the {dictionary.n_filters} filters is needed")
     most, total = max(float(used.max()), 1.0), max(float(used.sum()), 1.0)
     items = []
     for k in np.argsort(-used, kind="stable"):
@@ -126,10 +127,10 @@ def share(fraction: float) -> str:
     return f"{fraction:.1%}".replace("%", " %") if fraction >= 0.001 or not fraction else f"{100 * fraction:.2g} %"
 
 
-def _wide(line: Sequence[tuple[float, float]]) -> bool:
-    """Whether its values are all above zero and span more than a factor of fifty."""
-    values = [y for _, y in line if np.isfinite(y)]
-    return bool(values) and 0 < 50 * min(values) < max(values)
+def _wide(values: Sequence[float]) -> bool:
+    """Whether they are all above zero and span more than a factor of fifty."""
+    finite = [one for one in values if np.isfinite(one)]
+    return bool(finite) and 0 < 50 * min(finite) < max(finite)
 
 
 def _stages(curve: Sequence[Point], by_time: bool) -> dict[str, list[tuple[float, float]]]:

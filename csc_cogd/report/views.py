@@ -13,6 +13,8 @@ from csc_cogd.report.entry import Planes
 
 WIDEST = 900  # pixels of the page that small pictures are enlarged to
 FLATTEST = 20  # a picture's sides are shown in this ratio at most, or a line of pixels couldn't be seen
+LAYERS = {"Before": 'class="layer left"', "After": 'class="layer right"'}  # at first
+HIDDEN = 'class="layer" hidden'
 
 Place = tuple[slice, slice]
 Colors = tuple[tuple[int, int, int], ...]
@@ -47,17 +49,12 @@ def views(planes: Planes) -> dict[str, str]:
         sentences.append("The picture is drawn out across its short side, or it couldn't be seen.")
     places = ""
     if factor > 1:
-        sentences.append(f"It is shown reduced to 1/{factor} of its width and height; below, places are shown in full.")
+        sentences.append(f"It is shown reduced to 1/{factor} of its width and height.")
         damage = gone if gone.any() else np.abs(planes.after - planes.before.astype(np.float32)).mean(axis=2)
-        title = (
-            "The places with most missing, in full resolution"
-            if gone.any()
-            else "Places that changed most, in full resolution"
-        )
         for count, (y, x) in enumerate(pictures.worst_places(damage), 1):
             places += f"<h3>x {x.start:,} to {min(x.stop, W):,}, y {y.start:,} to {min(y.stop, H):,}</h3>"
             places += _viewer(shown, (y, x), 1, count)
-        places = section(title, places)
+        places = section(f"Where most {'is missing' if gone.any() else 'changed'}, in full resolution", places)
     return {"viewer": _viewer(shown, EVERYWHERE, factor, 0), "shown": " ".join(sentences), "places": places}
 
 
@@ -117,7 +114,8 @@ def _viewer(shown: Shown, place: Place, factor: int, count: int) -> str:
         left=_choice(f"left{count}", names, "Before"), right=_choice(f"right{count}", names, "After"),
         mark='<label><input class="mark" type="checkbox" checked> Mark missing</label>' if gone.any() else "",
         layers="\n".join(
-            f'<div class="layer" data-layer="{name}"><img src="{layers[name]}" alt="{name}"></div>' for name in names
+            f'<div {LAYERS.get(name, HIDDEN)} data-layer="{name}"><img src="{layers[name]}" alt="{name}"></div>'
+            for name in names
         ),
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ def results(tmp_path):
     return [
         result("Straße #1?.png", report=page),
         result("bad.png", "failed", output=None, error="bad.png: not an image: give one"),
-        result("old.png", "skipped", seconds=0.0),
+        result("old.png", "skipped", seconds=0.0, report=None),
         result("without.png", report={"title": "without.png", "page": "b.html", "missing": 0.5}),
     ]
 

@@ -159,14 +159,14 @@ def test_nan_is_missing_and_nothing_else_is_told(tmp_path, rng):
     assert (np.asarray(pictures(page)["Mask"].convert("RGBA"))[..., 3] > 0).sum() == 15
 
 
-def test_infinite_values_are_shown_and_told_as_unknown(tmp_path, rng):
-    reference = rng.random((16, 16))
-    entry = damaged(reference)
-    after = entry.after.copy()
-    after[0, 0] = np.inf
-    figures, _ = write(tmp_path, replace(entry, after=after))
-    assert figures["max_error"] is None
-    assert figures["psnr"] is None
+@pytest.mark.parametrize("names", [["after"], ["before", "after", "reference", "fit"]])
+def test_infinite_values_are_shown_and_told_as_unknown(tmp_path, rng, names):
+    entry = damaged(rng.random((16, 16)))
+    entry = replace(entry, fit=entry.after)
+    infinite = {name: np.where(np.eye(16) > 0, np.inf, getattr(entry, name)) for name in names}
+    figures, _ = write(tmp_path, replace(entry, **infinite))
+    assert figures["ssim"] is None
+    assert ("reference" in names) == (figures["psnr"] is not None)  # looks away where the reference isn't finite
 
 
 def test_masks_of_single_channels(tmp_path, rng):
@@ -239,6 +239,12 @@ def test_what_does_not_fit_is_named(tmp_path, name):
     with pytest.raises(InputError, match=rf"{name}: shape \(3, 4\) differs"):
         write_page(tmp_path / "page.html", replace(entry, **{name: np.zeros((3, 4))}))
     assert not list(tmp_path.iterdir())
+
+
+def test_usage_of_other_filters_is_named(tmp_path):
+    entry = replace(damaged(np.full((12, 12), 9, np.uint8)), dictionary=dictionary(), usage=np.arange(5))
+    with pytest.raises(InputError, match=r"usage: shape \(5,\): one number for each of the 6"):
+        write_page(tmp_path / "page.html", entry)
 
 
 @pytest.mark.parametrize("before", [np.zeros(3), np.zeros((0, 3)), np.zeros((2, 2), complex), np.zeros((2, 2), "U1")])
