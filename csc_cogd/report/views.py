@@ -75,8 +75,8 @@ def maps(planes: Planes, residual: np.ndarray | None) -> str:
         picture = pictures.error_map(error, scale, factor)
         title = f"Absolute error against the reference{mean}"
         figures.append(_map(title, picture, error.shape, factor, pictures.SEQUENTIAL, (0, scale / 2, scale)))
-    title = "What is left" if planes.reference is None else "What is left, and what is wrong"
-    return section(title, "".join(figures), "pair")
+    titles = ["what is left"] * (residual is not None) + ["what is wrong"] * (planes.reference is not None)
+    return section(", and ".join(titles).capitalize(), "".join(figures), "pair")
 
 
 def residual_of(planes: Planes) -> tuple[np.ndarray, float]:
