@@ -32,7 +32,7 @@ AVERAGED = {  # and how they are headed and shown in the index
 
 
 def write_index(folder: Path, results: Sequence[dict[str, Any]], *, overwrite: bool = False) -> None:
-    """Write ``index.html``, ``report.json`` and ``report.csv`` into a folder.
+    """Write ``index.html``, ``report.json`` and ``report.csv`` into a folder; not the first where it is the only page.
 
     The CSV has COLUMNS, the same for all reports, and is UTF-8 with a byte order mark, as spreadsheets need it. Text in it
     that a spreadsheet would take for a formula is led by an apostrophe.
@@ -53,8 +53,9 @@ def write_index(folder: Path, results: Sequence[dict[str, Any]], *, overwrite: b
     files = [plain(result) for result in results]
     totals = _totals(files)
     about = {"version": __version__, "totals": totals, "files": files}
+    only = [_report(file).get("page") for file in files] == ["index.html"]
     contents = {
-        "index.html": _index(files, totals),
+        **({} if only else {"index.html": _index(files, totals)}),
         "report.json": (json.dumps(about, indent=1, default=str) + "\n").encode(),
         "report.csv": _table(files),
     }
