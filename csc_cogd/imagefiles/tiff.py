@@ -223,6 +223,9 @@ class TiffEncoder:
         return notes
 
     def finish(self) -> None:
+        pass
+
+    def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
 

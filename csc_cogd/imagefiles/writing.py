@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -24,6 +24,7 @@ SUFFIXES = {
 class _Encoder(Protocol):
     def write(self, image: ImageFile) -> list[str]: ...
     def finish(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class ImageWriter:
@@ -84,6 +85,9 @@ class _OneEncoder:
     def finish(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 @contextmanager
 def _writing(path: Path, kind: str) -> Iterator[None]:
@@ -107,10 +111,16 @@ def _encoder(path: Path, n_pages: int, overwrite: bool, before: Callable[[Path],
             "tiff": tiff.TiffEncoder, "npy": arrays.NpyEncoder, "npz": arrays.NpzEncoder,
         }  # fmt: skip
         encoder = encoders[kind](file, n_pages) if kind in encoders else _OneEncoder(file, kind)
-        yield encoder
-        with _writing(path, kind):
-            encoder.finish()
-            file.flush()
+        try:
+            yield encoder
+            with _writing(path, kind):
+                encoder.finish()
+                encoder.close()
+                file.flush()
+        except BaseException:
+            with suppress(Exception):
+                encoder.close()
+            raise
 
 
 @contextmanager
