@@ -12,36 +12,46 @@ from typing import Any
 import click
 
 from csc_cogd import __version__
+from csc_cogd.cli.config import configurable
 from csc_cogd.errors import CscCogdError, DeviceError
 
-_COMMANDS = {
-    "inpaint": "Fill the missing pixels of an image.",
-    "denoise": "Remove noise, or spoilt pixels, from an image.",
-    "deblur": "Sharpen an image that was blurred by a known kernel.",
-    "upscale": "Restore an image on a finer grid.",
-    "reconstruct": "Learn filters and codes from images and rebuild the images from them.",
-    "learn": "Learn a dictionary from images.",
-    "dictionary": "Look into a dictionary: draw its filters, or say what it is.",
-    "demo": "Damage a picture, restore it, and show the figures.",
-    "beale": "Show the rule of cogradient descent on a problem of two variables.",
+_SECTIONS = {
+    "Restore": {
+        "inpaint": "Fill the missing pixels of an image.",
+        "denoise": "Remove noise, or spoilt pixels, from an image.",
+        "deblur": "Sharpen an image that was blurred by a known kernel.",
+        "upscale": "Restore an image on a finer grid.",
+    },
+    "Learn": {
+        "learn": "Learn a dictionary from images.",
+        "reconstruct": "Learn filters and codes from images and rebuild the images from them.",
+        "dictionary": "Look into a dictionary: draw its filters, or say what it is.",
+    },
+    "Look around": {
+        "demo": "Damage a picture, restore it, and show the figures.",
+        "beale": "Show the rule of cogradient descent on a problem of two variables.",
+        "doctor": "Say what csc-cogd finds on this machine, and whether it works here.",
+        "completion": "Print the script that completes csc-cogd's commands in a shell.",
+    },
 }
+_COMMANDS = [name for section in _SECTIONS.values() for name in section]
 
 
 class _LazyGroup(click.Group):
     """Knows its commands' names and one-line helps; imports a command when it is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return _COMMANDS
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"csc_cogd.cli.{name}").command
-        return command
+        return configurable(import_module(f"csc_cogd.cli.{name}").command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{max(map(len, _COMMANDS))}}", text) for name, text in commands.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -68,6 +68,9 @@ def command(
       csc-cogd beale --plot paths.svg
       csc-cogd beale --start 3 -0.5 --start 1 1.5 -v
       csc-cogd beale --kernel-degree 2 --eta 0.3 --iterations 50
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written.
     """
     from csc_cogd.cogd.beale import STARTS, SparseBeale, compare
 

@@ -26,6 +26,11 @@ class Console:
     def warn(self, message: str) -> None:
         self.say(f"csc-cogd: warning: {message}")
 
+    def error(self, message: str, trace: str = "") -> None:
+        if trace and self.verbosity > 1:
+            self.say(trace.rstrip())
+        self.say("csc-cogd: error: " + " ".join(message.split()), level=-1)
+
     def check_device(self, settings: dict[str, Any]) -> None:
         """Refuse a device that can't be used, now and not later; say which ``auto`` is and why, where there is a choice."""
         from csc_cogd.backend import choose_device, get_backend
@@ -35,21 +40,21 @@ class Console:
         if settings["device"] == "auto":
             self.say("device: {} ({})".format(*choose_device(**engine)), level=0 if find_spec("cupy") else 1)
 
-    def progress(self) -> ProgressBar:
+    def progress(self, n_files: int = 1) -> ProgressBar:
         """A callback for :func:`csc_cogd.inpaint`, to be used in a ``with`` statement."""
         visible = self.verbosity >= 0 and sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
-        return ProgressBar(visible)
+        return ProgressBar(visible, n_files)
 
 
 class ProgressBar:
-    """One bar a stage, on a terminal only; and the place where Ctrl-C is sure to be heard.
+    """One bar a stage, or one for several files, on a terminal only; and the place where Ctrl-C is sure to be heard.
 
     A KeyboardInterrupt that is raised inside a callback of a compiled library is lost there, and Python prints that it is;
     so it is remembered here, silently, and raised again at the next report of progress.
     """
 
-    def __init__(self, visible: bool):
-        self._visible = visible
+    def __init__(self, visible: bool, n_files: int = 1):
+        self._visible, self._n_files = visible, n_files
         self._bar: Any = None
         self._stage = ""
         self._interrupted = False
@@ -60,12 +65,28 @@ class ProgressBar:
             raise KeyboardInterrupt
         if not self._visible:
             return
+        if self._n_files > 1:
+            self._files_bar().update(0, f"{progress.stage} {progress.done}/{progress.total}")
+            return
         if self._bar is None or progress.stage != self._stage or progress.done < self._bar.pos:
             self._close()
             self._stage = progress.stage
             self._bar = click.progressbar(length=progress.total, label=f"{progress.stage:<10}", file=sys.stderr)
             self._bar.__enter__()
         self._bar.update(progress.done - self._bar.pos)
+
+    def file_done(self, name: str) -> None:
+        """One of several files is done."""
+        if self._visible and self._n_files > 1:
+            self._files_bar().update(1, name)
+
+    def _files_bar(self) -> Any:
+        if self._bar is None:
+            self._bar = click.progressbar(
+                length=self._n_files, label="files", show_pos=True, item_show_func=lambda item: item, file=sys.stderr
+            )
+            self._bar.__enter__()
+        return self._bar
 
     def __enter__(self) -> ProgressBar:
         if threading.current_thread() is threading.main_thread():

@@ -7,23 +7,23 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import ENGINE, MASK, PATH, options
-from csc_cogd.cli.restoring import read_kernel, restore_by_operator
+from csc_cogd.cli.options import ENGINE, FILES, MASK, images_argument, options
+from csc_cogd.cli.restoring import read_kernel, restore_files
 
 
 @click.command("deblur")
-@click.argument("image_path", metavar="IMAGE", type=PATH)
+@images_argument
 @click.option(
     "-k", "--kernel", required=True, metavar="KERNEL",
     help="Picture of a point: an image FILE (PNG, TIFF, NPY, not larger than IMAGE; it is scaled to sum 1), gaussian:S "
     "(standard deviation in pixels), uniform:N (N x N pixels), or motion:LEN,ANGLE (pixels; degrees, 0 is right, 90 up).",
 )  # fmt: skip
 @options(
-    "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_deblurred", "overwrite",
+    "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_deblurred", *FILES,
     "dictionary", "lmbda_by_noise", "code_iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
-def command(image_path: Path, kernel: str, **arguments: Any) -> None:
-    """Sharpen IMAGE, which was blurred by a known kernel: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+def command(images: tuple[str, ...], kernel: str, **arguments: Any) -> int:
+    """Sharpen images, which were blurred by a known kernel: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
 
     The result has the type and size of IMAGE. How much is sharpened follows from the noise, which is estimated where it
     isn't given. Pixels that are missing (by a mask, NaN, a value) are left out, and filled. Transparency is carried over.
@@ -43,4 +43,4 @@ def command(image_path: Path, kernel: str, **arguments: Any) -> None:
 
     from csc_cogd import Blur
 
-    restore_by_operator(image_path, Blur(read_kernel(kernel)), "deblurred", inputs=(Path(kernel),), **arguments)
+    return restore_files("deblur", images, operator=Blur(read_kernel(kernel)), protected=(Path(kernel),), **arguments)

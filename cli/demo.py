@@ -30,6 +30,10 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     Examples:
       csc-cogd demo
       csc-cogd demo -o /tmp/pictures --overwrite
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
+    memory; 130 interrupted.
     """
     import numpy as np
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import PATH, options
+from csc_cogd.cli.options import PATH, complete_files, options
 
 
 @click.group("dictionary")
@@ -22,14 +22,23 @@ def command() -> None:
 
 
 @command.command("show")
-@click.argument("dictionary", metavar="FILE|default|color")
+@click.argument("dictionary", metavar="FILE|default|color", shell_complete=complete_files)
 @click.option("-o", "--output", type=PATH, metavar="FILE", help="An image file. Default: NAME.png in the current folder.")
 @click.option(
     "--scale", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Pixels for each of a filter's."
 )
 @options("overwrite")
 def show(dictionary: str, output: Path | None, scale: int, overwrite: bool) -> None:
-    """Draw the filters, each stretched to its own range: grey is zero."""
+    """Draw the filters, each stretched to its own range: grey is zero.
+
+    \b
+    Examples:
+      csc-cogd dictionary show photos.npz
+      csc-cogd dictionary show default --scale 8 -o filters.png
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written.
+    """
     from csc_cogd.imagefiles import ImageFile, write_image
     from csc_cogd.storage import check_writable
 
@@ -42,9 +51,18 @@ def show(dictionary: str, output: Path | None, scale: int, overwrite: bool) -> N
 
 
 @command.command("info")
-@click.argument("dictionary", metavar="FILE|default|color")
+@click.argument("dictionary", metavar="FILE|default|color", shell_complete=complete_files)
 def info(dictionary: str) -> None:
-    """Print number, sizes and channels of the filters, and where they come from."""
+    """Print number, sizes and channels of the filters, and where they come from.
+
+    \b
+    Examples:
+      csc-cogd dictionary info photos.npz
+      csc-cogd dictionary info color
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written.
+    """
     import json
 
     import numpy as np

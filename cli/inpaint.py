@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from csc_cogd.cli.options import ENGINE, MASK, PATH, effort_of, options
-from csc_cogd.cli.restoring import Restored, noise_text, restore_file
+from csc_cogd.cli.options import ENGINE, FILES, MASK, effort_of, images_argument, options
+from csc_cogd.cli.restoring import restore_files
 
 
 @click.command("inpaint")
-@click.argument("image_path", metavar="IMAGE", type=PATH)
+@images_argument
 @options(
-    *MASK, "output_inpainted", "overwrite", "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda",
+    *MASK, "output_inpainted", *FILES, "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda",
     "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
-def command(image_path: Path, fast: bool, best: bool, **arguments: Any) -> None:
-    """Fill the missing pixels of IMAGE: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -> int:
+    """Fill the missing pixels of images: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
 
     What is missing comes from a mask image, from NaN in float data (always), from a pixel value or from transparency; what
     is given is united. Known pixels come back exactly as they were, or denoised with --noise-sigma; in the same type and
@@ -39,12 +38,4 @@ def command(image_path: Path, fast: bool, best: bool, **arguments: Any) -> None:
     Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
-    given = arguments["noise_sigma"]
-
-    def restore(colours: Any, **options: Any) -> Restored:
-        from csc_cogd import inpaint
-
-        restored, report = inpaint(colours, **options)
-        return restored, report, "" if given is None else noise_text(report.noise_sigmas, given)
-
-    restore_file(image_path, restore, "inpainted", needs_mask=True, effort=effort_of(fast, best), **arguments)
+    return restore_files("inpaint", images, effort=effort_of(fast, best), **arguments)

@@ -7,11 +7,14 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_cogd.errors import CscCogdError, InputError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 PATH = click.Path(path_type=Path)
 
@@ -58,17 +61,56 @@ class NumberOrAuto(click.ParamType):
         return number
 
 
+def complete_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete the name of a file, for texts that may be one."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a device."""
+    return [name for name in ("auto", "cpu", "cuda") if name.startswith(incomplete)]
+
+
 OPTIONS = {
     **{
         f"output_{ending}": click.option(
-            "-o", "--output", type=PATH, metavar="FILE",
-            help=f"Where to write. Default: beside the input, as NAME_{ending}.",
+            "-o", "--output", type=PATH, metavar="FILE|DIR",
+            help=f"Where to write: a file for one image, or a folder. Default: beside each input, as NAME_{ending}.",
         )
         for ending in ("inpainted", "denoised", "deblurred", "upscaled")
     },
+    "recursive": click.option("-r", "--recursive", is_flag=True, help="Take images in folders below the folders, too."),
+    "files_from": click.option(
+        "--files-from", metavar="FILE|-", help="Take further images from a text file, one a line; - is standard input."
+    ),
+    "suffix": click.option(
+        "--suffix", type=click.Choice([".png", ".tif", ".jpg", ".npy", ".npz"]),
+        help="Format of the output. Default: that of each input.",
+    ),
+    "axes": click.option(
+        "--axes", metavar="LETTERS",
+        help="Axes of NPY and NPZ files: Y, X, C for channels, any other letter for a stack, as in NYX or YXC.",
+    ),
+    "skip_existing": click.option(
+        "--skip-existing", is_flag=True,
+        help="Resume: leave what was restored from the same input with the same settings. With --overwrite, redo the rest.",
+    ),
+    "fail_fast": click.option("--fail-fast", is_flag=True, help="Stop at the first image that can't be restored."),
+    "jobs": click.option(
+        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+        help="Restore N images at a time, each in a process with one thread.",
+    ),
+    "scheduler": click.option(
+        "--scheduler", metavar="ADDRESS|local",
+        help="Restore on the workers of a Dask cluster, which see the same files; local: one of --jobs processes here.",
+    ),
+    "as_json": click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each image, and a summary."),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace existing output files."),
     "mask": click.option(
-        "-m", "--mask", "mask_path", type=PATH, metavar="FILE", help="Mask image: non-zero means missing."
+        "-m", "--mask", "mask_path", type=PATH, metavar="FILE|DIR",
+        help="Mask image: non-zero means missing. Of a folder: the mask of each image's name, or NAME_mask.",
     ),
     "mask_value": click.option(
         "--mask-value", type=float, metavar="V", help="Pixels of this value (in every channel) are missing."
@@ -90,7 +132,7 @@ OPTIONS = {
     ),
     "dictionary": click.option(
         "--dictionary", "dictionary_path", default="default", metavar="FILE|default", show_default=True,
-        help="Filters to code with.",
+        help="Filters to code with.", shell_complete=complete_files,
     ),
     "fast": click.option("--fast", is_flag=True, help="Spend less time, for a somewhat worse picture."),
     "best": click.option("--best", is_flag=True, help="Spend several times as much time, for a somewhat better picture."),
@@ -152,7 +194,8 @@ OPTIONS = {
         "--dry-run", is_flag=True, help="Say what would be done and how much memory it would take; write nothing.",
     ),
     "device": click.option(
-        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help="Where to compute."
+        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help="Where to compute.",
+        shell_complete=complete_devices,
     ),
     "dtype": click.option(
         "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True,
@@ -192,6 +235,10 @@ OPTIONS = {
 }  # fmt: skip
 
 MASK = ("mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha", "mask_dilate")
+images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, shell_complete=complete_files)
+FILES = (
+    "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "as_json",
+)  # fmt: skip
 ENGINE = ("device", "dtype", "threads", "fft", "quiet", "verbose")
 
 

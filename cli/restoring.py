@@ -1,18 +1,26 @@
-"""What the commands share that make an image file of an image file; and kernels by name."""
+"""What the commands share that make image files of image files; and kernels by name."""
 
 from __future__ import annotations
 
+import json
+import re
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from csc_cogd.cli.console import Console
+import click
+
+from csc_cogd.cli.console import Console, ProgressBar
 from csc_cogd.cli.options import naming
 from csc_cogd.errors import InputError
 
-Restored = tuple[Any, Any, str]  # the colours, a report with lines(), and what to say in any case
+if TYPE_CHECKING:
+    from csc_cogd.batch import Result
+
 KERNELS = {"gaussian": "gaussian:S", "uniform": "uniform:N", "motion": "motion:LEN,ANGLE"}
+NAMES_AT_MOST = 3  # of files in a warning that many have in common
 
 
 def read_kernel(text: str, *, even: bool = False) -> Any:
@@ -52,116 +60,112 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
         raise InputError(f"{text}: {error}") from None
 
 
-def restore_by_operator(image_path: Path, operator: Any, ending: str, *, inputs: tuple[Path, ...], **arguments: Any) -> None:
-    """Restore the scene that the operator, a Blur or a Decimation, made the image of."""
-    given = arguments.pop("noise_sigma")
-
-    def restore(colours: Any, **options: Any) -> Restored:
-        from csc_cogd import restore_image
-
-        restored, report = restore_image(colours, operator, **options)
-        how = "at the mean" if options["noise"] == "poisson" else None
-        h, w = operator.kernel.shape
-        return restored, report, f"kernel of {h} x {w}, {noise_text(report.sigmas, given, how)}"
-
-    noise_sigma = None if given == "auto" else given
-    restore_file(image_path, restore, ending, inputs=inputs, noise_sigma=noise_sigma, **arguments)
-
-
-def noise_text(sigmas: list[float], given: float | str, how: str | None = None) -> str:
-    """The noise that was assumed, and how it is known."""
-    numbers = ", ".join(f"{sigma:.3g}" for sigma in sigmas) or "0"
-    return f"noise of {numbers} ({how or ('estimated' if given == 'auto' else 'given')})"
-
-
-def restore_file(
-    image_path: Path,
-    restore: Callable[..., Restored],
-    ending: str,
+def restore_files(
+    task: str,
+    images: tuple[str, ...],
     *,
-    inputs: tuple[Path, ...] = (),
-    needs_mask: bool = False,
-    mask_path: Path | None,
-    mask_polarity: str,
-    mask_threshold: float | None,
-    mask_value: float | None,
-    mask_from_alpha: bool,
-    mask_dilate: int,
     output: Path | None,
-    overwrite: bool,
-    dictionary_path: str,
+    mask_path: Path | None = None,
+    dictionary_path: str = "default",
+    iterations: int | None = None,
+    as_json: bool,
     quiet: bool,
     verbose: int,
-    iterations: int | None,
-    **settings: Any,
-) -> None:
-    """Restore one image file by `restore`, and say what was done; the default output's name ends in `ending`.
+    **options: Any,
+) -> int:
+    """Restore image files by a task of :data:`csc_cogd.batch.tasks.TASKS`, say what was done, and return the exit code.
 
-    `restore` is given the colours and options as those of :func:`csc_cogd.inpaint`. Opacity is carried over. With
-    `needs_mask`, something must be missing. `inputs` are further files that mustn't be written to.
+    `options` are further arguments of :func:`csc_cogd.batch.plan_batch`.
     """
-    import numpy as np
-
-    from csc_cogd import Dictionary
-    from csc_cogd.imagefiles import MaskRules, missing_pixels, read_image, write_image
-    from csc_cogd.imagefiles.files import check_output
-
     started = time.perf_counter()
+    if not images and options["files_from"] is None:
+        raise click.UsageError("Missing argument 'IMAGE...'.")
     console = Console(-1 if quiet else verbose)
-    console.check_device(settings)
-    image = read_image(image_path)
-    colours = image.colours
-    target = output or image_path.with_name(f"{image_path.stem}_{ending}{image_path.suffix}")
-    check_output(target, image, overwrite=overwrite, inputs=(image_path, *inputs, *filter(None, [mask_path])))
-    dictionary = None if dictionary_path == "default" else Dictionary.load(dictionary_path)
-    rules = MaskRules(mask_path, mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate)
-    gaps = colours.dtype.kind == "f" and bool(np.isnan(colours).any())
-    mask = None
-    if gaps or needs_mask or rules != MaskRules():
-        missing, sources = missing_pixels(image, rules)
-        mask = image.with_pixels(missing).colours
-        share = float((mask if mask.ndim == 2 else mask.any(axis=2)).mean())
-        console.say(f"{image_path}: {share:.1%} of the pixels missing ({'; '.join(sources)})")
-        if share > 0.5 and mask_path and mask_polarity == "missing":
-            console.warn("more than half is missing: if the mask marks what is known, use --mask-polarity valid")
+    console.check_device(options)
+    from csc_cogd.batch import plan_batch
 
-    chosen = {name: value for name, value in (settings | {"max_iter": iterations}).items() if value is not None}
-    names = {"noise_sigma": "--noise-sigma", "gain": "--gain"}
-    names |= {what: f"{image_path}: {what}" for what in ("image", "mask", "kernel")}
-    with naming((image_path,), **names), console.progress() as progress:
-        restored, report, summary = restore(
-            colours, mask=mask, dictionary=dictionary, channel_axis=None if colours.ndim == 2 else -1,
-            callback=progress, return_report=True, **chosen,
-        )  # fmt: skip
-    if summary:
-        console.say(f"{image_path}: {summary}")
-    if "effort" in settings and mask is None and not report.stages:
-        console.warn("no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some")
-    only_planned = bool(settings.get("dry_run"))
-    for line in report.lines():
-        console.say(line, level=0 if only_planned else 1)
-    if only_planned:
-        console.say(f"{target}: not written, as this is a dry run")
-        return
-    pixels = restored.reshape(*restored.shape[:2], -1)
-    if image.has_alpha:
-        opacity = image.pixels[..., -1]
-        if mask_from_alpha:  # what was transparent has colours now
-            opacity = np.where(opacity == 0, 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max, opacity)
-        opacity = _resized(opacity.astype(pixels.dtype), restored.shape[0] // colours.shape[0])
-        pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
-    result = image.with_pixels(pixels[..., 0] if image.pixels.ndim == 2 else pixels)
-    for note in write_image(result, target, overwrite=overwrite):
-        console.warn(note)
-    console.say(f"{target}: written after {time.perf_counter() - started:.1f} s")
+    names = {name: f"--{name.replace('_', '-')}" for name in options} | {"max_iter": "--iterations", "output": "--output"}
+    with naming((), **names):
+        batch = plan_batch(
+            images, output, task=task, mask=mask_path, dictionary=dictionary_path, max_iter=iterations, **options
+        )
+    single = len(batch.jobs) == len(images) == 1 and batch.jobs[0].source == Path(images[0])
+    live = single and batch.n_processes == 1 and batch.scheduler is None
+    tally = _Tally(console, names, single, live, as_json)
+    with console.progress(len(batch.jobs)) as progress:
+        for result in batch.run(_Listener(console, progress, live)):
+            progress.file_done(Path(result.input).name)
+            tally.add(result)
+    return tally.close(time.perf_counter() - started)
 
 
-def _resized(opacity: Any, factor: int) -> Any:
-    """Opacity (H, W) on the finer grid, by linear interpolation, in its own type."""
-    import numpy as np
-    from scipy.ndimage import zoom
+class _Listener:
+    """Hears of a job while it runs: says what is said of a single file at once, and moves the bar."""
 
-    if factor == 1:
-        return opacity
-    finer = zoom(opacity.astype(np.float64), factor, order=1, mode="nearest", grid_mode=True)
-    return (finer if opacity.dtype.kind == "f" else np.rint(finer)).astype(opacity.dtype)
+    def __init__(self, console: Console, progress: ProgressBar, live: bool):
+        self._console, self._live, self.progress = console, live, progress
+
+    def say(self, text: str, kind: str) -> None:
+        if self._live:
+            say(self._console, text, kind)
+
+
+def say(console: Console, text: str, kind: str, level: int = 0) -> None:
+    """A line of a result's `notes`, `warnings` or `details`."""
+    if kind == "warnings":
+        console.warn(text)
+    else:
+        console.say(text, level=level + (kind == "details"))
+
+
+class _Tally:
+    """Says what became of each file, and of all of them."""
+
+    def __init__(self, console: Console, names: dict[str, str], single: bool, live: bool, as_json: bool):
+        self._console, self._names, self._single, self._live, self._as_json = console, names, single, live, as_json
+        self._counts = dict.fromkeys(("done", "skipped", "planned", "failed"), 0)
+        self._missing: list[float] = []
+        self._warnings: defaultdict[str, list[str]] = defaultdict(list)
+        self._failed: list[Result] = []
+
+    def add(self, result: Result) -> None:
+        self._counts[result.status] += 1
+        if result.status == "failed":
+            self._failed.append(replace(result, error=self._with_options(result.error)))
+        if self._as_json:
+            shown = {name: value for name, value in vars(result).items() if name not in ("trace", "code", "details")}
+            click.echo(json.dumps(shown | {"error": self._with_options(result.error)}))
+        if result.status == "done":
+            self._missing.append(result.missing)
+        for kind in ("notes", "details", "warnings") if not self._live else ():
+            for text in getattr(result, kind):
+                if kind == "warnings" and not self._single:
+                    self._warnings[text].append(result.input)
+                else:
+                    say(self._console, text, kind, level=0 if self._single or result.status == "planned" else 1)
+        if result.status == "done":
+            text = f"{result.output}: written after {result.seconds:.1f} s"
+            self._console.say(text, level=0 if self._single else 1)
+        elif result.status == "skipped":
+            self._console.say(f"{result.output}: is there already: skipped", level=0 if self._single else 1)
+
+    def close(self, seconds: float) -> int:
+        """Say what there is to say at the end; the exit code."""
+        for text, files in self._warnings.items():
+            more = f" and {len(files) - NAMES_AT_MOST} more" if len(files) > NAMES_AT_MOST else ""
+            self._console.warn(f"{', '.join(files[:NAMES_AT_MOST])}{more}: {text}")
+        for result in self._failed:
+            self._console.error(result.error, result.trace)
+        if self._as_json:
+            click.echo(json.dumps({"summary": True, **self._counts, "seconds": round(seconds, 3)}))
+        if self._single:
+            return self._failed[0].code if self._failed else 0
+        counts = ", ".join(f"{number} {status}" for status, number in self._counts.items() if number or status == "done")
+        missing = self._missing if any(self._missing) else []
+        share = f"; {min(missing):.1%} to {max(missing):.1%} of the pixels were missing" if missing else ""
+        self._console.say(f"{sum(self._counts.values())} images in {seconds:.1f} s: {counts}{share}")
+        return 1 if self._failed else 0
+
+    def _with_options(self, text: str) -> str:
+        """An error that speaks of options instead of arguments."""
+        return re.sub(r": (\w+): ", lambda found: f": {self._names.get(found[1], found[1])}: ", text)

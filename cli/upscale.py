@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.options import ENGINE, MASK, PATH, options
-from csc_cogd.cli.restoring import read_kernel, restore_by_operator
+from csc_cogd.cli.options import ENGINE, FILES, MASK, images_argument, options
+from csc_cogd.cli.restoring import read_kernel, restore_files
 from csc_cogd.errors import InputError
 
 
 @click.command("upscale")
-@click.argument("image_path", metavar="IMAGE", type=PATH)
+@images_argument
 @click.option("-f", "--factor", type=click.IntRange(1, 16), default=2, show_default=True, help="Times wider and higher.")
 @click.option(
     "-k", "--kernel", default="bicubic", show_default=True, metavar="KERNEL",
@@ -21,11 +21,11 @@ from csc_cogd.errors import InputError
     "FILE of the kernel on the finer grid.",
 )  # fmt: skip
 @options(
-    "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_upscaled", "overwrite",
+    "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_upscaled", *FILES,
     "dictionary", "lmbda_by_noise", "code_iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
-def command(image_path: Path, factor: int, kernel: str, **arguments: Any) -> None:
-    """Restore IMAGE on a finer grid: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+def command(images: tuple[str, ...], factor: int, kernel: str, **arguments: Any) -> int:
+    """Restore images on a finer grid: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
 
     The result has the type of IMAGE, its width and height times the factor. Pixels that are missing (by a mask, NaN or a
     value) are left out, and filled. Transparency is interpolated.
@@ -50,4 +50,4 @@ def command(image_path: Path, factor: int, kernel: str, **arguments: Any) -> Non
     else:
         name = f"uniform:{factor}" if kernel == "box" else kernel
         operator = Decimation(factor, read_kernel(name, even=factor % 2 == 0))
-    restore_by_operator(image_path, operator, "upscaled", inputs=(Path(kernel),), **arguments)
+    return restore_files("upscale", images, operator=operator, protected=(Path(kernel),), **arguments)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from csc_cogd.batch.batch import restore_batch as restore_batch
     from csc_cogd.cogd.rule import CogradientRule as CogradientRule
     from csc_cogd.csc.codes import SparseCodes as SparseCodes
     from csc_cogd.csc.codes import lambda_max as lambda_max
@@ -64,6 +65,7 @@ _HOMES = {
     "reconstruct": "restore.reconstruct",
     "Reconstruction": "restore.reconstruct",
     "learn_from_pictures": "restore.learn",
+    "restore_batch": "batch.batch",
     "psnr": "report.metrics",
     "ssim": "report.metrics",
     "CscCogdError": "errors",

@@ -6,17 +6,23 @@ import hashlib
 import io
 import json
 import os
+import platform
+import re
 import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from csc_cogd.errors import InputError
+
+PREFIX = ".csc-cogd-"
+"""Of the names of temporary files."""
 
 
 def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False) -> None:
@@ -52,8 +58,11 @@ def check_distinct(*paths: Path | None) -> None:
         found.add(place)
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool) -> None:
-    """Let `write` fill a temporary file in the same folder, then rename it.
+@contextmanager
+def whole_file(path: Path, *, overwrite: bool, before: Callable[[Path], Any] | None = None) -> Iterator[BinaryIO]:
+    """A temporary file in the same folder, to be written and read in a ``with`` statement, and renamed at its end.
+
+    `before` is called with the finished temporary file, just before it is renamed.
 
     Raises
     ------
@@ -62,10 +71,17 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool
     """
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".csc-cogd-", suffix=path.suffix)
-        with os.fdopen(handle, "wb") as file:
-            write(file)
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f"{_temporary_prefix()}{os.getpid()}-", suffix=path.suffix
+        )
+        os.close(handle)
+        with open(temporary, "w+b") as file:  # by its name, which some encoders want to know
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # or a power failure could leave the name without its content
         os.chmod(temporary, 0o666 & ~_umask())
+        if before is not None:
+            before(Path(temporary))
         if overwrite:
             os.replace(temporary, path)
         else:
@@ -78,6 +94,22 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool) -> None:
+    """Let `write` fill a file that appears whole: see :func:`whole_file`."""
+    with whole_file(path, overwrite=overwrite) as file:
+        write(file)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed processes of this machine have left in a folder."""
+    ours = _temporary_prefix()
+    for path in folder.glob(f"{ours}*"):
+        owner = path.name.removeprefix(ours).partition("-")[0]
+        if owner.isdecimal() and not _is_running(int(owner)):
+            with suppress(OSError):
+                path.unlink()
 
 
 def write_arrays(
@@ -128,6 +160,22 @@ def digest(*arrays: Any) -> str:
 
 def _exists(path: Path) -> InputError:
     return InputError(f"{path}: exists already: use --overwrite, or another name")
+
+
+def _temporary_prefix() -> str:
+    return f"{PREFIX}{re.sub('[^a-zA-Z0-9]', '', platform.node())[:32]}-"
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 isn't harmless
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _rename_new(temporary: str, path: Path) -> None:

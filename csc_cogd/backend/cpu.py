@@ -59,7 +59,7 @@ class Backend:
         Precision of every array and transform.
     threads : int
         Threads over maps. The results do not depend on it, not even in the last bit.
-    fft : {"pyfftw", "scipy"}
+    fft : {"pyfftw", "estimated", "scipy"}
         FFT provider.
     kernels : {"numba", "numpy"}
         Fused kernels, or the plain reference.

@@ -34,8 +34,9 @@ def get_backend(
     dtype : {"float32", "float64"}
     threads : int, optional
         Of the CPU; default: the processors this process may use.
-    fft : {"auto", "pyfftw", "scipy"}, optional
-        Of the CPU; default: the environment variable ``CSC_COGD_FFT``, else pyFFTW where installed.
+    fft : {"auto", "estimated", "pyfftw", "scipy"}, optional
+        Of the CPU; default: the environment variable ``CSC_COGD_FFT``, else pyFFTW where installed. ``"estimated"`` is that
+        default with plans that aren't measured: no time to start, and results that repeat bit for bit in other processes.
     kernels : {"auto", "numba", "numpy"}, optional
         Of the CPU; default: the environment variable ``CSC_COGD_KERNELS``, else Numba where installed.
 
@@ -122,7 +123,7 @@ def choose_device(threads: int | None = None, fft: str | None = None, kernels: s
 def _settings_of_the_cpu(threads: int | None, fft: str | None, kernels: str | None) -> str:
     """The first of the settings that only the CPU has; empty if none is given."""
     given = {"threads": threads, "fft": fft, "kernels": kernels}
-    return next((name for name, value in given.items() if value not in (None, "auto")), "")
+    return next((name for name, value in given.items() if value not in (None, "auto", "estimated")), "")
 
 
 @lru_cache(maxsize=2)

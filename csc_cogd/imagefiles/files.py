@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.image import ImageFile
-from csc_cogd.imagefiles.reading import ImageReader, open_images, read_image
+from csc_cogd.imagefiles.reading import ImageReader, open_images, read_image, sniff_format
 from csc_cogd.imagefiles.writing import SUFFIXES, ImageWriter, check_pixels
 from csc_cogd.storage import check_writable
 
@@ -56,12 +56,15 @@ def write_image(image: ImageFile, path: str | os.PathLike[str], *, overwrite: bo
     return writer.notes
 
 
-def true_suffix(source: ImageFile | ImageReader) -> str:
-    """The suffix of the content's format: the file's own where it fits."""
-    own = source.path.suffix
-    if SUFFIXES.get(own.lower()) == source.format:
-        return own
-    return next(suffix for suffix, kind in SUFFIXES.items() if kind == source.format)
+def true_suffix(path: Path) -> str:
+    """The suffix of the format of a file's content: its own where that fits, or where the file can't be read."""
+    try:
+        found = sniff_format(path)
+    except InputError:
+        return path.suffix
+    if SUFFIXES.get(path.suffix.lower()) == found:
+        return path.suffix
+    return next(suffix for suffix, kind in SUFFIXES.items() if kind == found)
 
 
 def check_output(

@@ -118,6 +118,18 @@ def open_images(path: str | os.PathLike[str], *, axes: str | None = None, like: 
         raise
 
 
+def sniff_format(path: Path) -> str:
+    """The format of a file by its first bytes.
+
+    Raises
+    ------
+    InputError
+        If it can't be read, or isn't a known one.
+    """
+    with _open_file(path) as file:
+        return _format_of(path, file)
+
+
 def read_image(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageFile:
     """Read the only image in a file; see :func:`open_images`.
 

@@ -5,8 +5,6 @@ The formats are known by their modules: each has an encoder, which is given one 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import BinaryIO, Protocol
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import arrays, jpeg, png, tiff
 from csc_cogd.imagefiles.image import ImageFile, n_channels
+from csc_cogd.storage import whole_file
 
 SUFFIXES = {
     ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy", ".npz": "npz",
@@ -106,7 +105,7 @@ def _writing(path: Path, kind: str) -> Iterator[None]:
 def _encoder(path: Path, n_pages: int, overwrite: bool, before: Callable[[Path], None] | None) -> Iterator[_Encoder]:
     """An encoder that writes to a temporary file, which gets its name at the end."""
     kind = SUFFIXES[path.suffix.lower()]
-    with _whole_file(path, overwrite, before) as file:
+    with whole_file(path, overwrite=overwrite, before=before) as file:
         encoders: dict[str, Callable[[BinaryIO, int], _Encoder]] = {
             "tiff": tiff.TiffEncoder, "npy": arrays.NpyEncoder, "npz": arrays.NpzEncoder,
         }  # fmt: skip
@@ -116,40 +115,10 @@ def _encoder(path: Path, n_pages: int, overwrite: bool, before: Callable[[Path],
             with _writing(path, kind):
                 encoder.finish()
                 encoder.close()
-                file.flush()
         except BaseException:
             with suppress(Exception):
                 encoder.close()
             raise
-
-
-@contextmanager
-def _whole_file(path: Path, overwrite: bool, before: Callable[[Path], None] | None) -> Iterator[BinaryIO]:
-    """A temporary file in the folder of `path`, which gets that name where no exception was raised, else goes."""
-    from csc_cogd.storage import _exists, _rename_new, _umask
-
-    temporary = None
-    try:
-        with _writing(path, ""):
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".csc-cogd-", suffix=path.suffix)
-        os.close(handle)
-        with open(temporary, "w+b") as file:  # by its name, which tifffile wants to know
-            yield file
-        if before is not None:
-            before(Path(temporary))
-        with _writing(path, ""):
-            try:
-                os.chmod(temporary, 0o666 & ~_umask())
-                if overwrite:
-                    os.replace(temporary, path)
-                else:
-                    _rename_new(temporary, path)
-            except FileExistsError:
-                raise _exists(path) from None
-        temporary = None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def check_pixels(path: Path, kind: str, image: ImageFile) -> None:

@@ -1,8 +1,8 @@
-"""What the tasks share that restore by a code: progress, channels that are coded together, weights of the filters."""
+"""What the tasks share that restore by a code: engine, progress, channels that are coded together, weights of filters."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,12 @@ class Progress(NamedTuple):
     done: int
     total: int
     record: Iteration | Round | None
+
+
+def engine_settings(dtype: Any, device: str, threads: int | None, fft: str | None) -> dict[str, Any]:
+    """The engine's arguments for a task. Few transforms are done of any one size, so FFT plans aren't measured."""
+    fft = "estimated" if fft in (None, "auto") else fft
+    return {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
 
 
 def frequency_weights(dictionary: Dictionary) -> np.ndarray:

@@ -16,7 +16,7 @@ from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
-from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
+from csc_cogd.restore.coding import Progress, channel_groups, engine_settings, frequency_weights
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.inpaint import InpaintingReport, restore_planes
 from csc_cogd.restore.layers import intensity_range
@@ -110,7 +110,7 @@ def denoise(
     if pixels.dtype.kind == "b":
         raise InputError("image: it is bilevel: widen it to 8 bits first")
     groups = channel_groups(len(pixels), dictionary)
-    engine: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
+    engine = engine_settings(dtype, device, threads, fft)
     run = partial(
         restore_planes, pixels, groups=groups, effort=effort, changes={"max_iter": max_iter}, lmbda=lmbda, tol=tol,
         tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback,

@@ -12,7 +12,7 @@ import numpy as np
 from csc_cogd.backend import Backend, get_backend, single_threaded_blas
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.restore.coding import Progress, channel_groups
+from csc_cogd.restore.coding import Progress, channel_groups, engine_settings
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
@@ -175,7 +175,7 @@ def inpaint(
         pixels, missing, channel_groups(len(pixels), dictionary), effort, noise_sigma,
         {"learn": learn, "max_iter": max_iter}, keep_known=keep_known, lmbda=lmbda, tol=tol, tile=tile,
         max_memory=max_memory, dry_run=dry_run,
-        engine={"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}, callback=callback,
+        engine=engine_settings(dtype, device, threads, fft), callback=callback,
     )  # fmt: skip
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored

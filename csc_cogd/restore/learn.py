@@ -15,7 +15,7 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.csc.online import learn_dictionary_online
 from csc_cogd.errors import DeviceError, InputError
-from csc_cogd.restore.inpaint import Progress
+from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.layers import split_layers
 
 LMBDA = 0.02

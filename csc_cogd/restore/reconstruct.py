@@ -18,7 +18,7 @@ from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.report.information import code_bits
 from csc_cogd.report.metrics import psnr, ssim
-from csc_cogd.restore.inpaint import Progress
+from csc_cogd.restore.coding import Progress, engine_settings
 from csc_cogd.restore.layers import Layers, split_layers
 from csc_cogd.restore.learn import bytes_needed, check_memory
 
@@ -133,6 +133,8 @@ def reconstruct(
     if dictionary is not None and not isinstance(dictionary, Dictionary):
         raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
     engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
+    if dictionary is not None:
+        engine = engine_settings(dtype, device, threads, fft)
     get_backend(**engine)  # refuse now, not later
     images = images if hasattr(images, "__len__") else list(images)
     layers = split_layers(images, channel_axis)
@@ -158,7 +160,7 @@ def reconstruct(
         )  # fmt: skip
         code, fit = result.codes, result.reconstruction
         if debias:
-            code = refit(detail, code, dictionary, weights=known, dtype=dtype, device=device, fft=fft)
+            code = refit(detail, code, dictionary, weights=known, dtype=dtype, device=device, fft=engine["fft"])
             fit = reconstruct_images(code, dictionary)
         picture = layer.picture(fit.reshape(layer.detail.shape))
         codes.append(code)

@@ -15,7 +15,7 @@ from csc_cogd.csc.codes import check_settings, reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.errors import InputError
-from csc_cogd.restore.coding import Progress, channel_groups, frequency_weights
+from csc_cogd.restore.coding import Progress, channel_groups, engine_settings, frequency_weights
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.deconvolution import smooth_scene
 from csc_cogd.restore.layers import as_pixels, intensity_range
@@ -173,7 +173,7 @@ def restore_image(
     _check(pixels, missing, operator, noise, noise_sigma, gain)
     check_settings(lmbda or 0.0, max_iter, tol)
     groups = channel_groups(len(pixels), dictionary)
-    engine: dict[str, Any] = {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
+    engine = engine_settings(dtype, device, threads, fft)
     backend = get_backend(**engine)
     (h, w), f, (height, width) = operator.kernel.shape, operator.factor, operator.restored_shape(pixels.shape[1:])
     settings = {

@@ -43,6 +43,29 @@ def test_provider_by_environment(monkeypatch):
         get_backend()
 
 
+def test_plans_that_are_not_measured_transform_alike(rng):
+    pytest.importorskip("pyfftw")
+    image = rng.standard_normal((1, 1, 40, 24))
+    spectra = []
+    for fft in ("pyfftw", "estimated"):
+        workspace = get_backend(dtype="float64", fft=fft).workspace(image.shape)
+        workspace.real[...] = image
+        workspace.forward()
+        spectra.append(workspace.spectrum.copy())
+    np.testing.assert_allclose(*spectra, atol=1e-12)
+
+
+def test_restored_pixels_repeat_bit_for_bit_in_another_process():
+    program = (
+        "import hashlib, numpy as np, csc_cogd\n"
+        "image = np.random.default_rng(0).random((40, 56), np.float32)\n"
+        "image[10:30:3, 5:50:2] = np.nan\n"
+        "print(hashlib.sha256(csc_cogd.inpaint(image, threads=1)).hexdigest())\n"
+    )
+    runs = {subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout for _ in range(3)}
+    assert len(runs) == 1
+
+
 def test_scipy_takes_over_where_pyfftw_is_absent():
     program = (
         "import sys; sys.modules['pyfftw'] = None\n"

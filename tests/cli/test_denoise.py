@@ -139,7 +139,7 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        ([], "Missing argument 'IMAGE'", 2),
+        ([], "Missing argument 'IMAGE...'", 2),
         (["none.png"], "none.png: no such file", 2),
         (["text.png"], "text.png: not an image", 2),
         (["noise.png", "--noise-sigma", "-1"], "'--noise-sigma': '-1' is neither 'auto' nor a number", 2),

@@ -1,0 +1,239 @@
+"""``csc-cogd doctor``."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import metadata, resources
+from typing import Any
+
+import click
+
+from csc_cogd import __version__
+from csc_cogd.cli import machine
+from csc_cogd.errors import CscCogdError, DeviceError
+
+_NEEDED = (
+    "numpy", "scipy", "pyfftw", "numba", "threadpoolctl", "scikit-image", "imageio", "imagecodecs", "tifffile", "pillow",
+    "click",
+)  # fmt: skip
+_OPTIONAL = {
+    "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
+    "distributed": ("distributed",),
+    "matplotlib": ("matplotlib",),
+}
+_VARIABLES = ("CSC_COGD_", "NUMBA_", "CUDA_", "TMPDIR")  # what matters begins with one of these
+_LEAST = 33.0  # dB of the self-test, which makes 33.5
+_ROOM = 1.0  # GB of memory; less is worth a word
+
+Facts = dict[str, Any]
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def command(as_json: bool) -> None:
+    """Say what csc-cogd finds on this machine, and whether it works here: put this into reports of errors.
+
+    Versions of the libraries, processors and memory and what this process may take of them, the FFT library and its speed
+    (64 maps of 256 x 256, float32, there and back), the cache of compiled kernels, devices, and a self-test that restores
+    a small picture on the CPU and, where there is one, a GPU. What is amiss stands at the end, with what mends it.
+
+    \b
+    Examples:
+      csc-cogd doctor
+      csc-cogd doctor --json > report.json
+
+    \b
+    Exit codes: 0 the self-test passed; 1 it failed; 2 wrong usage.
+    """
+    problems: list[str] = []
+    facts = {name: _found(name, look, problems) for name, look in _SECTIONS.items()}
+    works = bool(facts["self-test"]) and all(figure["passed"] for figure in facts["self-test"].values())
+    if as_json:
+        click.echo(json.dumps(facts | {"problems": problems, "works": works}))
+    else:
+        click.echo("\n".join(_lines(facts, problems, works)))
+    if not works:
+        raise click.exceptions.Exit(1)
+
+
+def _found(name: str, look: Callable[[list[str]], Facts], problems: list[str]) -> Facts:
+    """What `look` finds; where it fails, as on a damaged installation, that is one more problem."""
+    try:
+        return look(problems)
+    except CscCogdError as error:
+        problem = str(error)
+    except Exception as error:  # the more is broken, the more the rest of the report is wanted
+        problem = f"{name}: {type(error).__name__}: {error}: install csc-cogd and what it needs anew"
+    if problem not in problems:
+        problems.append(problem)
+    return {}
+
+
+def _versions(problems: list[str]) -> Facts:
+    needed = {name: _version(name) for name in _NEEDED}
+    for name, version in needed.items():
+        if version is None and name != "pyfftw":  # some can't have it, for its licence
+            problems.append(f"{name}: isn't installed: pip install {name}")
+    optional = {name: next(filter(None, map(_version, names)), None) for name, names in _OPTIONAL.items()}
+    own = {"csc-cogd": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    return own | needed | optional
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processors(problems: list[str]) -> Facts:
+    found = machine.processors()
+    if found["limit"] and found["limit"] < found["usable"]:
+        problems.append(
+            f"processors: {found['usable']} are seen, but the control group gives the time of {found['limit']:g}: use "
+            f"--threads {max(1, int(found['limit']))}"
+        )  # fmt: skip
+    return found
+
+
+def _memory(problems: list[str]) -> Facts:
+    found = machine.memory()
+    room = min((amount for amount in found.values() if amount is not None), default=None)
+    if room is not None and room < _ROOM:
+        problems.append(
+            f"memory: {room} GB are to be had: use --max-memory {max(room / 2, 0.1):.1f}GB, or end other programs"
+        )
+    return found
+
+
+def _fft(problems: list[str]) -> Facts:
+    from csc_cogd.backend import get_backend
+    from csc_cogd.backend.about import fft_library
+
+    most = get_backend("cpu").threads
+    times = {threads: _fft_seconds(get_backend("cpu", threads=threads)) for threads in sorted({1, most})}
+    speed = {f"{n}_thread{'s'[: n > 1]}_ms": round(1000 * seconds, 1) for n, seconds in times.items()}
+    return {"library": fft_library()} | speed
+
+
+def _fft_seconds(backend: Any) -> float:
+    """Seconds to transform 64 maps of 256 x 256 there and back, the best of five times."""
+    import numpy as np
+
+    maps = np.random.default_rng(0).standard_normal((64, 1, 1, 256, 256)).astype(backend.dtype)
+    workspaces = backend.workspaces(maps.shape[1:])
+
+    def transform(workspace: Any, number: int) -> None:
+        workspace.real[...] = maps[number]
+        workspace.forward()
+        workspace.inverse()
+
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        backend.run(transform, range(len(maps)), workspaces)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _kernels(problems: list[str]) -> Facts:
+    from csc_cogd.backend import get_backend
+    from csc_cogd.backend.about import kernel_cache
+
+    compiled = get_backend("cpu").compiled
+    folder, kept = kernel_cache()
+    if compiled and folder is None:
+        problems.append(
+            "kernels: no cache can be written, so each run compiles for a minute: set NUMBA_CACHE_DIR to a folder"
+        )
+    return {"compiler": "numba" if compiled else None, "cache": folder and str(folder), "compiled_already": kept}
+
+
+def _files(problems: list[str]) -> Facts:
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        problems.append("temporary files: there is no folder for them: set TMPDIR to one that you may write to")
+        return {}
+    return {"temporary": folder, "free_GB": round(shutil.disk_usage(folder).free / 1e9, 1)}
+
+
+def _devices(problems: list[str]) -> Facts:
+    from csc_cogd.backend import choose_device
+    from csc_cogd.backend.about import cuda_devices
+
+    chosen, why = choose_device()
+    try:
+        found: Facts = cuda_devices()
+    except DeviceError as error:
+        found = {"cuda": f"none: {str(error).partition(': ')[2]}"}
+    return {"auto": f"{chosen} ({why})"} | found
+
+
+def _environment(problems: list[str]) -> Facts:
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)}
+
+
+def _self_test(problems: list[str]) -> Facts:
+    """For each device, PSNR in dB of a restored piece of a photograph, and whether it is as it should be."""
+    from csc_cogd.backend import choose_device, get_backend
+    from csc_cogd.backend.about import kernel_cache
+
+    if get_backend("cpu").compiled and kernel_cache()[1] == 0:
+        click.echo("compiling kernels: the first time, the self-test takes a minute", err=True)
+    return {
+        device: _found(f"self-test on {device}", partial(_restore, device), problems) or {"psnr_dB": None, "passed": False}
+        for device in dict.fromkeys(("cpu", choose_device()[0]))
+    }
+
+
+def _restore(device: str, problems: list[str]) -> Facts:
+    import numpy as np
+
+    from csc_cogd import inpaint, psnr
+    from csc_cogd.imagefiles import read_image
+    from csc_cogd.restore.damage import random_mask
+
+    with resources.as_file(resources.files("csc_cogd.data") / "photo.png") as path:
+        original = np.ascontiguousarray(read_image(path).pixels[64:128, 64:128, 1])
+    mask = random_mask(original.shape, 0.5, seed=0)
+    damaged = np.where(mask, 0, original).astype(original.dtype)
+    restored = inpaint(damaged, mask, effort="fast", device=device)
+    quality = psnr(restored, original, data_range=255)
+    if quality < _LEAST:
+        problems.append(f"self-test on {device}: {quality:.2f} dB are less than {_LEAST:g}: report it, with all of this")
+    if changed := int((restored != original)[~mask].sum()):
+        problems.append(f"self-test on {device}: {changed} known pixels were changed: report it, with all of this")
+    return {"psnr_dB": round(quality, 2), "passed": quality >= _LEAST and not changed}
+
+
+_SECTIONS: dict[str, Callable[[list[str]], Facts]] = {
+    "versions": _versions,
+    "processors": _processors,
+    "memory": _memory,
+    "fft": _fft,
+    "kernels": _kernels,
+    "files": _files,
+    "devices": _devices,
+    "environment": _environment,
+    "self-test": _self_test,
+}
+
+
+def _lines(facts: dict[str, Facts], problems: list[str], works: bool) -> Iterator[str]:
+    for section, values in facts.items():
+        yield section
+        for name, value in values.items():
+            if section == "self-test":
+                value = f"{value['psnr_dB']} dB, passed" if value["passed"] else "failed"
+            yield f"  {name:<18} {'-' if value is None else value}"
+        yield ""
+    yield from [f"problem: {problem}" for problem in problems]
+    yield "csc-cogd works here" if works else "csc-cogd does not work here"

@@ -1,0 +1,84 @@
+"""Jobs done by the workers of a Dask cluster, which see the same files under the same names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from csc_cogd.batch.jobs import Job, Result, attempt
+from csc_cogd.errors import DeviceError, InputError
+
+AHEAD = 2  # jobs that are handed out for each thread of the workers
+SECONDS = 10  # to answer
+
+
+@contextmanager
+def connected(scheduler: str, jobs: int) -> Iterator[Any]:
+    """A client of the cluster at an address such as ``tcp://host:8786``; ``"local"`` is one of `jobs` processes here.
+
+    Raises
+    ------
+    InputError
+        If Dask isn't installed.
+    DeviceError
+        If no scheduler answers.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise InputError("scheduler: it needs Dask: pip install 'csc-cogd[distributed]'") from None
+    if scheduler == "local":
+        here = LocalCluster(jobs, threads_per_worker=1, processes=True, dashboard_address=None)
+        with here as cluster, Client(cluster) as client:
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=SECONDS)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise DeviceError(f"scheduler: none answers at {scheduler!r}: start one by 'dask scheduler' ({error})") from None
+    with client:
+        yield client
+
+
+def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:
+    """Results as they are finished. A lost worker's jobs are done by others; a file that it had written stays."""
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    going_on: dict[str, Job] = {}
+    waiting = enumerate(jobs)
+
+    def hand_out(number: int, job: Job) -> Any:
+        key = f"csc-cogd-{job.run}-{number}"
+        going_on[key] = job
+        return client.submit(attempt, _with_absolute_paths(job), key=key, pure=False)
+
+    n_threads = max(sum(client.nthreads().values()), 1)
+    futures = as_completed([hand_out(*following) for following in islice(waiting, AHEAD * n_threads)])
+    for future in futures:
+        job = going_on.pop(future.key)
+        try:
+            result = future.result()
+        except KilledWorker:
+            text = f"{job.source}: several workers were lost while they were at it: was memory short?"
+            result = Result(str(job.source), "", "failed", text, 3)
+        future.release()
+        for following in islice(waiting, 1):
+            futures.add(hand_out(*following))
+        yield replace(result, input=str(job.source), output=str(job.target) if result.output else "")
+
+
+def _with_absolute_paths(job: Job) -> Job:
+    def absolute(path: Any) -> Any:
+        return None if path is None else Path(os.path.abspath(path))
+
+    return replace(
+        job, source=absolute(job.source), target=absolute(job.target), inputs=tuple(map(absolute, job.inputs)),
+        rules=replace(job.rules, path=absolute(job.rules.path)),
+        dictionary=job.dictionary if job.dictionary == "default" else str(absolute(job.dictionary)),
+    )  # fmt: skip

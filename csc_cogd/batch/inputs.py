@@ -1,0 +1,160 @@
+"""Which files a batch takes, and where their results go."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from csc_cogd.errors import InputError
+from csc_cogd.imagefiles import SUFFIXES, true_suffix
+from csc_cogd.storage import PREFIX
+
+
+class Input(NamedTuple):
+    """An image file, and its folder below the one that was named; None for a file that was named itself."""
+
+    path: Path
+    folder: Path | None = None
+
+
+def expand_inputs(
+    patterns: Iterable[str | os.PathLike[str]], *, recursive: bool = False, files_from: str | os.PathLike[str] | None = None
+) -> list[Input]:
+    """The files that are meant by names of files, patterns such as ``scans/**/*.tif``, and folders.
+
+    Of a folder, the files whose suffix is that of a known format; with `recursive`, those of the folders below it too.
+    Links to folders are followed, but not in circles. Hidden files are left out. A file that is meant twice is taken once.
+
+    Parameters
+    ----------
+    patterns : names, patterns and folders
+    recursive : bool
+    files_from : path, optional
+        A text file with more of them, one a line; ``"-"`` reads standard input.
+
+    Raises
+    ------
+    InputError
+        If a pattern or a folder has no image, or `files_from` can't be read.
+    """
+    found: dict[str, Input] = {}
+    for pattern in [*patterns, *_lines(files_from)]:
+        for image in _expand(os.fspath(pattern), recursive):
+            found.setdefault(os.path.abspath(image.path), image)
+    if not found:
+        raise InputError("there is no image to restore: name files, folders or patterns such as 'scans/*.tif'")
+    return list(found.values())
+
+
+def place_outputs(
+    inputs: list[Input], output: Path | None, ending: str, suffix: str | None = None
+) -> tuple[list[Input], list[Path]]:
+    """Which of the inputs are to be restored, and where each result goes.
+
+    Beside its input as ``<stem>_<ending>``, or under its input's name in the folder `output`, which has the same folders in
+    it as the one that was named. An input that is the result of another one is left out: it is from an earlier run.
+
+    Parameters
+    ----------
+    inputs : list of Input
+    output : path, optional
+        A folder; for a single file that was named itself, a file, where there is no folder of that name.
+    ending : str
+    suffix : str, optional
+        Of all results; default: that of each input, where it fits the input's content.
+
+    Raises
+    ------
+    InputError
+        If two results would have the same name, or `output` is a file and there are several inputs.
+    """
+    if output is not None and not output.is_dir():
+        if len(inputs) == 1 and inputs[0].folder is None:
+            return inputs, [output]
+        if output.exists() or output.suffix.lower() in SUFFIXES:
+            raise InputError(f"{output}: is a file's name, but there are {len(inputs)} images: name a folder")
+    targets: dict[str, Input] = {}
+    placed = []
+    for image in inputs:
+        name = image.path.stem + ("" if output else f"_{ending}") + (suffix or true_suffix(image.path))
+        target = (output / (image.folder or Path()) if output else image.path.parent) / name
+        placed.append((image, target))
+    results = {os.path.abspath(target) for image, target in placed if os.path.abspath(image.path) != os.path.abspath(target)}
+    kept = [(image, target) for image, target in placed if os.path.abspath(image.path) not in results]
+    for image, target in kept:
+        other = targets.setdefault(os.path.abspath(target), image)
+        if other is not image:
+            raise InputError(
+                f"{target}: both {other.path} and {image.path} would be written there: restore them one after the other, "
+                "to different folders"
+            )
+    return [image for image, _ in kept], [target for _, target in kept]
+
+
+def _lines(files_from: str | os.PathLike[str] | None) -> list[str]:
+    if files_from is None:
+        return []
+    try:
+        text = sys.stdin.read() if os.fspath(files_from) == "-" else Path(files_from).read_text("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{files_from}: no such list of files") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it isn't text in UTF-8"
+        raise InputError(f"{files_from}: can't be read as a list of files: {reason}") from None
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _expand(pattern: str, recursive: bool) -> Iterator[Input]:
+    path = Path(pattern)
+    if not pattern:
+        raise InputError("'' isn't the name of a file: name files, folders or patterns such as 'scans/*.tif'")
+    if path.is_dir():
+        images = [Input(file, file.parent.relative_to(path)) for file in _walk(path, recursive, ())]
+        if not images:
+            deeper = "" if recursive else ", or --recursive to look below it"
+            raise InputError(f"{path}: the folder has no image ({', '.join(SUFFIXES)}): name another{deeper}")
+        yield from images
+    elif os.path.lexists(path) or not glob.has_magic(pattern):
+        yield Input(path)  # if it isn't there, that is said when it is read
+    else:
+        root = Path(*_before_magic(path))
+        names = sorted(name for name in glob.glob(pattern, recursive=True) if Path(name).is_file())
+        if not names:
+            raise InputError(f"{pattern}: no file has such a name")
+        for name in map(Path, names):
+            yield Input(name, name.parent.relative_to(root))
+
+
+def _before_magic(path: Path) -> list[str]:
+    """The folders of a pattern above the first one with a wildcard in it."""
+    parts = []
+    for part in path.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return parts
+
+
+def _walk(folder: Path, recursive: bool, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """Image files of a folder in the order of their names, and of those below; `above` are the folders it is in."""
+    try:
+        status = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{folder}: the folder can't be read: {error.strerror}") from None
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith((".", PREFIX)):
+            continue
+        if path.is_dir():
+            if recursive:
+                yield from _walk(path, recursive, (*above, here))
+        elif path.suffix.lower() in SUFFIXES:
+            yield path

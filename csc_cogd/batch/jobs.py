@@ -1,0 +1,336 @@
+"""One image file restored to another: what every worker of a batch does, here or elsewhere."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.ndimage import zoom
+
+from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, write_sidecar
+from csc_cogd.batch.tasks import TASKS
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.errors import CscCogdError, DeviceError, InputError
+from csc_cogd.imagefiles import (
+    ImageFile,
+    MaskRules,
+    check_output,
+    create_images,
+    missing_pixels,
+    open_images,
+)
+from csc_cogd.imagefiles.files import make_folder
+from csc_cogd.restore.coding import Progress
+
+NO_RULES = MaskRules()
+NOT_IN_THE_RECORD = ("threads", "max_memory")  # settings that don't change the result, or by rounding only
+
+
+@dataclass(frozen=True)
+class Job:
+    """An image file to be restored.
+
+    Attributes
+    ----------
+    source, target : paths
+    task : str
+        One of :data:`csc_cogd.batch.tasks.TASKS`.
+    settings : dict
+        Arguments of the task's function.
+    rules : MaskRules
+        Where the mask comes from; a directory of masks has folders like `folder`, the source's place in its tree.
+    dictionary : str
+        A file's name, or ``"default"``.
+    axes : str, optional
+        Of NPY, NPZ and TIFF files; see :func:`csc_cogd.imagefiles.open_images`.
+    run : str
+        Name of the batch, if its results are remembered, so that they are found when it is resumed.
+    resume : bool
+        Leave results that are there already.
+    new_folders : bool
+        Make the target's folder where it isn't there.
+    inputs : tuple of paths
+        Further files that are never written to.
+    """
+
+    source: Path
+    target: Path
+    task: str
+    settings: dict[str, Any]
+    rules: MaskRules = NO_RULES
+    folder: Path = Path()
+    dictionary: str = "default"
+    axes: str | None = None
+    overwrite: bool = False
+    run: str = ""
+    resume: bool = False
+    new_folders: bool = False
+    inputs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of an image file.
+
+    Attributes
+    ----------
+    input, output : str
+        `output` is empty unless there is one.
+    status : {"done", "skipped", "failed", "planned"}
+    error : str
+        In one line, if it failed: ``FILE: what: how to fix it``.
+    code : int
+        The exit code that the error has where it is the only one: 2 for wrong input, 3 for device or memory, else 1.
+    seconds : float
+    pages : int
+    missing : float
+        Fraction of the pixels that were missing in any channel, over all pages.
+    notes, warnings, details : lists of str
+        What was found, what the user should know, and what was chosen and how it went.
+    figures : dict
+        Figures of merit, where there are some.
+    trace : str
+        Traceback of the error.
+    """
+
+    input: str
+    output: str = ""
+    status: str = "done"
+    error: str = ""
+    code: int = 0
+    seconds: float = 0.0
+    pages: int = 0
+    missing: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+    trace: str = ""
+
+
+class Listener(Protocol):
+    """What is told of a job while it runs."""
+
+    def say(self, text: str, kind: str) -> None:
+        """A line of the result's `notes`, `warnings` or `details`."""
+
+    def progress(self, record: Progress) -> Any:
+        """How far the present stage is; a true return value ends it early."""
+
+
+class Silent:
+    """A listener that doesn't listen."""
+
+    def say(self, text: str, kind: str) -> None:
+        pass
+
+    def progress(self, record: Progress) -> Any:
+        pass
+
+
+def attempt(job: Job, listener: Listener | None = None) -> Result:
+    """Do a job; what goes wrong with its file is in the result, and nothing is left half-written."""
+    started = time.perf_counter()
+    try:
+        result = restore_file(job, listener or Silent())
+    except Exception as error:  # a batch outlives whatever a file does to a decoder or to the engine
+        result = Result(str(job.source), "", "failed", *_explain(job, error), trace=traceback.format_exc())
+    return replace(result, seconds=time.perf_counter() - started)
+
+
+def restore_file(job: Job, listener: Listener) -> Result:
+    """Do a job.
+
+    Raises
+    ------
+    CscCogdError
+        If the file can't be restored; then nothing is written.
+    """
+    task = TASKS[job.task]
+    rules = job.rules.for_image(job.source, job.folder)
+    record = _record(job, rules) if job.run else {}
+    if record and (done := _done_before(job, record)) is not None:
+        return done
+    with open_images(job.source, axes=job.axes) as source:
+        protected = (job.source, *job.inputs, *filter(None, [rules.path]))
+        check_output(job.target, source, overwrite=job.overwrite, inputs=protected, new_folder=job.new_folders)
+        work = _Work(job, rules, len(source), listener)
+        if job.settings.get("dry_run"):
+            for number, image in enumerate(source):
+                work.restore(image, number)
+            work.say(f"{job.target}: not written, as this is a dry run", "notes")
+            return work.result("planned")
+        make_folder(job.target.parent)
+
+        def remember(finished: Path) -> None:
+            write_sidecar(job.target, finished, record | {"run": job.run, "result": _as_dict(work.result("done"))})
+
+        with create_images(job.target, source, overwrite=job.overwrite, before=remember if record else None) as sink:
+            for number, image in enumerate(source):
+                sink.write(work.restore(image, number))
+            if task.needs_mask and not work.n_missing:
+                raise InputError(f"{job.source}: no pixel is missing in any page: there is nothing to restore")
+            for note in sink.notes:
+                work.say(note, "warnings")
+    return work.result("done")
+
+
+class _Work:
+    """The pages of a file restored one after the other, and what is said of them."""
+
+    def __init__(self, job: Job, rules: MaskRules, n_pages: int, listener: Listener):
+        self.job, self.rules, self.n_pages, self.listener = job, rules, n_pages, listener
+        self.dictionary = load_dictionary(job.dictionary)
+        self.lines: dict[str, list[str]] = {"notes": [], "warnings": [], "details": []}
+        self.n_missing = self.n_pixels = 0
+        self.figures: dict[str, Any] = {}
+
+    def say(self, text: str, kind: str) -> None:
+        self.lines[kind].append(text)
+        self.listener.say(text, kind)
+
+    def restore(self, image: ImageFile, page: int) -> ImageFile:
+        """A page restored; as it is, if nothing has to be done to it."""
+        job, task, colours = self.job, TASKS[self.job.task], image.colours
+        where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
+        mask = self._mask(image, page, where)
+        if task.needs_mask and mask is not None and not mask.any():
+            return image
+        settings = dict(job.settings, callback=self.listener.progress)
+        if task.takes_mask:
+            settings["mask"] = mask
+        axis = None if colours.ndim == 2 else -1
+        try:
+            restored, report, found = task.run(colours, dictionary=self.dictionary, channel_axis=axis, **settings)
+        except CscCogdError as error:
+            raise type(error)(f"{where}: {error}") from error
+        if found:
+            self.say(f"{where}: {found}", "notes")
+        if "effort" in settings and mask is None and not report.stages:
+            self.say(
+                "no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some",
+                "warnings",
+            )
+        for line in report.lines():
+            self.say(line, "notes" if settings.get("dry_run") else "details")
+        self.figures |= getattr(report, "figures", {})
+        return _with_colours(image, restored, opaque=self.rules.from_alpha)
+
+    def _mask(self, image: ImageFile, page: int, where: str) -> np.ndarray | None:
+        """What is missing in a page, of its colours' shape; None where nothing says anything of it."""
+        self.n_pixels += image.colours.shape[0] * image.colours.shape[1]
+        task, colours = TASKS[self.job.task], image.colours
+        if not task.takes_mask:
+            return None
+        gaps = colours.dtype.kind == "f" and bool(np.isnan(colours).any())
+        if not (gaps or task.needs_mask or self.rules != NO_RULES):
+            return None
+        missing, sources = missing_pixels(image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1)
+        mask = image.with_pixels(missing).colours
+        lost = mask if mask.ndim == 2 else mask.any(axis=2)
+        self.n_missing += int(lost.sum())
+        self.say(f"{where}: {lost.mean():.1%} of the pixels missing ({'; '.join(sources)})", "notes")
+        if lost.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
+            self.say("more than half is missing: if the mask marks what is known, use --mask-polarity valid", "warnings")
+        return mask
+
+    def result(self, status: str) -> Result:
+        output = str(self.job.target) if status == "done" else ""
+        share = self.n_missing / max(self.n_pixels, 1)
+        return Result(
+            str(self.job.source),
+            output,
+            status,
+            pages=self.n_pages,
+            missing=share,
+            figures=self.figures,
+            notes=self.lines["notes"],
+            warnings=self.lines["warnings"],
+            details=self.lines["details"],
+        )
+
+
+def _with_colours(image: ImageFile, colours: np.ndarray, opaque: bool) -> ImageFile:
+    """An image with restored colours, perhaps on a finer grid; with `opaque`, what was transparent has colours now."""
+    pixels = colours.reshape(*colours.shape[:2], -1)
+    if image.has_alpha:
+        opacity = image.pixels[..., -1]
+        if opaque:
+            opacity = np.where(opacity == 0, 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max, opacity)
+        opacity = _resized(opacity.astype(pixels.dtype), colours.shape[0] // image.pixels.shape[0])
+        pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
+    return image.with_pixels(pixels[..., 0] if image.pixels.ndim == 2 else pixels)
+
+
+def _resized(opacity: np.ndarray, factor: int) -> np.ndarray:
+    """Opacity (H, W) on the finer grid, by linear interpolation, in its own type."""
+    if factor == 1:
+        return opacity
+    finer = zoom(opacity.astype(np.float64), factor, order=1, mode="nearest", grid_mode=True)
+    return np.asarray(finer if opacity.dtype.kind == "f" else np.rint(finer)).astype(opacity.dtype)
+
+
+def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
+    """What a result depends on, for its sidecar."""
+    settings = {name: value for name, value in job.settings.items() if name not in NOT_IN_THE_RECORD}
+    try:
+        files = {"input": file_digest(job.source)}
+        if rules.path is not None:
+            files["mask"] = file_digest(rules.path)
+        if job.dictionary != "default":
+            files["dictionary"] = file_digest(Path(job.dictionary))
+    except OSError as error:
+        raise InputError(f"{error.filename}: can't be read: {error.strerror}") from None
+    how = {f.name: getattr(rules, f.name) for f in fields(rules) if f.name != "path"}
+    return {"task": job.task, "files": files, "settings": describe(settings), "mask": describe(how), "axes": job.axes}
+
+
+def _done_before(job: Job, record: dict[str, Any]) -> Result | None:
+    """The result that an earlier run, or this one by a worker that was lost, has written already."""
+    found = read_sidecar(job.target)
+    if found is not None and all(found.get(name) == value for name, value in record.items()):
+        if found.get("run") == job.run:
+            return Result(**found["result"])
+        if job.resume:
+            return Result(str(job.source), str(job.target), "skipped")
+    if job.resume and job.target.exists() and not job.overwrite:
+        raise InputError(
+            f"{job.target}: exists already, made from another input or with other settings: use --overwrite to replace it"
+        )
+    return None
+
+
+def _as_dict(result: Result) -> dict[str, Any]:
+    return {f.name: getattr(result, f.name) for f in fields(result)}
+
+
+def _explain(job: Job, error: Exception) -> tuple[str, int]:
+    """An error in one line that names the file, and its exit code."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return f"{job.source}: out of memory: use a smaller image, or a machine with more", 3
+    if isinstance(error, CscCogdError):
+        text = text if str(job.source) in text or str(job.target) in text else f"{job.source}: {text}"
+        return text, 3 if isinstance(error, DeviceError) else 2
+    return f"{job.source}: unexpected {type(error).__name__}: {text}: please report it, with what -vv prints", 1
+
+
+def load_dictionary(name: str) -> Dictionary | None:
+    """The dictionary of a file, read once by each process; None for the default one."""
+    if name == "default":
+        return None
+    try:
+        changed = Path(name).stat().st_mtime_ns
+    except OSError:
+        changed = 0  # loading it says what is wrong
+    return _load_dictionary(name, changed)
+
+
+@lru_cache(maxsize=2)
+def _load_dictionary(name: str, changed: int) -> Dictionary:
+    return Dictionary.load(name)

@@ -1,0 +1,101 @@
+"""What can be done to each image of a batch, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.restore.denoise import denoise
+from csc_cogd.restore.inpaint import inpaint
+from csc_cogd.restore.reconstruct import Reconstruction, reconstruct
+from csc_cogd.restore.restore_image import restore_image
+
+Done = tuple[np.ndarray, Any, str]
+"""The restored colours, a report with ``lines()``, and what to say of them in any case."""
+
+
+class Task(NamedTuple):
+    """A way to restore colours (H, W) or (H, W, C).
+
+    `ending` is that of its results' names; with `needs_mask`, something must be missing; `takes_missing` says whether it
+    has a `mask` argument, and `plans` whether it has a `dry_run`.
+    """
+
+    ending: str
+    run: Callable[..., Done]
+    needs_mask: bool = False
+    takes_mask: bool = True
+    plans: bool = True
+
+
+def _inpaint(colours: np.ndarray, **settings: Any) -> Done:
+    restored, report = inpaint(colours, return_report=True, **settings)
+    given = settings.get("noise_sigma")
+    return restored, report, "" if given is None else noise_text(report.noise_sigmas, given)
+
+
+def _denoise(colours: np.ndarray, **settings: Any) -> Done:
+    restored, report = denoise(colours, return_report=True, **settings)
+    if settings.get("noise", "gaussian") == "gaussian":
+        return restored, report, noise_text(report.noise_sigmas, settings.get("noise_sigma", "auto"))
+    mask = settings.get("mask")
+    found = round(report.missing * colours.size) - (0 if mask is None else int(mask.sum()))
+    return restored, report, f"impulses found: {found}, {found / colours.size:.2%} of the values"
+
+
+def _by_operator(colours: np.ndarray, **settings: Any) -> Done:
+    """Restore the scene that ``settings["operator"]``, a Blur or a Decimation, made the image of."""
+    restored, report = restore_image(colours, return_report=True, **settings)
+    how = "at the mean" if settings.get("noise") == "poisson" else None
+    h, w = settings["operator"].kernel.shape
+    noise = noise_text(report.sigmas, settings.get("noise_sigma") or "auto", how)
+    return restored, report, f"kernel of {h} x {w}, {noise}"
+
+
+def _reconstruct(colours: np.ndarray, dictionary: Dictionary | None = None, **settings: Any) -> Done:
+    if dictionary is None:
+        dictionary = Dictionary.default("color" if colours.shape[2:] == (3,) else "gray")
+    result = reconstruct([colours], dictionary, **settings)
+    return result.images[0], _Rebuilt(result), ""
+
+
+class _Rebuilt:
+    """The report of a reconstruction."""
+
+    def __init__(self, result: Reconstruction):
+        self.figures = result.quality[0]._asdict()
+        self.n_filters = result.dictionary.n_filters
+
+    def lines(self) -> list[str]:
+        return [f"{self.n_filters} given filters"]
+
+
+TASKS = {
+    "inpaint": Task("inpainted", _inpaint, needs_mask=True),
+    "denoise": Task("denoised", _denoise),
+    "deblur": Task("deblurred", _by_operator),
+    "upscale": Task("upscaled", _by_operator),
+    "reconstruct": Task("reconstructed", _reconstruct, takes_mask=False, plans=False),
+}
+
+
+def noise_text(sigmas: list[float], given: float | str, how: str | None = None) -> str:
+    """The noise that was assumed, and how it is known."""
+    numbers = ", ".join(f"{sigma:.3g}" for sigma in sigmas) or "0"
+    return f"noise of {numbers} ({how or ('estimated' if given == 'auto' else 'given')})"
+
+
+def try_settings(task: str, settings: dict[str, Any], dictionary: Dictionary | None) -> None:
+    """Raise InputError for settings that no image can be restored with, by planning the restoration of a ramp."""
+    if not TASKS[task].plans:
+        return
+    operator = settings.get("operator")
+    side = max(64, 2 * max(operator.kernel.shape)) if operator else 64
+    channels = 1 if dictionary is None else dictionary.n_channels
+    ramp = np.add.outer(np.arange(side, dtype=np.float32), np.arange(side)) + 1
+    image, mask = np.repeat(ramp[..., None], channels, axis=2), np.zeros((side, side), bool)
+    mask[side // 2, side // 2] = True
+    TASKS[task].run(image, mask=mask, dictionary=dictionary, channel_axis=-1, **settings | {"dry_run": True})

@@ -1,0 +1,135 @@
+"""Jobs done by several processes of this machine.
+
+Each process has a pipe of its own, so that it is known which job it was at when it died: that job is done again by a new
+process, once, and the others aren't disturbed. Nothing is handed out before a process is free, so memory doesn't grow with
+the batch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from csc_cogd.batch.jobs import Job, Result, Silent, attempt
+from csc_cogd.restore.coding import Progress
+
+TRIES = 2
+PATIENCE = 10.0  # seconds that a process has to clean up before it is killed
+
+
+def run_in_processes(
+    jobs: Iterable[Job], n_processes: int, told: Callable[[Job, Progress], Any] | None = None
+) -> Iterator[Result]:
+    """Results as they are finished; `told` is told of the progress of every job.
+
+    Closing the iterator ends the processes; half-written files are removed.
+    """
+    waiting, crew = deque((job, 1) for job in jobs), list[_Process]()
+    try:
+        crew += [_Process() for _ in range(min(n_processes, len(waiting)))]
+        while waiting or any(process.job for process in crew):
+            for process in crew:
+                if process.job is None and waiting:
+                    process.begin(*waiting.popleft())
+            for ready in wait([process.connection for process in crew if process.job]):
+                process = next(process for process in crew if process.connection is ready)
+                try:
+                    message = process.connection.recv()
+                except (EOFError, OSError):
+                    crew[crew.index(process)] = _Process()
+                    job, tries = process.job, process.tries
+                    if tries < TRIES:
+                        waiting.appendleft((job, tries + 1))
+                    else:
+                        yield _lost(job, process.exit_code())
+                    continue
+                if isinstance(message, Result):
+                    process.job = None
+                    yield message
+                elif told is not None:
+                    told(process.job, message)
+    finally:
+        for process in crew:
+            process.end()
+        for process in crew:
+            process.wait()
+
+
+class _Process:
+    """A worker and the job it is at."""
+
+    def __init__(self) -> None:
+        context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+        if hasattr(os, "fork"):
+            context.set_forkserver_preload(["csc_cogd.batch.jobs"])
+        self.connection, theirs = context.Pipe()
+        self.job: Any = None
+        self.tries = 0
+        self._process = context.Process(target=_serve, args=(theirs,), name="csc-cogd", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def begin(self, job: Job, tries: int) -> None:
+        self.job, self.tries = job, tries
+        with suppress(OSError):  # it has just died: the pipe says so when it is read
+            self.connection.send(job)
+
+    def exit_code(self) -> int | None:
+        self._process.join(PATIENCE)
+        return self._process.exitcode
+
+    def end(self) -> None:
+        self.connection.close()
+        if self.job is not None:
+            self._process.terminate()
+
+    def wait(self) -> None:
+        self._process.join(PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _lost(job: Job, exit_code: int | None) -> Result:
+    how = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
+    return Result(
+        str(job.source),
+        "",
+        "failed",
+        f"{job.source}: its process ended twice ({how}): was memory short? Try fewer --jobs",
+        3,
+    )
+
+
+class _Reporter(Silent):
+    def __init__(self, connection: Connection):
+        self._connection = connection
+
+    def progress(self, record: Progress) -> None:
+        self._connection.send(record._replace(record=None))
+
+
+def _serve(connection: Connection) -> None:
+    """Do the jobs that come through the pipe until it is closed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt: files are cleaned up
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        while True:
+            connection.send(attempt(connection.recv(), _Reporter(connection)))
+    except (EOFError, OSError, KeyboardInterrupt):
+        pass
+
+
+def _end_with_parent() -> None:
+    """Don't go on for a parent that was killed: the batch may be resumed meanwhile."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
