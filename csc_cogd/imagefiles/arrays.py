@@ -151,7 +151,9 @@ class NpyEncoder:
     def finish(self) -> None:
         if self._array is not None:
             self._array.flush()
-            self._array = None
+
+    def close(self) -> None:
+        self._array = None
 
     def _allocate(self, layout: ArrayLayout, pixels: np.ndarray) -> Any:
         """The array in the file, whose place on the disk is taken first: a map of a full disk would end the process."""
@@ -196,6 +198,8 @@ class NpzEncoder:
                     info = self._info(name, source.getinfo(name).compress_type)
                     with source.open(name) as read, self._zip.open(info, "w", force_zip64=True) as written:
                         shutil.copyfileobj(read, written, 2**20)
+
+    def close(self) -> None:
         self._zip.close()
 
     def _info(self, name: str, compression: int) -> zipfile.ZipInfo:

@@ -12,7 +12,7 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 
-LARGE, SUSPICIOUS = 2**30, 200  # bytes that a small file may not claim, and how many of them to a byte of it
+_CLAIMS = {2**26: 50_000, 2**30: 200}  # from so many bytes of pixels on, how many a byte of the file may hold
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
     2: np.fliplr,
     3: lambda pixels: pixels[::-1, ::-1],
@@ -113,9 +113,9 @@ def turned(density: Density | None, orientation: int) -> Density | None:
 
 
 def check_claim(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:
-    """Refuse an image of more than a gigabyte in a file that is far too small for a picture of that size."""
-    if n_bytes > LARGE and n_bytes > SUSPICIOUS * file_size:
+    """Refuse a large image in a file that is far too small for a picture of that size."""
+    if any(n_bytes > large and n_bytes > most * file_size for large, most in _CLAIMS.items()):
         raise InputError(
-            f"{path}: claims {width} x {height} pixels, {n_bytes / 1e9:.1f} GB, in a file of {file_size} bytes: if it is "
+            f"{path}: claims {width} x {height} pixels, {n_bytes / 1e9:.2g} GB, in a file of {file_size} bytes: if it is "
             "real, store it uncompressed, as TIFF or NPY"
         )

@@ -12,6 +12,8 @@ from scipy.ndimage import binary_dilation
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, open_images
 
+_ENDINGS = [*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)]
+
 
 @dataclass(frozen=True)
 class MaskRules:
@@ -48,15 +50,13 @@ class MaskRules:
         """
         if self.path is None or not self.path.is_dir():
             return self
-        for place in dict.fromkeys((self.path / folder, self.path)):
-            for stem in (image_path.stem, f"{image_path.stem}_mask"):
-                for suffix in SUFFIXES:
-                    found = place / f"{stem}{suffix}"
-                    if found.is_file() and os.path.abspath(found) != os.path.abspath(image_path):
-                        return replace(self, path=found)
-        raise InputError(
-            f"{self.path}: no mask for {image_path.name}: name it {image_path.stem}.png or {image_path.stem}_mask.png"
-        )
+        places = dict.fromkeys((self.path / folder, self.path))
+        stems = (image_path.stem, f"{image_path.stem}_mask")
+        for found in (place / f"{stem}{end}" for place in places for stem in stems for end in _ENDINGS):
+            if found.is_file() and os.path.abspath(found) != os.path.abspath(image_path):
+                return replace(self, path=found)
+        looked = " and ".join(str(place / stem) for place in places for stem in stems)
+        raise InputError(f"{image_path}: it has no mask: looked for {looked} with any of {', '.join(SUFFIXES)}")
 
 
 def missing_pixels(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from csc_cogd.imagefiles.image import Density, ImageFile, check_claim, turned, u
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by colour type; a palette may have opacities
-_OF_THE_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
+_DECODED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_OF_THE_PIXELS = _DECODED | {b"bKGD", b"hIST", b"sBIT", b"acTL", b"fcTL", b"fdAT"}
 _SAFE = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME"}  # besides those whose name says so
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp\0"
@@ -40,20 +40,22 @@ def read(content: bytes, path: Path) -> ImageFile:
     """Decode a PNG: 8 or 16 bits, with opacity where it has any; palettes and fewer bits are widened."""
     import imagecodecs
 
-    chunks = read_chunks(content)
+    chunks, notes = read_chunks(content)
     first = dict(reversed(chunks))  # of several of a kind the first
-    if b"IEND" not in first or len(first.get(b"IHDR", b"")) != 13:
+    if not {b"IHDR", b"IDAT", b"IEND"} <= first.keys() or len(first[b"IHDR"]) != 13:
         raise InputError(f"{path}: damaged PNG: the file ends too early")
     if int.from_bytes(first.get(b"acTL", b"")[:4]) > 1:
         raise InputError(f"{path}: it is an animation: save its pictures as single images")
     width, height, depth, colour = struct.unpack(">IIBB", first[b"IHDR"][:10])
     check_claim(path, width, height, width * height * _SAMPLES.get(colour, 4) * (1 + (depth == 16)), len(content))
-    pixels = imagecodecs.png_decode(content)
+    pixels = imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks if chunk[0] in _DECODED))
 
-    pixels_at = [kind for kind, _ in chunks].index(b"IDAT")
-    xmp, exif, orientation = None, first.pop(b"eXIf", None), 1
+    xmp, exif, orientation = None, first.get(b"eXIf"), 1
     before, behind, lost = list[Chunk](), list[Chunk](), list[str]()
-    for index, (kind, body) in enumerate(chunks):
+    place = before
+    for kind, body in chunks:
+        if kind == b"IDAT":
+            place = behind
         if kind in _OF_THE_PIXELS or kind in (b"iCCP", b"eXIf", b"pHYs"):
             continue
         if kind == b"iTXt" and body.startswith(_XMP):
@@ -61,18 +63,19 @@ def read(content: bytes, path: Path) -> ImageFile:
         elif exif is None and kind in _TEXTS and (legacy := _legacy_exif(kind, body)):
             exif = legacy
         elif kind in _SAFE or kind[3:].islower():
-            (before if index < pixels_at else behind).append((kind, body))
+            place.append((kind, body))
         else:
-            lost.append(kind.decode("latin-1"))
+            lost.append(kind.decode())
     if exif:
         orientation, exif = set_upright(exif)
     if xmp and orientation != 1:
         xmp = set_xmp_upright(xmp)
+    if lost:
+        notes.append(f"PNG chunks that may depend on the pixels aren't carried over: {', '.join(lost)}")
     return ImageFile(
         upright(pixels, orientation), path, "png", icc_profile=_profile(first.get(b"iCCP", b"")), exif=exif, xmp=xmp,
         has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4), layout=PngLayout(tuple(before), tuple(behind)),
-        density=turned(_density(first.get(b"pHYs", b"")), orientation),
-        notes=(f"PNG chunks that may depend on the pixels aren't carried over: {', '.join(lost)}",) if lost else (),
+        density=turned(_density(first.get(b"pHYs", b"")), orientation), notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -95,17 +98,26 @@ def encode(image: ImageFile) -> bytes:
     return insert_chunks(content, chunks, list(layout.behind))
 
 
-def read_chunks(content: bytes) -> list[Chunk]:
-    """The chunks up to the end chunk, or up to where they are damaged."""
-    chunks: list[Chunk] = []
+def read_chunks(content: bytes) -> tuple[list[Chunk], list[str]]:
+    """The chunks up to the end chunk, or to where they are cut off; those that can be missed aren't there where damaged.
+
+    Beside them, notes on what is damaged. Raises ValueError where pixels are.
+    """
+    chunks, notes = list[Chunk](), list[str]()
     position = len(SIGNATURE)
     while position + 12 <= len(content) and (not chunks or chunks[-1][0] != b"IEND"):
         length, kind = struct.unpack_from(">I4s", content, position)
-        chunks.append((kind, content[position + 8 : position + 8 + length]))
-        position += length + 12
-        if not re.fullmatch(rb"[a-zA-Z]{4}", kind) or position > len(content):
-            return chunks[:-1]
-    return chunks
+        end = position + 12 + length
+        if not kind.isalpha() or end > len(content):
+            break
+        if zlib.crc32(content[position + 4 : end - 4]) == int.from_bytes(content[end - 4 : end]):
+            chunks.append((kind, content[position + 8 : end - 4]))
+        elif kind in _DECODED:
+            raise ValueError(f"wrong checksum of {kind.decode()}")
+        else:
+            notes.append(f"the damaged PNG chunk {kind.decode()} isn't carried over")
+        position = end
+    return chunks, notes
 
 
 def insert_chunks(content: bytes, before: list[Chunk], behind: list[Chunk] | None = None) -> bytes:

@@ -214,5 +214,5 @@ def _named(path: Path, kind: str) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files
-        what = str(error).strip().splitlines()
-        raise InputError(f"{path}: damaged or unsupported {kind.upper()}: {what[0] if what else error!r}") from None
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: damaged or unsupported {kind.upper()}: {what}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -173,6 +174,11 @@ class TiffPages:
             raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
         size = self._file.seek(0, 2)
         check_claim(path, page.imagewidth, page.imagelength, page.size * page.dtype.itemsize, size)
+        plain = page.compression == 1 and sum(page.databytecounts) >= page.nbytes
+        if len(page.dataoffsets) < math.prod(page.chunked) and not plain:
+            raise InputError(
+                f"{path}: damaged TIFF: it has {len(page.dataoffsets)} of {math.prod(page.chunked)} strips or tiles"
+            )
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
             if offset + count > size:
                 raise InputError(f"{path}: damaged TIFF: the file ends too early")
@@ -223,6 +229,9 @@ class TiffEncoder:
         return notes
 
     def finish(self) -> None:
+        pass
+
+    def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
 

@@ -6,7 +6,7 @@ The formats are known by their modules: each has an encoder, which is given one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -23,6 +23,7 @@ SUFFIXES = {
 class _Encoder(Protocol):
     def write(self, image: ImageFile) -> list[str]: ...
     def finish(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class ImageWriter:
@@ -83,6 +84,9 @@ class _OneEncoder:
     def finish(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 @contextmanager
 def _writing(path: Path, kind: str) -> Iterator[None]:
@@ -106,9 +110,15 @@ def _encoder(path: Path, n_pages: int, overwrite: bool, before: Callable[[Path],
             "tiff": tiff.TiffEncoder, "npy": arrays.NpyEncoder, "npz": arrays.NpzEncoder,
         }  # fmt: skip
         encoder = encoders[kind](file, n_pages) if kind in encoders else _OneEncoder(file, kind)
-        yield encoder
-        with _writing(path, kind):
-            encoder.finish()
+        try:
+            yield encoder
+            with _writing(path, kind):
+                encoder.finish()
+                encoder.close()
+        except BaseException:
+            with suppress(Exception):
+                encoder.close()
+            raise
 
 
 def check_pixels(path: Path, kind: str, image: ImageFile) -> None:
