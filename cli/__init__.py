@@ -22,6 +22,7 @@ _COMMANDS = {
     "reconstruct": "Learn filters and codes from images and rebuild the images from them.",
     "learn": "Learn a dictionary from images.",
     "dictionary": "Look into a dictionary: draw its filters, or say what it is.",
+    "mask": "Make, find or look at masks of what is missing.",
     "demo": "Damage a picture, restore it, and show the figures.",
     "beale": "Show the rule of cogradient descent on a problem of two variables.",
 }

@@ -61,10 +61,11 @@ def find_columns(plane: np.ndarray, known: np.ndarray, threshold: float) -> list
         for start, stop in _runs(stuck[:, x]):
             lines.append(Line(int(x), start, stop, "stuck"))
         for sign, kind in ((1, "hot"), (-1, "dead")):
-            excess = sign * (left[:, x] + right[:, x]) / 2
-            for part in _runs((off[:, x] == sign) & ~stuck[:, x]):
-                start, stop = _bounds(excess, *part)
-                if stop - start >= _least_rows(H):
+            excess = np.where(stuck[:, x], 0, sign * (left[:, x] + right[:, x]) / 2)
+            for start, stop in _runs(sign * off[:, x] > 0):
+                amplitude = float(abs(off[start:stop, x]).max())
+                start, stop = _bounds(excess, start, stop, amplitude)
+                if stop - start >= _least_rows(H) and trim_mean(excess[start:stop], 0.25) > amplitude / 2:
                     lines.append(Line(int(x), start, stop, kind))
     return lines
 
@@ -83,7 +84,7 @@ def _deviation(plane: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _off(left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
-    """Where columns are off, (H, W): 1 too bright, -1 too dark, else 0, by blocks of rows."""
+    """By how much columns are off, (H, W), by blocks of rows: more than 0 where too bright, 0 where they are sound."""
     H, W = left.shape
     height = max(min(BLOCK, H // 4), LOWEST // 2)
     edges = np.append(np.arange(0, H - height + 1, height), H)
@@ -97,11 +98,9 @@ def _off(left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
         from_left, from_right = (_running_median(side, n) for side in blocks)
         agree = from_left * from_right > 0
         deviation = np.where(agree, np.minimum(abs(from_left), abs(from_right)), 0)
-        usual = _usual(deviation)
-        sign = np.sign(from_left)
-        alone = _alone(from_left, from_right, deviation * sign)
-        found = (deviation > np.maximum(threshold * usual, least)) & alone
-        off = np.where(found, sign, off)
+        signed = deviation * np.sign(from_left)
+        found = (deviation > np.maximum(threshold * _usual(deviation), least)) & _alone(from_left, from_right, signed)
+        off = np.where(found, signed, off)
         if n == len(off):
             break
     return np.repeat(off, np.diff(edges), axis=0)
@@ -163,15 +162,12 @@ def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in changes.reshape(-1, 2)]
 
 
-def _bounds(excess: np.ndarray, start: int, stop: int) -> tuple[int, int]:
-    """The part of a column that is off, to the row, from the blocks `start` to `stop` that are.
+def _bounds(excess: np.ndarray, start: int, stop: int, amplitude: float) -> tuple[int, int]:
+    """Where a column is off, to the row, around the blocks `start` to `stop` that are off by `amplitude`.
 
-    It is where the sum of `excess` (n,) less half of its mean is largest: the likeliest step up and down again.
+    It is where the sum of `excess` (n,) less half of the amplitude is largest: the likeliest step up and down again.
     """
-    amplitude = trim_mean(excess[start:stop], 0.25)
     start, stop = max(start - BLOCK, 0), stop + BLOCK
-    total = np.cumsum(np.clip(excess[start:stop], -amplitude, 2 * amplitude) - amplitude / 2)
-    before = np.minimum.accumulate(np.append(0, total[:-1]))
-    end = int(np.argmax(total - before))
-    begin = int(np.argmin(np.append(0, total[:end])))
-    return start + begin, start + end + 1
+    total = np.append(0, np.cumsum(np.clip(excess[start:stop], -amplitude, 2 * amplitude) - amplitude / 2))
+    end = int(np.argmax(total - np.minimum.accumulate(total)))
+    return start + int(np.argmin(total[: end + 1])), start + end

@@ -29,8 +29,8 @@ class Detection:
     ----------
     mask : bool array
         Of one image's shape; what is damaged, missing pixels not included. As `mask` of :func:`csc_cogd.inpaint`.
-    hot_pixels, dead_pixels, impulses : int arrays (n, 2), or (n, 3) with channels
-        Their indices in `mask`, without what the bad columns and rows hold; impulses without hot and dead pixels.
+    hot_pixels, dead_pixels, impulses : int arrays (n, 2)
+        Row and column of each, in any channel, outside of bad columns and rows; impulses without hot and dead pixels.
     columns, rows : tuples of Line
         Bad columns and rows, or parts of them.
     """
@@ -176,7 +176,7 @@ def detect_in_frames(
         return planes[0] if channel_axis is None else np.moveaxis(planes, 0, channel_axis)
 
     return Detection(
-        as_image(hot | dead | impulses | on_lines), *(np.argwhere(as_image(kind)) for kind in (hot, dead, impulses)),
+        as_image(hot | dead | impulses | on_lines), *(np.argwhere(kind.any(axis=0)) for kind in (hot, dead, impulses)),
         tuple(lines["columns"]), tuple(lines["rows"]),
     )  # fmt: skip
 
