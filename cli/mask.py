@@ -246,7 +246,7 @@ def show(
 
     if preview is not None and image_path is None:
         raise InputError("--preview: it is drawn on the image: name an IMAGE after the mask")
-    _check_preview(preview, overwrite, mask_path, image_path)
+    _check_preview(preview, overwrite, None, mask_path, image_path)
     if image_path is None:
         image = ImageFile(np.zeros(read_image(mask_path).pixels.shape[:2], np.uint8), mask_path, "png")
     else:
@@ -302,7 +302,7 @@ def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console, wha
     console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
 
 
-def _check_preview(path: Path | None, overwrite: bool, *others: Path | None) -> None:
+def _check_preview(path: Path | None, overwrite: bool, output: Path | None, *inputs: Path | None) -> None:
     """Refuse a preview that can't be written, or would be written over another file of the call."""
     from csc_cogd.imagefiles import ImageFile
     from csc_cogd.imagefiles.files import check_output
@@ -311,9 +311,9 @@ def _check_preview(path: Path | None, overwrite: bool, *others: Path | None) -> 
     if path is not None:
         import numpy as np
 
-        check_output(path, ImageFile(np.empty((1, 1, 3), np.uint8), path, "png"), overwrite=overwrite)
-        for other in others:
-            check_distinct(path, other)
+        blank = ImageFile(np.empty((1, 1, 3), np.uint8), path, "png")
+        check_output(path, blank, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
+        check_distinct(path, output)
 
 
 def _write_preview(image: Any, missing: Any, path: Path | None, overwrite: bool, console: Console) -> None:

@@ -92,6 +92,8 @@ def _off(left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
         np.stack([trim_mean(side[start:stop], 0.25, axis=0) for start, stop in pairwise(edges)]) for side in (left, right)
     ]
     least = LEAST_DEVIATION * float(_usual(np.minimum(abs(left), abs(right)).reshape(1, -1))[0, 0])
+    doubt = np.ones(W)
+    doubt[[0, -1]] = 2.0  # a border column has one side only
     off = np.zeros((len(edges) - 1, W))
     for together in BLOCKS_TOGETHER:
         n = min(together, len(off))
@@ -99,7 +101,9 @@ def _off(left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
         agree = from_left * from_right > 0
         deviation = np.where(agree, np.minimum(abs(from_left), abs(from_right)), 0)
         signed = deviation * np.sign(from_left)
-        found = (deviation > np.maximum(threshold * _usual(deviation), least)) & _alone(from_left, from_right, signed)
+        found = (deviation > doubt * np.maximum(threshold * _usual(deviation), least)) & _alone(
+            from_left, from_right, signed
+        )
         off = np.where(found, signed, off)
         if n == len(off):
             break
@@ -114,20 +118,19 @@ def _running_median(blocks: np.ndarray, n: int) -> np.ndarray:
 
 def _alone(from_left: np.ndarray, from_right: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Where a column, or a pair of columns that are off alike, stands on ground that is flat to either side."""
+    W = deviation.shape[1]
+    beyond_left = np.concatenate([from_right[:, 2:0:-1], from_left], axis=1)  # the picture is mirrored at its borders
+    beyond_right = np.concatenate([from_right, from_left[:, -2:-4:-1]], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left2, left1 = (beyond_left[:, shift : shift + W] / deviation for shift in (0, 1))
+        right1, right2 = (beyond_right[:, shift : shift + W] / deviation for shift in (1, 2))
 
-    def share(side: np.ndarray, shift: int) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.roll(side, shift, axis=1) / deviation
+    def partner(share: np.ndarray) -> np.ndarray:
+        return (share > PARTNER) & (share < 1 / PARTNER)
 
-    def flat(side: np.ndarray, shift: int) -> np.ndarray:
-        return abs(share(side, shift)) < SHOULDER
-
-    def pair(side: np.ndarray, shift: int) -> np.ndarray:
-        partner = share(side, shift)
-        return (partner > PARTNER) & (partner < 1 / PARTNER) & flat(side, 2 * shift)
-
-    left, right = flat(from_left, 1), flat(from_right, -1)
-    return (left & right) | (pair(from_left, 1) & right) | (left & pair(from_right, -1))
+    flat = [abs(share) < SHOULDER for share in (left2, left1, right1, right2)]
+    pair = (partner(left1) & flat[0] & flat[2]) | (partner(right1) & flat[3] & flat[1])
+    return (flat[1] & flat[2]) | pair
 
 
 def _usual(deviation: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from scipy.ndimage import maximum_filter, uniform_filter
 AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 WINDOW = 21  # side of the surroundings that tell how far pixels stand out by chance
 PEAKS = 1 / 9  # share of the pixels of noise that exceed all eight neighbours
-CLIPPED = 4.0  # means, at which the others' rises are cut off before averaging, so that other defects hardly count
+CLIPPED = 3.0  # means, at which the others' rises are cut off before averaging, so that other defects hardly count
 ROUNDS = 5  # of that
 LEAST_RISE, MOST_AROUND = 0.65, 0.1  # of the peak above the ring: over the highest neighbour; the neighbours' mean
 

@@ -17,7 +17,7 @@ from csc_cogd.restore.defect_lines import Line, find_columns
 from csc_cogd.restore.defect_pixels import clip_peaks, find_peaks
 
 KINDS = ("pixels", "columns", "rows", "impulses")
-THRESHOLD = 12.0  # usual deviations, at sensitivity 1: noise exceeds it about once in exp(12) peaks, a million pixels
+THRESHOLD = 11.0  # usual deviations, at sensitivity 1: of noise, one in exp(11) peaks, half a million pixels, exceeds it
 LISTED = 12  # columns or rows that are named
 
 
@@ -214,14 +214,16 @@ def _filled(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
 def _average(frames: Iterable[tuple[np.ndarray, np.ndarray]], threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Average frames (C, H, W), weighted by their noise; return it twice, and what is known in at least half of them.
 
-    In the second one, what stands out by more than `threshold` has been cut down to that, frame by frame: so a cosmic ray
-    in one of them, however bright, doesn't stand out of the average.
+    In the second one, what stands out by more than `threshold` has been cut down to that, frame by frame, and further the
+    more frames there are: so a cosmic ray in one of them, however bright, doesn't stand out of the average.
     """
     n_frames, plain, cut, total, known_in = 0, *(np.zeros(()) for _ in range(4))
     for pixels, known in frames:
+        n_frames += 1
+        limit = threshold * max((2 / max(n_frames, 2)) ** 0.5, 1 / 3)
         planes = _filled(pixels, known)
-        clipped, noise = zip(*(clip_peaks(plane, k, threshold) for plane, k in zip(planes, known, strict=True)), strict=True)
+        clipped, noise = zip(*(clip_peaks(plane, k, limit) for plane, k in zip(planes, known, strict=True)), strict=True)
         weights = np.array([1 / n if 0 < n < np.inf else 1.0 for n in noise])[:, None, None]
         plain, cut = plain + weights * planes, cut + weights * np.stack(clipped)
-        total, known_in, n_frames = total + weights, known_in + known, n_frames + 1
+        total, known_in = total + weights, known_in + known
     return plain / total, cut / total, 2 * known_in >= n_frames
