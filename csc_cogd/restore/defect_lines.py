@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, median_filter, minimum_filter1d
+from scipy.ndimage import binary_closing, label, maximum_filter1d, median_filter, minimum_filter1d
 from scipy.stats import trim_mean
 
 from csc_cogd.restore.defect_pixels import rounding_step
@@ -155,7 +155,10 @@ def _stuck(plane: np.ndarray, known: np.ndarray, left: np.ndarray, right: np.nda
     for x in np.flatnonzero((kept & (beside < SIDE)).any(axis=0)):
         for start, stop in _runs(kept[:, x]):
             alone = (beside[start:stop, x] < SIDE).mean()
-            stuck[start:stop, x] = min(alone, differs[start:stop, x].mean()) > STUCK
+            if min(alone, differs[start:stop, x].mean()) > STUCK:
+                alike = plane[:, x] == plane[start, x]
+                alike |= binary_closing(alike, np.ones(3))  # bad rows cross bad columns
+                stuck[:, x] |= label(alike)[0] == label(alike)[0][start]
     return stuck
 
 

@@ -32,8 +32,8 @@ def find_peaks(plane: np.ndarray, known: np.ndarray, threshold: float) -> np.nda
     return _isolated(plane, known, rises, rises > enough)
 
 
-def clip_peaks(plane: np.ndarray, known: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
-    """The picture with what exceeds all neighbours, or is below them, by more than `threshold` cut off there; and its noise.
+def deviations(plane: np.ndarray, known: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
+    """The picture less a smooth background, which what exceeds `threshold` doesn't lift; and its noise.
 
     The noise is the usual gap between the two largest of nine pixels; infinite for flat pictures.
     """
@@ -43,7 +43,7 @@ def clip_peaks(plane: np.ndarray, known: np.ndarray, threshold: float) -> tuple[
         usual = usual_rise(rises)
         clipped = clipped - sign * np.maximum(rises - threshold * usual, 0)
         noise = min(noise, float(np.median(usual)))
-    return clipped, noise
+    return plane - uniform_filter(clipped, WINDOW, mode="reflect"), noise
 
 
 def rises_over_neighbours(plane: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -9,12 +9,12 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from csc_cogd.errors import InputError
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.defect_lines import Line, find_columns
-from csc_cogd.restore.defect_pixels import clip_peaks, find_peaks
+from csc_cogd.restore.defect_pixels import deviations, find_peaks
 
 KINDS = ("pixels", "columns", "rows", "impulses")
 THRESHOLD = 11.0  # usual deviations, at sensitivity 1: of noise, one in exp(11) peaks, half a million pixels, exceeds it
@@ -148,25 +148,26 @@ def detect_in_frames(
     if not start:
         raise InputError("images: there is none")
     pixels, known = start[0]
-    averages = clipped = _filled(pixels, known)
+    average = _Average(planes := _filled(pixels, known), planes, known, {1: known, -1: known})
     if len(start) > 1:
         if "impulses" in kinds:
             raise InputError("kinds: impulses are elsewhere in every frame: look for them in one image at a time")
-        averages, clipped, known = _average(itertools.chain(start, checked), threshold)
+        average = _average(itertools.chain(start, checked), threshold)
 
     hot, dead, impulses, on_lines = (np.zeros(known.shape, bool) for _ in range(4))
     lines: dict[str, list[Line]] = {"columns": [], "rows": []}
-    for channel, average in enumerate(averages):
+    for channel, plain in enumerate(average.plain):
         for kind, turned in (("columns", np.asarray), ("rows", np.transpose)):
             if kind in kinds:
-                usable = known[channel] & ~on_lines[channel]
-                for line in find_columns(turned(average), turned(usable), threshold):
+                usable = average.known[channel] & ~on_lines[channel]
+                for line in find_columns(turned(plain), turned(usable), threshold):
                     lines[kind].append(replace(line, channel=channel))
                     turned(on_lines[channel])[line.start : line.stop, line.index] = True
         if "pixels" in kinds:
-            usable = known[channel] & ~on_lines[channel]
-            hot[channel] = find_peaks(clipped[channel], usable, threshold)
-            dead[channel] = find_peaks(-clipped[channel], usable, threshold)
+            usable = average.known[channel] & ~on_lines[channel]
+            for found, sign in ((hot, 1), (dead, -1)):
+                peaks = find_peaks(sign * average.deviations[channel], usable, threshold)
+                found[channel] = peaks & average.lasting[sign][channel]
     if "impulses" in kinds:
         from csc_cogd.restore.denoise import find_impulses
 
@@ -197,7 +198,8 @@ def _checked(
             if pixels.shape != shape:
                 raise InputError("image: its size or channels differ from the first one's: give frames of one sensor")
         except InputError as error:
-            raise InputError(str(error).replace("image: ", f"images: image {number}: ", 1) if number else error) from None
+            text = str(error).replace("mask: every pixel", "image: every pixel") if mask is None else str(error)
+            raise InputError(text.replace("image: ", f"images: image {number}: ", 1) if number else text) from None
         yield pixels, ~missing
 
 
@@ -211,19 +213,37 @@ def _filled(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
     return planes
 
 
-def _average(frames: Iterable[tuple[np.ndarray, np.ndarray]], threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Average frames (C, H, W), weighted by their noise; return it twice, and what is known in at least half of them.
+@dataclass(frozen=True, eq=False)
+class _Average:
+    """What frames (C, H, W) have in common, see :func:`_average`."""
 
-    In the second one, what stands out by more than `threshold` has been cut down to that, frame by frame, and further the
-    more frames there are: so a cosmic ray in one of them, however bright, doesn't stand out of the average.
+    plain: np.ndarray
+    deviations: np.ndarray
+    known: np.ndarray
+    lasting: dict[int, np.ndarray]
+
+
+def _average(frames: Iterable[tuple[np.ndarray, np.ndarray]], threshold: float) -> _Average:
+    """Average frames that weigh by their noise.
+
+    A cosmic ray in one frame, however bright, mustn't look like a hot pixel. So of the deviations from each frame's own
+    background the largest and the smallest are left out of the average, pixel by pixel; of two, the one nearer to zero
+    counts. And in `lasting`, pixels are above (1) or below (-1) the mean of the nine around in nearly all of few frames, in
+    significantly more than half of many. Known is what is known in at least half of them.
     """
-    n_frames, plain, cut, total, known_in = 0, *(np.zeros(()) for _ in range(4))
+    n_frames, plain, total, inside, known_in, above = 0, *(np.zeros(()) for _ in range(5))
+    low, high = np.array(np.inf), np.array(-np.inf)
     for pixels, known in frames:
-        n_frames += 1
-        limit = threshold * max((2 / max(n_frames, 2)) ** 0.5, 1 / 3)
         planes = _filled(pixels, known)
-        clipped, noise = zip(*(clip_peaks(plane, k, limit) for plane, k in zip(planes, known, strict=True)), strict=True)
+        parts, noise = zip(*(deviations(plane, k, threshold) for plane, k in zip(planes, known, strict=True)), strict=True)
         weights = np.array([1 / n if 0 < n < np.inf else 1.0 for n in noise])[:, None, None]
-        plain, cut = plain + weights * planes, cut + weights * np.stack(clipped)
-        total, known_in = total + weights, known_in + known
-    return plain / total, cut / total, 2 * known_in >= n_frames
+        part = weights * np.stack(parts)
+        plain, total, inside = plain + weights * planes, total + weights, inside + part
+        low, high = np.minimum(low, part), np.maximum(high, part)
+        above = above + (planes > uniform_filter(planes, (0, 3, 3)))
+        known_in, n_frames = known_in + known, n_frames + 1
+    nearer = np.where(low > 0, low, np.where(high < 0, high, 0))
+    common = nearer if n_frames == 2 else (inside - low - high) / (n_frames - 2)
+    enough = min(n_frames, n_frames / 2 + 1.5 * n_frames**0.5)
+    lasting = {1: above >= enough, -1: n_frames - above >= enough}
+    return _Average(plain / total, common, 2 * known_in >= n_frames, lasting)
