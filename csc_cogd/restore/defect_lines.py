@@ -67,7 +67,7 @@ def find_columns(plane: np.ndarray, known: np.ndarray, threshold: float) -> list
                 start, stop = _bounds(excess, start, stop, amplitude)
                 if stop - start >= _least_rows(H) and trim_mean(excess[start:stop], 0.25) > amplitude / 2:
                     lines.append(Line(int(x), start, stop, kind))
-    return lines
+    return list(dict.fromkeys(lines))  # two runs of blocks can have the same bounds
 
 
 def _least_rows(height: int) -> int:
