@@ -32,15 +32,15 @@ preview_option = click.option(
 
 
 class Size(click.ParamType):
-    """Width and height, such as 640x480."""
+    """Width and height, such as 640x480; stays a text, as it is written into configurations."""
 
     name = "size"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
         match = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", str(value))
         if match is None or not 0 < int(match[1]) * int(match[2]) <= LARGEST:
             self.fail(f"{value!r} isn't a width and a height such as 640x480", param, ctx)
-        return int(match[1]), int(match[2])
+        return f"{match[1]}x{match[2]}"
 
 
 @click.group("mask")
@@ -74,7 +74,7 @@ def command() -> None:
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Another one, another mask. Default: 0.")
 @options("overwrite", "quiet", "verbose")
 def make(
-    kind: str, like: Path | None, size: tuple[int, int] | None, output: Path, overwrite: bool, quiet: bool, verbose: int,
+    kind: str, like: Path | None, size: str | None, output: Path, overwrite: bool, quiet: bool, verbose: int,
     **given: Any,
 ) -> None:  # fmt: skip
     """Make a mask to damage a picture with, or to try an inpainting on.
@@ -84,6 +84,9 @@ def make(
       csc-cogd mask make random --like photo.png --fraction 0.3 -o mask.png
       csc-cogd mask make text --text "(c) me" --like photo.png -o mask.png
       csc-cogd mask make columns --size 1024x1024 --count 5 --seed 1 -o mask.tif
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written.
     """
     from csc_cogd.imagefiles import read_image
     from csc_cogd.restore import damage
@@ -99,7 +102,7 @@ def make(
     if not chosen.get("text", "x").strip():
         raise InputError("--text: there is nothing in it: write something")
     _check_mask_output(output, overwrite, like)
-    shape = (size[1], size[0]) if size else read_image(like or "").pixels.shape[:2]
+    shape = tuple(map(int, reversed(size.split("x")))) if size else read_image(like or "").pixels.shape[:2]
     if kind == "scratches":
         missing = damage.scratch_mask(shape, [chosen["width"]] * chosen["count"], seed=chosen["seed"])
     elif kind == "rows":
@@ -119,12 +122,13 @@ def make(
 @options(*MASK)
 @click.option("--invert", is_flag=True, help="Write the opposite: non-zero means known.")
 @preview_option
-@options("overwrite", "quiet", "verbose")
+@options("axes", "overwrite", "quiet", "verbose")
 def from_image(
     image_path: Path,
     output: Path,
     invert: bool,
     preview: Path | None,
+    axes: str | None,
     overwrite: bool,
     quiet: bool,
     verbose: int,
@@ -138,17 +142,34 @@ def from_image(
       csc-cogd mask from scan.tif --mask-value 0 -o gaps.tif
       csc-cogd mask from photo.png -m dust.png --mask-dilate 2 -o wider.png
       csc-cogd mask from photo.png -m mask.png --invert -o weights.png
+      csc-cogd mask from stack.npy --axes NYX -o gaps.tif    (a page for each)
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written.
     """
-    from csc_cogd.imagefiles import read_image
+    import numpy as np
+
+    from csc_cogd.imagefiles import create_images, open_images
 
     console = Console(-1 if quiet else verbose)
     _check_mask_output(output, overwrite, image_path, rules["mask_path"])
-    image = read_image(image_path)
     _check_preview(preview, overwrite, output, image_path, rules["mask_path"])
-    missing, sources = _missing(image, rules)
-    console.say(f"{image_path}: {missing.mean():.1%} of the pixels missing ({'; '.join(sources)})")
-    _write_mask(~missing if invert else missing, output, overwrite, console, "known" if invert else "missing")
-    _write_preview(image, missing, preview, overwrite, console)
+    drawn, shares = None, []
+    with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
+        for number, image in enumerate(pages):
+            missing, sources = _missing(image, rules, page=number, n_pages=len(pages))
+            shares.append(missing.mean())
+            where = image_path if len(pages) == 1 else f"{image_path}, page {number + 1}"
+            console.say(f"{where}: {missing.mean():.1%} of the pixels missing ({'; '.join(sources) or 'none'})")
+            if preview is not None and (drawn is None or missing.mean() > drawn[1].mean()):
+                drawn = (image, missing)
+            masks.write(_mask_image(~missing if invert else missing, output))
+        if not any(shares):
+            raise InputError(f"{image_path}: no pixel is missing in any page")
+    share = np.mean(shares)
+    console.say(f"{output}: written, {1 - share if invert else share:.2%} of the pixels {'known' if invert else 'missing'}")
+    if drawn is not None:
+        _write_preview(*drawn, preview, overwrite, console)
 
 
 @command.command("detect")
@@ -170,10 +191,10 @@ def from_image(
     help="Grow what is found by N pixels.",
 )  # fmt: skip
 @preview_option
-@options("overwrite", "quiet", "verbose")
+@options("axes", "overwrite", "quiet", "verbose")
 def detect(
-    image_paths: tuple[Path, ...], output: Path, sensitivity: float, dilate: int, preview: Path | None, overwrite: bool,
-    quiet: bool, verbose: int, **looked_for: bool,
+    image_paths: tuple[Path, ...], output: Path, sensitivity: float, dilate: int, preview: Path | None, axes: str | None,
+    overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
 ) -> None:  # fmt: skip
     """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
 
@@ -186,25 +207,29 @@ def detect(
       csc-cogd mask detect frame.tif -o bad.png --preview seen.png
       csc-cogd mask detect night/*.tif -o bad.png     (one camera)
       csc-cogd mask detect scan.png --impulses --no-columns --no-rows -o bad.png
+      csc-cogd mask detect stack.tif -o bad.png       (its pages)
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written.
     """
     import numpy as np
     from scipy.ndimage import binary_dilation
 
-    from csc_cogd.imagefiles import read_image
+    from csc_cogd.imagefiles import open_images
     from csc_cogd.restore.detect import detect_in_frames
 
     console = Console(-1 if quiet else verbose)
     kinds = [kind for kind, wanted in looked_for.items() if wanted]
     if not kinds:
         raise InputError("--no-pixels, --no-columns, --no-rows: nothing is left to look for: leave one out")
-    if looked_for["impulses"] and len(image_paths) > 1:
+    with open_images(image_paths[0], axes=axes) as pages:
+        first, n_frames = pages.read(0), len(pages) + len(image_paths) - 1
+    if looked_for["impulses"] and n_frames > 1:
         raise InputError("--impulses: they are elsewhere in every image: give one image, or leave it out")
     _check_mask_output(output, overwrite, *image_paths)
     _check_preview(preview, overwrite, output, *image_paths)
     with naming(image_paths, image=str(image_paths[0])):
-        found = detect_in_frames(
-            _colours(map(read_image, image_paths)), channel_axis=-1, kinds=kinds, sensitivity=sensitivity
-        )
+        found = detect_in_frames(_frames(image_paths, axes), channel_axis=-1, kinds=kinds, sensitivity=sensitivity)
     several = "" if len(image_paths) == 1 else f" and {len(image_paths) - 1} more"
     console.say(f"{image_paths[0]}{several}: found {found.summary()}")
     for lines, kind, across in ((found.columns, "column", "rows"), (found.rows, "row", "columns")):
@@ -217,7 +242,7 @@ def detect(
         missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=dilate)
     _write_mask(missing, output, overwrite, console)
     if preview is not None:
-        _write_preview(read_image(image_paths[0]), missing, preview, overwrite, console)
+        _write_preview(first, missing, preview, overwrite, console)
 
 
 @command.command("show")
@@ -238,6 +263,9 @@ def show(
       csc-cogd mask show dust.png
       csc-cogd mask show dust.png photo.png --preview seen.png
       csc-cogd mask show weights.png --mask-polarity valid
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written.
     """
     import numpy as np
     from scipy.ndimage import find_objects, label
@@ -267,19 +295,22 @@ def show(
     _write_preview(image, missing, preview, overwrite, console)
 
 
-def _colours(images: Iterable[Any]) -> Iterator[Any]:
-    """The colours of image files, always (H, W, channels)."""
-    for image in images:
-        colours = image.colours
-        yield colours[..., None] if colours.ndim == 2 else colours
+def _frames(paths: Iterable[Path], axes: str | None) -> Iterator[Any]:
+    """The colours of all pages of image files, always (H, W, channels)."""
+    from csc_cogd.imagefiles import open_images
+
+    for path in paths:
+        with open_images(path, axes=axes) as pages:
+            for image in pages:
+                yield image.colours[..., None] if image.colours.ndim == 2 else image.colours
 
 
-def _missing(image: Any, rules: dict[str, Any]) -> tuple[Any, list[str]]:
+def _missing(image: Any, rules: dict[str, Any], page: int = 0, n_pages: int = 1) -> tuple[Any, list[str]]:
     """Which pixels are missing in any channel, (H, W), by the values of the options in MASK; and the sources in words."""
     from csc_cogd.imagefiles import MaskRules, missing_pixels
 
     by_field = {name.removeprefix("mask_"): value for name, value in rules.items()}
-    missing, sources = missing_pixels(image, MaskRules(**by_field))
+    missing, sources = missing_pixels(image, MaskRules(**by_field), page=page, n_pages=n_pages, complete=n_pages > 1)
     return missing.reshape(*missing.shape[:2], -1).any(axis=2), sources
 
 
@@ -294,12 +325,19 @@ def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> Non
 
 def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console, what: str = "missing") -> None:
     """Write (H, W) bool as 8 bits, 255 where true."""
+    from csc_cogd.imagefiles import write_image
+
+    write_image(_mask_image(missing, path), path, overwrite=overwrite)
+    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
+
+
+def _mask_image(missing: Any, path: Path) -> Any:
+    """(H, W) bool as an image of 8 bits, 255 where true."""
     import numpy as np
 
-    from csc_cogd.imagefiles import ImageFile, write_image
+    from csc_cogd.imagefiles import ImageFile
 
-    write_image(ImageFile(missing.astype(np.uint8) * 255, path, "png"), path, overwrite=overwrite)
-    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
+    return ImageFile(missing.astype(np.uint8) * 255, path, "png")
 
 
 def _check_preview(path: Path | None, overwrite: bool, output: Path | None, *inputs: Path | None) -> None:

@@ -116,7 +116,7 @@ def test_from_unites_what_is_missing(folder, rng, capsys):
     assert "by NaN; 0.2% by value -1" in err
     assert call(*arguments, "--invert", "-o", "known.npy") == 0
     np.testing.assert_array_equal(np.load("known.npy"), ~expected * np.uint8(255))
-    assert "% of 30 x 20 pixels known" in capsys.readouterr().err
+    assert "% of the pixels known" in capsys.readouterr().err
     assert call("mask", "from", "a.npy", "--mask-dilate", 1, "-o", "wide.tif") == 0
     assert (read_image("wide.tif").pixels > 0).sum() == 9
 
