@@ -95,9 +95,9 @@ def _writing(path: Path, kind: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
-    except (ValueError, RuntimeError) as error:  # of encoders
-        if isinstance(error, InputError):
-            raise
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # encoders raise whatever they like
         raise InputError(f"{path}: can't be written as {kind.upper()}: {error}") from None
 
 
