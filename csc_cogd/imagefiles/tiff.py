@@ -173,7 +173,8 @@ class TiffPages:
         if page.dtype is None:
             raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
         size = self._file.seek(0, 2)
-        check_claim(path, page.imagewidth, page.imagelength, page.size * page.dtype.itemsize, size)
+        n_values = max(page.size, math.prod(page.chunks))  # a tile may be larger than the image
+        check_claim(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
         plain = page.compression == 1 and sum(page.databytecounts) >= page.nbytes
         if len(page.dataoffsets) < math.prod(page.chunked) and not plain:
             raise InputError(

@@ -68,11 +68,12 @@ def test_tags_of_every_page_come_back(tmp_path, order, bigtiff):
     plain = [
         (270, 2, 0, "ein schöner Scan".encode(), False), (271, 2, 0, "Maker", False), (305, 2, 0, "scanner", False),
         (306, 2, 0, "2001:01:01 10:00:00", False), (315, 2, 0, "Märta".encode("latin-1"), False),
-        (700, 1, 5, b"<x/> ", False), (33432, 2, 0, "nobody", False), (33723, 7, 5, b"\x1c\x02abc", False), (33550, 12, 3, (1.0, 2.0, 0.0), False),
-        (33922, 12, 6, (0.0, 0, 0, 1, 2, 3), False), (34735, 3, 4, (1, 1, 0, 0), False), (34737, 2, 0, "WGS 84|", False),
-        (42112, 2, 0, "<GDALMetadata/>", False), (42113, 2, 0, "-9999", False), (51123, 2, 0, '{"Exposure": 3}', False),
-        (65000, 5, 2, (1, 2, 3, 4), False), (65001, 10, 1, (-1, 2), False), (65002, 11, 2, (1.5, 2.5), False),
-        (65003, 3, 1, 7, False), (65004, 8, 3, (-1, 0, 1), False), (65005, 7, 3, b"abc", False), (65006, 2, 0, "", False),
+        (700, 1, 5, b"<x/> ", False), (33432, 2, 0, "nobody", False), (33723, 7, 5, b"\x1c\x02abc", False),
+        (33550, 12, 3, (1.0, 2.0, 0.0), False), (33922, 12, 6, (0.0, 0, 0, 1, 2, 3), False),
+        (34735, 3, 4, (1, 1, 0, 0), False), (34737, 2, 0, "WGS 84|", False), (42112, 2, 0, "<GDALMetadata/>", False),
+        (42113, 2, 0, "-9999", False), (51123, 2, 0, '{"Exposure": 3}', False), (65000, 5, 2, (1, 2, 3, 4), False),
+        (65001, 10, 1, (-1, 2), False), (65002, 11, 2, (1.5, 2.5), False), (65003, 3, 1, 7, False),
+        (65004, 8, 3, (-1, 0, 1), False), (65005, 7, 3, b"abc", False), (65006, 2, 0, "", False),
     ]  # fmt: skip
     with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=order, bigtiff=bigtiff) as writer:
         for page in range(2):
