@@ -144,7 +144,7 @@ def pack_exif(tags: Iterable[Tag], order: str) -> bytes:
 
 def unpack_exif(exif: bytes) -> tuple[str, list[Tag]]:
     """Byte order and tags of EXIF data; none where they are damaged."""
-    file = io.BytesIO(exif)
+    file = io.BytesIO(exif.removeprefix(b"Exif\0\0"))
     try:
         structure, first = read_header(file)
         return structure.order, read_directory(file, structure, first)[0]

@@ -172,3 +172,18 @@ def test_reduced_copies_are_left_out_and_named(tmp_path):
         notes = " ".join(reader.read(0).notes)
     assert "1 reduced copies or masks" in notes
     assert "SubIFDs" in notes
+
+
+def test_a_resolution_that_only_exif_tells_is_found_by_readers_of_tiff(tmp_path):
+    tags = Image.Exif()
+    tags[0x011A], tags[0x011B], tags[0x0128], tags[0x0213] = 300.0, 200.0, 2, 1
+    image = ImageFile(PIXELS, tmp_path / "a.jpg", "jpeg", exif=tags.tobytes())
+    write_image(image, tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as opened:
+        assert opened.pages[0].get_resolution("inch") == (300, 200)
+        assert 0x0213 not in opened.pages[0].tags  # YCbCrPositioning
+
+
+def test_a_channel_that_png_takes_for_opacity_is_named(tmp_path):
+    np.save(tmp_path / "a.npy", PIXELS[..., :2])
+    assert rewritten(tmp_path / "a.npy", tmp_path / "b.png")[1] == ["the last channel means opacity in PNG"]

@@ -1,4 +1,5 @@
 import os
+import resource
 import tracemalloc
 from contextlib import suppress
 
@@ -171,6 +172,19 @@ def test_what_is_wrong_leaves_nothing_behind(tmp_path):
         with pytest.raises(InputError, match="no page 4: it has 4"):
             reader.read(4)
     assert os.listdir(tmp_path) == ["a.npy"]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "npy", "npz"])
+def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path, rng, kind):
+    image = ImageFile(pixels_of(rng, (99, 99)), tmp_path / "source.png", "png")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+        with pytest.raises(InputError, match=f"b.{kind}: can't be written: File too large"):
+            write_image(image, tmp_path / f"b.{kind}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
 
 
 def test_before_is_called_with_the_finished_file(tmp_path):
