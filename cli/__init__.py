@@ -21,6 +21,7 @@ _SECTIONS = {
         "denoise": "Remove noise, or spoilt pixels, from an image.",
         "deblur": "Sharpen an image that was blurred by a known kernel.",
         "upscale": "Restore an image on a finer grid.",
+        "mask": "Make, find or look at masks of what is missing.",
     },
     "Learn": {
         "learn": "Learn a dictionary from images.",

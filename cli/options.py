@@ -106,6 +106,13 @@ OPTIONS = {
         "--scheduler", metavar="ADDRESS|local",
         help="Restore on the workers of a Dask cluster, which see the same files; local: one of --jobs processes here.",
     ),
+    "report": click.option(
+        "--report", type=PATH, metavar="DIR",
+        help="Write a report: HTML pages with before and after, for any browser, report.json and report.csv.",
+    ),
+    "reference": click.option(
+        "--reference", type=PATH, metavar="FILE|DIR", help="What the result should be: the report measures against it."
+    ),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each image, and a summary."),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace existing output files."),
     "mask": click.option(
@@ -237,7 +244,8 @@ OPTIONS = {
 MASK = ("mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha", "mask_dilate")
 images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, shell_complete=complete_files)
 FILES = (
-    "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "as_json",
+    "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "report",
+    "reference", "as_json",
 )  # fmt: skip
 ENGINE = ("device", "dtype", "threads", "fft", "quiet", "verbose")
 

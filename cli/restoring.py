@@ -133,8 +133,7 @@ class _Tally:
         if result.status == "failed":
             self._failed.append(replace(result, error=self._with_options(result.error)))
         if self._as_json:
-            shown = {name: value for name, value in vars(result).items() if name not in ("trace", "code", "details")}
-            click.echo(json.dumps(shown | {"error": self._with_options(result.error)}))
+            click.echo(json.dumps(result.row() | {"error": self._with_options(result.error)}))
         if result.status == "done":
             self._missing.append(result.missing)
         for kind in ("notes", "details", "warnings") if not self._live else ():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from csc_cogd.report.metrics import psnr as psnr
     from csc_cogd.report.metrics import ssim as ssim
     from csc_cogd.restore.denoise import denoise as denoise
+    from csc_cogd.restore.detect import detect_damage as detect_damage
     from csc_cogd.restore.inpaint import inpaint as inpaint
     from csc_cogd.restore.learn import learn_from_pictures as learn_from_pictures
     from csc_cogd.restore.operators import Blur as Blur
@@ -57,6 +58,7 @@ _HOMES = {
     "load_codes": "csc.codes_file",
     "inpaint": "restore.inpaint",
     "denoise": "restore.denoise",
+    "detect_damage": "restore.detect",
     "deblur": "restore.restore_image",
     "upscale": "restore.restore_image",
     "restore_image": "restore.restore_image",

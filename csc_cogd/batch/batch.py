@@ -15,6 +15,7 @@ from csc_cogd.backend import get_backend
 from csc_cogd.batch.cluster import connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs
 from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, load_dictionary
+from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
 from csc_cogd.batch.tasks import TASKS, try_settings
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
@@ -33,17 +34,23 @@ class Batch:
     n_processes: int = 1
     scheduler: str | None = None
     fail_fast: bool = False
+    report: Path | None = None
 
     def run(self, listener: Listener | None = None) -> Iterator[Result]:
         """Results as they are finished. The `listener` hears of jobs that this process does itself, and of all progress."""
         listener = listener or Silent()
         for folder in {job.target.parent for job in self.jobs}:
             remove_abandoned(folder)
+        reported = []
         with closing(self._results(listener)) as results:
             for result in results:
+                if self.report is not None:
+                    reported.append(result.row())
                 yield result
                 if self.fail_fast and result.status == "failed":
-                    return
+                    break
+        if self.report is not None:
+            write_report(self.report, reported)
 
     def _results(self, listener: Listener) -> Generator[Result, None, None]:
         if self.scheduler is not None:
@@ -96,6 +103,11 @@ def restore_batch(
         ``if __name__ == "__main__"``, as always with processes.
     scheduler : str, optional
         Address of a Dask cluster whose workers see the same files; ``"local"`` starts one of `jobs` processes.
+    report : path, optional
+        Folder for a report: a page ``index.html`` that needs no network, ``report.json`` and ``report.csv``; of several
+        images, a page of each in ``pages``.
+    reference : path, optional
+        What the result is compared with in the report: an image file, or a folder with one of each image's name.
     settings
         All other arguments are those of :func:`csc_cogd.inpaint`, :func:`csc_cogd.denoise`,
         :func:`csc_cogd.restore_image` or, with a dictionary, :func:`csc_cogd.reconstruct`.
@@ -144,6 +156,8 @@ def plan_batch(
     fail_fast: bool = False,
     jobs: int = 1,
     scheduler: str | None = None,
+    report: PathLike | None = None,
+    reference: PathLike | None = None,
     protected: tuple[Path, ...] = (),
     **settings: Any,
 ) -> Batch:
@@ -181,10 +195,18 @@ def plan_batch(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=axes, overwrite=overwrite, run=run,
         resume=skip_existing, inputs=more, new_folders=len(found) > 1 or found[0].folder is not None,
     )  # fmt: skip
-    planned = [
-        make(image.path, target, folder=image.folder or Path()) for image, target in zip(images, targets, strict=True)
-    ]
-    return Batch(planned, jobs, scheduler, fail_fast)
+    if reference is not None and report is None:
+        raise InputError("reference: it belongs to a report: name the folder of one, or leave it out")
+    folder_of_report = None if report is None else Path(report)
+    if folder_of_report is not None:
+        check_report(folder_of_report, overwrite or skip_existing)
+    todo = []
+    for number, (image, target) in enumerate(zip(images, targets, strict=True), 1):
+        place = image.folder or Path()
+        page = None if folder_of_report is None else page_path(folder_of_report, image.path, number, len(images))
+        compared = None if reference is None else find_reference(Path(reference), image.path, place)
+        todo.append(make(image.path, target, folder=place, page=page, reference=compared))
+    return Batch(todo, jobs, scheduler, fail_fast, folder_of_report)
 
 
 def _without_masks(inputs: list[Input], rules: MaskRules) -> list[Input]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.ndimage import zoom
 
+from csc_cogd.batch.reporting import read_reference, write_image_page
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, write_sidecar
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.csc.dictionary import Dictionary
@@ -26,6 +27,7 @@ from csc_cogd.imagefiles import (
 )
 from csc_cogd.imagefiles.files import make_folder
 from csc_cogd.restore.coding import Progress
+from csc_cogd.restore.trace import Trace
 
 NO_RULES = MaskRules()
 NOT_IN_THE_RECORD = ("threads", "max_memory")  # settings that don't change the result, or by rounding only
@@ -54,6 +56,8 @@ class Job:
         Leave results that are there already.
     new_folders : bool
         Make the target's folder where it isn't there.
+    page, reference : paths, optional
+        Where to write a page of a report, and the file that the result is compared with there.
     inputs : tuple of paths
         Further files that are never written to.
     """
@@ -70,6 +74,8 @@ class Job:
     run: str = ""
     resume: bool = False
     new_folders: bool = False
+    page: Path | None = None
+    reference: Path | None = None
     inputs: tuple[Path, ...] = ()
 
 
@@ -111,6 +117,10 @@ class Result:
     details: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     trace: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """What a report and a program want to know of it."""
+        return {name: value for name, value in vars(self).items() if name not in ("trace", "code", "details")}
 
 
 class Listener(Protocol):
@@ -204,6 +214,13 @@ class _Work:
         settings = dict(job.settings, callback=self.listener.progress)
         if task.takes_mask:
             settings["mask"] = mask
+        reported = job.page is not None and "report" not in self.figures and not settings.get("dry_run")
+        trace, reference = Trace(), None
+        if reported and job.reference is not None:
+            reference = read_reference(job.reference, page, job.axes, task.result_shape(colours.shape, settings))
+            trace = Trace(reference)
+        if reported and task.traced:
+            settings["trace"] = trace
         axis = None if colours.ndim == 2 else -1
         try:
             restored, report, found = task.run(colours, dictionary=self.dictionary, channel_axis=axis, **settings)
@@ -219,6 +236,12 @@ class _Work:
         for line in report.lines():
             self.say(line, "notes" if settings.get("dry_run") else "details")
         self.figures |= getattr(report, "figures", {})
+        if reported:
+            title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
+            facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
+            facts |= {name: str(value) for name, value in job.settings.items() if name != "operator"}
+            assert job.page is not None
+            self.figures["report"] = write_image_page(job.page, title, colours, mask, restored, reference, trace, facts)
         return _with_colours(image, restored, opaque=self.rules.from_alpha)
 
     def _mask(self, image: ImageFile, page: int, where: str) -> np.ndarray | None:
@@ -297,7 +320,7 @@ def _done_before(job: Job, record: dict[str, Any]) -> Result | None:
         if found.get("run") == job.run:
             return Result(**found["result"])
         if job.resume:
-            return Result(str(job.source), str(job.target), "skipped")
+            return replace(Result(**found["result"]), input=str(job.source), output=str(job.target), status="skipped")
     if job.resume and job.target.exists() and not job.overwrite:
         raise InputError(
             f"{job.target}: exists already, made from another input or with other settings: use --overwrite to replace it"

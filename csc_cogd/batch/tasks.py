@@ -20,8 +20,8 @@ Done = tuple[np.ndarray, Any, str]
 class Task(NamedTuple):
     """A way to restore colours (H, W) or (H, W, C).
 
-    `ending` is that of its results' names; with `needs_mask`, something must be missing; `takes_missing` says whether it
-    has a `mask` argument, and `plans` whether it has a `dry_run`.
+    `ending` is that of its results' names; with `needs_mask`, something must be missing; `takes_mask`, `plans` and `traced`
+    say whether its function has the arguments `mask`, `dry_run` and `trace`.
     """
 
     ending: str
@@ -29,6 +29,12 @@ class Task(NamedTuple):
     needs_mask: bool = False
     takes_mask: bool = True
     plans: bool = True
+    traced: bool = False
+
+    def result_shape(self, shape: tuple[int, ...], settings: dict[str, Any]) -> tuple[int, ...]:
+        """The shape of the restored colours."""
+        factor = settings["operator"].factor if "operator" in settings else 1
+        return (factor * shape[0], factor * shape[1], *shape[2:])
 
 
 def _inpaint(colours: np.ndarray, **settings: Any) -> Done:
@@ -74,8 +80,8 @@ class _Rebuilt:
 
 
 TASKS = {
-    "inpaint": Task("inpainted", _inpaint, needs_mask=True),
-    "denoise": Task("denoised", _denoise),
+    "inpaint": Task("inpainted", _inpaint, needs_mask=True, traced=True),
+    "denoise": Task("denoised", _denoise, traced=True),
     "deblur": Task("deblurred", _by_operator),
     "upscale": Task("upscaled", _by_operator),
     "reconstruct": Task("reconstructed", _reconstruct, takes_mask=False, plans=False),

@@ -23,6 +23,7 @@ from csc_cogd.restore.layers import intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
 from csc_cogd.restore.pipeline import Stages, choose_effort, stack
 from csc_cogd.restore.tiles import MAX_MEMORY, Plan, admm_memory, choose_tiles, map_tiles, picture_memory
+from csc_cogd.restore.trace import Trace
 
 NOISES = ("gaussian", "impulse")
 MEDIAN = 5  # side of the window whose median is the first guess under impulse noise
@@ -57,6 +58,7 @@ def denoise(
     callback: Callable[[Progress], Any] | None = None,
     return_report: bool = False,
     dry_run: bool = False,
+    trace: Trace | None = None,
 ) -> Any:
     """Remove noise from an image, and fill what is missing.
 
@@ -74,7 +76,7 @@ def denoise(
         :func:`csc_cogd.restore.noise.estimate_noise`.
     noise : {"gaussian", "impulse"}
     mask, mask_polarity, dictionary, channel_axis, effort, lmbda, max_iter, tol, tile, max_memory, dtype, device, threads,
-    fft, callback, dry_run
+    fft, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
         Also return an :class:`csc_cogd.restore.inpaint.InpaintingReport`; `missing` is the fraction of the
@@ -109,11 +111,13 @@ def denoise(
     )  # fmt: skip
     if pixels.dtype.kind == "b":
         raise InputError("image: it is bilevel: widen it to 8 bits first")
+    if trace is not None:
+        trace.begin(pixels.shape, channel_axis)
     groups = channel_groups(len(pixels), dictionary)
     engine = engine_settings(dtype, device, threads, fft)
     run = partial(
         restore_planes, pixels, groups=groups, effort=effort, changes={"max_iter": max_iter}, lmbda=lmbda, tol=tol,
-        tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback,
+        tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback, trace=trace,
     )  # fmt: skip
     if noise == "impulse":
         search = _Search(tile, MAX_MEMORY if max_memory is None else max_memory, engine, callback)
@@ -129,6 +133,12 @@ def denoise(
         restored, report = run(missing=missing, noise_sigma=noise_sigma, keep_known=False)
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
+
+
+def find_impulses(pixels: np.ndarray, missing: np.ndarray, dictionary: Dictionary | None = None) -> np.ndarray:
+    """Which known values of channels (C, H, W) :func:`denoise` takes for impulses; bool of the same shape."""
+    search = _Search("auto", MAX_MEMORY, {"dtype": "float32"}, None)
+    return _outliers(pixels, missing, channel_groups(len(pixels), dictionary), search)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,14 @@ from csc_cogd.restore.tiles import (
     FREE,
     MAX_MEMORY,
     Plan,
+    Tile,
     admm_memory,
     choose_tiles,
     code_memory,
     picture_memory,
     retry_in_less_memory,
 )
+from csc_cogd.restore.trace import TileTrace, Trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,7 @@ def inpaint(
     callback: Callable[[Progress], Any] | None = None,
     return_report: bool = False,
     dry_run: bool = False,
+    trace: Trace | None = None,
 ) -> Any:
     """Fill the missing pixels of an image.
 
@@ -143,6 +146,8 @@ def inpaint(
         Also return an :class:`InpaintingReport`.
     dry_run : bool
         Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
+    trace : csc_cogd.restore.trace.Trace, optional
+        Gathers what the code and every stage make of the picture.
 
     Returns
     -------
@@ -167,6 +172,8 @@ def inpaint(
     """
     pixels, missing = find_missing(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity)
     check_noise_sigma(noise_sigma)
+    if trace is not None:
+        trace.begin(pixels.shape, channel_axis)
     if keep_known is None:
         keep_known = noise_sigma is None
     elif not keep_known and noise_sigma is None:
@@ -175,7 +182,7 @@ def inpaint(
         pixels, missing, channel_groups(len(pixels), dictionary), effort, noise_sigma,
         {"learn": learn, "max_iter": max_iter}, keep_known=keep_known, lmbda=lmbda, tol=tol, tile=tile,
         max_memory=max_memory, dry_run=dry_run,
-        engine=engine_settings(dtype, device, threads, fft), callback=callback,
+        engine=engine_settings(dtype, device, threads, fft), callback=callback, trace=trace,
     )  # fmt: skip
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
@@ -198,6 +205,7 @@ def restore_planes(
     dry_run: bool = False,
     engine: dict[str, Any],
     callback: Callable[[Progress], Any] | None = None,
+    trace: Trace | None = None,
 ) -> tuple[np.ndarray, InpaintingReport]:
     """Restore (C, H, W) pixels of any dtype, group by group, each on the scale of its own values.
 
@@ -231,7 +239,7 @@ def restore_planes(
         else:
             restore = partial(
                 restore_channels, damaged, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, engine=engine,
-                callback=callback,
+                callback=callback, traced=partial(_traced, trace, channels, damaged) if trace else None,
             )  # fmt: skip
             estimate, stages = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
         report.efforts.append(chosen)
@@ -245,6 +253,10 @@ def restore_planes(
             new = values[changed].astype(np.float64) * (high - low) + low
             plane[changed] = as_pixels(np.clip(new, known.min(), known.max()), pixels.dtype)
     return restored, report
+
+
+def _traced(trace: Trace, channels: slice, damaged: Damaged, tile: Tile) -> TileTrace:
+    return TileTrace(trace, channels, damaged.missing[:, *tile.window], tile, damaged.low, damaged.high)
 
 
 def _memory(

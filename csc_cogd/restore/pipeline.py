@@ -23,6 +23,7 @@ from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.similar import PatchModel, refine
 from csc_cogd.restore.tiles import Plan, Tile, map_tiles
+from csc_cogd.restore.trace import TileTrace
 from csc_cogd.restore.trust import trust_in
 
 LARGEST = 10.0
@@ -156,6 +157,7 @@ def restore_channels(
     plan: Plan,
     engine: dict[str, Any],
     callback: Callable[[Progress], Any] | None = None,
+    traced: Callable[[Tile], TileTrace] | None = None,
 ) -> tuple[np.ndarray, Stages]:
     """Restore channels that are coded together, on the scale of [0, 1].
 
@@ -175,6 +177,8 @@ def restore_channels(
     plan : Plan
     engine : dict
         ``device``, ``dtype``, ``threads``, ``fft`` for :func:`csc_cogd.backend.get_backend`.
+    traced : callable, optional
+        Gives the trace of a tile, which is told what its stages make of it.
 
     Returns
     -------
@@ -206,10 +210,13 @@ def restore_channels(
         observed, gone = damaged.piece(*tile.window)
         if not several:
             tell("base layer", 0, 1)
+        trace = traced(tile) if traced else None
         pilot = pilot_estimate(observed, gone, get_backend(**inner))
         if stopped:
             return pilot, [], 0
-        restored, history, passes = _restore_piece(observed, gone, pilot, how, inner, _silent if several else tell)
+        if trace:
+            trace.step("pilot", 0, pilot)
+        restored, history, passes = _restore_piece(observed, gone, pilot, how, inner, _silent if several else tell, trace)
         if trust is not None:
             restored = np.where(gone, pilot + trust * (restored - pilot), restored)
         return restored, history, passes
@@ -235,7 +242,13 @@ class _How(NamedTuple):
 
 
 def _restore_piece(
-    observed: np.ndarray, missing: np.ndarray, pilot: np.ndarray, how: _How, engine: dict[str, Any], tell: Any
+    observed: np.ndarray,
+    missing: np.ndarray,
+    pilot: np.ndarray,
+    how: _How,
+    engine: dict[str, Any],
+    tell: Any,
+    trace: TileTrace | None = None,
 ) -> tuple[np.ndarray, list[Iteration], int]:
     """A piece (C, h, w) restored, the history of its code solve and the passes of its refinement."""
     known, base, backend = ~missing, base_layer(pilot), get_backend(**engine)
@@ -246,6 +259,9 @@ def _restore_piece(
         callback=lambda record: tell("codes", record.iteration, max_iter, record), **engine,
     )  # fmt: skip
     coded = base + code.reconstruction.reshape(base.shape)
+    if trace:
+        trace.code(coded, code.codes, how.dictionary, code.history)
+        trace.step("code", 1, coded)
     passes = 0
 
     def count(number: int) -> Any:
@@ -253,9 +269,13 @@ def _restore_piece(
         passes = number
         return tell("patches", number, how.effort.passes)
 
+    def watch(number: int, estimate: np.ndarray) -> None:
+        if trace:
+            trace.step("patches", number, estimate)
+
     restored = refine(
         coded if how.noise else np.where(known, observed, coded), observed, known, how.effort.patches, how.effort.passes,
-        backend, noise=how.noise, callback=count,
+        backend, noise=how.noise, callback=count, watch=watch if trace else None,
     )  # fmt: skip
     return restored, code.history, passes
 

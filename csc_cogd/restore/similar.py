@@ -63,6 +63,7 @@ def refine(
     *,
     noise: float = 0.0,
     callback: Callable[[int], Any] | None = None,
+    watch: Callable[[int, np.ndarray], Any] | None = None,
 ) -> np.ndarray:
     """Estimate missing or noisy values from similar patches, in several passes.
 
@@ -84,6 +85,8 @@ def refine(
         the covariances of the first pass are those of the noisy patches less the noise, as a pilot has lost texture.
     callback : callable, optional
         Called after every pass with its number; a true return value ends the refinement.
+    watch : callable, optional
+        Called after every pass with its number and what it has made, (C, H, W).
 
     Returns
     -------
@@ -100,6 +103,10 @@ def refine(
     )
     corners = _corners(np.asarray(~known.all(axis=0)), model, noise > 0, backend.rows_at_once)
     complete, known = known.all(), backend.xp.asarray(known)
+
+    def mixed_back(planes: Any) -> np.ndarray:
+        return np.tensordot(mixing.T, backend.to_host(planes).astype(np.float64), 1)
+
     for number in range(1, passes + 1):
         raw = noise > 0 and number == 1 and complete
         source = observed if raw else estimate
@@ -108,12 +115,14 @@ def refine(
         refined = np.where(weight > 0, total / np.maximum(weight, 1), estimate)
         if not noise:
             refined = np.where(known, observed, refined)
+        if watch is not None:
+            watch(number, mixed_back(refined))
         relaxation = RELAXATION if not noise and number < passes else 1.0
         estimate = backend.asarray(estimate + relaxation * (refined - estimate))
         if callback is not None and callback(number):
             estimate = backend.asarray(refined)
             break
-    return np.tensordot(mixing.T, backend.to_host(estimate).astype(np.float64), 1)
+    return mixed_back(estimate)
 
 
 def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:

@@ -1,0 +1,337 @@
+"""``csc-cogd mask``: make, find and look at masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csc_cogd.cli.console import Console
+from csc_cogd.cli.options import MASK, PATH, naming, options
+from csc_cogd.errors import InputError
+
+KINDS: dict[str, dict[str, Any]] = {  # the options that each takes, and their defaults
+    "random": {"fraction": 0.5, "seed": 0},
+    "text": {"text": "csc-cogd"},
+    "scratches": {"count": 6, "width": 3, "seed": 0},
+    "columns": {"count": 3, "width": 1, "seed": 0},
+    "rows": {"count": 3, "width": 1, "seed": 0},
+    "blocks": {"count": 10, "width": 16, "seed": 0},
+}
+MAGENTA = (255, 0, 255)
+STRETCH = (0.5, 99.5)  # percentiles that become black and white in previews
+LARGEST = 10**9  # pixels of a mask
+
+output = click.option("-o", "--output", type=PATH, required=True, metavar="MASK", help="Where to write: .png, .tif or .npy.")
+preview_option = click.option(
+    "--preview", type=PATH, metavar="FILE", help="Also draw the image with what is missing in magenta.",
+)  # fmt: skip
+
+
+class Size(click.ParamType):
+    """Width and height, such as 640x480."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", str(value))
+        if match is None or not 0 < int(match[1]) * int(match[2]) <= LARGEST:
+            self.fail(f"{value!r} isn't a width and a height such as 640x480", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+@click.group("mask")
+def command() -> None:
+    """Make, find or look at masks of what is missing: images in which non-zero means missing.
+
+    \b
+    Examples:
+      csc-cogd mask detect frame.tif -o bad.png
+      csc-cogd mask from scan.tif --mask-value 0 --mask-dilate 1 -o gaps.png
+      csc-cogd mask make scratches --like photo.png -o scratches.png
+      csc-cogd mask show scratches.png photo.png
+    """
+
+
+@command.command("make")
+@click.argument("kind", metavar="|".join(KINDS), type=click.Choice(list(KINDS)))
+@click.option("--like", type=PATH, metavar="IMAGE", help="As high and wide as this image.")
+@click.option("--size", type=Size(), metavar="WxH", help="Width and height, such as 640x480.")
+@output
+@click.option(
+    "--fraction", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="F", help="Of pixels; random: 0.5."
+)
+@click.option("--text", metavar="T", help="What is written all over the picture; text: csc-cogd.")
+@click.option(
+    "--width", type=click.IntRange(1, 10**6), metavar="N", help="In pixels; scratches: 3, columns, rows: 1, blocks: 16."
+)
+@click.option(
+    "--count", type=click.IntRange(1, 10**6), metavar="N", help="How many; scratches: 6, columns, rows: 3, blocks: 10."
+)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Another one, another mask. Default: 0.")
+@options("overwrite", "quiet", "verbose")
+def make(
+    kind: str, like: Path | None, size: tuple[int, int] | None, output: Path, overwrite: bool, quiet: bool, verbose: int,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Make a mask to damage a picture with, or to try an inpainting on.
+
+    \b
+    Examples:
+      csc-cogd mask make random --like photo.png --fraction 0.3 -o mask.png
+      csc-cogd mask make text --text "(c) me" --like photo.png -o mask.png
+      csc-cogd mask make columns --size 1024x1024 --count 5 --seed 1 -o mask.tif
+    """
+    from csc_cogd.imagefiles import read_image
+    from csc_cogd.restore import damage
+
+    if (like is None) == (size is None):
+        raise InputError("--like, --size: one of the two says how large the mask is: give one")
+    chosen = dict(KINDS[kind])
+    for name, value in given.items():
+        if value is not None:
+            if name not in chosen:
+                raise InputError(f"--{name}: {kind} doesn't take it: leave it out")
+            chosen[name] = value
+    if not chosen.get("text", "x").strip():
+        raise InputError("--text: there is nothing in it: write something")
+    _check_mask_output(output, overwrite, like)
+    shape = (size[1], size[0]) if size else read_image(like or "").pixels.shape[:2]
+    if kind == "scratches":
+        missing = damage.scratch_mask(shape, [chosen["width"]] * chosen["count"], seed=chosen["seed"])
+    elif kind == "rows":
+        missing = damage.column_mask(shape[::-1], **chosen).T
+    else:
+        makers: dict[str, Any] = {
+            "random": damage.random_mask, "text": damage.text_mask, "columns": damage.column_mask,
+            "blocks": damage.block_mask,
+        }  # fmt: skip
+        missing = makers[kind](shape, **chosen)
+    _write_mask(missing, output, overwrite, Console(-1 if quiet else verbose))
+
+
+@command.command("from")
+@click.argument("image_path", metavar="IMAGE", type=PATH)
+@output
+@options(*MASK)
+@click.option("--invert", is_flag=True, help="Write the opposite: non-zero means known.")
+@preview_option
+@options("overwrite", "quiet", "verbose")
+def from_image(
+    image_path: Path,
+    output: Path,
+    invert: bool,
+    preview: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    verbose: int,
+    **rules: Any,
+) -> None:
+    """Write what is missing in IMAGE as a mask: NaN, a value, transparency and another mask, united.
+
+    \b
+    Examples:
+      csc-cogd mask from measurement.npy -o gaps.png         (NaN)
+      csc-cogd mask from scan.tif --mask-value 0 -o gaps.tif
+      csc-cogd mask from photo.png -m dust.png --mask-dilate 2 -o wider.png
+      csc-cogd mask from photo.png -m mask.png --invert -o weights.png
+    """
+    from csc_cogd.imagefiles import read_image
+
+    console = Console(-1 if quiet else verbose)
+    _check_mask_output(output, overwrite, image_path, rules["mask_path"])
+    image = read_image(image_path)
+    _check_preview(preview, overwrite, output, image_path, rules["mask_path"])
+    missing, sources = _missing(image, rules)
+    console.say(f"{image_path}: {missing.mean():.1%} of the pixels missing ({'; '.join(sources)})")
+    _write_mask(~missing if invert else missing, output, overwrite, console, "known" if invert else "missing")
+    _write_preview(image, missing, preview, overwrite, console)
+
+
+@command.command("detect")
+@click.argument("image_paths", metavar="IMAGE...", nargs=-1, required=True, type=PATH)
+@output
+@click.option("--pixels/--no-pixels", default=True, show_default=True, help="Look for single dead and hot pixels.")
+@click.option("--columns/--no-columns", default=True, show_default=True, help="Look for columns that are off or stuck.")
+@click.option("--rows/--no-rows", default=True, show_default=True, help="Look for such rows.")
+@click.option(
+    "--impulses/--no-impulses", default=False, show_default=True,
+    help="Look for many spoilt pixels, as of salt and pepper; takes longer.",
+)  # fmt: skip
+@click.option(
+    "--sensitivity", type=click.FloatRange(0, 100, min_open=True), default=1.0, show_default=True, metavar="S",
+    help="2 finds what stands out half as much, and more that isn't damage.",
+)  # fmt: skip
+@click.option(
+    "--dilate", type=click.IntRange(min=0), default=0, metavar="N", show_default=True,
+    help="Grow what is found by N pixels.",
+)  # fmt: skip
+@preview_option
+@options("overwrite", "quiet", "verbose")
+def detect(
+    image_paths: tuple[Path, ...], output: Path, sensitivity: float, dilate: int, preview: Path | None, overwrite: bool,
+    quiet: bool, verbose: int, **looked_for: bool,
+) -> None:  # fmt: skip
+    """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
+
+    Several images are taken for frames of different scenes by one camera: what is wrong in all of them is found, and
+    far weaker damage than in one. What is found in one channel of a colour image is marked in the mask for all. Thin
+    straight lines of print and drawings can look like bad rows or columns: see --preview, and use --no-rows, --no-columns.
+
+    \b
+    Examples:
+      csc-cogd mask detect frame.tif -o bad.png --preview seen.png
+      csc-cogd mask detect night/*.tif -o bad.png     (one camera)
+      csc-cogd mask detect scan.png --impulses --no-columns --no-rows -o bad.png
+    """
+    import numpy as np
+    from scipy.ndimage import binary_dilation
+
+    from csc_cogd.imagefiles import read_image
+    from csc_cogd.restore.detect import detect_in_frames
+
+    console = Console(-1 if quiet else verbose)
+    kinds = [kind for kind, wanted in looked_for.items() if wanted]
+    if not kinds:
+        raise InputError("--no-pixels, --no-columns, --no-rows: nothing is left to look for: leave one out")
+    if looked_for["impulses"] and len(image_paths) > 1:
+        raise InputError("--impulses: they are elsewhere in every image: give one image, or leave it out")
+    _check_mask_output(output, overwrite, *image_paths)
+    _check_preview(preview, overwrite, output, *image_paths)
+    with naming(image_paths, image=str(image_paths[0])):
+        found = detect_in_frames(
+            _colours(map(read_image, image_paths)), channel_axis=-1, kinds=kinds, sensitivity=sensitivity
+        )
+    several = "" if len(image_paths) == 1 else f" and {len(image_paths) - 1} more"
+    console.say(f"{image_paths[0]}{several}: found {found.summary()}")
+    for lines, kind, across in ((found.columns, "column", "rows"), (found.rows, "row", "columns")):
+        for line in lines:
+            console.say(f"{kind} {line.index}: {line.kind}, {across} {line.start} to {line.stop - 1}", level=1)
+    missing = found.mask.any(axis=2)
+    if not missing.any():
+        console.warn("the mask is empty: a larger --sensitivity finds weaker damage")
+    elif dilate:
+        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=dilate)
+    _write_mask(missing, output, overwrite, console)
+    if preview is not None:
+        _write_preview(read_image(image_paths[0]), missing, preview, overwrite, console)
+
+
+@command.command("show")
+@click.argument("mask_path", metavar="MASK", type=PATH)
+@click.argument("image_path", metavar="[IMAGE]", required=False, type=PATH)
+@options("mask_polarity", "mask_threshold", "mask_dilate")
+@preview_option
+@options("overwrite", "quiet", "verbose")
+def show(
+    mask_path: Path, image_path: Path | None, preview: Path | None, overwrite: bool, quiet: bool, verbose: int, **rules: Any
+) -> None:
+    """Say how a mask is understood: how much is missing, in how many holes, and how large they are.
+
+    With IMAGE, the mask must fit it.
+
+    \b
+    Examples:
+      csc-cogd mask show dust.png
+      csc-cogd mask show dust.png photo.png --preview seen.png
+      csc-cogd mask show weights.png --mask-polarity valid
+    """
+    import numpy as np
+    from scipy.ndimage import find_objects, label
+
+    from csc_cogd.imagefiles import ImageFile, read_image
+
+    if preview is not None and image_path is None:
+        raise InputError("--preview: it is drawn on the image: name an IMAGE after the mask")
+    _check_preview(preview, overwrite, None, mask_path, image_path)
+    if image_path is None:
+        image = ImageFile(np.zeros(read_image(mask_path).pixels.shape[:2], np.uint8), mask_path, "png")
+    else:
+        image = read_image(image_path)
+    missing, sources = _missing(image, {"mask_path": mask_path} | rules)
+    holes, n_holes = label(missing, np.ones((3, 3), bool))
+    sizes = np.bincount(holes.ravel())[1:]
+    largest = int(sizes.argmax())
+    high, wide = (part.stop - part.start for part in find_objects(holes)[largest])
+    click.echo(f"size: {missing.shape[1]} x {missing.shape[0]}")
+    click.echo(f"missing: {missing.mean():.1%} of the pixels ({'; '.join(sources)})")
+    click.echo(f"holes: {n_holes}")
+    click.echo(f"largest hole: {sizes[largest]} pixels, {wide} wide and {high} high")
+    console = Console(-1 if quiet else verbose)
+    if missing.mean() > 0.5:
+        other = "missing" if rules["mask_polarity"] == "valid" else "valid"
+        console.warn(f"more than half is missing, the mask looks inverted: if it is, use --mask-polarity {other}")
+    _write_preview(image, missing, preview, overwrite, console)
+
+
+def _colours(images: Iterable[Any]) -> Iterator[Any]:
+    """The colours of image files, always (H, W, channels)."""
+    for image in images:
+        colours = image.colours
+        yield colours[..., None] if colours.ndim == 2 else colours
+
+
+def _missing(image: Any, rules: dict[str, Any]) -> tuple[Any, list[str]]:
+    """Which pixels are missing in any channel, (H, W), by the values of the options in MASK; and the sources in words."""
+    from csc_cogd.imagefiles import MaskRules, missing_pixels
+
+    by_field = {name.removeprefix("mask_"): value for name, value in rules.items()}
+    missing, sources = missing_pixels(image, MaskRules(**by_field))
+    return missing.reshape(*missing.shape[:2], -1).any(axis=2), sources
+
+
+def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:
+    from csc_cogd.imagefiles.files import SUFFIXES
+    from csc_cogd.storage import check_writable
+
+    if SUFFIXES.get(path.suffix.lower()) not in ("png", "tiff", "npy"):
+        raise InputError(f"{path}: a mask is written as it is: end its name in .png, .tif or .npy")
+    check_writable(path, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
+
+
+def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console, what: str = "missing") -> None:
+    """Write (H, W) bool as 8 bits, 255 where true."""
+    import numpy as np
+
+    from csc_cogd.imagefiles import ImageFile, write_image
+
+    write_image(ImageFile(missing.astype(np.uint8) * 255, path, "png"), path, overwrite=overwrite)
+    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
+
+
+def _check_preview(path: Path | None, overwrite: bool, output: Path | None, *inputs: Path | None) -> None:
+    """Refuse a preview that can't be written, or would be written over another file of the call."""
+    from csc_cogd.imagefiles import ImageFile
+    from csc_cogd.imagefiles.files import check_output
+    from csc_cogd.storage import check_distinct
+
+    if path is not None:
+        import numpy as np
+
+        blank = ImageFile(np.empty((1, 1, 3), np.uint8), path, "png")
+        check_output(path, blank, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
+        check_distinct(path, output)
+
+
+def _write_preview(image: Any, missing: Any, path: Path | None, overwrite: bool, console: Console) -> None:
+    """Draw an image in 8 bits, what is missing in magenta; other types than 8 bits are stretched from black to white."""
+    import numpy as np
+
+    from csc_cogd.imagefiles import ImageFile, write_image
+
+    if path is None:
+        return
+    colours = image.colours if image.colours.ndim == 3 else image.colours[..., None]
+    picture = colours[..., :3] if colours.shape[2] >= 3 else np.repeat(colours[..., :1], 3, axis=2)
+    if picture.dtype != np.uint8:
+        known = picture[~missing & np.isfinite(picture).all(axis=2)].astype(np.float64)
+        low, high = np.percentile(known, STRETCH) if known.size else (0.0, 1.0)
+        picture = np.nan_to_num((picture - low) / ((high - low) or 1.0), posinf=1.0, neginf=0.0)
+        picture = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    picture = np.where(missing[..., None], np.array(MAGENTA, np.uint8), picture)
+    for note in write_image(ImageFile(picture, path, "png"), path, overwrite=overwrite):
+        console.warn(note)
+    console.say(f"{path}: written, what is missing in magenta")

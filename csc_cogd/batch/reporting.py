@@ -1,0 +1,95 @@
+"""The report of a batch: a page for each image, written by whoever restores it, and an index of them at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.imagefiles import SUFFIXES, open_images
+from csc_cogd.imagefiles.files import make_folder
+from csc_cogd.report.figures import data_range_of
+from csc_cogd.report.index import write_index
+from csc_cogd.report.page import Entry, Point, write_page
+from csc_cogd.restore.trace import Trace
+from csc_cogd.storage import check_writable
+
+ONLY, PAGES = "index.html", "pages"
+
+
+def page_path(folder: Path, source: Path, number: int, n_images: int) -> Path:
+    """Where the page of an image goes: a single one is the whole report."""
+    return folder / ONLY if n_images == 1 else folder / PAGES / f"{number:05d}-{source.stem}.html"
+
+
+def check_report(folder: Path, overwrite: bool) -> None:
+    """Raise InputError where a report is there already, or can't be written."""
+    check_writable(folder / ONLY, overwrite=overwrite, new_folder=True)
+
+
+def find_reference(reference: Path, source: Path, folder: Path) -> Path:
+    """The file to compare with: `reference`, or the one of the image's name in that folder.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if not reference.is_dir():
+        return reference
+    for place in (reference / folder, reference):
+        for suffix in (source.suffix, *SUFFIXES):
+            if (found := place / f"{source.stem}{suffix}").is_file():
+                return found
+    raise InputError(f"{reference}: no reference for {source.name}: name it {source.stem}{source.suffix}")
+
+
+def read_reference(path: Path, page: int, axes: str | None, shape: tuple[int, ...]) -> np.ndarray:
+    """The colours (H, W) or (H, W, C) to compare with, of a shape."""
+    with open_images(path, axes=axes) as pages:
+        colours = pages.read(page if len(pages) > 1 else 0).colours
+    if colours.shape != shape:
+        raise InputError(f"{path}: the reference is of shape {colours.shape}, the restored image of {shape}")
+    return colours
+
+
+def write_image_page(
+    path: Path,
+    title: str,
+    before: np.ndarray,
+    missing: np.ndarray | None,
+    after: np.ndarray,
+    reference: np.ndarray | None,
+    trace: Trace,
+    facts: dict[str, str],
+) -> dict[str, Any]:
+    """Write the page of an image, and return its figures; its place is told from the report's folder."""
+    factor = after.shape[0] // before.shape[0]
+    if factor > 1:
+        facts = {"shown before": f"each pixel as {factor} x {factor}", **facts}
+        before = before.repeat(factor, axis=0).repeat(factor, axis=1)
+        missing = None if missing is None else missing.repeat(factor, axis=0).repeat(factor, axis=1)
+    fit = None if trace.fit is None else (trace.fit[0] if before.ndim == 2 else np.moveaxis(trace.fit, 0, -1))
+    curve = []
+    if reference is not None:
+        peak = data_range_of(reference)
+        curve = [
+            Point(step.stage, step.step, step.seconds, float(10 * np.log10(peak**2 / step.mse)))
+            for step in trace.curve()
+            if step.mse > 0
+        ]
+    make_folder(path.parent)
+    entry = Entry(title, before, missing, after, reference, fit, trace.dictionary, trace.usage, trace.history, curve, facts)
+    figures = write_page(path, entry, overwrite=True)
+    return figures if path.name == ONLY else figures | {"page": f"{PAGES}/{path.name}"}
+
+
+def write_report(folder: Path, results: Iterable[dict[str, Any]]) -> None:
+    """Write the index of all images, for people, programs and spreadsheets."""
+    make_folder(folder)
+    rows = [result | {"report": result["figures"].get("report")} for result in results]
+    write_index(folder, sorted(rows, key=lambda row: os.fspath(row["input"])), overwrite=True)

@@ -1,0 +1,72 @@
+"""HTML documents of one file, from the templates beside this module: no network, and no script but ours."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from html import escape
+from importlib import resources
+from pathlib import Path, PurePath
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.storage import write_whole
+
+
+def document(name: str, title: str, **parts: str) -> bytes:
+    """The page that the template `name`.html makes of its parts, with the style and the script `name`.js within it.
+
+    The parts are HTML; the title is any text. The page's policy lets nothing be loaded, and only that script run.
+    """
+    script = _template(f"{name}.js")
+    checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = fill(
+        "document.html", title=text(title), style=_template("report.css"), script=script, checksum=checksum,
+        body=fill(f"{name}.html", title=text(title), **parts),
+    )  # fmt: skip
+    return to_utf8(page)
+
+
+def fill(template: str, **parts: str) -> str:
+    """A template with HTML in the places that it names."""
+    return Template(_template(template)).substitute(parts)
+
+
+def section(title: str, content: str, kind: str = "") -> str:
+    """Content under a heading; without any, nothing."""
+    return f'<section><h2>{title}</h2><div class="{kind}">{content}</div></section>' if content else ""
+
+
+def text(value: Any) -> str:
+    """Anything as text in HTML, also between quotes."""
+    return escape(str(value))
+
+
+def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write a file at once."""
+    write_whole(path, lambda file: file.write(content), overwrite=overwrite)
+
+
+def to_utf8(content: str) -> bytes:
+    """Text as UTF-8; bytes of file names that are no text are written as escapes."""
+    return content.encode("utf-8", "backslashreplace")
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: NaN and infinities are None, NumPy's scalars are Python's, paths are strings."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _template(name: str) -> str:
+    return (resources.files(__package__) / name).read_text("utf-8")

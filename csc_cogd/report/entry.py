@@ -1,0 +1,96 @@
+"""What is to be reported of one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.iteration import Iteration
+from csc_cogd.errors import InputError
+
+
+class Point(NamedTuple):
+    """PSNR over the missing pixels in dB after a step of a stage; seconds since the start."""
+
+    stage: str
+    step: int
+    seconds: float
+    psnr: float
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What is to be reported of one picture.
+
+    Attributes
+    ----------
+    title : str
+        The file's name.
+    before, after : (H, W) or (H, W, C) arrays of any real dtype
+        As read, and restored. NaN in `before` is missing.
+    missing : bool array, (H, W) or the picture's shape, optional
+        Default: nothing, as in denoising.
+    reference : array like `before`, optional
+        The truth; where it is NaN, it isn't known.
+    fit : array like `before`, of floats, optional
+        What the sparse code alone says, in the picture's units: `before` less this is the residual.
+    dictionary : Dictionary, optional
+    usage : (K,) array, optional
+        Codes in use for each filter.
+    history : sequence of Iteration
+        Of the code solve.
+    curve : sequence of Point
+    facts : dict
+        Settings and findings, shown in this order.
+    """
+
+    title: str
+    before: np.ndarray
+    missing: np.ndarray | None
+    after: np.ndarray
+    reference: np.ndarray | None = None
+    fit: np.ndarray | None = None
+    dictionary: Dictionary | None = None
+    usage: np.ndarray | None = None
+    history: Sequence[Iteration] = ()
+    curve: Sequence[Point] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """An entry's pixels as (H, W, C) arrays."""
+
+    before: np.ndarray
+    after: np.ndarray
+    missing: np.ndarray
+    reference: np.ndarray | None
+    fit: np.ndarray | None
+
+
+def planes_of(entry: Entry) -> Planes:
+    """Its pixels, all of one shape; raises InputError if they can't be."""
+    before = np.asarray(entry.before)
+    if before.ndim not in (2, 3) or 0 in before.shape or before.dtype.kind not in "buif":
+        raise InputError(f"before: a {before.dtype} array of shape {before.shape} isn't a picture: give (H, W) or (H, W, C)")
+    shape = before.shape if before.ndim == 3 else (*before.shape, 1)
+
+    def like(name: str, array: Any) -> np.ndarray | None:
+        if array is not None and np.shape(array) != before.shape:
+            raise InputError(f"{name}: shape {np.shape(array)} differs from the picture's {before.shape}: make them alike")
+        return None if array is None else np.asarray(array).reshape(shape)
+
+    missing = np.zeros(before.shape[:2], bool) if entry.missing is None else np.asarray(entry.missing, bool)
+    if missing.shape == before.shape[:2]:
+        missing = np.broadcast_to(missing[..., None], shape)
+    elif missing.shape != before.shape:
+        raise InputError(f"missing: shape {missing.shape} differs from the picture's {before.shape}: make them alike")
+    if before.dtype.kind == "f":
+        missing = missing | np.isnan(before.reshape(shape))
+    after, reference, fit = like("after", entry.after), like("reference", entry.reference), like("fit", entry.fit)
+    assert after is not None
+    return Planes(before.reshape(shape), after, missing, reference, fit)
