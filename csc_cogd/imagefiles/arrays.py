@@ -7,7 +7,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -83,21 +83,23 @@ class NpyPages:
 class NpzPages:
     """The pages of all arrays in an NPZ file that are images; one array at a time is in memory."""
 
-    def __init__(self, path: Path, file: BinaryIO, axes: str | None):
+    def __init__(self, path: Path, file: BinaryIO, axes: str | None, like: ImageFile | None):
         self._path, self._file_size = path, file.seek(0, os.SEEK_END)
         self._zip = zipfile.ZipFile(file)
         self._held: tuple[str, Any] = ("", None)
         headers = {name: self._header(name) for name in self._zip.namelist()}
-        images = {name: header for name, header in headers.items() if header is not None and _is_image(*header, axes)}
-        others = tuple(name for name in headers if name not in images)
-        if not images:
+        others, self._layouts = list[str](), list[ArrayLayout]()
+        for name, header in headers.items():
+            named = axes if like is None or header is None else axes_like(like, len(header[0]))
+            if header is None or not _is_image(*header, named):
+                others.append(name)
+                continue
+            shape, fortran, dtype = header
+            compression = self._zip.getinfo(name).compress_type
+            self._layouts.append(ArrayLayout(_axes(path, shape, named), shape, dtype, fortran, name, compression, path))
+        if not self._layouts:
             raise InputError(f"{path}: no array in it is an image" + (f" of axes {axes}" if axes else ""))
-        self._layouts = [
-            ArrayLayout(
-                _axes(path, shape, axes), shape, dtype, fortran, name, self._zip.getinfo(name).compress_type, path, others
-            )
-            for name, (shape, fortran, dtype) in images.items()
-        ]
+        self._layouts = [replace(layout, others=tuple(others)) for layout in self._layouts]
 
     def __len__(self) -> int:
         return sum(layout.n_pages for layout in self._layouts)
@@ -161,8 +163,8 @@ class NpyEncoder:
         described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": layout.fortran, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, described)
         offset = self._file.tell()
-        for start in range(0, n_bytes := math.prod(shape) * dtype.itemsize, 2**24):
-            self._file.write(bytes(min(2**24, n_bytes - start)))
+        for start in range(0, n_bytes := math.prod(shape) * dtype.itemsize, 2**20):
+            self._file.write(bytes(min(2**20, n_bytes - start)))
         self._file.flush()
         return np.memmap(self._file, dtype, "r+", offset, shape, "F" if layout.fortran else "C")
 

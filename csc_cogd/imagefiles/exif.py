@@ -16,7 +16,7 @@ ORIENTATION, EXIF, GPS, INTEROPERABILITY = 274, 34665, 34853, 40965
 _POINTERS = (EXIF, GPS, INTEROPERABILITY)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SHORT, _LONG, _LONG8 = 3, 4, 16
-_INTEGERS = {1: "B", _SHORT: "H", _LONG: "I", 13: "I", _LONG8: "Q", 18: "Q"}
+_INTEGERS = {1: "B", _SHORT: "H", _LONG: "I", 6: "b", 8: "h", 9: "i", 13: "I", _LONG8: "Q", 17: "q", 18: "Q"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def pack_exif(tags: Iterable[Tag], order: str) -> bytes:
 
 def unpack_exif(exif: bytes) -> tuple[str, list[Tag]]:
     """Byte order and tags of EXIF data; none where they are damaged."""
-    file = io.BytesIO(exif)
+    file = io.BytesIO(exif.removeprefix(b"Exif\0\0"))
     try:
         structure, first = read_header(file)
         return structure.order, read_directory(file, structure, first)[0]

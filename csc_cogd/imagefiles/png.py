@@ -50,22 +50,27 @@ def read(content: bytes, path: Path) -> ImageFile:
     check_claim(path, width, height, width * height * _SAMPLES.get(colour, 4) * (1 + (depth == 16)), len(content))
     pixels = imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks if chunk[0] in _DECODED))
 
-    xmp, exif, orientation = None, first.get(b"eXIf"), 1
+    xmp, profile, exif, orientation = None, None, first.get(b"eXIf"), 1
     before, behind, lost = list[Chunk](), list[Chunk](), list[str]()
     place = before
     for kind, body in chunks:
         if kind == b"IDAT":
             place = behind
-        if kind in _OF_THE_PIXELS or kind in (b"iCCP", b"eXIf", b"pHYs"):
+        if kind in _OF_THE_PIXELS or kind in (b"eXIf", b"pHYs"):
             continue
-        if kind == b"iTXt" and body.startswith(_XMP):
-            xmp = _packet(body)
-        elif exif is None and kind in _TEXTS and (legacy := _legacy_exif(kind, body)):
-            exif = legacy
-        elif kind in _SAFE or kind[3:].islower():
-            place.append((kind, body))
-        else:
-            lost.append(kind.decode())
+        try:
+            if kind == b"iCCP":
+                profile = _profile(body)
+            elif kind == b"iTXt" and body.startswith(_XMP):
+                xmp = _packet(body)
+            elif exif is None and kind in _TEXTS and (legacy := _legacy_exif(kind, body)):
+                exif = legacy
+            elif kind in _SAFE or kind[3:].islower():
+                place.append((kind, body))
+            else:
+                lost.append(kind.decode())
+        except (zlib.error, ValueError, IndexError):
+            notes.append(_damaged(kind))
     if exif:
         orientation, exif = set_upright(exif)
     if xmp and orientation != 1:
@@ -73,7 +78,7 @@ def read(content: bytes, path: Path) -> ImageFile:
     if lost:
         notes.append(f"PNG chunks that may depend on the pixels aren't carried over: {', '.join(lost)}")
     return ImageFile(
-        upright(pixels, orientation), path, "png", icc_profile=_profile(first.get(b"iCCP", b"")), exif=exif, xmp=xmp,
+        upright(pixels, orientation), path, "png", icc_profile=profile, exif=exif, xmp=xmp,
         has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4), layout=PngLayout(tuple(before), tuple(behind)),
         density=turned(_density(first.get(b"pHYs", b"")), orientation), notes=tuple(notes),
     )  # fmt: skip
@@ -115,7 +120,7 @@ def read_chunks(content: bytes) -> tuple[list[Chunk], list[str]]:
         elif kind in _DECODED:
             raise ValueError(f"wrong checksum of {kind.decode()}")
         else:
-            notes.append(f"the damaged PNG chunk {kind.decode()} isn't carried over")
+            notes.append(_damaged(kind))
         position = end
     return chunks, notes
 
@@ -131,25 +136,27 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _profile(body: bytes) -> bytes | None:
-    name, _, rest = body.partition(b"\0")
-    return _inflate(rest[1:]) if name and rest else None
+def _damaged(kind: bytes) -> str:
+    return f"the damaged PNG chunk {kind.decode()} isn't carried over"
 
 
 def _inflate(data: bytes) -> bytes:
-    """Inflate text or a profile: not more than 64 MiB of it, so that a small file can't fill the memory."""
+    """Inflate metadata; those of more than 16 MiB count as damaged, as a small file could fill the memory so."""
     inflater = zlib.decompressobj()
-    inflated = inflater.decompress(data, 2**26)
+    inflated = inflater.decompress(data, 2**24)
     if inflater.unconsumed_tail:
-        raise ValueError("a chunk that inflates to more than 64 MiB")
+        raise zlib.error("too much")
     return inflated
+
+
+def _profile(body: bytes) -> bytes:
+    return _inflate(body.partition(b"\0")[2][1:])
 
 
 def _packet(body: bytes) -> bytes:
     """XMP data of an iTXt chunk."""
-    compressed = body[len(_XMP)]
-    text = body[len(_XMP) + 2 :].split(b"\0", 2)[2]
-    return _inflate(text) if compressed else text
+    compressed, texts = body[len(_XMP)], body[len(_XMP) + 2 :].split(b"\0", 2)
+    return _inflate(texts[2]) if compressed else texts[2]
 
 
 def _legacy_exif(kind: bytes, body: bytes) -> bytes | None:

@@ -100,7 +100,7 @@ def open_images(path: str | os.PathLike[str], *, axes: str | None = None, like: 
         Of NPY and NPZ arrays, by letters: Y, X, C (channels) and, for stacks, any others, such as "NYXC". Default: "YX", or
         "YXC" with up to four channels. Of TIFF: "CYX", where the pages are the channels of one image.
     like : ImageFile, optional
-        The image that an NPY file of masks belongs to: its axes are those of the image, or fewer.
+        The image that arrays, such as masks of it, belong to: their axes are its own, or fewer.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def _open_pages(path: Path, kind: str, file: BinaryIO, axes: str | None, like: I
     if kind == "npy":
         return arrays.NpyPages(path, axes, like)
     if kind == "npz":
-        return arrays.NpzPages(path, file, axes)
+        return arrays.NpzPages(path, file, axes, like)
     if axes is not None:
         raise InputError(f"{path}: --axes {axes}: the axes of {kind.upper()} are known: leave it out")
     return _OnePage(path, file, _DECODERS[kind])

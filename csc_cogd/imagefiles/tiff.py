@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -37,6 +38,7 @@ _OF_THE_PIXELS = {
     330, 332, 333, 334, 338, 339, 347, *range(512, 522), 529, 530, 531, 532, 559, 32997, 32998, 34016, 34017, 34018, 37724,
     50674,
 }  # fmt: skip
+_IN_FIELDS = {ORIENTATION, _ICC, _XMP, *_RESOLUTION}  # of ImageFile
 _OF_THE_SIZE = {33550, 33922, 34264, 34735, 34736, 34737}  # GeoTIFF's, which place pixels on the earth
 _LOSSLESS = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _RATIONAL = {5: 4, 10: 9}  # types, and those of their numerators and denominators
@@ -123,8 +125,7 @@ class TiffPages:
 
     def _kind(self, offset: int) -> int:
         tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset)[0]}
-        old = {2: _REDUCED}.get(self._number(tags, 255), 0)
-        return self._number(tags, 254) or old
+        return self._number(tags, 254) or (_REDUCED if self._number(tags, 255) == 2 else 0)
 
     def _number(self, tags: dict[int, Tag], code: int, default: int = 0) -> int:
         values = tags[code].integers(self._structure.order) if code in tags else ()
@@ -142,8 +143,7 @@ class TiffPages:
             xmp = set_xmp_upright(xmp)
         pixels = upright(pixels, orientation)
         extrasamples = tuple(int(kind) for kind in page.extrasamples)
-        kept = tuple(tag for tag in tags.values() if tag.code not in (*_OF_THE_PIXELS, *_RESOLUTION, _ICC, _XMP))
-        kept = tuple(tag for tag in kept if tag.type not in (13, 18))
+        kept = _kept(tags.values())
         if 330 in tags:
             notes.append("sub-images in the TIFF (SubIFDs, such as reduced copies) aren't carried over")
         if 37724 in tags:
@@ -173,7 +173,8 @@ class TiffPages:
         if page.dtype is None:
             raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
         size = self._file.seek(0, 2)
-        check_claim(path, page.imagewidth, page.imagelength, page.size * page.dtype.itemsize, size)
+        n_values = max(page.size, math.prod(page.chunks))  # a tile may be larger than the image
+        check_claim(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
         plain = page.compression == 1 and sum(page.databytecounts) >= page.nbytes
         if len(page.dataoffsets) < math.prod(page.chunked) and not plain:
             raise InputError(
@@ -260,15 +261,16 @@ class TiffEncoder:
         if layout is not None:
             options = {"compression": layout.compression, "predictor": _predictor(layout, pixels.dtype)}
             options |= {"tile": layout.tile, "subfiletype": layout.subfiletype or None}
-        tags = list(layout.tags if layout is not None else unpack_exif(image.exif or b"")[1])
-        tags = [tag for tag in tags if tag.code not in (ORIENTATION, *_RESOLUTION)]
+        order, of_exif = unpack_exif(image.exif or b"")
+        tags = list(layout.tags if layout is not None else _kept(of_exif))
+        density = image.density or (_density({tag.code: tag for tag in of_exif}, order) if layout is None else None)
         if image.xmp:
             tags.append(Tag(_XMP, 1, image.xmp))
         self._writer.write(
             np.moveaxis(pixels, -1, 0) if separate else pixels, photometric=photometric, metadata=None, software=False,
             planarconfig=None if pixels.ndim == 2 else "separate" if separate else "contig",
             extrasamples=extrasamples or None, iccprofile=image.icc_profile, extratags=self._extratags(tags),
-            **_resolution(image.density), **options,
+            **_resolution(density), **options,
         )  # fmt: skip
 
     def _extratags(self, tags: list[Tag]) -> list[tuple[int | str, int, int, Any, bool]]:
@@ -296,6 +298,12 @@ def _check_whole(path: Path, tags: dict[int, Tag], n_pages: int) -> None:
     images = re.search(rb"^images=(\d+)", text, re.MULTILINE) if text.startswith(b"ImageJ=") else None
     if (images and int(images[1]) > n_pages) or b'"truncated": true' in text or 33629 in tags:
         raise InputError(f"{path}: it hides a stack behind {n_pages} page(s): save it as a TIFF with a page for each image")
+
+
+def _kept(tags: Iterable[Tag]) -> tuple[Tag, ...]:
+    """The tags that aren't about the storage of pixels, nor in the image's fields, nor point to something unknown."""
+    without = _OF_THE_PIXELS | _IN_FIELDS
+    return tuple(tag for tag in tags if tag.code not in without and tag.type not in (13, 18) and (tag.value or tag.children))
 
 
 def _by_software(tag: Tag) -> bool:

@@ -95,9 +95,9 @@ def _writing(path: Path, kind: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
-    except (ValueError, RuntimeError) as error:  # of encoders
-        if isinstance(error, InputError):
-            raise
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # encoders raise whatever they like
         raise InputError(f"{path}: can't be written as {kind.upper()}: {error}") from None
 
 
@@ -135,7 +135,9 @@ def check_pixels(path: Path, kind: str, image: ImageFile) -> None:
 
 def _lost(image: ImageFile, kind: str) -> list[str]:
     """What of an image a format can't hold, in words."""
-    lossy = ["JPEG is lossy: none of the pixels will be exact; write .png or .tif to keep them"] if kind == "jpeg" else []
+    warnings = ["JPEG is lossy: none of the pixels will be exact; write .png or .tif to keep them"] if kind == "jpeg" else []
+    if kind == "png" and n_channels(image.pixels) in (2, 4) and not image.has_alpha:
+        warnings = ["the last channel means opacity in PNG"]
     lost = list[str]()
     if kind in ("npy", "npz"):
         fields = {
@@ -146,6 +148,6 @@ def _lost(image: ImageFile, kind: str) -> list[str]:
     if image.layout is not None and kind != image.format:
         lost += image.layout.names(kind)
     if not lost:
-        return lossy
+        return warnings
     verb = "isn't" if len(lost) == 1 else "aren't"
-    return [*lossy, f"{', '.join(lost)} {verb} carried over from {image.format.upper()} to {kind.upper()}"]
+    return [*warnings, f"{', '.join(lost)} {verb} carried over from {image.format.upper()} to {kind.upper()}"]

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tifffile
 
 from csc_cogd import InputError
-from csc_cogd.imagefiles import ImageFile, MaskRules, missing_pixels, write_image
+from csc_cogd.imagefiles import ImageFile, MaskRules, missing_pixels, open_images, write_image
 
 
 @pytest.fixture
@@ -112,3 +115,55 @@ def test_what_does_not_fit_is_named(tmp_path, gray, hole):
     ]:
         with pytest.raises(InputError, match=message):
             missing_pixels(gray, rules)
+
+
+def test_masks_of_a_directory_are_found_by_their_names(tmp_path, gray, hole):
+    masks = tmp_path / "masks"
+    (masks / "deep").mkdir(parents=True)
+    rules = MaskRules(masks, dilate=1)
+    with pytest.raises(InputError, match=r"a.png: it has no mask: looked for .*deep/a and .*deep/a_mask and .*masks/a and "):
+        rules.for_image(gray.path, Path("deep"))
+    for name in ("a_mask.tif", "a.TIFF", "deep/a_mask.png", "deep/a.npy"):  # each is preferred to those before
+        found = masks / name
+        write_image(ImageFile(hole.astype(np.uint8), found, "png"), found)
+        assert rules.for_image(gray.path, Path("deep")) == MaskRules(found, dilate=1)
+    assert rules.for_image(gray.path).path == masks / "a.TIFF"
+    assert rules.for_image(gray.path, Path("elsewhere")).path == masks / "a.TIFF"
+    one = MaskRules(masks / "a_mask.tif")
+    assert one.for_image(gray.path) is one
+
+
+def test_an_image_is_never_its_own_mask(tmp_path, gray, hole):
+    saved(tmp_path, gray.pixels, "a.png")
+    path = saved(tmp_path, hole.astype(np.uint8), "a_mask.png")
+    assert MaskRules(tmp_path).for_image(gray.path).path == path
+
+
+@pytest.mark.parametrize("name", ["m.npy", "m.npz", "m.tif"])
+@pytest.mark.parametrize("axes", ["NYX", "YXN"])
+def test_a_mask_for_each_page_or_one_for_all(tmp_path, rng, hole, name, axes):
+    np.save(tmp_path / "a.npy", rng.random((3, 10, 12) if axes == "NYX" else (10, 12, 3)))
+    stack = np.stack([hole, np.zeros_like(hole), ~hole])
+    if name == "m.tif":
+        tifffile.imwrite(tmp_path / name, stack.astype(np.uint8), photometric="minisblack")
+    else:
+        array = (stack if axes == "NYX" else np.moveaxis(stack, 0, -1)).astype(np.uint8)
+        (np.save if name == "m.npy" else np.savez)(tmp_path / name, array)
+    single = saved(tmp_path, hole.astype(np.uint8))
+    with open_images(tmp_path / "a.npy", axes=axes) as reader:
+        for page, image in enumerate(reader):
+            missing, _ = missing_pixels(image, MaskRules(tmp_path / name), page=page, n_pages=3, complete=True)
+            np.testing.assert_array_equal(missing, stack[page])
+            np.testing.assert_array_equal(missing_pixels(image, MaskRules(single), page=page, n_pages=3)[0], hole)
+            with pytest.raises(InputError, match=r"3 masks, but the image has 4 page\(s\)"):
+                missing_pixels(image, MaskRules(tmp_path / name), page=page, n_pages=4)
+        with pytest.raises(InputError, match="the mask is empty"):
+            missing_pixels(image, MaskRules(tmp_path / name), page=1, n_pages=3)
+
+
+def test_a_page_may_be_complete_but_not_empty(gray, tmp_path):
+    full = saved(tmp_path, np.ones((10, 12), np.uint8), "full.png")
+    missing, sources = missing_pixels(gray, MaskRules(), complete=True)
+    assert (missing.any(), sources) == (False, [])
+    with pytest.raises(InputError, match="the mask is full"):
+        missing_pixels(gray, MaskRules(full), complete=True)
