@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from csc_cogd.csc.codes import sparse_code as sparse_code
     from csc_cogd.csc.codes_file import load_codes as load_codes
     from csc_cogd.csc.codes_file import save_codes as save_codes
+    from csc_cogd.csc.consensus import ConsensusDictionary as ConsensusDictionary
+    from csc_cogd.csc.consensus import learn_dictionary_consensus as learn_dictionary_consensus
     from csc_cogd.csc.debias import debias as debias
     from csc_cogd.csc.dictionary import Dictionary as Dictionary
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
@@ -50,6 +52,8 @@ _HOMES = {
     "LearnedDictionary": "csc.learning",
     "learn_dictionary_online": "csc.online",
     "OnlineDictionary": "csc.online",
+    "learn_dictionary_consensus": "csc.consensus",
+    "ConsensusDictionary": "csc.consensus",
     "CogradientRule": "cogd.rule",
     "debias": "csc.debias",
     "save_codes": "csc.codes_file",

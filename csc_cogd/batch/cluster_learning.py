@@ -1,0 +1,164 @@
+"""Where the shards of consensus learning live: in processes of this machine, or on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from operator import itemgetter
+from typing import Any
+
+from csc_cogd.csc.consensus import InThisProcess, Mapper
+from csc_cogd.errors import DeviceError, InputError
+
+
+@contextlib.contextmanager
+def shard_mapper(jobs: int = 1, scheduler: Any = None) -> Iterator[Mapper]:
+    """A mapper for :func:`csc_cogd.learn_dictionary_consensus`, whose processes end with the ``with`` statement.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes of this machine; 1 is this one.
+    scheduler : str or distributed.Client, optional
+        The Dask cluster to work on instead, or its scheduler's address such as ``tcp://host:8786``.
+
+    Raises
+    ------
+    InputError
+        If Dask isn't installed.
+    DeviceError
+        If the scheduler doesn't answer.
+    """
+    if scheduler is None:
+        if jobs == 1:
+            yield InThisProcess()
+            return
+        with contextlib.closing(Processes(jobs)) as processes:
+            yield processes
+        return
+    with _connected(scheduler) as client:
+        yield Cluster(client)
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+_here = InThisProcess()  # of a process of `Processes`: the shards that live in it
+
+
+class Processes:
+    """A :class:`csc_cogd.csc.consensus.Mapper` whose shards live in processes: shard m in process m modulo their number."""
+
+    def __init__(self, jobs: int):
+        context = multiprocessing.get_context("spawn")  # a forked child can find locks held by threads it hasn't got
+        self._pools = [ProcessPoolExecutor(1, context, initializer=_ignore_interrupts) for _ in range(jobs)]
+
+    def start(self, function: Callable[..., Any], shards: Sequence[Any], *arguments: Any) -> list[Any]:
+        self._number = len(shards)
+        jobs = len(self._pools)
+        return self._collect([
+            pool.submit(_here_start, function, list(shards[job::jobs]), *arguments)
+            for job, pool in enumerate(self._pools[: self._number])
+        ])  # fmt: skip
+
+    def step(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        return self._collect([pool.submit(_here_step, function, *arguments) for pool in self._pools[: self._number]])
+
+    def _collect(self, futures: list[Any]) -> list[Any]:
+        """The reports in the shards' order."""
+        reports = [None] * self._number
+        for job, future in enumerate(futures):
+            try:
+                reports[job :: len(self._pools)] = future.result()
+            except BrokenExecutor:
+                raise DeviceError(
+                    "jobs: a process that learned has ended, perhaps for want of memory: use fewer jobs, more shards, or "
+                    "smaller images, and a checkpoint to go on from"
+                ) from None
+        return reports
+
+    def close(self) -> None:
+        """End the processes; what they have begun is waited for."""
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools:
+            pool.shutdown()
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends its children
+
+
+def _here_start(function: Callable[..., Any], shards: list[Any], *arguments: Any) -> list[Any]:
+    return _here.start(function, shards, *arguments)
+
+
+def _here_step(function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    return _here.step(function, *arguments)
+
+
+# -- a Dask cluster ------------------------------------------------------------------------------------------------------
+
+_turn = threading.Lock()  # of a worker: a shard uses all threads, and memory for one
+
+
+class Cluster:
+    """A :class:`csc_cogd.csc.consensus.Mapper` whose shards live on the workers of a Dask cluster.
+
+    The states are futures, each made of the one before: if a worker is lost, Dask makes its shards again from their
+    beginning on others. Nothing is scattered, for what was scattered can't be made again.
+    """
+
+    def __init__(self, client: Any):
+        self._client = client
+        self._states: list[Any] = []
+
+    def start(self, function: Callable[..., Any], shards: Sequence[Any], *arguments: Any) -> list[Any]:
+        self._states = [self._client.submit(_given, shard, pure=False) for shard in shards]
+        return self.step(function, *arguments)
+
+    def step(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        from distributed import KilledWorker
+
+        shared = self._client.submit(_given, arguments, pure=False)  # once, not with every shard
+        both = [self._client.submit(_in_turn, function, state, shared, pure=False) for state in self._states]
+        states, reports = (self._client.map(itemgetter(part), both, pure=False) for part in (0, 1))
+        try:
+            found: list[Any] = self._client.gather(reports)
+        except KilledWorker as error:
+            raise DeviceError(
+                f"scheduler: the workers that learned have ended again and again, perhaps for want of memory: use more "
+                f"shards, smaller images, or larger workers ({error})"
+            ) from None
+        self._states = states
+        return found
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+def _in_turn(function: Callable[..., Any], state: Any, arguments: tuple[Any, ...]) -> Any:
+    with _turn:
+        return function(state, *arguments)
+
+
+@contextlib.contextmanager
+def _connected(scheduler: Any) -> Iterator[Any]:
+    """A client of the scheduler at that address; or the one given, which stays open."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("scheduler: Dask isn't installed: pip install 'csc-cogd[distributed]'") from None
+    if not isinstance(scheduler, str):
+        yield scheduler
+        return
+    try:
+        client = Client(scheduler, timeout=10, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise DeviceError(f"scheduler: {scheduler} doesn't answer: is `dask scheduler` running there? ({error})") from None
+    with client:
+        yield client
