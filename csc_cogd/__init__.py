@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from csc_cogd.report.metrics import ssim as ssim
     from csc_cogd.restore.denoise import denoise as denoise
     from csc_cogd.restore.inpaint import inpaint as inpaint
+    from csc_cogd.restore.learn import learn_from_files as learn_from_files
     from csc_cogd.restore.learn import learn_from_pictures as learn_from_pictures
     from csc_cogd.restore.operators import Blur as Blur
     from csc_cogd.restore.operators import Decimation as Decimation
@@ -67,6 +68,7 @@ _HOMES = {
     "Decimation": "restore.operators",
     "reconstruct": "restore.reconstruct",
     "Reconstruction": "restore.reconstruct",
+    "learn_from_files": "restore.learn",
     "learn_from_pictures": "restore.learn",
     "psnr": "report.metrics",
     "ssim": "report.metrics",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from operator import itemgetter
 from typing import Any
 
@@ -46,58 +46,67 @@ def shard_mapper(jobs: int = 1, scheduler: Any = None) -> Iterator[Mapper]:
 
 # -- processes ---------------------------------------------------------------------------------------------------------
 
-_here = InThisProcess()  # of a process of `Processes`: the shards that live in it
-
 
 class Processes:
     """A :class:`csc_cogd.csc.consensus.Mapper` whose shards live in processes: shard m in process m modulo their number."""
 
     def __init__(self, jobs: int):
         context = multiprocessing.get_context("spawn")  # a forked child can find locks held by threads it hasn't got
-        self._pools = [ProcessPoolExecutor(1, context, initializer=_ignore_interrupts) for _ in range(jobs)]
+        self._workers = []
+        for _ in range(jobs):
+            connection, end = context.Pipe()
+            process = context.Process(target=_serve, args=(end,), daemon=True)
+            process.start()
+            end.close()
+            self._workers.append((process, connection))
 
     def start(self, function: Callable[..., Any], shards: Sequence[Any], *arguments: Any) -> list[Any]:
-        self._number = len(shards)
-        jobs = len(self._pools)
-        return self._collect([
-            pool.submit(_here_start, function, list(shards[job::jobs]), *arguments)
-            for job, pool in enumerate(self._pools[: self._number])
-        ])  # fmt: skip
+        self._number, jobs = len(shards), len(self._workers)
+        return self._call("start", [(function, list(shards[job::jobs]), *arguments) for job in range(jobs)])
 
     def step(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        return self._collect([pool.submit(_here_step, function, *arguments) for pool in self._pools[: self._number]])
+        return self._call("step", [(function, *arguments)] * len(self._workers))
 
-    def _collect(self, futures: list[Any]) -> list[Any]:
-        """The reports in the shards' order."""
-        reports = [None] * self._number
-        for job, future in enumerate(futures):
-            try:
-                reports[job :: len(self._pools)] = future.result()
-            except BrokenExecutor:
-                raise DeviceError(
-                    "jobs: a process that learned has ended, perhaps for want of memory: use fewer jobs, more shards, or "
-                    "smaller images, and a checkpoint to go on from"
-                ) from None
+    def _call(self, method: str, arguments: list[Any]) -> list[Any]:
+        """Call a method of every process's mapper; the reports in the shards' order."""
+        try:
+            for (_, connection), given in zip(self._workers, arguments, strict=True):
+                connection.send((method, given))
+            answers = [connection.recv() for _, connection in self._workers]
+        except (EOFError, OSError):
+            raise DeviceError(
+                "jobs: a process that learned has ended, perhaps for want of memory: use fewer jobs, more shards, or "
+                "smaller images, and a checkpoint to go on from"
+            ) from None
+        reports: list[Any] = [None] * self._number
+        for job, (found, error) in enumerate(answers):
+            if error is not None:
+                raise error
+            reports[job :: len(self._workers)] = found
         return reports
 
     def close(self) -> None:
-        """End the processes; what they have begun is waited for."""
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in self._pools:
-            pool.shutdown()
+        """End the processes, whatever they are doing."""
+        for process, connection in self._workers:
+            process.terminate()
+            connection.close()
+        for process, _ in self._workers:
+            process.join()
 
 
-def _ignore_interrupts() -> None:
+def _serve(connection: Any) -> None:
+    """What a process does: call methods of a mapper of its own, and send what they return, or raise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends its children
-
-
-def _here_start(function: Callable[..., Any], shards: list[Any], *arguments: Any) -> list[Any]:
-    return _here.start(function, shards, *arguments)
-
-
-def _here_step(function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    return _here.step(function, *arguments)
+    mapper = InThisProcess()
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except EOFError:  # the parent has ended
+            return
+        try:
+            connection.send((getattr(mapper, method)(*arguments), None))
+        except Exception as error:
+            connection.send((None, error))
 
 
 # -- a Dask cluster ------------------------------------------------------------------------------------------------------
@@ -156,6 +165,8 @@ def _connected(scheduler: Any) -> Iterator[Any]:
     if not isinstance(scheduler, str):
         yield scheduler
         return
+    if not re.fullmatch(r"(\w+://)?[^/]+:\d+", scheduler):
+        raise InputError(f"scheduler: {scheduler!r} isn't an address: give one such as tcp://host:8786")
     try:
         client = Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
