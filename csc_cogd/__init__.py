@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from csc_cogd.batch.cluster_learning import shard_mapper as shard_mapper
     from csc_cogd.cogd.rule import CogradientRule as CogradientRule
     from csc_cogd.csc.codes import SparseCodes as SparseCodes
     from csc_cogd.csc.codes import lambda_max as lambda_max
@@ -68,6 +69,7 @@ _HOMES = {
     "Decimation": "restore.operators",
     "reconstruct": "restore.reconstruct",
     "Reconstruction": "restore.reconstruct",
+    "shard_mapper": "batch.cluster_learning",
     "learn_from_files": "restore.learn",
     "learn_from_pictures": "restore.learn",
     "psnr": "report.metrics",

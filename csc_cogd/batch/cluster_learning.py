@@ -136,7 +136,7 @@ class Cluster:
         both = [self._client.submit(_in_turn, function, state, shared, pure=False) for state in self._states]
         states, reports = (self._client.map(itemgetter(part), both, pure=False) for part in (0, 1))
         try:
-            found: list[Any] = self._client.gather(reports)
+            found = [report.result() for report in reports]  # of several errors, always the same one
         except KilledWorker as error:
             raise DeviceError(
                 f"scheduler: the workers that learned have ended again and again, perhaps for want of memory: use more "

@@ -125,14 +125,14 @@ def learn_dictionary_consensus(
     load : callable, optional
         Makes such a shard of a given one, such as file names, where it is worked on; images then never are elsewhere.
     mapper : Mapper, optional
-        Where to work on the shards; default: here, on one after the other.
+        Where to work on the shards, such as :func:`csc_cogd.shard_mapper` gives; default: here, on one after the other.
     max_iter : int
         Rounds.
     tol : float
         Stop when the objective falls by less than this fraction in a round.
     checkpoint : path, optional
-        As in :func:`csc_cogd.learn_dictionary`; the shards save their states beside it, under names that begin with its
-        name, on the machines that they are worked on.
+        As in :func:`csc_cogd.learn_dictionary`. The shards save their states beside it, under names that begin with its
+        name: other machines must find its folder too.
     callback : callable, optional
         Called after every round with a :class:`Round`, whose `consensus_residual` says how far the shards' filters were
         from those that they had agreed on; a true return value stops learning.
@@ -202,10 +202,9 @@ class _Consensus:
     """
 
     def __init__(self, mapper: Mapper, filters: np.ndarray, checkpoint: Path | None):
-        self.mapper, self.filters, self.checkpoint = mapper, filters, checkpoint
-        self.reached = filters
-        self.rounds = 0
-        self._saved_round = 0
+        self.mapper, self.filters, self.reached = mapper, filters, filters
+        self.checkpoint = None if checkpoint is None else checkpoint.absolute()  # workers may be in another folder
+        self.rounds = self._saved = self._resumed = 0
 
     def round(self, code_iterations: int, filter_iterations: int) -> Round:
         shares: list[Share] = self.mapper.step(work_shard, self.filters, code_iterations, filter_iterations)
@@ -222,20 +221,24 @@ class _Consensus:
         """The state for a checkpoint's file; the shards' are in files beside it, where they are worked on."""
         assert self.checkpoint is not None
         self.mapper.step(save_shard, self._files(self.rounds))
-        self._remove_files({self._saved_round, self.rounds})
-        self._saved_round = self.rounds
+        self._remove_files_but({self._resumed, self._saved, self.rounds})
+        self._saved = self.rounds
         return {"filters": self.filters, "reached": self.reached, "rounds": np.array(self.rounds)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         self.filters, self.reached = state["filters"], state["reached"]
-        self.rounds = self._saved_round = int(state["rounds"])
+        self.rounds = self._saved = self._resumed = int(state["rounds"])
         self.mapper.step(load_shard, self._files(self.rounds))
 
     def _files(self, rounds: int | str) -> str:
         return f"{self.checkpoint}.round-{rounds}.shard-"
 
-    def _remove_files(self, wanted: set[int]) -> None:
-        """Remove the shards' files, but those of these rounds: the checkpoint's file refers to one until it is replaced."""
+    def _remove_files_but(self, wanted: set[int]) -> None:
+        """Remove the shards' files, but those of these rounds.
+
+        The checkpoint's file refers to the last saved round until it is replaced, and a mapper may have to make a state
+        again from where the run was resumed.
+        """
         keep = tuple(self._files(rounds) for rounds in wanted)
         for name in glob.glob(f"{glob.escape(str(self.checkpoint))}.round-*.shard-*.npz"):
             if not name.startswith(keep):

@@ -26,7 +26,7 @@ LMBDA = 0.02
 ROUNDS, BATCHES = 30, 200
 MAX_MEMORY = 2e9
 _ARRAYS, _ARRAYS_COGD = 3.5, 7  # of the codes' size, that learning from all pictures together keeps
-_ARRAYS_SHARD = 4.5  # the same of a shard that is worked on; one that waits keeps one
+_ARRAYS_SHARD = 4  # the same of a shard that is worked on; one that waits keeps one
 
 
 def learn_from_pictures(
