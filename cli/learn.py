@@ -34,8 +34,20 @@ from csc_cogd.errors import InputError
     "--batch-size", type=click.IntRange(min=1), default=4, show_default=True, metavar="N", help="Crops a batch, online."
 )
 @click.option(
-    "--crop", type=click.IntRange(min=1), default=128, show_default=True, metavar="N", help="Their size in pixels."
-)
+    "--crop", type=click.IntRange(min=1), metavar="N",
+    help="Their size in pixels, 128 unless given. With --shards: of a piece of each image; default: all of it.",
+)  # fmt: skip
+@click.option(
+    "--shards", "n_shards", type=click.IntRange(min=1), metavar="N",
+    help="Divide the images into N shards that agree on their filters: each reads its files, and keeps its codes, where it "
+    "is worked on.",
+)  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that share the shards. Default: 1.")
+@click.option(
+    "--scheduler", metavar="ADDRESS",
+    help="Work on the shards on a Dask cluster instead, such as tcp://host:8786, whose workers find the files, and this "
+    "package, as this machine does.",
+)  # fmt: skip
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
 @options("seed", "checkpoint", "overwrite", "device", "dtype", "threads", "fft", "quiet", "verbose")
 def command(
@@ -46,6 +58,9 @@ def command(
     iterations: int | None,
     cogd: bool,
     kernel_degree: int | None,
+    n_shards: int | None,
+    jobs: int | None,
+    scheduler: str | None,
     start: Path | None,
     overwrite: bool,
     quiet: bool,
@@ -60,20 +75,22 @@ def command(
       csc-cogd learn micrographs/*.tif -o cells.npz --filters 100 --filter-size 12
       csc-cogd learn photos/*.png -o mixed.npz --filters 16,32,48 --filter-size 8,12,16
       csc-cogd learn archive/*.jpg -o archive.npz --online --iterations 500 --checkpoint run.npz
+      csc-cogd learn archive/*.jpg -o archive.npz --shards 64 --crop 512 --scheduler tcp://host:8786
       csc-cogd inpaint photo.jpg -m dust.png --dictionary photos.npz
 
     \b
     Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
-    from csc_cogd import Dictionary, learn_from_pictures
-    from csc_cogd.imagefiles import read_image
+    from csc_cogd import Dictionary
     from csc_cogd.storage import check_distinct, check_writable
 
     console = Console(-1 if quiet else verbose)
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
-    console.check_device(settings)
+    _check_sharing(n_shards, jobs, scheduler, cogd, settings["online"])
+    if scheduler is None:
+        console.check_device(settings)
     if output.suffix != ".npz":
         raise InputError(f"{output}: dictionaries are written as .npz: end the name in it")
     check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [start])))
@@ -81,15 +98,62 @@ def command(
     initial = None if start is None else Dictionary.load(start)
     if initial is not None and n_filters is None and filter_shape is None:
         counts, sizes = [1] * initial.n_filters, initial.shapes.tolist()
-    pictures = [read_image(path).colours for path in paths]
-    together = "--cogd" if cogd else "--whole"
-    check_alike(paths, pictures, f"leave out {together}" if cogd or settings["online"] is False else None)
     console.say(settings_line(settings, rule), level=1)
-    with console.progress() as progress, naming(paths, start=start):
-        dictionary, how = learn_from_pictures(
-            pictures, counts, sizes,
-            channel_axis=-1 if pictures[0].ndim == 3 else None, max_iter=iterations, cogd=rule, start=initial,
-            callback=progress, **settings,
-        )  # fmt: skip
+    settings |= {"max_iter": iterations, "start": initial}
+    names = {name: f"--{name}" for name in ("shards", "jobs", "scheduler")}
+    with console.progress() as progress, naming(paths, start=start, **names):
+        if n_shards is None:
+            dictionary, how = _learn(paths, counts, sizes, cogd=rule, callback=progress, **settings)
+        else:
+            dictionary, how = _learn_in_shards(
+                paths, counts, sizes, n_shards, jobs or 1, scheduler, callback=progress, **settings
+            )
     dictionary.save(output, overwrite=overwrite)
     console.say(f"{output}: {dictionary.n_filters} filters from {len(paths)} image(s), {how}")
+
+
+def _check_sharing(
+    n_shards: int | None, jobs: int | None, scheduler: str | None, cogd: bool, online: bool | None
+) -> None:  # fmt: skip
+    """Refuse options that don't go together."""
+    given = {"--jobs": jobs is not None, "--scheduler": scheduler is not None}
+    for name in (name for name in given if given[name] and n_shards is None):
+        raise InputError(f"{name}: it says where to work on shards: add --shards, or leave it out")
+    if all(given.values()):
+        raise InputError("--jobs: the processes are the cluster's with --scheduler: leave one out")
+    if n_shards is not None and (cogd or online is not None):
+        other = "--cogd" if cogd else "--online" if online else "--whole"
+        raise InputError(f"{other}: it can't be had with --shards: leave one out")
+
+
+def _learn(paths: tuple[Path, ...], counts: Any, sizes: Any, *, crop: int | None, **settings: Any) -> Any:
+    """Learn from all images, read here."""
+    from csc_cogd import learn_from_pictures
+    from csc_cogd.imagefiles import read_image
+
+    pictures = [read_image(path).colours for path in paths]
+    together = "--cogd" if settings["cogd"] else "--whole"
+    advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
+    check_alike(paths, pictures, advice)
+    axis = -1 if pictures[0].ndim == 3 else None
+    return learn_from_pictures(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
+
+
+def _learn_in_shards(
+    paths: tuple[Path, ...], counts: Any, sizes: Any, n_shards: int, jobs: int, scheduler: str | None,
+    *, online: None, max_memory: float, batch_size: int, **settings: Any,
+) -> Any:  # fmt: skip
+    """Learn from files that are read where they are worked on; some settings mean nothing there."""
+    from csc_cogd import learn_from_files
+    from csc_cogd.backend import choose_device, get_backend
+    from csc_cogd.batch.cluster_learning import shard_mapper
+
+    jobs = min(jobs, n_shards)
+    if jobs > 1 and settings["threads"] is None and (settings["device"] == "cpu" or choose_device()[0] == "cpu"):
+        settings["threads"] = max(get_backend("cpu").threads // jobs, 1)
+    files = paths if scheduler is None else tuple(path.absolute() for path in paths)
+    with shard_mapper(jobs, scheduler) as mapper:
+        return learn_from_files(
+            files, counts, sizes, n_shards=n_shards, mapper=mapper, shards_together=1 if scheduler else n_shards,
+            **settings,
+        )  # fmt: skip

@@ -102,7 +102,8 @@ def make(
     if not chosen.get("text", "x").strip():
         raise InputError("--text: there is nothing in it: write something")
     _check_mask_output(output, overwrite, like)
-    shape = tuple(map(int, reversed(size.split("x")))) if size else read_image(like or "").pixels.shape[:2]
+    width, height = map(int, size.split("x")) if size else read_image(like or "").pixels.shape[1::-1]
+    shape = (height, width)
     if kind == "scratches":
         missing = damage.scratch_mask(shape, [chosen["width"]] * chosen["count"], seed=chosen["seed"])
     elif kind == "rows":

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from csc_cogd.batch.batch import restore_batch as restore_batch
+    from csc_cogd.batch.cluster_learning import shard_mapper as shard_mapper
     from csc_cogd.cogd.rule import CogradientRule as CogradientRule
     from csc_cogd.csc.codes import SparseCodes as SparseCodes
     from csc_cogd.csc.codes import lambda_max as lambda_max
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from csc_cogd.csc.codes import sparse_code as sparse_code
     from csc_cogd.csc.codes_file import load_codes as load_codes
     from csc_cogd.csc.codes_file import save_codes as save_codes
+    from csc_cogd.csc.consensus import ConsensusDictionary as ConsensusDictionary
+    from csc_cogd.csc.consensus import learn_dictionary_consensus as learn_dictionary_consensus
     from csc_cogd.csc.debias import debias as debias
     from csc_cogd.csc.dictionary import Dictionary as Dictionary
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from csc_cogd.restore.denoise import denoise as denoise
     from csc_cogd.restore.detect import detect_damage as detect_damage
     from csc_cogd.restore.inpaint import inpaint as inpaint
+    from csc_cogd.restore.learn import learn_from_files as learn_from_files
     from csc_cogd.restore.learn import learn_from_pictures as learn_from_pictures
     from csc_cogd.restore.operators import Blur as Blur
     from csc_cogd.restore.operators import Decimation as Decimation
@@ -52,6 +56,8 @@ _HOMES = {
     "LearnedDictionary": "csc.learning",
     "learn_dictionary_online": "csc.online",
     "OnlineDictionary": "csc.online",
+    "learn_dictionary_consensus": "csc.consensus",
+    "ConsensusDictionary": "csc.consensus",
     "CogradientRule": "cogd.rule",
     "debias": "csc.debias",
     "save_codes": "csc.codes_file",
@@ -66,6 +72,8 @@ _HOMES = {
     "Decimation": "restore.operators",
     "reconstruct": "restore.reconstruct",
     "Reconstruction": "restore.reconstruct",
+    "shard_mapper": "batch.cluster_learning",
+    "learn_from_files": "restore.learn",
     "learn_from_pictures": "restore.learn",
     "restore_batch": "batch.batch",
     "psnr": "report.metrics",

@@ -24,7 +24,8 @@ class Round(NamedTuple):
     """One line of the learner's history: the state after a code phase and a filter phase.
 
     `objective` is `data_term` plus `penalty`: the l1 term and, where there is one, the gradient penalty. `backtracking` says
-    what the rule of cogradient descent did before the round; None where it wasn't used.
+    what the rule of cogradient descent did before the round, `consensus_residual` how far the shards' filters were from
+    those they agreed on, relative to these; None where there are none.
     """
 
     iteration: int
@@ -34,6 +35,7 @@ class Round(NamedTuple):
     penalty: float
     nonzeros: int
     backtracking: Backtracking | None = None
+    consensus_residual: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,4 +63,5 @@ class Checkpoint:
 
 
 def _round(*row: Any) -> Round:
-    return Round(*row)._replace(backtracking=row[-1] and Backtracking(*row[-1]))
+    record = Round(*row)
+    return record._replace(backtracking=record.backtracking and Backtracking(*record.backtracking))

@@ -152,7 +152,7 @@ def learn_dictionary(
         data = digest(*map(backend.to_host, (alternation.data.images, alternation.data.squared_weights)))
         identity = settings | {"images": data, "start": digest(filters, shapes), "dtype": str(backend.dtype)}
         saved = Checkpoint(Path(checkpoint), checkpoint_every, identity)
-    history = _alternate(alternation, max_iter, iterations, tol, callback, saved)
+    history = alternate(alternation, max_iter, iterations, tol, callback, saved)
     found = backend.to_host(alternation.filters)
     codes = alternation.code_solver.take_maps()
     codes = alternation.domain.crop_codes(codes if on_gpu(images) else backend.to_host(codes))
@@ -164,11 +164,14 @@ def learn_dictionary(
     return LearnedDictionary(dictionary, codes, history[-1].objective, history)
 
 
-def _alternate(
-    alternation: Alternation, max_iter: int, iterations: tuple[int, int], tol: float,
+def alternate(
+    alternation: Any, max_iter: int, iterations: tuple[int, int], tol: float,
     callback: Callable[[Round], Any] | None, checkpoint: Checkpoint | None,
 ) -> list[Round]:  # fmt: skip
-    """Rounds until the objective settles, from the checkpoint's state where there is one."""
+    """Rounds until the objective settles, from the checkpoint's state where there is one.
+
+    Of an :class:`Alternation`, or what else has its ``round``, ``saved_state`` and ``restore``.
+    """
     history: list[Round] = []
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
         state, history = saved

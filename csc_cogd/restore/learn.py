@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,12 @@ import numpy as np
 from csc_cogd.backend import get_backend
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
+from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.csc.online import learn_dictionary_online
 from csc_cogd.errors import DeviceError, InputError
+from csc_cogd.imagefiles import read_image
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.layers import split_layers
 
@@ -22,6 +26,7 @@ LMBDA = 0.02
 ROUNDS, BATCHES = 30, 200
 MAX_MEMORY = 2e9
 _ARRAYS, _ARRAYS_COGD = 3.5, 7  # of the codes' size, that learning from all pictures together keeps
+_ARRAYS_SHARD = 4  # the same of a shard that is worked on; one that waits keeps one
 
 
 def learn_from_pictures(
@@ -115,6 +120,104 @@ def learn_from_pictures(
     return learned.dictionary, f"{len(learned.history)} rounds, objective {learned.objective:.6g}"
 
 
+def learn_from_files(
+    paths: Sequence[Path],
+    n_filters: int | Sequence[int],
+    filter_shape: int | Sequence[Any],
+    *,
+    n_shards: int,
+    mapper: Mapper | None = None,
+    shards_together: int = 1,
+    lmbda: float = LMBDA,
+    max_iter: int | None = None,
+    crop: int | None = None,
+    seed: int = 0,
+    dtype: Any = "float32",
+    callback: Callable[[Progress], Any] | None = None,
+    **settings: Any,
+) -> tuple[Dictionary, str]:
+    """Learn a dictionary as :func:`learn_from_pictures` does, in shards of files that are read where they are worked on.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Pictures; file n belongs to shard n modulo their number.
+    n_shards : int
+    mapper : Mapper, optional
+        Where to work on the shards; see :func:`csc_cogd.csc.consensus.learn_dictionary_consensus`.
+    shards_together : int
+        How many shards share a machine's memory.
+    crop : int, optional
+        Learn from a piece of each picture, chosen at random, of this height and width at most; default: from all of it.
+    n_filters, filter_shape, lmbda, seed, dtype, callback
+        As in :func:`learn_from_pictures`.
+    max_iter : int, optional
+        Rounds; default: 30.
+    **settings
+        ``start``, ``checkpoint``, ``device``, ``threads``, ``fft``: as there.
+
+    Returns
+    -------
+    Dictionary, and how it was learned, in words
+
+    Raises
+    ------
+    InputError
+        If an argument or a file doesn't fit; the message says which.
+    DeviceError
+        If a shard needs more memory than the machine that it is on has.
+    """
+    if not 1 <= n_shards <= len(paths):
+        raise InputError(f"shards: {n_shards} of {len(paths)} image(s): use between 1 and {len(paths)}")
+    shapes = filter_shapes(n_filters, filter_shape)
+    if crop is not None and crop < shapes.max():
+        raise InputError(f"crop: {crop} is smaller than the filters, {shapes.max()} pixels: use larger crops")
+    files = list(enumerate(paths))
+    total = ROUNDS if max_iter is None else max_iter
+    found = learn_dictionary_consensus(
+        [files[m::n_shards] for m in range(n_shards)], n_filters, filter_shape, lmbda=lmbda, max_iter=total, seed=seed,
+        dtype=dtype, mapper=mapper,
+        load=partial(_load_details, shapes=shapes, crop=crop, seed=seed, dtype=dtype, shards_together=shards_together),
+        callback=lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None,
+        **settings,
+    )  # fmt: skip
+    return found.dictionary, f"{n_shards} shard(s), {len(found.history)} rounds, objective {found.objective:.6g}"
+
+
+def _load_details(
+    files: Sequence[tuple[int, Path]], shapes: np.ndarray, crop: int | None, seed: int, dtype: Any, shards_together: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Details of the pictures in a shard's numbered files, (N, H, W) or (N, C, H, W), and what is known if not all is."""
+    details: list[np.ndarray] = []
+    known: list[np.ndarray] = []
+    for number, path in files:
+        pixels = read_image(path).colours
+        if crop is not None:
+            pixels = _crop(pixels, crop, np.random.default_rng((seed, number)))
+        try:
+            (layer,) = split_layers([pixels], None if pixels.ndim == 2 else -1)
+        except InputError as error:
+            raise InputError(str(error).replace("images: image 0", str(path))) from None
+        if details and layer.detail.shape != details[0].shape:
+            raise InputError(
+                f"{path}: of shape {pixels.shape} it can't share a shard with {files[0][1]}: "
+                "cut all to one size by --crop, and give grey and colour images apart"
+            )
+        details.append(layer.detail.astype(dtype))
+        known.append(layer.known)
+        needed = bytes_needed(details, shapes, False, dtype) * (_ARRAYS_SHARD + shards_together - 1) / _ARRAYS
+        check_memory(needed, "a shard", "use more shards or machines, fewer filters, or --crop")
+    gray = len(details[0]) == 1
+    images, weights = (np.stack(arrays)[:, 0] if gray else np.stack(arrays) for arrays in (details, known))
+    return images, None if weights.all() else weights
+
+
+def _crop(pixels: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+    """A piece of (H, W) or (H, W, C) pixels, `size` x `size` at most."""
+    starts = [int(generator.integers(0, max(length - size, 0) + 1)) for length in pixels.shape[:2]]
+    return pixels[starts[0] : starts[0] + size, starts[1] : starts[1] + size]
+
+
 def bytes_needed(details: Sequence[np.ndarray] | np.ndarray, shapes: np.ndarray, cogd: bool, dtype: Any) -> float:
     """Memory of learning filters of these shapes (K, 2) from all details together."""
     sizes = np.array([detail.shape[-2:] for detail in details]) + shapes.max(axis=0) - 1
@@ -122,7 +225,9 @@ def bytes_needed(details: Sequence[np.ndarray] | np.ndarray, shapes: np.ndarray,
     return float((_ARRAYS_COGD if cogd else _ARRAYS) * pixels * len(shapes) * np.dtype(dtype).itemsize)
 
 
-def check_memory(needed: float) -> None:
+def check_memory(
+    needed: float, work: str = "all images together", advice: str = "use fewer filters, or fewer or smaller images"
+) -> None:
     """Raise DeviceError where learning needs more than the machine has: some systems would just end the process."""
     try:
         present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -130,6 +235,6 @@ def check_memory(needed: float) -> None:
         return
     if needed > present:
         raise DeviceError(
-            f"n_filters: out of memory: learning from all images together takes {needed / 1e9:.0f} GB, this machine has "
-            f"{present / 1e9:.0f} GB: use fewer filters, or fewer or smaller images"
+            f"n_filters: out of memory: learning from {work} takes {needed / 1e9:.0f} GB, this machine has "
+            f"{present / 1e9:.0f} GB: {advice}"
         )
