@@ -44,9 +44,9 @@ from csc_cogd.errors import InputError
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that share the shards. Default: 1.")
 @click.option(
-    "--scheduler", metavar="ADDRESS",
+    "--scheduler", metavar="ADDRESS|local",
     help="Work on the shards on a Dask cluster instead, such as tcp://host:8786, whose workers find the files, and this "
-    "package, as this machine does.",
+    "package, as this machine does; local: on one of --jobs processes here.",
 )  # fmt: skip
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
 @options("seed", "checkpoint", "overwrite", "device", "dtype", "threads", "fft", "quiet", "verbose")
@@ -119,7 +119,7 @@ def _check_sharing(
     given = {"--jobs": jobs is not None, "--scheduler": scheduler is not None}
     for name in (name for name in given if given[name] and n_shards is None):
         raise InputError(f"{name}: it says where to work on shards: add --shards, or leave it out")
-    if all(given.values()):
+    if all(given.values()) and scheduler != "local":
         raise InputError("--jobs: the processes are the cluster's with --scheduler: leave one out")
     if n_shards is not None and (cogd or online is not None):
         other = "--cogd" if cogd else "--online" if online else "--whole"

@@ -169,6 +169,8 @@ def plan_batch(
         raise InputError(f"task: {task!r} is unknown: choose {', '.join(map(repr, TASKS))}")
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise InputError(f"jobs: {jobs!r} isn't a number of processes: use 1 or more")
+    if scheduler not in (None, "local") and jobs > 1:
+        raise InputError("jobs: the processes are the cluster's, where there is a scheduler: leave it out")
     several_at_once = jobs > 1 or scheduler is not None
     if several_at_once:
         settings["threads"] = settings.get("threads") or 1

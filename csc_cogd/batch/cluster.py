@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,31 +19,44 @@ SECONDS = 10  # to answer
 
 
 @contextmanager
-def connected(scheduler: str, jobs: int) -> Iterator[Any]:
-    """A client of the cluster at an address such as ``tcp://host:8786``; ``"local"`` is one of `jobs` processes here.
+def connected(scheduler: Any, jobs: int = 1) -> Iterator[Any]:
+    """A client of a Dask cluster.
+
+    Parameters
+    ----------
+    scheduler : str or distributed.Client
+        An address such as ``tcp://host:8786``; ``"local"`` starts a cluster of `jobs` processes here; a client is the one
+        to use, and stays open.
+    jobs : int
 
     Raises
     ------
     InputError
-        If Dask isn't installed.
+        If Dask isn't installed, or that isn't an address.
     DeviceError
-        If no scheduler answers.
+        If the scheduler doesn't answer.
     """
     try:
         from distributed import Client, LocalCluster
     except ImportError:
-        raise InputError("scheduler: it needs Dask: pip install 'csc-cogd[distributed]'") from None
-    if scheduler == "local":
+        raise InputError("scheduler: Dask isn't installed: pip install 'csc-cogd[distributed]'") from None
+    if not isinstance(scheduler, str):
+        yield scheduler
+    elif scheduler == "local":
         here = LocalCluster(jobs, threads_per_worker=1, processes=True, dashboard_address=None)
-        with here as cluster, Client(cluster) as client:
+        with here as cluster, Client(cluster, set_as_default=False) as client:
             yield client
-        return
-    try:
-        client = Client(scheduler, timeout=SECONDS)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise DeviceError(f"scheduler: none answers at {scheduler!r}: start one by 'dask scheduler' ({error})") from None
-    with client:
-        yield client
+    elif not re.fullmatch(r"(\w+://)?[^/]+:\d+", scheduler):
+        raise InputError(f"scheduler: {scheduler!r} isn't an address: give one such as tcp://host:8786, or 'local'")
+    else:
+        try:
+            client = Client(scheduler, timeout=SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise DeviceError(
+                f"scheduler: {scheduler} doesn't answer: is `dask scheduler` running there? ({error})"
+            ) from None
+        with client:
+            yield client
 
 
 def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
+from csc_cogd.batch.cluster import connected
 from csc_cogd.csc.consensus import InThisProcess, Mapper
-from csc_cogd.errors import DeviceError, InputError
+from csc_cogd.errors import DeviceError
 
 
 @contextlib.contextmanager
@@ -24,7 +24,8 @@ def shard_mapper(jobs: int = 1, scheduler: Any = None) -> Iterator[Mapper]:
     jobs : int
         Processes of this machine; 1 is this one.
     scheduler : str or distributed.Client, optional
-        The Dask cluster to work on instead, or its scheduler's address such as ``tcp://host:8786``.
+        The Dask cluster to work on instead, its scheduler's address such as ``tcp://host:8786``, or ``"local"`` for one of
+        `jobs` processes.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def shard_mapper(jobs: int = 1, scheduler: Any = None) -> Iterator[Mapper]:
         with contextlib.closing(Processes(jobs)) as processes:
             yield processes
         return
-    with _connected(scheduler) as client:
+    with connected(scheduler, jobs) as client:
         yield Cluster(client)
 
 
@@ -153,23 +154,3 @@ def _given(value: Any) -> Any:
 def _in_turn(function: Callable[..., Any], state: Any, arguments: tuple[Any, ...]) -> Any:
     with _turn:
         return function(state, *arguments)
-
-
-@contextlib.contextmanager
-def _connected(scheduler: Any) -> Iterator[Any]:
-    """A client of the scheduler at that address; or the one given, which stays open."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError("scheduler: Dask isn't installed: pip install 'csc-cogd[distributed]'") from None
-    if not isinstance(scheduler, str):
-        yield scheduler
-        return
-    if not re.fullmatch(r"(\w+://)?[^/]+:\d+", scheduler):
-        raise InputError(f"scheduler: {scheduler!r} isn't an address: give one such as tcp://host:8786")
-    try:
-        client = Client(scheduler, timeout=10, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise DeviceError(f"scheduler: {scheduler} doesn't answer: is `dask scheduler` running there? ({error})") from None
-    with client:
-        yield client
