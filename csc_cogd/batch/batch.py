@@ -197,6 +197,8 @@ def plan_batch(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=axes, overwrite=overwrite, run=run,
         resume=skip_existing, inputs=more, new_folders=len(found) > 1 or found[0].folder is not None,
     )  # fmt: skip
+    if reference is not None and TASKS[task].faithful:
+        raise InputError("reference: a reconstruction is compared with its original: leave it out")
     if reference is not None and report is None:
         raise InputError("reference: it belongs to a report: name the folder of one, or leave it out")
     folder_of_report = None if report is None else Path(report)
