@@ -112,14 +112,13 @@ def command(
     console.say(f"{output}: {dictionary.n_filters} filters from {len(paths)} image(s), {how}")
 
 
-def _check_sharing(
-    n_shards: int | None, jobs: int | None, scheduler: str | None, cogd: bool, online: bool | None
-) -> None:  # fmt: skip
+def _check_sharing(n_shards: int | None, jobs: int | None, scheduler: str | None, cogd: bool, online: bool | None) -> None:
     """Refuse options that don't go together."""
-    given = {"--jobs": jobs is not None, "--scheduler": scheduler is not None}
-    for name in (name for name in given if given[name] and n_shards is None):
-        raise InputError(f"{name}: it says where to work on shards: add --shards, or leave it out")
-    if all(given.values()):
+    if n_shards is None and (jobs or scheduler):
+        raise InputError(
+            f"--{'jobs' if jobs else 'scheduler'}: it says where to work on shards: add --shards, or leave it out"
+        )
+    if jobs and scheduler:
         raise InputError("--jobs: the processes are the cluster's with --scheduler: leave one out")
     if n_shards is not None and (cogd or online is not None):
         other = "--cogd" if cogd else "--online" if online else "--whole"
@@ -149,7 +148,8 @@ def _learn_in_shards(
     from csc_cogd.batch.cluster_learning import shard_mapper
 
     jobs = min(jobs, n_shards)
-    if jobs > 1 and settings["threads"] is None and (settings["device"] == "cpu" or choose_device()[0] == "cpu"):
+    on_cpu = settings["device"] == "cpu" or choose_device(None, settings["fft"])[0] == "cpu"
+    if jobs > 1 and on_cpu and settings["threads"] is None:
         settings["threads"] = max(get_backend("cpu").threads // jobs, 1)
     files = paths if scheduler is None else tuple(path.absolute() for path in paths)
     with shard_mapper(jobs, scheduler) as mapper:
