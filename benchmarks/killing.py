@@ -140,7 +140,7 @@ def kill_and_resume(folder: Path, n_images: int, n_kills: int, side: int = 32, s
             time.sleep(rng.uniform(0, 3))
         else:
             goal = min(len(seen) + rng.integers(1, max(2 * n_images // (n_kills + 1), 2)), n_images)
-            wait_until(lambda goal=goal: len(list(output.glob("*.png"))) >= goal, "the next results")
+            wait_until(lambda goal=goal: len(results(output)) >= goal, "the next results")
             time.sleep(rng.uniform(0, 0.1))
         (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
         seconds = time.perf_counter() - started
