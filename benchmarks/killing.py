@@ -81,6 +81,10 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 def wait_until(condition: Callable[[], bool], what: str) -> float:
     """Seconds until it holds."""
     started = time.perf_counter()
@@ -96,7 +100,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def temporary_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob(".*") if path.is_file()] + list(folder.rglob(".csc-cogd/.*"))
+    return list(folder.rglob(".csc-cogd-*"))
 
 
 def check_results(output: Path, reference: dict[str, bytes], seen: dict[str, Any]) -> int:
@@ -126,7 +130,7 @@ def kill_and_resume(folder: Path, n_images: int, n_kills: int, side: int = 32, s
     """
     rng = np.random.default_rng(seed)
     save_images(folder, n_images, side, seed)
-    process, _ = start(folder, "-o", folder / "reference", "--jobs", 2)
+    process, _ = start(folder, "-o", folder / "reference", "--jobs", 1)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     reference = results(folder / "reference")
@@ -186,8 +190,8 @@ def main() -> None:
         orphans = f"{r.orphans} | {r.orphans_seconds:.2f} s"
         print(f"| {number} | {r.killed} | {r.seconds:.1f} s | {r.done} | {r.temporary} | {orphans} |")
     print(
-        f"\n{arguments.count} images, {arguments.kills} kills: each result whole and as in the run that wasn't disturbed, none "
-        "missing, none made twice, no temporary file at the end"
+        f"\n{arguments.count} images, {arguments.kills} kills: every result whole and that of an undisturbed run; none missing, "
+        "none made twice, no temporary file at the end"
     )
 
 

@@ -123,13 +123,13 @@ class _Reporter(Silent):
 
 def _serve(connection: Connection) -> None:
     """Do the jobs that come through the pipe until it is closed."""
-    try:
+    with suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, _interrupt)
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        while True:
-            connection.send(attempt(connection.recv(), _Reporter(connection)))
-    except (EOFError, OSError, KeyboardInterrupt):
-        pass
+        with suppress(EOFError, OSError):
+            while True:
+                connection.send(attempt(connection.recv(), _Reporter(connection)))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
 
 
 def _interrupt(number: int, frame: Any) -> None:
