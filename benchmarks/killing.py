@@ -189,10 +189,8 @@ def main() -> None:
     for number, r in enumerate(rounds, 1):
         orphans = f"{r.orphans} | {r.orphans_seconds:.2f} s"
         print(f"| {number} | {r.killed} | {r.seconds:.1f} s | {r.done} | {r.temporary} | {orphans} |")
-    print(
-        f"\n{arguments.count} images, {arguments.kills} kills: every result whole and that of an undisturbed run; none missing, "
-        "none made twice, no temporary file at the end"
-    )
+    found = "every result whole and that of an undisturbed run, none missing, none made twice, no temporary file at the end"
+    print(f"\n{arguments.count} images, {arguments.kills} kills: {found}")
 
 
 if __name__ == "__main__":
