@@ -225,7 +225,7 @@ class _Work:
         try:
             restored, report, found = task.run(colours, dictionary=self.dictionary, channel_axis=axis, **settings)
         except CscCogdError as error:
-            raise type(error)(f"{where}: {error}") from error
+            raise type(error)(f"{where}: {str(error).removeprefix('image: ')}") from error
         if found:
             self.say(f"{where}: {found}", "notes")
         if "effort" in settings and mask is None and not report.stages:
