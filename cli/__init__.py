@@ -17,10 +17,10 @@ from csc_cogd.errors import CscCogdError, DeviceError
 
 _SECTIONS = {
     "Restore": {
-        "inpaint": "Fill the missing pixels of an image.",
-        "denoise": "Remove noise, or spoilt pixels, from an image.",
-        "deblur": "Sharpen an image that was blurred by a known kernel.",
-        "upscale": "Restore an image on a finer grid.",
+        "inpaint": "Fill the missing pixels of images.",
+        "denoise": "Remove noise, or spoilt pixels, from images.",
+        "deblur": "Sharpen images that were blurred by a known kernel.",
+        "upscale": "Restore images on a finer grid.",
         "mask": "Make, find or look at masks of what is missing.",
     },
     "Learn": {
@@ -64,6 +64,7 @@ def group() -> None:
     Examples:
       csc-cogd demo
       csc-cogd inpaint photo.png --mask scratches.png
+      csc-cogd inpaint archive -r -m masks -o restored
       csc-cogd denoise photo.png
     """
 

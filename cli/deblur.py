@@ -23,9 +23,9 @@ from csc_cogd.cli.restoring import read_kernel, restore_files
     "dictionary", "lmbda_by_noise", "code_iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(images: tuple[str, ...], kernel: str, **arguments: Any) -> int:
-    """Sharpen images, which were blurred by a known kernel: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+    """Sharpen images that were blurred by a known kernel: PNG, JPEG, TIFF, NPY, NPZ; 8 or 16 bits or float; stacks.
 
-    The result has the type and size of IMAGE. How much is sharpened follows from the noise, which is estimated where it
+    The result has the type and size of the image. How much is sharpened follows from the noise, which is estimated where it
     isn't given. Pixels that are missing (by a mask, NaN, a value) are left out, and filled. Transparency is carried over.
 
     \b
@@ -37,8 +37,9 @@ def command(images: tuple[str, ...], kernel: str, **arguments: Any) -> int:
       csc-cogd deblur survey.tif -k gaussian:2 --max-memory 8GB --dry-run
 
     \b
-    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
-    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
+    Exit codes: 0 done; 1 at least one of several images failed; 2 wrong usage or
+    input, nothing written; 3 device or memory; 130 interrupted. A file name that
+    starts with a dash: write ./-name.
     """
 
     from csc_cogd import Blur

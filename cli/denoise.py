@@ -17,11 +17,11 @@ from csc_cogd.cli.restoring import restore_files
     "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -> int:
-    """Remove noise from images: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+    """Remove noise from images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 
-    The result has the type and size of IMAGE. Gaussian noise is estimated where it isn't given. Of impulse noise, the
+    The result has the type and size of the image. Gaussian noise is estimated where it isn't given. Of impulse noise, the
     pixels that look spoilt are filled, and all others come back exactly as they were. Pixels that are missing (by a mask,
-    NaN, a value) are filled as well. Transparency is carried over.
+    NaN, a value) are filled as well. Transparency and metadata are carried over. Many images at a time: see inpaint --help.
 
     \b
     Examples:
@@ -32,7 +32,8 @@ def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -
                                                       (16 bits: of 65535)
 
     \b
-    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
-    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
+    Exit codes: 0 done; 1 at least one of several images failed; 2 wrong usage or
+    input, nothing written; 3 device or memory; 130 interrupted. A file name that
+    starts with a dash: write ./-name.
     """
     return restore_files("denoise", images, effort=effort_of(fast, best), **arguments)

@@ -20,7 +20,7 @@ from csc_cogd.cli import machine
 from csc_cogd.errors import CscCogdError, DeviceError
 
 _NEEDED = (
-    "numpy", "scipy", "pyfftw", "numba", "threadpoolctl", "scikit-image", "imageio", "imagecodecs", "tifffile", "pillow",
+    "numpy", "scipy", "pyfftw", "numba", "threadpoolctl", "scikit-image", "imagecodecs", "tifffile", "pillow",
     "click",
 )  # fmt: skip
 _OPTIONAL = {

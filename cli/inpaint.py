@@ -17,11 +17,14 @@ from csc_cogd.cli.restoring import restore_files
     "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -> int:
-    """Fill the missing pixels of images: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+    """Fill the missing pixels of images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 
     What is missing comes from a mask image, from NaN in float data (always), from a pixel value or from transparency; what
     is given is united. Known pixels come back exactly as they were, or denoised with --noise-sigma; in the same type and
-    depth. Transparency is carried over.
+    depth. Transparency and metadata are carried over.
+
+    Several images, folders and patterns are restored one after the other, or --jobs at a time: what can't be restored is
+    listed at the end. Stopped in the middle, the same call with --skip-existing does what is left.
 
     \b
     Examples:
@@ -33,9 +36,14 @@ def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -
       csc-cogd inpaint large.tif -m dust.png --fast
       csc-cogd inpaint panorama.tif -m scratches.png --dry-run
       csc-cogd inpaint fabric.jpg -m hole.png --best -o fabric.png
+      csc-cogd inpaint archive -r -m masks -o restored --jobs 4 --skip-existing
+      csc-cogd inpaint "scans/**/*.tif" --mask-value 0 -o restored --json
+      csc-cogd inpaint stack.npy --axes NYX           (each frame; NaN is missing)
+      csc-cogd inpaint photo.png -m dust.png --report report --reference clean.png
 
     \b
-    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
-    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
+    Exit codes: 0 done; 1 at least one of several images failed; 2 wrong usage or
+    input, nothing written; 3 device or memory; 130 interrupted. A file name that
+    starts with a dash: write ./-name.
     """
     return restore_files("inpaint", images, effort=effort_of(fast, best), **arguments)

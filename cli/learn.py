@@ -8,12 +8,22 @@ from typing import Any
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import PATH, Memory, check_alike, cogradient_rule, filter_numbers, naming, options, settings_line
+from csc_cogd.cli.options import (
+    PATH,
+    Memory,
+    check_alike,
+    cogradient_rule,
+    filter_numbers,
+    images_argument,
+    naming,
+    options,
+    settings_line,
+)
 from csc_cogd.errors import InputError
 
 
 @click.command("learn")
-@click.argument("paths", metavar="IMAGE...", type=PATH, nargs=-1, required=True)
+@images_argument
 @click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="The dictionary, as .npz.")
 @options("filters", "filter_size")
 @click.option(
@@ -49,9 +59,22 @@ from csc_cogd.errors import InputError
     "package, as this machine does; local: on one of --jobs processes here.",
 )  # fmt: skip
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
-@options("seed", "checkpoint", "overwrite", "device", "dtype", "threads", "fft", "quiet", "verbose")
+@options(
+    "recursive",
+    "files_from",
+    "axes",
+    "seed",
+    "checkpoint",
+    "overwrite",
+    "device",
+    "dtype",
+    "threads",
+    "fft",
+    "quiet",
+    "verbose",
+)
 def command(
-    paths: tuple[Path, ...],
+    images: tuple[str, ...],
     output: Path,
     n_filters: str | None,
     filter_shape: str | None,
@@ -62,6 +85,9 @@ def command(
     jobs: int | None,
     scheduler: str | None,
     start: Path | None,
+    recursive: bool,
+    files_from: str | None,
+    axes: str | None,
     overwrite: bool,
     quiet: bool,
     verbose: int,
@@ -75,7 +101,7 @@ def command(
       csc-cogd learn micrographs/*.tif -o cells.npz --filters 100 --filter-size 12
       csc-cogd learn photos/*.png -o mixed.npz --filters 16,32,48 --filter-size 8,12,16
       csc-cogd learn archive/*.jpg -o archive.npz --online --iterations 500 --checkpoint run.npz
-      csc-cogd learn archive/*.jpg -o archive.npz --shards 64 --crop 512 --scheduler tcp://host:8786
+      csc-cogd learn archive -r -o archive.npz --shards 64 --crop 512 --scheduler tcp://host:8786
       csc-cogd inpaint photo.jpg -m dust.png --dictionary photos.npz
 
     \b
@@ -83,9 +109,11 @@ def command(
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
     from csc_cogd import Dictionary
+    from csc_cogd.batch.inputs import expand_inputs
     from csc_cogd.storage import check_distinct, check_writable
 
     console = Console(-1 if quiet else verbose)
+    paths = tuple(image.path for image in expand_inputs(images, recursive=recursive, files_from=files_from))
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
     _check_sharing(n_shards, jobs, scheduler, cogd, settings["online"])
@@ -99,7 +127,7 @@ def command(
     if initial is not None and n_filters is None and filter_shape is None:
         counts, sizes = [1] * initial.n_filters, initial.shapes.tolist()
     console.say(settings_line(settings, rule), level=1)
-    settings |= {"max_iter": iterations, "start": initial}
+    settings |= {"max_iter": iterations, "start": initial, "axes": axes}
     names = {name: f"--{name}" for name in ("shards", "jobs", "scheduler")}
     with console.progress() as progress, naming(paths, start=start, **names):
         if n_shards is None:
@@ -112,31 +140,37 @@ def command(
     console.say(f"{output}: {dictionary.n_filters} filters from {len(paths)} image(s), {how}")
 
 
-def _check_sharing(
-    n_shards: int | None, jobs: int | None, scheduler: str | None, cogd: bool, online: bool | None
-) -> None:  # fmt: skip
+def _check_sharing(n_shards: int | None, jobs: int | None, scheduler: str | None, cogd: bool, online: bool | None) -> None:
     """Refuse options that don't go together."""
-    given = {"--jobs": jobs is not None, "--scheduler": scheduler is not None}
-    for name in (name for name in given if given[name] and n_shards is None):
-        raise InputError(f"{name}: it says where to work on shards: add --shards, or leave it out")
-    if all(given.values()) and scheduler != "local":
+    if n_shards is None and (jobs or scheduler):
+        raise InputError(
+            f"--{'jobs' if jobs else 'scheduler'}: it says where to work on shards: add --shards, or leave it out"
+        )
+    if jobs and scheduler not in (None, "local"):
         raise InputError("--jobs: the processes are the cluster's with --scheduler: leave one out")
     if n_shards is not None and (cogd or online is not None):
         other = "--cogd" if cogd else "--online" if online else "--whole"
         raise InputError(f"{other}: it can't be had with --shards: leave one out")
 
 
-def _learn(paths: tuple[Path, ...], counts: Any, sizes: Any, *, crop: int | None, **settings: Any) -> Any:
-    """Learn from all images, read here."""
+def _learn(
+    files: tuple[Path, ...], counts: Any, sizes: Any, *, crop: int | None, axes: str | None, **settings: Any
+) -> Any:  # fmt: skip
+    """Learn from all images, read here; all pages of stacks."""
     from csc_cogd import learn_from_pictures
-    from csc_cogd.imagefiles import read_image
+    from csc_cogd.imagefiles import open_images
 
-    pictures = [read_image(path).colours for path in paths]
+    pictures, paths = [], []
+    for path in files:
+        with open_images(path, axes=axes) as pages:
+            pictures += [image.colours for image in pages]
+            paths += [path] * len(pages)
     together = "--cogd" if settings["cogd"] else "--whole"
     advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
-    check_alike(paths, pictures, advice)
+    check_alike(tuple(paths), pictures, advice)
     axis = -1 if pictures[0].ndim == 3 else None
-    return learn_from_pictures(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
+    with naming(tuple(paths)):  # by page
+        return learn_from_pictures(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
 
 
 def _learn_in_shards(
@@ -149,7 +183,8 @@ def _learn_in_shards(
     from csc_cogd.batch.cluster_learning import shard_mapper
 
     jobs = min(jobs, n_shards)
-    if jobs > 1 and settings["threads"] is None and (settings["device"] == "cpu" or choose_device()[0] == "cpu"):
+    on_cpu = settings["device"] == "cpu" or choose_device(None, settings["fft"])[0] == "cpu"
+    if jobs > 1 and on_cpu and settings["threads"] is None:
         settings["threads"] = max(get_backend("cpu").threads // jobs, 1)
     files = paths if scheduler is None else tuple(path.absolute() for path in paths)
     with shard_mapper(jobs, scheduler) as mapper:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import math
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import PATH, check_alike, cogradient_rule, filter_numbers, naming, options, settings_line
+from csc_cogd.cli.options import (
+    ENGINE,
+    FILES,
+    PATH,
+    check_alike,
+    cogradient_rule,
+    complete_files,
+    filter_numbers,
+    images_argument,
+    naming,
+    options,
+    settings_line,
+)
+from csc_cogd.cli.restoring import print_quality, restore_files
 from csc_cogd.errors import InputError
 
 
 @click.command("reconstruct")
-@click.argument("paths", metavar="IMAGE...", type=PATH, nargs=-1, required=True)
+@images_argument
 @click.option(
     "-o", "--output", type=PATH, metavar="FILE|DIR",
-    help="Where to write: a file for one image, a folder for several. Default: beside the input, as NAME_reconstructed.",
+    help="Where to write: a file for one image, or a folder. Default: beside each input, as NAME_reconstructed.",
 )  # fmt: skip
 @click.option(
-    "--dictionary", "dictionary_path", metavar="FILE|default", help="Code with these filters. Default: learn them."
-)
+    "--dictionary", "dictionary_path", metavar="FILE|default", shell_complete=complete_files,
+    help="Code with these filters, image by image. Default: learn them from all images together.",
+)  # fmt: skip
 @options("filters", "filter_size")
 @click.option(
     "--lmbda", type=click.FloatRange(0, 1000), default=0.03, show_default=True, metavar="L",
@@ -32,9 +46,9 @@ from csc_cogd.errors import InputError
 @click.option("--debias", is_flag=True, help="Refit the codes by least squares where they aren't zero: more faithful.")
 @click.option("--save-dictionary", type=PATH, metavar="FILE", help="Write the filters, as .npz.")
 @click.option("--save-codes", type=PATH, metavar="FILE", help="Write the codes, as .npz; of one image, or of equal sizes.")
-@options("seed", "checkpoint", "overwrite", "device", "dtype", "threads", "fft", "quiet", "verbose")
+@options("seed", "checkpoint", *FILES, *ENGINE)
 def command(
-    paths: tuple[Path, ...],
+    images: tuple[str, ...],
     output: Path | None,
     dictionary_path: str | None,
     n_filters: str | None,
@@ -44,12 +58,11 @@ def command(
     kernel_degree: int | None,
     save_dictionary: Path | None,
     save_codes: Path | None,
-    overwrite: bool,
-    quiet: bool,
-    verbose: int,
-    **settings: Any,
-) -> None:
-    """Learn filters and sparse codes from the IMAGEs and rebuild the images from them.
+    seed: int,
+    checkpoint: Path | None,
+    **arguments: Any,
+) -> int:
+    """Learn filters and sparse codes from images and rebuild the images from them.
 
     Without --dictionary, filters are learned from all images together, which must be of one size. For each image: PSNR and
     SSIM against the original, the number of codes that aren't zero per value of the image, and an estimate of the bits per
@@ -59,31 +72,75 @@ def command(
     Examples:
       csc-cogd reconstruct photo.png
       csc-cogd reconstruct scans/*.tif -o rebuilt --filters 100 --save-dictionary scans.npz
+      csc-cogd reconstruct archive -r -o rebuilt --dictionary scans.npz --jobs 4
       csc-cogd reconstruct photo.png --dictionary scans.npz --lmbda 0.1 --debias
-      csc-cogd reconstruct fruit/*.jpg -o rebuilt --cogd --kernel-degree 2
+      csc-cogd reconstruct fruit/*.jpg -o rebuilt --cogd --kernel-degree 2 --report fruit.html.d
 
     \b
-    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
-    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
+    Exit codes: 0 done; 1 at least one of several images failed; 2 wrong usage or
+    input, nothing written; 3 device or memory; 130 interrupted. A file name that
+    starts with a dash: write ./-name.
     """
+    rule = cogradient_rule(cogd, kernel_degree)
+    counts, sizes = filter_numbers(n_filters, filter_shape)
+    learning = {"--filters": n_filters, "--filter-size": filter_shape, "--iterations": iterations, "--cogd": cogd}
+    idle = [option for option, value in (learning | {"--checkpoint": checkpoint}).items() if value]
+    if dictionary_path is not None and idle:
+        raise InputError(f"--dictionary: nothing is learned then: leave out {', '.join(idle)}")
+    if dictionary_path is not None and save_dictionary is None and save_codes is None:
+        return restore_files("reconstruct", images, output=output, dictionary_path=dictionary_path, **arguments)
+    how = {
+        "n_filters": counts, "filter_shape": sizes, "max_iter": iterations or 20, "cogd": rule, "seed": seed,
+        "checkpoint": checkpoint,
+    }  # fmt: skip
+    return _reconstruct_together(images, output, dictionary_path, save_dictionary, save_codes, how, **arguments)
+
+
+def _reconstruct_together(
+    images: tuple[str, ...],
+    output: Path | None,
+    dictionary_path: str | None,
+    save_dictionary: Path | None,
+    save_codes: Path | None,
+    learning: dict[str, Any],
+    *,
+    recursive: bool,
+    files_from: str | None,
+    axes: str | None,
+    suffix: str | None,
+    overwrite: bool,
+    report: Path | None,
+    reference: Path | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    **arguments: Any,
+) -> int:
+    """Read all images, reconstruct them in one go, and write them."""
     import numpy as np
 
     from csc_cogd import reconstruct
+    from csc_cogd.batch.inputs import expand_inputs, place_outputs
+    from csc_cogd.batch.reporting import check_report
     from csc_cogd.csc.codes_file import save_codes as write_codes
     from csc_cogd.imagefiles import read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
+    from csc_cogd.report.document import plain
     from csc_cogd.storage import check_distinct, check_writable
 
+    for name, idle in (("skip_existing", False), ("fail_fast", False), ("jobs", 1), ("scheduler", None)):
+        if arguments.pop(name) != idle:
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"{option}: it is for images that are coded one by one: give a --dictionary, or leave it out")
+    if reference is not None:
+        raise InputError("--reference: a reconstruction is compared with its original: leave it out")
     console = Console(-1 if quiet else verbose)
-    rule = cogradient_rule(cogd, kernel_degree)
-    counts, sizes = filter_numbers(n_filters, filter_shape)
-    console.check_device(settings)
-    learning = {"--filters": n_filters, "--filter-size": filter_shape, "--iterations": iterations, "--cogd": cogd}
-    idle = [option for option, value in (learning | {"--checkpoint": settings["checkpoint"]}).items() if value]
-    if dictionary_path is not None and idle:
-        raise InputError(f"--dictionary: nothing is learned then: leave out {', '.join(idle)}")
-    files = [read_image(path) for path in paths]
-    targets = _targets(paths, output)
+    console.check_device(arguments)
+    found, targets = place_outputs(
+        expand_inputs(images, recursive=recursive, files_from=files_from), output, "reconstructed", suffix
+    )
+    paths = tuple(image.path for image in found)
+    files = [read_image(path, axes=axes) for path in paths]
     inputs = (*paths, *([] if dictionary_path is None else [Path(dictionary_path)]))
     for file, target in zip(files, targets, strict=True):
         check_output(target, file, overwrite=overwrite, inputs=inputs, new_folder=len(paths) > 1)
@@ -91,7 +148,9 @@ def command(
         if path.suffix != ".npz":
             raise InputError(f"{path}: dictionaries and codes are written as .npz: end the name in it")
         check_writable(path, overwrite=overwrite, inputs=inputs)
-    check_distinct(*targets, save_dictionary, save_codes, settings["checkpoint"])
+    check_distinct(*targets, save_dictionary, save_codes, learning["checkpoint"])
+    if report is not None:
+        check_report(report, overwrite)
     pictures = [file.colours for file in files]
     advice = "leave out --save-codes, or save the codes of one image at a time" if save_codes else None
     if dictionary_path is None:
@@ -99,16 +158,17 @@ def command(
     check_alike(paths, pictures, advice)
     dictionary = _dictionary(dictionary_path, pictures[0])
 
-    console.say(settings_line(settings, rule), level=1)
+    shown = {name: value for name, value in (arguments | learning).items() if name != "cogd"}
+    console.say(settings_line(shown, learning["cogd"]), level=1)
     with console.progress() as progress, naming(paths, dictionary=dictionary_path):
         result = reconstruct(
-            pictures, dictionary, channel_axis=-1 if pictures[0].ndim == 3 else None,
-            n_filters=counts, filter_shape=sizes, max_iter=iterations or 20, cogd=rule, callback=progress, **settings,
+            pictures, dictionary, channel_axis=-1 if pictures[0].ndim == 3 else None, callback=progress,
+            **arguments, **learning,
         )  # fmt: skip
     console.say(_learned(result), level=1)
-    if output is not None and len(paths) > 1:
-        make_folder(output)
     for file, target, image in zip(files, targets, result.images, strict=True):
+        if len(paths) > 1:
+            make_folder(target.parent)
         for note in write_image(file.with_colours(image), target, overwrite=overwrite):
             console.warn(f"{target}: {note}")
     if save_dictionary is not None:
@@ -119,19 +179,34 @@ def command(
         console.say(f"{save_codes}: codes of {len(paths)} image(s)")
     where = output or "beside the originals"
     console.say(f"{targets[0]}: written" if len(targets) == 1 else f"{len(targets)} images written: {where}")
-    if not quiet:  # last, as a closed stdout must not cost the result
-        _print_table(paths, result)
+    rows = [
+        {"input": str(path), "output": str(target), "status": "done", "error": "", "figures": quality._asdict()}
+        for path, target, quality in zip(paths, targets, result.quality, strict=True)
+    ]
+    if report is not None:
+        _write_report(report, rows, pictures, result, {"how": _learned(result)})
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(plain(row)))
+    elif not quiet:  # last, as a closed stdout must not cost the result
+        print_quality(rows)
+    return 0
 
 
-def _targets(paths: tuple[Path, ...], output: Path | None) -> list[Path]:
-    if output is not None and len(paths) > 1 and not output.is_dir() and (output.suffix or output.exists()):
-        raise InputError(f"{output}: is a file's name, but there are {len(paths)} images: name a folder")
-    names = [f"{path.stem}_reconstructed{path.suffix}" for path in paths]
-    if output is None:
-        return [path.with_name(name) for path, name in zip(paths, names, strict=True)]
-    if len(paths) == 1 and not output.is_dir():
-        return [output]
-    return [output / name for name in names]
+def _write_report(report: Path, rows: list[dict[str, Any]], pictures: list[Any], result: Any, facts: dict[str, str]) -> None:
+    import numpy as np
+
+    from csc_cogd.batch.reporting import page_path, write_image_page, write_report
+    from csc_cogd.restore.trace import Trace
+
+    for number, (row, before, after, codes) in enumerate(zip(rows, pictures, result.images, result.codes, strict=True), 1):
+        source, trace = Path(row["input"]), Trace()
+        trace.dictionary, trace.history = result.dictionary, result.history
+        trace.usage = np.count_nonzero(codes, axis=(0, 2, 3))
+        page = page_path(report, source, number, len(rows))
+        figures = write_image_page(page, source.name, before, None, after, before, trace, facts)
+        row["figures"] = row["figures"] | {"report": figures}
+    write_report(report, [row | {"seconds": 0.0} for row in rows])
 
 
 def _dictionary(name: str | None, picture: Any) -> Any:
@@ -140,18 +215,6 @@ def _dictionary(name: str | None, picture: Any) -> Any:
     if name != "default":
         return None if name is None else Dictionary.load(name)
     return Dictionary.default("color" if picture.shape[2:] == (3,) else "gray")
-
-
-def _print_table(paths: tuple[Path, ...], result: Any) -> None:
-    names = [click.format_filename(path) for path in paths]
-    width = max(len(name) for name in names)
-    click.echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
-    for name, quality in zip(names, result.quality, strict=True):
-        similarity = "-" if math.isnan(quality.ssim) else f"{quality.ssim:.4f}"
-        click.echo(
-            f"{name:<{width}} {quality.psnr:>6.2f} dB {similarity:>7} "
-            f"{quality.nonzeros_per_value:>12.4f} {quality.bits_per_value:>11.3f}"
-        )
 
 
 def _learned(result: Any) -> str:

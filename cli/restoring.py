@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections import defaultdict
@@ -118,6 +119,19 @@ def say(console: Console, text: str, kind: str, level: int = 0) -> None:
         console.say(text, level=level + (kind == "details"))
 
 
+def print_quality(rows: list[dict[str, Any]]) -> None:
+    """Print a table of how well images were rebuilt, and from how much."""
+    names = [click.format_filename(row["input"]) for row in rows]
+    width = max(len(name) for name in names)
+    click.echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
+    for name, quality in zip(names, (row["figures"] for row in rows), strict=True):
+        similarity = "-" if math.isnan(quality["ssim"]) else f"{quality['ssim']:.4f}"
+        click.echo(
+            f"{name:<{width}} {quality['psnr']:>6.2f} dB {similarity:>7} "
+            f"{quality['nonzeros_per_value']:>12.4f} {quality['bits_per_value']:>11.3f}"
+        )
+
+
 class _Tally:
     """Says what became of each file, and of all of them."""
 
@@ -127,6 +141,7 @@ class _Tally:
         self._missing: list[float] = []
         self._warnings: defaultdict[str, list[str]] = defaultdict(list)
         self._failed: list[Result] = []
+        self._rows: list[dict[str, Any]] = []
 
     def add(self, result: Result) -> None:
         self._counts[result.status] += 1
@@ -136,6 +151,7 @@ class _Tally:
             click.echo(json.dumps(result.row() | {"error": self._with_options(result.error)}))
         if result.status == "done":
             self._missing.append(result.missing)
+            self._rows.append({"input": result.input, "figures": result.figures})
         for kind in ("notes", "details", "warnings") if not self._live else ():
             for text in getattr(result, kind):
                 if kind == "warnings" and not self._single:
@@ -155,6 +171,9 @@ class _Tally:
             self._console.warn(f"{', '.join(files[:NAMES_AT_MOST])}{more}: {text}")
         for result in self._failed:
             self._console.error(result.error, result.trace)
+        rows = [row for row in self._rows if "nonzeros_per_value" in row["figures"]]
+        if rows and not self._as_json and self._console.verbosity >= 0:
+            print_quality(rows)
         if self._as_json:
             click.echo(json.dumps({"summary": True, **self._counts, "seconds": round(seconds, 3)}))
         if self._single:

@@ -25,9 +25,9 @@ from csc_cogd.errors import InputError
     "dictionary", "lmbda_by_noise", "code_iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(images: tuple[str, ...], factor: int, kernel: str, **arguments: Any) -> int:
-    """Restore images on a finer grid: PNG, JPEG, TIFF or NPY, grey or colour, 8 or 16 bits or float.
+    """Restore images on a finer grid: PNG, JPEG, TIFF, NPY, NPZ; 8 or 16 bits or float; stacks.
 
-    The result has the type of IMAGE, its width and height times the factor. Pixels that are missing (by a mask, NaN or a
+    The result has the type of the image, its width and height times the factor. Pixels that are missing (by a mask, NaN or a
     value) are left out, and filled. Transparency is interpolated.
 
     \b
@@ -37,8 +37,9 @@ def command(images: tuple[str, ...], factor: int, kernel: str, **arguments: Any)
       csc-cogd upscale sensor.npy -f 2 --kernel box --noise-sigma 0.01
 
     \b
-    Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
-    memory; 130 interrupted. A file name that starts with a dash: write ./-name.
+    Exit codes: 0 done; 1 at least one of several images failed; 2 wrong usage or
+    input, nothing written; 3 device or memory; 130 interrupted. A file name that
+    starts with a dash: write ./-name.
     """
 
     from csc_cogd import Decimation

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from csc_cogd.backend import get_backend
-from csc_cogd.batch.cluster import connected, run_on_cluster
+from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs
 from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, load_dictionary
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
@@ -32,7 +32,7 @@ class Batch:
 
     jobs: list[Job]
     n_processes: int = 1
-    scheduler: str | None = None
+    scheduler: Any = None
     fail_fast: bool = False
     report: Path | None = None
 
@@ -101,8 +101,9 @@ def restore_batch(
     jobs : int
         Processes, each with one thread unless `threads` says otherwise. Scripts must guard their main part by
         ``if __name__ == "__main__"``, as always with processes.
-    scheduler : str, optional
-        Address of a Dask cluster whose workers see the same files; ``"local"`` starts one of `jobs` processes.
+    scheduler : str or distributed.Client, optional
+        A Dask cluster whose workers see the same files, by its address or a client; ``"local"`` starts one of `jobs`
+        processes.
     report : path, optional
         Folder for a report: a page ``index.html`` that needs no network, ``report.json`` and ``report.csv``; of several
         images, a page of each in ``pages``.
@@ -155,7 +156,7 @@ def plan_batch(
     skip_existing: bool = False,
     fail_fast: bool = False,
     jobs: int = 1,
-    scheduler: str | None = None,
+    scheduler: Any = None,
     report: PathLike | None = None,
     reference: PathLike | None = None,
     protected: tuple[Path, ...] = (),
@@ -171,6 +172,8 @@ def plan_batch(
         raise InputError(f"jobs: {jobs!r} isn't a number of processes: use 1 or more")
     if scheduler not in (None, "local") and jobs > 1:
         raise InputError("jobs: the processes are the cluster's, where there is a scheduler: leave it out")
+    if scheduler is not None:
+        check_scheduler(scheduler)
     several_at_once = jobs > 1 or scheduler is not None
     if several_at_once:
         settings["threads"] = settings.get("threads") or 1
@@ -197,6 +200,8 @@ def plan_batch(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=axes, overwrite=overwrite, run=run,
         resume=skip_existing, inputs=more, new_folders=len(found) > 1 or found[0].folder is not None,
     )  # fmt: skip
+    if reference is not None and TASKS[task].faithful:
+        raise InputError("reference: a reconstruction is compared with its original: leave it out")
     if reference is not None and report is None:
         raise InputError("reference: it belongs to a report: name the folder of one, or leave it out")
     folder_of_report = None if report is None else Path(report)

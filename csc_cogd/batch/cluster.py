@@ -13,6 +13,7 @@ from typing import Any
 
 from csc_cogd.batch.jobs import Job, Result, attempt
 from csc_cogd.errors import DeviceError, InputError
+from csc_cogd.storage import remove_abandoned
 
 AHEAD = 2  # jobs that are handed out for each thread of the workers
 SECONDS = 10  # to answer
@@ -36,21 +37,18 @@ def connected(scheduler: Any, jobs: int = 1) -> Iterator[Any]:
     DeviceError
         If the scheduler doesn't answer.
     """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise InputError("scheduler: Dask isn't installed: pip install 'csc-cogd[distributed]'") from None
+    distributed = _distributed()
     if not isinstance(scheduler, str):
         yield scheduler
     elif scheduler == "local":
-        here = LocalCluster(jobs, threads_per_worker=1, processes=True, dashboard_address=None)
-        with here as cluster, Client(cluster, set_as_default=False) as client:
+        here = distributed.LocalCluster(jobs, threads_per_worker=1, processes=True, dashboard_address=None)
+        with here as cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client
     elif not re.fullmatch(r"(\w+://)?[^/]+:\d+", scheduler):
         raise InputError(f"scheduler: {scheduler!r} isn't an address: give one such as tcp://host:8786, or 'local'")
     else:
         try:
-            client = Client(scheduler, timeout=SECONDS, set_as_default=False)
+            client = distributed.Client(scheduler, timeout=SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise DeviceError(
                 f"scheduler: {scheduler} doesn't answer: is `dask scheduler` running there? ({error})"
@@ -59,21 +57,42 @@ def connected(scheduler: Any, jobs: int = 1) -> Iterator[Any]:
             yield client
 
 
+def check_scheduler(scheduler: Any) -> None:
+    """Raise what :func:`connected` would."""
+    if scheduler == "local":
+        _distributed()
+    else:
+        with connected(scheduler):
+            pass
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise InputError("scheduler: Dask isn't installed: pip install 'csc-cogd[distributed]'") from None
+    return distributed
+
+
 def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:
     """Results as they are finished. A lost worker's jobs are done by others; a file that it had written stays."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     going_on: dict[str, Job] = {}
+    folders: set[Path] = set()
     waiting = enumerate(jobs)
 
     def hand_out(number: int, job: Job) -> Any:
         key = f"csc-cogd-{job.run}-{number}"
         going_on[key] = job
-        return client.submit(attempt, _with_absolute_paths(job), key=key, pure=False)
+        absolute = _with_absolute_paths(job)
+        folders.add(absolute.target.parent)
+        return client.submit(attempt, absolute, key=key, pure=False)
 
     n_threads = max(sum(client.nthreads().values()), 1)
-    futures = as_completed([hand_out(*following) for following in islice(waiting, AHEAD * n_threads)])
+    first = [hand_out(*following) for following in islice(waiting, AHEAD * n_threads)]
+    futures = as_completed(first, loop=client.loop)
     for future in futures:
         job = going_on.pop(future.key)
         try:
@@ -85,6 +104,13 @@ def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:
         for following in islice(waiting, 1):
             futures.add(hand_out(*following))
         yield replace(result, input=str(job.source), output=str(job.target) if result.output else "")
+    client.run(_clean_up, [str(folder) for folder in folders])
+
+
+def _clean_up(folders: list[str]) -> None:
+    """Remove what workers of this machine have left that were lost."""
+    for folder in folders:
+        remove_abandoned(Path(folder))
 
 
 def _with_absolute_paths(job: Job) -> Job:
@@ -93,6 +119,6 @@ def _with_absolute_paths(job: Job) -> Job:
 
     return replace(
         job, source=absolute(job.source), target=absolute(job.target), inputs=tuple(map(absolute, job.inputs)),
-        rules=replace(job.rules, path=absolute(job.rules.path)),
+        rules=replace(job.rules, path=absolute(job.rules.path)), page=absolute(job.page), reference=absolute(job.reference),
         dictionary=job.dictionary if job.dictionary == "default" else str(absolute(job.dictionary)),
     )  # fmt: skip

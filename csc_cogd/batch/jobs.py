@@ -25,7 +25,8 @@ from csc_cogd.imagefiles import (
     missing_pixels,
     open_images,
 )
-from csc_cogd.imagefiles.files import make_folder
+from csc_cogd.imagefiles.files import make_folder, sniff_format
+from csc_cogd.report.document import plain
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.trace import Trace
 
@@ -119,8 +120,8 @@ class Result:
     trace: str = ""
 
     def row(self) -> dict[str, Any]:
-        """What a report and a program want to know of it."""
-        return {name: value for name, value in vars(self).items() if name not in ("trace", "code", "details")}
+        """What a report and a program want to know of it, as JSON can hold it."""
+        return {name: plain(value) for name, value in vars(self).items() if name not in ("trace", "code", "details")}
 
 
 class Listener(Protocol):
@@ -215,7 +216,7 @@ class _Work:
         if task.takes_mask:
             settings["mask"] = mask
         reported = job.page is not None and "report" not in self.figures and not settings.get("dry_run")
-        trace, reference = Trace(), None
+        trace, reference = Trace(), colours if task.faithful else None
         if reported and job.reference is not None:
             reference = read_reference(job.reference, page, job.axes, task.result_shape(colours.shape, settings))
             trace = Trace(reference)
@@ -225,7 +226,10 @@ class _Work:
         try:
             restored, report, found = task.run(colours, dictionary=self.dictionary, channel_axis=axis, **settings)
         except CscCogdError as error:
-            raise type(error)(f"{where}: {str(error).removeprefix('image: ')}") from error
+            text = str(error).removeprefix("image: ")
+            if job.dictionary != "default" and text.startswith("dictionary: "):
+                text = text.replace("dictionary", job.dictionary, 1)
+            raise type(error)(f"{where}: {text}") from error
         if found:
             self.say(f"{where}: {found}", "notes")
         if "effort" in settings and mask is None and not report.stages:
@@ -236,6 +240,8 @@ class _Work:
         for line in report.lines():
             self.say(line, "notes" if settings.get("dry_run") else "details")
         self.figures |= getattr(report, "figures", {})
+        if task.faithful:
+            trace.dictionary, trace.usage = report.dictionary, report.usage
         if reported:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
@@ -301,6 +307,8 @@ def _resized(opacity: np.ndarray, factor: int) -> np.ndarray:
 def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
     """What a result depends on, for its sidecar."""
     settings = {name: value for name, value in job.settings.items() if name not in NOT_IN_THE_RECORD}
+    for path in filter(None, (job.source, rules.path)):
+        sniff_format(path)  # says of what can't be read, as pipes for which one would wait, what is wrong
     try:
         files = {"input": file_digest(job.source)}
         if rules.path is not None:

@@ -21,7 +21,8 @@ class Task(NamedTuple):
     """A way to restore colours (H, W) or (H, W, C).
 
     `ending` is that of its results' names; with `needs_mask`, something must be missing; `takes_mask`, `plans` and `traced`
-    say whether its function has the arguments `mask`, `dry_run` and `trace`.
+    say whether its function has the arguments `mask`, `dry_run` and `trace`; with `faithful`, the result should be the
+    image itself, and is compared with it.
     """
 
     ending: str
@@ -30,6 +31,7 @@ class Task(NamedTuple):
     takes_mask: bool = True
     plans: bool = True
     traced: bool = False
+    faithful: bool = False
 
     def result_shape(self, shape: tuple[int, ...], settings: dict[str, Any]) -> tuple[int, ...]:
         """The shape of the restored colours."""
@@ -73,10 +75,11 @@ class _Rebuilt:
 
     def __init__(self, result: Reconstruction):
         self.figures = result.quality[0]._asdict()
-        self.n_filters = result.dictionary.n_filters
+        self.dictionary = result.dictionary
+        self.usage = np.count_nonzero(result.codes[0], axis=(0, 2, 3))
 
     def lines(self) -> list[str]:
-        return [f"{self.n_filters} given filters"]
+        return [f"{self.dictionary.n_filters} given filters"]
 
 
 TASKS = {
@@ -84,7 +87,7 @@ TASKS = {
     "denoise": Task("denoised", _denoise, traced=True),
     "deblur": Task("deblurred", _by_operator),
     "upscale": Task("upscaled", _by_operator),
-    "reconstruct": Task("reconstructed", _reconstruct, takes_mask=False, plans=False),
+    "reconstruct": Task("reconstructed", _reconstruct, takes_mask=False, plans=False, faithful=True),
 }
 
 

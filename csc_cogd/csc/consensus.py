@@ -113,8 +113,8 @@ def learn_dictionary_consensus(
         y_m += rho_m (D_m - G)
 
     so a shard's say grows with its images, filter by filter, and only filters and pulls travel. The result doesn't depend on
-    where shards are worked on, nor in which order they finish, if FFT library and dtype are the same (in another process,
-    pyFFTW may choose other plans, which differ in the last bits; ``fft="scipy"`` does not).
+    where shards are worked on, nor in which order they finish, if FFT library and dtype are the same: by default, FFTs are
+    planned without measuring, for measured plans (``fft="pyfftw"``) may differ from process to process, in the last bits.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def learn_dictionary_consensus(
     shapes = filter_shapes(n_filters, filter_shape)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation, boundary)
     iterations = check_iterations(code_iterations, filter_iterations)
-    engine = Engine(device, str(get_backend("cpu", dtype=dtype).dtype), threads, fft)
+    engine = Engine(device, str(get_backend("cpu", dtype=dtype).dtype), threads, fft or "estimated")
     mapper = InThisProcess() if mapper is None else mapper
     opened: list[Opened] = mapper.start(open_shard, list(enumerate(shards)), model, engine, load)
     channels, gray = opened[0].shape[1], opened[0].gray

@@ -115,8 +115,10 @@ def work_shard(
     """
     backend = state.engine.backend()
     agreed = consensus.astype(np.float64)
-    difference = 0 * agreed if state.filters is None else state.filters - agreed
-    dual = difference if state.dual is None else state.dual + _by_filter(state.pull) * difference
+    difference = dual = np.zeros_like(agreed)
+    if state.filters is not None:
+        difference = state.filters - agreed
+        dual = state.dual + _by_filter(state.pull) * difference
     alternation = _ShardAlternation(backend, state, consensus)
 
     alternation.code_phase(code_iterations)

@@ -239,7 +239,7 @@ def restore_planes(
         else:
             restore = partial(
                 restore_channels, damaged, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, engine=engine,
-                callback=callback, traced=partial(_traced, trace, channels, damaged) if trace else None,
+                callback=callback, traced=partial(_traced, trace, channels, damaged, everywhere) if trace else None,
             )  # fmt: skip
             estimate, stages = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
         report.efforts.append(chosen)
@@ -255,8 +255,9 @@ def restore_planes(
     return restored, report
 
 
-def _traced(trace: Trace, channels: slice, damaged: Damaged, tile: Tile) -> TileTrace:
-    return TileTrace(trace, channels, damaged.missing[:, *tile.window], tile, damaged.low, damaged.high)
+def _traced(trace: Trace, channels: slice, damaged: Damaged, everywhere: bool, tile: Tile) -> TileTrace:
+    changed = damaged.missing[:, *tile.window]
+    return TileTrace(trace, channels, np.ones_like(changed) if everywhere else changed, tile, damaged.low, damaged.high)
 
 
 def _memory(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.csc.online import learn_dictionary_online
 from csc_cogd.errors import DeviceError, InputError
-from csc_cogd.imagefiles import read_image
+from csc_cogd.imagefiles import ImageFile, open_images
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.layers import split_layers
 
@@ -131,6 +131,7 @@ def learn_from_files(
     lmbda: float = LMBDA,
     max_iter: int | None = None,
     crop: int | None = None,
+    axes: str | None = None,
     seed: int = 0,
     dtype: Any = "float32",
     callback: Callable[[Progress], Any] | None = None,
@@ -141,7 +142,7 @@ def learn_from_files(
     Parameters
     ----------
     paths : sequence of Path
-        Pictures; file n belongs to shard n modulo their number.
+        Of pictures, or of stacks of them; file n belongs to shard n modulo their number.
     n_shards : int
     mapper : Mapper, optional
         Where to work on the shards; see :func:`csc_cogd.csc.consensus.learn_dictionary_consensus`.
@@ -149,6 +150,8 @@ def learn_from_files(
         How many shards share a machine's memory.
     crop : int, optional
         Learn from a piece of each picture, chosen at random, of this height and width at most; default: from all of it.
+    axes : str, optional
+        Of NPY and NPZ files; see :func:`csc_cogd.imagefiles.open_images`.
     n_filters, filter_shape, lmbda, seed, dtype, callback
         As in :func:`learn_from_pictures`.
     max_iter : int, optional
@@ -177,7 +180,9 @@ def learn_from_files(
     found = learn_dictionary_consensus(
         [files[m::n_shards] for m in range(n_shards)], n_filters, filter_shape, lmbda=lmbda, max_iter=total, seed=seed,
         dtype=dtype, mapper=mapper,
-        load=partial(_load_details, shapes=shapes, crop=crop, seed=seed, dtype=dtype, shards_together=shards_together),
+        load=partial(
+            _load_details, shapes=shapes, crop=crop, axes=axes, seed=seed, dtype=dtype, shards_together=shards_together
+        ),
         callback=lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None,
         **settings,
     )  # fmt: skip
@@ -185,15 +190,21 @@ def learn_from_files(
 
 
 def _load_details(
-    files: Sequence[tuple[int, Path]], shapes: np.ndarray, crop: int | None, seed: int, dtype: Any, shards_together: int
+    files: Sequence[tuple[int, Path]],
+    shapes: np.ndarray,
+    crop: int | None,
+    axes: str | None,
+    seed: int,
+    dtype: Any,
+    shards_together: int,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Details of the pictures in a shard's numbered files, (N, H, W) or (N, C, H, W), and what is known if not all is."""
     details: list[np.ndarray] = []
     known: list[np.ndarray] = []
-    for number, path in files:
-        pixels = read_image(path).colours
+    for number, path, page, image in _pages(files, axes):
+        pixels = image.colours
         if crop is not None:
-            pixels = _crop(pixels, crop, np.random.default_rng((seed, number)))
+            pixels = _crop(pixels, crop, np.random.default_rng((seed, number, page)))
         try:
             (layer,) = split_layers([pixels], None if pixels.ndim == 2 else -1)
         except InputError as error:
@@ -210,6 +221,14 @@ def _load_details(
     gray = len(details[0]) == 1
     images, weights = (np.stack(arrays)[:, 0] if gray else np.stack(arrays) for arrays in (details, known))
     return images, None if weights.all() else weights
+
+
+def _pages(files: Sequence[tuple[int, Path]], axes: str | None) -> Iterator[tuple[int, Path, int, ImageFile]]:
+    """Number and path of each file, number of each page in it, and the page."""
+    for number, path in files:
+        with open_images(path, axes=axes) as pages:
+            for page, image in enumerate(pages):
+                yield number, path, page, image
 
 
 def _crop(pixels: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:

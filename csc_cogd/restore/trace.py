@@ -19,7 +19,7 @@ class Step(NamedTuple):
     """What a picture was after a step of a stage.
 
     `seconds` are those that its tiles took until then, one after the other, and `mse` is the mean squared error over the
-    missing values, in the picture's units; where tiles overlap, that of each by its weight.
+    values that are restored, in the picture's units; where tiles overlap, that of each by its weight.
     """
 
     stage: str
@@ -84,8 +84,8 @@ class Trace:
 class TileTrace:
     """The trace of a tile of channels that are restored together, on a scale where they are in [0, 1]."""
 
-    def __init__(self, trace: Trace, channels: slice, missing: np.ndarray, tile: Tile, low: float, high: float):
-        self._trace, self._missing, self._tile = trace, missing, tile
+    def __init__(self, trace: Trace, channels: slice, restored: np.ndarray, tile: Tile, low: float, high: float):
+        self._trace, self._restored, self._tile = trace, restored, tile
         self._window = (channels, *tile.window)
         self._low, self._range = low, high - low
         self._seconds, self._since = 0.0, time.perf_counter()
@@ -95,7 +95,7 @@ class TileTrace:
         self._seconds += time.perf_counter() - self._since
         trace = self._trace
         if trace._reference is not None:
-            weight = self._tile.weight * self._missing
+            weight = self._tile.weight * self._restored
             error = estimate * self._range + self._low - trace._reference[self._window]
             with trace._lock:
                 total = trace._errors.setdefault((stage, number), [0.0, 0.0, 0.0])

@@ -36,19 +36,18 @@ class Hostile:
         return [pickle.loads(report) for report in reports]
 
 
-@pytest.mark.parametrize("boundary", ["free", "circular"])
-def test_reaches_the_objective_of_learning_from_all_images_together(boundary):
+def test_reaches_the_objective_of_learning_from_all_images_together():
     from skimage.data import camera
 
     smooth = camera() / 255 - gaussian_filter(camera() / 255, 3)
     images = np.stack([smooth[top : top + 32, 200:236] for top in (60, 120, 180)])
-    run = RUN | {"n_filters": 10, "lmbda": 0.03, "max_iter": 30, "boundary": boundary}
+    run = RUN | {"n_filters": 8, "lmbda": 0.03, "max_iter": 30}
     whole = learn_dictionary(images, **run)
     together = learn_dictionary_consensus([images], **run)
     divided = learn_dictionary_consensus([images[:1], images[1:]], **run)
     start = learn_dictionary_consensus([images], **run | {"max_iter": 1})
     assert start.objective > 1.3 * whole.objective
-    assert together.objective < 1.005 * whole.objective
+    assert together.objective < 1.01 * whole.objective
     assert divided.objective < 1.015 * whole.objective
     assert divided.history[-1].consensus_residual < 0.05 < divided.history[2].consensus_residual
     assert together.history[-1].consensus_residual < 1e-6
@@ -105,6 +104,14 @@ def test_a_larger_shard_has_a_larger_say(rng):
     alone = learn_dictionary_consensus([images], **RUN | {"max_iter": 20})
     beside = learn_dictionary_consensus([images, np.zeros((2, 20, 22))], **RUN | {"max_iter": 20})
     assert beside.objective == pytest.approx(alone.objective, rel=0.01)
+
+
+def test_a_gpu_learns_the_same(shards, cuda):
+    run = {name: RUN[name] for name in ("n_filters", "filter_shape", "lmbda", "tol")} | {"max_iter": 3, "dtype": "float64"}
+    run |= {"boundary": "circular"}
+    there = learn_dictionary_consensus(shards[:2], **run, device="cuda", mapper=Hostile())
+    here = learn_dictionary_consensus(shards[:2], **run, device="cpu")
+    np.testing.assert_allclose(there.dictionary.filters, here.dictionary.filters, atol=1e-6)
 
 
 def test_stops_when_settled_or_asked(shards):

@@ -1,0 +1,220 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from csc_cogd import DeviceError, Dictionary, InputError, inpaint, restore_batch
+from csc_cogd.imagefiles import read_image
+from tests.batch.conftest import QUICK
+from tests.cli.calling import contents
+
+
+@pytest.fixture
+def folder(tmp_path, make_pictures, monkeypatch):
+    make_pictures(tmp_path / "in", tmp_path / "masks", 3)
+    make_pictures(tmp_path / "in" / "deep", tmp_path / "masks" / "deep", 2)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments, **options):
+    return list(restore_batch(*arguments, **QUICK | options))
+
+
+def stamps(folder):
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*.png")}
+
+
+def test_a_tree_is_mirrored_and_each_file_is_what_the_function_makes_of_it(folder):
+    results = run("in", "out", mask="masks", recursive=True)
+    names = ["deep/p0.png", "deep/p1.png", "p0.png", "p1.png", "p2.png"]
+    assert sorted(os.path.relpath(result.output, "out") for result in results) == names
+    for name in names:
+        mask = read_image(folder / "masks" / name).pixels
+        expected = inpaint(read_image(folder / "in" / name).pixels, mask, threads=1, **QUICK)
+        np.testing.assert_array_equal(read_image(folder / "out" / name).pixels, expected)
+    assert {result.status for result in results} == {"done"}
+    assert all(0.1 < result.missing < 0.3 and result.seconds > 0 and result.pages == 1 for result in results)
+
+
+def test_a_bad_file_costs_only_its_own_result(folder):
+    (folder / "in" / "p1.png").write_bytes((folder / "in" / "p1.png").read_bytes()[:60])
+    results = {result.input: result for result in run("in", "out", mask="masks")}
+    bad = results.pop("in/p1.png")
+    assert (bad.status, bad.output) == ("failed", "")
+    assert bad.error == "in/p1.png: damaged PNG: the file ends too early"
+    assert "\n" not in bad.error
+    assert "Traceback" in bad.trace
+    assert {result.status for result in results.values()} == {"done"}
+    assert {path.name for path in (folder / "out").glob("*.png")} == {"p0.png", "p2.png"}
+
+
+def test_fail_fast_stops_at_the_first_bad_file(folder):
+    (folder / "in" / "p1.png").write_bytes(b"")
+    results = run("in", "out", mask="masks", fail_fast=True)
+    assert [(result.input, result.status) for result in results] == [("in/p0.png", "done"), ("in/p1.png", "failed")]
+    assert not (folder / "out" / "p2.png").exists()
+
+
+def test_what_is_there_is_left_as_it_is_and_the_rest_is_done(folder):
+    run(["in/p0.png", "in/p1.png"], "out", mask="masks")
+    before = stamps(folder / "out")
+    results = run("in", "out", mask="masks", skip_existing=True)
+    assert {result.input: result.status for result in results} == {
+        "in/p0.png": "skipped", "in/p1.png": "skipped", "in/p2.png": "done",
+    }  # fmt: skip
+    after = stamps(folder / "out")
+    assert all(after[path] == stamp for path, stamp in before.items())
+    assert [result.missing for result in results if result.status == "skipped"] == [
+        pytest.approx(read_image(f"masks/p{i}.png").pixels.mean() / 255) for i in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("change", ["input", "mask", "settings", "output", "rules", "dictionary"])
+def test_what_was_made_from_something_else_is_not_skipped(folder, change):
+    options = {"mask": "masks", "dictionary": "d.npz"}
+    Dictionary.default("gray").save("d.npz")
+    run("in", "out", **options)
+    if change == "input":
+        (folder / "in" / "p0.png").write_bytes((folder / "in" / "p1.png").read_bytes())
+    elif change == "mask":
+        (folder / "masks" / "p0.png").write_bytes((folder / "masks" / "p1.png").read_bytes())
+    elif change == "output":
+        (folder / "out" / "p0.png").write_bytes(b"mine now")
+    elif change == "dictionary":
+        Dictionary(Dictionary.default("gray").filters[:9]).save("d.npz", overwrite=True)
+    else:
+        options |= {"lmbda": 0.5} if change == "settings" else {"mask_dilate": 1}
+    before = contents(folder / "out")
+    first = next(restore_batch("in", "out", skip_existing=True, **QUICK, **options))
+    assert first.status == "failed"
+    assert "out/p0.png: exists already, made from another input or with other settings" in first.error
+    assert contents(folder / "out") == before
+    first, second, _ = run("in", "out", skip_existing=True, overwrite=True, **options)
+    assert first.status == "done"
+    assert second.status == ("done" if change in ("settings", "rules", "dictionary") else "skipped")
+
+
+def test_threads_and_memory_are_no_other_settings(folder):
+    run("in", "out", mask="masks")
+    results = run("in", "out", mask="masks", skip_existing=True, threads=1, max_memory=1e9)
+    assert {result.status for result in results} == {"skipped"}
+
+
+def test_nothing_is_overwritten_unasked(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "p1.png").write_bytes(b"mine")
+    statuses = [result.status for result in run("in", "out", mask="masks")]
+    assert statuses == ["done", "failed", "done"]
+    assert (folder / "out" / "p1.png").read_bytes() == b"mine"
+    assert [result.status for result in run("in", "out", mask="masks", overwrite=True)] == ["done"] * 3
+    assert read_image("out/p1.png").pixels.shape == (24, 20)
+
+
+def test_a_second_run_beside_the_inputs_does_not_restore_results(folder):
+    assert len(run("in", mask="masks")) == 3
+    results = run("in", mask="masks", skip_existing=True)
+    assert sorted(result.input for result in results) == ["in/p0.png", "in/p1.png", "in/p2.png"]
+    assert {result.status for result in results} == {"skipped"}
+
+
+def test_masks_beside_the_pictures_are_not_pictures(folder):
+    for i in range(3):
+        (folder / "masks" / f"p{i}.png").rename(folder / "in" / f"p{i}_mask.png")
+    results = run("in", "out", mask="in")
+    assert sorted(result.output for result in results) == ["out/p0.png", "out/p1.png", "out/p2.png"]
+
+
+def test_one_mask_for_all_and_another_format(folder):
+    results = run("in", "out", mask="masks/p0.png", suffix=".tif")
+    assert sorted(result.output for result in results) == ["out/p0.tif", "out/p1.tif", "out/p2.tif"]
+    assert read_image("out/p0.tif").format == "tiff"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "problem"),
+    [
+        ("in", {"task": "repair"}, "task: 'repair' is unknown"),
+        ("none/*.png", {}, "none/.*: no file has such a name"),
+        ("empty", {}, "empty: the folder has no image"),
+        ([], {}, "there is no image to restore"),
+        ("in", {"mask": "none"}, "none: no such file"),
+        ("in", {"lmbda": -1.0}, "lmbda"),
+        ("in", {"task": "denoise", "noise": "impulse", "noise_sigma": 3.0}, "noise_sigma: it belongs to Gaussian"),
+        ("in", {"dictionary": "none.npz"}, "none.npz: no such dictionary"),
+        ("in", {"jobs": 0}, "jobs: 0 isn't a number of processes"),
+        ("in", {"jobs": 2, "scheduler": "tcp://a:1"}, "jobs: the processes are the cluster's"),
+        ("in", {"reference": "in"}, "reference: it belongs to a report"),
+        ("in", {"files_from": "none.txt"}, "none.txt: no such list of files"),
+        (["in/p0.png", "in/deep/p0.png"], {}, "out/p0.png: both in/p0.png and in/deep/p0.png would be written there"),
+        ("in", {"device": "gpu"}, "device 'gpu' is unknown"),
+    ],
+)
+def test_what_can_be_known_beforehand_is_refused_at_once(folder, inputs, options, problem):
+    (folder / "empty").mkdir()
+    before = contents(folder)
+    with pytest.raises(InputError, match=problem):
+        restore_batch(inputs, "out", **{"mask": "masks"} | QUICK | options)
+    assert contents(folder) == before
+
+
+def test_a_device_that_is_not_there_is_refused_at_once(folder, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    with pytest.raises(DeviceError, match="CuPy isn't installed"):
+        restore_batch("in", "out", mask="masks", device="cuda")
+
+
+def test_a_stack_is_restored_page_by_page(folder, photo, rng):
+    stack = np.stack([photo[:24, :20], photo[20:44, :20], photo[40:64, :20]]).astype(np.float32)
+    damaged = stack.copy()
+    damaged[1][rng.random((24, 20)) < 0.2] = np.nan
+    np.save("stack.npy", damaged)
+    (result,) = run("stack.npy", axes="NYX")
+    restored = np.load("stack_inpainted.npy")
+    assert (result.status, result.pages) == ("done", 3)
+    np.testing.assert_array_equal(restored[[0, 2]], stack[[0, 2]])
+    np.testing.assert_array_equal(restored[1], inpaint(damaged[1], threads=None, **QUICK))
+    assert result.missing == pytest.approx(np.isnan(damaged).mean())
+    np.save("whole.npy", stack)
+    (result,) = run("whole.npy", axes="NYX")
+    assert "whole.npy: no pixel is missing in any page" in result.error
+    assert not (folder / "whole_inpainted.npy").exists()
+
+
+@pytest.mark.parametrize("task", ["denoise", "reconstruct"])
+def test_other_tasks(folder, task):
+    options = {"lmbda": 0.1} if task == "reconstruct" else QUICK
+    results = list(restore_batch("in", "out", task=task, **options))
+    assert [result.status for result in results] == ["done"] * 3
+    if task == "reconstruct":
+        assert all(result.figures["psnr"] > 15 for result in results)
+
+
+def test_a_report_has_a_page_for_each_and_an_index(folder):
+    (folder / "in" / "p1.png").write_bytes(b"")
+    run("in", "out", mask="masks", report="report", reference="in")
+    about = json.loads((folder / "report" / "report.json").read_text())
+    by_name = {file["input"]: file for file in about["files"]}
+    assert by_name["in/p1.png"]["status"] == "failed"
+    for name in ("in/p0.png", "in/p2.png"):
+        page = folder / "report" / by_name[name]["report"]["page"]
+        text = page.read_text()
+        assert "PSNR" in text
+        assert "http://" not in text.replace("http://www.w3.org", "")
+    assert by_name["in/p0.png"]["report"]["psnr_missing"] is not None
+    with pytest.raises(InputError, match=r"report/index\.html: exists already"):
+        restore_batch("in", "again", mask="masks", report="report", **QUICK)
+
+
+def test_a_single_picture_is_its_own_report(folder):
+    run("in/p0.png", "out.png", mask="masks", report="report")
+    assert sorted(path.name for path in (folder / "report").iterdir()) == ["index.html", "report.csv", "report.json"]
+    assert "p0.png" in (folder / "report" / "index.html").read_text()
+
+
+def test_a_reference_of_another_size_fails_its_file_only(folder):
+    np.save("small.npy", np.zeros((3, 3), np.uint8))
+    (result,) = run("in/p0.png", "out.png", mask="masks", report="report", reference="small.npy")
+    assert "small.npy: the reference is of shape (3, 3), the restored image of (24, 20)" in result.error
+    assert not (folder / "out.png").exists()

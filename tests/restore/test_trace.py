@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from csc_cogd import InputError, denoise, inpaint, psnr
+from csc_cogd.restore.damage import random_mask
+from csc_cogd.restore.trace import Trace
+
+
+@pytest.fixture
+def damaged(photo):
+    mask = random_mask(photo.shape, 0.3)
+    return np.where(mask, 0, photo).astype(np.uint8), mask
+
+
+@pytest.mark.parametrize("tile", [0, 32])
+def test_tells_how_the_picture_became_better_and_changes_nothing(photo, damaged, tile):
+    image, mask = damaged
+    trace = Trace(photo)
+    restored = inpaint(image, mask, tile=tile, trace=trace, threads=1)
+    np.testing.assert_array_equal(restored, inpaint(image, mask, tile=tile, threads=1))
+    curve = trace.curve()
+    assert [(step.stage, step.step) for step in curve] == [
+        ("pilot", 0), ("code", 1), *(("patches", number) for number in range(1, len(curve) - 1)),
+    ]  # fmt: skip
+    assert np.all(np.diff([step.seconds for step in curve]) > 0)
+    levels = [10 * np.log10(255**2 / step.mse) for step in curve]
+    assert levels[-1] > levels[0]
+    assert levels[-1] == pytest.approx(
+        psnr(restored, photo, data_range=255, where=mask), abs=0.3
+    )  # before rounding, blending
+
+
+def test_gathers_what_the_code_says_and_which_filters_it_uses(photo, damaged):
+    image, mask = damaged
+    trace = Trace()
+    inpaint(image, mask, tile=0, trace=trace)
+    assert trace.curve() == []
+    assert trace.fit.shape == (1, *photo.shape)
+    known_error = np.abs(trace.fit[0] - photo)[~mask].mean()
+    assert 0 < known_error < 5
+    assert trace.usage.shape == (trace.dictionary.n_filters,)
+    assert trace.usage.sum() == trace.history[-1].nonzeros
+
+
+def test_channels_and_noise(rng):
+    clean = np.add.outer(np.arange(40.0), np.arange(32))[..., None] * [1, 2, 3, 4]
+    trace = Trace(clean)
+    denoise(clean + rng.normal(0, 4, clean.shape), 4, channel_axis=-1, trace=trace)
+    assert trace.fit.shape == (4, 40, 32)
+    assert np.isfinite(trace.fit).all()
+    assert trace.dictionary.n_channels == 3
+    curve = trace.curve()  # over all values, as all of them are restored
+    assert curve[-1].mse < 8 < curve[0].mse < 32
+
+
+def test_a_reference_of_another_shape_is_refused(damaged):
+    image, mask = damaged
+    with pytest.raises(InputError, match=r"reference: shape \(5, 5\) isn't the image's"):
+        inpaint(image, mask, trace=Trace(np.zeros((5, 5))))
