@@ -181,7 +181,7 @@ def plan_batch(
     rules = MaskRules(
         None if mask is None else Path(mask), mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate
     )
-    if rules.path is not None and not rules.path.exists():
+    if rules.path is not None and not os.path.exists(rules.path):
         raise InputError(f"{rules.path}: no such file or folder")
     dictionary = os.fspath(dictionary)
     try_settings(task, settings, load_dictionary(dictionary))

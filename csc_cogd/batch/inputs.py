@@ -72,10 +72,10 @@ def place_outputs(
     InputError
         If two results would have the same name, or `output` is a file and there are several inputs.
     """
-    if output is not None and not output.is_dir():
+    if output is not None and not os.path.isdir(output):
         if len(inputs) == 1 and inputs[0].folder is None:
             return inputs, [output]
-        if output.exists() or output.suffix.lower() in SUFFIXES:
+        if os.path.lexists(output) or output.suffix.lower() in SUFFIXES:
             raise InputError(f"{output}: is a file's name, but there are {len(inputs)} images: name a folder")
     targets: dict[str, Input] = {}
     placed = []
@@ -99,20 +99,20 @@ def _lines(files_from: str | os.PathLike[str] | None) -> list[str]:
     if files_from is None:
         return []
     try:
-        text = sys.stdin.read() if os.fspath(files_from) == "-" else Path(files_from).read_text("utf-8")
+        text = sys.stdin.read() if os.fspath(files_from) == "-" else Path(files_from).read_text("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{files_from}: no such list of files") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it isn't text in UTF-8"
         raise InputError(f"{files_from}: can't be read as a list of files: {reason}") from None
-    return [line for line in text.splitlines() if line.strip()]
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def _expand(pattern: str, recursive: bool) -> Iterator[Input]:
     path = Path(pattern)
     if not pattern:
         raise InputError("'' isn't the name of a file: name files, folders or patterns such as 'scans/*.tif'")
-    if path.is_dir():
+    if os.path.isdir(path):  # which unlike pathlib takes names that are too long, or out of reach
         images = [Input(file, file.parent.relative_to(path)) for file in _walk(path, recursive, ())]
         if not images:
             deeper = "" if recursive else ", or --recursive to look below it"
@@ -122,7 +122,7 @@ def _expand(pattern: str, recursive: bool) -> Iterator[Input]:
         yield Input(path)  # if it isn't there, that is said when it is read
     else:
         root = Path(*_before_magic(path))
-        names = sorted(name for name in glob.glob(pattern, recursive=True) if Path(name).is_file())
+        names = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
         if not names:
             raise InputError(f"{pattern}: no file has such a name")
         for name in map(Path, names):
@@ -153,7 +153,7 @@ def _walk(folder: Path, recursive: bool, above: tuple[tuple[int, int], ...]) -> 
         path = folder / entry.name
         if entry.name.startswith((".", PREFIX)):
             continue
-        if path.is_dir():
+        if os.path.isdir(path):
             if recursive:
                 yield from _walk(path, recursive, (*above, here))
         elif path.suffix.lower() in SUFFIXES:

@@ -26,7 +26,7 @@ from csc_cogd.imagefiles import (
     missing_pixels,
     open_images,
 )
-from csc_cogd.imagefiles.files import make_folder
+from csc_cogd.imagefiles.files import make_folder, sniff_format
 from csc_cogd.report.document import plain
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.trace import Trace
@@ -235,7 +235,7 @@ class _Work:
         try:
             restored, report, found = task.run(colours, dictionary=self.dictionary, channel_axis=axis, **settings)
         except CscCogdError as error:
-            text = str(error)
+            text = str(error).removeprefix("image: ")
             if job.dictionary != "default" and text.startswith("dictionary: "):
                 text = text.replace("dictionary", job.dictionary, 1)
             raise type(error)(f"{where}: {text}") from error
@@ -316,6 +316,8 @@ def _resized(opacity: np.ndarray, factor: int) -> np.ndarray:
 def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
     """What a result depends on, for its sidecar."""
     settings = {name: value for name, value in job.settings.items() if name not in NOT_IN_THE_RECORD}
+    for path in filter(None, (job.source, rules.path)):
+        sniff_format(path)  # says of what can't be read, as pipes for which one would wait, what is wrong
     try:
         files = {"input": file_digest(job.source)}
         if rules.path is not None:

@@ -19,10 +19,14 @@ from csc_cogd.errors import InputError
 from csc_cogd.storage import digest, write_whole
 
 FOLDER = ".csc-cogd"
+MOST = 240  # bytes of a name that are sure to leave room for a suffix
 
 
 def sidecar_path(target: Path) -> Path:
-    return target.parent / FOLDER / f"{target.name}.json"
+    """Where the record of a result is; of a name that is nearly too long, by a digest."""
+    encoded = os.fsencode(target.name)
+    name = target.name if len(encoded) <= MOST else hashlib.sha256(encoded).hexdigest()
+    return target.parent / FOLDER / f"{name}.json"
 
 
 def write_sidecar(target: Path, finished: Path, record: dict[str, Any]) -> None:

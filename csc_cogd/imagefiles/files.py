@@ -14,7 +14,7 @@ from csc_cogd.storage import check_writable
 
 __all__ = [
     "SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "check_output", "create_images", "make_folder", "open_images",
-    "read_image", "true_suffix", "write_image",
+    "read_image", "sniff_format", "true_suffix", "write_image",
 ]  # fmt: skip
 
 

@@ -48,12 +48,12 @@ class MaskRules:
         It is looked for at the image's place below the directory, which is `folder`, then at the top: a file of the same
         stem, then ``<stem>_mask``, with any known suffix.
         """
-        if self.path is None or not self.path.is_dir():
+        if self.path is None or not os.path.isdir(self.path):
             return self
         places = dict.fromkeys((self.path / folder, self.path))
         stems = (image_path.stem, f"{image_path.stem}_mask")
         for found in (place / f"{stem}{end}" for place in places for stem in stems for end in _ENDINGS):
-            if found.is_file() and os.path.abspath(found) != os.path.abspath(image_path):
+            if os.path.isfile(found) and os.path.abspath(found) != os.path.abspath(image_path):
                 return replace(self, path=found)
         looked = " and ".join(str(place / stem) for place in places for stem in stems)
         raise InputError(f"{image_path}: it has no mask: looked for {looked} with any of {', '.join(SUFFIXES)}")

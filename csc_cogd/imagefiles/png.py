@@ -19,6 +19,8 @@ _SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by colour type; a palette may have 
 _DECODED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _OF_THE_PIXELS = _DECODED | {b"bKGD", b"hIST", b"sBIT", b"acTL", b"fcTL", b"fdAT"}
 _SAFE = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME"}  # besides those whose name says so
+_ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+_INTERLACED = 1
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp\0"
 
@@ -38,8 +40,6 @@ class PngLayout:
 
 def read(content: bytes, path: Path) -> ImageFile:
     """Decode a PNG: 8 or 16 bits, with opacity where it has any; palettes and fewer bits are widened."""
-    import imagecodecs
-
     chunks, notes = read_chunks(content)
     first = dict(reversed(chunks))  # of several of a kind the first
     if not {b"IHDR", b"IDAT", b"IEND"} <= first.keys() or len(first[b"IHDR"]) != 13:
@@ -48,7 +48,7 @@ def read(content: bytes, path: Path) -> ImageFile:
         raise InputError(f"{path}: it is an animation: save its pictures as single images")
     width, height, depth, colour = struct.unpack(">IIBB", first[b"IHDR"][:10])
     check_claim(path, width, height, width * height * _SAMPLES.get(colour, 4) * (1 + (depth == 16)), len(content))
-    pixels = imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks if chunk[0] in _DECODED))
+    pixels = _decoded([chunk for chunk in chunks if chunk[0] in _DECODED])
 
     xmp, profile, exif, orientation = None, None, first.get(b"eXIf"), 1
     before, behind, lost = list[Chunk](), list[Chunk](), list[str]()
@@ -130,6 +130,36 @@ def insert_chunks(content: bytes, before: list[Chunk], behind: list[Chunk] | Non
     start, end = len(SIGNATURE) + 25, len(content) - 12
     packed = [b"".join(_chunk(*chunk) for chunk in chunks) for chunks in (before, behind or [])]
     return content[:start] + packed[0] + content[start:end] + packed[1] + content[end:]
+
+
+def _decoded(chunks: list[Chunk]) -> np.ndarray:
+    import imagecodecs
+
+    header = dict(chunks)[b"IHDR"]
+    if header[-1] == _INTERLACED:
+        return _from_passes(chunks, header)
+    return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)))
+
+
+def _from_passes(chunks: list[Chunk], header: bytes) -> np.ndarray:
+    """Pixels of an interlaced PNG, whose passes are PNGs of their own; of a whole one, libpng would print a warning."""
+    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
+    passes = [(range(top, height, down), range(left, width, right)) for top, left, down, right in _ADAM7]
+    n_bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    sizes = [len(rows) * (1 + (len(columns) * n_bits + 7) // 8) * bool(columns) for rows, columns in passes]
+    data = zlib.decompressobj().decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"), sum(sizes))
+    others = [chunk for chunk in chunks if chunk[0] in (b"PLTE", b"tRNS")]
+    pixels = None
+    for (rows, columns), size in zip(passes, sizes, strict=True):
+        if size:
+            small = struct.pack(">II", len(columns), len(rows)) + header[8:12] + b"\0"
+            part = _decoded([(b"IHDR", small), *others, (b"IDAT", zlib.compress(data[:size])), (b"IEND", b"")])
+            if pixels is None:
+                pixels = np.zeros((height, width, *part.shape[2:]), part.dtype)
+            pixels[rows.start :: rows.step, columns.start :: columns.step] = part
+            data = data[size:]
+    assert pixels is not None  # as the first pixel is in the first pass
+    return pixels
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import BinaryIO, Protocol
 
 from csc_cogd.errors import InputError
@@ -214,5 +215,5 @@ def _named(path: Path, kind: str) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        what = shorten((str(error).strip().splitlines() or [type(error).__name__])[0], 150, placeholder=" ...")
         raise InputError(f"{path}: damaged or unsupported {kind.upper()}: {what}") from None
