@@ -76,7 +76,8 @@ def place_outputs(
         if len(inputs) == 1 and inputs[0].folder is None:
             return inputs, [output]
         if os.path.lexists(output) or output.suffix.lower() in SUFFIXES:
-            raise InputError(f"{output}: is a file's name, but there are {len(inputs)} images: name a folder")
+            several = f"there are {len(inputs)} images" if len(inputs) > 1 else "the image is one of a folder"
+            raise InputError(f"{output}: is a file's name, but {several}: name a folder")
     targets: dict[str, Input] = {}
     placed = []
     for image in inputs:
@@ -99,13 +100,14 @@ def _lines(files_from: str | os.PathLike[str] | None) -> list[str]:
     if files_from is None:
         return []
     try:
-        text = sys.stdin.read() if os.fspath(files_from) == "-" else Path(files_from).read_text("utf-8-sig")
+        text = sys.stdin.read() if os.fspath(files_from) == "-" else Path(files_from).read_text("utf-8")
     except FileNotFoundError:
         raise InputError(f"{files_from}: no such list of files") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it isn't text in UTF-8"
         raise InputError(f"{files_from}: can't be read as a list of files: {reason}") from None
-    return [line for line in text.split("\n") if line.strip()]
+    lines = text.removeprefix("\ufeff").split("\n")  # the mark is by editors on Windows
+    return [line for line in lines if line.strip()]
 
 
 def _expand(pattern: str, recursive: bool) -> Iterator[Input]:

@@ -1,7 +1,9 @@
 """A folder of other people's files: each is restored, or its error says in one line why not; nothing stops the others."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,19 +14,23 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.batch.torture import RIGHT, WRONG, make
+from csc_cogd import restore_batch
+from tests.batch.torture import LONGEST, RIGHT, WRONG, make
+from tests.cli.calling import call, check_refused, contents
 
-QUICK = ("--fast", "--iterations", "1", "--threads", "1", "--json")
+QUICK = ("--fast", "--iterations", "1")
+
 STORAGE = {
     "ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel", "Compression", "PhotometricInterpretation", "ColorMap",
     "PlanarConfiguration", "StripOffsets", "StripByteCounts", "RowsPerStrip", "TileOffsets", "TileByteCounts", "Orientation",
     "ExtraSamples", "SampleFormat",
 }  # fmt: skip
+OF_MISSING_PIXELS = "mask|nothing says|no pixel is missing"  # errors of inpainting alone
 
 
-def command(folder, *arguments):
+def command(folder, *arguments, bound=False):
     """Exit code, rows by the inputs' names, the summary, and stderr of the real command line."""
-    called = [sys.executable, "-m", "csc_cogd", *arguments, *QUICK]
+    called = [*(BOUND if bound else []), sys.executable, "-m", "csc_cogd", *arguments, "--threads", "1", "--json"]
     done = subprocess.run(called, cwd=folder, capture_output=True, encoding="utf-8", errors="backslashreplace")
     *rows, summary = map(json.loads, done.stdout.splitlines())
     return done.returncode, {row["input"]: row for row in rows}, summary, done.stderr
@@ -45,13 +51,9 @@ def inpainted(folder):
         "by value": ("--mask-value", "77"),
     }  # fmt: skip
     return {
-        name: command(folder, "inpaint", f"images/{name}", "-o", f"inpainted/{name}", *more) for name, more in runs.items()
+        name: command(folder, "inpaint", f"images/{name}", "-o", f"inpainted/{name}", *more, *QUICK)
+        for name, more in runs.items()
     }
-
-
-@pytest.fixture(scope="module")
-def denoised(folder):
-    return command(folder, "denoise", "images", "--recursive", "-o", "denoised", "--noise-sigma", "0.5")
 
 
 def pages_of(path):
@@ -154,3 +156,133 @@ def test_a_batch_is_done_to_its_end_and_says_so(folder, inpainted, folder_name):
     written = {row["output"] for row in rows.values()} - {""}
     found = (folder / "inpainted" / folder_name).iterdir()
     assert {str(path.relative_to(folder)) for path in found if path.name != ".csc-cogd"} == written
+
+
+@pytest.mark.parametrize(
+    ("place", "task"),
+    [("", ("denoise", "--noise-sigma", "0.5", *QUICK)), ("by NaN/", ("reconstruct", "--dictionary", "default"))],
+    ids=["denoise", "reconstruct"],
+)
+def test_other_tasks_take_the_same_files(folder, place, task):
+    code, rows, summary, _ = command(folder, *task, f"images/{place}", "--recursive", "-o", f"by {task[0]}")
+    wrong = {name for name, case in WRONG.items() if not re.search(OF_MISSING_PIXELS, case.error)}
+    expected = {f"images/{name}" for name in wrong if name.startswith(place)}
+    assert {name for name, row in rows.items() if row["status"] == "failed"} == expected
+    assert (code, summary["failed"]) == (1, len(expected))
+    for name in (name for name in RIGHT if name.startswith(place)):
+        path = folder / rows[f"images/{name}"]["output"]
+        assert path == folder / f"by {task[0]}" / Path(name.removeprefix(place)).parent / path.name
+        assert metadata_of(path) == metadata_of(folder / "images" / name)
+        found = pages_of(path)
+        assert [page.shape for page in found] == [page.shape for page in RIGHT[name].pages]
+        assert all(np.isfinite(page).all() for page in found)
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A folder of images, and of what only has the name of one."""
+    images = tmp_path / "images"
+    (images / "deep" / "folder.npy").mkdir(parents=True)
+    for name in ("a.npy", "secret.npy", "deep/b.npy", "deep/folder.npy/c.npy"):
+        (images / name).write_bytes(RIGHT["by NaN/float32.npy"].content)
+    (images / "secret.npy").chmod(0)
+    os.mkfifo(images / "pipe.npy")
+    for link, target in (
+        ("loop.npy", "round.npy"), ("round.npy", "loop.npy"), ("gone.npy", "nowhere"), ("link.npy", "a.npy"),
+        ("deep/up", ".."),
+    ):  # fmt: skip
+        (images / link).symlink_to(target)
+    return tmp_path
+
+
+# Without these capabilities root is bound by the permissions of its own files, as everybody is.
+DAC = "-dac_override,-dac_read_search"
+BOUND = ["setpriv", f"--bounding-set={DAC}", f"--inh-caps={DAC}"] if os.name == "posix" and os.geteuid() == 0 else []
+posix = pytest.mark.skipif(
+    os.name != "posix" or (bool(BOUND) and shutil.which("setpriv") is None),
+    reason="links, pipes and permissions are those of a POSIX system; for root, setpriv is needed",
+)
+
+
+@posix
+def test_pipes_links_and_locked_files_cost_only_their_own_result(strange):
+    code, rows, _, stderr = command(strange, "inpaint", "images", "-r", "-o", "out", *QUICK, bound=True)
+    problems = {
+        "secret.npy": "can't be read: Permission denied", "pipe.npy": "isn't a regular file: name an image file",
+        "loop.npy": "can't be read: Too many levels of symbolic links", "gone.npy": "no such file",
+        "round.npy": "can't be read: Too many levels of symbolic links",
+    }  # fmt: skip
+    assert code == 1
+    assert {row["error"] for row in rows.values()} - {""} == {f"images/{name}: {text}" for name, text in problems.items()}
+    done = {name for name, row in rows.items() if row["status"] == "done"}
+    assert done == {f"images/{name}" for name in ("a.npy", "link.npy", "deep/b.npy", "deep/folder.npy/c.npy")}
+    results = [np.load(strange / "out" / Path(name).relative_to("images")) for name in sorted(done)]
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+    assert stderr.count("\n") == len(problems) + 2  # the device and the summary
+
+
+@posix
+def test_a_folder_that_is_read_only_is_told_for_each(strange):
+    (strange / "images").chmod(0o555)
+    code, rows, _, _ = command(strange, "inpaint", "images/a.npy", "images/link.npy", *QUICK, bound=True)
+    (strange / "images").chmod(0o755)
+    assert code == 1
+    for name in ("a", "link"):
+        told = f"images/{name}_inpainted.npy: the folder images isn't writable: choose another, or change its permissions"
+        assert rows[f"images/{name}.npy"]["error"] == told
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    """Two images in the working folder."""
+    for name in ("a.npy", "b.npy"):
+        (tmp_path / name).write_bytes(RIGHT["by NaN/float32.npy"].content)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["a.npy", "soft.npy", "hard.npy", "../{folder}/a.npy"])
+def test_an_input_is_never_overwritten(pair, capsys, target):
+    (pair / "soft.npy").symlink_to("a.npy")
+    (pair / "hard.npy").hardlink_to(pair / "a.npy")
+    target = target.format(folder=pair.name)
+    arguments = ("inpaint", "a.npy", "-o", target, "--overwrite", "-q")
+    check_refused(pair, capsys, arguments, f"{target}: is an input, which is never overwritten: choose another --output")
+
+
+def test_the_folder_of_the_inputs_is_no_place_for_results(pair, capsys):
+    before = contents(pair)
+    assert call("inpaint", ".", "-o", ".", "--overwrite", "-q") == 1
+    told = "csc-cogd: error: {}: is an input, which is never overwritten: choose another --output"
+    assert capsys.readouterr().err.splitlines() == [told.format(name) for name in ("a.npy", "b.npy")]
+    assert contents(pair) == before
+
+
+def test_what_is_there_already_stays_and_the_rest_is_done(pair, capsys):
+    (pair / "a_inpainted.npy").write_bytes(b"somebody's")
+    assert call("inpaint", "a.npy", "b.npy", *QUICK, "-q") == 1
+    assert capsys.readouterr().err == "csc-cogd: error: a_inpainted.npy: exists already: use --overwrite, or another name\n"
+    assert (pair / "a_inpainted.npy").read_bytes() == b"somebody's"
+    assert np.isfinite(np.load(pair / "b_inpainted.npy")).all()
+
+
+def test_a_name_that_is_too_long_costs_only_its_own_result(pair, capsys):
+    shutil.copy("a.npy", LONGEST)
+    assert call("inpaint", LONGEST, "b.npy", *QUICK, "-q") == 1
+    stem = LONGEST.removesuffix(".npy")
+    assert capsys.readouterr().err == f"csc-cogd: error: {stem}_inpainted.npy: can't be written: File name too long\n"
+    assert (pair / "b_inpainted.npy").exists()
+    assert call("inpaint", "a.npy", "x" * 300, *QUICK, "-q") == 1
+    assert capsys.readouterr().err == f"csc-cogd: error: {'x' * 300}: can't be read: File name too long\n"
+
+
+def test_a_file_that_vanishes_costs_only_its_own_result(pair):
+    results = restore_batch(["a.npy", "b.npy"], effort="fast", max_iter=1, threads=1)
+    (pair / "a.npy").unlink()
+    assert [(result.status, result.error) for result in results] == [("failed", "a.npy: no such file"), ("done", "")]
+
+
+def test_quiet_is_silent(pair, capfd):
+    assert call("inpaint", "a.npy", "b.npy", *QUICK, "-q") == 0
+    assert capfd.readouterr() == ("", "")
