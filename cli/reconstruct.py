@@ -84,7 +84,7 @@ def command(
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
     learning = {"--filters": n_filters, "--filter-size": filter_shape, "--iterations": iterations, "--cogd": cogd}
-    idle = [option for option, value in (learning | {"--checkpoint": checkpoint}).items() if value]
+    idle = [option for option, value in (learning | {"--checkpoint": checkpoint, "--seed": seed}).items() if value]
     if dictionary_path is not None and idle:
         raise InputError(f"--dictionary: nothing is learned then: leave out {', '.join(idle)}")
     if dictionary_path is not None and save_dictionary is None and save_codes is None:
@@ -131,7 +131,10 @@ def _reconstruct_together(
     for name, idle in (("skip_existing", False), ("fail_fast", False), ("jobs", 1), ("scheduler", None)):
         if arguments.pop(name) != idle:
             option = "--" + name.replace("_", "-")
-            raise InputError(f"{option}: it is for images that are coded one by one: give a --dictionary, or leave it out")
+            raise InputError(
+                f"{option}: it is for images that are coded one by one: give a --dictionary and don't save what was found, "
+                "or leave it out"
+            )
     if reference is not None:
         raise InputError("--reference: a reconstruction is compared with its original: leave it out")
     console = Console(-1 if quiet else verbose)
@@ -150,7 +153,7 @@ def _reconstruct_together(
         check_writable(path, overwrite=overwrite, inputs=inputs)
     check_distinct(*targets, save_dictionary, save_codes, learning["checkpoint"])
     if report is not None:
-        check_report(report, overwrite)
+        check_report(report, overwrite, resume=False)
     pictures = [file.colours for file in files]
     advice = "leave out --save-codes, or save the codes of one image at a time" if save_codes else None
     if dictionary_path is None:
@@ -184,26 +187,28 @@ def _reconstruct_together(
         for path, target, quality in zip(paths, targets, result.quality, strict=True)
     ]
     if report is not None:
-        _write_report(report, rows, pictures, result, {"how": _learned(result)})
+        _write_report(report, rows, found, pictures, result, {"how": _learned(result)})
     if as_json:
-        for row in rows:
+        for row in [*rows, {"summary": True, "done": len(rows), "skipped": 0, "planned": 0, "failed": 0}]:
             click.echo(json.dumps(plain(row)))
     elif not quiet:  # last, as a closed stdout must not cost the result
         print_quality(rows)
     return 0
 
 
-def _write_report(report: Path, rows: list[dict[str, Any]], pictures: list[Any], result: Any, facts: dict[str, str]) -> None:
+def _write_report(
+    report: Path, rows: list[dict[str, Any]], found: list[Any], pictures: list[Any], result: Any, facts: dict[str, str]
+) -> None:
     import numpy as np
 
     from csc_cogd.batch.reporting import page_path, write_image_page, write_report
     from csc_cogd.restore.trace import Trace
 
-    for number, (row, before, after, codes) in enumerate(zip(rows, pictures, result.images, result.codes, strict=True), 1):
+    for row, image, before, after, codes in zip(rows, found, pictures, result.images, result.codes, strict=True):
         source, trace = Path(row["input"]), Trace()
         trace.dictionary, trace.history = result.dictionary, result.history
         trace.usage = np.count_nonzero(codes, axis=(0, 2, 3))
-        page = page_path(report, source, number, len(rows))
+        page = page_path(report, source, image.folder or Path(), len(rows))
         figures = write_image_page(page, source.name, before, None, after, before, trace, facts)
         row["figures"] = row["figures"] | {"report": figures}
     write_report(report, [row | {"seconds": 0.0} for row in rows])

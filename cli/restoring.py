@@ -82,7 +82,8 @@ def restore_files(
     if not images and options["files_from"] is None:
         raise click.UsageError("Missing argument 'IMAGE...'.")
     console = Console(-1 if quiet else verbose)
-    console.check_device(options)
+    if options["scheduler"] in (None, "local"):
+        console.check_device(options)
     from csc_cogd.batch import plan_batch
 
     names = {name: f"--{name.replace('_', '-')}" for name in options} | {"max_iter": "--iterations", "output": "--output"}
@@ -90,6 +91,8 @@ def restore_files(
         batch = plan_batch(
             images, output, task=task, mask=mask_path, dictionary=dictionary_path, max_iter=iterations, **options
         )
+    for note in batch.notes:
+        console.say(note)
     single = len(batch.jobs) == len(images) == 1 and batch.jobs[0].source == Path(images[0])
     live = single and batch.n_processes == 1 and batch.scheduler is None
     tally = _Tally(console, names, single, live, as_json)

@@ -7,13 +7,13 @@ import io
 import json
 import os
 import platform
-import re
 import tokenize
 import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -158,7 +158,17 @@ def _exists(path: Path) -> InputError:
 
 
 def _temporary_prefix() -> str:
-    return f"{PREFIX}{re.sub('[^a-zA-Z0-9]', '', platform.node())[:32]}-"
+    return f"{PREFIX}{_machine()}-"
+
+
+@lru_cache
+def _machine() -> str:
+    """A name for where process numbers are told apart: this machine, or this container on it."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:12]
 
 
 def _is_running(process: int) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ from csc_cogd.batch.tasks import TASKS, try_settings
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
+from csc_cogd.restore.coding import Progress
+from csc_cogd.restore.learn import physical_memory
 from csc_cogd.restore.tiles import MAX_MEMORY
 
+USABLE = 0.8  # of the machine's memory
 PathLike = str | os.PathLike[str]
 
 
@@ -34,6 +37,7 @@ class Batch:
     scheduler: Any = None
     fail_fast: bool = False
     report: Path | None = None
+    notes: list[str] = field(default_factory=list)
 
     def run(self, listener: Listener | None = None) -> Iterator[Result]:
         """Results as they are finished. The `listener` hears of jobs that this process does itself, and of all progress."""
@@ -61,7 +65,12 @@ class Batch:
 
 
 def restore_batch(
-    inputs: PathLike | Iterable[PathLike], output: PathLike | None = None, *, task: str = "inpaint", **options: Any
+    inputs: PathLike | Iterable[PathLike],
+    output: PathLike | None = None,
+    *,
+    task: str = "inpaint",
+    callback: Callable[[Progress], Any] | None = None,
+    **options: Any,
 ) -> Iterator[Result]:
     """Restore many image files, and yield a :class:`csc_cogd.batch.Result` for each as it is finished.
 
@@ -97,8 +106,8 @@ def restore_batch(
     fail_fast : bool
         Stop at the first file that can't be restored.
     jobs : int
-        Processes, each with one thread unless `threads` says otherwise. Scripts must guard their main part by
-        ``if __name__ == "__main__"``, as always with processes.
+        Processes, each with one thread unless `threads` says otherwise, and its part of `max_memory`. Scripts must guard
+        their main part by ``if __name__ == "__main__"``, as always with processes.
     scheduler : str or distributed.Client, optional
         A Dask cluster whose workers see the same files, by its address or a client; ``"local"`` starts one of `jobs`
         processes.
@@ -107,6 +116,9 @@ def restore_batch(
         images, a page of each in ``pages``.
     reference : path, optional
         What the result is compared with in the report: an image file, or a folder with one of each image's name.
+    callback : callable, optional
+        Called with the :class:`csc_cogd.restore.coding.Progress` of files that this machine restores. Of those that this
+        process restores itself, a true return value ends the present stage early.
     settings
         All other arguments are those of :func:`csc_cogd.inpaint`, :func:`csc_cogd.denoise`,
         :func:`csc_cogd.restore_image` or, with a dictionary, :func:`csc_cogd.reconstruct`.
@@ -131,7 +143,18 @@ def restore_batch(
     ...     [(result.status, round(result.missing, 3)) for result in restore_batch(folder, f"{folder}/restored")]
     [('done', 0.031)]
     """
-    return plan_batch(inputs, output, task=task, **options).run()
+    listener = None if callback is None else _Callback(callback)
+    return plan_batch(inputs, output, task=task, **options).run(listener)
+
+
+class _Callback(Silent):
+    """A listener that tells a function of progress."""
+
+    def __init__(self, callback: Callable[[Progress], Any]):
+        self._callback = callback
+
+    def progress(self, record: Progress) -> Any:
+        return self._callback(record)
 
 
 def plan_batch(
@@ -172,58 +195,106 @@ def plan_batch(
         raise InputError("jobs: the processes are the cluster's, where there is a scheduler: leave it out")
     if scheduler is not None:
         check_scheduler(scheduler)
-    several_at_once = jobs > 1 or scheduler is not None
-    if several_at_once:
-        settings["threads"] = settings.get("threads") or 1
-    settings = {name: value for name, value in settings.items() if value is not None}
-    engine = {name: settings[name] for name in ("device", "dtype", "threads", "fft") if name in settings}
-    backend = get_backend(**engine)
+    _check_report(report, reference, task, overwrite, skip_existing, bool(settings.get("dry_run")))
     rules = MaskRules(
         None if mask is None else Path(mask), mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate
     )
     if rules.path is not None and not os.path.exists(rules.path):
         raise InputError(f"{rules.path}: no such file or folder")
     dictionary = os.fspath(dictionary)
-    try_settings(task, settings, load_dictionary(dictionary))
-    if jobs > 1 and backend.free_memory() is None:
-        settings["max_memory"] = settings.get("max_memory", MAX_MEMORY) / jobs
+    loaded = load_dictionary(dictionary)
     named = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
     found = expand_inputs(named, recursive=recursive, files_from=files_from)
-    images, targets = place_outputs(
-        _without_masks(found, rules), None if output is None else Path(output), TASKS[task].ending, suffix
-    )
-    run = uuid.uuid4().hex if len(images) > 1 or skip_existing else ""
+    pictures, masks = _without_masks(found, rules)
+    images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, suffix)
+    jobs = min(jobs, len(images))
+    settings = _share_of_the_machine(settings, jobs, scheduler, TASKS[task].plans)
+    try_settings(task, settings, loaded)
+    several = len(found) > 1 or found[0].folder is not None
+    references = [
+        None if reference is None else find_reference(Path(reference), image.path, image.folder or Path())
+        for image in images
+    ]
     more = (*protected, *([] if dictionary == "default" else [Path(dictionary)]))
+    _check_targets(targets, [*(image.path for image in found), *masks, *filter(None, references), *more])
+    folder = None if report is None else Path(report)
     make = partial(
-        Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=axes, overwrite=overwrite, run=run,
-        resume=skip_existing, inputs=more, new_folders=len(found) > 1 or found[0].folder is not None,
+        Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=axes, overwrite=overwrite,
+        run=uuid.uuid4().hex if several or skip_existing else "", resume=skip_existing, inputs=more, new_folders=several,
     )  # fmt: skip
+    todo = []
+    for image, target, compared in zip(images, targets, references, strict=True):
+        place = image.folder or Path()
+        page = None if folder is None else page_path(folder, image.path, place, len(images))
+        todo.append(make(image.path, target, folder=place, page=page, reference=compared))
+    notes = [
+        f"{number} of {len(found)} images left out: {why}"
+        for number, why in (
+            (len(found) - len(pictures), "masks of others"), (len(pictures) - len(images), "results of others"),
+        )
+        if number
+    ]  # fmt: skip
+    return Batch(todo, jobs, scheduler, fail_fast, folder, notes)
+
+
+def _check_report(
+    report: PathLike | None, reference: PathLike | None, task: str, overwrite: bool, resume: bool, dry_run: bool
+) -> None:
     if reference is not None and TASKS[task].faithful:
         raise InputError("reference: a reconstruction is compared with its original: leave it out")
     if reference is not None and report is None:
         raise InputError("reference: it belongs to a report: name the folder of one, or leave it out")
-    folder_of_report = None if report is None else Path(report)
-    if folder_of_report is not None:
-        check_report(folder_of_report, overwrite or skip_existing)
-    todo = []
-    for number, (image, target) in enumerate(zip(images, targets, strict=True), 1):
-        place = image.folder or Path()
-        page = None if folder_of_report is None else page_path(folder_of_report, image.path, number, len(images))
-        compared = None if reference is None else find_reference(Path(reference), image.path, place)
-        todo.append(make(image.path, target, folder=place, page=page, reference=compared))
-    return Batch(todo, jobs, scheduler, fail_fast, folder_of_report)
+    if report is not None and dry_run:
+        raise InputError("report: a dry run has none: leave it out")
+    if report is not None:
+        check_report(Path(report), overwrite, resume)
 
 
-def _without_masks(inputs: list[Input], rules: MaskRules) -> list[Input]:
-    """Inputs that aren't the masks of others, as in a folder with both."""
-    if rules.path is None or len(inputs) == 1:
-        return inputs
-    masks = set()
-    for image in inputs:
+def _share_of_the_machine(settings: dict[str, Any], n_processes: int, scheduler: Any, plans: bool) -> dict[str, Any]:
+    """The settings of each of several processes: one thread, and its part of the memory."""
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if scheduler in (None, "local"):
+        engine = {name: settings[name] for name in ("device", "dtype", "threads", "fft") if name in settings}
+        on_cpu = get_backend(**engine).free_memory() is None
+    else:
+        on_cpu = not str(settings.get("device", "auto")).startswith("cuda")  # of the workers' machines, not of this one
+    if on_cpu and (n_processes > 1 or scheduler is not None):
+        settings.setdefault("threads", 1)
+    if on_cpu and plans and n_processes > 1:
+        if "max_memory" in settings:
+            settings["max_memory"] /= n_processes
+        elif (present := physical_memory()) is not None:
+            settings["max_memory"] = min(float(MAX_MEMORY), USABLE * present / n_processes)
+    return settings
+
+
+def _check_targets(targets: list[Path], read: list[Path]) -> None:
+    """Raise InputError where a result would be written onto a file that is read."""
+    places = {os.path.realpath(path) for path in read}
+    for target in targets:
+        if os.path.realpath(target) in places:
+            raise InputError(f"{target}: is an input, which is never overwritten: choose another --output")
+
+
+def _without_masks(inputs: list[Input], rules: MaskRules) -> tuple[list[Input], list[Path]]:
+    """Inputs that aren't the masks of others, as in a folder with both; and the masks.
+
+    Raises
+    ------
+    InputError
+        If all are masks.
+    """
+    masks: dict[str, Path] = {}
+    for image in inputs if rules.path is not None else ():
         try:
             found = rules.for_image(image.path, image.folder or Path()).path
-        except InputError:
+        except InputError:  # is told when its turn comes
             continue
         if found is not None and os.path.abspath(found) != os.path.abspath(image.path):
-            masks.add(os.path.abspath(found))
-    return [image for image in inputs if os.path.abspath(image.path) not in masks]
+            masks[os.path.abspath(found)] = found
+    if len(inputs) == 1:
+        return inputs, list(masks.values())
+    kept = [image for image in inputs if os.path.abspath(image.path) not in masks]
+    if not kept:
+        raise InputError(f"{rules.path}: each image would be the mask of another: put the masks into a folder of their own")
+    return kept, list(masks.values())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from csc_cogd.batch.jobs import Job, Result, attempt
+from csc_cogd.batch.workers import deaf_to_interrupts
 from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.storage import remove_abandoned
 
@@ -41,7 +43,8 @@ def connected(scheduler: Any, jobs: int = 1) -> Iterator[Any]:
     if not isinstance(scheduler, str):
         yield scheduler
     elif scheduler == "local":
-        here = distributed.LocalCluster(jobs, threads_per_worker=1, processes=True, dashboard_address=None)
+        with deaf_to_interrupts():
+            here = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
         with here as cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client
     elif not re.fullmatch(r"(\w+://)?[^/]+:\d+", scheduler):
@@ -75,36 +78,52 @@ def _distributed() -> Any:
 
 
 def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:
-    """Results as they are finished. A lost worker's jobs are done by others; a file that it had written stays."""
+    """Results as they are finished. A lost worker's jobs are done by others; a file that it had written stays.
+
+    Raises
+    ------
+    DeviceError
+        If the cluster has no workers, or is lost.
+    """
     from distributed import as_completed
+    from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
 
-    going_on: dict[str, Job] = {}
-    folders: set[Path] = set()
-    waiting = enumerate(jobs)
+    going_on: dict[Any, Job] = {}
+    folders: set[str] = set()
+    batch, waiting = uuid.uuid4().hex, enumerate(jobs)
 
     def hand_out(number: int, job: Job) -> Any:
-        key = f"csc-cogd-{job.run}-{number}"
-        going_on[key] = job
         absolute = _with_absolute_paths(job)
-        folders.add(absolute.target.parent)
-        return client.submit(attempt, absolute, key=key, pure=False)
+        folders.add(os.fspath(absolute.target.parent))
+        future = client.submit(attempt, absolute, key=f"csc-cogd-{batch}-{number}", pure=False)
+        going_on[future] = job
+        return future
 
-    n_threads = max(sum(client.nthreads().values()), 1)
-    first = [hand_out(*following) for following in islice(waiting, AHEAD * n_threads)]
-    futures = as_completed(first, loop=client.loop)
-    for future in futures:
-        job = going_on.pop(future.key)
-        try:
-            result = future.result()
-        except KilledWorker:
-            text = f"{job.source}: several workers were lost while they were at it: was memory short?"
-            result = Result(str(job.source), "", "failed", text, 3)
-        future.release()
-        for following in islice(waiting, 1):
-            futures.add(hand_out(*following))
-        yield replace(result, input=str(job.source), output=str(job.target) if result.output else "")
-    client.run(_clean_up, [str(folder) for folder in folders])
+    try:
+        client.wait_for_workers(1, timeout=SECONDS)
+        n_threads = max(sum(client.nthreads().values()), 1)
+        first = [hand_out(*following) for following in islice(waiting, AHEAD * n_threads)]
+        futures = as_completed(first, loop=client.loop)
+        for future in futures:
+            job = going_on.pop(future)
+            try:
+                result = future.result()
+            except KilledWorker:
+                text = f"{job.source}: several workers were lost while they were at it: was memory short?"
+                result = Result(str(job.source), "", "failed", text, 3)
+            for following in islice(waiting, 1):
+                futures.add(hand_out(*following))
+            yield replace(result, input=str(job.source), output=str(job.target) if result.output else "")
+    except TimeoutError:
+        raise DeviceError("scheduler: it has no workers: start some by 'dask worker ADDRESS'") from None
+    except (FutureCancelledError, OSError) as error:
+        lost = f"scheduler: the connection was lost: what is done stays, and --skip-existing goes on from there ({error})"
+        raise DeviceError(lost) from None
+    finally:
+        with suppress(Exception):  # it may be gone
+            client.cancel(list(going_on))
+            client.run(_clean_up, sorted(folders))
 
 
 def _clean_up(folders: list[str]) -> None:

@@ -46,7 +46,7 @@ def expand_inputs(
         for image in _expand(os.fspath(pattern), recursive):
             found.setdefault(os.path.abspath(image.path), image)
     if not found:
-        raise InputError("there is no image to restore: name files, folders or patterns such as 'scans/*.tif'")
+        raise InputError("there is no image: name files, folders or patterns such as 'scans/*.tif'")
     return list(found.values())
 
 
@@ -56,7 +56,8 @@ def place_outputs(
     """Which of the inputs are to be restored, and where each result goes.
 
     Beside its input as ``<stem>_<ending>``, or under its input's name in the folder `output`, which has the same folders in
-    it as the one that was named. An input that is the result of another one is left out: it is from an earlier run.
+    it as the one that was named. An input that has the name of a result beside another one is left out: it is from an
+    earlier run.
 
     Parameters
     ----------
@@ -74,6 +75,8 @@ def place_outputs(
     """
     if output is not None and not os.path.isdir(output):
         if len(inputs) == 1 and inputs[0].folder is None:
+            if suffix is not None:
+                raise InputError(f"suffix: {suffix}: the format is said by the name of the output, {output}: leave one out")
             return inputs, [output]
         if os.path.lexists(output) or output.suffix.lower() in SUFFIXES:
             several = f"there are {len(inputs)} images" if len(inputs) > 1 else "the image is one of a folder"
@@ -84,8 +87,8 @@ def place_outputs(
         name = image.path.stem + ("" if output else f"_{ending}") + (suffix or true_suffix(image.path))
         target = (output / (image.folder or Path()) if output else image.path.parent) / name
         placed.append((image, target))
-    results = {os.path.abspath(target) for image, target in placed if os.path.abspath(image.path) != os.path.abspath(target)}
-    kept = [(image, target) for image, target in placed if os.path.abspath(image.path) not in results]
+    earlier = {os.path.abspath(target) for image, target in placed} if output is None else set()
+    kept = [(image, target) for image, target in placed if os.path.abspath(image.path) not in earlier]
     for image, target in kept:
         other = targets.setdefault(os.path.abspath(target), image)
         if other is not image:

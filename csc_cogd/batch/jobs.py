@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.ndimage import zoom
 
-from csc_cogd.batch.reporting import read_reference, write_image_page
+from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.csc.dictionary import Dictionary
@@ -33,7 +33,7 @@ from csc_cogd.restore.trace import Trace
 from csc_cogd.storage import remove_abandoned
 
 NO_RULES = MaskRules()
-NOT_IN_THE_RECORD = ("threads", "max_memory")  # settings that don't change the result, or by rounding only
+NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # they change a result by rounding at most
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def restore_file(job: Job, listener: Listener) -> Result:
     if record and (done := _done_before(job, record)) is not None:
         return done
     with open_images(job.source, axes=job.axes) as source:
-        protected = (job.source, *job.inputs, *filter(None, [rules.path]))
+        protected = (job.source, *job.inputs, *filter(None, [rules.path, job.reference]))
         check_output(job.target, source, overwrite=job.overwrite, inputs=protected, new_folder=job.new_folders)
         work = _Work(job, rules, len(source), listener)
         if job.settings.get("dry_run"):
@@ -183,13 +183,18 @@ def restore_file(job: Job, listener: Listener) -> Result:
         def remember(finished: Path) -> None:
             write_sidecar(job.target, finished, record | {"run": job.run, "result": _as_dict(work.result("done"))})
 
-        with create_images(job.target, source, overwrite=job.overwrite, before=remember if record else None) as sink:
-            for number, image in enumerate(source):
-                sink.write(work.restore(image, number))
-            if task.needs_mask and not work.n_missing:
-                raise InputError(f"{job.source}: no pixel is missing in any page: there is nothing to restore")
-            for note in sink.notes:
-                work.say(note, "warnings")
+        try:
+            with create_images(job.target, source, overwrite=job.overwrite, before=remember if record else None) as sink:
+                for number, image in enumerate(source):
+                    sink.write(work.restore(image, number))
+                if task.needs_mask and not work.n_missing:
+                    raise InputError(f"{job.source}: no pixel is missing in any page: there is nothing to restore")
+                for note in sink.notes:
+                    work.say(note, "warnings")
+        except InputError:
+            if record and (done := _found(job, record)) is not None:  # another run was faster
+                return done
+            raise
     return work.result("done")
 
 
@@ -219,7 +224,7 @@ class _Work:
         job, task, colours = self.job, TASKS[self.job.task], image.colours
         where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
         mask = self._mask(image, page, where)
-        if task.needs_mask and mask is not None and not mask.any():
+        if task.needs_mask and mask is not None and not mask.any() and job.settings.get("noise_sigma") is None:
             return image
         settings = dict(job.settings, callback=self.listener.progress)
         if task.takes_mask:
@@ -272,7 +277,8 @@ class _Work:
         mask = image.with_pixels(missing).colours
         lost = mask if mask.ndim == 2 else mask.any(axis=2)
         self.n_missing += int(lost.sum())
-        self.say(f"{where}: {lost.mean():.1%} of the pixels missing ({'; '.join(sources)})", "notes")
+        by = f" ({'; '.join(sources)})" if sources else ""
+        self.say(f"{where}: {lost.mean():.1%} of the pixels missing{by}", "notes")
         if lost.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
             self.say("more than half is missing: if the mask marks what is known, use --mask-polarity valid", "warnings")
         return mask
@@ -315,7 +321,9 @@ def _resized(opacity: np.ndarray, factor: int) -> np.ndarray:
 
 def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
     """What a result depends on, for its sidecar."""
-    settings = {name: value for name, value in job.settings.items() if name not in NOT_IN_THE_RECORD}
+    defaults = {name: describe(value) for name, value in TASKS[job.task].defaults().items()} | {"dtype": "float32"}
+    settings = {name: describe(value) for name, value in job.settings.items() if name not in NOT_IN_THE_RECORD}
+    settings = {name: value for name, value in settings.items() if value != defaults.get(name)}
     for path in filter(None, (job.source, rules.path)):
         sniff_format(path)  # says of what can't be read, as pipes for which one would wait, what is wrong
     try:
@@ -327,22 +335,40 @@ def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{error.filename}: can't be read: {error.strerror}") from None
     how = {f.name: getattr(rules, f.name) for f in fields(rules) if f.name != "path"}
-    return {"task": job.task, "files": files, "settings": describe(settings), "mask": describe(how), "axes": job.axes}
+    return {"task": job.task, "files": files, "settings": settings, "mask": describe(how), "axes": job.axes}
 
 
 def _done_before(job: Job, record: dict[str, Any]) -> Result | None:
-    """The result that an earlier run, or this one by a worker that was lost, has written already."""
-    found = read_sidecar(job.target)
-    if found is not None and all(found.get(name) == value for name, value in record.items()):
-        if found.get("run") == job.run:
-            return Result(**found["result"])
-        if job.resume:
-            return replace(Result(**found["result"]), input=str(job.source), output=str(job.target), status="skipped")
+    """The result that an earlier run, or this one by a worker that was lost, has written already.
+
+    Raises
+    ------
+    InputError
+        If another result is there, which isn't to be replaced.
+    """
+    if (done := _found(job, record)) is not None:
+        return done
     if job.resume and job.target.exists() and not job.overwrite:
         raise InputError(
             f"{job.target}: exists already, made from another input or with other settings: use --overwrite to replace it"
         )
     return None
+
+
+def _found(job: Job, record: dict[str, Any]) -> Result | None:
+    """The result that is there, made as this job would make it."""
+    found = read_sidecar(job.target)
+    if found is None or any(found.get(name) != value for name, value in record.items()):
+        return None
+    if found.get("run") != job.run and not job.resume:
+        return None
+    names = {f.name for f in fields(Result)}
+    told = {name: value for name, value in found.get("result", {}).items() if name in names}
+    figures = dict(told.get("figures") or {})
+    if job.page is None or not job.page.exists() or (figures.get("report") or {}).get("page") != page_name(job.page):
+        figures.pop("report", None)  # that page isn't in this report
+    status = "done" if found.get("run") == job.run else "skipped"
+    return Result(**told | {"input": str(job.source), "output": str(job.target), "status": status, "figures": figures})
 
 
 def _as_dict(result: Result) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,14 +23,34 @@ from csc_cogd.storage import check_writable
 ONLY, PAGES = "index.html", "pages"
 
 
-def page_path(folder: Path, source: Path, number: int, n_images: int) -> Path:
-    """Where the page of an image goes: a single one is the whole report."""
-    return folder / ONLY if n_images == 1 else folder / PAGES / f"{number:05d}-{source.stem}.html"
+def page_path(folder: Path, source: Path, place: Path, n_images: int) -> Path:
+    """Where the page of an image goes: a single one is the whole report, another is named after its place in the tree."""
+    if n_images == 1:
+        return folder / ONLY
+    key = hashlib.sha256(os.fsencode(place / source.name)).hexdigest()[:8]
+    return folder / PAGES / f"{source.stem[:80]}-{key}.html"
 
 
-def check_report(folder: Path, overwrite: bool) -> None:
-    """Raise InputError where a report is there already, or can't be written."""
-    check_writable(folder / ONLY, overwrite=overwrite, new_folder=True)
+def page_name(path: Path) -> str:
+    """A page as the index names it."""
+    return path.name if path.name == ONLY else f"{PAGES}/{path.name}"
+
+
+def check_report(folder: Path, overwrite: bool, resume: bool) -> None:
+    """Raise InputError where there are files that aren't to be replaced, or none can be written.
+
+    With `resume`, an earlier report is replaced, but nothing else.
+    """
+    ours = overwrite or (resume and _is_report(folder))
+    for name in (ONLY, "report.json", "report.csv"):
+        check_writable(folder / name, overwrite=ours, new_folder=True)
+
+
+def _is_report(folder: Path) -> bool:
+    try:
+        return {"version", "totals", "files"} <= json.loads((folder / "report.json").read_bytes()).keys()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def find_reference(reference: Path, source: Path, folder: Path) -> Path:
@@ -85,7 +107,7 @@ def write_image_page(
     make_folder(path.parent)
     entry = Entry(title, before, missing, after, reference, fit, trace.dictionary, trace.usage, trace.history, curve, facts)
     figures = write_page(path, entry, overwrite=True)
-    return figures if path.name == ONLY else figures | {"page": f"{PAGES}/{path.name}"}
+    return figures | {"page": page_name(path)}
 
 
 def write_report(folder: Path, results: Iterable[dict[str, Any]]) -> None:

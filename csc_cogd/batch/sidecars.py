@@ -1,7 +1,8 @@
 """What is remembered of a result: from which input and by which settings it was made.
 
 The record lies in a hidden folder beside the result, ``.csc-cogd/<name>.json``. It is written before the result appears, and
-holds the result's digest: wherever a batch was cut off, a result is there with its record or not at all.
+holds the result's digest: wherever a batch was cut off, a result is there with its record or not at all. The version of this
+program is noted, but not compared.
 """
 
 from __future__ import annotations
@@ -67,6 +68,10 @@ def describe(value: Any) -> Any:
         return digest(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (np.dtype, type)):
+        return np.dtype(value).name
     if hasattr(value, "__dict__"):
         return {"type": type(value).__name__, **describe(vars(value))}
     return value

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.errors import InputError
 from csc_cogd.restore.denoise import denoise
 from csc_cogd.restore.inpaint import inpaint
 from csc_cogd.restore.reconstruct import Reconstruction, reconstruct
@@ -17,8 +19,14 @@ Done = tuple[np.ndarray, Any, str]
 """The restored colours, a report with ``lines()``, and what to say of them in any case."""
 
 
+NOT_SETTINGS = {  # arguments that are an image's own, or the batch's
+    "image", "images", "mask", "mask_polarity", "channel_axis", "dictionary", "callback", "trace", "return_report",
+}  # fmt: skip
+OF_LEARNING = {"n_filters", "filter_shape", "max_iter", "cogd", "seed", "checkpoint"}
+
+
 class Task(NamedTuple):
-    """A way to restore colours (H, W) or (H, W, C).
+    """A way to restore colours (H, W) or (H, W, C) by a public `function`, called by `run`.
 
     `ending` is that of its results' names; with `needs_mask`, something must be missing; `takes_mask`, `plans` and `traced`
     say whether its function has the arguments `mask`, `dry_run` and `trace`; with `faithful`, the result should be the
@@ -26,12 +34,19 @@ class Task(NamedTuple):
     """
 
     ending: str
+    function: Callable[..., Any]
     run: Callable[..., Done]
     needs_mask: bool = False
     takes_mask: bool = True
     plans: bool = True
     traced: bool = False
     faithful: bool = False
+
+    def defaults(self) -> dict[str, Any]:
+        """The settings, with their defaults."""
+        none = NOT_SETTINGS | (OF_LEARNING if self.faithful else set())
+        parameters = inspect.signature(self.function).parameters
+        return {name: parameter.default for name, parameter in parameters.items() if name not in none}
 
     def result_shape(self, shape: tuple[int, ...], settings: dict[str, Any]) -> tuple[int, ...]:
         """The shape of the restored colours."""
@@ -40,8 +55,12 @@ class Task(NamedTuple):
 
 
 def _inpaint(colours: np.ndarray, **settings: Any) -> Done:
-    restored, report = inpaint(colours, return_report=True, **settings)
-    given = settings.get("noise_sigma")
+    given, mask = settings.get("noise_sigma"), settings.get("mask")
+    if given is not None and mask is not None and not mask.any():  # a page of a stack, where others have gaps
+        names = inspect.signature(denoise).parameters
+        restored, report = denoise(colours, return_report=True, **{n: v for n, v in settings.items() if n in names})
+    else:
+        restored, report = inpaint(colours, return_report=True, **settings)
     return restored, report, "" if given is None else noise_text(report.noise_sigmas, given)
 
 
@@ -83,11 +102,11 @@ class _Rebuilt:
 
 
 TASKS = {
-    "inpaint": Task("inpainted", _inpaint, needs_mask=True, traced=True),
-    "denoise": Task("denoised", _denoise, traced=True),
-    "deblur": Task("deblurred", _by_operator),
-    "upscale": Task("upscaled", _by_operator),
-    "reconstruct": Task("reconstructed", _reconstruct, takes_mask=False, plans=False, faithful=True),
+    "inpaint": Task("inpainted", inpaint, _inpaint, needs_mask=True, traced=True),
+    "denoise": Task("denoised", denoise, _denoise, traced=True),
+    "deblur": Task("deblurred", restore_image, _by_operator),
+    "upscale": Task("upscaled", restore_image, _by_operator),
+    "reconstruct": Task("reconstructed", reconstruct, _reconstruct, takes_mask=False, plans=False, faithful=True),
 }
 
 
@@ -99,6 +118,9 @@ def noise_text(sigmas: list[float], given: float | str, how: str | None = None) 
 
 def try_settings(task: str, settings: dict[str, Any], dictionary: Dictionary | None) -> None:
     """Raise InputError for settings that no image can be restored with, by planning the restoration of a ramp."""
+    for name in settings:
+        if name not in TASKS[task].defaults():
+            raise InputError(f"{name}: {task} has no such setting: use {', '.join(TASKS[task].defaults())}")
     if not TASKS[task].plans:
         return
     operator = settings.get("operator")

@@ -76,7 +76,7 @@ class _Process:
         self.job: Any = None
         self.tries = 0
         self._process = context.Process(target=_serve, args=(theirs,), name="csc-cogd", daemon=True)
-        with _deaf_to_interrupts():
+        with deaf_to_interrupts():
             self._process.start()
         theirs.close()
 
@@ -104,13 +104,8 @@ class _Process:
 
 def _lost(job: Job, exit_code: int | None) -> Result:
     how = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
-    return Result(
-        str(job.source),
-        "",
-        "failed",
-        f"{job.source}: its process ended twice ({how}): was memory short? Try fewer --jobs",
-        3,
-    )
+    text = f"{job.source}: its process ended twice ({how}): was memory short? Try fewer --jobs"
+    return Result(str(job.source), "", "failed", text, 3)
 
 
 class _Reporter(Silent):
@@ -140,7 +135,7 @@ def _interrupt(number: int, frame: Any) -> None:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> Iterator[None]:
     """Processes started here don't hear Ctrl-C, which a terminal sends to all: their parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

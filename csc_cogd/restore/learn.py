@@ -248,12 +248,17 @@ def check_memory(
     needed: float, work: str = "all images together", advice: str = "use fewer filters, or fewer or smaller images"
 ) -> None:
     """Raise DeviceError where learning needs more than the machine has: some systems would just end the process."""
-    try:
-        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not to be known on this system
-        return
-    if needed > present:
+    present = physical_memory()
+    if present is not None and needed > present:
         raise DeviceError(
             f"n_filters: out of memory: learning from {work} takes {needed / 1e9:.0f} GB, this machine has "
             f"{present / 1e9:.0f} GB: {advice}"
         )
+
+
+def physical_memory() -> float | None:
+    """Bytes that this machine has; None where that isn't to be known."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return None
