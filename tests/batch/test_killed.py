@@ -1,4 +1,4 @@
-"""Batches that are cut off: killed, or interrupted by Ctrl-C, and resumed."""
+"""Batches that are cut off: killed, interrupted by Ctrl-C, or by a reader that has gone."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from benchmarks.killing import kill_and_resume, marked, results, save_images, st
 from csc_cogd.batch import restore_batch
 from csc_cogd.storage import whole_file
 
+SLOW = 20  # iterations: tenths of a second for an image
 ABANDONING = """
 import os, pathlib, signal, sys
 from csc_cogd.storage import write_whole
@@ -23,7 +24,7 @@ def images(tmp_path_factory):
     """A folder of images and masks, and what they are restored to."""
     folder = tmp_path_factory.mktemp("images")
     save_images(folder, 12, 48)
-    options = {"mask": folder / "masks", "effort": "fast", "max_iter": 1, "device": "cpu", "threads": 1}
+    options = {"mask": folder / "masks", "effort": "fast", "max_iter": SLOW, "device": "cpu", "threads": 1}
     assert {result.status for result in restore_batch(folder / "images", folder / "reference", **options)} == {"done"}
     return folder
 
@@ -51,12 +52,24 @@ def test_what_killed_processes_have_left_is_removed_and_nobody_elses(images, tmp
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "parent"])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_leaves_whole_results_and_nothing_else(images, tmp_path, jobs, whole_group):
-    process, mark = start(images, "-o", tmp_path, "--jobs", jobs, "--threads", 1)
+    process, mark = start(images, "-o", tmp_path, "--jobs", jobs, "--threads", 1, "--iterations", SLOW)
     wait_until(lambda: bool(results(tmp_path)), "a result")
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
     _, errors = process.communicate()
     assert errors.strip("\n") == "csc-cogd: error: interrupted: nothing half-written is left behind"
     assert process.returncode == 130
+    wait_until(lambda: not marked(mark), "all processes end")
+    assert temporary_files(tmp_path) == []
+    assert results(tmp_path).items() < results(images / "reference").items()
+
+
+def test_nobody_reads_the_lines_of_json_any_more(images, tmp_path):
+    process, mark = start(images, "-o", tmp_path, "--jobs", 2, "--json", "-q", "--iterations", SLOW)
+    with process:
+        assert '"status": "done"' in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
     wait_until(lambda: not marked(mark), "all processes end")
     assert temporary_files(tmp_path) == []
     assert results(tmp_path).items() < results(images / "reference").items()

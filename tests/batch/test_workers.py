@@ -11,7 +11,7 @@ import pytest
 from benchmarks.killing import is_running, results, save_images, temporary_files, wait_until
 from csc_cogd.batch import plan_batch, restore_batch
 
-SLOW = {"max_iter": 40}  # seconds for an image
+SLOW = {"max_iter": 60}  # a second or two for an image
 
 
 @pytest.fixture(scope="module")
