@@ -8,8 +8,8 @@ import json
 import os
 import platform
 import re
-import tempfile
 import tokenize
+import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -69,31 +69,26 @@ def whole_file(path: Path, *, overwrite: bool, before: Callable[[Path], Any] | N
     InputError
         If the file exists and may not be replaced, or can't be written; then nothing is left behind.
     """
-    temporary = None
+    name = f"{_temporary_prefix()}{os.getpid()}-{uuid.uuid4().hex[:12]}{path.suffix}"
+    temporary = path.parent / name  # known before it is there: an interruption may come at any moment
     try:
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f"{_temporary_prefix()}{os.getpid()}-", suffix=path.suffix
-        )
-        os.close(handle)
-        with open(temporary, "w+b") as file:  # by its name, which some encoders want to know
+        with open(temporary, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # or a power failure could leave the name without its content
-        os.chmod(temporary, 0o666 & ~_umask())
         if before is not None:
-            before(Path(temporary))
+            before(temporary)
         if overwrite:
             os.replace(temporary, path)
         else:
             _rename_new(temporary, path)
-        temporary = None
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
         raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool) -> None:
@@ -178,7 +173,7 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _rename_new(temporary: str, path: Path) -> None:
+def _rename_new(temporary: Path, path: Path) -> None:
     """Rename without replacing what another process may have written meanwhile."""
     try:
         os.link(temporary, path)
@@ -189,9 +184,3 @@ def _rename_new(temporary: str, path: Path) -> None:
         if path.exists():
             raise FileExistsError from None
         os.rename(temporary, path)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -14,14 +14,13 @@ from typing import Any
 from csc_cogd.backend import get_backend
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs
-from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, load_dictionary
+from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, clean_up, load_dictionary
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
 from csc_cogd.batch.tasks import TASKS, try_settings
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
 from csc_cogd.restore.tiles import MAX_MEMORY
-from csc_cogd.storage import remove_abandoned
 
 PathLike = str | os.PathLike[str]
 
@@ -39,8 +38,7 @@ class Batch:
     def run(self, listener: Listener | None = None) -> Iterator[Result]:
         """Results as they are finished. The `listener` hears of jobs that this process does itself, and of all progress."""
         listener = listener or Silent()
-        for folder in {job.target.parent for job in self.jobs}:
-            remove_abandoned(folder)
+        clean_up(self.jobs)
         reported = []
         with closing(self._results(listener)) as results:
             for result in results:

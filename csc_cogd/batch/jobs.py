@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from scipy.ndimage import zoom
 
 from csc_cogd.batch.reporting import read_reference, write_image_page
-from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, write_sidecar
+from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import CscCogdError, DeviceError, InputError
@@ -29,6 +30,7 @@ from csc_cogd.imagefiles.files import make_folder, sniff_format
 from csc_cogd.report.document import plain
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.trace import Trace
+from csc_cogd.storage import remove_abandoned
 
 NO_RULES = MaskRules()
 NOT_IN_THE_RECORD = ("threads", "max_memory")  # settings that don't change the result, or by rounding only
@@ -189,6 +191,13 @@ def restore_file(job: Job, listener: Listener) -> Result:
             for note in sink.notes:
                 work.say(note, "warnings")
     return work.result("done")
+
+
+def clean_up(jobs: Iterable[Job]) -> None:
+    """Remove the temporary files that killed processes have left where these jobs write."""
+    files = (file for job in jobs for file in (job.target, sidecar_path(job.target), job.page) if file is not None)
+    for folder in {file.parent for file in files}:
+        remove_abandoned(folder)
 
 
 class _Work:

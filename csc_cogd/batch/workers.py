@@ -10,14 +10,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from csc_cogd.batch.jobs import Job, Result, Silent, attempt
+from csc_cogd.batch.jobs import Job, Result, Silent, attempt, clean_up
 from csc_cogd.restore.coding import Progress
 
 TRIES = 2
@@ -33,7 +34,8 @@ def run_in_processes(
     """
     waiting, crew = deque((job, 1) for job in jobs), list[_Process]()
     try:
-        crew += [_Process() for _ in range(min(n_processes, len(waiting)))]
+        while len(crew) < min(n_processes, len(waiting)):
+            crew.append(_Process())
         while waiting or any(process.job for process in crew):
             for process in crew:
                 if process.job is None and waiting:
@@ -43,12 +45,13 @@ def run_in_processes(
                 try:
                     message = process.connection.recv()
                 except (EOFError, OSError):
+                    job, tries, exit_code = process.job, process.tries, process.exit_code()
+                    clean_up([job])
                     crew[crew.index(process)] = _Process()
-                    job, tries = process.job, process.tries
                     if tries < TRIES:
                         waiting.appendleft((job, tries + 1))
                     else:
-                        yield _lost(job, process.exit_code())
+                        yield _lost(job, exit_code)
                     continue
                 if isinstance(message, Result):
                     process.job = None
@@ -73,7 +76,8 @@ class _Process:
         self.job: Any = None
         self.tries = 0
         self._process = context.Process(target=_serve, args=(theirs,), name="csc-cogd", daemon=True)
-        self._process.start()
+        with _deaf_to_interrupts():
+            self._process.start()
         theirs.close()
 
     def begin(self, job: Job, tries: int) -> None:
@@ -95,6 +99,7 @@ class _Process:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+            clean_up([self.job] if self.job else [])
 
 
 def _lost(job: Job, exit_code: int | None) -> Result:
@@ -118,13 +123,33 @@ class _Reporter(Silent):
 
 def _serve(connection: Connection) -> None:
     """Do the jobs that come through the pipe until it is closed."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt: files are cleaned up
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, _interrupt)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        with suppress(EOFError, OSError):
+            while True:
+                connection.send(attempt(connection.recv(), _Reporter(connection)))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """Leave the job, once: cleaning up isn't interrupted. What is lost in a compiled library's callback is lost silently."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.unraisablehook = lambda lost: None
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here don't hear Ctrl-C, which a terminal sends to all: their parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        while True:
-            connection.send(attempt(connection.recv(), _Reporter(connection)))
-    except (EOFError, OSError, KeyboardInterrupt):
-        pass
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,7 @@ class Dictionary:
         """The dictionary that ships with the package: ``"gray"`` or ``"color"`` (RGB)."""
         if kind not in ("gray", "color"):
             raise InputError(f"dictionary kind {kind!r} is unknown: choose 'gray' or 'color'")
-        with resources.as_file(resources.files("csc_cogd.data") / f"{kind}.npz") as path:
-            return cls.load(path)
+        return _load_default(kind)
 
     def mosaic(self, columns: int | None = None) -> np.ndarray:
         """All filters in one picture, each stretched to its own range, (H, W) or (H, W, 3), uint8."""
@@ -148,3 +148,9 @@ class Dictionary:
             top, left = (k // columns) * (h + 1) + 1, (k % columns) * (w + 1) + 1
             picture[top : top + height, left : left + width] = np.moveaxis(scaled, 0, -1).round()
         return picture if channels == 3 else picture[..., 0]
+
+
+@lru_cache
+def _load_default(kind: str) -> Dictionary:
+    with resources.as_file(resources.files("csc_cogd.data") / f"{kind}.npz") as path:
+        return Dictionary.load(path)

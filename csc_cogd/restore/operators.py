@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.signal import oaconvolve
+import scipy
 
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
@@ -41,12 +41,14 @@ class _Operator:
 
     def apply(self, scene: np.ndarray) -> np.ndarray:
         """The picture (..., H, W) of a scene, whose shape is that of :meth:`scene_shape`."""
-        blurred = oaconvolve(scene, self._kernel_for(scene), mode="valid", axes=(-2, -1))
+        blurred = scipy.signal.oaconvolve(scene, self._kernel_for(scene), mode="valid", axes=(-2, -1))
         return blurred[..., :: self.factor, :: self.factor]
 
     def adjoint(self, picture: np.ndarray) -> np.ndarray:
         """``H^T b`` of a picture (..., H, W), on the scene."""
-        return oaconvolve(self.on_grid(picture), self._kernel_for(picture)[..., ::-1, ::-1], mode="full", axes=(-2, -1))
+        return scipy.signal.oaconvolve(
+            self.on_grid(picture), self._kernel_for(picture)[..., ::-1, ::-1], mode="full", axes=(-2, -1)
+        )
 
     def on_grid(self, picture: np.ndarray) -> np.ndarray:
         """A picture's pixels on the scene's grid, (.., f (H - 1) + 1, f (W - 1) + 1), zeros between them."""
@@ -66,7 +68,7 @@ class _Operator:
     def blurred(self, dictionary: Dictionary) -> Dictionary:
         """The filters ``h * d_k``, larger by the kernel less one pixel."""
         filters, shapes = dictionary.with_channels(), dictionary.shapes + np.array(self.kernel.shape) - 1
-        blurred = oaconvolve(filters, self._kernel_for(filters), mode="full", axes=(-2, -1))
+        blurred = scipy.signal.oaconvolve(filters, self._kernel_for(filters), mode="full", axes=(-2, -1))
         for d, (height, width) in zip(blurred, shapes, strict=True):
             d[:, height:] = 0  # what rounding has left there
             d[:, :, width:] = 0

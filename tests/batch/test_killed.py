@@ -1,0 +1,62 @@
+"""Batches that are cut off: killed, or interrupted by Ctrl-C, and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.killing import kill_and_resume, marked, results, save_images, start, temporary_files, wait_until
+from csc_cogd.batch import restore_batch
+from csc_cogd.storage import whole_file
+
+ABANDONING = """
+import os, pathlib, signal, sys
+from csc_cogd.storage import write_whole
+write_whole(pathlib.Path(sys.argv[1]), lambda file: os.kill(os.getpid(), signal.SIGKILL), overwrite=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of images and masks, and what they are restored to."""
+    folder = tmp_path_factory.mktemp("images")
+    save_images(folder, 12, 48)
+    options = {"mask": folder / "masks", "effort": "fast", "max_iter": 1, "device": "cpu", "threads": 1}
+    assert {result.status for result in restore_batch(folder / "images", folder / "reference", **options)} == {"done"}
+    return folder
+
+
+def test_a_batch_that_is_killed_again_and_again_is_resumed_each_time(tmp_path):
+    *rounds, last = kill_and_resume(tmp_path, n_images=24, n_kills=3, seed=3)
+    assert {r.killed for r in rounds} == {"all", "parent"}
+    assert sum(r.done for r in rounds) + last.done == 24
+
+
+def test_what_killed_processes_have_left_is_removed_and_nobody_elses(images, tmp_path):
+    places = [tmp_path, tmp_path / ".csc-cogd", tmp_path / "report" / "pages"]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+        killed = subprocess.run([sys.executable, "-c", ABANDONING, place / "a.png"])
+        assert killed.returncode == -signal.SIGKILL
+    assert len(temporary_files(tmp_path)) == 3
+    options = {"mask": images / "masks", "effort": "fast", "max_iter": 1, "report": tmp_path / "report"}
+    with whole_file(tmp_path / "b.png", overwrite=False) as ours:
+        restored = list(restore_batch([images / "images" / f"000{n}.png" for n in (0, 1)], tmp_path, **options))
+        assert [result.error for result in restored] == ["", ""]
+        assert [str(path) for path in temporary_files(tmp_path)] == [ours.name]
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "parent"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_leaves_whole_results_and_nothing_else(images, tmp_path, jobs, whole_group):
+    process, mark = start(images, "-o", tmp_path, "--jobs", jobs, "--threads", 1)
+    wait_until(lambda: bool(results(tmp_path)), "a result")
+    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert errors.strip("\n") == "csc-cogd: error: interrupted: nothing half-written is left behind"
+    assert process.returncode == 130
+    wait_until(lambda: not marked(mark), "all processes end")
+    assert temporary_files(tmp_path) == []
+    assert results(tmp_path).items() < results(images / "reference").items()
