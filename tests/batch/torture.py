@@ -208,9 +208,10 @@ def by_alpha():
 
 def by_value():
     for name in ("uint8", "int16", "uint16", "float32"):
-        pixels = np.where(holes(H, W), 77, picture(H, W, dtype=name)).astype(name)
+        clean = picture(H, W, dtype=name)
+        pixels = np.where(holes(H, W), 77, clean).astype(name)
         kind, content = ("png", png(pixels)) if name.startswith("uint") else ("tif", tiff(pixels))
-        yield f"{name}.{kind}", Right(content, [pixels], [pixels == 77])
+        yield f"{name}.{kind}", Right(content, [clean], [pixels == 77])
 
 
 def cut(content, share=0.6):
