@@ -72,12 +72,12 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; every failure is one line on stderr and an exit code (see `csc-cogd inpaint --help`)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:  # called as a program
+        arguments = sys.argv[1:]
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: files are cleaned up
     verbose = sum(argument.count("v") for argument in arguments if re.fullmatch("-[qv]+", argument)) > 1
     if not verbose:
         warnings.simplefilter("ignore")  # what matters is said as an error or by the command itself
-    with contextlib.suppress(ValueError):  # not the main thread's
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: files are cleaned up
     try:
         code = group.main(args=arguments, prog_name="csc-cogd", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -87,8 +87,6 @@ def main(arguments: list[str] | None = None) -> Any:
     except click.ClickException as error:
         _fail(error.format_message(), 2, verbose)
     except (click.Abort, KeyboardInterrupt):
-        with contextlib.suppress(ValueError):
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one has nothing left to stop
         _fail("interrupted: nothing half-written is left behind", 130, verbose)
     except DeviceError as error:
         _fail(str(error), 3, verbose)

@@ -21,6 +21,8 @@ from csc_cogd.cli.options import (
 )
 from csc_cogd.errors import InputError
 
+ONLINE = ("max_memory", "batch_size")  # settings with defaults of their own
+
 
 @click.command("learn")
 @images_argument
@@ -37,12 +39,10 @@ from csc_cogd.errors import InputError
     help="From a few crops at a time, or all images together. Default: online where sizes differ or memory is short.",
 )  # fmt: skip
 @click.option(
-    "--max-memory", type=Memory(), default="2GB", show_default=True, metavar="SIZE",
-    help="Learn online where learning from all images together would take more.",
+    "--max-memory", type=Memory(), metavar="SIZE",
+    help="Learn online where learning from all images together would take more. Default: 2GB.",
 )  # fmt: skip
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=4, show_default=True, metavar="N", help="Crops a batch, online."
-)
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Crops a batch, online. Default: 4.")
 @click.option(
     "--crop", type=click.IntRange(min=1), metavar="N",
     help="Their size in pixels, 128 unless given. With --shards: of a piece of each image; default: all of it.",
@@ -116,7 +116,7 @@ def command(
     paths = tuple(image.path for image in expand_inputs(images, recursive=recursive, files_from=files_from))
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
-    _check_sharing(n_shards, jobs, scheduler, cogd, settings["online"])
+    _check_sharing(n_shards, jobs, scheduler, cogd, settings)
     if scheduler is None:
         console.check_device(settings)
     if output.suffix != ".npz":
@@ -140,8 +140,11 @@ def command(
     console.say(f"{output}: {dictionary.n_filters} filters from {len(paths)} image(s), {how}")
 
 
-def _check_sharing(n_shards: int | None, jobs: int | None, scheduler: str | None, cogd: bool, online: bool | None) -> None:
+def _check_sharing(
+    n_shards: int | None, jobs: int | None, scheduler: str | None, cogd: bool, settings: dict[str, Any]
+) -> None:  # fmt: skip
     """Refuse options that don't go together."""
+    online = settings["online"]
     if n_shards is None and (jobs or scheduler):
         raise InputError(
             f"--{'jobs' if jobs else 'scheduler'}: it says where to work on shards: add --shards, or leave it out"
@@ -151,6 +154,9 @@ def _check_sharing(n_shards: int | None, jobs: int | None, scheduler: str | None
     if n_shards is not None and (cogd or online is not None):
         other = "--cogd" if cogd else "--online" if online else "--whole"
         raise InputError(f"{other}: it can't be had with --shards: leave one out")
+    for name in ("max_memory", "batch_size") if n_shards is not None else ("crop", "batch_size") if online is False else ():
+        if settings[name] is not None:
+            raise InputError(f"--{name.replace('_', '-')}: it belongs to online learning: leave it out")
 
 
 def _learn(
@@ -169,13 +175,14 @@ def _learn(
     advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
     check_alike(tuple(paths), pictures, advice)
     axis = -1 if pictures[0].ndim == 3 else None
+    settings = {name: value for name, value in settings.items() if name not in ONLINE or value is not None}
     with naming(tuple(paths)):  # by page
         return learn_from_pictures(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
 
 
 def _learn_in_shards(
     paths: tuple[Path, ...], counts: Any, sizes: Any, n_shards: int, jobs: int, scheduler: str | None,
-    *, online: None, max_memory: float, batch_size: int, **settings: Any,
+    *, online: None, max_memory: None, batch_size: None, **settings: Any,
 ) -> Any:  # fmt: skip
     """Learn from files that are read where they are worked on; some settings mean nothing there."""
     from csc_cogd import learn_from_files

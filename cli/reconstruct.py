@@ -199,15 +199,13 @@ def _reconstruct_together(
 def _write_report(
     report: Path, rows: list[dict[str, Any]], found: list[Any], pictures: list[Any], result: Any, facts: dict[str, str]
 ) -> None:
-    import numpy as np
-
     from csc_cogd.batch.reporting import page_path, write_image_page, write_report
     from csc_cogd.restore.trace import Trace
 
     for row, image, before, after, codes in zip(rows, found, pictures, result.images, result.codes, strict=True):
         source, trace = Path(row["input"]), Trace()
-        trace.dictionary, trace.history = result.dictionary, result.history
-        trace.usage = np.count_nonzero(codes, axis=(0, 2, 3))
+        trace.history = result.history
+        trace.count(result.dictionary, codes)
         page = page_path(report, source, image.folder or Path(), len(rows))
         figures = write_image_page(page, source.name, before, None, after, before, trace, facts)
         row["figures"] = row["figures"] | {"report": figures}

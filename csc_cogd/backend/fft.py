@@ -34,7 +34,7 @@ def choose_provider(name: str | None = None) -> str:
     ``"estimated"`` leaves the library open, as ``"auto"`` does: that is what restoring asks for.
     """
     source, asked = "fft", name
-    if name in (None, "estimated") and (variable := os.environ.get(ENVIRONMENT_VARIABLE)):
+    if name in (None, "auto", "estimated") and (variable := os.environ.get(ENVIRONMENT_VARIABLE)):
         source, name = ENVIRONMENT_VARIABLE, variable
     if name in (None, "auto", "estimated"):
         return "scipy" if pyfftw is None else "estimated" if "estimated" in (asked, name) else "pyfftw"

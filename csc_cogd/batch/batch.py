@@ -216,7 +216,7 @@ def plan_batch(
         for image in images
     ]
     more = (*protected, *([] if dictionary == "default" else [Path(dictionary)]))
-    _check_targets(targets, [*(image.path for image in found), *masks, *filter(None, references), *more])
+    _check_targets(targets, [*(image.path for image in images), *masks, *filter(None, references), *more])
     folder = None if report is None else Path(report)
     make = partial(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=axes, overwrite=overwrite,

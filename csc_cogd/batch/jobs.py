@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import CscCogdError, DeviceError, InputError
 from csc_cogd.imagefiles import (
     ImageFile,
+    ImageReader,
     MaskRules,
     check_output,
     create_images,
@@ -169,10 +171,10 @@ def restore_file(job: Job, listener: Listener) -> Result:
     record = _record(job, rules) if job.run else {}
     if record and (done := _done_before(job, record)) is not None:
         return done
-    with open_images(job.source, axes=job.axes) as source:
+    with open_images(job.source, axes=job.axes) as source, ExitStack() as opened:
         protected = (job.source, *job.inputs, *filter(None, [rules.path, job.reference]))
         check_output(job.target, source, overwrite=job.overwrite, inputs=protected, new_folder=job.new_folders)
-        work = _Work(job, rules, len(source), listener)
+        work = _Work(job, rules, len(source), listener, opened)
         if job.settings.get("dry_run"):
             for number, image in enumerate(source):
                 work.restore(image, number)
@@ -208,11 +210,12 @@ def clean_up(jobs: Iterable[Job]) -> None:
 class _Work:
     """The pages of a file restored one after the other, and what is said of them."""
 
-    def __init__(self, job: Job, rules: MaskRules, n_pages: int, listener: Listener):
-        self.job, self.rules, self.n_pages, self.listener = job, rules, n_pages, listener
+    def __init__(self, job: Job, rules: MaskRules, n_pages: int, listener: Listener, opened: ExitStack):
+        self.job, self.rules, self.n_pages, self.listener, self.opened = job, rules, n_pages, listener, opened
         self.dictionary = load_dictionary(job.dictionary)
         self.lines: dict[str, list[str]] = {"notes": [], "warnings": [], "details": []}
         self.n_missing = self.n_pixels = 0
+        self.masks: ImageReader | None = None
         self.figures: dict[str, Any] = {}
 
     def say(self, text: str, kind: str) -> None:
@@ -255,7 +258,7 @@ class _Work:
             self.say(line, "notes" if settings.get("dry_run") else "details")
         self.figures |= getattr(report, "figures", {})
         if task.faithful:
-            trace.dictionary, trace.usage = report.dictionary, report.usage
+            trace.count(report.dictionary, report.codes)
         if reported:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
@@ -273,7 +276,11 @@ class _Work:
         gaps = colours.dtype.kind == "f" and bool(np.isnan(colours).any())
         if not (gaps or task.needs_mask or self.rules != NO_RULES):
             return None
-        missing, sources = missing_pixels(image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1)
+        if self.masks is None and self.rules.path is not None:
+            self.masks = self.opened.enter_context(open_images(self.rules.path, like=image))
+        missing, sources = missing_pixels(
+            image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1, masks=self.masks
+        )
         mask = image.with_pixels(missing).colours
         lost = mask if mask.ndim == 2 else mask.any(axis=2)
         self.n_missing += int(lost.sum())

@@ -95,7 +95,7 @@ class _Rebuilt:
     def __init__(self, result: Reconstruction):
         self.figures = result.quality[0]._asdict()
         self.dictionary = result.dictionary
-        self.usage = np.count_nonzero(result.codes[0], axis=(0, 2, 3))
+        self.codes = result.codes[0]
 
     def lines(self) -> list[str]:
         return [f"{self.dictionary.n_filters} given filters"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, open_images
+from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, ImageReader, open_images
 
 _ENDINGS = [*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)]
 
@@ -60,12 +61,19 @@ class MaskRules:
 
 
 def missing_pixels(
-    image: ImageFile, rules: MaskRules, *, page: int = 0, n_pages: int = 1, complete: bool = False
+    image: ImageFile,
+    rules: MaskRules,
+    *,
+    page: int = 0,
+    n_pages: int = 1,
+    complete: bool = False,
+    masks: ImageReader | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """Which pixels are missing, bool of the image's shape, and what each source says, in words.
 
     Opacity itself is never missing. NaN is missing in its own channel only, but grown in all. The image is a `page` of
-    `n_pages`; a mask file holds a mask for each, or one for all. With `complete`, nothing need be missing in it.
+    `n_pages`; a mask file holds a mask for each, or one for all, and may be open already as `masks`. With `complete`,
+    nothing need be missing in it.
 
     Raises
     ------
@@ -85,7 +93,8 @@ def missing_pixels(
         sources.append(f"{share.mean():.1%} by {what}")
 
     if rules.path is not None:
-        mask = _mask_page(rules.path, image, page, n_pages)
+        with open_images(rules.path, like=image) if masks is None else nullcontext(masks) as opened:
+            mask = _mask_page(opened, page, n_pages)
         if mask.pixels.shape[:2] != pixels.shape[:2]:
             raise InputError(
                 f"{rules.path}: the mask is {_size(mask.pixels)} pixels, the image {_size(pixels)}: they must be equal"
@@ -111,12 +120,11 @@ def missing_pixels(
     return missing.reshape(image.pixels.shape), sources
 
 
-def _mask_page(path: Path, image: ImageFile, page: int, n_pages: int) -> ImageFile:
+def _mask_page(masks: ImageReader, page: int, n_pages: int) -> ImageFile:
     """The mask of one page."""
-    with open_images(path, like=image) as masks:
-        if len(masks) not in (1, n_pages):
-            raise InputError(f"{path}: {len(masks)} masks, but the image has {n_pages} page(s): give one, or as many")
-        return masks.read(page if len(masks) > 1 else 0)
+    if len(masks) not in (1, n_pages):
+        raise InputError(f"{masks.path}: {len(masks)} masks, but the image has {n_pages} page(s): give one, or as many")
+    return masks.read(page if len(masks) > 1 else 0)
 
 
 def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:

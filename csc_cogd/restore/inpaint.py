@@ -21,14 +21,13 @@ from csc_cogd.restore.tiles import (
     FREE,
     MAX_MEMORY,
     Plan,
-    Tile,
     admm_memory,
     choose_tiles,
     code_memory,
     picture_memory,
     retry_in_less_memory,
 )
-from csc_cogd.restore.trace import TileTrace, Trace
+from csc_cogd.restore.trace import GroupTrace, Trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,9 +236,11 @@ def restore_planes(
         if dry_run:
             estimate, stages = None, Stages(dictionary, lmbda or 0.0, [], 0, None, plan_for(most))
         else:
+            changed = np.ones_like(gone) if everywhere else gone
+            traced = None if trace is None else GroupTrace(trace, channels, changed, low, high)
             restore = partial(
                 restore_channels, damaged, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, engine=engine,
-                callback=callback, traced=partial(_traced, trace, channels, damaged, everywhere) if trace else None,
+                callback=callback, traced=traced,
             )  # fmt: skip
             estimate, stages = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
         report.efforts.append(chosen)
@@ -253,11 +254,6 @@ def restore_planes(
             new = values[changed].astype(np.float64) * (high - low) + low
             plane[changed] = as_pixels(np.clip(new, known.min(), known.max()), pixels.dtype)
     return restored, report
-
-
-def _traced(trace: Trace, channels: slice, damaged: Damaged, everywhere: bool, tile: Tile) -> TileTrace:
-    changed = damaged.missing[:, *tile.window]
-    return TileTrace(trace, channels, np.ones_like(changed) if everywhere else changed, tile, damaged.low, damaged.high)
 
 
 def _memory(

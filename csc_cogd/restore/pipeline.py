@@ -23,7 +23,7 @@ from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.similar import PatchModel, refine
 from csc_cogd.restore.tiles import Plan, Tile, map_tiles
-from csc_cogd.restore.trace import TileTrace
+from csc_cogd.restore.trace import GroupTrace, TileTrace
 from csc_cogd.restore.trust import trust_in
 
 LARGEST = 10.0
@@ -157,7 +157,7 @@ def restore_channels(
     plan: Plan,
     engine: dict[str, Any],
     callback: Callable[[Progress], Any] | None = None,
-    traced: Callable[[Tile], TileTrace] | None = None,
+    traced: GroupTrace | None = None,
 ) -> tuple[np.ndarray, Stages]:
     """Restore channels that are coded together, on the scale of [0, 1].
 
@@ -177,8 +177,8 @@ def restore_channels(
     plan : Plan
     engine : dict
         ``device``, ``dtype``, ``threads``, ``fft`` for :func:`csc_cogd.backend.get_backend`.
-    traced : callable, optional
-        Gives the trace of a tile, which is told what its stages make of it.
+    traced : GroupTrace, optional
+        Is told what the stages make of the tiles.
 
     Returns
     -------
@@ -189,6 +189,8 @@ def restore_channels(
     def tell(stage: str, done: int, total: int, record: Any = None) -> Any:
         return callback(Progress(stage, done, total, record)) if callback else None
 
+    if traced:
+        traced.restart()
     if lmbda is None:
         lmbda = max(LMBDA, (LMBDA_NOISE if dictionary.n_channels == 1 else LMBDA_NOISE_COLOR) * noise)
     if effort.learn:
@@ -210,7 +212,7 @@ def restore_channels(
         observed, gone = damaged.piece(*tile.window)
         if not several:
             tell("base layer", 0, 1)
-        trace = traced(tile) if traced else None
+        trace = traced.tile(tile) if traced else None
         pilot = pilot_estimate(observed, gone, get_backend(**inner))
         if stopped:
             return pilot, [], 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -51,11 +52,11 @@ class Trace:
     def __init__(self, reference: np.ndarray | None = None):
         self._given = reference
         self._reference: np.ndarray | None = None
-        self._errors: dict[tuple[str, int], list[float]] = {}
+        self._errors: dict[tuple[int, str, int], list[float]] = {}  # by the first channel, stage and step
         self._lock = threading.Lock()
         self.fit: np.ndarray | None = None
         self.dictionary: Dictionary | None = None
-        self.usage: np.ndarray | None = None
+        self._usages: dict[int, np.ndarray] = {}  # by the first channel
         self.history: list[Iteration] = []
 
     def begin(self, shape: tuple[int, ...], channel_axis: int | None) -> None:
@@ -72,22 +73,65 @@ class Trace:
                 raise InputError(f"reference: shape {np.shape(self._given)} isn't the image's")
         self.fit = np.full(shape, np.nan, np.float32)
 
+    def restart(self, channels: slice) -> None:
+        """Forget what is known of channels."""
+        assert self.fit is not None
+        self.fit[channels] = np.nan
+        self._errors = {key: total for key, total in self._errors.items() if key[0] != channels.start}
+        self._usages.pop(channels.start, None)
+
+    def count(self, dictionary: Dictionary, codes: np.ndarray, first_channel: int = 0) -> None:
+        """Count the codes (N, K, ..) that aren't zero; those of the first dictionary only, if there are several."""
+        if self.dictionary is None:
+            self.dictionary = dictionary
+        if self.dictionary.filters.shape == dictionary.filters.shape:
+            used = np.count_nonzero(codes, axis=(0, 2, 3))
+            self._usages[first_channel] = self._usages.get(first_channel, 0) + used
+
+    @property
+    def usage(self) -> np.ndarray | None:
+        return np.sum(list(self._usages.values()), axis=0) if self._usages else None
+
     def curve(self) -> list[Step]:
         """The steps in their order, where there is a reference."""
+        totals: dict[tuple[str, int], np.ndarray] = {}
+        for (_, stage, step), total in self._errors.items():
+            totals[stage, step] = totals.get((stage, step), np.zeros(3)) + total
         return [
-            Step(stage, step, seconds, error / weight)
-            for (stage, step), (seconds, error, weight) in self._errors.items()
+            Step(stage, step, float(seconds), float(error / weight))
+            for (stage, step), (seconds, error, weight) in totals.items()
             if weight > 0
         ]
 
 
-class TileTrace:
-    """The trace of a tile of channels that are restored together, on a scale where they are in [0, 1]."""
+@dataclass(frozen=True, eq=False)
+class GroupTrace:
+    """The trace of channels that are restored together, on a scale where `low` is 0 and `high` is 1.
 
-    def __init__(self, trace: Trace, channels: slice, restored: np.ndarray, tile: Tile, low: float, high: float):
-        self._trace, self._restored, self._tile = trace, restored, tile
-        self._window = (channels, *tile.window)
-        self._low, self._range = low, high - low
+    `restored` (C, H, W) tells which values are.
+    """
+
+    trace: Trace
+    channels: slice
+    restored: np.ndarray
+    low: float
+    high: float
+
+    def restart(self) -> None:
+        """Forget what an earlier try has left, which ended for want of memory."""
+        self.trace.restart(self.channels)
+
+    def tile(self, tile: Tile) -> TileTrace:
+        return TileTrace(self, tile)
+
+
+class TileTrace:
+    """The trace of a tile of a group of channels."""
+
+    def __init__(self, group: GroupTrace, tile: Tile):
+        self._trace, self._restored, self._tile = group.trace, group.restored[:, *tile.window], tile
+        self._window = (group.channels, *tile.window)
+        self._low, self._range = group.low, group.high - group.low
         self._seconds, self._since = 0.0, time.perf_counter()
 
     def step(self, stage: str, number: int, estimate: np.ndarray) -> None:
@@ -98,7 +142,7 @@ class TileTrace:
             weight = self._tile.weight * self._restored
             error = estimate * self._range + self._low - trace._reference[self._window]
             with trace._lock:
-                total = trace._errors.setdefault((stage, number), [0.0, 0.0, 0.0])
+                total = trace._errors.setdefault((self._window[0].start, stage, number), [0.0, 0.0, 0.0])
                 total[0] += self._seconds
                 total[1] += float((weight * error**2).sum())
                 total[2] += float(weight.sum())
@@ -106,13 +150,10 @@ class TileTrace:
 
     def code(self, fit: np.ndarray, codes: np.ndarray, dictionary: Dictionary, history: list[Iteration]) -> None:
         """The code is solved for: its picture (C, h, w), and its maps (N, K, ..)."""
-        trace, usage = self._trace, np.count_nonzero(codes, axis=(0, 2, 3))
+        trace = self._trace
         with trace._lock:
             assert trace.fit is not None
             place = trace.fit[self._window]
             place[...] = np.where(np.isnan(place), 0, place) + self._tile.weight * (fit * self._range + self._low)
             trace.history = trace.history or history
-            if trace.dictionary is None:
-                trace.dictionary, trace.usage = dictionary, np.zeros_like(usage)
-            if trace.usage is not None and trace.dictionary.filters.shape == dictionary.filters.shape:
-                trace.usage = trace.usage + usage
+            trace.count(dictionary, codes, self._window[0].start)

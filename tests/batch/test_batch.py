@@ -138,7 +138,7 @@ def test_one_mask_for_all_and_another_format(folder):
         ("in", {"task": "repair"}, "task: 'repair' is unknown"),
         ("none/*.png", {}, "none/.*: no file has such a name"),
         ("empty", {}, "empty: the folder has no image"),
-        ([], {}, "there is no image to restore"),
+        ([], {}, "there is no image"),
         ("in", {"mask": "none"}, "none: no such file"),
         ("in", {"lmbda": -1.0}, "lmbda"),
         ("in", {"task": "denoise", "noise": "impulse", "noise_sigma": 3.0}, "noise_sigma: it belongs to Gaussian"),
@@ -218,3 +218,124 @@ def test_a_reference_of_another_size_fails_its_file_only(folder):
     (result,) = run("in/p0.png", "out.png", mask="masks", report="report", reference="small.npy")
     assert "small.npy: the reference is of shape (3, 3), the restored image of (24, 20)" in result.error
     assert not (folder / "out.png").exists()
+
+
+def test_an_input_is_never_written_to_even_for_another(folder):
+    before = contents(folder)
+    for inputs, output in ((["in/p0.png", "in/p1.png", "masks/p0.png"], "masks"), (["in", "in/deep/p0.png"], "in")):
+        with pytest.raises(InputError, match=r"never overwritten|both"):
+            restore_batch(inputs, output, mask="masks", overwrite=True, **QUICK)
+    with pytest.raises(InputError, match="never overwritten"):
+        restore_batch("in/deep", "in", mask="masks", report="r", reference="in", overwrite=True, **QUICK)
+    assert contents(folder) == before
+
+
+def test_named_files_that_are_left_out_are_told_of(folder):
+    from csc_cogd.batch import plan_batch
+
+    run("in/p0.png", mask="masks")
+    batch = plan_batch(["in/p0.png", "in/p0_inpainted.png", "masks/p0.png"], task="inpaint", mask="masks/p0.png", **QUICK)
+    assert [str(job.source) for job in batch.jobs] == ["in/p0.png"]
+    assert batch.notes == ["1 of 3 images left out: masks of others", "1 of 3 images left out: results of others"]
+    (folder / "in" / "p1.tif").write_bytes((folder / "in" / "p1.png").read_bytes())
+    with pytest.raises(InputError, match="each image would be the mask of another"):
+        plan_batch(["in/p1.png", "in/p1.tif"], task="inpaint", mask="in", **QUICK)
+
+
+def test_reports_replace_reports_only(folder):
+    (folder / "mine").mkdir()
+    (folder / "mine" / "report.csv").write_text("mine")
+    with pytest.raises(InputError, match=r"mine/report\.csv: exists already"):
+        restore_batch("in", "out", mask="masks", report="mine", **QUICK)
+    with pytest.raises(InputError, match=r"mine/report\.csv: exists already"):
+        restore_batch("in", "out", mask="masks", report="mine", skip_existing=True, **QUICK)
+    with pytest.raises(InputError, match="report: a dry run has none"):
+        restore_batch("in", "out", mask="masks", report="other", dry_run=True, **QUICK)
+
+
+def test_the_report_of_a_resumed_batch_shows_what_is_shown_where_it_belongs(folder):
+    run("in/deep", "out", mask="masks", report="report")
+    name = "report/pages/" + next(path.name for path in (folder / "report" / "pages").glob("p1-*"))
+    before = (folder / name).read_bytes()
+    (folder / "in" / "deep" / "p0a.png").write_bytes((folder / "in" / "p0.png").read_bytes())
+    (folder / "masks" / "p0a.png").write_bytes((folder / "masks" / "p0.png").read_bytes())
+    results = run("in/deep", "out", mask="masks", report="report", skip_existing=True)
+    assert sorted(result.status for result in results) == ["done", "skipped", "skipped"]
+    assert (folder / name).read_bytes() == before
+    files = json.loads((folder / "report" / "report.json").read_text())["files"]
+    assert [(folder / "report" / file["report"]["page"]).exists() for file in files] == [True] * 3
+    run("in/deep", "out", mask="masks", report="elsewhere", skip_existing=True)
+    files = json.loads((folder / "elsewhere" / "report.json").read_text())["files"]
+    assert [file["report"] for file in files] == [None] * 3
+
+
+def test_more_processes_than_images(folder):
+    results = run("in", "out", mask="masks", jobs=9)
+    assert [result.status for result in results] == ["done"] * 3
+    assert [result.status for result in run("in/p0.png", "one.png", mask="masks", jobs=9)] == ["done"]
+
+
+def test_reconstruction_by_processes(folder):
+    results = list(restore_batch("in", "out", task="reconstruct", dictionary="default", jobs=2, device="cpu"))
+    assert [result.status for result in results] == ["done"] * 3
+
+
+def test_equal_settings_said_otherwise_are_no_other_settings(folder):
+    run("in", "out", mask="masks", lmbda=0.015625)
+    said = {"lmbda": np.float64(0.015625), "dtype": np.float32, "tile": "auto", "noise_sigma": None, "fft": "scipy"}
+    assert {result.status for result in run("in", "out", mask="masks", skip_existing=True, **said)} == {"skipped"}
+    planned = run("in", "out", mask="masks", skip_existing=True, dry_run=True, lmbda=0.015625)
+    assert {result.status for result in planned} == {"skipped"}
+
+
+def test_a_single_image_of_a_folder_is_remembered_as_well(folder):
+    (folder / "one").mkdir()
+    (folder / "one" / "p0.png").write_bytes((folder / "in" / "p0.png").read_bytes())
+    run("one", "out", mask="masks")
+    assert [result.status for result in run("one", "out", mask="masks", skip_existing=True)] == ["skipped"]
+
+
+def test_a_record_by_another_version_is_no_record_or_is_understood(folder):
+    run("in", "out", mask="masks")
+    for name, change in (("p0", lambda record: record["result"].update(new=1)), ("p1", lambda record: record.pop("files"))):
+        path = folder / "out" / ".csc-cogd" / f"{name}.png.json"
+        record = json.loads(path.read_text())
+        change(record)
+        path.write_text(json.dumps(record))
+    statuses = {result.input: result.status for result in run("in", "out", mask="masks", skip_existing=True)}
+    assert statuses == {"in/p0.png": "skipped", "in/p1.png": "failed", "in/p2.png": "skipped"}
+
+
+def test_a_run_that_was_overtaken_finds_the_result(folder, monkeypatch):
+    from csc_cogd.batch import jobs as module
+
+    def overtaken(*arguments, **options):
+        monkeypatch.setattr(module, "create_images", create)
+        run(["in/p0.png", "in/p1.png"], "out", mask="masks")
+        return create(*arguments, **options)
+
+    create = module.create_images
+    monkeypatch.setattr(module, "create_images", overtaken)
+    first = next(restore_batch(["in/p0.png", "in/p1.png"], "out", mask="masks", skip_existing=True, **QUICK))
+    assert (first.status, first.output) == ("skipped", "out/p0.png")
+
+
+def test_a_page_without_gaps_is_denoised_like_the_others(folder, photo, rng):
+    stack = np.stack([photo[:24, :20], photo[20:44, :20]]) + rng.normal(0, 8, (2, 24, 20))
+    stack[0, 3, 4] = np.nan
+    np.save("noisy.npy", stack)
+    run("noisy.npy", axes="NYX", noise_sigma=8.0)
+    restored = np.load("noisy_inpainted.npy")
+    clean = np.stack([photo[:24, :20], photo[20:44, :20]]).astype(float)
+    assert (np.abs(restored - clean).mean(axis=(1, 2)) < 8 * 0.8 * 0.8).all()
+
+
+def test_progress_is_told_and_can_end_a_stage(folder):
+    told = []
+    run("in/p0.png", "out.png", mask="masks", callback=told.append)
+    assert {progress.stage for progress in told} >= {"codes", "patches"}
+
+
+def test_a_setting_that_is_none_is_named(folder):
+    with pytest.raises(InputError, match="lambda: inpaint has no such setting: use keep_known, "):
+        restore_batch("in", "out", mask="masks", **QUICK, **{"lambda": 1})

@@ -58,7 +58,7 @@ def test_what_means_nothing_is_refused(tree, pattern, problem):
 
 
 def test_nothing_at_all_is_refused():
-    with pytest.raises(InputError, match="there is no image to restore"):
+    with pytest.raises(InputError, match="there is no image"):
         names()
 
 
@@ -94,7 +94,7 @@ def test_lines_end_at_their_end_only(tree):
     [
         (None, "list: no such list of files"),
         (b"\xff\xfe\0", "list: can't be read as a list of files: it isn't text in UTF-8"),
-        (b"*.gif\n", r"\*.gif: no file has such a name"), (b"\n", "there is no image to restore"),
+        (b"*.gif\n", r"\*.gif: no file has such a name"), (b"\n", "there is no image"),
     ],
 )  # fmt: skip
 def test_bad_lists_are_refused(tree, content, problem):

@@ -119,7 +119,7 @@ def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
         (["photo.png", "-k", "uniform:3", "--noise", "salt"], "--noise", 2),
         (["photo.png", "-k", "uniform:3", "--noise", "poisson", "--noise-sigma", "1"], "error: --noise-sigma: Poisson", 2),
         (["photo.png", "-k", "uniform:3", "--gain", "2"], "error: --gain: it belongs to", 2),
-        (["negative.npy", "-k", "uniform:3", "--noise", "poisson"], "negative.npy: image: there are negative values", 2),
+        (["negative.npy", "-k", "uniform:3", "--noise", "poisson"], "negative.npy: there are negative values", 2),
         (["photo.png", "-k", "uniform:3", "-o", "taken.png"], "taken.png: exists already", 2),
         (["photo.png", "-k", "uniform:3", "-o", "photo.png", "--overwrite"], "never overwritten", 2),
         (["photo.png", "-k", "kernel.npy", "-o", "kernel.npy", "--overwrite"], "never overwritten", 2),

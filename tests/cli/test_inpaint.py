@@ -138,7 +138,7 @@ def test_known_pixels_are_denoised_on_demand(folder, photo, rng, capsys, sigma):
         (["photo.png", "-m", "mask.png", "--fast", "--best"], "error: --fast, --best: one excludes the other", 2),
         (["photo.png", "-m", "mask.png", "--noise-sigma", "-1"], "'--noise-sigma': '-1' is neither 'auto' nor a number", 2),
         (["photo.png", "-m", "mask.png", "--noise-sigma", "x"], "'--noise-sigma': 'x' is neither 'auto' nor a number", 2),
-        (["infinite.npy", "--mask-value", "0"], "infinite.npy: image: there are infinite values in it", 2),
+        (["infinite.npy", "--mask-value", "0"], "infinite.npy: there are infinite values in it", 2),
         (["nan.npy"], "nan.npy: every pixel is missing", 2),
         (["photo.png", "--unknown"], "No such option", 2),
         ([], "Missing argument 'IMAGE...'", 2),

@@ -57,3 +57,25 @@ def test_a_reference_of_another_shape_is_refused(damaged):
     image, mask = damaged
     with pytest.raises(InputError, match=r"reference: shape \(5, 5\) isn't the image's"):
         inpaint(image, mask, trace=Trace(np.zeros((5, 5))))
+
+
+def test_a_try_that_ended_for_want_of_memory_leaves_nothing(photo, damaged, monkeypatch):
+    from csc_cogd.restore import pipeline
+
+    image, mask = damaged
+    plain, disturbed = Trace(photo), Trace(photo)
+    inpaint(image, mask, tile="auto", trace=plain, threads=1)
+    refine, failures = pipeline.refine, [1]
+
+    def short_of_memory(*arguments, **options):
+        if failures:
+            failures.pop()
+            raise MemoryError
+        return refine(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "refine", short_of_memory)
+    monkeypatch.setattr("csc_cogd.restore.tiles._plan_or_none", lambda plan_for, most: plan_for(2e9))
+    inpaint(image, mask, tile="auto", trace=disturbed, threads=1)
+    np.testing.assert_array_equal(disturbed.fit, plain.fit)
+    np.testing.assert_array_equal(disturbed.usage, plain.usage)
+    assert [step.mse for step in disturbed.curve()] == [step.mse for step in plain.curve()]
