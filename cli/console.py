@@ -76,7 +76,9 @@ class ProgressBar:
         self._bar.update(progress.done - self._bar.pos)
 
     def file_done(self, name: str) -> None:
-        """One of several files is done."""
+        """A file is done, or has failed: perhaps by an interruption that a library made an error of its own of."""
+        if self._interrupted:
+            raise KeyboardInterrupt
         if self._visible and self._n_files > 1:
             self._files_bar().update(1, name)
 

@@ -14,6 +14,11 @@ from csc_cogd.backend import get_backend, selection
 from csc_cogd.backend.cuda import CudaBackend, device
 from csc_cogd.backend.cuda.device import open_device
 
+worker = os.environ.get("PYTEST_XDIST_WORKER")
+if worker and hasattr(os, "sched_setaffinity"):  # a processor each: threads of several workers would wait for each other
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {processors[int(worker.removeprefix("gw")) % len(processors)]})
+
 VARIANTS = [("pyfftw", "numba"), ("pyfftw", "numpy"), ("scipy", "numba"), ("scipy", "numpy")]
 
 

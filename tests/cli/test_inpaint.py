@@ -204,6 +204,23 @@ def test_interrupt_leaves_nothing_half_written(folder):
     assert contents(folder) == before
 
 
+def test_an_interrupt_that_a_library_makes_an_error_of_is_one(folder, capsys, monkeypatch):
+    from csc_cogd.restore import pipeline as module
+
+    def failing(*arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise SystemError("returned a result with an exception set") from None
+
+    monkeypatch.setattr(module, "pilot_estimate", failing)
+    before = contents(folder)
+    assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", "-q") == 130
+    assert capsys.readouterr().err.strip() == "csc-cogd: error: interrupted: nothing half-written is left behind"
+    assert contents(folder) == before
+
+
 def test_an_interrupt_that_a_library_swallows_is_heard_at_the_next_step(folder, capsys, monkeypatch):
     from csc_cogd.restore import pipeline as module
 
