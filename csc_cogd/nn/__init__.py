@@ -1,6 +1,9 @@
 """Small convolutional networks without PyTorch: functions with gradients, layers, networks, their cost, their files.
 
 The public names are imported on first use. Everything computes on NumPy's arrays, and on CuPy's where they are on a GPU.
+
+Their matrix products are small: two threads of BLAS are no faster than one, and on a busy machine they wait for each other
+ten times as long as they compute. Hold BLAS to one by :func:`csc_cogd.backend.single_threaded_blas`.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ def save_checkpoint(
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
+    if not arrays:
+        raise InputError("arrays: there are none: give those of a network, by Module.state_dict")
     try:
         texts = {key: json.dumps(value) for key, value in (metadata or {}).items()}
     except (TypeError, ValueError) as error:

@@ -22,6 +22,8 @@ def flops_by_layer(network: Module, image_shape: tuple[int, int, int] = (3, 32, 
     442368
     """
     names = {parameter: name for name, parameter in network.named_parameters() if len(parameter.shape) > 1}
+    if not names:
+        return {}
     weight = next(iter(names))
     zeros = array_module(weight.array).zeros((1, *image_shape), weight.dtype)
     with network.evaluating():

@@ -30,9 +30,7 @@ class Conv2d(Module):
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return functions.conv2d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups
-        )  # fmt: skip
+        return functions.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups)
 
 
 class Linear(Module):
@@ -65,9 +63,7 @@ class BatchNorm2d(Module):
         statistics = functions.Statistics(self.running_mean, self.running_var)
         if self.training:
             statistics = functions.batch_statistics(x.array)
-        y = functions.batch_norm(
-            x, self.weight, self.bias, statistics, from_batch=self.training, epsilon=self.epsilon
-        )  # fmt: skip
+        y = functions.batch_norm(x, self.weight, self.bias, statistics, from_batch=self.training, epsilon=self.epsilon)
         if self.training:
             n = x.array.size // x.shape[1]
             self.running_mean = self._moved(self.running_mean, statistics.mean)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -109,7 +109,7 @@ class Module:
                 raise InputError(f"state: {key} is of {arrays[key].dtype}: real numbers are needed")
         for key, (owner, name) in places.items():
             old = _array(owner, name)
-            _put(owner, name, array_module(old).array(arrays[key], dtype=old.dtype))
+            _put(owner, name, array_module(old).asarray(np.array(arrays[key], old.dtype)))
 
     def to(self, device: str = "auto", dtype: Any = "float32") -> Self:
         """Move parameters and buffers to a device and a dtype, which are those of :func:`csc_cogd.backend.get_backend`.
@@ -117,13 +117,10 @@ class Module:
         Gradients are forgotten.
         """
         backend = get_backend(device, dtype=dtype)
-        self._convert(lambda array: backend.asarray(to_numpy(array)))
-        return self
-
-    def _convert(self, convert: Callable[[Any], Any]) -> None:
         for owner, name, _ in self._places():
-            _put(owner, name, convert(_array(owner, name)))
+            _put(owner, name, backend.asarray(to_numpy(_array(owner, name))))
         self.zero_grad()
+        return self
 
     def _places(self) -> Iterator[tuple[Module, str, str]]:
         """The module, attribute, and name of every parameter and buffer."""

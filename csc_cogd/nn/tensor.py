@@ -96,19 +96,19 @@ class Tensor:
 
         Parameters
         ----------
-        gradient : array of this tensor's shape; default: 1, for a loss, which is a scalar
+        gradient : array of this tensor's shape and dtype; default: 1, for a loss, which is a scalar
 
         Raises
         ------
         InputError
-            If there is nothing to differentiate, or `gradient` has another shape.
+            If there is nothing to differentiate, or `gradient` has another shape or dtype.
         """
         if not self.requires_grad:
             raise InputError("backward: no tensor that it was computed from requires a gradient, or no_grad() was on")
         if gradient is None and self.shape == ():
             gradient = array_module(self.array).ones_like(self.array)
-        if getattr(gradient, "shape", None) != self.shape:
-            raise InputError(f"gradient: an array of shape {self.shape} is needed, as that of the tensor")
+        if (getattr(gradient, "shape", None), getattr(gradient, "dtype", None)) != (self.shape, self.dtype):
+            raise InputError(f"gradient: an array of shape {self.shape} and {self.dtype} is needed, as the tensor is")
         gradients = {self: gradient}
         for tensor in reversed(history(self)):
             dy = gradients.pop(tensor)

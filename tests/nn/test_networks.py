@@ -5,8 +5,10 @@ import pytest
 
 from csc_cogd import InputError
 from csc_cogd.backend import to_numpy
-from csc_cogd.nn import Tensor, build_network, count_flops, count_parameters, flops_by_layer, load_checkpoint, no_grad
+from csc_cogd.nn import Sequential, Tensor, build_network, load_checkpoint, no_grad
+from csc_cogd.nn.flops import count_flops, count_parameters, flops_by_layer
 from csc_cogd.nn.functions import cross_entropy
+from csc_cogd.nn.layers import Identity
 from tests.nn.cases import NETWORKS, cifar_test_images, filled, images
 
 
@@ -126,6 +128,10 @@ def test_a_network_runs_and_trains_on_a_gpu(cuda, pytorch):
     assert count_flops(network) == count_flops(build_network("resnet20"))
     network.to("cpu")
     assert all(type(parameter.array) is np.ndarray for parameter in network.parameters())
+
+
+def test_what_has_no_weights_costs_nothing():
+    assert count_flops(Sequential(Identity())) == count_parameters(Sequential(Identity())) == 0
 
 
 def test_unknown_names_are_answered_with_the_list():

@@ -76,20 +76,25 @@ def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any
     """Gradients of x, None unless needed, and of w; that of the bias is the sum of `dy` over all but its channels."""
     x, w, stride, padding, groups = saved
     backward = _depthwise_backward if _is_depthwise(w, groups) else _columns_backward
-    xp = array_module(x)
-    dx: Any = xp.empty_like(x) if need_dx else None
+    xp, rest = array_module(x), (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
+    scatter = need_dx and (stride != (1, 1) or min(rest) < 0)
+    dx: Any = xp.empty_like(x) if scatter else None
     dw = xp.zeros_like(w)
     for some in _pieces(x, w, dy.shape[2:]):
         padded = pad(x[some], padding)
-        dpadded = xp.zeros_like(padded) if need_dx else None
+        dpadded = xp.zeros_like(padded) if scatter else None
         dw += backward(dy[some], padded, w, stride, groups, dpadded)
-        if need_dx:
+        if scatter:
             dx[some] = crop(dpadded, padding)
+    if need_dx and not scatter:  # dx is a correlation too, which is faster
+        dx, _ = conv2d_forward(dy, _turned(w, groups), None, (1, 1), rest, groups)
     return dx, dw
 
 
 def _check(x: Any, w: Any, bias: Any, groups: int) -> None:
     check_shape("w", w, "O C/groups I J")
+    if 0 in w.shape:
+        raise InputError(f"w: its shape is {w.shape}: kernels and channels can't be none")
     if groups < 1 or w.shape[0] % groups:
         raise InputError(f"groups: {groups} doesn't divide the {w.shape[0]} output channels: use a divisor")
     check_shape("x", x, "N C H W", C=w.shape[1] * groups)
@@ -99,6 +104,13 @@ def _check(x: Any, w: Any, bias: Any, groups: int) -> None:
 
 def _is_depthwise(w: Any, groups: int) -> bool:
     return groups > 1 and w.shape[:2] == (groups, 1)
+
+
+def _turned(w: Any, groups: int) -> Any:
+    """Kernels turned by 180 degrees, from output to input channels."""
+    C, *kernel = w.shape[1:]
+    grouped = w.reshape(groups, -1, C, *kernel)[..., ::-1, ::-1]
+    return grouped.swapaxes(1, 2).reshape(groups * C, -1, *kernel)
 
 
 def _pieces(x: Any, w: Any, size: Two) -> Iterator[slice]:

@@ -27,9 +27,10 @@ def max_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None, padding: 
     InputError
         If shapes don't fit, or a window could see nothing but padding, which is wider than half of it.
     """
-    kernels, (array,) = pair(kernel, "kernel"), arrays_of(x)
-    strides, paddings = pair(stride or kernel, "stride"), pair(padding, "padding", least=0)
+    (array,) = arrays_of(x)
     check_shape("x", array, "N C H W")
+    kernels, strides = _windows(kernel, stride)
+    paddings = pair(padding, "padding", least=0)
     if paddings[0] * 2 > kernels[0] or paddings[1] * 2 > kernels[1]:
         raise InputError(f"padding: {padding} is more than half of the window {kernel}: use less")
     y, saved = max_pool2d_forward(array, kernels, strides, paddings)
@@ -65,9 +66,9 @@ def avg_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None) -> Tensor
     kernel, stride : int or pair of int
         Height and width of windows, and their distances, by default the same.
     """
-    kernels, (array,) = pair(kernel, "kernel"), arrays_of(x)
+    (array,) = arrays_of(x)
     check_shape("x", array, "N C H W")
-    y, saved = avg_pool2d_forward(array, kernels, pair(stride or kernel, "stride"))
+    y, saved = avg_pool2d_forward(array, *_windows(kernel, stride))
     return record(y, (x,), lambda dy: (avg_pool2d_backward(dy, saved),))
 
 
@@ -104,3 +105,8 @@ def global_avg_pool2d_forward(x: Any) -> tuple[Any, Any]:
 def global_avg_pool2d_backward(dy: Any, saved: Any) -> Any:
     share = dy / (saved[2] * saved[3])
     return array_module(dy).broadcast_to(share[:, :, None, None], saved)
+
+
+def _windows(kernel: Pair, stride: Pair | None) -> tuple[Two, Two]:
+    """Size and distances of the windows."""
+    return pair(kernel, "kernel"), pair(kernel if stride is None else stride, "stride")

@@ -6,7 +6,6 @@ K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -74,8 +73,8 @@ def projected_shortcut(in_channels: int, channels: int, stride: int, rng: np.ran
 
 
 def stage(
-    block: Any, blocks: int, in_channels: int, channels: int, stride: int, shortcut: Shortcut, rng: np.random.Generator,
-    masked: bool,
+    block: type[BasicBlock | Bottleneck], blocks: int, in_channels: int, channels: int, stride: int, shortcut: Shortcut,
+    rng: np.random.Generator, masked: bool,
 ) -> Sequential:  # fmt: skip
     """Blocks of the same shape, of which the first has the stride."""
     out_channels, made = channels * block.expansion, []
