@@ -5,10 +5,10 @@ import pytest
 
 from csc_cogd import InputError
 from csc_cogd.backend import to_numpy
-from csc_cogd.nn import Sequential, Tensor, build_network, load_checkpoint, no_grad
+from csc_cogd.nn import Module, Sequential, Tensor, build_network, load_checkpoint, no_grad
 from csc_cogd.nn.flops import count_flops, count_parameters, flops_by_layer
 from csc_cogd.nn.functions import cross_entropy
-from csc_cogd.nn.layers import Identity
+from csc_cogd.nn.layers import Conv2d, Identity
 from tests.nn.cases import NETWORKS, cifar_test_images, filled, images
 
 
@@ -128,6 +128,17 @@ def test_a_network_runs_and_trains_on_a_gpu(cuda, pytorch):
     assert count_flops(network) == count_flops(build_network("resnet20"))
     network.to("cpu")
     assert all(type(parameter.array) is np.ndarray for parameter in network.parameters())
+
+
+def test_a_layer_that_is_used_twice_costs_twice(rng):
+    class Twice(Module):
+        def __init__(self):
+            self.conv = Conv2d(3, 3, 3, rng, padding=1)
+
+        def forward(self, x):
+            return self.conv(self.conv(x))
+
+    assert flops_by_layer(Twice(), (3, 4, 5)) == {"conv.weight": 2 * 4 * 5 * 3 * 3 * 9}
 
 
 def test_what_has_no_weights_costs_nothing():
