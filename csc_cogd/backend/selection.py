@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -75,6 +76,11 @@ def get_backend(
 def on_gpu(array: Any) -> bool:
     """Whether an array is on a CUDA device."""
     return hasattr(array, "__cuda_array_interface__")
+
+
+def array_module(array: Any) -> Any:
+    """The module that an array is of: NumPy, or CuPy."""
+    return sys.modules[type(array).__module__] if on_gpu(array) else np
 
 
 def as_array(array: Any) -> Any:

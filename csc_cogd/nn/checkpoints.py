@@ -1,0 +1,79 @@
+"""Weights in files: safetensors, as PyTorch's tools write and read them. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.storage import write_whole
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None, *,
+    overwrite: bool = False,
+) -> None:  # fmt: skip
+    """Write arrays and metadata to a safetensors file, which appears whole.
+
+    Parameters
+    ----------
+    path : path
+    arrays : mapping of str to array
+        Such as :meth:`Module.state_dict` returns.
+    metadata : mapping of str to anything that JSON can hold, optional
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the file exists and may not be replaced, or can't be written, or the arrays or metadata can't be stored.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    if not arrays:
+        raise InputError("arrays: there are none: give those of a network, by Module.state_dict")
+    try:
+        texts = {key: json.dumps(value) for key, value in (metadata or {}).items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metadata: JSON can't hold it ({error}): use texts, numbers, lists and mappings") from None
+    try:
+        content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()}, texts)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise InputError(f"arrays: safetensors can't hold them ({error}): use arrays of real numbers") from None
+    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a safetensors file by their names, and its metadata, of which what is JSON is parsed.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, of another kind, or holds numbers that NumPy hasn't, such as bfloat16.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file of weights")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
+            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118  # not a mapping
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: can't be read as safetensors ({error}): convert PyTorch's .pt and .pth by safetensors.torch"
+        ) from None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

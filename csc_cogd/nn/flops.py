@@ -1,0 +1,47 @@
+"""What a network costs."""
+
+from __future__ import annotations
+
+from math import prod
+
+from csc_cogd.backend import array_module
+from csc_cogd.nn.module import Module
+from csc_cogd.nn.tensor import Tensor, history
+
+
+def flops_by_layer(network: Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> dict[str, int]:
+    """Multiply-adds of each convolution and linear layer for one image, by the names of their weights, in their order.
+
+    That is what papers call FLOPs; biases, batch norm, activations, pooling and additions aren't counted. Read from the tape
+    of one image of zeros: weights (O, ...) are used once at every position of their layer's output (1, O, ...).
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> flops_by_layer(build_network("resnet20"))["conv1.weight"]
+    442368
+    """
+    names = {parameter: name for name, parameter in network.named_parameters() if len(parameter.shape) > 1}
+    if not names:
+        return {}
+    weight = next(iter(names))
+    zeros = array_module(weight.array).zeros((1, *image_shape), weight.dtype)
+    with network.evaluating():
+        output = network(Tensor(zeros))
+    found: dict[str, int] = {}
+    for result in history(output):
+        for parent in result.parents:
+            if parent in names:
+                positions = prod(result.shape[2:])
+                found[names[parent]] = found.get(names[parent], 0) + positions * parent.array.size
+    return {name: found[name] for name in names.values() if name in found}
+
+
+def count_flops(network: Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> int:
+    """Multiply-adds of all convolutions and linear layers for one image; see :func:`flops_by_layer`."""
+    return sum(flops_by_layer(network, image_shape).values())
+
+
+def count_parameters(network: Module) -> int:
+    """Numbers that are trained; batch norm's running statistics aren't."""
+    return sum(parameter.array.size for parameter in network.parameters())

@@ -1,0 +1,168 @@
+"""Convolution, that is correlation, of images with kernels, as in PyTorch.
+
+The general way is a matrix product with the columns (im2col): K. Chellapilla, S. Puri, P. Simard, "High Performance
+Convolutional Neural Networks for Document Processing" (2006). Columns are made anew in the backward pass rather than kept,
+and of so few images at a time that they stay in the processor's cache; a GPU takes all images at once. Depthwise
+convolution needs no columns: it is a sum of shifted images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+from csc_cogd.backend import array_module, on_gpu
+from csc_cogd.errors import InputError
+from csc_cogd.nn.functions.checks import Pair, check_shape, pair
+from csc_cogd.nn.functions.windows import Two, crop, output_size, pad, taps
+from csc_cogd.nn.tensor import Tensor, arrays_of, record
+
+CACHED = 1 << 20
+"""Bytes of columns that are made at a time on the CPU."""
+
+
+def conv2d(
+    x: Tensor, w: Tensor, bias: Tensor | None = None, *, stride: Pair = 1, padding: Pair = 0, groups: int = 1
+) -> Tensor:
+    """``y[n, o, p, q] = bias[o] + sum_cij w[o, c, i, j] x[n, c', stride p + i - padding, stride q + j - padding]``.
+
+    With groups, output channel o of group g sees the input channels c' = g C / groups + c of its own group only.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) tensor
+    w : (O, C / groups, I, J) tensor
+    bias : (O,) tensor, optional
+    stride, padding : int or pair of int
+        Of rows and columns; zeros are padded on both sides.
+    groups : int
+        A divisor of C and O; as many as C for depthwise convolution.
+
+    Returns
+    -------
+    y : (N, O, P, Q) tensor, P = (H + 2 padding - I) // stride + 1, Q likewise
+
+    Raises
+    ------
+    InputError
+        If shapes, dtypes or devices don't fit.
+    """
+    images, kernels, biases = arrays_of(x, w, bias)
+    _check(images, kernels, biases, groups)
+    strides, paddings = pair(stride, "stride"), pair(padding, "padding", least=0)
+    y, saved = conv2d_forward(images, kernels, biases, strides, paddings, groups)
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        gradients = conv2d_backward(dy, saved, need_dx=x.requires_grad)
+        return gradients if bias is None else (*gradients, dy.sum(axis=(0, 2, 3)))
+
+    return record(y, (x, w) if bias is None else (x, w, bias), backward)
+
+
+def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups: int) -> tuple[Any, Any]:
+    """See :func:`conv2d`; on arrays, `bias` may be None."""
+    size = output_size("conv2d", x.shape[2:], w.shape[2:], stride, padding)
+    forward = _depthwise_forward if _is_depthwise(w, groups) else _columns_forward
+    y = array_module(x).empty((len(x), len(w), *size), x.dtype)
+    for some in _pieces(x, w, size):
+        y[some] = forward(pad(x[some], padding), w, stride, size, groups)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x, w, stride, padding, groups)
+
+
+def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any]:
+    """Gradients of x, None unless needed, and of w; that of the bias is the sum of `dy` over all but its channels."""
+    x, w, stride, padding, groups = saved
+    backward = _depthwise_backward if _is_depthwise(w, groups) else _columns_backward
+    xp, rest = array_module(x), (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
+    scatter = need_dx and (stride != (1, 1) or min(rest) < 0)
+    dx: Any = xp.empty_like(x) if scatter else None
+    dw = xp.zeros_like(w)
+    for some in _pieces(x, w, dy.shape[2:]):
+        padded = pad(x[some], padding)
+        dpadded = xp.zeros_like(padded) if scatter else None
+        dw += backward(dy[some], padded, w, stride, groups, dpadded)
+        if scatter:
+            dx[some] = crop(dpadded, padding)
+    if need_dx and not scatter:  # dx is a correlation too, which is faster
+        dx, _ = conv2d_forward(dy, _turned(w, groups), None, (1, 1), rest, groups)
+    return dx, dw
+
+
+def _check(x: Any, w: Any, bias: Any, groups: int) -> None:
+    check_shape("w", w, "O C/groups I J")
+    if 0 in w.shape:
+        raise InputError(f"w: its shape is {w.shape}: kernels and channels can't be none")
+    if groups < 1 or w.shape[0] % groups:
+        raise InputError(f"groups: {groups} doesn't divide the {w.shape[0]} output channels: use a divisor")
+    check_shape("x", x, "N C H W", C=w.shape[1] * groups)
+    if bias is not None:
+        check_shape("bias", bias, "O", O=w.shape[0])
+
+
+def _is_depthwise(w: Any, groups: int) -> bool:
+    return groups > 1 and w.shape[:2] == (groups, 1)
+
+
+def _turned(w: Any, groups: int) -> Any:
+    """Kernels turned by 180 degrees, from output to input channels."""
+    C, *kernel = w.shape[1:]
+    grouped = w.reshape(groups, -1, C, *kernel)[..., ::-1, ::-1]
+    return grouped.swapaxes(1, 2).reshape(groups * C, -1, *kernel)
+
+
+def _pieces(x: Any, w: Any, size: Two) -> Iterator[slice]:
+    """The images that are convolved at a time."""
+    columns = x.shape[1] * prod(w.shape[2:]) * prod(size) * x.dtype.itemsize
+    step = max(1, len(x) if on_gpu(x) else CACHED // columns)
+    return (slice(start, start + step) for start in range(0, len(x), step))
+
+
+def _depthwise_forward(x: Any, w: Any, stride: Two, size: Two, groups: int) -> Any:
+    y = array_module(x).zeros((*x.shape[:2], *size), x.dtype)
+    for i, j, seen in taps(w.shape[2:], stride, size):
+        y += w[:, 0, i, j, None, None] * x[seen]
+    return y
+
+
+def _depthwise_backward(dy: Any, x: Any, w: Any, stride: Two, groups: int, dx: Any) -> Any:
+    """The gradient of w; that of x is added to `dx` unless None, as in :func:`_columns_backward`."""
+    xp = array_module(x)
+    dw = xp.empty_like(w)
+    for i, j, seen in taps(w.shape[2:], stride, dy.shape[2:]):
+        dw[:, 0, i, j] = xp.einsum("ncpq,ncpq->c", dy, x[seen])
+        if dx is not None:
+            dx[seen] += w[:, 0, i, j, None, None] * dy
+    return dw
+
+
+def _columns_forward(x: Any, w: Any, stride: Two, size: Two, groups: int) -> Any:
+    """One product of kernels (G, O/G, C/G I J) and columns (n, G, C/G I J, P Q) a group and image."""
+    y = w.reshape(groups, len(w) // groups, -1) @ _columns(x, w.shape[2:], stride, size, groups)
+    return y.reshape(len(x), len(w), *size)
+
+
+def _columns_backward(dy: Any, x: Any, w: Any, stride: Two, groups: int, dx: Any) -> Any:
+    kernel, size = w.shape[2:], dy.shape[2:]
+    kernels = w.reshape(groups, len(w) // groups, -1)
+    dy = dy.reshape(len(x), *kernels.shape[:2], -1)
+    dw = dy @ _columns(x, kernel, stride, size, groups).swapaxes(2, 3)
+    if dx is not None:
+        dcolumns = (kernels.swapaxes(1, 2) @ dy).reshape(*x.shape[:2], *kernel, *size)
+        for i, j, seen in taps(kernel, stride, size):
+            dx[seen] += dcolumns[:, :, i, j]
+    return dw.sum(axis=0).reshape(w.shape)
+
+
+def _columns(x: Any, kernel: Two, stride: Two, size: Two, groups: int) -> Any:
+    """(n, C, H, W) padded images as (n, G, C/G I J, P Q): what each weight of a kernel meets."""
+    n, C = x.shape[:2]
+    if kernel == (1, 1):
+        columns = x[next(taps(kernel, stride, size))[2]]
+    else:
+        columns = array_module(x).empty((n, C, *kernel, *size), x.dtype)
+        for i, j, seen in taps(kernel, stride, size):
+            columns[:, :, i, j] = x[seen]
+    return columns.reshape(n, groups, -1, prod(size))

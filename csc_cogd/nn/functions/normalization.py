@@ -1,0 +1,91 @@
+"""Batch normalisation.
+
+S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift", ICML
+2015.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from csc_cogd.backend import array_module
+from csc_cogd.errors import InputError
+from csc_cogd.nn.functions.checks import check_shape
+from csc_cogd.nn.tensor import Tensor, arrays_of, record
+
+
+class Statistics(NamedTuple):
+    """Of each channel, arrays (C,): its mean and its biased variance."""
+
+    mean: Any
+    variance: Any
+
+
+def batch_statistics(x: Any) -> Statistics:
+    """Those of an array (N, C, H, W), by which a batch is normalised in training.
+
+    Raises
+    ------
+    InputError
+        If a channel has a single value, which says nothing of its variance.
+    """
+    check_shape("x", x, "N C H W")
+    if x.size <= x.shape[1]:
+        raise InputError(f"x: its shape is {x.shape}, at most one value a channel: training needs a larger batch")
+    return Statistics(x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3)))
+
+
+def batch_norm(
+    x: Tensor, gamma: Tensor, beta: Tensor, statistics: Statistics, *, from_batch: bool, epsilon: float = 1e-5
+) -> Tensor:
+    """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta``, channel by channel.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) tensor
+    gamma, beta : (C,) tensors
+    statistics : Statistics
+        Of this batch in training, by :func:`batch_statistics`; running ones in inference.
+    from_batch : bool
+        Whether they are functions of x, so that the gradient has to pass through them.
+    epsilon : float
+
+    Raises
+    ------
+    InputError
+        If shapes, dtypes or devices don't fit.
+    """
+    images, scale, shift = arrays_of(x, gamma, beta)
+    check_shape("x", images, "N C H W")
+    for name, array in zip(("gamma", "beta", "mean", "variance"), (scale, shift, *statistics), strict=True):
+        check_shape(name, array, "C", C=x.shape[1])
+    y, saved = batch_norm_forward(images, scale, shift, statistics, epsilon)
+    return record(y, (x, gamma, beta), lambda dy: batch_norm_backward(dy, saved, from_batch))
+
+
+def batch_norm_forward(x: Any, gamma: Any, beta: Any, statistics: Statistics, epsilon: float) -> tuple[Any, Any]:
+    """See :func:`batch_norm`; on arrays. What is saved is x itself, not another array as large."""
+    inverse = 1 / array_module(x).sqrt(statistics.variance + epsilon)
+    scale = gamma * inverse
+    y = x * scale[:, None, None]
+    y += (beta - statistics.mean * scale)[:, None, None]
+    return y, (x, gamma, statistics.mean, inverse)
+
+
+def batch_norm_backward(dy: Any, saved: Any, from_batch: bool) -> tuple[Any, Any, Any]:
+    """Gradients of x, gamma and beta.
+
+    With s = sqrt(variance + epsilon) and z = (x - mean) / s: dgamma = sum dy z, dbeta = sum dy, and dx = gamma / s dy; where
+    the statistics are the batch's, of n values a channel, dx = gamma / s (dy - (dbeta + z dgamma) / n).
+    """
+    x, gamma, mean, inverse = saved
+    z = (x - mean[:, None, None]) * inverse[:, None, None]
+    dbeta = dy.sum(axis=(0, 2, 3))
+    dgamma = (dy * z).sum(axis=(0, 2, 3))
+    scale = (gamma * inverse)[:, None, None]
+    if not from_batch:
+        return dy * scale, dgamma, dbeta
+    n = x.size // x.shape[1]
+    z *= (dgamma / n)[:, None, None]
+    z += (dbeta / n)[:, None, None]
+    return (dy - z) * scale, dgamma, dbeta

@@ -1,0 +1,101 @@
+"""Layers: functions with their parameters, which start as in the papers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from csc_cogd.nn import functions
+from csc_cogd.nn.functions.checks import Pair, pair
+from csc_cogd.nn.module import Module, Parameter
+from csc_cogd.nn.tensor import Tensor
+
+
+def kaiming_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Normal numbers of variance ``2 / fan_in``, float32, for weights (O, C, ...) in front of a ReLU.
+
+    K. He, X. Zhang, S. Ren, J. Sun, "Delving Deep into Rectifiers", ICCV 2015, eq. 10.
+    """
+    return rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+
+
+class Conv2d(Module):
+    """See :func:`csc_cogd.nn.functions.conv2d`; kernels of `kernel` weights, those of `in_channels` / `groups` channels."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: Pair, rng: np.random.Generator, *,
+        stride: Pair = 1, padding: Pair = 0, groups: int = 1, bias: bool = False,
+    ):  # fmt: skip
+        self.stride, self.padding, self.groups = stride, padding, groups
+        self.weight = Parameter(kaiming_normal((out_channels, in_channels // groups, *pair(kernel, "kernel")), rng))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functions.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups)
+
+
+class Linear(Module):
+    """See :func:`csc_cogd.nn.functions.linear`."""
+
+    def __init__(self, in_features: int, out_features: int, rng: np.random.Generator):
+        self.weight = Parameter(kaiming_normal((out_features, in_features), rng))
+        self.bias = Parameter(np.zeros(out_features, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functions.linear(x, self.weight, self.bias)
+
+
+class BatchNorm2d(Module):
+    """See :func:`csc_cogd.nn.functions.batch_norm`: by the batch in training, by running statistics in inference.
+
+    ``running <- (1 - momentum) running + momentum batch``, with the batch's unbiased variance, as in PyTorch.
+    """
+
+    buffer_names = ("running_mean", "running_var")
+
+    def __init__(self, channels: int, *, epsilon: float = 1e-5, momentum: float = 0.1):
+        self.epsilon, self.momentum = epsilon, momentum
+        self.weight = Parameter(np.ones(channels, np.float32))
+        self.bias = Parameter(np.zeros(channels, np.float32))
+        self.running_mean = np.zeros(channels, np.float32)
+        self.running_var = np.ones(channels, np.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        statistics = functions.Statistics(self.running_mean, self.running_var)
+        if self.training:
+            statistics = functions.batch_statistics(x.array)
+        y = functions.batch_norm(x, self.weight, self.bias, statistics, from_batch=self.training, epsilon=self.epsilon)
+        if self.training:
+            n = x.array.size // x.shape[1]
+            self.running_mean = self._moved(self.running_mean, statistics.mean)
+            self.running_var = self._moved(self.running_var, statistics.variance * (n / (n - 1)))
+        return y
+
+    def _moved(self, running: np.ndarray, batch: np.ndarray) -> np.ndarray:
+        return (1 - self.momentum) * running + self.momentum * batch
+
+
+class SoftMask(Module):
+    """See :func:`csc_cogd.nn.functions.soft_mask`; it starts at 1, which changes nothing."""
+
+    def __init__(self, channels: int):
+        self.weight = Parameter(np.ones(channels, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functions.soft_mask(x, self.weight)
+
+
+class Identity(Module):
+    """Changes nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class PaddedShortcut(Module):
+    """See :func:`csc_cogd.nn.functions.subsample_and_pad`: option A."""
+
+    def __init__(self, channels: int, stride: int):
+        self.channels, self.stride = channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functions.subsample_and_pad(x, self.channels, self.stride)

@@ -1,0 +1,66 @@
+"""MobileNetV2 for small images.
+
+M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from csc_cogd.nn.functions import global_avg_pool2d, relu
+from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, Linear, SoftMask
+from csc_cogd.nn.module import Module, Sequential
+from csc_cogd.nn.networks.resnet import projected_shortcut
+from csc_cogd.nn.tensor import Tensor
+
+STAGES = (
+    (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+)  # fmt: skip
+"""Expansion, output channels, blocks, and stride of the first block [table 2]; the second stage's is 1 here, not 2."""
+
+
+class InvertedResidual(Module):
+    """1 x 1 to more channels, depthwise 3 x 3, 1 x 1 to fewer, without a ReLU; plus the input where the size is the same.
+
+    Where channels change, a convolution of 1 x 1 makes the input fit. ReLU as in code for CIFAR, not the paper's ReLU6.
+    """
+
+    def __init__(self, in_channels: int, channels: int, expansion: int, stride: int, rng: np.random.Generator, masked: bool):
+        inner = expansion * in_channels
+        self.stride = stride
+        self.conv1 = Conv2d(in_channels, inner, 1, rng)
+        self.bn1 = BatchNorm2d(inner)
+        self.mask = SoftMask(inner) if masked else Identity()
+        self.conv2 = Conv2d(inner, inner, 3, rng, stride=stride, padding=1, groups=inner)
+        self.bn2 = BatchNorm2d(inner)
+        self.conv3 = Conv2d(inner, channels, 1, rng)
+        self.bn3 = BatchNorm2d(channels)
+        projected = stride == 1 and in_channels != channels
+        self.shortcut = projected_shortcut(in_channels, channels, 1, rng) if projected else Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mask(relu(self.bn1(self.conv1(x))))
+        y = self.bn3(self.conv3(relu(self.bn2(self.conv2(y)))))
+        return y + self.shortcut(x) if self.stride == 1 else y
+
+
+class CifarMobileNetV2(Module):
+    """For small images (N, 3, H, W): the stem and the second stage keep their size."""
+
+    def __init__(self, n_classes: int, rng: np.random.Generator, masked: bool):
+        self.conv1 = Conv2d(3, 32, 3, rng, padding=1)
+        self.bn1 = BatchNorm2d(32)
+        blocks: list[Module] = []
+        in_channels = 32
+        for expansion, channels, count, stride in STAGES:
+            for stride_here in (stride, *[1] * (count - 1)):
+                blocks.append(InvertedResidual(in_channels, channels, expansion, stride_here, rng, masked))
+                in_channels = channels
+        self.layers = Sequential(*blocks)
+        self.conv2 = Conv2d(in_channels, 1280, 1, rng)
+        self.bn2 = BatchNorm2d(1280)
+        self.linear = Linear(1280, n_classes, rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers(relu(self.bn1(self.conv1(x))))
+        return self.linear(global_avg_pool2d(relu(self.bn2(self.conv2(y)))))

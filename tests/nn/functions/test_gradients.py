@@ -1,0 +1,166 @@
+"""Every function's gradients against central differences, in float64; and what functions promise besides."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csc_cogd.backend import to_numpy
+from csc_cogd.nn import Tensor, functions
+from tests.nn.gradients import check_gradients
+
+few = settings(max_examples=40)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes and settings of a convolution that fits."""
+    groups = draw(st.integers(1, 3))
+    in_channels, out_channels = (groups * draw(st.integers(1, 2)) for _ in range(2))
+    kernel, stride = (draw(st.tuples(st.integers(1, 3), st.integers(1, 3))) for _ in range(2))
+    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    size = [draw(st.integers(max(1, k - 2 * p), 6)) for k, p in zip(kernel, padding, strict=True)]
+    x = (draw(st.integers(1, 3)), in_channels, *size)
+    w = (out_channels, in_channels // groups, *kernel)
+    return x, w, {"stride": stride, "padding": padding, "groups": groups}
+
+
+def direct_convolution(x, w, stride, padding, groups):
+    """By the formula, one output value at a time."""
+    x = np.pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)))
+    (I, J), (C, per_group) = w.shape[2:], (w.shape[1], len(w) // groups)  # noqa: E741
+    P, Q = ((n - k) // s + 1 for n, k, s in zip(x.shape[2:], (I, J), stride, strict=True))
+    y = np.empty((len(x), len(w), P, Q))
+    for n, o, p, q in np.ndindex(*y.shape):
+        first = o // per_group * C
+        top, left = p * stride[0], q * stride[1]
+        y[n, o, p, q] = (x[n, first : first + C, top : top + I, left : left + J] * w[o]).sum()
+    return y
+
+
+@few
+@given(convolutions(), st.booleans(), seeds)
+def test_conv2d(convolution, biased, seed):
+    x, w, arguments = convolution
+    rng = np.random.default_rng(seed)
+    arrays = [rng.standard_normal(shape) for shape in (x, w, *[w[:1]] * biased)]
+    y = functions.conv2d(*map(Tensor, arrays), **arguments).array
+    expected = direct_convolution(*arrays[:2], **arguments) + (arrays[2][:, None, None] if biased else 0)
+    np.testing.assert_allclose(y, expected, rtol=1e-10, atol=1e-10)
+    check_gradients(lambda *tensors: functions.conv2d(*tensors, **arguments), arrays, seed=seed)
+
+
+def test_conv2d_of_many_images_is_that_of_each(rng):
+    """They are convolved in pieces, whose gradients are added up."""
+    x, w = rng.standard_normal((5, 16, 32, 32)), rng.standard_normal((4, 16, 3, 3))
+    y = functions.conv2d(Tensor(x), Tensor(w), padding=1, stride=2).array
+    each = [functions.conv2d(Tensor(x[n : n + 1]), Tensor(w), padding=1, stride=2).array[0] for n in range(5)]
+    np.testing.assert_allclose(y, each, rtol=1e-12, atol=1e-12)
+    check_gradients(lambda *tensors: functions.conv2d(*tensors, padding=1, stride=2), [x, w])
+
+
+@few
+@given(st.tuples(*[st.integers(2, 4)] * 4), st.booleans(), seeds)
+def test_batch_norm(shape, from_batch, seed):
+    rng = np.random.default_rng(seed)
+    channels = shape[1]
+    running = functions.Statistics(rng.standard_normal(channels), rng.random(channels) + 0.5)
+
+    def normalised(x, gamma, beta):
+        statistics = functions.batch_statistics(x.array) if from_batch else running
+        return functions.batch_norm(x, gamma, beta, statistics, from_batch=from_batch)
+
+    arrays = [rng.standard_normal(shape) * 2 + 1, rng.standard_normal(channels), rng.standard_normal(channels)]
+    check_gradients(normalised, arrays, seed=seed)
+
+
+@few
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 1), st.tuples(st.integers(3, 7), st.integers(3, 7)), seeds)
+def test_pooling(kernel, stride, padding, size, seed):
+    x = np.random.default_rng(seed).standard_normal((2, 2, *size))
+    padding = min(padding, kernel // 2)
+    check_gradients(lambda x: functions.max_pool2d(x, kernel, stride=stride, padding=padding), [x], seed=seed)
+    check_gradients(lambda x: functions.avg_pool2d(x, kernel, stride=stride), [x], seed=seed)
+    check_gradients(functions.global_avg_pool2d, [x], seed=seed)
+
+
+@few
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5), seeds)
+def test_matrices(N, C, K, seed):
+    rng = np.random.default_rng(seed)
+    x, w, bias = rng.standard_normal((N, C)), rng.standard_normal((K, C)), rng.standard_normal(K)
+    check_gradients(functions.linear, [x, w], seed=seed)
+    check_gradients(functions.linear, [x, w, bias], seed=seed)
+
+
+@pytest.mark.parametrize("function", [functions.relu, functions.relu6])
+def test_activations(function, rng, xp):
+    check_gradients(function, [4 * rng.standard_normal((2, 3, 4, 5))], xp)
+
+
+def test_soft_mask(rng, xp):
+    check_gradients(functions.soft_mask, [rng.standard_normal((2, 3, 4, 5)), rng.standard_normal(3)], xp)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 4), (1, 3)])
+@pytest.mark.parametrize("channels", [3, 5, 9])
+def test_subsample_and_pad(size, channels, rng, xp):
+    check_gradients(lambda x: functions.subsample_and_pad(x, channels), [rng.standard_normal((2, 3, *size))], xp)
+
+
+@few
+@given(st.integers(1, 5), st.integers(2, 5), st.sampled_from([0.0, 0.1, 0.5]), st.floats(0.5, 10), seeds)
+def test_losses(N, K, smoothing, temperature, seed):
+    rng = np.random.default_rng(seed)
+    z, other, labels = 3 * rng.standard_normal((N, K)), rng.standard_normal((N, K)), rng.integers(0, K, N)
+    check_gradients(lambda x: functions.cross_entropy(x, labels, label_smoothing=smoothing), [z], seed=seed)
+    check_gradients(functions.mse, [z, other], seed=seed)
+    check_gradients(lambda x: functions.distillation(x, other, temperature), [z], seed=seed)
+    for targets in (rng.random((N, K)), 1, 0.0):
+        check_gradients(lambda x, t=targets: functions.binary_cross_entropy_with_logits(x, t), [z], seed=seed)
+
+
+@pytest.mark.parametrize("arguments", [{"groups": 2, "padding": 1}, {"groups": 4}, {"groups": 1, "stride": 2}])
+def test_convolution_on_a_gpu(arguments, rng, xp):
+    arrays = [rng.standard_normal((2, 4, 6, 5)), rng.standard_normal((4, 4 // arguments["groups"], 3, 3))]
+    check_gradients(lambda *tensors: functions.conv2d(*tensors, **arguments), arrays, xp)
+
+
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_losses_do_not_overflow(size, xp):
+    logits = Tensor(xp.asarray(np.array([[size, 0, -size]], np.float32)), requires_grad=True)
+    losses = [
+        functions.cross_entropy(logits, xp.asarray(np.array([1]))),
+        functions.binary_cross_entropy_with_logits(logits, 1),
+        functions.distillation(logits, xp.asarray(np.zeros((1, 3), np.float32)), 2.0),
+    ]
+    for loss in losses:
+        loss.backward()
+        assert np.isfinite(float(loss))
+    assert np.isfinite(to_numpy(logits.grad)).all()
+
+
+def test_a_nan_is_passed_on():
+    """Where training has gone wrong, it must show."""
+    x = np.ones((1, 1, 4, 4))
+    x[0, 0, 1, 2] = np.nan
+    for y in (
+        functions.relu(Tensor(x)), functions.relu6(Tensor(x)), functions.max_pool2d(Tensor(x), 2),
+        functions.avg_pool2d(Tensor(x), 2), functions.max_pool2d(Tensor(x), 3, stride=2, padding=1),
+    ):  # fmt: skip
+        assert np.isnan(y.array).any()
+
+
+def test_the_gradient_of_a_maximum_goes_to_the_first_of_equals():
+    x = Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+    functions.max_pool2d(x, 2).backward(np.full((1, 1, 1, 1), 5.0))
+    assert x.grad.tolist() == [[[[5, 0], [0, 0]]]]
+
+
+def test_gradients_that_nobody_wants_are_not_computed(rng):
+    x, w = rng.standard_normal((1, 2, 4, 4)), Tensor(rng.standard_normal((3, 2, 3, 3)), requires_grad=True)
+    images = Tensor(x)
+    functions.conv2d(images, w).backward(np.ones((1, 3, 2, 2)))
+    assert images.grad is None
+    assert w.grad is not None

@@ -1,0 +1,114 @@
+"""Weights in files."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from csc_cogd import InputError
+from csc_cogd.nn import build_network, load_checkpoint, save_checkpoint
+
+kinds = st.sampled_from(["f4", "f8", "f2", "i8", "u1"])
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5,
+)  # fmt: skip
+
+
+@settings(max_examples=30)
+@given(
+    st.dictionaries(
+        st.text(min_size=1).filter(lambda key: key != "__metadata__"),
+        kinds.flatmap(lambda kind: arrays_of.arrays(kind, arrays_of.array_shapes())),
+        min_size=1,
+    ),
+    st.dictionaries(st.text(), anything, max_size=3),
+)
+def test_arrays_and_metadata_come_back(tmp_path_factory, arrays, metadata):
+    path = tmp_path_factory.mktemp("weights") / "a.safetensors"
+    save_checkpoint(path, arrays, metadata)
+    found, about = load_checkpoint(path)
+    assert about == metadata
+    assert found.keys() == arrays.keys()
+    for key, array in arrays.items():
+        assert found[key].dtype == array.dtype
+        np.testing.assert_array_equal(found[key], array)
+
+
+def test_networks_come_back(tmp_path):
+    save_checkpoint(tmp_path / "a.safetensors", build_network("resnet20", seed=1).state_dict(), {"name": "resnet20"})
+    state, metadata = load_checkpoint(tmp_path / "a.safetensors")
+    network = build_network(metadata["name"], seed=2)
+    network.load_state_dict(state)
+    assert all((array == state[key]).all() for key, array in network.state_dict().items())
+
+
+def test_arrays_that_are_not_contiguous_are_written_as_they_are(tmp_path):
+    array = np.arange(12.0).reshape(3, 4).T[::-1]
+    save_checkpoint(tmp_path / "a.safetensors", {"a": array})
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "a.safetensors")[0]["a"], array)
+
+
+def test_metadata_of_other_programs_is_text_or_json(research_data):
+    metadata = load_checkpoint(research_data / "weights" / "resnet20_cifar10.safetensors")[1]
+    assert metadata["norm_mean"] == [0.485, 0.456, 0.406]
+    assert metadata["license"] == "BSD-2-Clause"
+
+
+def test_nothing_is_overwritten_unless_asked(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"a": np.zeros(1)})
+    with pytest.raises(InputError, match="exists already"):
+        save_checkpoint(path, {"a": np.ones(1)})
+    assert load_checkpoint(path)[0]["a"] == 0
+    save_checkpoint(path, {"a": np.ones(1)}, overwrite=True)
+    assert load_checkpoint(path)[0]["a"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metadata", "message"),
+    [
+        ({"a": np.zeros(1, complex)}, None, "arrays: safetensors can't hold them"),
+        ({"a": np.array(["text"])}, None, "arrays: safetensors can't hold them"),
+        ({"a": np.array([None])}, None, "arrays: safetensors can't hold them"),
+        ({}, None, "arrays: there are none"),
+        ({"a": np.zeros(1)}, {"a": np.zeros(1)}, "metadata: JSON can't hold it"),
+    ],
+)
+def test_what_can_not_be_stored_leaves_no_file(tmp_path, arrays, metadata, message):
+    with pytest.raises(InputError, match=message):
+        save_checkpoint(tmp_path / "a.safetensors", arrays, metadata)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04pickled", b"PK\x03\x04" + bytes(40), bytes(200)])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"model.pth: can't be read as safetensors .*convert PyTorch's") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_cut_off_files_are_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"a": np.zeros(100)})
+    content = path.read_bytes()
+    for length in (4, 20, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match="can't be read as safetensors"):
+            load_checkpoint(path)
+
+
+def test_numbers_that_numpy_has_not_are_refused(tmp_path):
+    header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(InputError, match=r"a.safetensors: can't be read as safetensors"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.safetensors: no such file of weights"):
+        load_checkpoint(tmp_path / "nothing.safetensors")
