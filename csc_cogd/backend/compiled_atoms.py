@@ -111,7 +111,7 @@ def find_atoms(gradient, thresholds, nonnegative, cut):
                 if above and n < count:
                     found[0, n], found[1, n] = i, j
                     n += 1
-    return found, largest.max(), excess, total
+    return found[:, :n], largest.max(), excess, total  # a ratio may round to either side of the cut, counted or looked at
 
 
 @compile_kernel

@@ -114,3 +114,15 @@ def test_atoms_are_found_where_the_gradient_exceeds_the_thresholds(rng, module, 
         assert total == pytest.approx((gradient**2).sum())
         assert found.dtype == np.int32
         assert module.find_atoms(gradient, thresholds, nonnegative, np.inf)[0].shape == (2, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_that_round_to_either_side_of_the_cut_name_atoms_or_none(rng, dtype):
+    for cut in rng.uniform(1, 30, 200):
+        thresholds = rng.uniform(0.01, 0.02, (1, 1)).astype(dtype)
+        nearly = dtype(cut) * thresholds[0, 0] * (1 + rng.integers(-3, 4, (24, 31)) * np.finfo(dtype).eps)
+        gradient = (nearly * rng.choice([-1, 1], nearly.shape)).astype(dtype)
+        found, *_ = compiled_atoms.find_atoms(gradient, thresholds, False, cut)
+        assert len(np.unique(found, axis=1).T) == found.shape[1]
+        ratios = np.abs(gradient[tuple(found)]) / thresholds[0, 0]  # no position lies outside
+        np.testing.assert_allclose(ratios, cut, rtol=1e-5)
