@@ -13,12 +13,21 @@ import numpy as np
 _options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
 
-def compile_kernel(function):
+def compile_kernel(function, **options):
     """Compile on first use, once per user where a folder for the cache can be written, else once per process."""
     try:
-        return numba.njit(function, cache=True, **_options)
+        return numba.njit(function, cache=True, **_options, **options)
     except RuntimeError:
-        return numba.njit(function, **_options)
+        return numba.njit(function, **_options, **options)
+
+
+def compile_part(function):
+    """Compile a part of other kernels, which becomes a piece of each of them.
+
+    As a function of its own it would be found by its name, and be another one, with other last bits, in the process that
+    compiles the kernels than in those that load them from the cache.
+    """
+    return compile_kernel(function, forceinline=True)
 
 
 @compile_kernel
@@ -91,7 +100,7 @@ def couple(T, Av, Ap, inverse, response, data_factor, relaxation, scale, q_scale
     _couple(T, Av, Ap, inverse, h, response is not None, *numbers, q)
 
 
-@compile_kernel
+@compile_part
 def _least_squares_row(p, v, x, image, weight, rho, relaxation, total):
     zero = p.dtype.type(0)
     s0 = s1 = s2 = s3 = s4 = s5 = zero
@@ -129,7 +138,7 @@ def least_squares_step(p, v, x, images, squared_weights, rho, relaxation):
     return total
 
 
-@compile_kernel
+@compile_part
 def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
     """One row; `threshold` is a row or a single element, and a non-negative prox has an unreachable lower bound."""
     zero = p.dtype.type(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from csc_cogd.backend.atoms import LANES, padded
-from csc_cogd.backend.compiled import compile_kernel
+from csc_cogd.backend.compiled import compile_kernel, compile_part
 from csc_cogd.backend.vectors import add_rows, add_weighted_rows, dot_rows, nonzero_lanes
 
 __all__ = ["LANES", "add_atoms", "add_map", "descend", "energies", "find_atoms", "padded"]
@@ -29,12 +29,12 @@ def add_map(codes, d, canvas):
                         add_rows(d_flat, c * h * lanes, canvas_flat, corner, h, lanes // LANES, stride, codes[i, j])
 
 
-@compile_kernel
+@compile_part
 def _wrapped(index, length):
     return index if index < length else index - length
 
 
-@compile_kernel
+@compile_part
 def _add_atom(k, i, j, factor, filters, width, period, canvas):
     C, h, lanes = filters.shape[1:]
     rows, stride = canvas.shape[1:]
@@ -70,7 +70,7 @@ def energies(places, filters, width, period, squared_weights):
     return found
 
 
-@compile_kernel
+@compile_part
 def _survey_row(gradient, thresholds, floor):
     """The largest ratio to the thresholds in a row, and the sums of squares; magnitudes are at least `floor` * gradient."""
     largest, excess, total = gradient.dtype.type(-np.inf), gradient.dtype.type(0), gradient.dtype.type(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from csc_cogd.backend.compiled import compile_kernel
+from csc_cogd.backend.compiled import compile_kernel, compile_part
 
 LANES = 32
 """Systems that are solved together, and the multiple to which rows of candidates are filled up."""
@@ -68,7 +68,7 @@ def match_patches(guide, corners, size, radius, matches):
     _match_patches(guide, corners, size, radius, LANES, matches)
 
 
-@compile_kernel
+@compile_part
 def _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean, covariance):
     """Mean and regularised covariance of a group."""
     P = len(pilot)
@@ -104,7 +104,7 @@ def _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean
     covariance[:D, :D] = C
 
 
-@compile_kernel
+@compile_part
 def _solve_systems(A, x, count, smallest):
     """Solve ``A[:, :, k] x[:, k] = b[:, k]`` for all k at once, by Cholesky factors; x holds b before.
 
@@ -139,7 +139,7 @@ def _solve_systems(A, x, count, smallest):
             x[p, k] *= A[p, p, k]
 
 
-@compile_kernel
+@compile_part
 def _estimate_waiting(
     waiting, owners, corners, counts, places, x, A, means, covariances, size, noise, value, top, total, weight
 ):
