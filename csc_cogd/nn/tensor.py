@@ -5,17 +5,20 @@ the function that turns a gradient of the result into gradients of these:
 
     def double(x):
         (array,) = arrays_of(x)
-        return record(2 * array, (x,), lambda dy: (2 * dy,))
+        return record(2 * array, (x,), lambda dy: (2 * dy,), Operation("double"))
+
+What it says of itself is for those who read the tape: the cost of a network, its pruning, its export.
 
 Arrays are NumPy's or CuPy's, whichever they are; nothing here depends on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +27,16 @@ from csc_cogd.errors import InputError
 
 Backward = Callable[[Any], tuple[Any, ...]]
 """From the gradient of a result to that of each of its parents; None where a parent needs none."""
+
+
+class Operation(NamedTuple):
+    """What computed a tensor from its parents."""
+
+    name: str
+    """Of the function."""
+    settings: Mapping[str, Any] = MappingProxyType({})
+    """Its other arguments."""
+
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 
@@ -50,7 +63,7 @@ class Tensor:
     array([4., 4.])
     """
 
-    __slots__ = ("_backward", "array", "grad", "parents", "requires_grad")
+    __slots__ = ("_backward", "array", "grad", "made_by", "parents", "requires_grad")
 
     def __init__(self, array: Any, requires_grad: bool = False):
         self.array = as_array(array)
@@ -61,6 +74,8 @@ class Tensor:
         """The sum of the gradients since somebody set it to None; an array of the same shape, never changed in place."""
         self.parents: tuple[Tensor, ...] = ()
         """The tensors that it was computed from; empty for leaves."""
+        self.made_by: Operation | None = None
+        """What computed it from them; None for leaves."""
         self._backward: Backward | None = None
 
     @property
@@ -82,12 +97,12 @@ class Tensor:
         a, b = arrays_of(self, other)
         if a.shape != b.shape:
             raise InputError(f"add: shapes {a.shape} and {b.shape} differ: nothing is broadcast here")
-        return record(a + b, (self, other), lambda dy: (dy, dy))
+        return record(a + b, (self, other), lambda dy: (dy, dy), Operation("add"))
 
     def __mul__(self, factor: float) -> Tensor:
         """The tensor times a number."""
         factor = float(factor)
-        return record(self.array * factor, (self,), lambda dy: (dy * factor,))
+        return record(self.array * factor, (self,), lambda dy: (dy * factor,), Operation("multiply", {"factor": factor}))
 
     __rmul__ = __mul__
 
@@ -149,11 +164,11 @@ def arrays_of(*tensors: Tensor | None) -> list[Any]:
     return [None if tensor is None else tensor.array for tensor in tensors]
 
 
-def record(array: Any, parents: tuple[Tensor, ...], backward: Backward) -> Tensor:
+def record(array: Any, parents: tuple[Tensor, ...], backward: Backward, made_by: Operation) -> Tensor:
     """A tensor of what was computed from `parents`, on the tape if any of them requires a gradient."""
     result = Tensor(array)
     if _recording.get() and any(parent.requires_grad for parent in parents):
-        result.requires_grad, result.parents, result._backward = True, parents, backward
+        result.requires_grad, result.parents, result._backward, result.made_by = True, parents, backward, made_by
     return result
 
 

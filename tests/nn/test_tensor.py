@@ -123,3 +123,10 @@ def test_tensors_show_what_they_are():
     assert repr(Tensor(np.array([1.0]))) == "Tensor(array([1.]), requires_grad=False)"
     assert float(scalar(2.5)) == 2.5
     assert to_numpy(scalar(2.5).array) == 2.5
+
+
+def test_a_tensor_says_what_made_it():
+    x = scalar(2)
+    y = 3 * x
+    assert (y.made_by.name, dict(y.made_by.settings), y.parents) == ("multiply", {"factor": 3.0}, (x,))
+    assert x.made_by is None

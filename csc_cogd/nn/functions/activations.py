@@ -6,14 +6,14 @@ from typing import Any
 
 from csc_cogd.backend import array_module
 from csc_cogd.nn.functions.checks import check_shape
-from csc_cogd.nn.tensor import Tensor, arrays_of, record
+from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def relu(x: Tensor) -> Tensor:
     """``max(x, 0)``; its derivative at 0 is taken for 0."""
     (array,) = arrays_of(x)
     y, saved = relu_forward(array)
-    return record(y, (x,), lambda dy: (relu_backward(dy, saved),))
+    return record(y, (x,), lambda dy: (relu_backward(dy, saved),), Operation("relu"))
 
 
 def relu_forward(x: Any) -> tuple[Any, Any]:
@@ -32,7 +32,7 @@ def relu6(x: Tensor) -> Tensor:
     """
     (array,) = arrays_of(x)
     y, saved = relu6_forward(array)
-    return record(y, (x,), lambda dy: (relu6_backward(dy, saved),))
+    return record(y, (x,), lambda dy: (relu6_backward(dy, saved),), Operation("relu6"))
 
 
 def relu6_forward(x: Any) -> tuple[Any, Any]:
@@ -58,7 +58,7 @@ def soft_mask(x: Tensor, mask: Tensor) -> Tensor:
     check_shape("x", arrays[0], "N C H W")
     check_shape("mask", arrays[1], "C", C=x.shape[1])
     y, saved = soft_mask_forward(*arrays)
-    return record(y, (x, mask), lambda dy: soft_mask_backward(dy, saved))
+    return record(y, (x, mask), lambda dy: soft_mask_backward(dy, saved), Operation("soft_mask"))
 
 
 def soft_mask_forward(x: Any, mask: Any) -> tuple[Any, Any]:

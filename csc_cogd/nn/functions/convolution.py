@@ -16,7 +16,7 @@ from csc_cogd.backend import array_module, on_gpu
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import Pair, check_shape, pair
 from csc_cogd.nn.functions.windows import Two, crop, output_size, pad, taps
-from csc_cogd.nn.tensor import Tensor, arrays_of, record
+from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 CACHED = 1 << 20
 """Bytes of columns that are made at a time on the CPU."""
@@ -57,7 +57,8 @@ def conv2d(
         gradients = conv2d_backward(dy, saved, need_dx=x.requires_grad)
         return gradients if bias is None else (*gradients, dy.sum(axis=(0, 2, 3)))
 
-    return record(y, (x, w) if bias is None else (x, w, bias), backward)
+    made_by = Operation("conv2d", {"stride": strides, "padding": paddings, "groups": groups})
+    return record(y, (x, w) if bias is None else (x, w, bias), backward, made_by)
 
 
 def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups: int) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from csc_cogd.nn.functions.checks import check_shape
-from csc_cogd.nn.tensor import Tensor, arrays_of, record
+from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -32,7 +32,7 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         gradients = linear_backward(dy, saved)
         return gradients if bias is None else (*gradients, dy.sum(axis=0))
 
-    return record(y, (x, w) if bias is None else (x, w, bias), backward)
+    return record(y, (x, w) if bias is None else (x, w, bias), backward, Operation("linear"))
 
 
 def linear_forward(x: Any, w: Any, bias: Any) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from csc_cogd.backend import array_module, as_array, on_gpu
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape
-from csc_cogd.nn.tensor import Tensor, arrays_of, record
+from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def cross_entropy(logits: Tensor, labels: Any, *, label_smoothing: float = 0.0) -> Tensor:
@@ -34,7 +34,7 @@ def cross_entropy(logits: Tensor, labels: Any, *, label_smoothing: float = 0.0) 
     if not on_gpu(labels) and not (labels.min() >= 0 and labels.max() < array.shape[1]):
         raise InputError(f"labels: from {labels.min()} to {labels.max()}: {array.shape[1]} classes count from 0")
     loss, saved = cross_entropy_forward(array, labels, label_smoothing)
-    return record(loss, (logits,), lambda dy: (cross_entropy_backward(dy, saved),))
+    return record(loss, (logits,), lambda dy: (cross_entropy_backward(dy, saved),), Operation("cross_entropy"))
 
 
 def cross_entropy_forward(logits: Any, labels: Any, smoothing: float) -> tuple[Any, Any]:
@@ -54,7 +54,7 @@ def mse(x: Tensor, target: Tensor) -> Tensor:
     arrays = arrays_of(x, target)
     _check_equal_shapes("target", x, target)
     loss, saved = mse_forward(*arrays)
-    return record(loss, (x, target), lambda dy: mse_backward(dy, saved))
+    return record(loss, (x, target), lambda dy: mse_backward(dy, saved), Operation("mse"))
 
 
 def mse_forward(x: Any, target: Any) -> tuple[Any, Any]:
@@ -81,7 +81,12 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Any) -> Tensor:
         targets = as_array(targets)
         _check_equal_shapes("targets", array, targets)
     loss, saved = binary_cross_entropy_forward(array, targets)
-    return record(loss, (logits,), lambda dy: (binary_cross_entropy_backward(dy, saved),))
+    return record(
+        loss,
+        (logits,),
+        lambda dy: (binary_cross_entropy_backward(dy, saved),),
+        Operation("binary_cross_entropy_with_logits"),
+    )
 
 
 def binary_cross_entropy_forward(logits: Any, targets: Any) -> tuple[Any, Any]:
@@ -114,7 +119,7 @@ def distillation(logits: Tensor, teacher_logits: Any, temperature: float) -> Ten
     if not 0 < temperature < np.inf:
         raise InputError(f"temperature: {temperature} isn't a finite number above zero")
     loss, saved = distillation_forward(array, teacher, temperature)
-    return record(loss, (logits,), lambda dy: (distillation_backward(dy, saved),))
+    return record(loss, (logits,), lambda dy: (distillation_backward(dy, saved),), Operation("distillation"))
 
 
 def distillation_forward(logits: Any, teacher: Any, temperature: float) -> tuple[Any, Any]:

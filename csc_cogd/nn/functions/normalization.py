@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from csc_cogd.backend import array_module
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape
-from csc_cogd.nn.tensor import Tensor, arrays_of, record
+from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 class Statistics(NamedTuple):
@@ -60,7 +60,8 @@ def batch_norm(
     for name, array in zip(("gamma", "beta", "mean", "variance"), (scale, shift, *statistics), strict=True):
         check_shape(name, array, "C", C=x.shape[1])
     y, saved = batch_norm_forward(images, scale, shift, statistics, epsilon)
-    return record(y, (x, gamma, beta), lambda dy: batch_norm_backward(dy, saved, from_batch))
+    made_by = Operation("batch_norm", {"statistics": statistics, "epsilon": epsilon})
+    return record(y, (x, gamma, beta), lambda dy: batch_norm_backward(dy, saved, from_batch), made_by)
 
 
 def batch_norm_forward(x: Any, gamma: Any, beta: Any, statistics: Statistics, epsilon: float) -> tuple[Any, Any]:

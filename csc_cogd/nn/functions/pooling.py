@@ -10,7 +10,7 @@ from csc_cogd.backend import array_module
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import Pair, check_shape, pair
 from csc_cogd.nn.functions.windows import Two, crop, output_size, pad, taps
-from csc_cogd.nn.tensor import Tensor, arrays_of, record
+from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def max_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
@@ -34,7 +34,8 @@ def max_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None, padding: 
     if paddings[0] * 2 > kernels[0] or paddings[1] * 2 > kernels[1]:
         raise InputError(f"padding: {padding} is more than half of the window {kernel}: use less")
     y, saved = max_pool2d_forward(array, kernels, strides, paddings)
-    return record(y, (x,), lambda dy: (max_pool2d_backward(dy, saved),))
+    made_by = Operation("max_pool2d", {"kernel": kernels, "stride": strides, "padding": paddings})
+    return record(y, (x,), lambda dy: (max_pool2d_backward(dy, saved),), made_by)
 
 
 def max_pool2d_forward(x: Any, kernel: Two, stride: Two, padding: Two) -> tuple[Any, Any]:
@@ -68,8 +69,10 @@ def avg_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None) -> Tensor
     """
     (array,) = arrays_of(x)
     check_shape("x", array, "N C H W")
-    y, saved = avg_pool2d_forward(array, *_windows(kernel, stride))
-    return record(y, (x,), lambda dy: (avg_pool2d_backward(dy, saved),))
+    kernels, strides = _windows(kernel, stride)
+    y, saved = avg_pool2d_forward(array, kernels, strides)
+    made_by = Operation("avg_pool2d", {"kernel": kernels, "stride": strides})
+    return record(y, (x,), lambda dy: (avg_pool2d_backward(dy, saved),), made_by)
 
 
 def avg_pool2d_forward(x: Any, kernel: Two, stride: Two) -> tuple[Any, Any]:
@@ -95,7 +98,7 @@ def global_avg_pool2d(x: Tensor) -> Tensor:
     (array,) = arrays_of(x)
     check_shape("x", array, "N C H W")
     y, saved = global_avg_pool2d_forward(array)
-    return record(y, (x,), lambda dy: (global_avg_pool2d_backward(dy, saved),))
+    return record(y, (x,), lambda dy: (global_avg_pool2d_backward(dy, saved),), Operation("global_avg_pool2d"))
 
 
 def global_avg_pool2d_forward(x: Any) -> tuple[Any, Any]:

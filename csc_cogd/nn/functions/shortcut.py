@@ -7,7 +7,7 @@ from typing import Any
 from csc_cogd.backend import array_module
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape, pair
-from csc_cogd.nn.tensor import Tensor, arrays_of, record
+from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def subsample_and_pad(x: Tensor, channels: int, stride: int = 2) -> Tensor:
@@ -27,7 +27,8 @@ def subsample_and_pad(x: Tensor, channels: int, stride: int = 2) -> Tensor:
     if channels < x.shape[1] or (channels - x.shape[1]) % 2:
         raise InputError(f"channels: {channels} isn't {x.shape[1]} plus an even number: zeros are padded on both sides")
     y, saved = subsample_and_pad_forward(array, channels, pair(stride, "stride")[0])
-    return record(y, (x,), lambda dy: (subsample_and_pad_backward(dy, saved),))
+    made_by = Operation("subsample_and_pad", {"channels": channels, "stride": stride})
+    return record(y, (x,), lambda dy: (subsample_and_pad_backward(dy, saved),), made_by)
 
 
 def subsample_and_pad_forward(x: Any, channels: int, stride: int) -> tuple[Any, Any]:
