@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from csc_cogd.nn.module import Parameter as Parameter
     from csc_cogd.nn.module import Sequential as Sequential
     from csc_cogd.nn.networks import build_network as build_network
+    from csc_cogd.nn.pruning.groups import ChannelGroup as ChannelGroup
+    from csc_cogd.nn.pruning.groups import channel_groups as channel_groups
+    from csc_cogd.nn.pruning.removal import masks_to_kept as masks_to_kept
+    from csc_cogd.nn.pruning.removal import remove_channels as remove_channels
     from csc_cogd.nn.tensor import Tensor as Tensor
     from csc_cogd.nn.tensor import no_grad as no_grad
 
@@ -34,6 +38,10 @@ _HOMES = {
     "count_flops": "flops",
     "count_parameters": "flops",
     "flops_by_layer": "flops",
+    "ChannelGroup": "pruning.groups",
+    "channel_groups": "pruning.groups",
+    "masks_to_kept": "pruning.removal",
+    "remove_channels": "pruning.removal",
     "load_checkpoint": "checkpoints",
     "save_checkpoint": "checkpoints",
 }

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from csc_cogd.backend import array_module
 from csc_cogd.nn.module import Module, Parameter
-from csc_cogd.nn.tensor import Tensor, history
+from csc_cogd.nn.tracing import trace
 
 _BETWEEN = ("relu", "relu6", "soft_mask", "avg_pool2d", "max_pool2d")
 """What may stand between a scale and the kernels: it leaves channels where they are."""
@@ -56,13 +56,8 @@ def couplings(network: Module, kind: str, image_shape: tuple[int, int, int] = (3
         What the scales are. Between them and the kernels there may be a ReLU, a soft mask and pooling, but no addition.
     image_shape : (C, H, W)
     """
-    names = {parameter: name for name, parameter in network.named_parameters()}
-    weight = next(iter(names))
-    zeros = array_module(weight.array).zeros((1, *image_shape), weight.dtype)
-    with network.evaluating():
-        output = network(Tensor(zeros))
-    found = []
-    for tensor in history(output):
+    traced, found = trace(network, image_shape), []
+    for tensor in traced.results:
         if tensor.made_by is None or tensor.made_by.name != "conv2d":
             continue
         source, kernels = tensor.parents[:2]
@@ -70,5 +65,5 @@ def couplings(network: Module, kind: str, image_shape: tuple[int, int, int] = (3
             source = source.parents[0]
         if source.made_by is not None and source.made_by.name == kind:
             scale: Any = source.parents[1]
-            found.append(Coupling(names[scale], scale, cast("Parameter", kernels)))
+            found.append(Coupling(traced.parameters[scale], scale, cast("Parameter", kernels)))
     return found

@@ -114,11 +114,13 @@ class Module:
     def to(self, device: str = "auto", dtype: Any = "float32") -> Self:
         """Move parameters and buffers to a device and a dtype, which are those of :func:`csc_cogd.backend.get_backend`.
 
-        Gradients are forgotten.
+        Buffers of integers, which are indices, stay as they are. Gradients are forgotten.
         """
         backend = get_backend(device, dtype=dtype)
         for owner, name, _ in self._places():
-            _put(owner, name, backend.asarray(to_numpy(_array(owner, name))))
+            array = to_numpy(_array(owner, name))
+            if array.dtype.kind == "f":
+                _put(owner, name, backend.asarray(array))
         self.zero_grad()
         return self
 
