@@ -1,4 +1,4 @@
-"""Small convolutional networks without PyTorch: functions with gradients, layers, networks, their cost, their files.
+"""Small convolutional networks without PyTorch: functions with gradients, layers, networks, training, cost, files.
 
 The public names are imported on first use. Everything computes on NumPy's arrays, and on CuPy's where they are on a GPU.
 
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from csc_cogd.nn.networks import build_network as build_network
     from csc_cogd.nn.tensor import Tensor as Tensor
     from csc_cogd.nn.tensor import no_grad as no_grad
+    from csc_cogd.nn.training.evaluate import Evaluation as Evaluation
+    from csc_cogd.nn.training.evaluate import evaluate as evaluate
+    from csc_cogd.nn.training.evaluate import predict as predict
+    from csc_cogd.nn.training.history import History as History
+    from csc_cogd.nn.training.hooks import EpochHook as EpochHook
+    from csc_cogd.nn.training.recipe import Recipe as Recipe
+    from csc_cogd.nn.training.sgd import SGD as SGD
+    from csc_cogd.nn.training.training import Progress as Progress
+    from csc_cogd.nn.training.training import train as train
 
 _HOMES = {
     "Tensor": "tensor",
@@ -36,6 +45,15 @@ _HOMES = {
     "flops_by_layer": "flops",
     "load_checkpoint": "checkpoints",
     "save_checkpoint": "checkpoints",
+    "train": "training.training",
+    "Recipe": "training.recipe",
+    "SGD": "training.sgd",
+    "predict": "training.evaluate",
+    "evaluate": "training.evaluate",
+    "Evaluation": "training.evaluate",
+    "History": "training.history",
+    "EpochHook": "training.hooks",
+    "Progress": "training.training",
 }
 __all__ = sorted(_HOMES)
 
