@@ -68,9 +68,7 @@ class TrainingCheckpoint:
             return History()
         arrays, about = load_checkpoint(self.path)
         if about.get("format") != _FORMAT or not isinstance(about.get("run"), dict):
-            raise InputError(
-                f"{self.path}: not a checkpoint of training, or of another version: name another file"
-            )
+            raise InputError(f"{self.path}: not a checkpoint of training, or of another version: name another file")
         saved = about["run"]
         other = sorted(key for key in saved.keys() | self.identity.keys() if saved.get(key) != self.identity.get(key))
         if other:
@@ -112,16 +110,13 @@ def identity_of(
 ) -> dict[str, Any]:  # fmt: skip
     """What decides how a run ends, in short, and what is known about the weights, as JSON gives it back."""
     network_shapes = [f"{name} {array.shape} {array.dtype}" for name, array in network.state_dict().items()]
-    about = {
-        **about, "norm_mean": np.ravel(normalization.mean).tolist(), "norm_std": np.ravel(normalization.std).tolist(),
-        "class_names": images.class_names,
-    }  # fmt: skip
+    known = {"norm_mean": normalization.mean, "norm_std": normalization.std, "class_names": images.class_names}
     identity = {
         "recipe": recipe.as_json(),
         "network": digest(np.array(network_shapes)),
-        "images": digest(images.labels, images.images[:100], images.images[-100:]),
+        "images": digest(images.labels, images.fetch(np.arange(min(len(images), 100)))),
         "hooks": [repr(hook) if is_dataclass(hook) else type(hook).__qualname__ for hook in hooks],
-        "about": about,
+        "about": {**about, **known},
     }
     return json.loads(json.dumps(identity))
 

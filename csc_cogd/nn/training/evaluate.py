@@ -30,14 +30,7 @@ def predict(network: Module, images: ImageSet, normalization: Normalization, bat
     Returns
     -------
     (N, K) array of the network's dtype, in main memory
-
-    Raises
-    ------
-    InputError
-        If there are no images.
     """
-    if len(images) == 0:
-        raise InputError("images: there are none")
     xp, dtype = arrays_of_network(network)
     found = []
     with single_threaded_blas(), network.evaluating(), no_grad():

@@ -70,9 +70,7 @@ class SGD:
         if velocity is None:
             velocity = self._velocities[name] = array_module(array).zeros_like(array)
         if velocity.shape != array.shape:
-            raise InputError(
-                f"{name}: its shape was {velocity.shape} and is {array.shape}: make a new SGD for it"
-            )
+            raise InputError(f"{name}: its shape was {velocity.shape} and is {array.shape}: make a new SGD for it")
         velocity *= self.momentum
         velocity += gradient
         return gradient + self.momentum * velocity if self.nesterov else velocity

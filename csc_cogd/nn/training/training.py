@@ -86,7 +86,7 @@ def train(
     Raises
     ------
     InputError
-        If there are no images, a checkpoint can't be used, or the loss becomes NaN or infinite.
+        If the network has no parameters, a checkpoint can't be used, or the loss becomes NaN or infinite.
 
     Examples
     --------
@@ -97,8 +97,6 @@ def train(
     >>> [f"{epoch.epoch}: {epoch.accuracy:.0%}" for epoch in history]
     ['1: 50%', '2: 50%']
     """
-    if len(images) == 0:
-        raise InputError("images: there are none to train on")
     arrays_of_network(network)  # refuses one without any
     trained = dict(network.named_parameters()) if parameters is None else parameters
     optimizer = SGD(
