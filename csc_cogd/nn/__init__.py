@@ -14,6 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from csc_cogd.nn.checkpoints import load_checkpoint as load_checkpoint
     from csc_cogd.nn.checkpoints import save_checkpoint as save_checkpoint
+    from csc_cogd.nn.data.augmentation import Augmentation as Augmentation
+    from csc_cogd.nn.data.batches import Normalization as Normalization
+    from csc_cogd.nn.data.batches import batches as batches
+    from csc_cogd.nn.data.batches import measure_normalization as measure_normalization
+    from csc_cogd.nn.data.image_set import ImageSet as ImageSet
+    from csc_cogd.nn.data.reading import load_images as load_images
     from csc_cogd.nn.flops import count_flops as count_flops
     from csc_cogd.nn.flops import count_parameters as count_parameters
     from csc_cogd.nn.flops import flops_by_layer as flops_by_layer
@@ -43,6 +49,12 @@ _HOMES = {
     "count_flops": "flops",
     "count_parameters": "flops",
     "flops_by_layer": "flops",
+    "Augmentation": "data.augmentation",
+    "ImageSet": "data.image_set",
+    "Normalization": "data.batches",
+    "batches": "data.batches",
+    "load_images": "data.reading",
+    "measure_normalization": "data.batches",
     "load_checkpoint": "checkpoints",
     "save_checkpoint": "checkpoints",
     "train": "training.training",
