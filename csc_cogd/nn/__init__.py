@@ -1,4 +1,4 @@
-"""Small convolutional networks without PyTorch: functions with gradients, layers, networks, their cost, their files.
+"""Small convolutional networks without PyTorch: functions with gradients, layers, networks, training, cost, files.
 
 The public names are imported on first use. Everything computes on NumPy's arrays, and on CuPy's where they are on a GPU.
 
@@ -14,6 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from csc_cogd.nn.checkpoints import load_checkpoint as load_checkpoint
     from csc_cogd.nn.checkpoints import save_checkpoint as save_checkpoint
+    from csc_cogd.nn.data.augmentation import Augmentation as Augmentation
+    from csc_cogd.nn.data.batches import Normalization as Normalization
+    from csc_cogd.nn.data.batches import batches as batches
+    from csc_cogd.nn.data.batches import measure_normalization as measure_normalization
+    from csc_cogd.nn.data.image_set import ImageSet as ImageSet
+    from csc_cogd.nn.data.reading import load_images as load_images
     from csc_cogd.nn.flops import count_flops as count_flops
     from csc_cogd.nn.flops import count_parameters as count_parameters
     from csc_cogd.nn.flops import flops_by_layer as flops_by_layer
@@ -27,6 +33,15 @@ if TYPE_CHECKING:
     from csc_cogd.nn.pruning.removal import remove_channels as remove_channels
     from csc_cogd.nn.tensor import Tensor as Tensor
     from csc_cogd.nn.tensor import no_grad as no_grad
+    from csc_cogd.nn.training.evaluate import Evaluation as Evaluation
+    from csc_cogd.nn.training.evaluate import evaluate as evaluate
+    from csc_cogd.nn.training.evaluate import predict as predict
+    from csc_cogd.nn.training.history import History as History
+    from csc_cogd.nn.training.hooks import EpochHook as EpochHook
+    from csc_cogd.nn.training.recipe import Recipe as Recipe
+    from csc_cogd.nn.training.sgd import SGD as SGD
+    from csc_cogd.nn.training.training import Progress as Progress
+    from csc_cogd.nn.training.training import train as train
 
 _HOMES = {
     "Tensor": "tensor",
@@ -42,8 +57,23 @@ _HOMES = {
     "channel_groups": "pruning.groups",
     "masks_to_kept": "pruning.removal",
     "remove_channels": "pruning.removal",
+    "Augmentation": "data.augmentation",
+    "ImageSet": "data.image_set",
+    "Normalization": "data.batches",
+    "batches": "data.batches",
+    "load_images": "data.reading",
+    "measure_normalization": "data.batches",
     "load_checkpoint": "checkpoints",
     "save_checkpoint": "checkpoints",
+    "train": "training.training",
+    "Recipe": "training.recipe",
+    "SGD": "training.sgd",
+    "predict": "training.evaluate",
+    "evaluate": "training.evaluate",
+    "Evaluation": "training.evaluate",
+    "History": "training.history",
+    "EpochHook": "training.hooks",
+    "Progress": "training.training",
 }
 __all__ = sorted(_HOMES)
 
