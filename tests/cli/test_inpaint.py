@@ -176,7 +176,7 @@ def test_out_of_memory_is_said_in_one_line(folder, capsys, monkeypatch):
     monkeypatch.setattr(module, "sparse_code", greedy)
     before = contents(folder)
     assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", "-q") == 3
-    assert "photo.png: out of memory" in capsys.readouterr().err
+    assert f"csc-cogd: error: {folder / 'photo.png'}: out of memory" in capsys.readouterr().err
     assert contents(folder) == before
 
 

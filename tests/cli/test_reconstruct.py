@@ -138,7 +138,7 @@ def test_a_dictionary_of_other_channels_is_named_and_never_overwritten(folder, m
     Dictionary(np.ones((2, 3, 4, 4))).save("three.npz")
     before = contents(folder)
     assert call("reconstruct", "a.png", "--dictionary", "three.npz") == 2
-    assert "three.npz: its filters have 3 channels, the images 1" in capsys.readouterr().err
+    assert "error: a.png: three.npz: its filters have 3 channels, the images 1" in capsys.readouterr().err
     again = ("--dictionary", "three.npz", "--save-dictionary", "three.npz", "--overwrite")
     assert call("reconstruct", "colour.png", *again) == 2
     assert "three.npz: is an input" in capsys.readouterr().err
@@ -168,7 +168,7 @@ def test_grey_with_opacity_nan_and_one_channel_keep_their_layout(folder, photo, 
 
 def test_jpeg_is_warned_of_by_name(folder, photo, capsys):
     assert call("reconstruct", folder / "a.png", "--dictionary", "default", "-o", folder / "a.jpg") == 0
-    assert "JPEG is lossy: none of the pixels will be exact" in capsys.readouterr().err
+    assert f"{folder / 'a.png'}: JPEG is lossy: none of the pixels will be exact" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a stdout that is full needs /dev/full")
