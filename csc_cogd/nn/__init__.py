@@ -8,8 +8,9 @@ ten times as long as they compute. Hold BLAS to one by :func:`csc_cogd.backend.s
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from csc_cogd.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from csc_cogd.nn.checkpoints import load_checkpoint as load_checkpoint
@@ -76,15 +77,4 @@ _HOMES = {
     "Progress": "training.training",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_attributes(__name__, _HOMES)
