@@ -6,7 +6,7 @@ import pytest
 from csc_cogd import InputError
 from csc_cogd.nn import EpochHook, Module, Recipe, evaluate, train
 from csc_cogd.nn.functions import cross_entropy, global_avg_pool2d
-from csc_cogd.nn.layers import Linear
+from csc_cogd.nn.layers import Identity, Linear
 from tests.nn.training.small import HALF, SmallNetwork, small_images
 
 
@@ -204,4 +204,4 @@ def test_a_loss_that_is_not_finite_ends_it_with_epoch_batch_and_remedy(device, r
 
 def test_a_network_without_parameters_is_refused():
     with pytest.raises(InputError, match="network: it has no parameters"):
-        trained(Recipe(1), network=Module())
+        trained(Recipe(1), network=Identity())
