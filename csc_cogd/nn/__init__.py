@@ -8,8 +8,9 @@ ten times as long as they compute. Hold BLAS to one by :func:`csc_cogd.backend.s
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from csc_cogd.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from csc_cogd.nn.checkpoints import load_checkpoint as load_checkpoint
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from csc_cogd.nn.module import Parameter as Parameter
     from csc_cogd.nn.module import Sequential as Sequential
     from csc_cogd.nn.networks import build_network as build_network
+    from csc_cogd.nn.pruning.groups import ChannelGroup as ChannelGroup
+    from csc_cogd.nn.pruning.groups import channel_groups as channel_groups
+    from csc_cogd.nn.pruning.removal import masks_to_kept as masks_to_kept
+    from csc_cogd.nn.pruning.removal import remove_channels as remove_channels
     from csc_cogd.nn.tensor import Tensor as Tensor
     from csc_cogd.nn.tensor import no_grad as no_grad
     from csc_cogd.nn.training.evaluate import Evaluation as Evaluation
@@ -49,6 +54,10 @@ _HOMES = {
     "count_flops": "flops",
     "count_parameters": "flops",
     "flops_by_layer": "flops",
+    "ChannelGroup": "pruning.groups",
+    "channel_groups": "pruning.groups",
+    "masks_to_kept": "pruning.removal",
+    "remove_channels": "pruning.removal",
     "Augmentation": "data.augmentation",
     "ImageSet": "data.image_set",
     "Normalization": "data.batches",
@@ -68,15 +77,4 @@ _HOMES = {
     "Progress": "training.training",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_attributes(__name__, _HOMES)

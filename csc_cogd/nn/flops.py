@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
-from csc_cogd.backend import array_module
 from csc_cogd.nn.module import Module
-from csc_cogd.nn.tensor import Tensor, history
+from csc_cogd.nn.tensor import Tensor
+from csc_cogd.nn.tracing import trace
 
 
 def flops_by_layer(network: Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> dict[str, int]:
@@ -21,15 +21,13 @@ def flops_by_layer(network: Module, image_shape: tuple[int, int, int] = (3, 32, 
     >>> flops_by_layer(build_network("resnet20"))["conv1.weight"]
     442368
     """
-    names = {parameter: name for name, parameter in network.named_parameters() if len(parameter.shape) > 1}
+    names: dict[Tensor, str] = {
+        parameter: name for name, parameter in network.named_parameters() if parameter.array.ndim > 1
+    }
     if not names:
         return {}
-    weight = next(iter(names))
-    zeros = array_module(weight.array).zeros((1, *image_shape), weight.dtype)
-    with network.evaluating():
-        output = network(Tensor(zeros))
     found: dict[str, int] = {}
-    for result in history(output):
+    for result in trace(network, image_shape).results:
         for parent in result.parents:
             if parent in names:
                 positions = prod(result.shape[2:])

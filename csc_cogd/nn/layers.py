@@ -92,10 +92,18 @@ class Identity(Module):
 
 
 class PaddedShortcut(Module):
-    """See :func:`csc_cogd.nn.functions.subsample_and_pad`: option A."""
+    """See :func:`csc_cogd.nn.functions.subsample_and_pad`: option A.
+
+    `sources`, of which channels come from where, is a buffer once there are any; pruning sets them.
+    """
 
     def __init__(self, channels: int, stride: int):
         self.channels, self.stride = channels, stride
+        self.sources: np.ndarray | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return functions.subsample_and_pad(x, self.channels, self.stride)
+        return functions.subsample_and_pad(x, self.channels, self.stride, self.sources)
+
+    def set_sources(self, sources: np.ndarray) -> None:
+        """Take channel ``sources[c]`` of the input for channel c, or zeros where that is -1."""
+        self.channels, self.sources, self.buffer_names = len(sources), sources, ("sources",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -22,7 +23,7 @@ class Parameter(Tensor):
         super().__init__(array, requires_grad=True)
 
 
-class Module:
+class Module(ABC):
     """Something with parameters, buffers (arrays that are kept but not trained) and modules inside: its attributes.
 
     They are named as in PyTorch, ``"layer1.0.conv1.weight"``, so that state dicts fit.
@@ -33,8 +34,9 @@ class Module:
     training = True
     """Whether it is used in training, or in inference; :meth:`train` and :meth:`eval` change it."""
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What is computed from `x`; each kind of module says it."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.forward(x)
@@ -114,11 +116,13 @@ class Module:
     def to(self, device: str = "auto", dtype: Any = "float32") -> Self:
         """Move parameters and buffers to a device and a dtype, which are those of :func:`csc_cogd.backend.get_backend`.
 
-        Gradients are forgotten.
+        Buffers of integers, which are indices, stay as they are. Gradients are forgotten.
         """
         backend = get_backend(device, dtype=dtype)
         for owner, name, _ in self._places():
-            _put(owner, name, backend.asarray(to_numpy(_array(owner, name))))
+            array = to_numpy(_array(owner, name))
+            if array.dtype.kind == "f":
+                _put(owner, name, backend.asarray(array))
         self.zero_grad()
         return self
 

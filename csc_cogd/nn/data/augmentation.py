@@ -25,7 +25,7 @@ class Augmentation:
     crop : int
         The image is padded by this many black pixels on each side, and cropped to its size; 4 is usual for CIFAR.
     flip : bool
-        Every other image is mirrored, left to right.
+        Each image is mirrored, left to right, with probability 1/2.
     cutout : int
         Side of a square that is replaced; its centre may be any pixel, so that parts of it may lie outside
         [DeVries & Taylor 2017]; 16 is usual for CIFAR-10.
@@ -89,16 +89,16 @@ class Augmentation:
 
     def change(self, images: np.ndarray, rng: np.random.Generator, fill: Any = 0) -> np.ndarray:
         """All but the pieces, for images that were fetched by them: crop, flip and cutout."""
-        n, height, width, _ = images.shape
-        if self.crop:
-            images = _windows(images, self.crop, rng.integers(0, 2 * self.crop + 1, size=(2, n)))
+        n, height, width, channels = images.shape
+        images = _windows(images, self.crop, rng.integers(0, 2 * self.crop + 1, size=(2, n))) if self.crop else images.copy()
         if self.flip:
-            images = np.where(rng.random((n,))[:, None, None, None] < 0.5, images[:, :, ::-1], images)
+            pixels = images.view(f"V{channels * images.itemsize}")[..., 0]  # whole ones are moved ten times as fast
+            flipped = rng.random((n,)) < 0.5
+            pixels[flipped] = pixels[flipped, :, ::-1]
         if self.cutout:
-            rows = _covered(height, self.cutout, rng.integers(0, height, size=(n,)))
-            columns = _covered(width, self.cutout, rng.integers(0, width, size=(n,)))
-            squares = rows[:, :, None, None] & columns[:, None, :, None]
-            images = np.where(squares, np.asarray(fill).astype(images.dtype), images)
+            centres = rng.integers((height, width), size=(n, 2))
+            for image, (top, left) in zip(images, centres - self.cutout // 2, strict=True):
+                image[max(top, 0) : max(top + self.cutout, 0), max(left, 0) : max(left + self.cutout, 0)] = fill
         return images
 
 
@@ -107,14 +107,7 @@ def _windows(images: np.ndarray, padding: int, corners: np.ndarray) -> np.ndarra
     n, height, width, channels = images.shape
     padded = np.zeros((n, height + 2 * padding, width + 2 * padding, channels), images.dtype)
     padded[:, padding : padding + height, padding : padding + width] = images
-    windows = np.empty_like(images)
+    windows = np.empty(images.shape, images.dtype)
     for window, image, top, left in zip(windows, padded, *corners, strict=True):
         window[:] = image[top : top + height, left : left + width]
     return windows
-
-
-def _covered(length: int, side: int, centres: np.ndarray) -> np.ndarray:
-    """Which of `length` pixels in a row a square covers, (n, length) booleans."""
-    start = centres[:, None] - side // 2
-    places = np.arange(length)
-    return (places >= start) & (places < start + side)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.files import in_threads
-from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.data.image_set import ImageSet, joined, labelled
 from csc_cogd.storage import read_arrays
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -21,7 +21,9 @@ _PLANES = (3, 32, 32)
 
 @dataclass(frozen=True)
 class BinaryForm:
-    """How a binary version is laid out: each record is label bytes, the last of which counts, and an image's planes."""
+    """How a binary version is laid out: by part its files and the records in each; by record its bytes of labels, the last
+    of which counts, followed by an image's three planes; and the file of the classes' names.
+    """
 
     name: str
     files: dict[str, tuple[str, ...]]
@@ -35,18 +37,18 @@ class BinaryForm:
 
 
 CIFAR10 = BinaryForm(
-    "CIFAR-10",
-    {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)},
-    {"train": 10_000, "test": 10_000},
-    1,
-    "batches.meta.txt",
+    name="CIFAR-10",
+    files={"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)},
+    records={"train": 10_000, "test": 10_000},
+    n_labels=1,
+    names="batches.meta.txt",
 )
 CIFAR100 = BinaryForm(
-    "CIFAR-100",
-    {"train": ("train.bin",), "test": ("test.bin",)},
-    {"train": 50_000, "test": 10_000},
-    2,
-    "fine_label_names.txt",
+    name="CIFAR-100",
+    files={"train": ("train.bin",), "test": ("test.bin",)},
+    records={"train": 50_000, "test": 10_000},
+    n_labels=2,
+    names="fine_label_names.txt",
 )
 PACKED = {
     "train": tuple(f"cifar10_data_batch_{number}.npz" for number in range(1, 6)),
@@ -57,39 +59,35 @@ PACKED = {
 def read_binary(folder: Path, part: str, form: BinaryForm) -> ImageSet:
     """A part of a binary version, with the fine labels of CIFAR-100."""
     class_names = _class_names(folder / form.names, form)
-    images, labels = [], []
+    sets = []
     for name in form.files[part]:
         records = _records(folder / name, form, form.records[part])
-        labels.append(records[:, form.n_labels - 1])
-        _check_labels(folder / name, labels[-1], len(class_names))
-        images.append(records[:, form.n_labels :].reshape(-1, *_PLANES).transpose(0, 2, 3, 1))
-    return ImageSet(np.concatenate(images), np.concatenate(labels), class_names)
+        images = records[:, form.n_labels :].reshape(-1, *_PLANES).transpose(0, 2, 3, 1)
+        sets.append(labelled(folder / name, images, records[:, form.n_labels - 1], class_names))
+    return joined(sets)
 
 
 def read_packed(folder: Path, part: str) -> ImageSet:
     """A part of CIFAR-10 packed into npz files: `webp`, bytes of lossless strips of images, 32 pixels wide, one below the
     other; `offsets`, where each begins and the last ends; `labels`.
     """
-    images, labels = [], []
-    for name in PACKED[part]:
-        path = folder / name
+    sets = []
+    for path in (folder / name for name in PACKED[part]):
         arrays, _ = read_arrays(path, "packed CIFAR-10")
-        images.append(_unpacked(path, arrays))
-        labels.append(arrays["labels"])
-        if labels[-1].shape != (len(images[-1]),) or labels[-1].dtype.kind not in "iu":
-            raise InputError(f"{path}: it hasn't a label for each of {len(images[-1])} images: copy it again")
-        _check_labels(path, labels[-1], len(CIFAR10_CLASSES))
-    return ImageSet(np.concatenate(images), np.concatenate(labels), CIFAR10_CLASSES)
+        missing = {"webp", "offsets", "labels"} - set(arrays)
+        if missing:
+            raise InputError(f"{path}: not packed CIFAR-10, it has no {' and no '.join(sorted(missing))}: copy it again")
+        sets.append(labelled(path, _unpacked(path, arrays), arrays["labels"], CIFAR10_CLASSES))
+    return joined(sets)
 
 
 def _unpacked(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
     try:
         webp, offsets = arrays["webp"].tobytes(), arrays["offsets"]
-        arrays["labels"]
         strips = [webp[start:end] for start, end in pairwise(offsets)]
         return np.concatenate(list(in_threads(_pixels, strips)))
-    except (KeyError, IndexError, TypeError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not packed CIFAR-10 ({error}): copy it again") from None
+    except (TypeError, ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: its images can't be unpacked ({error}): copy it again") from None
 
 
 def _pixels(strip: bytes) -> np.ndarray:
@@ -121,8 +119,3 @@ def _class_names(path: Path, form: BinaryForm) -> tuple[str, ...]:
     if not names:
         raise InputError(f"{path}: holds no names of classes: unpack {form.name} again")
     return names
-
-
-def _check_labels(path: Path, labels: np.ndarray, n_classes: int) -> None:
-    if labels.max() >= n_classes:
-        raise InputError(f"{path}: label {labels.max()} names none of {n_classes} classes: it is damaged: unpack it again")

@@ -18,7 +18,7 @@ from csc_cogd.nn.data.pieces import resized
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """Of files that are taken for images."""
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _TRANSPOSING = (5, 6, 7, 8)  # orientations of EXIF
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 T = TypeVar("T")

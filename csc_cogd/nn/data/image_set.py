@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,7 @@ class ImageSet:
             images = np.asarray(self.images)
             if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
                 raise InputError(f"images: {images.dtype} of shape {images.shape}: give uint8 of (N, H, W, 3)")
-            object.__setattr__(self, "images", images)
+            object.__setattr__(self, "images", np.ascontiguousarray(images))
         if not len(self.images):
             raise InputError("images: there are none: give at least one")
         if labels.shape != (len(self.images),) or labels.dtype.kind not in "iu":
@@ -123,3 +125,17 @@ class ImageSet:
         if not held_out.any():
             raise InputError("holdout: no class has two images, one of which could be held out: give more images")
         return self.take(~held_out), self.take(held_out)
+
+
+def labelled(path: Path, images: Any, labels: Any, class_names: Iterable[str]) -> ImageSet:
+    """An :class:`ImageSet` of what a file holds; errors name the file."""
+    try:
+        return ImageSet(images, labels, tuple(class_names))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def joined(sets: Sequence[ImageSet]) -> ImageSet:
+    """One set of several in memory, of the same classes."""
+    images = np.concatenate([one.images for one in sets])
+    return ImageSet(images, np.concatenate([one.labels for one in sets]), sets[0].class_names)

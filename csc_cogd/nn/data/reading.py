@@ -12,10 +12,11 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.cifar import CIFAR10, CIFAR100, PACKED, read_binary, read_packed
 from csc_cogd.nn.data.folders import PARTS, class_folders, find_part, read_classes
-from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.data.image_set import ImageSet, labelled
 from csc_cogd.storage import read_arrays
 
 _PICKLED = ("batches.meta", "data_batch_1", "test_batch", "meta", "train", "test")
+_MOST_CLASSES = 1 << 16
 _BINARY_AT = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 
@@ -96,43 +97,38 @@ def _read_folders(path: Path, part: str, size: int | None, holdout: float | None
         raise InputError(f"{path}: neither CIFAR nor folders of classes: put images into train/CLASS and test/CLASS")
     if train and part == "train" and holdout is None:
         return read_classes(train, class_names, size)
-    _check_splits(path, holdout)
-    return _side(read_classes(whole, class_names, size), part, holdout)
+    share = _share_for_tests(path, holdout)
+    return read_classes(whole, class_names, size).split(share)[part == "test"]
 
 
 def _read_npz(path: Path, part: str, holdout: float | None) -> ImageSet:
-    with open(path, "rb") as file:
-        if file.read(2) != b"PK":
-            raise InputError(f"{path}: not an npz file: give that, or a folder; unpack archives first")
-    arrays, _ = read_arrays(path, "images")
+    if path.suffix != ".npz":
+        raise InputError(f"{path}: not an npz file: name one, or a folder; an archive must be unpacked first")
+    arrays, _ = read_arrays(path, "data set")
     if "images" in arrays:
-        _check_splits(path, holdout)
-        return _side(_labelled(path, arrays, ""), part, holdout)
+        share = _share_for_tests(path, holdout)
+        return _from_arrays(path, arrays, "").split(share)[part == "test"]
     if f"{part}_images" in arrays:
         _check_has_parts(path, holdout)
-        return _labelled(path, arrays, f"{part}_")
-    raise InputError(f"{path}: holds neither images nor {part}_images: name its arrays so, and labels as load_images tells")
+        return _from_arrays(path, arrays, f"{part}_")
+    raise InputError(f"{path}: holds neither images nor {part}_images: give its arrays such names, and labels too")
 
 
-def _labelled(path: Path, arrays: dict[str, np.ndarray], prefix: str) -> ImageSet:
+def _from_arrays(path: Path, arrays: dict[str, np.ndarray], prefix: str) -> ImageSet:
     images = arrays[f"{prefix}images"]
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         what = f"{prefix}images is {images.dtype} of shape {images.shape}"
         raise InputError(f"{path}: {what}: store uint8 of (N, H, W) or (N, H, W, 3), 255 being white")
-    if f"{prefix}labels" not in arrays:
-        raise InputError(f"{path}: {prefix}labels is missing: store an integer for each image")
-    images = images.reshape(*images.shape[:3], -1)
-    try:
-        all_labels = [labels for name, labels in arrays.items() if name.endswith("labels")]
-        names = arrays.get("class_names", np.arange(max(labels.max(initial=0) for labels in all_labels) + 1).astype(str))
-        whole = np.broadcast_to(images, (*images.shape[:3], 3))
-        return ImageSet(np.ascontiguousarray(whole), arrays[f"{prefix}labels"], tuple(map(str, names)))
-    except (InputError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _side(images: ImageSet, part: str, holdout: float | None) -> ImageSet:
-    return images.split(holdout or 0)[part == "test"]
+    integers = {name: array for name, array in arrays.items() if name.endswith("labels") and array.dtype.kind in "iu"}
+    if f"{prefix}labels" not in integers:
+        raise InputError(f"{path}: there are no integers {prefix}labels: store one for each image")
+    if "class_names" in arrays:
+        names = [str(name) for name in arrays["class_names"].ravel()]
+    else:  # of both parts' labels, so that both have the same classes
+        last = max(int(labels.max(initial=0)) for labels in integers.values())
+        names = [str(label) for label in range(min(last + 1, _MOST_CLASSES))]
+    channels = images[..., None] if images.ndim == 3 else images
+    return labelled(path, np.broadcast_to(channels, (*channels.shape[:3], 3)), integers[f"{prefix}labels"], names)
 
 
 def _check_has_parts(path: Path, holdout: float | None) -> None:
@@ -140,6 +136,7 @@ def _check_has_parts(path: Path, holdout: float | None) -> None:
         raise InputError(f"holdout: {path} has a part to test with: leave it out, or split the part to train on")
 
 
-def _check_splits(path: Path, holdout: float | None) -> None:
+def _share_for_tests(path: Path, holdout: float | None) -> float:
     if holdout is None:
         raise InputError(f"{path}: has no part to test with: set holdout=0.1 to keep a tenth of each class for that")
+    return holdout

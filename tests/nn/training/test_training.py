@@ -6,7 +6,7 @@ import pytest
 from csc_cogd import InputError
 from csc_cogd.nn import EpochHook, Module, Recipe, evaluate, load_checkpoint, train
 from csc_cogd.nn.functions import cross_entropy, global_avg_pool2d
-from csc_cogd.nn.layers import Linear
+from csc_cogd.nn.layers import Identity, Linear
 from tests.nn.training.small import HALF, SmallNetwork, small_images
 
 
@@ -204,7 +204,7 @@ def test_a_loss_that_is_not_finite_ends_it_with_epoch_batch_and_remedy(device, r
 
 def test_a_network_without_parameters_is_refused():
     with pytest.raises(InputError, match="network: it has no parameters"):
-        trained(Recipe(1), network=Module())
+        trained(Recipe(1), network=Identity())
 
 
 @pytest.mark.filterwarnings("ignore:.*(overflow|invalid).*:RuntimeWarning")

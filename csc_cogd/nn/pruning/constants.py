@@ -1,0 +1,60 @@
+"""Channels that are the same at every pixel of every image, and so contribute nothing that a bias couldn't."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import to_numpy
+from csc_cogd.nn.functions.shortcut import sources_of
+from csc_cogd.nn.tensor import Tensor
+from csc_cogd.nn.tracing import Trace
+
+
+def constant_channels(traced: Trace) -> dict[Tensor, np.ndarray]:
+    """For the image and every result, arrays (C,) float64: the value of each constant channel in inference, NaN for others.
+
+    What zeros are padded to is constant only if it is zero.
+    """
+    found = {traced.image: np.full(traced.image.shape[1], np.nan)}
+    for result in traced.results:
+        found[result] = _constants(result, [found[parent] for parent in result.parents if parent in found])
+    return found
+
+
+def _constants(result: Tensor, inputs: list[np.ndarray]) -> np.ndarray:
+    name, settings = result.made_by or ("", {})
+    arrays = [np.float64(to_numpy(parent.array)) for parent in result.parents[1:]]
+    x, unknown = inputs[0], np.full(result.shape[1], np.nan)
+    match name:
+        case "relu":
+            return np.maximum(x, 0)
+        case "relu6":
+            return np.clip(x, 0, 6)
+        case "multiply":
+            return x * settings["factor"]
+        case "add":
+            return x + inputs[1]
+        case "max_pool2d" | "avg_pool2d" | "global_avg_pool2d":
+            return x
+        case "soft_mask":
+            return _times(x, arrays[0])
+        case "batch_norm":
+            mean, variance = (np.float64(to_numpy(statistic)) for statistic in settings["statistics"])
+            scale = arrays[0] / np.sqrt(variance + settings["epsilon"])
+            return _times(x - mean, scale) + arrays[1]
+        case "subsample_and_pad":
+            sources = sources_of(settings["sources"], len(x), len(unknown))
+            return np.where(sources < 0, 0, x[sources])
+        case "conv2d" if settings["groups"] == len(x) == len(unknown):
+            met = x if settings["padding"] == (0, 0) else np.where(x == 0, 0, np.nan)
+            kernels = arrays[0].reshape(len(x), -1)
+            products = np.where(kernels.any(axis=1), met * kernels.sum(axis=1), 0)
+            return products + (arrays[1] if len(arrays) > 1 else 0)
+    return unknown
+
+
+def _times(x: np.ndarray, factors: Any) -> np.ndarray:
+    """A product in which 0 times what isn't constant is 0."""
+    return np.where(factors == 0, 0, x * factors)

@@ -1,0 +1,187 @@
+"""Networks without some of their channels, which compute the same if these channels contributed nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import array_module, to_numpy
+from csc_cogd.errors import InputError
+from csc_cogd.nn.functions.shortcut import sources_of
+from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, PaddedShortcut, SoftMask
+from csc_cogd.nn.module import Module, Parameter
+from csc_cogd.nn.pruning.constants import constant_channels
+from csc_cogd.nn.pruning.groups import ChannelGroup, groups_of_trace
+from csc_cogd.nn.tensor import Tensor
+from csc_cogd.nn.tracing import Shape, Trace, trace
+
+Kept = Mapping[str, Any]
+"""By the names of groups: the channels that stay, an array or list of different indices."""
+
+
+def remove_channels(
+    network: Module, kept: Kept, *, fold_masks: bool = True, image_shape: Shape = (3, 32, 32)
+) -> Module:  # fmt: skip
+    """A smaller network, of the same layers with fewer channels; the given one isn't changed.
+
+    In inference it computes the same as before, up to rounding, where all removed channels are zero when they are consumed,
+    as behind a soft mask of 0. It does, too, where they are constant and are consumed without padding, such as those that a
+    depthwise convolution and its batch norm make of zeros: what they contribute is moved into the batch norm that follows.
+    Constants in front of a padded convolution, and all that isn't constant, are dropped.
+
+    Parameters
+    ----------
+    network : Module
+    kept : mapping of str to indices
+        Of groups by :func:`~csc_cogd.nn.pruning.groups.channel_groups`; others stay whole. Each keeps a channel at least:
+        without any, a block would be another network.
+    fold_masks : bool
+        Whether soft masks are multiplied into the kernels behind them, so that none are left; exact, too.
+    image_shape : (C, H, W)
+
+    Raises
+    ------
+    InputError
+        If a group is unknown, or its indices aren't some of its channels, or a mask can't be folded, or the network can't be
+        followed.
+    """
+    traced = trace(network, image_shape)
+    groups = groups_of_trace(network, traced)
+    if unknown := [name for name in kept if name not in groups]:
+        raise InputError(f"kept: {unknown[0]!r} is no channel group: choose from {', '.join(groups)}")
+    indices = {name: _checked(groups[name], channels) for name, channels in kept.items()}
+    smaller = copy.deepcopy(network)
+    smaller.zero_grad()
+    modules = dict(smaller.named_modules())
+    _fold_constants(traced, groups, indices, modules)
+    if fold_masks:
+        _fold_masks(traced, modules)
+    _write_sources(traced, groups, indices, modules)
+    for name, channels in indices.items():
+        _take(groups[name], channels, modules)
+    return smaller
+
+
+def masks_to_kept(network: Module, threshold: float = 0.0, image_shape: Shape = (3, 32, 32)) -> dict[str, np.ndarray]:
+    """The channels whose soft masks are larger than a threshold in size, by the names of their groups.
+
+    Where none is, the one of the largest mask.
+    """
+    modules, kept = dict(network.named_modules()), {}
+    for name, group in groups_of_trace(network, trace(network, image_shape)).items():
+        masks = [modules[member.layer] for member in group.members if isinstance(modules[member.layer], SoftMask)]
+        if masks:
+            size = np.prod([abs(to_numpy(mask.weight.array)) for mask in masks], axis=0)  # type: ignore[attr-defined]
+            kept[name] = np.flatnonzero(size > min(threshold, np.nextafter(size.max(), -1)))
+    return kept
+
+
+def _checked(group: ChannelGroup, channels: Any) -> np.ndarray:
+    """Sorted indices."""
+    indices = np.asarray(to_numpy(channels))
+    if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
+        raise InputError(f"kept: {group.name}: a list of at least one channel's index is needed")
+    indices = np.sort(indices)
+    if indices[0] < 0 or indices[-1] >= group.channels or (np.diff(indices) == 0).any():
+        raise InputError(f"kept: {group.name}: different indices from 0 to {group.channels - 1} are needed")
+    return indices
+
+
+def _fold_constants(
+    traced: Trace, groups: Mapping[str, ChannelGroup], kept: Kept, modules: Mapping[str, Any]
+) -> None:  # fmt: skip
+    """Move what constant removed channels contribute to unpadded convolutions and linear layers into what follows."""
+    constants = constant_channels(traced)
+    consumers = {member.key: name for name in kept for member in groups[name].of_role("input")}
+    for result in traced.results:
+        group = consumers.get(traced.parameters.get(result.parents[1], "")) if len(result.parents) > 1 else None
+        padding = result.made_by.settings.get("padding", (0, 0)) if result.made_by else (0, 0)
+        if group is None or padding != (0, 0):
+            continue
+        values = constants[result.parents[0]].copy()
+        values[kept[group]] = 0
+        values = np.nan_to_num(values)
+        if values.any():
+            kernels = to_numpy(result.parents[1].array)
+            contributed = kernels.reshape(*kernels.shape[:2], -1).sum(axis=2) @ values
+            _add_constant(traced, result, contributed, modules)
+
+
+def _add_constant(traced: Trace, result: Tensor, values: np.ndarray, modules: Mapping[str, Any]) -> None:
+    """To all that a layer gives: to its bias, or out of the running mean that is subtracted next."""
+    layer = modules[traced.parameters[result.parents[1]].rpartition(".")[0]]
+    users = [user for user in traced.results if result in user.parents]
+    array = layer.weight.array
+    shift = array_module(array).asarray(values.astype(array.dtype))
+    if layer.bias is not None:
+        layer.bias.array = layer.bias.array + shift
+    elif len(users) == 1 and users[0].made_by is not None and users[0].made_by.name == "batch_norm":
+        norm: BatchNorm2d = modules[traced.parameters[users[0].parents[1]].rpartition(".")[0]]
+        norm.running_mean = norm.running_mean - shift
+    else:
+        layer.bias = Parameter(shift)
+
+
+def _fold_masks(traced: Trace, modules: Mapping[str, Any]) -> None:
+    """Multiply masks into the kernels that meet what they weigh, and take them away."""
+    masks = {result: result.parents[1] for result in traced.results if result.made_by and result.made_by.name == "soft_mask"}
+    for result, mask in masks.items():
+        name = traced.parameters[mask]
+        for user in traced.results:
+            if result not in user.parents:
+                continue
+            if user.made_by is None or user.made_by.name not in ("conv2d", "linear"):
+                what = user.made_by.name if user.made_by else "nothing"
+                raise InputError(f"network: {name} stands in front of {what}, not of kernels: use fold_masks=False")
+            kernels = modules[traced.parameters[user.parents[1]].rpartition(".")[0]].weight
+            along = 0 if user.made_by.settings.get("groups", 1) > 1 else 1
+            shape = [1] * kernels.array.ndim
+            shape[along] = -1
+            kernels.array = kernels.array * mask.array.reshape(shape)
+        owner, _, attribute = name.removesuffix(".weight").rpartition(".")
+        setattr(modules[owner], attribute, Identity())
+
+
+def _write_sources(
+    traced: Trace, groups: Mapping[str, ChannelGroup], kept: Kept, modules: Mapping[str, Any]
+) -> None:  # fmt: skip
+    """Tell shortcuts of option A where the channels that are left come from, if any are removed before or behind them."""
+    for result in traced.results:
+        name = traced.makers.get(result, "")
+        if not isinstance(modules.get(name), PaddedShortcut) or result.made_by is None:
+            continue
+        C, channels = result.parents[0].shape[1], result.shape[1]
+        before = _kept_by(("input", name), C, groups, kept)
+        behind = _kept_by(("output", name), channels, groups, kept)
+        if len(before) < C or len(behind) < channels:
+            new = np.full(C + 1, -1)  # the last one for what is -1 already
+            new[before] = np.arange(len(before))
+            modules[name].set_sources(new[sources_of(result.made_by.settings["sources"], C, channels)][behind])
+
+
+def _kept_by(side: tuple[str, str], channels: int, groups: Mapping[str, ChannelGroup], kept: Kept) -> np.ndarray:
+    for name in kept:
+        if any((member.role, member.layer) == side for member in groups[name].members):
+            return kept[name]
+    return np.arange(channels)
+
+
+def _take(group: ChannelGroup, channels: np.ndarray, modules: Mapping[str, Any]) -> None:
+    """Leave only some channels in all arrays of a group."""
+    for member in group.members:
+        layer = modules[member.layer]
+        if isinstance(layer, PaddedShortcut) or not hasattr(layer, member.array):  # a mask that was folded
+            continue
+        if isinstance(layer, Conv2d) and layer.groups > 1:
+            layer.groups = len(channels)
+        value = getattr(layer, member.array)
+        array = value.array if isinstance(value, Parameter) else value
+        xp = array_module(array)
+        taken = xp.ascontiguousarray(array.take(xp.asarray(channels), axis=member.axis))
+        if isinstance(value, Parameter):
+            value.array = taken
+        else:
+            setattr(layer, member.array, taken)

@@ -1,0 +1,80 @@
+"""The graph of a network, read from the tape of one image of zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from csc_cogd.backend import array_module
+from csc_cogd.errors import InputError
+from csc_cogd.nn.module import Module
+from csc_cogd.nn.tensor import Tensor, history
+
+Shape = tuple[int, int, int]
+
+
+class Trace(NamedTuple):
+    """What one image became.
+
+    Attributes
+    ----------
+    image, output : Tensor
+    results : list of Tensor
+        All that was computed, in the order of computation; their `made_by` says what they are.
+    parameters : dict of Tensor to str
+        The names of all parameters.
+    makers : dict of Tensor to str
+        The names of the modules that made results; those of a function within a module bear that of no module.
+    """
+
+    image: Tensor
+    output: Tensor
+    results: list[Tensor]
+    parameters: dict[Tensor, str]
+    makers: dict[Tensor, str]
+
+
+def trace(network: Module, image_shape: Shape = (3, 32, 32)) -> Trace:
+    """Compute one image of zeros, in inference, and keep what the tape says.
+
+    Raises
+    ------
+    InputError
+        If the image doesn't fit, or nothing could be recorded.
+    """
+    names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
+    if not names:
+        raise InputError("network: it has no parameters")
+    weight = next(iter(names))
+    zeros = array_module(weight.array).zeros((1, *image_shape), weight.dtype)
+    image = Tensor(zeros, requires_grad=True)
+    makers: dict[Tensor, str] = {}
+    with network.evaluating(), _listening(network, makers):
+        output = network(image)
+    if not output.requires_grad:
+        raise InputError("network: its computation isn't on the tape: trace it outside of no_grad()")
+    results = [tensor for tensor in history(output) if tensor.made_by is not None]
+    return Trace(image, output, results, names, makers)
+
+
+@contextmanager
+def _listening(network: Module, makers: dict[Tensor, str]) -> Iterator[None]:
+    """Within it, whatever a module returns first is noted as made by it."""
+    modules = list(network.named_modules())
+
+    def listen(name: str, module: Module) -> None:
+        def forward(x: Tensor) -> Tensor:
+            y = type(module).forward(module, x)
+            makers.setdefault(y, name)
+            return y
+
+        module.forward = forward  # type: ignore[method-assign]
+
+    try:
+        for name, module in modules:
+            listen(name, module)
+        yield
+    finally:
+        for _, module in modules:
+            vars(module).pop("forward", None)

@@ -1,0 +1,48 @@
+"""Where networks are bilinear."""
+
+import numpy as np
+import pytest
+
+from csc_cogd.nn import build_network
+from csc_cogd.nn.couplings import couplings
+
+
+def named(network, kind, size=32):
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    return [(found.name, names[found.kernels]) for found in couplings(network, kind, (3, size, size))]
+
+
+def test_masks_meet_the_second_convolution_of_their_block():
+    blocks = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(3)]
+    expected = [(f"{block}.mask.weight", f"{block}.conv2.weight") for block in blocks]
+    assert named(build_network("resnet20", masked=True), "soft_mask") == expected
+
+
+def test_scales_meet_kernels_through_masks_and_not_through_additions():
+    blocks = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(3)]
+    inside = [(f"{block}.bn1.weight", f"{block}.conv2.weight") for block in blocks]
+    network = build_network("resnet20", masked=True)
+    assert named(network, "batch_norm") == [("bn1.weight", "layer1.0.conv1.weight"), *inside]
+
+
+def test_scales_meet_kernels_through_pooling():
+    found = named(build_network("resnet50"), "batch_norm", size=64)
+    assert ("bn1.weight", "layer1.0.conv1.weight") in found
+    assert ("layer4.2.bn2.weight", "layer4.2.conv3.weight") in found
+
+
+@pytest.mark.parametrize(("network", "kernels"), [("resnet20", "layer2.0.conv2"), ("mobilenetv2", "layers.1.conv2")])
+def test_kernels_by_channel_and_back(network, kernels, rng):
+    network = build_network(network, masked=True)
+    parameters = dict(network.named_parameters())
+    (found,) = [one for one in couplings(network, "soft_mask") if one.kernels is parameters[f"{kernels}.weight"]]
+    values = rng.standard_normal(found.kernels.shape)
+    channels = found.by_channel(values)
+    assert len(channels) == len(found.scale.array)
+    depthwise = values.shape[1] == 1
+    for j in (0, 3):
+        meeting = values[j] if depthwise else values[:, j]
+        np.testing.assert_array_equal(channels[j].ravel(), meeting.ravel())
+    back = found.as_kernels(channels)
+    np.testing.assert_array_equal(back, values)
+    assert back.flags.c_contiguous
