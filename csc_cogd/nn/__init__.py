@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from csc_cogd.nn.module import Parameter as Parameter
     from csc_cogd.nn.module import Sequential as Sequential
     from csc_cogd.nn.networks import build_network as build_network
+    from csc_cogd.nn.pruning.budget import FlopsModel as FlopsModel
+    from csc_cogd.nn.pruning.budget import keep_share as keep_share
+    from csc_cogd.nn.pruning.budget import keep_within as keep_within
+    from csc_cogd.nn.pruning.cost import Cost as Cost
+    from csc_cogd.nn.pruning.cost import measure_costs as measure_costs
     from csc_cogd.nn.pruning.groups import ChannelGroup as ChannelGroup
     from csc_cogd.nn.pruning.groups import channel_groups as channel_groups
+    from csc_cogd.nn.pruning.importance import channel_scores as channel_scores
     from csc_cogd.nn.pruning.removal import masks_to_kept as masks_to_kept
     from csc_cogd.nn.pruning.removal import remove_channels as remove_channels
+    from csc_cogd.nn.saving import load_network as load_network
+    from csc_cogd.nn.saving import save_network as save_network
     from csc_cogd.nn.tensor import Tensor as Tensor
     from csc_cogd.nn.tensor import no_grad as no_grad
 
@@ -42,6 +50,14 @@ _HOMES = {
     "channel_groups": "pruning.groups",
     "masks_to_kept": "pruning.removal",
     "remove_channels": "pruning.removal",
+    "save_network": "saving",
+    "load_network": "saving",
+    "channel_scores": "pruning.importance",
+    "FlopsModel": "pruning.budget",
+    "keep_share": "pruning.budget",
+    "keep_within": "pruning.budget",
+    "Cost": "pruning.cost",
+    "measure_costs": "pruning.cost",
     "load_checkpoint": "checkpoints",
     "save_checkpoint": "checkpoints",
 }
