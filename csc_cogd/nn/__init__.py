@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from csc_cogd.nn.checkpoints import load_checkpoint as load_checkpoint
     from csc_cogd.nn.checkpoints import save_checkpoint as save_checkpoint
+    from csc_cogd.nn.export.onnx import export_onnx as export_onnx
     from csc_cogd.nn.flops import count_flops as count_flops
     from csc_cogd.nn.flops import count_parameters as count_parameters
     from csc_cogd.nn.flops import flops_by_layer as flops_by_layer
@@ -58,6 +59,7 @@ _HOMES = {
     "keep_within": "pruning.budget",
     "Cost": "pruning.cost",
     "measure_costs": "pruning.cost",
+    "export_onnx": "export.onnx",
     "load_checkpoint": "checkpoints",
     "save_checkpoint": "checkpoints",
 }
