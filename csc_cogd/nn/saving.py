@@ -53,8 +53,8 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     Parameters
     ----------
     path : path
-        Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's whose names are those of our networks,
-        each perhaps behind ``"module."``.
+        Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our networks, each
+        perhaps behind ``"module."``.
     name : str, optional
         What network it is, if its metadata doesn't say.
 

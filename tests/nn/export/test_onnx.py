@@ -18,7 +18,7 @@ from csc_cogd.nn import (
 )  # fmt: skip
 from csc_cogd.nn.functions import avg_pool2d, cross_entropy, global_avg_pool2d, max_pool2d, relu6
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d
-from tests.nn.cases import filled
+from tests.nn.cases import cifar_test_images, filled
 
 
 def logits(network, x):
@@ -61,6 +61,14 @@ def test_networks_with_all_channels_and_without_some(name, onnx, tmp_path, rng):
         onnx.checker.check_model(onnx.load(tmp_path / f"{whole}.onnx"), full_check=True)
         assert_onnxruntime_agrees(tmp_path / f"{whole}.onnx", given, x)
     assert network.training
+
+
+def test_onnxruntime_gives_the_logits_of_pytorch_for_pretrained_weights(onnx, research_data, tmp_path, pytorch):
+    network = load_network(research_data / "weights" / "resnet20_cifar10.safetensors", "resnet20")
+    x, _ = cifar_test_images(research_data, 64)
+    export_onnx(network, tmp_path / "a.onnx")
+    session = assert_onnxruntime_agrees(tmp_path / "a.onnx", network, x)
+    np.testing.assert_allclose(session.run(None, {"images": x})[0], pytorch["resnet20 logits"], rtol=0, atol=1e-4)
 
 
 def test_norms_are_folded_or_kept(onnx, tmp_path, rng):
