@@ -1,10 +1,10 @@
 """Training with and without cogradient descent: ``CSC_COGD_DATA=FOLDER python benchmarks/cogd_training.py``.
 
-A network (ResNet-20 here, ResNet-18 in the paper) is trained on some images of CIFAR-10 by one recipe, three ways: SGD, and
-SGD with kernels backtracked against batch norm's scales once an epoch, by kernels of degree 1 and 2. For each seed, which
-decides weights, order and augmentation, all three start the same. Printed are the accuracy on test images, each seed's and as
-mean and standard deviation, how many kernels were moved in an epoch, and the published figures, from all of CIFAR-10 and long
-training. --full takes all images and 200 epochs.
+A network (ResNet-20 here, ResNet-18 in the paper) is trained on some images of CIFAR-10 by one recipe, three ways: SGD,
+and SGD with kernels backtracked against batch norm's scales once an epoch, by kernels of degree 1 and 2. For each seed,
+which decides weights, order and augmentation, all three start the same. Printed are the accuracy on test images, each
+seed's and as mean and standard deviation, how many kernels were moved in an epoch, and the published figures, from all of
+CIFAR-10 and long training. --full takes all images and 200 epochs.
 
 Without ``CSC_COGD_DATA``, it says so and does nothing.
 """
@@ -24,7 +24,14 @@ PUBLISHED = "published, ResNet-18, all of CIFAR-10: SGD 95.31 %, CoGD k = 1 95.8
 
 def compare(args: argparse.Namespace, data: Path) -> None:
     from csc_cogd.nn import (
-        Augmentation, KernelBacktracking, Recipe, build_network, evaluate, load_images, measure_normalization, train,
+        Augmentation,
+        KernelBacktracking,
+        Recipe,
+        build_network,
+        evaluate,
+        load_images,
+        measure_normalization,
+        train,
         training_rule,
     )  # fmt: skip
 

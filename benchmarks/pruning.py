@@ -62,7 +62,9 @@ def compare(args: argparse.Namespace, data: Path) -> None:
         f"{args.network}, {args.images or len(images)} images, {args.mask_epochs} + {args.epochs} epochs of batches of "
         f"{args.batch}; {len(test)} test images: {100 * own:.2f} % before pruning"
     )
-    print(f"{'method':8} {'seed':>4} {'pruned %':>9} {'tuned %':>8} {'FLOPs M':>8} {'of all':>7} {'parameters':>10} {'s':>6}")
+    print(
+        f"{'method':8} {'seed':>4} {'pruned %':>9} {'tuned %':>8} {'FLOPs M':>8} {'of all':>7} {'parameters':>10} {'s':>5}"
+    )
     for method in args.methods:
         ends = []
         for seed in range(args.seeds):

@@ -88,7 +88,9 @@ class PruningRecipe:
         if self.budget is not None and not 0 < self.budget < np.inf:
             raise InputError(f"budget: {self.budget} isn't a number of FLOPs, or a fraction of them")
         if self.threshold is not None and not (0 <= self.threshold < np.inf and self.masked):
-            raise InputError(f"threshold: {self.threshold}: it is for masks, and not below 0: give a budget to {self.method}")
+            raise InputError(
+                f"threshold: {self.threshold}: it is for masks, and not below 0: give a budget to {self.method}"
+            )
         if self.masked and self.masks is None:
             raise InputError(f"masks: {self.method} trains masks: give a recipe for that")
         if not self.masked and self.masks is not None:
