@@ -47,7 +47,7 @@ class Console:
 
 
 class ProgressBar:
-    """One bar a stage, or one for several files, on a terminal only; and the place where Ctrl-C is sure to be heard.
+    """One bar a stage, or one for several files, on a terminal only; and where Ctrl-C and SIGTERM are sure to be heard.
 
     A KeyboardInterrupt that is raised inside a callback of a compiled library is lost there, and Python prints that it is;
     so it is remembered here, silently, and raised again at the next report of progress.
@@ -58,7 +58,8 @@ class ProgressBar:
         self._bar: Any = None
         self._stage = ""
         self._interrupted = False
-        self._handler: Any = None
+        self._handlers: dict[int, Any] = {}
+        self._hook: Any = None
 
     def __call__(self, progress: Any) -> None:
         if self._interrupted:
@@ -92,13 +93,16 @@ class ProgressBar:
 
     def __enter__(self) -> ProgressBar:
         if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is signal.default_int_handler:
+                    self._handlers[number] = signal.signal(number, self._interrupt)
             self._hook, sys.unraisablehook = sys.unraisablehook, self._ignore
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._hook is not None:
             sys.unraisablehook = self._hook
         self._close()
 

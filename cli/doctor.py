@@ -21,7 +21,7 @@ from csc_cogd.errors import CscCogdError, DeviceError
 
 _NEEDED = (
     "numpy", "scipy", "pyfftw", "numba", "threadpoolctl", "scikit-image", "imagecodecs", "tifffile", "pillow",
-    "click",
+    "imageio", "safetensors", "click",
 )  # fmt: skip
 _OPTIONAL = {
     "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),

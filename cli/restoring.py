@@ -97,27 +97,27 @@ def restore_files(
     live = single and batch.n_processes == 1 and batch.scheduler is None
     tally = _Tally(console, names, single, live, as_json)
     with console.progress(len(batch.jobs)) as progress:
-        for result in batch.run(_Listener(console, progress, live)):
+        for result in batch.run(_Listener(console, progress, images[0] if live else "")):
             progress.file_done(Path(result.input).name)
             tally.add(result)
     return tally.close(time.perf_counter() - started)
 
 
 class _Listener:
-    """Hears of a job while it runs: says what is said of a single file at once, and moves the bar."""
+    """Hears of a job while it runs: says what is said of a `single` file at once, and moves the bar."""
 
-    def __init__(self, console: Console, progress: ProgressBar, live: bool):
-        self._console, self._live, self.progress = console, live, progress
+    def __init__(self, console: Console, progress: ProgressBar, single: str):
+        self._console, self._single, self.progress = console, single, progress
 
     def say(self, text: str, kind: str) -> None:
-        if self._live:
-            say(self._console, text, kind)
+        if self._single:
+            say(self._console, text, kind, self._single)
 
 
-def say(console: Console, text: str, kind: str, level: int = 0) -> None:
-    """A line of a result's `notes`, `warnings` or `details`."""
+def say(console: Console, text: str, kind: str, name: str, level: int = 0) -> None:
+    """A line of a result's `notes`, `warnings` or `details`; a warning names the file, as the others do by themselves."""
     if kind == "warnings":
-        console.warn(text)
+        console.warn(f"{name}: {text}")
     else:
         console.say(text, level=level + (kind == "details"))
 
@@ -160,7 +160,9 @@ class _Tally:
                 if kind == "warnings" and not self._single:
                     self._warnings[text].append(result.input)
                 else:
-                    say(self._console, text, kind, level=0 if self._single or result.status == "planned" else 1)
+                    say(
+                        self._console, text, kind, result.input, level=0 if self._single or result.status == "planned" else 1
+                    )
         if result.status == "done":
             text = f"{result.output}: written after {result.seconds:.1f} s"
             self._console.say(text, level=0 if self._single else 1)

@@ -10,6 +10,7 @@ optimiser serves any number of arrays at once:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,7 +20,7 @@ from csc_cogd.errors import InputError
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(ABC):
     """What the optimisers share: their settings and how a step is called.
 
     Parameters
@@ -41,6 +42,7 @@ class Optimizer:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name}: {getattr(self, name)} is outside of [0, 1)")
 
+    @abstractmethod
     def step(self, x: Any, gradient: Any, state: Any = None) -> tuple[Any, Any]:
         """One step from `x`, which stays as it is.
 
@@ -54,7 +56,6 @@ class Optimizer:
         x : array
         state : the next step's
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

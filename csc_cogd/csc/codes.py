@@ -222,6 +222,8 @@ def reconstruct_images(
 ) -> Any:
     """Images that codes stand for: the valid part of ``sum_k d_k * x_k``.
 
+    An image doesn't depend, not even in its last bit, on the others or on the process, as FFT plans aren't measured.
+
     Parameters
     ----------
     codes : (N, K, H + h - 1, W + w - 1) array
@@ -244,7 +246,8 @@ def reconstruct_images(
     if codes.dtype.kind not in "fiu":
         raise InputError(f"codes: real numbers are needed, not {codes.dtype}")
     device = device_of(codes, device, "codes")
-    backend = get_backend(device, dtype=dtype or (codes.dtype if codes.dtype == np.float64 else np.float32))
+    dtype = dtype or (codes.dtype if codes.dtype == np.float64 else np.float32)
+    backend = get_backend(device, dtype=dtype, fft="estimated")
     images = convolve(codes, dictionary, boundary=boundary, backend=backend)
     if not on_gpu(codes):
         images = backend.to_host(images)

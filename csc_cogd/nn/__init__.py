@@ -1,4 +1,4 @@
-"""Small convolutional networks without PyTorch: functions with gradients, layers, networks, their cost, their files.
+"""Small convolutional networks without PyTorch: functions with gradients, layers, networks, training, cost, files.
 
 The public names are imported on first use. Everything computes on NumPy's arrays, and on CuPy's where they are on a GPU.
 
@@ -8,12 +8,19 @@ ten times as long as they compute. Hold BLAS to one by :func:`csc_cogd.backend.s
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from csc_cogd.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from csc_cogd.nn.checkpoints import load_checkpoint as load_checkpoint
     from csc_cogd.nn.checkpoints import save_checkpoint as save_checkpoint
+    from csc_cogd.nn.data.augmentation import Augmentation as Augmentation
+    from csc_cogd.nn.data.batches import Normalization as Normalization
+    from csc_cogd.nn.data.batches import batches as batches
+    from csc_cogd.nn.data.batches import measure_normalization as measure_normalization
+    from csc_cogd.nn.data.image_set import ImageSet as ImageSet
+    from csc_cogd.nn.data.reading import load_images as load_images
     from csc_cogd.nn.export.onnx import export_onnx as export_onnx
     from csc_cogd.nn.flops import count_flops as count_flops
     from csc_cogd.nn.flops import count_parameters as count_parameters
@@ -36,6 +43,15 @@ if TYPE_CHECKING:
     from csc_cogd.nn.saving import save_network as save_network
     from csc_cogd.nn.tensor import Tensor as Tensor
     from csc_cogd.nn.tensor import no_grad as no_grad
+    from csc_cogd.nn.training.evaluate import Evaluation as Evaluation
+    from csc_cogd.nn.training.evaluate import evaluate as evaluate
+    from csc_cogd.nn.training.evaluate import predict as predict
+    from csc_cogd.nn.training.history import History as History
+    from csc_cogd.nn.training.hooks import EpochHook as EpochHook
+    from csc_cogd.nn.training.recipe import Recipe as Recipe
+    from csc_cogd.nn.training.sgd import SGD as SGD
+    from csc_cogd.nn.training.training import Progress as Progress
+    from csc_cogd.nn.training.training import train as train
 
 _HOMES = {
     "Tensor": "tensor",
@@ -51,6 +67,12 @@ _HOMES = {
     "channel_groups": "pruning.groups",
     "masks_to_kept": "pruning.removal",
     "remove_channels": "pruning.removal",
+    "Augmentation": "data.augmentation",
+    "ImageSet": "data.image_set",
+    "Normalization": "data.batches",
+    "batches": "data.batches",
+    "load_images": "data.reading",
+    "measure_normalization": "data.batches",
     "save_network": "saving",
     "load_network": "saving",
     "channel_scores": "pruning.importance",
@@ -62,17 +84,15 @@ _HOMES = {
     "export_onnx": "export.onnx",
     "load_checkpoint": "checkpoints",
     "save_checkpoint": "checkpoints",
+    "train": "training.training",
+    "Recipe": "training.recipe",
+    "SGD": "training.sgd",
+    "predict": "training.evaluate",
+    "evaluate": "training.evaluate",
+    "Evaluation": "training.evaluate",
+    "History": "training.history",
+    "EpochHook": "training.hooks",
+    "Progress": "training.training",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_attributes(__name__, _HOMES)

@@ -15,6 +15,7 @@ from csc_cogd.cogd.rule import Backtracking, CogradientRule, Quantile
 from csc_cogd.errors import InputError
 from csc_cogd.nn.couplings import Coupling, couplings
 from csc_cogd.nn.module import Module
+from csc_cogd.nn.training.hooks import EpochHook
 
 
 def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
@@ -30,7 +31,7 @@ def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int
     return CogradientRule(degree, eta, sign, alpha_sparse=0.5, alpha_partner=Quantile(1 - keep))
 
 
-class KernelBacktracking:
+class KernelBacktracking(EpochHook):
     """Kernels pulled along their earlier values where they are small behind a large scale, once an epoch [CoGD, eq. 33].
 
         c_ij     = <g_ij, dgamma_j/dW_ij>,   g_ij = (dL/dW_ij) / gamma_j                                         eq. 34
@@ -39,7 +40,7 @@ class KernelBacktracking:
     The sparse variable of the rule are the kernels W_.j that a channel meets, its partner is the scale gamma_j of the batch
     norm before them. Both equations were not readable to us, and are restated from the paper's text.
 
-    An :class:`~csc_cogd.nn.training.EpochHook`; it keeps nothing from one epoch to the next.
+    It keeps nothing from one epoch to the next.
 
     Parameters
     ----------
@@ -59,9 +60,6 @@ class KernelBacktracking:
     def after_backward(self, network: Module) -> None:
         self._epoch.add_gradients()
 
-    def after_step(self, network: Module) -> None:
-        """Nothing."""
-
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
         done = []
         for coupling, old_scale, old_kernels, gradient in self._epoch.changes():
@@ -78,7 +76,7 @@ class KernelBacktracking:
         return _summary("kernels", done)
 
 
-class MaskBacktracking:
+class MaskBacktracking(EpochHook):
     """Soft masks pulled along their earlier values where they are small before large kernels, once an epoch [CoGD, eq. 27].
 
         c_j     = sum_i <g_ij, dW_ij/dm_j>,   g_ij = (dL/dW_ij) / m_j                                            eq. 28
@@ -87,7 +85,7 @@ class MaskBacktracking:
     In beta_j m_j of degree 1, m_j cancels, so that small masks need no care. Masks don't fall below 0. Eq. 28 was not
     readable to us, and is restated from the paper's text.
 
-    An :class:`~csc_cogd.nn.training.EpochHook`; it keeps nothing from one epoch to the next.
+    It keeps nothing from one epoch to the next.
 
     Parameters
     ----------
@@ -121,9 +119,6 @@ class MaskBacktracking:
 
     def after_backward(self, network: Module) -> None:
         self._epoch.add_gradients()
-
-    def after_step(self, network: Module) -> None:
-        """Nothing."""
 
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
         done = []

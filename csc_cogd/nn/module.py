@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -22,7 +23,7 @@ class Parameter(Tensor):
         super().__init__(array, requires_grad=True)
 
 
-class Module:
+class Module(ABC):
     """Something with parameters, buffers (arrays that are kept but not trained) and modules inside: its attributes.
 
     They are named as in PyTorch, ``"layer1.0.conv1.weight"``, so that state dicts fit.
@@ -33,8 +34,9 @@ class Module:
     training = True
     """Whether it is used in training, or in inference; :meth:`train` and :meth:`eval` change it."""
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What is computed from `x`; each kind of module says it."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.forward(x)

@@ -14,10 +14,9 @@ from csc_cogd.nn.layers import Conv2d, PaddedShortcut
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
 from csc_cogd.nn.tracing import trace
+from csc_cogd.nn.training.checkpoint import network_arrays
 
 _HEADS = ("linear.weight", "fc.weight")
-_OF_TRAINING = ("optimizer.", "hook.")
-"""How other arrays in the checkpoints of training are named."""
 
 
 def save_network(
@@ -81,7 +80,7 @@ def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
     InputError
         If they don't fit.
     """
-    state = {key: array for key, array in state.items() if not key.startswith(_OF_TRAINING)}
+    state = network_arrays(state)
     if all(key.startswith("module.") for key in state):  # as PyTorch's DataParallel names them
         state = {key.removeprefix("module."): array for key, array in state.items()}
     heads = [state[key] for key in _HEADS if key in state and state[key].ndim == 2]

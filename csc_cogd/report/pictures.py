@@ -63,14 +63,17 @@ def reduction(shape: tuple[int, ...]) -> int:
 
 def picture(pixels: np.ndarray, tones: tuple[float, float], factor: int = 1) -> str:
     """A picture as a data URI."""
-    return data_uri(_image(to_bytes(pixels, tones)).reduce(factor))
+    from imageio.v3 import imwrite
+
+    reduced = np.asarray(_image(to_bytes(pixels, tones)).reduce(factor))
+    return _data_uri(imwrite("<bytes>", reduced, plugin="pillow", extension=".png"))
 
 
 def mask_picture(share: np.ndarray, factor: int = 1) -> str:
     """What is missing, MARK on nothing: (H, W) shares of a pixel's channels, from 0 to 1."""
     opacity = _image(np.rint(share * 255).astype(np.uint8)).reduce(factor)
     opacity.putpalette(MARK * 256)
-    return data_uri(opacity, transparency=bytes(range(256)))
+    return _palette_uri(opacity, transparency=bytes(range(256)))
 
 
 def signed_map(values: np.ndarray, scale: float, factor: int = 1) -> str:
@@ -117,10 +120,15 @@ def some(values: np.ndarray) -> np.ndarray:
     return values[:: max(values.size >> 20, 1)]
 
 
-def data_uri(image: Image, **options: object) -> str:
+def _palette_uri(image: Image, transparency: bytes | int) -> str:
+    """A picture with a palette, which imageio doesn't write: a byte for each pixel, and see-through."""
     stream = io.BytesIO()
-    image.save(stream, "PNG", **options)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    image.save(stream, "PNG", transparency=transparency)
+    return _data_uri(stream.getvalue())
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _image(array: np.ndarray) -> Image:
@@ -141,4 +149,4 @@ def _colored(levels: np.ndarray, colors: tuple[tuple[int, int, int], ...], facto
     places = np.linspace(0, 1, len(colors))
     palette = [np.interp(np.linspace(0, 1, 255), places, channel) for channel in zip(*colors, strict=True)]
     image.putpalette([*np.rint(np.stack(palette, axis=1)).astype(np.uint8).ravel().tolist(), 0, 0, 0])
-    return data_uri(image, transparency=255)
+    return _palette_uri(image, transparency=255)

@@ -158,10 +158,10 @@ def reconstruct(
             detail, dictionary, lmbda=lmbda, weights=known, max_iter=CODE_ITERATIONS,
             callback=lambda record: tell("codes", CODE_ITERATIONS, record), **engine,
         )  # fmt: skip
-        code, fit = result.codes, result.reconstruction
+        code = result.codes
         if debias:
             code = refit(detail, code, dictionary, weights=known, dtype=dtype, device=device, fft=engine["fft"])
-            fit = reconstruct_images(code, dictionary)
+        fit = reconstruct_images(code, dictionary, device=device)  # as anybody does who has the two, to the last bit
         picture = layer.picture(fit.reshape(layer.detail.shape))
         codes.append(code)
         rebuilt.append(picture)

@@ -1,4 +1,4 @@
-"""Batches that are cut off: killed, interrupted by Ctrl-C, or by a reader that has gone."""
+"""Batches that are cut off: killed, interrupted by Ctrl-C or SIGTERM, or by a reader that has gone."""
 
 import os
 import signal
@@ -49,12 +49,20 @@ def test_what_killed_processes_have_left_is_removed_and_nobody_elses(images, tmp
         assert [str(path) for path in temporary_files(tmp_path)] == [ours.name]
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "parent"])
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_leaves_whole_results_and_nothing_else(images, tmp_path, jobs, whole_group):
+@pytest.mark.parametrize(
+    ("jobs", "end", "number"),
+    [
+        pytest.param(1, os.kill, signal.SIGINT, id="1-Ctrl-C"),
+        pytest.param(1, os.kill, signal.SIGTERM, id="1-SIGTERM"),
+        pytest.param(2, os.killpg, signal.SIGINT, id="2-Ctrl-C in a terminal"),
+        pytest.param(2, os.kill, signal.SIGINT, id="2-SIGINT to the parent"),
+        pytest.param(2, os.kill, signal.SIGTERM, id="2-SIGTERM to the parent"),
+    ],
+)
+def test_an_interrupted_batch_leaves_whole_results_and_nothing_else(images, tmp_path, jobs, end, number):
     process, mark = start(images, "-o", tmp_path, "--jobs", jobs, "--threads", 1, "--iterations", SLOW)
     wait_until(lambda: bool(results(tmp_path)), "a result")
-    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+    end(process.pid, number)
     _, errors = process.communicate()
     assert errors.strip("\n") == "csc-cogd: error: interrupted: nothing half-written is left behind"
     assert process.returncode == 130

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csc_cogd.cogd.optimizers import SGD, Adam, Momentum
+from csc_cogd.cogd.optimizers import SGD, Adam, Momentum, Optimizer
 from csc_cogd.errors import InputError
 from tests.conftest import read_only
 
@@ -72,6 +72,11 @@ def test_arrays_of_any_shape_step_entry_by_entry_and_stay_as_they_are(optimizer,
 def test_float32_stays_float32(optimizer):
     x = np.ones(3, np.float32)
     assert positions(optimizer, x, [x, x])[-1].dtype == np.float32
+
+
+def test_an_optimizer_says_how_it_steps():
+    with pytest.raises(TypeError, match=r"abstract.* step"):
+        Optimizer(0.1)
 
 
 @pytest.mark.parametrize(

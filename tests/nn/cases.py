@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from csc_cogd.nn import Normalization, load_images
+
 RECORD = Path(__file__).with_name("pytorch.npz")
 
 CASES = {
@@ -66,13 +68,6 @@ def images(count, size):
 
 def cifar_test_images(folder, count):
     """The first of CIFAR-10's test images, (count, 3, 32, 32) float32, normalised for the recorded weights; their labels."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    with np.load(folder / "cifar10" / "cifar10_test_batch.npz") as batch:
-        strip = batch["webp"][: batch["offsets"][1]].tobytes()
-        labels = batch["labels"][:count]
-    pixels = np.asarray(Image.open(BytesIO(strip))).reshape(500, 32, 32, 3)[:count].astype(np.float32) / 255
-    normalised = (pixels - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
-    return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2)), labels
+    images = load_images(folder / "cifar10", "test").first(count)
+    normalization = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return normalization(images.images), images.labels

@@ -55,6 +55,15 @@ def test_learned_filters_and_codes_rebuild_the_pictures(pictures):
         assert quality.bits_per_value == quality.bits / picture.size
 
 
+@pytest.mark.parametrize("debias", [False, True])
+def test_codes_rebuild_pictures_of_floats_to_the_last_bit(pictures, dictionary, debias):
+    pictures = [picture / 7 for picture in pictures]
+    result = reconstruct(pictures, dictionary, debias=debias)
+    fits = reconstruct_images(np.concatenate(result.codes), dictionary)
+    for layer, fit, rebuilt in zip(split_layers(pictures, None), fits, result.images, strict=True):
+        np.testing.assert_array_equal(layer.picture(fit[None]), rebuilt)
+
+
 def test_a_given_dictionary_is_used_as_it_is(pictures, dictionary):
     stages = []
     result = reconstruct(pictures[:1], dictionary, callback=lambda progress: stages.append(progress.stage))

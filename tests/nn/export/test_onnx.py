@@ -12,6 +12,7 @@ from csc_cogd.nn import (
     build_network,
     channel_groups,
     export_onnx,
+    load_network,
     no_grad,
     remove_channels,
     save_checkpoint,

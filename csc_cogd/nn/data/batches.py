@@ -1,0 +1,158 @@
+"""Batches as networks take them: normalised, channels first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.nn.data.augmentation import Augmentation
+from csc_cogd.nn.data.image_set import ImageSet
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Each channel's mean is subtracted, and it is divided by its standard deviation.
+
+    Parameters
+    ----------
+    mean, std : three floats each
+        Of pixels in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If they aren't three finite numbers each, or a standard deviation isn't positive.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            values = np.asarray(getattr(self, name), float)
+            if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
+                what = "positive numbers" if name == "std" else "numbers"
+                raise InputError(f"{name}: {getattr(self, name)}: give three {what}, one a channel")
+            object.__setattr__(self, name, tuple(values.tolist()))
+
+    def __call__(self, images: np.ndarray, dtype: Any = "float32") -> np.ndarray:
+        """Of (n, H, W, 3) uint8 images, normalised (n, 3, H, W) ones, C-contiguous."""
+        wide = np.promote_types(dtype, np.float32)
+        normalised = images.transpose(0, 3, 1, 2).astype(wide, order="C")
+        normalised *= (1 / (255 * np.asarray(self.std))).astype(wide)[:, None, None]
+        normalised -= np.divide(self.mean, self.std).astype(wide)[:, None, None]
+        return normalised.astype(dtype, copy=False)
+
+
+def measure_normalization(images: ImageSet) -> Normalization:
+    """Mean and standard deviation of each channel over all pixels of a set.
+
+    Raises
+    ------
+    InputError
+        If all pixels of a channel are equal.
+    """
+    counts = np.zeros((3, 256), np.int64)
+    for start in range(0, len(images), 256):
+        pixels = images.fetch(np.arange(start, min(start + 256, len(images))))
+        for channel in range(3):
+            counts[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ values
+    std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
+    if not std.all():
+        raise InputError("images: all pixels of a channel are equal: give a Normalization instead of measuring it")
+    return Normalization(tuple(mean), tuple(std))
+
+
+def batches(
+    images: ImageSet,
+    size: int,
+    *,
+    normalization: Normalization,
+    rng: np.random.Generator | None = None,
+    augmentation: Augmentation | None = None,
+    drop_last: bool = False,
+    dtype: Any = "float32",
+) -> Iterator[Batch]:
+    """All images of a set, once each, in batches of `size`.
+
+    The generator decides order and content; what is drawn from it before this returns doesn't depend on how many batches are
+    taken. Images in files are read a batch ahead, in a thread of its own.
+
+    Parameters
+    ----------
+    images : ImageSet
+    size : int
+    normalization : Normalization
+    rng : numpy.random.Generator, optional
+        Shuffles the images; without one they come in their order.
+    augmentation : Augmentation, optional
+        Needs `rng`. Squares are filled with the mean, to half a grey level.
+    drop_last : bool
+        Whether images that don't fill a last batch are left out, other ones in each epoch; else it is smaller.
+    dtype : dtype
+        Of floating point.
+
+    Yields
+    ------
+    x : (n, 3, H, W) array
+        Normalised, C-contiguous.
+    labels : (n,) int64 array
+
+    Raises
+    ------
+    InputError
+        If an argument is out of its range, or, on the way, a file can't be read as an image.
+
+    Examples
+    --------
+    >>> pixels = np.zeros((5, 8, 8, 3), np.uint8)
+    >>> images = ImageSet(pixels, np.arange(5), tuple("abcde"))
+    >>> half = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    >>> [labels.tolist() for _, labels in batches(images, 2, normalization=half)]
+    [[0, 1], [2, 3], [4]]
+    """
+    if size < 1:
+        raise InputError(f"size: {size} is too small for a batch: use 1 or more")
+    if augmentation is not None and rng is None:
+        raise InputError("augmentation: needs a generator: give rng too")
+    if drop_last and size > len(images):
+        raise InputError(f"size: {size} with drop_last leaves no batch of {len(images)} images: use a smaller one")
+    if np.dtype(dtype).kind != "f":
+        raise InputError(f"dtype: {dtype} isn't of floating point: use float32")
+    order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
+    seed = None if rng is None else int(rng.integers(1 << 63))
+    fill = np.rint(255 * np.asarray(normalization.mean))
+
+    def make(number: int) -> Batch:
+        chosen = order[number * size : (number + 1) * size]
+        if augmentation is None or seed is None:
+            pixels = images.fetch(chosen)
+        else:
+            own = np.random.default_rng([seed, number])
+            pixels = images.fetch(chosen, augmentation.draw_pieces(len(chosen), own))
+            pixels = augmentation.change(pixels, own, fill)
+        return normalization(pixels, dtype), images.labels[chosen]
+
+    n_batches = len(images) // size if drop_last else -(-len(images) // size)
+    return map(make, range(n_batches)) if images.in_memory else _made_ahead(make, n_batches)
+
+
+def _made_ahead(make: Callable[[int], Batch], n_batches: int) -> Iterator[Batch]:
+    """Each batch, while the next one is made in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(make, 0)
+        for number in range(1, n_batches + 1):
+            batch = ahead.result()
+            if number < n_batches:
+                ahead = pool.submit(make, number)
+            yield batch

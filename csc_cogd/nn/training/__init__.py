@@ -1,0 +1,1 @@
+"""Training: the optimiser, its schedules, recipes, the loop with its hooks and checkpoints, evaluation."""

@@ -1,0 +1,64 @@
+"""What a network says of images, and how often it is right."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.backend import array_module, single_threaded_blas, to_numpy
+from csc_cogd.errors import InputError
+from csc_cogd.nn.data.batches import Normalization, batches
+from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.functions import cross_entropy
+from csc_cogd.nn.module import Module
+from csc_cogd.nn.tensor import Tensor, no_grad
+
+
+class Evaluation(NamedTuple):
+    """Over images that all count the same."""
+
+    loss: float
+    """Cross entropy, without label smoothing."""
+    accuracy: float
+    """Share of the images, from 0 to 1, whose largest logit is their label's."""
+
+
+def predict(network: Module, images: ImageSet, normalization: Normalization, batch_size: int = 250) -> np.ndarray:
+    """The logits of images, in inference, on the network's device.
+
+    Returns
+    -------
+    (N, K) array of the network's dtype, in main memory
+    """
+    xp, dtype = arrays_of_network(network)
+    found = []
+    with single_threaded_blas(), network.evaluating(), no_grad():
+        for x, _ in batches(images, batch_size, normalization=normalization, dtype=dtype):
+            found.append(to_numpy(network(Tensor(xp.asarray(x))).array))
+    return np.concatenate(found)
+
+
+def evaluate(network: Module, images: ImageSet, normalization: Normalization, batch_size: int = 250) -> Evaluation:
+    """Loss and accuracy of a network in inference; see :func:`predict`."""
+    return evaluate_logits(predict(network, images, normalization, batch_size), images.labels)
+
+
+def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Loss and accuracy of logits (N, K)."""
+    loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), labels)
+    return Evaluation(float(loss), float(np.mean(logits.argmax(axis=1) == labels)))
+
+
+def arrays_of_network(network: Module) -> tuple[Any, str]:
+    """The module, NumPy or CuPy, and the dtype of a network's arrays.
+
+    Raises
+    ------
+    InputError
+        If it has no parameters.
+    """
+    parameter = next(iter(network.parameters()), None)
+    if parameter is None:
+        raise InputError("network: it has no parameters: there is nothing to train or to evaluate")
+    return array_module(parameter.array), parameter.dtype.name

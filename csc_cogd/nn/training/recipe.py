@@ -1,0 +1,97 @@
+"""Recipes: all that decides how a network is trained, apart from the network and the images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Any
+
+from csc_cogd.errors import InputError
+from csc_cogd.nn.data.augmentation import Augmentation
+from csc_cogd.nn.training import schedules
+from csc_cogd.nn.training.sgd import check_sgd
+
+SCHEDULES = ("cosine", "step", "constant")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the images.
+    batch_size : int
+    learning_rate : float
+        The largest; the schedule and the warm-up multiply it, anew for each batch.
+    momentum, nesterov, weight_decay, decay_vectors
+        See :class:`csc_cogd.nn.training.sgd.SGD`.
+    schedule : {"cosine", "step", "constant"}
+        See :mod:`csc_cogd.nn.training.schedules`.
+    steps : tuple of float in (0, 1)
+        Of the schedule ``"step"``: the fractions of the epochs from which the rate is `step_factor` times what it was.
+    step_factor : float > 0
+    warm_up : float
+        Epochs over which the rate rises from 0 to what the schedule says.
+    label_smoothing : float in [0, 1)
+    augmentation : Augmentation, optional
+        Of the images in training.
+    seed : int
+        Of the order of the images and of their augmentation: epoch e draws from ``default_rng([seed, e])``.
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of its range.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay_vectors: bool = True
+    schedule: str = "cosine"
+    steps: tuple[float, ...] = (0.5, 0.75)
+    step_factor: float = 0.1
+    warm_up: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: Augmentation | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"{name}: {value} isn't a whole number of {least} or more")
+        check_sgd(self.learning_rate, self.momentum, self.nesterov, self.weight_decay)
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"schedule: {self.schedule!r} is unknown: choose one of {', '.join(SCHEDULES)}")
+        if not all(0 < fraction < 1 for fraction in self.steps):
+            raise InputError(f"steps: {self.steps}: give fractions of the epochs, between 0 and 1")
+        if not 0 < self.step_factor <= 1:
+            raise InputError(f"step_factor: {self.step_factor} is outside of (0, 1]")
+        if not 0 <= self.warm_up <= self.epochs:
+            raise InputError(f"warm_up: {self.warm_up} isn't a number of epochs from 0 to {self.epochs}")
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"label_smoothing: {self.label_smoothing} is outside of [0, 1)")
+
+    def batches(self, n_images: int) -> int:
+        """How many there are in an epoch."""
+        return ceil(n_images / self.batch_size)
+
+    def learning_rate_at(self, epochs: float) -> float:
+        """The learning rate after a number of epochs, which needn't be whole."""
+        done = epochs / self.epochs
+        if self.schedule == "step":
+            factor = schedules.step(done, self.steps, self.step_factor)
+        else:
+            factor = {"cosine": schedules.cosine, "constant": schedules.constant}[self.schedule](done)
+        return self.learning_rate * factor * schedules.warm_up(done, self.warm_up / self.epochs)
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as JSON gives them back."""
+        return json.loads(json.dumps(asdict(self)))

@@ -1,0 +1,213 @@
+"""The loop that trains a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.backend import on_gpu, single_threaded_blas
+from csc_cogd.errors import InputError
+from csc_cogd.nn.data.batches import Normalization, batches
+from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.functions import cross_entropy
+from csc_cogd.nn.module import Module, Parameter
+from csc_cogd.nn.tensor import Tensor
+from csc_cogd.nn.training.checkpoint import TrainingCheckpoint, identity_of
+from csc_cogd.nn.training.evaluate import arrays_of_network, evaluate
+from csc_cogd.nn.training.history import Epoch, History
+from csc_cogd.nn.training.hooks import EpochHook
+from csc_cogd.nn.training.recipe import Recipe
+from csc_cogd.nn.training.sgd import SGD
+
+Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
+"""``loss, logits = f(network, x, labels)`` of a batch: what is minimised, a scalar, and by what the accuracy is counted."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the training is; epochs and batches count from 1. Loss and accuracy are those of the epoch so far."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    images_per_second: float
+
+
+def train(
+    network: Module, images: ImageSet, recipe: Recipe, *, normalization: Normalization, test: ImageSet | None = None,
+    hooks: Sequence[EpochHook] = (), loss: Loss | None = None, parameters: Mapping[str, Parameter] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None, checkpoint_every: int = 1, resume: bool = False,
+    overwrite: bool = False, about: Mapping[str, Any] | None = None, progress: Callable[[Progress], None] | None = None,
+) -> History:  # fmt: skip
+    """Train a network, which changes in place, on its device and in its dtype.
+
+    Everything follows from the network, the images, the recipe and the hooks: on one machine, the same run gives the same
+    weights to the last bit, also when it is cut off and resumed. BLAS is held to one thread.
+
+    Parameters
+    ----------
+    network : Module
+    images : ImageSet
+        To train on.
+    recipe : Recipe
+    normalization : Normalization
+        Of the pixels, in training and in the test.
+    test : ImageSet, optional
+        Images to test on after each epoch. Nothing depends on how that ends.
+    hooks : sequence of EpochHook
+        Called in this order.
+    loss : callable(network, x, labels), returning the loss and the logits, optional
+        Default: cross entropy with the recipe's label smoothing.
+    parameters : mapping of str to Parameter, optional
+        What the optimiser changes. Default: all parameters.
+    checkpoint : path, optional
+        A safetensors file, replaced every `checkpoint_every` epochs, and at the end, where it holds the weights and buffers
+        alone; see :mod:`csc_cogd.nn.training.checkpoint`.
+    resume : bool
+        Go on from the checkpoint, or start, where there is none yet.
+    overwrite : bool
+        Whether to start again where there is a checkpoint.
+    about : mapping of str to anything that JSON can hold, optional
+        Kept in the checkpoint's metadata; a run can be resumed with the same only.
+    progress : callable(Progress), optional
+        Called after each batch. What it raises ends the training.
+
+    Raises
+    ------
+    InputError
+        If the network has no parameters, a checkpoint can't be used, or the loss becomes NaN or infinite.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import ImageSet, Normalization, Recipe, build_network, train
+    >>> images = ImageSet(np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1]), ("day", "night"))
+    >>> half = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    >>> history = train(build_network("resnet20", 2), images, Recipe(epochs=2, batch_size=2), normalization=half)
+    >>> [f"{epoch.epoch}: {epoch.accuracy:.0%}" for epoch in history]
+    ['1: 50%', '2: 50%']
+    """
+    arrays_of_network(network)  # refuses one without any
+    trained = dict(network.named_parameters()) if parameters is None else parameters
+    optimizer = SGD(
+        trained, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay, decay_vectors=recipe.decay_vectors,
+    )  # fmt: skip
+    file, history = None, History()
+    if checkpoint is not None:
+        identity = identity_of(network, images, recipe, normalization, hooks, about or {})
+        file = TrainingCheckpoint(Path(checkpoint), checkpoint_every, identity, replace=resume or overwrite)
+        history = file.load(network, optimizer, hooks) if resume else history
+    run = _Run(network, images, recipe, normalization, hooks, loss or _smoothed(recipe.label_smoothing), optimizer, progress)
+    with single_threaded_blas():
+        while len(history) < recipe.epochs:
+            epoch = run.epoch(len(history))
+            if test is not None:
+                result = evaluate(network, test, normalization)
+                epoch = replace(epoch, test_loss=result.loss, test_accuracy=result.accuracy)
+            history = history.with_epoch(epoch)
+            if file is not None:
+                file.save(network, optimizer, hooks, history, recipe.epochs)
+    return history
+
+
+def _smoothed(label_smoothing: float) -> Loss:
+    def loss(network: Module, x: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
+        logits = network(x)
+        return cross_entropy(logits, labels, label_smoothing=label_smoothing), logits
+
+    return loss
+
+
+class _Step(NamedTuple):
+    """What a step leaves to be read, while it is still being computed on a GPU."""
+
+    loss: Any
+    right: Any
+    images: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    network: Module
+    images: ImageSet
+    recipe: Recipe
+    normalization: Normalization
+    hooks: Sequence[EpochHook]
+    loss: Loss
+    optimizer: SGD
+    progress: Callable[[Progress], None] | None
+
+    def epoch(self, number: int) -> Epoch:
+        """Train for an epoch, whose number counts from 0."""
+        started = perf_counter()
+        self.network.train()
+        for hook in self.hooks:
+            hook.begin_epoch(self.network, number)
+        loss, right, images = 0.0, 0, 0
+        steps = self._steps(number)
+        for batch, step in enumerate(_one_behind(steps) if self._on_gpu() else steps, start=1):
+            if not isfinite(value := float(step.loss)):
+                raise InputError(_diverged(value, number + 1, batch, self.recipe))
+            loss, right, images = loss + value * step.images, right + int(step.right), images + step.images
+            if self.progress is not None:
+                self.progress(
+                    Progress(
+                        number + 1, self.recipe.epochs, batch, self.recipe.batches(len(self.images)), loss / images,
+                        right / images, step.learning_rate, images / (perf_counter() - started),
+                    )
+                )  # fmt: skip
+        figures: dict[str, float] = {}
+        for hook in self.hooks:
+            figures |= hook.end_epoch(self.network, number)
+        seconds = perf_counter() - started
+        return Epoch(number + 1, step.learning_rate, loss / images, right / images, None, None, seconds, figures)
+
+    def _steps(self, number: int) -> Iterator[_Step]:
+        """Take the steps of an epoch."""
+        recipe, network, (xp, dtype) = self.recipe, self.network, arrays_of_network(self.network)
+        fed = batches(
+            self.images, recipe.batch_size, normalization=self.normalization,
+            rng=np.random.default_rng([recipe.seed, number]), augmentation=recipe.augmentation, dtype=dtype,
+        )  # fmt: skip
+        for batch, (x, labels) in enumerate(fed):
+            self.optimizer.learning_rate = recipe.learning_rate_at(number + batch / recipe.batches(len(self.images)))
+            labels = xp.asarray(labels)
+            network.zero_grad()
+            loss, logits = self.loss(network, Tensor(xp.asarray(x)), labels)
+            loss.backward()
+            for hook in self.hooks:
+                hook.after_backward(network)
+            self.optimizer.step()
+            for hook in self.hooks:
+                hook.after_step(network)
+            right = (logits.array.argmax(axis=1) == labels).sum()
+            yield _Step(loss.array, right, len(labels), self.optimizer.learning_rate)
+
+    def _on_gpu(self) -> bool:
+        return on_gpu(self.network.parameters()[0].array)
+
+
+def _one_behind(steps: Iterator[_Step]) -> Iterator[_Step]:
+    """Each step when the next one is under way: a GPU computes while the results of the one before are read."""
+    before = next(steps)
+    for step in steps:
+        yield before
+        before = step
+    yield before
+
+
+def _diverged(loss: float, epoch: int, batch: int, recipe: Recipe) -> str:
+    advice = f"use a lower one than {recipe.learning_rate:g}" + ("" if recipe.warm_up else ", or a warm-up")
+    return f"learning_rate: the loss is {loss} in epoch {epoch}, batch {batch}: {advice}; what was saved before is whole"

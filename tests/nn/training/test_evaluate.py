@@ -1,0 +1,39 @@
+"""Evaluation: against plain NumPy."""
+
+import numpy as np
+import pytest
+
+from csc_cogd.nn import Tensor, evaluate, predict
+from tests.nn.training.small import HALF, SmallNetwork, small_images
+
+
+def test_logits_come_in_order_whatever_the_batches():
+    network, images = SmallNetwork(), small_images(11)
+    x = ((images.images / 255 - 0.5) / 0.5).astype(np.float32).transpose(0, 3, 1, 2)
+    with network.evaluating():
+        expected = np.concatenate([network(Tensor(np.ascontiguousarray(x[n : n + 1]))).array for n in range(11)])
+    network.bn.training = False
+    for batch_size in (1, 4, 250):
+        logits = predict(network, images, HALF, batch_size)
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    assert (network.training, network.bn.training) == (True, False)
+
+
+def test_loss_and_accuracy_are_means_over_the_images():
+    network, images = SmallNetwork(), small_images(30)
+    logits = predict(network, images, HALF).astype(float)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    losses = [-np.log(shares[n, label]) for n, label in enumerate(images.labels)]
+    right = [int(shares[n, label] == shares[n].max()) for n, label in enumerate(images.labels)]
+    found = evaluate(network, images, HALF, batch_size=7)
+    assert found.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert found.accuracy == sum(right) / 30
+
+
+def test_a_network_on_a_gpu_answers_in_main_memory(cuda):
+    network, images = SmallNetwork(), small_images(5)
+    expected = predict(network, images, HALF)
+    logits = predict(network.to("cuda"), images, HALF, 2)
+    assert type(logits) is np.ndarray
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
