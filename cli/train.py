@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,13 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import PATH, naming, options
+from csc_cogd.cli.options import PATH, cogradient_rule, naming, options
 from csc_cogd.cli.plots import check_plot, save_plot
 from csc_cogd.cli.recipes import RECIPE, option_name, recipe_of, recipe_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from csc_cogd.nn import History, ImageSet, Module, Normalization, Recipe
+    from csc_cogd.nn import EpochHook, History, ImageSet, Module, Normalization, Recipe
     from csc_cogd.nn.training.history import Epoch
     from csc_cogd.nn.training.training import Progress
 
@@ -43,6 +44,7 @@ EVALUATION = {
 )  # fmt: skip
 @click.option("--weights", type=PATH, metavar="FILE", help="Start from these weights, .safetensors.")
 @recipe_options
+@options("cogd", "kernel_degree")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Of the first weights, the order of the images, and what is random about them.",
@@ -83,6 +85,8 @@ def command(
     holdout: float | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    cogd: bool,
+    kernel_degree: int | None,
     evaluating: bool,
     resume: bool,
     checkpoint_every: int,
@@ -121,7 +125,9 @@ def command(
         else:
             _check_outputs(output, weights, history_path, plot, resume, overwrite)
             recipe = recipe_of(**settings)
+            rule = cogradient_rule(cogd, kernel_degree)
         from csc_cogd.nn import load_images
+        from csc_cogd.nn.cogradient import KernelBacktracking
 
         test = load_images(data, "test", size=size, holdout=holdout)
         start = _start(test, weights, network_name, mean, std, settings["seed"])
@@ -131,7 +137,8 @@ def command(
             return
         images = load_images(data, "train", size=size, holdout=holdout)
         saving = {"checkpoint": output, "checkpoint_every": checkpoint_every, "resume": resume, "overwrite": overwrite}
-        history = _train(start, images, test, recipe, console, as_json, saving)
+        hooks = [KernelBacktracking(rule, image_shape=(3, *images.image_shape))] if cogd else []
+        history = _train(start, images, test, recipe, hooks, console, as_json, saving)
     if history_path is not None:
         history.save(history_path, overwrite=overwrite)
     if plot is not None:
@@ -227,8 +234,10 @@ def _evaluate(start: _Start, test: ImageSet, batch_size: int, as_json: bool) -> 
 
 
 def _train(
-    start: _Start, images: ImageSet, test: ImageSet, recipe: Recipe, console: Console, as_json: bool, saving: dict[str, Any]
-) -> History:
+    start: _Start, images: ImageSet, test: ImageSet, recipe: Recipe, hooks: Sequence[EpochHook], console: Console,
+    as_json: bool, saving: dict[str, Any],
+) -> History:  # fmt: skip
+    """Train, and tell of it epoch by epoch."""
     from csc_cogd.nn import measure_normalization, train
 
     normalization = start.normalization or measure_normalization(images)
@@ -249,7 +258,7 @@ def _train(
     try:
         with bar:
             return train(
-                start.network, images, recipe, normalization=normalization, test=test, epoch_done=epoch_done,
+                start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, epoch_done=epoch_done,
                 progress=lambda progress: bar(_Shown(progress)),
                 about={"network": start.name, "weights": start.weights}, **saving,
             )  # fmt: skip
