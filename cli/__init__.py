@@ -31,6 +31,7 @@ _SECTIONS = {
     },
     "Classify": {
         "train": "Train a network to tell the classes of images apart, or test one.",
+        "prune": "Make a trained network smaller.",
     },
     "Look around": {
         "demo": "Damage a picture, restore it, and show the figures.",

@@ -11,7 +11,7 @@ import click
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from csc_cogd.nn import ImageSet, Module, Normalization
+    from csc_cogd.nn import ImageSet, Module, Normalization, Progress
 
 NETWORKS = (
     "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "mobilenetv2", "resnet50",
@@ -89,3 +89,15 @@ def start_network(
             raise InputError(f"{weights}: it doesn't say how pixels are normalised: give --mean and --std")
         normalization = Normalization(about["norm_mean"], about["norm_std"])
     return Start(network, found, digest(*(state[key] for key in sorted(state))), normalization)
+
+
+class EpochProgress:
+    """How far the training is in its epoch, for the bar."""
+
+    def __init__(self, progress: Progress, stage: str = ""):
+        self.stage = f"{stage} epoch {progress.epoch}/{progress.epochs}".strip()
+        self.done, self.total = progress.batch, progress.batches
+        self.note = (
+            f"loss {progress.loss:.4f}, {100 * progress.accuracy:.1f} %, rate {progress.learning_rate:.4g}, "
+            f"{progress.images_per_second:.0f} images/s"
+        )

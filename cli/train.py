@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.networks import NETWORKS, Start, data_options, normalization_of, start_network
+from csc_cogd.cli.networks import NETWORKS, EpochProgress, Start, data_options, normalization_of, start_network
 from csc_cogd.cli.options import PATH, cogradient_rule, naming, options
 from csc_cogd.cli.plots import check_plot, save_plot
 from csc_cogd.cli.recipes import RECIPE, option_name, recipe_of, recipe_options
@@ -20,7 +20,6 @@ from csc_cogd.errors import InputError
 if TYPE_CHECKING:
     from csc_cogd.nn import EpochHook, History, ImageSet, Recipe
     from csc_cogd.nn.training.history import Epoch
-    from csc_cogd.nn.training.training import Progress
 
 EVALUATION = {
     "data", "weights", "evaluating", "network_name", "size", "holdout", "mean", "std", "batch_size", "device", "as_json",
@@ -200,7 +199,7 @@ def _train(
         with bar:
             return train(
                 start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, epoch_done=epoch_done,
-                progress=lambda progress: bar(_Shown(progress)),
+                progress=lambda progress: bar(EpochProgress(progress)),
                 about={"network": start.name, "weights": start.weights}, **saving,
             )  # fmt: skip
     except KeyboardInterrupt:
@@ -208,18 +207,6 @@ def _train(
         if done and output.exists():
             console.say(f"{output}: a checkpoint: the same call with --resume goes on from it")
         raise
-
-
-class _Shown:
-    """Progress in an epoch, for the bar."""
-
-    def __init__(self, progress: Progress):
-        self.stage = f"epoch {progress.epoch}/{progress.epochs}"
-        self.done, self.total = progress.batch, progress.batches
-        self.note = (
-            f"loss {progress.loss:.4f}, {100 * progress.accuracy:.1f} %, rate {progress.learning_rate:.4g}, "
-            f"{progress.images_per_second:.0f} images/s"
-        )
 
 
 def _epoch_line(epoch: Epoch, epochs: int) -> str:

@@ -219,7 +219,10 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", *OUT, "--plot", "run.gif"), "end it in .png, .pdf, .svg"),
         (("small.npz", *OUT, "--history", "whole.npz/a.csv"), "there is no folder whole.npz"),
         (("small.npz", *OUT, "--weights", "none.safetensors"), "none.safetensors: no such file of weights"),
-        (("small.npz", *OUT, "--weights", "other.safetensors"), "other.safetensors: weights: their names are those of none of the networks"),
+        (
+            ("small.npz", *OUT, "--weights", "other.safetensors"),
+            "other.safetensors: weights: their names are those of none",
+        ),
         (("small.npz", *OUT, "--weights", "ten.safetensors"), "ten.safetensors: it tells other classes apart"),
         (("small.npz", *OUT, "--weights", "named.safetensors"), "named.safetensors: it tells other classes apart"),
         (("small.npz", *OUT, "--weights", "plain.safetensors"), "plain.safetensors: it doesn't say how pixels are normal"),

@@ -22,6 +22,7 @@ from csc_cogd.nn.pruning.groups import channel_groups
 from csc_cogd.nn.pruning.importance import channel_scores
 from csc_cogd.nn.pruning.masks import insert_masks
 from csc_cogd.nn.pruning.removal import masks_to_kept, remove_channels
+from csc_cogd.nn.tracing import Shape
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.recipe import Recipe
 from csc_cogd.nn.training.training import Progress, train
@@ -129,7 +130,7 @@ class Pruned(NamedTuple):
 
 def prune(
     network: Module, images: ImageSet, recipe: PruningRecipe, *, normalization: Normalization, test: ImageSet | None = None,
-    image_shape: tuple[int, int, int] | None = None, checkpoint: Path | None = None, resume: bool = False,
+    image_shape: Shape | None = None, checkpoint: Path | None = None, resume: bool = False,
     overwrite: bool = False, progress: Callable[[str, Progress], None] | None = None,
 ) -> Pruned:  # fmt: skip
     """Make a smaller network of a trained one, which isn't changed [CoGD, section 5.3; GAL].
@@ -176,6 +177,7 @@ def prune(
     masked, masks = network, None
     if recipe.masks is not None:
         masked = insert_masks(network, recipe.mask_start, recipe.masks.seed)
+        _choose(masked, recipe, shape)  # refuses now a budget that can't be kept
         adversarial = AdversarialPruning(masked, network, recipe.loss, len(images.class_names), recipe.masks.seed)
         hooks: list[Any] = [adversarial]
         if recipe.method == "cogd":
@@ -188,18 +190,21 @@ def prune(
     return Pruned(smaller, kept, before, after, masks, tuned)
 
 
-def _choose(network: Module, recipe: PruningRecipe, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
-    """The channels that stay."""
-    if recipe.threshold is not None:
-        return masks_to_kept(network, recipe.threshold, shape)
+def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
+    """The groups that may be pruned, and how much their channels matter."""
     groups = channel_groups(network, shape, inner=not recipe.everywhere)
     if recipe.masked:
         with_masks = masks_to_kept(network, image_shape=shape)
         groups = {name: group for name, group in groups.items() if name in with_masks}
-    scores = channel_scores(network, groups, "mask" if recipe.masked else recipe.method)
+    return channel_scores(network, groups, "mask" if recipe.masked else recipe.method)
+
+
+def _choose(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
+    """The channels that stay."""
+    if recipe.budget is None:
+        return masks_to_kept(network, recipe.threshold or 0.0, shape)
     ranking = recipe.ranking or ("uniform" if recipe.method == "l1" else "global")
-    assert recipe.budget is not None  # it or the threshold
     return keep_within(
-        FlopsModel(network, shape), scores, recipe.budget, ranking=ranking, at_least=recipe.at_least,
-        multiple_of=recipe.multiple_of,
+        FlopsModel(network, shape), _scored(network, recipe, shape), recipe.budget, ranking=ranking,
+        at_least=recipe.at_least, multiple_of=recipe.multiple_of,
     )  # fmt: skip

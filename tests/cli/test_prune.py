@@ -1,0 +1,119 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from csc_cogd.nn import build_network, load_checkpoint, load_images, load_network, predict, save_network
+from tests.cli.calling import call, check_refused, contents
+from tests.cli.test_train import save_set
+from tests.nn.training.small import HALF, small_images
+
+FEW = ("--mask-epochs", 1, "--epochs", 1, "--batch-size", 16, "--device", "cpu")
+OUT = ("-o", "a.safetensors")
+BOTH = ("net.safetensors", "small.npz")
+ABOUT = {"network": "resnet20", "class_names": ["upright", "lying"], "norm_mean": HALF.mean, "norm_std": HALF.std}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    save_set(tmp_path / "small.npz", train=small_images(32), test=small_images(20, seed=1))
+    save_network(build_network("resnet20", 2), tmp_path / "net.safetensors", ABOUT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", ["cogd", "gal", "l1", "group"])
+def test_prunes_a_network_that_loads_and_can_be_tested(method, folder, capsys):
+    few = FEW if method in ("cogd", "gal") else FEW[2:]
+    assert call("prune", "net.safetensors", "small.npz", "-o", "half.safetensors", "--method", method, *few) == 0
+    head, flops, *_, right, end = capsys.readouterr().err.splitlines()
+    assert head.split() == ["before", "after", "left"]
+    assert flops.startswith("multiply-adds an image")
+    assert 45 < float(flops.split()[-1].rstrip("%")) <= 50
+    assert end == "half.safetensors: written"
+    arrays, about = load_checkpoint("half.safetensors")
+    assert about["class_names"] == ABOUT["class_names"]
+    assert sum(array.size for array in arrays.values()) < sum(
+        array.size for array in load_checkpoint("net.safetensors")[0].values()
+    )
+    assert call("train", "small.npz", "--weights", "half.safetensors", "--evaluate") == 0
+    assert capsys.readouterr().out.split()[1] == right.split()[-2]
+    assert {path.name for path in contents(folder)} == {"small.npz", "net.safetensors", "half.safetensors"}
+
+
+def test_every_option_at_once(folder, capsys):
+    pytest.importorskip("onnx")
+    arguments = (
+        "--method", "cogd", "--flops", 0.6, "--ranking", "uniform", "--at-least", 2, "--multiple-of", 4, "--mask-start",
+        "uniform", "--sparsity", 0.2, "--mask-learning-rate", 0.05, "--mask-interval", 2, "--label-weight", 1,
+        "--distillation-weight", 0.5, "--keep", 0.8, "--kernel-degree", 2, "--crop", 1, "--flip", "--seed", 3, "--onnx",
+        "small.onnx", "--report", "run.json", "--json", "-q",
+    )  # fmt: skip
+    assert call("prune", "net.safetensors", "small.npz", "-o", "small.safetensors", *FEW, *arguments) == 0
+    captured = capsys.readouterr()
+    summary, report = json.loads(captured.out), json.loads((folder / "run.json").read_text())
+    assert captured.err == ""
+    assert summary["after"] == report["after"]
+    assert summary["after"]["flops"] <= 0.6 * summary["before"]["flops"]
+    assert {len(channels) % 4 for channels in report["kept"].values()} == {0}
+    assert "masks_backtracked" in report["masks"][0]["figures"]
+    ort = pytest.importorskip("onnxruntime")
+    images = load_images("small.npz", "test")
+    session = ort.InferenceSession("small.onnx")
+    x = HALF(images.images)
+    expected = predict(load_network("small.safetensors"), images, HALF)
+    np.testing.assert_allclose(session.run(None, {"images": x})[0], expected, atol=1e-4)
+
+
+def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
+    off = ("--threshold", 0, "--sparsity", 3, "--mask-learning-rate", 0.3, "--method", "gal", "--no-fine-tuning")
+    assert call("prune", "net.safetensors", "small.npz", "-o", "a.safetensors", *FEW, *off, "--json", "-q") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["after"]["flops"] < summary["before"]["flops"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("none.safetensors", "small.npz", *OUT), "none.safetensors: no such file"),
+        (("net.safetensors", "none", *OUT), "none"),
+        ((*BOTH, "-o", "a.bin"), "a.bin: it is written as .safetensors"),
+        ((*BOTH, "-o", "net.safetensors"), "net.safetensors: is an input"),
+        ((*BOTH, *OUT, "--report", "a.txt"), "a.txt: it is written as .json"),
+        ((*BOTH, *OUT, "--flops", 0.5, "--threshold", 0), "give one"),
+        ((*BOTH, *OUT, "--flops", 1e-6), "FLOPs can't be kept"),
+        ((*BOTH, *OUT, "--method", "l1", "--sparsity", 1), "--sparsity: --method l1 has no use for it"),
+        ((*BOTH, *OUT, "--method", "gal", "--keep", 1), "--keep: --method gal has no use for it"),
+        ((*BOTH, *OUT, "--method", "l1", "--threshold", 0), "--threshold: 0.0: it is for masks"),
+        ((*BOTH, *OUT, "--everywhere"), "--everywhere: the masks of cogd"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line_and_nothing_is_written(arguments, message, folder, capsys):
+    few = FEW[2:] if "l1" in arguments else FEW
+    check_refused(folder, capsys, ("prune", *arguments, *few), message)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_network(folder):
+    """SIGINT while the smaller network is fine-tuned; what masks have learned isn't lost."""
+    long = ("--method", "gal", "--mask-epochs", "1", "--epochs", "4", "--batch-size", "16", "--device", "cpu", "-q")
+    arguments = [sys.executable, "-m", "csc_cogd", "prune", "net.safetensors", "small.npz", *long]
+    running = subprocess.Popen([*arguments, "-o", "cut.safetensors"], stderr=subprocess.PIPE, text=True)
+    while not (folder / "cut.tuning.safetensors").exists() and running.poll() is None:
+        time.sleep(0.005)
+    running.send_signal(signal.SIGINT)
+    running.communicate()
+    if running.returncode == 0:  # it was too fast, or the machine too slow, to be cut off
+        pytest.skip("the run was over before it could be interrupted")
+    assert running.returncode == 130
+    assert not (folder / "cut.safetensors").exists()
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    subprocess.run([*arguments, "-o", "cut.safetensors", "--resume"], check=True, env=environment)
+    subprocess.run([*arguments, "-o", "whole.safetensors"], check=True, env=environment)
+    found, expected = (load_checkpoint(name)[0] for name in ("cut.safetensors", "whole.safetensors"))
+    assert all((expected[name] == array).all() for name, array in found.items())
+    assert not list(folder.glob("cut.*.safetensors"))
