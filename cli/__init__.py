@@ -29,6 +29,9 @@ _SECTIONS = {
         "reconstruct": "Learn filters and codes from images and rebuild the images from them.",
         "dictionary": "Look into a dictionary: draw its filters, or say what it is.",
     },
+    "Classify": {
+        "train": "Train a network to tell the classes of images apart, or test one.",
+    },
     "Look around": {
         "demo": "Damage a picture, restore it, and show the figures.",
         "beale": "Show the rule of cogradient descent on a problem of two variables.",

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.options import PATH, options
-from csc_cogd.errors import InputError
+from csc_cogd.cli.plots import check_plot, save_plot
 
 if TYPE_CHECKING:
     import numpy as np
 
     from csc_cogd.cogd.beale import Descent
 
-_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 _TOLERANCE = 0.1
 
 
@@ -75,7 +74,7 @@ def command(
     from csc_cogd.cogd.beale import STARTS, SparseBeale, compare
 
     if plot is not None:
-        _check_plot(plot, overwrite)  # refuse now, not later
+        check_plot(plot, overwrite)  # refuse now, not later
     objective = SparseBeale(l1, l2)
     minimum = objective.minimum()
     points = starts or STARTS
@@ -118,21 +117,10 @@ def _spread(values: list[Any], form: str) -> str:
     return mean if len(values) == 1 else f"{mean} ± {np.std(values):{form}}"
 
 
-def _check_plot(plot: Path, overwrite: bool) -> None:
-    from csc_cogd.report.paths import require_matplotlib
-    from csc_cogd.storage import check_writable
-
-    if plot.suffix.lower() not in _FORMATS:
-        raise InputError(f"{plot}: the plot's format isn't known by its name: end it in {', '.join(_FORMATS)}")
-    check_writable(plot, overwrite=overwrite)
-    require_matplotlib()
-
-
 def _draw(plot: Path, objective: Any, descents: dict[str, list[Descent]], minimum: np.ndarray, overwrite: bool) -> None:
     from csc_cogd.report.paths import draw_paths
-    from csc_cogd.storage import write_whole
 
     paths = {method: [run.path for run in runs] for method, runs in descents.items()}
     plain = [method for method in paths if f"{method} + CoGD" in paths]
     figure = draw_paths(objective, {name: {name: paths[name], "+ CoGD": paths[f"{name} + CoGD"]} for name in plain}, minimum)
-    write_whole(plot, lambda file: figure.savefig(file, format=_FORMATS[plot.suffix.lower()], dpi=150), overwrite=overwrite)
+    save_plot(figure, plot, overwrite)

@@ -70,11 +70,13 @@ class ProgressBar:
             self._files_bar().update(0, f"{progress.stage} {progress.done}/{progress.total}")
             return
         if self._bar is None or progress.stage != self._stage or progress.done < self._bar.pos:
-            self._close()
+            self.close()
             self._stage = progress.stage
-            self._bar = click.progressbar(length=progress.total, label=f"{progress.stage:<10}", file=sys.stderr)
+            self._bar = click.progressbar(
+                length=progress.total, label=f"{progress.stage:<10}", item_show_func=lambda item: item, file=sys.stderr
+            )
             self._bar.__enter__()
-        self._bar.update(progress.done - self._bar.pos)
+        self._bar.update(progress.done - self._bar.pos, getattr(progress, "note", None))
 
     def file_done(self, name: str) -> None:
         """A file is done, or has failed: perhaps by an interruption that a library made an error of its own of."""
@@ -104,7 +106,7 @@ class ProgressBar:
             signal.signal(number, handler)
         if self._hook is not None:
             sys.unraisablehook = self._hook
-        self._close()
+        self.close()
 
     def _interrupt(self, number: int, frame: Any) -> None:
         self._interrupted = True
@@ -114,7 +116,8 @@ class ProgressBar:
         if not issubclass(lost.exc_type, KeyboardInterrupt):
             self._hook(lost)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the bar's line, if there is one, so that others can follow."""
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None

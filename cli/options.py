@@ -300,7 +300,8 @@ def naming(paths: tuple[Path, ...], **names: Any) -> Iterator[None]:
     except CscCogdError as error:
         text = re.sub(r"^images: image (\d+):?", lambda found: f"{paths[int(found[1])]}:", str(error))
         argument, colon, rest = text.partition(": ")
-        text = f"{names.get(argument, argument)}{colon}{rest}".replace("max_memory", "--max-memory")
+        text = f"{names.get(argument, argument)}{colon}{rest}"
+        text = text.replace("max_memory", "--max-memory").replace("holdout=", "--holdout ")
         raise type(error)(text) from error
 
 

@@ -12,7 +12,7 @@ from tests.cli.test_config import COMMANDS, NAMES
 
 ON_PURPOSE = {  # options that mean something else by command, by type, default or help
     "--output", "--noise", "--noise-sigma", "--kernel", "--kernel-degree", "--dictionary", "--lmbda", "--iterations",
-    "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler",
+    "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size", "--plot",
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_one_name_of_an_option_means_one_thing():
 def test_the_group_lists_every_command_under_a_heading():
     ctx = click.Context(group, info_name="csc-cogd")
     text = group.get_help(ctx)
-    for heading in ("Restore:", "Learn:", "Look around:"):
+    for heading in ("Restore:", "Learn:", "Classify:", "Look around:"):
         assert f"\n{heading}\n" in text
     for name in group.list_commands(ctx):
         assert f"\n  {name} " in text

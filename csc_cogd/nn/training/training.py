@@ -49,6 +49,7 @@ def train(
     hooks: Sequence[EpochHook] = (), loss: Loss | None = None, parameters: Mapping[str, Parameter] | None = None,
     checkpoint: str | os.PathLike[str] | None = None, checkpoint_every: int = 1, resume: bool = False,
     overwrite: bool = False, about: Mapping[str, Any] | None = None, progress: Callable[[Progress], None] | None = None,
+    epoch_done: Callable[[Epoch], None] | None = None,
 ) -> History:  # fmt: skip
     """Train a network, which changes in place, on its device and in its dtype.
 
@@ -82,6 +83,8 @@ def train(
         Kept in the checkpoint's metadata; a run can be resumed with the same only.
     progress : callable(Progress), optional
         Called after each batch. What it raises ends the training.
+    epoch_done : callable(Epoch), optional
+        Called after each epoch, when its checkpoint is saved.
 
     Raises
     ------
@@ -114,10 +117,14 @@ def train(
             epoch = run.epoch(len(history))
             if test is not None:
                 result = evaluate(network, test, normalization)
+                if not isfinite(result.loss):
+                    raise InputError(_diverged(f"test loss is {result.loss} after epoch {epoch.epoch}", recipe))
                 epoch = replace(epoch, test_loss=result.loss, test_accuracy=result.accuracy)
             history = history.with_epoch(epoch)
             if file is not None:
                 file.save(network, optimizer, hooks, history, recipe.epochs)
+            if epoch_done is not None:
+                epoch_done(epoch)
     return history
 
 
@@ -159,7 +166,7 @@ class _Run:
         steps = self._steps(number)
         for batch, step in enumerate(_one_behind(steps) if self._on_gpu() else steps, start=1):
             if not isfinite(value := float(step.loss)):
-                raise InputError(_diverged(value, number + 1, batch, self.recipe))
+                raise InputError(_diverged(f"loss is {value} in epoch {number + 1}, batch {batch}", self.recipe))
             loss, right, images = loss + value * step.images, right + int(step.right), images + step.images
             if self.progress is not None:
                 self.progress(
@@ -208,6 +215,6 @@ def _one_behind(steps: Iterator[_Step]) -> Iterator[_Step]:
     yield before
 
 
-def _diverged(loss: float, epoch: int, batch: int, recipe: Recipe) -> str:
+def _diverged(what: str, recipe: Recipe) -> str:
     advice = f"use a lower one than {recipe.learning_rate:g}" + ("" if recipe.warm_up else ", or a warm-up")
-    return f"learning_rate: the loss is {loss} in epoch {epoch}, batch {batch}: {advice}; what was saved before is whole"
+    return f"learning_rate: the {what}: {advice}"

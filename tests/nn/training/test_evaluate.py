@@ -1,9 +1,9 @@
-"""Evaluation: against plain NumPy."""
+"""Evaluation: against plain NumPy, and real weights on real pictures."""
 
 import numpy as np
 import pytest
 
-from csc_cogd.nn import Tensor, evaluate, predict
+from csc_cogd.nn import Normalization, Tensor, build_network, evaluate, load_checkpoint, load_images, predict
 from tests.nn.training.small import HALF, SmallNetwork, small_images
 
 
@@ -37,3 +37,13 @@ def test_a_network_on_a_gpu_answers_in_main_memory(cuda):
     logits = predict(network.to("cuda"), images, HALF, 2)
     assert type(logits) is np.ndarray
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pretrained_weights_predict_what_they_do_in_pytorch(research_data, pytorch):
+    arrays, about = load_checkpoint(research_data / "weights" / "resnet20_cifar10.safetensors")
+    network = build_network("resnet20")
+    network.load_state_dict(arrays)
+    images = load_images(research_data / "cifar10", "test").first(500)
+    logits = predict(network, images, Normalization(about["norm_mean"], about["norm_std"]))
+    np.testing.assert_array_equal(logits.argmax(axis=1), pytorch["resnet20 predictions"])
+    np.testing.assert_allclose(logits[:64], pytorch["resnet20 logits"], rtol=0, atol=1e-4)

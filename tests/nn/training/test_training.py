@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import InputError
-from csc_cogd.nn import EpochHook, Module, Recipe, evaluate, train
+from csc_cogd.nn import EpochHook, Module, Recipe, evaluate, load_checkpoint, train
 from csc_cogd.nn.functions import cross_entropy, global_avg_pool2d
 from csc_cogd.nn.layers import Identity, Linear
 from tests.nn.training.small import HALF, SmallNetwork, small_images
@@ -205,3 +205,16 @@ def test_a_loss_that_is_not_finite_ends_it_with_epoch_batch_and_remedy(device, r
 def test_a_network_without_parameters_is_refused():
     with pytest.raises(InputError, match="network: it has no parameters"):
         trained(Recipe(1), network=Identity())
+
+
+@pytest.mark.filterwarnings("ignore:.*(overflow|invalid).*:RuntimeWarning")
+def test_a_test_that_is_not_finite_ends_it_before_anything_is_saved(tmp_path):
+    class Spoiler(EpochHook):
+        def end_epoch(self, network, epoch):
+            network.linear.bias.array[:] = np.inf if epoch else 0
+            return {}
+
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(InputError, match=r"learning_rate: the test loss is nan after epoch 2: use a lower one than 0.1"):
+        trained(Recipe(3), hooks=[Spoiler()], test=small_images(9), checkpoint=path)
+    assert load_checkpoint(path)[1]["epoch"] == 1

@@ -1,0 +1,28 @@
+"""Plots in files, for commands with --plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from csc_cogd.errors import InputError
+
+_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
+
+
+def check_plot(plot: Path, overwrite: bool) -> None:
+    """Raise InputError now for what :func:`save_plot` would refuse later, or where matplotlib isn't installed."""
+    from csc_cogd.report.paths import require_matplotlib
+    from csc_cogd.storage import check_writable
+
+    if plot.suffix.lower() not in _FORMATS:
+        raise InputError(f"{plot}: the plot's format isn't known by its name: end it in {', '.join(_FORMATS)}")
+    check_writable(plot, overwrite=overwrite)
+    require_matplotlib()
+
+
+def save_plot(figure: Any, plot: Path, overwrite: bool) -> None:
+    """Write a figure of matplotlib's in the format of the file's name."""
+    from csc_cogd.storage import write_whole
+
+    write_whole(plot, lambda file: figure.savefig(file, format=_FORMATS[plot.suffix.lower()], dpi=150), overwrite=overwrite)

@@ -1,0 +1,290 @@
+"""``csc-cogd train``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from csc_cogd.cli.console import Console
+from csc_cogd.cli.options import PATH, naming, options
+from csc_cogd.cli.plots import check_plot, save_plot
+from csc_cogd.cli.recipes import RECIPE, option_name, recipe_of, recipe_options
+from csc_cogd.errors import InputError
+
+if TYPE_CHECKING:
+    from csc_cogd.nn import History, ImageSet, Module, Normalization, Recipe
+    from csc_cogd.nn.training.history import Epoch
+    from csc_cogd.nn.training.training import Progress
+
+NETWORKS = (
+    "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "mobilenetv2", "resnet50",
+)  # fmt: skip
+EVALUATION = {
+    "data", "weights", "evaluating", "network_name", "size", "holdout", "mean", "std", "batch_size", "device", "as_json",
+    "quiet", "verbose",
+}  # fmt: skip
+"""What may be given with --evaluate."""
+
+
+@click.command("train")
+@click.argument("data", metavar="DATA", type=PATH)
+@click.option(
+    "-o", "--output", type=PATH, metavar="FILE",
+    help="The weights, as .safetensors; replaced after each epoch, and a checkpoint until the last one.",
+)  # fmt: skip
+@click.option(
+    "--network", "network_name", type=click.Choice(NETWORKS),
+    help="Default: the one whose weights are given, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
+)  # fmt: skip
+@click.option("--weights", type=PATH, metavar="FILE", help="Start from these weights, .safetensors.")
+@recipe_options
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    help="Of the first weights, the order of the images, and what is random about them.",
+)  # fmt: skip
+@click.option(
+    "--image-size", "size", type=click.IntRange(min=1), metavar="N",
+    help="Resize and crop the images in folders of classes to N x N pixels. Default: they all have one size.",
+)  # fmt: skip
+@click.option(
+    "--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="S",
+    help="Share of each class to test with, where DATA has no part for that; always the same images.",
+)  # fmt: skip
+@click.option(
+    "--mean", type=click.FloatRange(0, 1), nargs=3, metavar="R G B",
+    help="Subtract this from pixels in [0, 1]. Default: as the weights say, or measured.",
+)  # fmt: skip
+@click.option(
+    "--std", type=click.FloatRange(0, 1, min_open=True), nargs=3, metavar="R G B", help="Divide by this. Needs --mean."
+)  # fmt: skip
+@click.option("--evaluate", "evaluating", is_flag=True, help="Don't train: test the weights.")
+@click.option("--resume", is_flag=True, help="Go on from --output, to the same weights as if nothing had happened.")
+@click.option(
+    "--checkpoint-every", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+    help="Save each N epochs.",
+)  # fmt: skip
+@click.option("--history", "history_path", type=PATH, metavar="FILE", help="Write the epochs' figures: .csv or .json.")
+@click.option("--plot", type=PATH, metavar="FILE", help="Draw loss and accuracy by epoch: .png, .pdf or .svg.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each epoch, and a summary.")
+@options("overwrite", "device", "quiet", "verbose")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    data: Path,
+    output: Path | None,
+    network_name: str | None,
+    weights: Path | None,
+    size: int | None,
+    holdout: float | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    evaluating: bool,
+    resume: bool,
+    checkpoint_every: int,
+    history_path: Path | None,
+    plot: Path | None,
+    as_json: bool,
+    overwrite: bool,
+    device: str,
+    quiet: bool,
+    verbose: int,
+    **settings: Any,
+) -> None:
+    """Train a network to tell the classes of images apart, or test one.
+
+    DATA is CIFAR-10 or CIFAR-100 in its binary version, a folder of train/CLASS/*.jpg and test/CLASS/*.jpg, or an npz file
+    of images and labels. The test counts for nothing in training.
+
+    \b
+    Examples:
+      csc-cogd train cifar-10-batches-bin -o resnet20.safetensors --crop 4 --flip
+      csc-cogd train cifar-10-batches-bin -o resnet20.safetensors --crop 4 --flip --resume
+      csc-cogd train cifar-10-batches-bin --weights resnet20.safetensors --evaluate
+      csc-cogd train flowers -o flowers.safetensors --image-size 64 --holdout 0.1 --epochs 30 --plot run.png
+      csc-cogd train digits.npz -o digits.safetensors --epochs 20 --learning-rate 0.05 --history run.csv
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
+    3 device or memory; 130 interrupted, --resume goes on.
+    """
+    console = Console(-1 if quiet else verbose)
+    console.check_device({"device": device})
+    names = {name: option_name(name) for name in ("holdout", "mean", "std", *RECIPE)}
+    with naming((), weights=weights, state=weights, size="--image-size", **names):
+        if evaluating:
+            _check_evaluation(ctx, weights)
+        else:
+            _check_outputs(output, weights, history_path, plot, resume, overwrite)
+            recipe = recipe_of(**settings)
+        from csc_cogd.nn import load_images
+
+        test = load_images(data, "test", size=size, holdout=holdout)
+        start = _start(test, weights, network_name, mean, std, settings["seed"])
+        start.network.to(device)
+        if evaluating:
+            _evaluate(start, test, settings["batch_size"], as_json)
+            return
+        images = load_images(data, "train", size=size, holdout=holdout)
+        saving = {"checkpoint": output, "checkpoint_every": checkpoint_every, "resume": resume, "overwrite": overwrite}
+        history = _train(start, images, test, recipe, console, as_json, saving)
+    if history_path is not None:
+        history.save(history_path, overwrite=overwrite)
+    if plot is not None:
+        from csc_cogd.report.training import draw_history
+
+        save_plot(draw_history(history), plot, overwrite)
+    _summarize(output, start.name, history, console, as_json)
+
+
+def _check_evaluation(ctx: click.Context, weights: Path | None) -> None:
+    """Refuse what has no meaning when weights are tested."""
+    if weights is None:
+        raise InputError("--evaluate: there is nothing to test: add --weights FILE")
+    for option in ctx.command.params:
+        if ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE and option.name not in EVALUATION:
+            raise InputError(f"{option.opts[-1]}: it belongs to training: leave it out, or --evaluate")
+
+
+def _check_outputs(
+    output: Path | None, weights: Path | None, history: Path | None, plot: Path | None, resume: bool, overwrite: bool
+) -> None:
+    """Refuse now what couldn't be written later."""
+    from csc_cogd.nn.training.history import check_history_name
+    from csc_cogd.storage import check_distinct, check_writable
+
+    if output is None:
+        raise InputError("--output: where are the weights to be written? Add -o FILE.safetensors")
+    if output.suffix != ".safetensors":
+        raise InputError(f"{output}: weights are written as .safetensors: end the name in it")
+    inputs = () if weights is None else (weights,)
+    if output.exists() and not (resume or overwrite):
+        raise InputError(f"{output}: exists already: use --resume to go on with it, --overwrite, or another name")
+    check_writable(output, overwrite=True, inputs=inputs)
+    check_distinct(output, history, plot)
+    if history is not None:
+        check_history_name(history)
+        check_writable(history, overwrite=overwrite, inputs=inputs)
+    if plot is not None:
+        check_plot(plot, overwrite)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A network before it is trained."""
+
+    network: Module
+    name: str
+    weights: str | None
+    """Their digest; None where they are random."""
+    normalization: Normalization | None
+    """None where it has to be measured."""
+
+
+def _start(test: ImageSet, weights: Path | None, name: str | None, mean: Any, std: Any, seed: int) -> _Start:
+    """A network with random weights, or with those of a file, for the classes of `test`."""
+    from csc_cogd.nn import Normalization, build_network, load_checkpoint
+    from csc_cogd.nn.networks.recognition import recognize_network
+    from csc_cogd.nn.training.checkpoint import network_arrays
+    from csc_cogd.storage import digest
+
+    if (mean is None) != (std is None):
+        raise InputError("--mean, --std: one needs the other: give both, or neither")
+    normalization = None if mean is None else Normalization(mean, std)
+    n_classes = len(test.class_names)
+    if weights is None:
+        name = name or "resnet20"
+        return _Start(build_network(name, n_classes, seed=seed), name, None, normalization)
+    arrays, about = load_checkpoint(weights)
+    arrays = network_arrays(arrays)
+    found, known_classes = recognize_network(arrays)
+    if name not in (None, found):
+        raise InputError(f"--network: {name} is asked for, but {weights} is of {found}: leave it out")
+    if known_classes != n_classes or about.get("class_names") not in (None, list(test.class_names)):
+        raise InputError(f"{weights}: it tells other classes apart than those of the images: train from random weights")
+    network = build_network(found, n_classes)
+    network.load_state_dict(arrays)
+    if normalization is None:
+        if not {"norm_mean", "norm_std"} <= about.keys():
+            raise InputError(f"{weights}: it doesn't say how pixels are normalised: give --mean and --std")
+        normalization = Normalization(about["norm_mean"], about["norm_std"])
+    return _Start(network, found, digest(*(arrays[key] for key in sorted(arrays))), normalization)
+
+
+def _evaluate(start: _Start, test: ImageSet, batch_size: int, as_json: bool) -> None:
+    from csc_cogd.nn import evaluate
+
+    assert start.normalization is not None  # as there are weights
+    result = evaluate(start.network, test, start.normalization, batch_size)
+    if as_json:
+        click.echo(json.dumps({"network": start.name, "images": len(test), **result._asdict()}))
+    else:
+        click.echo(f"{start.name}: {100 * result.accuracy:.2f} % of {len(test)} images, loss {result.loss:.4f}")
+
+
+def _train(
+    start: _Start, images: ImageSet, test: ImageSet, recipe: Recipe, console: Console, as_json: bool, saving: dict[str, Any]
+) -> History:
+    from csc_cogd.nn import measure_normalization, train
+
+    normalization = start.normalization or measure_normalization(images)
+    console.say(
+        f"{start.name}, {len(images)} images in {len(images.class_names)} classes, {len(test)} to test with", level=1
+    )
+    console.say(f"settings: {recipe}, {normalization}", level=1)
+    done: list[Epoch] = []
+    bar = console.progress()
+
+    def epoch_done(epoch: Epoch) -> None:
+        done.append(epoch)
+        bar.close()
+        console.say(_epoch_line(epoch, recipe.epochs))
+        if as_json:
+            click.echo(json.dumps(epoch.row()))
+
+    try:
+        with bar:
+            return train(
+                start.network, images, recipe, normalization=normalization, test=test, epoch_done=epoch_done,
+                progress=lambda progress: bar(_Shown(progress)),
+                about={"network": start.name, "weights": start.weights}, **saving,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        output = saving["checkpoint"]
+        if done and output.exists():
+            console.say(f"{output}: a checkpoint: the same call with --resume goes on from it")
+        raise
+
+
+class _Shown:
+    """Progress in an epoch, for the bar."""
+
+    def __init__(self, progress: Progress):
+        self.stage = f"epoch {progress.epoch}/{progress.epochs}"
+        self.done, self.total = progress.batch, progress.batches
+        self.note = (
+            f"loss {progress.loss:.4f}, {100 * progress.accuracy:.1f} %, rate {progress.learning_rate:.4g}, "
+            f"{progress.images_per_second:.0f} images/s"
+        )
+
+
+def _epoch_line(epoch: Epoch, epochs: int) -> str:
+    figures = [f"{name} {value:.4g}" for name, value in epoch.figures.items()]
+    parts = [
+        f"epoch {epoch.epoch}/{epochs}: loss {epoch.loss:.4f}", f"accuracy {100 * epoch.accuracy:.2f} %",
+        f"test {epoch.test_loss:.4f}", f"{100 * (epoch.test_accuracy or 0):.2f} %", *figures, f"{epoch.seconds:.1f} s",
+    ]  # fmt: skip
+    return ", ".join(parts)
+
+
+def _summarize(output: Path | None, name: str, history: History, console: Console, as_json: bool) -> None:
+    last, seconds = history[-1], sum(epoch.seconds for epoch in history)
+    if as_json:
+        summary = {"output": str(output), "network": name, "epochs": len(history), "seconds": seconds}
+        click.echo(json.dumps(summary | {"test_loss": last.test_loss, "test_accuracy": last.test_accuracy}))
+    right = 100 * (last.test_accuracy or 0)
+    console.say(f"{output}: {name}, {len(history)} epochs in {seconds:.0f} s: {right:.2f} % of the test images right")

@@ -1,0 +1,270 @@
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from csc_cogd.cli.train import NETWORKS
+from csc_cogd.imagefiles import read_image
+from csc_cogd.nn import build_network, load_checkpoint, load_images, save_checkpoint
+from csc_cogd.nn.networks import NETWORKS as KNOWN_NETWORKS
+from tests.cli.calling import call, check_refused, contents
+from tests.nn.cases import RECORD
+from tests.nn.training.small import small_images
+
+FEW = ("--epochs", 2, "--batch-size", 16, "--device", "cpu")
+
+
+def save_set(path, **parts):
+    """An npz file of sets by the names of their parts, or of one without."""
+    arrays = {"class_names": np.array(next(iter(parts.values())).class_names)}
+    for part, images in parts.items():
+        prefix = "" if part == "whole" else f"{part}_"
+        arrays |= {f"{prefix}images": images.images, f"{prefix}labels": images.labels}
+    np.savez(path, **arrays)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    save_set(tmp_path / "small.npz", train=small_images(32), test=small_images(20, seed=1))
+    save_set(tmp_path / "whole.npz", whole=small_images(40))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def states(*paths):
+    return [load_checkpoint(path)[0] for path in paths]
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all((array == second[name]).all() for name, array in first.items())
+
+
+def test_trains_a_network_whose_weights_load_and_can_be_tested(folder, capsys):
+    assert call("train", "small.npz", "-o", "w.safetensors", *FEW, "--history", "run.csv", "--plot", "run.png") == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    first, second, end = captured.err.splitlines()
+    assert first.startswith("epoch 1/2: loss ")
+    assert second.startswith("epoch 2/2: loss ")
+    assert end.startswith("w.safetensors: resnet20, 2 epochs in ")
+    arrays, about = load_checkpoint("w.safetensors")
+    build_network("resnet20", 2).load_state_dict(arrays)
+    assert (about["network"], about["class_names"]) == ("resnet20", ["upright", "lying"])
+    with open("run.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert read_image("run.png").pixels.std() > 10
+    assert call("train", "small.npz", "--weights", "w.safetensors", "--evaluate") == 0
+    right = f"{100 * float(rows[-1]['test_accuracy']):.2f}"
+    assert capsys.readouterr().out.startswith(f"resnet20: {right} % of 20 images, loss {float(rows[-1]['test_loss']):.4f}")
+    assert f"{right} % of the test images right" in end
+
+
+def test_lines_of_json(folder, capsys):
+    assert call("train", "small.npz", "-o", "w.safetensors", *FEW, "--json", "-q", "--history", "run.json") == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    *epochs, summary = map(json.loads, captured.out.splitlines())
+    assert epochs == json.loads((folder / "run.json").read_text())
+    assert (summary["output"], summary["network"], summary["epochs"]) == ("w.safetensors", "resnet20", 2)
+    assert summary["test_accuracy"] == epochs[1]["test_accuracy"]
+    assert call("train", "small.npz", "--weights", "w.safetensors", "--evaluate", "--json", "-q") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {
+        "network": "resnet20", "images": 20, "loss": epochs[1]["test_loss"], "accuracy": epochs[1]["test_accuracy"],
+    }  # fmt: skip
+
+
+def test_every_option_at_once(folder, capsys):
+    assert call("train", "whole.npz", "-o", "first.safetensors", "--holdout", 0.25, *FEW, "-q") == 0
+    code = call(
+        "train", "whole.npz", "-o", "w.safetensors", "--holdout", 0.25, "--weights", "first.safetensors",
+        "--network", "resnet20", "--epochs", 4, "--batch-size", 8, "--learning-rate", 0.02, "--schedule", "step",
+        "--steps", "0.25,0.5", "--step-factor", 0.5, "--warm-up", 1, "--momentum", 0.8, "--nesterov",
+        "--weight-decay", 0.001, "--no-decay-vectors", "--label-smoothing", 0.1, "--crop", 1, "--flip", "--cutout", 2,
+        "--area", 0.5, "--seed", 7, "--mean", 0.5, 0.4, 0.3, "--std", 0.2, 0.3, 0.4, "--checkpoint-every", 3,
+        "--device", "cpu", "-v",
+    )  # fmt: skip
+    assert code == 0
+    assert "resnet20, 30 images in 2 classes, 10 to test with" in capsys.readouterr().err
+    about = load_checkpoint("w.safetensors")[1]
+    assert about["run"]["recipe"] == {
+        "epochs": 4, "batch_size": 8, "learning_rate": 0.02, "schedule": "step", "steps": [0.25, 0.5], "step_factor": 0.5,
+        "warm_up": 1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.001, "decay_vectors": False,
+        "label_smoothing": 0.1, "augmentation": {"crop": 1, "flip": True, "cutout": 2, "area": 0.5}, "seed": 7,
+    }  # fmt: skip
+    assert (about["norm_mean"], about["norm_std"]) == ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
+
+
+def test_weights_are_started_from_with_their_normalization(folder):
+    assert call("train", "small.npz", "-o", "a.safetensors", *FEW, "--mean", 0.5, 0.4, 0.3, "--std", 1, 1, 1, "-q") == 0
+    assert call("train", "small.npz", "-o", "b.safetensors", *FEW[2:], "--epochs", 1, "--learning-rate", 0,
+                "--weights", "a.safetensors", "-q") == 0  # fmt: skip
+    first, second = states("a.safetensors", "b.safetensors")
+    assert (first["conv1.weight"] == second["conv1.weight"]).all()
+    assert load_checkpoint("b.safetensors")[1]["norm_mean"] == [0.5, 0.4, 0.3]
+
+
+def test_the_seed_decides(folder):
+    for name, seed in (("a.safetensors", 0), ("b.safetensors", 0), ("c.safetensors", 1)):
+        assert call("train", "small.npz", "-o", name, *FEW, "--seed", seed, "-q") == 0
+    first, second, other = states("a.safetensors", "b.safetensors", "c.safetensors")
+    assert same(first, second)
+    assert not same(first, other)
+
+
+def test_quiet_says_nothing(folder, capfd):
+    assert call("train", "small.npz", "-o", "w.safetensors", *FEW, "-q") == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_terminal_sees_progress(folder, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert call("train", "small.npz", "-o", "w.safetensors", *FEW) == 0
+    text = sys.stderr.getvalue()
+    assert "epoch 1/2" in text
+    assert "100%" in text
+    assert "images/s" in text
+    assert "\nepoch 2/2: loss" in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_terminated_it_says_how_to_go_on_and_does_so_to_the_same_weights(folder):
+    settings = ["small.npz", "--epochs", "60", "--batch-size", "16", "--device", "cpu"]
+    command = [sys.executable, "-m", "csc_cogd", "train", *settings, "-o", "w.safetensors"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (folder / "w.safetensors").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    *_, advice, end = filter(None, err.splitlines())
+    assert advice == "w.safetensors: a checkpoint: the same call with --resume goes on from it"
+    assert end == "csc-cogd: error: interrupted: nothing half-written is left behind"
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    assert load_checkpoint("w.safetensors")[1]["epoch"] < 60
+    assert call("train", *settings, "-o", "w.safetensors", "--resume", "-q") == 0
+    assert call("train", *settings, "-o", "whole.safetensors", "-q") == 0
+    assert same(*states("w.safetensors", "whole.safetensors"))
+
+
+def test_a_run_that_is_over_is_only_told_of(folder, capsys):
+    arguments = ("train", "small.npz", "-o", "w.safetensors", *FEW)
+    assert call(*arguments, "--resume") == 0
+    end = capsys.readouterr().err.splitlines()[-1]
+    before = (folder / "w.safetensors").read_bytes()
+    assert call(*arguments, "--resume", "--history", "run.csv") == 0
+    assert capsys.readouterr().err.splitlines() == [end]
+    assert (folder / "w.safetensors").read_bytes() == before
+    assert (folder / "run.csv").read_text().count("\n") == 3
+    check_refused(
+        folder, capsys, [*arguments, "--resume", "--learning-rate", 0.2],
+        "w.safetensors: a checkpoint of another run (its learning_rate is 0.1, not 0.2)",
+    )  # fmt: skip
+    assert call(*arguments, "--overwrite", "--learning-rate", 0.2, "-q") == 0
+    assert (folder / "w.safetensors").read_bytes() != before
+
+
+OUT = ("-o", "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Missing argument 'DATA'"),
+        (("small.npz",), "--output: where are the weights to be written? Add -o FILE.safetensors"),
+        (("small.npz", "-o", "w.pt"), "w.pt: weights are written as .safetensors"),
+        (("small.npz", "-o", "x/w.safetensors"), "x/w.safetensors: there is no folder x"),
+        (("none.npz", *OUT), "none.npz: no such file or folder of images"),
+        (("whole.npz", *OUT), "whole.npz: has no part to test with: set --holdout 0.1"),
+        (("small.npz", *OUT, "--holdout", 0.1), "--holdout: small.npz has a part to test with"),
+        (("small.npz", *OUT, "--image-size", 8), "--image-size: the images of small.npz have one"),
+        (("small.npz", *OUT, "--network", "alexnet"), "'alexnet' is not one of"),
+        (("small.npz", *OUT, "--epochs", 0), "not in the range"),
+        (("small.npz", *OUT, "--warm-up", 300), "--warm-up: 300.0 isn't a number of epochs from 0 to 200"),
+        (("small.npz", *OUT, "--steps", 0.5), "--steps: it belongs to --schedule step"),
+        (("small.npz", *OUT, "--step-factor", 0.5), "--step-factor: it belongs to --schedule step"),
+        (("small.npz", *OUT, "--schedule", "step", "--steps", "a"), "--steps: 'a' isn't a number"),
+        (("small.npz", *OUT, "--schedule", "step", "--steps", "2"), "--steps: (2.0,): give fractions"),
+        (("small.npz", *OUT, "--mean", 0, 0, 0), "--mean, --std: one needs the other"),
+        (("small.npz", *OUT, "--momentum", 0, "--nesterov"), "--nesterov: it looks ahead along the momentum"),
+        (("small.npz", *OUT, "--history", "run.txt"), "run.txt: the history's format isn't known"),
+        (("small.npz", *OUT, "--history", "x/run.csv"), "x/run.csv: there is no folder x"),
+        (("small.npz", *OUT, "--plot", "run.gif"), "end it in .png, .pdf, .svg"),
+        (("small.npz", *OUT, "--history", "whole.npz/a.csv"), "there is no folder whole.npz"),
+        (("small.npz", *OUT, "--weights", "none.safetensors"), "none.safetensors: no such file of weights"),
+        (("small.npz", *OUT, "--weights", "other.safetensors"), "other.safetensors: they fit none of the networks"),
+        (("small.npz", *OUT, "--weights", "ten.safetensors"), "ten.safetensors: it tells other classes apart"),
+        (("small.npz", *OUT, "--weights", "named.safetensors"), "named.safetensors: it tells other classes apart"),
+        (("small.npz", *OUT, "--weights", "plain.safetensors"), "plain.safetensors: it doesn't say how pixels are normal"),
+        (("small.npz", *OUT, "--weights", "plain.safetensors", "--network", "resnet32"), "--network: resnet32 is asked for"),
+        (("small.npz", "-o", "plain.safetensors"), "plain.safetensors: exists already: use --resume to go on with it"),
+        (("small.npz", "-o", "plain.safetensors", "--resume"), "plain.safetensors: not a checkpoint of training"),
+        (("small.npz", "-o", "plain.safetensors", "--weights", "plain.safetensors", "--overwrite"), "is an input"),
+        (("small.npz", "--evaluate"), "--evaluate: there is nothing to test: add --weights FILE"),
+        (("small.npz", "--evaluate", "--weights", "plain.safetensors", "--flip"), "--flip: it belongs to training"),
+        (("small.npz", "--evaluate", "--weights", "plain.safetensors", *OUT), "--output: it belongs to training"),
+        (("small.npz", *OUT, "--learning-rate", 1000, "--batch-size", 8, "-q"), "--learning-rate: the "),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, arguments, message):
+    state = build_network("resnet20", 2).state_dict()
+    save_checkpoint("plain.safetensors", state)
+    save_checkpoint("named.safetensors", state, {"class_names": ["lying", "upright"]})
+    save_checkpoint("ten.safetensors", build_network("resnet20").state_dict())
+    save_checkpoint("other.safetensors", {"linear.weight": np.zeros((2, 3))})
+    check_refused(folder, capsys, ["train", *arguments], message)
+
+
+def test_an_unusable_device_ends_in_exit_3(folder, capsys):
+    check_refused(folder, capsys, ["train", "small.npz", *OUT, "--device", "cuda"], "cuda", code=3)
+
+
+def test_existing_outputs_are_replaced_only_on_request(folder, capsys):
+    for name in ("run.csv", "run.svg"):
+        (folder / name).write_text("mine")
+    arguments = ["train", "small.npz", *OUT, *FEW]
+    check_refused(folder, capsys, [*arguments, "--history", "run.csv"], "run.csv: exists already")
+    check_refused(folder, capsys, [*arguments, "--plot", "run.svg"], "run.svg: exists already")
+    assert call(*arguments, "--history", "run.csv", "--plot", "run.svg", "--overwrite", "-q") == 0
+    assert "mine" not in {path.read_text() for path in (folder / "run.csv", folder / "run.svg")}
+
+
+def test_interrupted_in_the_first_epoch_it_leaves_nothing(folder, capsys, monkeypatch):
+    from csc_cogd.nn.training import training
+
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "evaluate", interrupted)
+    before = contents(folder)
+    assert call("train", "small.npz", *OUT, *FEW) == 130
+    assert capsys.readouterr().err.lstrip("\n") == "csc-cogd: error: interrupted: nothing half-written is left behind\n"
+    assert contents(folder) == before
+
+
+def test_pretrained_weights_are_tested(research_data, tmp_path, capsys):
+    images = load_images(research_data / "cifar10", "test").first(500)
+    save_set(tmp_path / "test.npz", train=images.first(10), test=images)
+    weights = research_data / "weights" / "resnet20_cifar10.safetensors"
+    assert call("train", tmp_path / "test.npz", "--weights", weights, "--evaluate", "-q") == 0
+    with np.load(RECORD) as file:
+        right = np.mean(file["resnet20 predictions"] == images.labels)
+    assert capsys.readouterr().out.startswith(f"resnet20: {right:.2%} of 500 images".replace("%", " %"))
+
+
+def test_the_choice_of_networks_is_complete():
+    assert set(NETWORKS) == set(KNOWN_NETWORKS)
