@@ -18,7 +18,7 @@ NETWORKS = (
 )  # fmt: skip
 _DATA = (
     click.option(
-        "--size", type=click.IntRange(min=1), metavar="N",
+        "--image-size", "size", type=click.IntRange(min=1), metavar="N",
         help="Resize and crop the images in folders of classes to N x N pixels. Default: they all have one size.",
     ),
     click.option(

@@ -54,6 +54,9 @@ class KernelBacktracking(EpochHook):
         self.rule = rule or training_rule()
         self.image_shape = image_shape
 
+    def __repr__(self) -> str:
+        return f"KernelBacktracking({self.rule})"
+
     def begin_epoch(self, network: Module, epoch: int) -> None:
         self._epoch = _Epoch(couplings(network, "batch_norm", self.image_shape))
 
@@ -110,6 +113,9 @@ class MaskBacktracking(EpochHook):
         self.rule = rule or pruning_rule()
         self.reset = reset
         self.image_shape = image_shape
+
+    def __repr__(self) -> str:
+        return f"MaskBacktracking({self.rule}, reset={self.reset})"
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
         found = couplings(network, "soft_mask", self.image_shape)

@@ -112,6 +112,16 @@ def test_weights_are_started_from_with_their_normalization(folder):
     assert load_checkpoint("b.safetensors")[1]["norm_mean"] == [0.5, 0.4, 0.3]
 
 
+def test_cogradient_descent_takes_part(folder):
+    for name, options in (("a", ()), ("b", ("--cogd",)), ("c", ("--cogd", "--kernel-degree", 2))):
+        arguments = ("--epochs", 3, "--batch-size", 16, "--history", f"{name}.csv", "-q")
+        assert call("train", "small.npz", "-o", f"{name}.safetensors", *arguments, *options) == 0
+    plain, linear, quadratic = states("a.safetensors", "b.safetensors", "c.safetensors")
+    assert not any(same(first, second) for first, second in ((plain, linear), (linear, quadratic), (quadratic, plain)))
+    heads = [(folder / f"{name}.csv").read_text().splitlines()[0] for name in "abc"]
+    assert ["kernels_backtracked" in head for head in heads] == [False, True, True]
+
+
 def test_the_seed_decides(folder):
     for name, seed in (("a.safetensors", 0), ("b.safetensors", 0), ("c.safetensors", 1)):
         assert call("train", "small.npz", "-o", name, *FEW, "--seed", seed, "-q") == 0
@@ -173,6 +183,9 @@ def test_a_run_that_is_over_is_only_told_of(folder, capsys):
         folder, capsys, [*arguments, "--resume", "--learning-rate", 0.2],
         "w.safetensors: a checkpoint of another run (its learning_rate is 0.1, not 0.2)",
     )  # fmt: skip
+    check_refused(
+        folder, capsys, [*arguments, "--resume", "--cogd"], "w.safetensors: a checkpoint of another run (its hooks"
+    )
     assert call(*arguments, "--overwrite", "--learning-rate", 0.2, "-q") == 0
     assert (folder / "w.safetensors").read_bytes() != before
 
@@ -193,6 +206,7 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", *OUT, "--image-size", 8), "--image-size: the images of small.npz have one"),
         (("small.npz", *OUT, "--network", "alexnet"), "'alexnet' is not one of"),
         (("small.npz", *OUT, "--epochs", 0), "not in the range"),
+        (("small.npz", *OUT, "--kernel-degree", 2), "--kernel-degree: it belongs to cogradient descent: add --cogd"),
         (("small.npz", *OUT, "--warm-up", 300), "--warm-up: 300.0 isn't a number of epochs from 0 to 200"),
         (("small.npz", *OUT, "--steps", 0.5), "--steps: it belongs to --schedule step"),
         (("small.npz", *OUT, "--step-factor", 0.5), "--step-factor: it belongs to --schedule step"),
@@ -205,7 +219,7 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", *OUT, "--plot", "run.gif"), "end it in .png, .pdf, .svg"),
         (("small.npz", *OUT, "--history", "whole.npz/a.csv"), "there is no folder whole.npz"),
         (("small.npz", *OUT, "--weights", "none.safetensors"), "none.safetensors: no such file of weights"),
-        (("small.npz", *OUT, "--weights", "other.safetensors"), "other.safetensors: they fit none of the networks"),
+        (("small.npz", *OUT, "--weights", "other.safetensors"), "other.safetensors: weights: their names are those of none of the networks"),
         (("small.npz", *OUT, "--weights", "ten.safetensors"), "ten.safetensors: it tells other classes apart"),
         (("small.npz", *OUT, "--weights", "named.safetensors"), "named.safetensors: it tells other classes apart"),
         (("small.npz", *OUT, "--weights", "plain.safetensors"), "plain.safetensors: it doesn't say how pixels are normal"),

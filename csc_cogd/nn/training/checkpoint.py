@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +116,15 @@ def identity_of(
         "recipe": recipe.as_json(),
         "network": digest(np.array(network_shapes)),
         "images": digest(images.labels, images.fetch(np.arange(min(len(images), 100)))),
-        "hooks": [repr(hook) if is_dataclass(hook) else type(hook).__qualname__ for hook in hooks],
+        "hooks": [_settings_of(hook) for hook in hooks],
         "about": {**about, **known},
     }
     return json.loads(json.dumps(identity))
+
+
+def _settings_of(hook: EpochHook) -> str:
+    """What a hook says of itself, if it was taught to; else what it is."""
+    return type(hook).__qualname__ if type(hook).__repr__ is object.__repr__ else repr(hook)
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

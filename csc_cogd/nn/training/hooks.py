@@ -11,21 +11,23 @@ from csc_cogd.nn.module import Module
 class EpochHook(Protocol):
     """Something that is called while a network is trained; who inherits from it needs only the methods it wants.
 
+    A run can be resumed with hooks of the same ``repr`` only; where it has none of its own, only the class counts.
+
     Whatever a hook draws at random in an epoch has to come from that epoch's number, and what it keeps from one epoch to the
     next has to be in its state (see :class:`StatefulHook`), or a resumed run wouldn't end as an undisturbed one.
     """
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
         """Before the first batch; epochs count from 0."""
-        return
+        return None
 
     def after_backward(self, network: Module) -> None:
         """Each batch, when parameters have their gradients, before the step."""
-        return
+        return None
 
     def after_step(self, network: Module) -> None:
         """Each batch, after the step."""
-        return
+        return None
 
     def end_epoch(self, network: Module, epoch: int) -> Mapping[str, float]:
         """After the last batch, before the test; what it returns goes to the history."""
