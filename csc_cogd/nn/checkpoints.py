@@ -65,7 +65,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
-            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118  # not a mapping
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
+            for key, array in arrays.items():
+                if array.dtype.kind not in "biufc":  # once a package such as onnx has taught NumPy bfloat16
+                    raise TypeError(f"{key} is of {array.dtype}")
+            return arrays, metadata
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: can't be read as safetensors ({error}): convert PyTorch's .pt and .pth by safetensors.torch"

@@ -66,7 +66,7 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)
     try:
-        return network_of_state(name or metadata.get("network") or recognize_network(state), state)
+        return network_of_state(str(name or metadata.get("network") or recognize_network(state)), state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

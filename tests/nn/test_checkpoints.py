@@ -109,6 +109,11 @@ def test_numbers_that_numpy_has_not_are_refused(tmp_path):
         load_checkpoint(tmp_path / "a.safetensors")
 
 
+def test_they_are_refused_even_where_a_package_teaches_numpy_some(tmp_path):
+    pytest.importorskip("ml_dtypes", reason="ml_dtypes, which comes with onnx, isn't installed: pip install '.[test]'")
+    test_numbers_that_numpy_has_not_are_refused(tmp_path)
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.safetensors: no such file of weights"):
         load_checkpoint(tmp_path / "nothing.safetensors")

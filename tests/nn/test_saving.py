@@ -108,9 +108,10 @@ def test_unknown_networks_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"layer1.3.conv1.weight.* missing"):
         save_network(network, tmp_path / "a.safetensors", {"network": "resnet32"})
     assert not list(tmp_path.iterdir())
-    save_checkpoint(tmp_path / "a.safetensors", network.state_dict(), {"network": "vgg"})
-    with pytest.raises(InputError, match=r"a.safetensors: network 'vgg' is unknown"):
-        load_network(tmp_path / "a.safetensors")
+    for name, path in (("vgg", tmp_path / "a.safetensors"), (["resnet20"], tmp_path / "b.safetensors")):
+        save_checkpoint(path, network.state_dict(), {"network": name})
+        with pytest.raises(InputError, match=r"[ab].safetensors: network .* is unknown"):
+            load_network(path)
 
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):

@@ -88,6 +88,19 @@ def test_a_plain_sequence_has_groups_too(rng):
     assert described(groups["2"]) == {"2.weight 0 output", "2.bias 0 own", "3.weight 1 input"}
 
 
+def test_what_is_added_within_a_block_is_not_inner(rng):
+    class Block(Module):
+        def __init__(self):
+            self.conv1, self.conv2, self.conv3 = Conv2d(3, 4, 1, rng), Conv2d(4, 4, 1, rng), Conv2d(4, 5, 1, rng)
+
+        def forward(self, x):
+            y = self.conv1(x)
+            return self.conv3(y + self.conv2(y))
+
+    groups = channel_groups(Sequential(Block(), Conv2d(5, 2, 1, rng)))
+    assert {name: group.inner for name, group in groups.items()} == {"0.conv1": False, "0.conv3": False}
+
+
 class Function(Module):
     """A convolution, then anything."""
 

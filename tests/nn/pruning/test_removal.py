@@ -158,6 +158,26 @@ def test_constants_behind_a_norm_are_moved_where_nothing_is_padded_and_dropped_w
     np.testing.assert_allclose(lost[..., 1:-1, 1:-1], inside)
 
 
+def test_constants_of_channels_that_stay_are_not_moved(rng):
+    network = made("mobilenetv2", rng)
+    whole = {name: np.arange(group.channels) for name, group in channel_groups(network).items()}
+    kept = {name: np.union1d(channels, whole[name][::3]) for name, channels in masks_to_kept(network).items()}
+    assert_same(outputs(remove_channels(network, kept)), outputs(network), 1e-12)
+
+
+def test_a_constant_is_none_behind_a_padded_depthwise_convolution(rng):
+    network = Sequential(
+        Conv2d(3, 4, 1, rng), BatchNorm2d(4), Conv2d(4, 4, 3, rng, padding=1, groups=4), Conv2d(4, 5, 1, rng)
+    )
+    norm = dict(network.named_modules())["1"]
+    for value, same in ((3, False), (0, True)):
+        norm.weight.array[2], norm.bias.array[2] = 0, value
+        smaller = remove_channels(network.eval(), {"0": [0, 1, 3]})
+        assert dict(smaller.named_modules())["3"].bias is None
+        change = np.abs(outputs(smaller) - outputs(network)).max()
+        assert bool(change < 1e-6) is same
+
+
 def test_a_pruned_network_trains(rng):
     network = remove_channels(made("mobilenetv2", rng, dtype="float32"), {"layers.3.conv1": range(10), "conv1": [3, 1]})
     network.train()
