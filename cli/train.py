@@ -40,7 +40,7 @@ EVALUATION = {
 )  # fmt: skip
 @click.option(
     "--network", "network_name", type=click.Choice(NETWORKS),
-    help="Default: the one whose weights are given, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
+    help="Default: the one that --weights are of, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
 )  # fmt: skip
 @click.option("--weights", type=PATH, metavar="FILE", help="Start from these weights, .safetensors.")
 @recipe_options
@@ -196,6 +196,7 @@ def _start(test: ImageSet, weights: Path | None, name: str | None, mean: Any, st
     """A network with random weights, or with those of a file, for the classes of `test`."""
     from csc_cogd.nn import Normalization, build_network, load_checkpoint
     from csc_cogd.nn.networks.recognition import recognize_network
+    from csc_cogd.nn.saving import network_of_state
     from csc_cogd.nn.training.checkpoint import network_arrays
     from csc_cogd.storage import digest
 
@@ -207,19 +208,19 @@ def _start(test: ImageSet, weights: Path | None, name: str | None, mean: Any, st
         name = name or "resnet20"
         return _Start(build_network(name, n_classes, seed=seed), name, None, normalization)
     arrays, about = load_checkpoint(weights)
-    arrays = network_arrays(arrays)
-    found, known_classes = recognize_network(arrays)
-    if name not in (None, found):
-        raise InputError(f"--network: {name} is asked for, but {weights} is of {found}: leave it out")
-    if known_classes != n_classes or about.get("class_names") not in (None, list(test.class_names)):
+    known = about.get("network") or name or recognize_network(network_arrays(arrays))
+    if name not in (None, known):
+        raise InputError(f"--network: {name} is asked for, but {weights} is of {known}: leave it out")
+    network = network_of_state(known, arrays)
+    state = network.state_dict()
+    bias_of_head = list(state.values())[-1]
+    if len(bias_of_head) != n_classes or about.get("class_names") not in (None, list(test.class_names)):
         raise InputError(f"{weights}: it tells other classes apart than those of the images: train from random weights")
-    network = build_network(found, n_classes)
-    network.load_state_dict(arrays)
     if normalization is None:
         if not {"norm_mean", "norm_std"} <= about.keys():
             raise InputError(f"{weights}: it doesn't say how pixels are normalised: give --mean and --std")
         normalization = Normalization(about["norm_mean"], about["norm_std"])
-    return _Start(network, found, digest(*(arrays[key] for key in sorted(arrays))), normalization)
+    return _Start(network, known, digest(*state.values()), normalization)
 
 
 def _evaluate(start: _Start, test: ImageSet, batch_size: int, as_json: bool) -> None:
@@ -264,7 +265,7 @@ def _train(
             )  # fmt: skip
     except KeyboardInterrupt:
         output = saving["checkpoint"]
-        if done and output.exists():
+        if output.exists() and (saving["resume"] or len(done) >= saving["checkpoint_every"]):
             console.say(f"{output}: a checkpoint: the same call with --resume goes on from it")
         raise
 

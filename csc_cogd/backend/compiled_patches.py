@@ -2,7 +2,8 @@
 
 Their inner loops run over numbers that lie side by side and don't depend on each other: candidates of a row in
 :func:`match_patches`, the systems of :data:`LANES` patches in :func:`estimate_patches`. So the compiler uses vector
-instructions, which it can't where every system is factored by itself.
+instructions, which it can't where every system is factored by itself. Arrays are copied by loops, as assignments of one to
+a slice of another take Numba many seconds to compile, for the error of shapes that differ.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ def _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean
     else:
         for d in range(D):
             C[d, d] += floor + shrinkage * trace / D
-    covariance[:D, :D] = C
+    for d in range(D):
+        for e in range(D):
+            covariance[d, e] = C[d, e]
 
 
 @compile_part
@@ -169,7 +172,8 @@ def _estimate_waiting(
     _solve_systems(A, x, most, noise * A.dtype.type(1e-3))
     for k in range(waiting):
         C = covariances[owners[k]]
-        value[:] = means[owners[k]]
+        for d in range(D):
+            value[d] = means[owners[k], d]
         for c in range(counts[k]):
             for d in range(D):
                 value[d] += C[places[c, k], d] * x[c, k]
@@ -219,14 +223,17 @@ def _estimate_patches(
             if noise == 0 and count == D:
                 continue
             owners[waiting], counts[waiting] = owner, count
-            corners[waiting] = group[k]
+            corners[waiting, 0], corners[waiting, 1] = i, j
             waiting += 1
             if waiting == lanes:
                 _estimate_waiting(
                     waiting, owners, corners, counts, places, x, A, means, covariances,
                     size, max(noise, floor), value, top, total, weight,
                 )  # fmt: skip
-                means[0], covariances[0] = means[owner], covariances[owner]
+                for d in range(D):
+                    means[0, d] = means[owner, d]
+                    for e in range(D):
+                        covariances[0, d, e] = covariances[owner, d, e]
                 waiting = owner = 0
         if waiting and owners[waiting - 1] == owner:
             owner += 1

@@ -1,5 +1,9 @@
 """The compiled kernels on patches against the plain ones, and the plain ones against what they stand for."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -196,3 +200,30 @@ def test_single_precision_agrees_as_far_as_it_goes(rng):
     fast = estimate(compiled_patches, pilot, pilot, known, matches)
     assert fast[0].dtype == np.float32
     np.testing.assert_allclose(fast[0], plain[0], atol=2e-3)
+
+
+def test_the_process_that_compiles_gives_the_same_bits_as_those_that_load(tmp_path):
+    """Of the kernel with the most parts, the one whose bits differed while its parts were functions of their own."""
+    program = (
+        "import sys, numpy as np\n"
+        "from csc_cogd.backend.compiled_patches import estimate_patches\n"
+        "rng = np.random.default_rng(0)\n"
+        "image = rng.random((1, 40, 56), np.float32)\n"
+        "known = rng.random(image.shape) > 0.3\n"
+        "matches = rng.integers(0, (37, 53), (30, 12, 2))\n"
+        "total, weight = np.zeros_like(image), np.zeros_like(image)\n"
+        "estimate_patches(image, image, known, matches, 4, 6, 0.0, 0.0, 0.01, 1e-6, 0, total, weight)\n"
+        "sys.stdout.buffer.write(total.tobytes())\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+
+    def run():
+        pixels = subprocess.run(command, check=True, capture_output=True, env=environment).stdout
+        return pixels, {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")}
+
+    (compiling, written), (loading, kept) = run(), run()
+    assert any("estimate_patches" in name for name in written)
+    assert kept == written  # the second one loads what the first one has compiled
+    assert np.frombuffer(compiling, np.float32).any()
+    assert loading == compiling

@@ -72,6 +72,7 @@ def _centred(C: int, channels: int) -> tuple[slice, slice]:
 def _placed(sources: np.ndarray, C: int) -> tuple[np.ndarray, np.ndarray]:
     places = np.flatnonzero(sources >= 0)
     taken = sources[places]
-    if sources.dtype.kind != "i" or sources.min() < -1 or sources.max() >= C or len(set(taken.tolist())) < len(taken):
+    in_range = sources.dtype.kind == "i" and ((sources >= -1) & (sources < C)).all()
+    if not in_range or len(sources) == 0 or len(np.unique(taken)) < len(taken):
         raise InputError(f"sources: {sources.tolist()}: integers from -1 to {C - 1} are needed, none but -1 twice")
     return places, taken

@@ -9,8 +9,8 @@ from csc_cogd.errors import InputError
 from csc_cogd.nn.networks import NETWORKS, build_network
 
 
-def recognize_network(arrays: Mapping[str, Any]) -> tuple[str, int]:
-    """The name of the shipped network that has arrays of these names and shapes, and its number of classes.
+def recognize_network(arrays: Mapping[str, Any]) -> str:
+    """The name of the shipped network that has arrays of these names and shapes, for any number of classes.
 
     Raises
     ------
@@ -23,5 +23,5 @@ def recognize_network(arrays: Mapping[str, Any]) -> tuple[str, int]:
         for name in NETWORKS:
             state = build_network(name, len(head)).state_dict()
             if {key: array.shape for key, array in state.items()} == given:
-                return name, len(head)
-    raise InputError(f"weights: they fit none of the networks {', '.join(NETWORKS)}: build the network that they are of")
+                return name
+    raise InputError(f"weights: they fit none of the networks {', '.join(NETWORKS)}: say which one they are of")

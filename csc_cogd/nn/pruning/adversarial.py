@@ -54,7 +54,7 @@ class AdversarialLoss:
     distillation: float = 0.0
     temperature: float = 10.0
     mask_learning_rate: float = 0.01
-    discriminator_learning_rate: float = 0.01
+    discriminator_learning_rate: float = 0.001
     mask_interval: int = 1
     restart: bool = True
 
@@ -115,6 +115,9 @@ class AdversarialPruning(EpochHook):
         )  # fmt: skip
         self.discriminator = Discriminator(n_classes, np.random.default_rng(seed))
         self.optimizer = SGD(dict(self.discriminator.named_parameters()), settings.discriminator_learning_rate)
+
+    def __repr__(self) -> str:
+        return f"AdversarialPruning({self.settings})"
 
     def loss(self, network: Module, x: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
         """The student's loss for a batch, without the masks' norm, whose part is the proximal step; and its logits."""

@@ -68,14 +68,14 @@ def remove_channels(
 def masks_to_kept(network: Module, threshold: float = 0.0, image_shape: Shape = (3, 32, 32)) -> dict[str, np.ndarray]:
     """The channels whose soft masks are larger than a threshold in size, by the names of their groups.
 
-    Where none is, the one of the largest mask.
+    Where none is, the one of the largest mask, or the first of several.
     """
     modules, kept = dict(network.named_modules()), {}
     for name, group in groups_of_trace(network, trace(network, image_shape)).items():
         masks = [modules[member.layer] for member in group.members if isinstance(modules[member.layer], SoftMask)]
         if masks:
             size = np.prod([abs(to_numpy(mask.weight.array)) for mask in masks], axis=0)  # type: ignore[attr-defined]
-            kept[name] = np.flatnonzero(size > min(threshold, np.nextafter(size.max(), -1)))
+            kept[name] = np.flatnonzero(size > threshold) if (size > threshold).any() else np.array([size.argmax()])
     return kept
 
 
@@ -127,21 +127,22 @@ def _add_constant(traced: Trace, result: Tensor, values: np.ndarray, modules: Ma
 
 def _fold_masks(traced: Trace, modules: Mapping[str, Any]) -> None:
     """Multiply masks into the kernels that meet what they weigh, and take them away."""
-    masks = {result: result.parents[1] for result in traced.results if result.made_by and result.made_by.name == "soft_mask"}
-    for result, mask in masks.items():
-        name = traced.parameters[mask]
+    for result in traced.results:
+        name = traced.makers.get(result, "")
+        if not isinstance(modules.get(name), SoftMask):
+            continue
+        mask = result.parents[1].array
         for user in traced.results:
             if result not in user.parents:
                 continue
-            if user.made_by is None or user.made_by.name not in ("conv2d", "linear"):
-                what = user.made_by.name if user.made_by else "nothing"
+            what, settings = user.made_by or ("", {})
+            if what not in ("conv2d", "linear"):
                 raise InputError(f"network: {name} stands in front of {what}, not of kernels: use fold_masks=False")
             kernels = modules[traced.parameters[user.parents[1]].rpartition(".")[0]].weight
-            along = 0 if user.made_by.settings.get("groups", 1) > 1 else 1
-            shape = [1] * kernels.array.ndim
-            shape[along] = -1
-            kernels.array = kernels.array * mask.array.reshape(shape)
-        owner, _, attribute = name.removesuffix(".weight").rpartition(".")
+            along = 0 if settings.get("groups", 1) > 1 else 1
+            shape = [-1 if axis == along else 1 for axis in range(kernels.array.ndim)]
+            kernels.array = kernels.array * mask.reshape(shape)
+        owner, _, attribute = name.rpartition(".")
         setattr(modules[owner], attribute, Identity())
 
 

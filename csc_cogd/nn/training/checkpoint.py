@@ -76,11 +76,13 @@ class TrainingCheckpoint:
                 "repeat its settings, or name another file"
             )
         network.load_state_dict(network_arrays(arrays))
-        optimizer.load_state_dict(_under(_OPTIMIZER, arrays))
-        for number, hook in enumerate(hooks):
-            if isinstance(hook, StatefulHook):
-                hook.load_state_dict(_under(f"{_HOOK}{number}.", arrays))
-        return History.from_json(about["history"])
+        history = History.from_json(about["history"])
+        if len(history) < saved["recipe"]["epochs"]:  # else the weights are all that was kept
+            optimizer.load_state_dict(_under(_OPTIMIZER, arrays))
+            for number, hook in enumerate(hooks):
+                if isinstance(hook, StatefulHook):
+                    hook.load_state_dict(_under(f"{_HOOK}{number}.", arrays))
+        return history
 
     def save(self, network: Module, optimizer: SGD, hooks: Sequence[EpochHook], history: History, epochs: int) -> None:
         """Save the run, if it is time or it is over, after `epochs`."""

@@ -75,6 +75,15 @@ def test_batch_norm(shape, from_batch, seed):
     check_gradients(normalised, arrays, seed=seed)
 
 
+@pytest.mark.parametrize("sources", [[2, -1, 0], [-1, 1], [3, 2, 1, 0, -1, -1], [-1]])
+def test_shortcuts_take_each_channel_from_its_source(sources, rng):
+    x, channels = rng.standard_normal((2, 4, 5, 6)), len(sources)
+    y = functions.subsample_and_pad(Tensor(x), channels, 2, np.array(sources)).array
+    for channel, source in enumerate(sources):
+        np.testing.assert_array_equal(y[:, channel], x[:, source, ::2, ::2] if source >= 0 else np.zeros((2, 3, 3)))
+    check_gradients(lambda x: functions.subsample_and_pad(x, channels, 2, np.array(sources)), [x])
+
+
 @few
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 1), st.tuples(st.integers(3, 7), st.integers(3, 7)), seeds)
 def test_pooling(kernel, stride, padding, size, seed):

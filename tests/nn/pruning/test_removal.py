@@ -16,7 +16,7 @@ from csc_cogd.nn import (
     no_grad,
     remove_channels,
 )  # fmt: skip
-from csc_cogd.nn.functions import cross_entropy, relu, soft_mask
+from csc_cogd.nn.functions import cross_entropy, relu
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d, SoftMask
 from tests.nn.cases import filled
 
@@ -47,8 +47,10 @@ def assert_same(found, expected, tolerance):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize(
+    ("name", "dtype", "tolerance"),
+    [*((name, "float32", 1e-5) for name in NETWORKS), ("resnet20", "float64", 1e-12), ("mobilenetv2", "float64", 1e-12)],
+)
 def test_without_masked_channels_outputs_are_the_same(name, dtype, tolerance, rng):
     network = made(name, rng, dtype=dtype)
     before, expected = network.state_dict(), outputs(network)
@@ -62,7 +64,7 @@ def test_without_masked_channels_outputs_are_the_same(name, dtype, tolerance, rn
     assert all((array == before[key]).all() for key, array in network.state_dict().items())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2"])
 def test_masks_fold_into_kernels_where_nothing_is_removed(name, rng):
     network = made(name, rng)
     smaller = remove_channels(network, {})
@@ -185,7 +187,7 @@ def test_masks_say_which_channels_are_kept():
     parameters["layer1.1.mask.weight"].array[:] = 0
     kept = masks_to_kept(network)
     assert list(kept["layer1.0.conv1"]) == [3, 7]
-    assert len(kept["layer1.1.conv1"]) >= 1
+    assert list(kept["layer1.1.conv1"]) == [0]
     assert len(kept["layer1.2.conv1"]) == 16
     assert len(kept) == 9
     assert list(masks_to_kept(network, 0.2)["layer1.0.conv1"]) == [3]
@@ -214,11 +216,11 @@ class MaskThenNorm(Module):
         self.conv1, self.mask, self.bn, self.conv2 = Conv2d(3, 4, 1, rng), SoftMask(4), BatchNorm2d(4), Conv2d(4, 2, 1, rng)
 
     def forward(self, x):
-        return self.conv2(relu(self.bn(soft_mask(self.conv1(x), self.mask.weight))))
+        return self.conv2(relu(self.bn(self.mask(self.conv1(x)))))
 
 
 def test_masks_that_do_not_stand_in_front_of_kernels_are_kept_or_refused(rng):
     network = MaskThenNorm(rng)
-    with pytest.raises(InputError, match=r"mask.weight stands in front of batch_norm.*fold_masks=False"):
+    with pytest.raises(InputError, match=r"mask stands in front of batch_norm.*fold_masks=False"):
         remove_channels(network, {"conv1": [0, 1]})
     assert remove_channels(network, {"conv1": [0, 1]}, fold_masks=False).mask.weight.shape == (2,)

@@ -1,0 +1,229 @@
+"""Networks as ONNX, the Open Neural Network Exchange, written from the tape of one image."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import to_numpy
+from csc_cogd.errors import InputError
+from csc_cogd.nn.functions.shortcut import sources_of
+from csc_cogd.nn.module import Module
+from csc_cogd.nn.tensor import Tensor
+from csc_cogd.nn.tracing import Shape, Trace, trace
+from csc_cogd.storage import write_whole
+
+OLDEST_OPSET = 13
+
+
+def export_onnx(
+    network: Module, path: str | os.PathLike[str], *, image_shape: Shape = (3, 32, 32), opset: int = 17,
+    fold_norms: bool = True, metadata: Mapping[str, Any] | None = None, overwrite: bool = False,
+) -> None:  # fmt: skip
+    """Write a network, as it is in inference, to an ONNX file, which appears whole.
+
+    Its input ``images`` are (N, C, H, W) float32 for any N, its output ``logits`` (N, K); weights are written as float32.
+
+    Parameters
+    ----------
+    network : Module
+    path : path
+    image_shape : (C, H, W)
+    opset : int
+        Version of ONNX's operators, from 13 on.
+    fold_norms : bool
+        Whether batch norms are folded into the convolutions before them.
+    metadata : mapping of str to anything that JSON can hold, optional
+        Goes into the file, such as the names of classes, and how images have to be normalised.
+    overwrite : bool
+
+    Raises
+    ------
+    InputError
+        If the package onnx is missing, or doesn't know `opset`, or an operation has no counterpart, or the file can't be
+        written, or exists and may not be replaced.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise InputError("onnx: the package is missing: pip install 'csc-cogd[onnx]'") from None
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset <= newest:
+        raise InputError(f"opset: {opset}: this version of onnx and we know {OLDEST_OPSET} to {newest}")
+    try:
+        texts = {key: json.dumps(value) for key, value in (metadata or {}).items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metadata: JSON can't hold it ({error}): use texts, numbers, lists and mappings") from None
+
+    traced = trace(network, image_shape)
+    graph = _Graph(traced, fold_norms)
+    helper, FLOAT = onnx.helper, onnx.TensorProto.FLOAT
+    versions = [helper.make_opsetid("", opset)]
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node(kind, inputs, [output], output, **options) for kind, inputs, output, options in graph.nodes],
+            type(network).__name__,
+            [helper.make_tensor_value_info("images", FLOAT, ["N", *image_shape])],
+            [helper.make_tensor_value_info("logits", FLOAT, ["N", *traced.output.shape[1:]])],
+            [onnx.numpy_helper.from_array(array, name) for name, array in graph.arrays.items()],
+        ),
+        opset_imports=versions, ir_version=helper.find_min_ir_version_for(versions), producer_name="csc-cogd",
+    )  # fmt: skip
+    helper.set_model_props(model, texts)
+    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString()
+    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+
+
+class _Graph:
+    """Nodes (operator, inputs, output, attributes), and the arrays that are among their inputs, by their names."""
+
+    def __init__(self, traced: Trace, fold_norms: bool):
+        self.traced = traced
+        self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []
+        self.arrays: dict[str, np.ndarray] = {}
+        self.names: dict[Tensor, str] = {traced.image: "images"}
+        self.norms = self._foldable_norms() if fold_norms else {}
+        for result in traced.results:
+            name, settings = result.made_by or ("", {})
+            if name not in _OPERATORS:
+                maker = traced.makers.get(result)
+                raise InputError(f"network: {name}{f' in {maker}' if maker else ''} can't be exported to ONNX")
+            if result in self.norms.values():
+                self.names[result] = self.names[result.parents[0]]
+            else:
+                _OPERATORS[name](self, result, settings)
+        self._rename(self.names[traced.output], "logits")
+
+    def _foldable_norms(self) -> dict[Tensor, Tensor]:
+        """By convolutions, the batch norms that alone use what they give."""
+        users: dict[Tensor, list[Tensor]] = {}
+        for result in self.traced.results:
+            for parent in result.parents:
+                users.setdefault(parent, []).append(result)
+        return {
+            parent: norms[0]
+            for parent, norms in users.items()
+            if parent.made_by and parent.made_by.name == "conv2d"
+            and len(norms) == 1 and norms[0].made_by and norms[0].made_by.name == "batch_norm"
+        }  # fmt: skip
+
+    def _rename(self, old: str, new: str) -> None:
+        self.nodes = [
+            (kind, [new if name == old else name for name in inputs], new if output == old else output, options)
+            for kind, inputs, output, options in self.nodes
+        ]
+
+    def add(self, kind: str, result: Tensor, *more: str, source: str | None = None, **options: Any) -> str:
+        """Write a node whose first input is the first parent of a result, or `source`; its output is the result's name."""
+        output = f"{kind}_{len(self.nodes)}"
+        self.nodes.append((kind, [source or self.input(result, 0), *more], output, options))
+        self.names[result] = output
+        return output
+
+    def input(self, result: Tensor, number: int) -> str:
+        """The name of a parent: of what was computed before, or else of an array."""
+        parent = result.parents[number]
+        if parent not in self.names:
+            name = self.traced.parameters.get(parent, f"constant_{len(self.arrays)}")
+            self.names[parent] = self.constant(to_numpy(parent.array), name)
+        return self.names[parent]
+
+    def constant(self, values: Any, name: str | None = None) -> str:
+        """The name of an array: floats as float32, integers as int64."""
+        array = np.asarray(values)
+        name = name or f"constant_{len(self.arrays)}"
+        self.arrays[name] = np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind == "f" else np.int64))
+        return name
+
+
+def _conv2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    weight = result.parents[1]
+    options = {"strides": settings["stride"], "pads": settings["padding"] * 2, "group": settings["groups"]}
+    if (norm := graph.norms.get(result)) is None:
+        inputs = [graph.input(result, number) for number in range(1, len(result.parents))]
+    else:
+        scale, shift = _scale_and_shift(norm)
+        bias = np.float64(to_numpy(result.parents[2].array)) if len(result.parents) > 2 else 0
+        name = graph.traced.parameters.get(weight, f"constant_{len(graph.arrays)}")
+        inputs = [graph.constant(to_numpy(weight.array) * scale[:, None, None, None], f"{name}, normed")]
+        inputs.append(graph.constant(bias * scale + shift, f"{name}, shift"))
+    graph.add("Conv", result, *inputs, kernel_shape=weight.shape[2:], **options)
+
+
+def _scale_and_shift(norm: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch norm multiplies with and then adds in inference, float64."""
+    gamma, beta = (np.float64(to_numpy(parent.array)) for parent in norm.parents[1:])
+    settings = norm.made_by.settings if norm.made_by else {}
+    mean, variance = (np.float64(to_numpy(statistic)) for statistic in settings["statistics"])
+    scale = gamma / np.sqrt(variance + settings["epsilon"])
+    return scale, beta - mean * scale
+
+
+def _batch_norm(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    statistics = [graph.constant(to_numpy(statistic)) for statistic in settings["statistics"]]
+    inputs = [graph.input(result, 1), graph.input(result, 2), *statistics]
+    graph.add("BatchNormalization", result, *inputs, epsilon=settings["epsilon"])
+
+
+def _linear(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    inputs = [graph.input(result, number) for number in range(1, len(result.parents))]
+    graph.add("Gemm", result, *inputs, transB=1)
+
+
+def _relu6(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    graph.add("Clip", result, graph.constant(0.0), graph.constant(6.0))
+
+
+def _soft_mask(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    graph.add("Mul", result, graph.constant(to_numpy(result.parents[1].array)[:, None, None]))
+
+
+def _multiply(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    graph.add("Mul", result, graph.constant(settings["factor"]))
+
+
+def _max_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    pads = settings["padding"] * 2
+    graph.add("MaxPool", result, kernel_shape=settings["kernel"], strides=settings["stride"], pads=pads)
+
+
+def _avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    graph.add("AveragePool", result, kernel_shape=settings["kernel"], strides=settings["stride"])
+
+
+def _global_avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    graph.add("Flatten", result, source=graph.add("GlobalAveragePool", result), axis=1)
+
+
+def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    """Every `stride`-th pixel; zeros behind the channels, of which the last one is then taken wherever there is no other."""
+    C, stride = result.parents[0].shape[1], settings["stride"]
+    ends = [np.iinfo(np.int64).max] * 2
+    slices = [graph.constant(values) for values in ([0, 0], ends, [2, 3], [stride, stride])]
+    subsampled = graph.add("Slice", result, *slices)
+    padded = graph.add("Pad", result, graph.constant([0, 0, 0, 0, 0, 1, 0, 0]), source=subsampled)
+    sources = sources_of(settings["sources"], C, result.shape[1])
+    graph.add("Gather", result, graph.constant(np.where(sources < 0, C, sources)), source=padded, axis=1)
+
+
+_OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
+    "add": lambda graph, result, settings: graph.add("Add", result, graph.input(result, 1)),
+    "avg_pool2d": _avg_pool2d,
+    "batch_norm": _batch_norm,
+    "conv2d": _conv2d,
+    "global_avg_pool2d": _global_avg_pool2d,
+    "linear": _linear,
+    "max_pool2d": _max_pool2d,
+    "multiply": _multiply,
+    "relu": lambda graph, result, settings: graph.add("Relu", result),
+    "relu6": _relu6,
+    "soft_mask": _soft_mask,
+    "subsample_and_pad": _subsample_and_pad,
+}
+"""By the names of operations, what writes their nodes."""

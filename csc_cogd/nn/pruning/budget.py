@@ -1,0 +1,171 @@
+"""Which channels stay: a share of them, or as many as a budget of FLOPs allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.nn.flops import flops_by_layer
+from csc_cogd.nn.module import Module
+from csc_cogd.nn.pruning.groups import ChannelGroup, channel_groups
+from csc_cogd.nn.tracing import Shape
+
+Widths = Mapping[str, int]
+"""By the names of groups: how many of their channels stay; all of those that aren't named."""
+
+
+class Term(NamedTuple):
+    """FLOPs of a layer: `unit` times the widths of the groups in front of it and behind it."""
+
+    unit: int
+    groups: tuple[str, ...]
+
+
+class FlopsModel:
+    """The FLOPs of a network as a function of the widths of its channel groups, without building any.
+
+    Parameters
+    ----------
+    network : Module
+    image_shape : (C, H, W)
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> model = FlopsModel(build_network("resnet20"))
+    >>> model.flops(), model.flops({"layer1.0.conv1": 8})
+    (40551040, 38191744)
+    """
+
+    def __init__(self, network: Module, image_shape: Shape = (3, 32, 32)):
+        self.groups: dict[str, ChannelGroup] = channel_groups(network, image_shape)
+        along: dict[str, list[str]] = {}
+        for name, group in self.groups.items():
+            for member in group.members:
+                along.setdefault(member.key, []).append(name)
+        self.terms = []
+        for key, flops in flops_by_layer(network, image_shape).items():
+            names = tuple(along.get(key, ()))
+            self.terms.append(Term(flops // prod(self.groups[name].channels for name in names), names))
+
+    def flops(self, widths: Widths | None = None) -> int:
+        """Multiply-adds for one image."""
+        whole = {name: group.channels for name, group in self.groups.items()}
+        left = {**whole, **(widths or {})}
+        return sum(term.unit * prod(left[name] for name in term.groups) for term in self.terms)
+
+
+def keep_share(
+    scores: Mapping[str, np.ndarray], share: float, *, ranking: str = "uniform", at_least: int = 1, multiple_of: int = 1
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The channels with the highest scores.
+
+    Parameters
+    ----------
+    scores : mapping of str to (C,) array
+        By the names of groups; of :func:`~csc_cogd.nn.pruning.importance.channel_scores`.
+    share : float in [0, 1]
+        Of the channels that stay.
+    ranking : {"uniform", "global"}
+        That share of each group, or of all channels together, whose scores are compared with each other.
+    at_least : int
+        Channels that each group keeps.
+    multiple_of : int
+        Widths are rounded to the nearest multiple of it, not below one of it, and never above the group's width.
+
+    Returns
+    -------
+    kept : dict of str to array of int
+        As :func:`~csc_cogd.nn.pruning.removal.remove_channels` takes it.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of its range.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"share: {share} is outside of [0, 1]")
+    widths = _widths_by_share(scores, ranking, at_least, multiple_of)(share)
+    return _best(scores, widths)
+
+
+def keep_within(
+    model: FlopsModel, scores: Mapping[str, np.ndarray], budget: float, *, ranking: str = "uniform", at_least: int = 1,
+    multiple_of: int = 1,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """As many channels as a budget allows, found by bisection of the share that stays.
+
+    A next larger share would widen several groups at once; of these, the first ones are widened as far as the budget allows.
+
+    Parameters
+    ----------
+    model : FlopsModel
+    scores, ranking, at_least, multiple_of
+        As in :func:`keep_share`; groups without scores stay whole.
+    budget : float > 0
+        Multiply-adds for one image; up to 1, a fraction of those of the whole network.
+
+    Returns
+    -------
+    kept : dict of str to array of int
+
+    Raises
+    ------
+    InputError
+        If an argument is out of its range, or the budget can't be kept.
+    """
+    allowed = budget * model.flops() if budget <= 1 else budget
+    widths_of = _widths_by_share(scores, ranking, at_least, multiple_of)
+    if model.flops(widths_of(1)) <= allowed:
+        return _best(scores, widths_of(1))
+    if (least := model.flops(widths_of(0))) > allowed:
+        raise InputError(
+            f"budget: {allowed:.0f} FLOPs can't be kept, {least} are left where these groups keep the least: "
+            "raise it, or prune more groups"
+        )
+    low, high = 0.0, 1.0  # the first keeps the budget, the second doesn't
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if model.flops(widths_of(middle)) <= allowed else (low, middle)
+    widths = widths_of(low)
+    for name, wider in widths_of(high).items():
+        if model.flops({**widths, name: wider}) <= allowed:
+            widths[name] = wider
+    return _best(scores, widths)
+
+
+def _widths_by_share(
+    scores: Mapping[str, np.ndarray], ranking: str, at_least: int, multiple_of: int
+) -> Callable[[float], dict[str, int]]:  # fmt: skip
+    """The width of each group for a share, never falling with it."""
+    if ranking not in ("uniform", "global"):
+        raise InputError(f"ranking: {ranking!r} is unknown: choose uniform or global")
+    if at_least < 1 or multiple_of < 1:
+        raise InputError(f"at_least, multiple_of: {at_least}, {multiple_of}: use 1 or more")
+    sizes = {name: len(values) for name, values in scores.items()}
+    order = np.argsort(-np.concatenate([*scores.values(), []]), kind="stable")
+    owner = np.repeat(np.arange(len(sizes)), list(sizes.values()))[order]
+
+    def widths(share: float) -> dict[str, int]:
+        if ranking == "uniform":
+            counts = [int(share * size + 0.5) for size in sizes.values()]
+        else:
+            counts = np.bincount(owner[: int(share * len(owner) + 0.5)], minlength=len(sizes)).tolist()
+        return {name: rounded(count, sizes[name]) for name, count in zip(sizes, counts, strict=True)}
+
+    def rounded(count: int, size: int) -> int:
+        if count >= size:
+            return size
+        multiple = max((max(count, at_least) + multiple_of // 2) // multiple_of, 1) * multiple_of
+        return min(max(multiple, at_least), size)
+
+    return widths
+
+
+def _best(scores: Mapping[str, np.ndarray], widths: Widths) -> dict[str, np.ndarray]:
+    """The indices of the highest scores, in order; of equal ones the first."""
+    return {name: np.sort(np.argsort(-scores[name], kind="stable")[:width]) for name, width in widths.items()}

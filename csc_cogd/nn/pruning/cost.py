@@ -1,0 +1,86 @@
+"""What a network costs: computed, stored and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+from safetensors.numpy import save
+
+from csc_cogd.backend import array_module, to_numpy
+from csc_cogd.errors import InputError
+from csc_cogd.nn.flops import count_flops, count_parameters
+from csc_cogd.nn.module import Module
+from csc_cogd.nn.tensor import Tensor, no_grad
+from csc_cogd.nn.tracing import Shape
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a network.
+
+    Parameters
+    ----------
+    flops : int
+        Multiply-adds for one image.
+    parameters : int
+    file_bytes : int
+        Of its weights as safetensors, without metadata.
+    seconds : float
+        Of one forward pass of a batch, the median.
+    """
+
+    flops: int
+    parameters: int
+    file_bytes: int
+    seconds: float
+
+
+def measure_costs(
+    networks: Sequence[Module], *, image_shape: Shape = (3, 32, 32), batch_size: int = 64, repeats: int = 9
+) -> list[Cost]:  # fmt: skip
+    """The costs of networks, such as one before and after pruning.
+
+    Their passes take turns, after one that isn't counted, so that a machine's other work slows down all of them alike. They
+    run in inference, where and in the dtype that the networks are, and with the threads that BLAS may use now.
+
+    Parameters
+    ----------
+    networks : sequence of Module
+    image_shape : (C, H, W)
+    batch_size, repeats : int >= 1
+
+    Raises
+    ------
+    InputError
+        If `batch_size` or `repeats` is below 1.
+    """
+    if min(batch_size, repeats) < 1:
+        raise InputError(f"batch_size, repeats: {batch_size}, {repeats}: use 1 or more")
+    times: list[list[float]] = [[] for _ in networks]
+    for _ in range(repeats + 1):
+        for network, taken in zip(networks, times, strict=True):
+            taken.append(_seconds(network, (batch_size, *image_shape)))
+    return [
+        Cost(
+            flops=count_flops(network, image_shape),
+            parameters=count_parameters(network),
+            file_bytes=len(save(network.state_dict())),
+            seconds=median(taken[1:]),
+        )
+        for network, taken in zip(networks, times, strict=True)
+    ]
+
+
+def _seconds(network: Module, shape: tuple[int, ...]) -> float:
+    """Of one pass, until its result is in main memory."""
+    weight = network.parameters()[0].array
+    values = np.random.default_rng(0).standard_normal(shape, np.float32)
+    batch = Tensor(array_module(weight).asarray(values.astype(weight.dtype)))
+    with no_grad(), network.evaluating():
+        start = perf_counter()
+        to_numpy(network(batch).array)
+        return perf_counter() - start

@@ -1,0 +1,73 @@
+"""How much each channel matters, told by its weights alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend import to_numpy
+from csc_cogd.errors import InputError
+from csc_cogd.nn.layers import BatchNorm2d, PaddedShortcut, SoftMask
+from csc_cogd.nn.module import Module
+from csc_cogd.nn.pruning.groups import ChannelGroup, Member
+
+Scores = dict[str, np.ndarray]
+"""By the names of groups: a number (C,) >= 0 for each channel, larger where it matters more."""
+
+
+def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], kind: str = "l1") -> Scores:
+    """How much the channels of groups matter.
+
+    Parameters
+    ----------
+    network : Module
+    groups : mapping
+        Some of :func:`~csc_cogd.nn.pruning.groups.channel_groups`.
+    kind : {"l1", "group", "scale", "mask"}
+        - ``"l1"``: the l1 norm of the kernels that make a channel. H. Li, A. Kadav, I. Durdanovic, H. Samet, H. P. Graf,
+          "Pruning Filters for Efficient ConvNets", ICLR 2017. To be compared within a group.
+        - ``"group"``: the l2 norm of all weights that make, scale and meet a channel, over its mean in the group. G. Fang et
+          al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
+        - ``"scale"``: the sizes of its batch norms' scales. Z. Liu, J. Li, Z. Shen, G. Huang, S. Yan, C. Zhang, "Learning
+          Efficient Convolutional Networks through Network Slimming", ICCV 2017.
+        - ``"mask"``: the size of its soft mask.
+
+    Raises
+    ------
+    InputError
+        If the kind is unknown, or a group has nothing of it.
+    """
+    if kind not in _KINDS:
+        raise InputError(f"kind: {kind!r} is unknown: choose one of {', '.join(_KINDS)}")
+    taken, power = _KINDS[kind]
+    modules, scores = dict(network.named_modules()), Scores()
+    for name, group in groups.items():
+        members = [member for member in group.members if taken(member, modules[member.layer])]
+        if not members:
+            raise InputError(f"kind: group {name} has nothing that {kind!r} could weigh: choose another, or leave it out")
+        sizes = np.sum([_sizes(member, modules[member.layer], power) for member in members], axis=0)
+        scores[name] = np.sqrt(sizes) if power == 2 else sizes
+        if kind == "group":
+            scores[name] = scores[name] / max(scores[name].mean(), np.finfo(float).tiny)
+    return scores
+
+
+def _sizes(member: Member, layer: Any, power: int) -> np.ndarray:
+    """The sum of the powers of what an array holds for each channel."""
+    array = np.moveaxis(to_numpy(getattr(layer, member.array).array), member.axis, 0)
+    return (abs(array.astype(float)) ** power).reshape(len(array), -1).sum(axis=1)
+
+
+def _is_weight(member: Member, layer: Module) -> bool:
+    return member.array == "weight" and not isinstance(layer, PaddedShortcut)
+
+
+_KINDS: dict[str, tuple[Callable[[Member, Module], bool], int]] = {
+    "l1": (lambda member, layer: member.role == "output" and _is_weight(member, layer), 1),
+    "group": (_is_weight, 2),
+    "scale": (lambda member, layer: isinstance(layer, BatchNorm2d) and _is_weight(member, layer), 1),
+    "mask": (lambda member, layer: isinstance(layer, SoftMask), 1),
+}
+"""By name: which members of a group count, and the power of their values that is summed."""

@@ -1,0 +1,115 @@
+"""Networks in files: their weights, and what they are; also those that lost channels, and those of PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.nn.checkpoints import load_checkpoint, save_checkpoint
+from csc_cogd.nn.layers import Conv2d, PaddedShortcut
+from csc_cogd.nn.module import Module, Parameter
+from csc_cogd.nn.networks import build_network
+from csc_cogd.nn.tracing import trace
+
+_HEADS = ("linear.weight", "fc.weight")
+_OF_TRAINING = ("optimizer.", "hook.")
+"""How other arrays in the checkpoints of training are named."""
+
+
+def save_network(
+    network: Module, path: str | os.PathLike[str], metadata: Mapping[str, Any], *, overwrite: bool = False
+) -> None:  # fmt: skip
+    """Write a network to a safetensors file, which appears whole.
+
+    Parameters
+    ----------
+    network : Module
+        Made by :func:`csc_cogd.nn.build_network`, with all channels or without some.
+    path : path
+    metadata : mapping
+        At least ``"network"``, its name; ``"n_classes"`` is added.
+    overwrite : bool
+
+    Raises
+    ------
+    InputError
+        If the network isn't of that name, or the file can't be written, or exists and may not be replaced.
+    """
+    state = network.state_dict()
+    if "network" not in metadata:
+        raise InputError("metadata: 'network' is missing: give the name that build_network knows it by")
+    made = network_of_state(metadata["network"], state)
+    n_classes = next(len(array) for key, array in made.state_dict().items() if key in _HEADS)
+    save_checkpoint(path, state, {**metadata, "n_classes": n_classes}, overwrite=overwrite)
+
+
+def load_network(path: str | os.PathLike[str], name: str | None = None) -> Module:
+    """The network in a safetensors file, float32, on the CPU, in training mode.
+
+    Parameters
+    ----------
+    path : path
+        Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our networks, each
+        perhaps behind ``"module."``.
+    name : str, optional
+        What network it is, if its metadata doesn't say.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, doesn't say what it is, or its weights don't fit that network.
+    """
+    arrays, metadata = load_checkpoint(path)
+    name = name or metadata.get("network")
+    if not isinstance(name, str):
+        raise InputError(f"{path}: it doesn't say which network it is: give its name")
+    try:
+        return network_of_state(name, arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
+    """A network by its name with weights, buffers and widths from a state dict; see :func:`load_network`.
+
+    Raises
+    ------
+    InputError
+        If they don't fit.
+    """
+    state = {key: array for key, array in state.items() if not key.startswith(_OF_TRAINING)}
+    if all(key.startswith("module.") for key in state):  # as PyTorch's DataParallel names them
+        state = {key.removeprefix("module."): array for key, array in state.items()}
+    heads = [state[key] for key in _HEADS if key in state and state[key].ndim == 2]
+    if not heads:
+        raise InputError(f"state: neither of {' and '.join(_HEADS)} is a matrix in it: these weights are of another network")
+    masked = any(key.endswith(".mask.weight") for key in state)
+    network = build_network(name, len(heads[0]), masked=masked)
+    for key, module in network.named_modules():
+        _resize(module, f"{key}." if key else "", state)
+    network.load_state_dict(state)
+    try:
+        trace(network)
+    except InputError as error:
+        raise InputError(f"state: the shapes of its layers don't fit each other ({error})") from None
+    return network
+
+
+def _resize(module: Module, prefix: str, state: Mapping[str, np.ndarray]) -> None:
+    """Give a layer the numbers of channels that its arrays have."""
+    if isinstance(module, PaddedShortcut) and f"{prefix}sources" in state:
+        module.set_sources(np.zeros(len(state[f"{prefix}sources"]), np.int64))
+    for name, value in list(vars(module).items()):
+        given = state.get(prefix + name)
+        if given is None or not (isinstance(value, Parameter) or name in module.buffer_names):
+            continue
+        array = value.array if isinstance(value, Parameter) else value
+        if array.ndim == given.ndim and array.shape[2:] == given.shape[2:]:  # else load_state_dict says what is wrong
+            resized = np.zeros(given.shape, array.dtype)
+            setattr(module, name, Parameter(resized) if isinstance(value, Parameter) else resized)
+    if isinstance(module, Conv2d) and module.groups > 1:
+        module.groups = len(module.weight.array)

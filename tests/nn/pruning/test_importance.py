@@ -1,0 +1,71 @@
+"""Which channels matter, by their weights."""
+
+import numpy as np
+import pytest
+
+from csc_cogd import InputError
+from csc_cogd.nn import build_network, channel_groups, channel_scores
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_network("mobilenetv2", masked=True)
+
+
+def scored(network, kind, name="layers.3.conv1"):
+    groups = channel_groups(network)
+    return channel_scores(network, {name: groups[name]}, kind)[name]
+
+
+def test_l1_is_that_of_the_kernels_that_make_a_channel(network):
+    weight = network.state_dict()["layers.3.conv1.weight"]
+    np.testing.assert_allclose(scored(network, "l1"), abs(weight).sum(axis=(1, 2, 3)), rtol=1e-5)
+
+
+def test_l1_on_a_residual_path_sums_over_all_that_make_its_channels():
+    network = build_network("resnet20")
+    state = network.state_dict()
+    kernels = [state[f"layer3.{block}.conv2.weight"] for block in range(3)]
+    expected = sum(abs(weight).sum(axis=(1, 2, 3)) for weight in kernels)
+    np.testing.assert_allclose(scored(network, "l1", "layer3.0.conv2"), expected, rtol=1e-5)
+
+
+def test_group_norm_weighs_all_that_makes_scales_and_meets_a_channel(network):
+    state = {key[9:]: array for key, array in network.state_dict().items() if key.startswith("layers.3.")}
+    squares = (state["conv1.weight"] ** 2).sum(axis=(1, 2, 3)) + (state["conv2.weight"] ** 2).sum(axis=(1, 2, 3))
+    squares += (state["conv3.weight"] ** 2).sum(axis=(0, 2, 3))
+    squares += state["bn1.weight"] ** 2 + state["mask.weight"] ** 2 + state["bn2.weight"] ** 2
+    expected = np.sqrt(squares) / np.sqrt(squares).mean()
+    np.testing.assert_allclose(scored(network, "group"), expected, rtol=1e-5)
+
+
+def test_scales_and_masks(network, rng):
+    parameters = dict(network.named_parameters())
+    values = rng.standard_normal((2, 144)).astype(np.float32)
+    parameters["layers.3.bn1.weight"].array, parameters["layers.3.mask.weight"].array = values
+    np.testing.assert_allclose(scored(network, "scale"), abs(values[0]) + 1, rtol=1e-6)
+    np.testing.assert_allclose(scored(network, "mask"), abs(values[1]), rtol=1e-6)
+
+
+def test_channels_of_zeros_score_zero():
+    network = build_network("resnet20")
+    for parameter in network.parameters():
+        parameter.array[:] = 0
+    assert not scored(network, "group", "layer1.0.conv1").any()
+
+
+def test_scores_are_the_same_on_a_gpu(cuda, network):
+    expected = channel_scores(network, channel_groups(network), "group")
+    network.to("cuda")
+    found = channel_scores(network, channel_groups(network), "group")
+    network.to("cpu")
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6)
+
+
+def test_what_there_is_nothing_of_is_refused():
+    network = build_network("resnet20")
+    with pytest.raises(InputError, match="kind: 'l3' is unknown: choose one of l1, group, scale, mask"):
+        scored(network, "l3", "conv1")
+    with pytest.raises(InputError, match=r"group layer1.0.conv1 has nothing that 'mask'"):
+        scored(network, "mask", "layer1.0.conv1")

@@ -1,0 +1,128 @@
+"""Pruning from beginning to end."""
+
+import numpy as np
+import pytest
+
+from csc_cogd import InputError
+from csc_cogd.nn import AdversarialLoss, Normalization, PruningRecipe, Recipe, build_network, predict, prune
+from csc_cogd.nn.pruning.masks import masks_of
+from tests.nn.training.small import HALF, small_images
+
+MASKS = Recipe(2, batch_size=6, learning_rate=0.01)
+TUNING = Recipe(1, batch_size=6, learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return small_images()
+
+
+@pytest.fixture(scope="module")
+def network(images):
+    return build_network("resnet20", len(images.class_names), seed=3)
+
+
+def recipe(method, **others):
+    masks = MASKS if method in ("cogd", "gal") else None
+    return PruningRecipe(method, **{"budget": 0.5, "masks": masks} | others)
+
+
+@pytest.mark.parametrize("method", ["cogd", "gal", "l1", "group"])
+def test_a_budget_is_kept_and_the_network_stays_as_it_was(method, network, images):
+    before = network.state_dict()
+    stages = []
+    done = prune(
+        network, images, recipe(method, fine_tuning=TUNING), normalization=HALF,
+        progress=lambda stage, progress: stages.append(stage),
+    )  # fmt: skip
+    assert 0.45 * done.before.flops < done.after.flops <= 0.5 * done.before.flops
+    assert done.after.parameters < done.before.parameters
+    assert not masks_of(done.network)
+    assert len(done.fine_tuning) == 1
+    assert (done.masks is None) == (method in ("l1", "group"))
+    assert list(dict.fromkeys(stages)) == ["fine-tuning"] if done.masks is None else ["masks", "fine-tuning"]
+    assert all((before[name] == array).all() for name, array in network.state_dict().items())
+
+
+def test_masks_that_are_off_are_removed_with_equal_outputs(network, images):
+    """By a threshold of 0, without a budget: what is left computes what the masked network did."""
+    loss = AdversarialLoss(sparsity=3.0, mask_learning_rate=0.1)
+    rough = recipe("gal", budget=None, threshold=0.0, loss=loss)
+    done = prune(network, images, rough, normalization=HALF)
+    assert done.masks[-1].figures["masks_at_zero"] > 0.1
+    assert done.after.flops < done.before.flops
+    assert min(map(len, done.kept.values())) >= 1
+    assert np.isfinite(predict(done.network, images, HALF)).all()
+
+
+def test_cogradient_descent_moves_masks_and_nothing_else_differs(network, images):
+    loss = AdversarialLoss(sparsity=1.0, mask_learning_rate=0.3)
+    plain = prune(network, images, recipe("gal", loss=loss), normalization=HALF)
+    moved = prune(network, images, recipe("cogd", loss=loss), normalization=HALF)
+    assert moved.masks[0].loss == plain.masks[0].loss
+    assert moved.masks[0].figures["masks_backtracked"] > 0
+    assert moved.masks[1].loss != plain.masks[1].loss
+
+
+def test_a_run_that_is_cut_off_goes_on_to_the_same_network(network, images, tmp_path):
+    how = recipe("cogd", fine_tuning=Recipe(2, batch_size=6, learning_rate=0.01))
+    expected = prune(network, images, how, normalization=HALF).network.state_dict()
+
+    class CutOffError(Exception):
+        pass
+
+    for wanted in (("masks", 2), ("fine-tuning", 2)):
+
+        def watch(stage, progress, wanted=wanted):
+            if (stage, progress.epoch) == wanted:
+                raise CutOffError
+
+        with pytest.raises(CutOffError):
+            prune(
+                network, images, how, normalization=HALF, checkpoint=tmp_path / "run", resume=wanted[0] != "masks",
+                progress=watch,
+            )  # fmt: skip
+    found = prune(network, images, how, normalization=HALF, checkpoint=tmp_path / "run", resume=True).network.state_dict()
+    assert found.keys() == expected.keys()
+    assert all((expected[name] == array).all() for name, array in found.items())
+
+
+def test_residual_paths_may_be_pruned_too(network, images):
+    inside = prune(network, images, recipe("group"), normalization=HALF)
+    everywhere = prune(network, images, recipe("group", everywhere=True), normalization=HALF)
+    assert len(everywhere.kept) > len(inside.kept)
+    assert len(everywhere.network.state_dict()["conv1.weight"]) < 16
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"method": "magic"}, "method: 'magic' is unknown"),
+        ({"threshold": 0.1}, "budget, threshold: give one"),
+        ({"budget": None}, "budget, threshold: give one"),
+        ({"budget": -1}, "budget: -1"),
+        ({"budget": None, "threshold": -1}, "threshold: -1"),
+        ({"masks": None}, "masks: cogd trains masks"),
+        ({"method": "l1"}, "masks: l1 has none"),
+        ({"method": "gal", "reset": 0.75}, "they belong to cogd"),
+        ({"everywhere": True}, "everywhere"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(bad, message):
+    with pytest.raises(InputError, match=message):
+        PruningRecipe(**{"method": "cogd", "budget": 0.5, "masks": MASKS} | bad)
+
+
+def test_a_budget_that_is_too_small_is_refused_before_anything_is_measured(network, images):
+    with pytest.raises(InputError, match="budget"):
+        prune(network, images, recipe("l1", budget=1000.0), normalization=HALF)
+
+
+def test_other_classes_than_the_networks_are_refused(images):
+    with pytest.raises(InputError, match="labels"):
+        prune(
+            build_network("resnet20", 1),
+            images,
+            recipe("l1", fine_tuning=TUNING),
+            normalization=Normalization((0.5,) * 3, (0.5,) * 3),
+        )

@@ -1,0 +1,120 @@
+"""Networks in files."""
+
+import numpy as np
+import pytest
+
+from csc_cogd import InputError
+from csc_cogd.nn import (
+    Tensor,
+    build_network,
+    channel_groups,
+    load_checkpoint,
+    load_network,
+    no_grad,
+    remove_channels,
+    save_checkpoint,
+    save_network,
+)  # fmt: skip
+
+NETWORKS = ["resnet20", "resnet18", "mobilenetv2", "resnet50"]
+
+
+def logits(network):
+    x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    with no_grad(), network.evaluating():
+        return network(Tensor(x)).array
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_come_back_with_the_channels_that_they_have(name, tmp_path, rng):
+    network = build_network(name, n_classes=7, masked=True)
+    groups = channel_groups(network)
+    kept = {name: rng.permutation(group.channels)[: 1 + group.channels // 3] for name, group in groups.items()}
+    smaller = remove_channels(network, kept, fold_masks=name == "resnet18")
+    path = tmp_path / "smaller.safetensors"
+    save_network(smaller, path, {"network": name, "class_names": list("abcdefg")})
+    loaded = load_network(path)
+    np.testing.assert_array_equal(logits(loaded), logits(smaller))
+    assert loaded.training
+    assert load_checkpoint(path)[1] == {"network": name, "n_classes": 7, "class_names": list("abcdefg")}
+
+    # and what was loaded can be pruned on
+    assert channel_groups(loaded) == channel_groups(smaller)
+
+
+def test_checkpoints_of_training_are_networks(tmp_path):
+    network = build_network("resnet20")
+    others = {"optimizer.conv1.weight": np.zeros(3), "hook.0.masks": np.zeros(2)}
+    save_checkpoint(tmp_path / "run.safetensors", {**network.state_dict(), **others}, {"network": "resnet20", "epoch": 3})
+    np.testing.assert_array_equal(logits(load_network(tmp_path / "run.safetensors")), logits(network))
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_state_dicts_of_pytorch_need_a_name(prefix, tmp_path):
+    network = build_network("resnet20", seed=4)
+    state = {prefix + key: array.astype(np.float64) for key, array in network.state_dict().items()}
+    state[f"{prefix}bn1.num_batches_tracked"] = np.array(7)
+    path = tmp_path / "state.safetensors"
+    save_checkpoint(path, state)
+    np.testing.assert_array_equal(logits(load_network(path, "resnet20")), logits(network))
+    with pytest.raises(InputError, match=r"state.safetensors: it doesn't say which network it is: give its name"):
+        load_network(path)
+
+
+def test_pretrained_weights_load_by_their_name(research_data):
+    path = research_data / "weights" / "resnet20_cifar10.safetensors"
+    state = load_network(path, "resnet20").state_dict()
+    assert all((state[key] == array).all() for key, array in load_checkpoint(path)[0].items())
+
+
+def without(key):
+    return lambda state: state.pop(key)
+
+
+def resized(key, *shape):
+    return lambda state: state.update({key: np.zeros(shape, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("layer1.0.conv1.weight"), "state: layer1.0.conv1.weight is missing"),
+        (without("linear.weight"), "neither of linear.weight and fc.weight is a matrix"),
+        (resized("layer4.0.conv1.weight", 3, 3), "state: layer4.0.conv1.weight is unknown"),
+        (resized("layer1.0.conv1.weight", 16, 16, 5, 5), r"layer1.0.conv1.weight has shape \(16, 16, 5, 5\)"),
+        (resized("layer1.0.conv1.weight", 12, 16, 3, 3), r"its layers don't fit each other \(.*12"),
+        (resized("bn1.running_mean", 12), r"its layers don't fit each other \(mean: its shape is \(12,\)"),
+        (resized("layer1.0.conv1.weight", 0, 16, 3, 3), "its layers don't fit each other"),
+        (resized("linear.bias", 9), "its layers don't fit each other"),
+        (lambda state: state.update({"layer2.0.shortcut.sources": np.full(32, 16)}), "don't fit each other .sources"),
+        (lambda state: state.update({"bn1.bias": np.zeros(16, bool)}), "bn1.bias is of bool"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
+    state = build_network("resnet20").state_dict()
+    change(state)
+    save_checkpoint(tmp_path / "a.safetensors", state, {"network": "resnet20"})
+    with pytest.raises(InputError, match=f"a.safetensors: state: .*{message.removeprefix('state: ')}") as caught:
+        load_network(tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_networks_are_refused(tmp_path):
+    network = build_network("resnet20")
+    with pytest.raises(InputError, match="'network' is missing"):
+        save_network(network, tmp_path / "a.safetensors", {})
+    with pytest.raises(InputError, match=r"layer1.3.conv1.weight.* missing"):
+        save_network(network, tmp_path / "a.safetensors", {"network": "resnet32"})
+    assert not list(tmp_path.iterdir())
+    save_checkpoint(tmp_path / "a.safetensors", network.state_dict(), {"network": "vgg"})
+    with pytest.raises(InputError, match=r"a.safetensors: network 'vgg' is unknown"):
+        load_network(tmp_path / "a.safetensors")
+
+
+def test_nothing_is_overwritten_unless_asked(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_network(build_network("resnet20", seed=1), path, {"network": "resnet20"})
+    with pytest.raises(InputError, match="exists already"):
+        save_network(build_network("resnet20", seed=2), path, {"network": "resnet20"})
+    save_network(build_network("resnet20", seed=2), path, {"network": "resnet20"}, overwrite=True)
+    np.testing.assert_array_equal(logits(load_network(path)), logits(build_network("resnet20", seed=2)))
