@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,11 +73,17 @@ RECIPE = (
 """The names of what :func:`recipe_of` takes."""
 
 
-def recipe_options(function: Any) -> Any:
-    """Decorate a command with the options of a recipe, but for the seed."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+def recipe_options(**defaults: Any) -> Callable[[Any], Any]:
+    """Decorate a command with the options of a recipe, but for the seed; some may have other defaults."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(_OPTIONS):
+            function = option(function)
+        for parameter in function.__click_params__:
+            parameter.default = defaults.get(parameter.name, parameter.default)
+        return function
+
+    return decorate
 
 
 def recipe_of(

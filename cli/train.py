@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +11,17 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console
+from csc_cogd.cli.networks import NETWORKS, Start, data_options, normalization_of, start_network
 from csc_cogd.cli.options import PATH, cogradient_rule, naming, options
 from csc_cogd.cli.plots import check_plot, save_plot
 from csc_cogd.cli.recipes import RECIPE, option_name, recipe_of, recipe_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from csc_cogd.nn import EpochHook, History, ImageSet, Module, Normalization, Recipe
+    from csc_cogd.nn import EpochHook, History, ImageSet, Recipe
     from csc_cogd.nn.training.history import Epoch
     from csc_cogd.nn.training.training import Progress
 
-NETWORKS = (
-    "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "mobilenetv2", "resnet50",
-)  # fmt: skip
 EVALUATION = {
     "data", "weights", "evaluating", "network_name", "size", "holdout", "mean", "std", "batch_size", "device", "as_json",
     "quiet", "verbose",
@@ -43,27 +40,13 @@ EVALUATION = {
     help="Default: the one that --weights are of, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
 )  # fmt: skip
 @click.option("--weights", type=PATH, metavar="FILE", help="Start from these weights, .safetensors.")
-@recipe_options
+@recipe_options()
 @options("cogd", "kernel_degree")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Of the first weights, the order of the images, and what is random about them.",
 )  # fmt: skip
-@click.option(
-    "--image-size", "size", type=click.IntRange(min=1), metavar="N",
-    help="Resize and crop the images in folders of classes to N x N pixels. Default: they all have one size.",
-)  # fmt: skip
-@click.option(
-    "--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="S",
-    help="Share of each class to test with, where DATA has no part for that; always the same images.",
-)  # fmt: skip
-@click.option(
-    "--mean", type=click.FloatRange(0, 1), nargs=3, metavar="R G B",
-    help="Subtract this from pixels in [0, 1]. Default: as the weights say, or measured.",
-)  # fmt: skip
-@click.option(
-    "--std", type=click.FloatRange(0, 1, min_open=True), nargs=3, metavar="R G B", help="Divide by this. Needs --mean."
-)  # fmt: skip
+@data_options
 @click.option("--evaluate", "evaluating", is_flag=True, help="Don't train: test the weights.")
 @click.option("--resume", is_flag=True, help="Go on from --output, to the same weights as if nothing had happened.")
 @click.option(
@@ -130,7 +113,7 @@ def command(
         from csc_cogd.nn.cogradient import KernelBacktracking
 
         test = load_images(data, "test", size=size, holdout=holdout)
-        start = _start(test, weights, network_name, mean, std, settings["seed"])
+        start = start_network(test, weights, network_name, normalization_of(mean, std), settings["seed"])
         start.network.to(device)
         if evaluating:
             _evaluate(start, test, settings["batch_size"], as_json)
@@ -180,50 +163,7 @@ def _check_outputs(
         check_plot(plot, overwrite)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """A network before it is trained."""
-
-    network: Module
-    name: str
-    weights: str | None
-    """Their digest; None where they are random."""
-    normalization: Normalization | None
-    """None where it has to be measured."""
-
-
-def _start(test: ImageSet, weights: Path | None, name: str | None, mean: Any, std: Any, seed: int) -> _Start:
-    """A network with random weights, or with those of a file, for the classes of `test`."""
-    from csc_cogd.nn import Normalization, build_network, load_checkpoint
-    from csc_cogd.nn.networks.recognition import recognize_network
-    from csc_cogd.nn.saving import network_of_state
-    from csc_cogd.nn.training.checkpoint import network_arrays
-    from csc_cogd.storage import digest
-
-    if (mean is None) != (std is None):
-        raise InputError("--mean, --std: one needs the other: give both, or neither")
-    normalization = None if mean is None else Normalization(mean, std)
-    n_classes = len(test.class_names)
-    if weights is None:
-        name = name or "resnet20"
-        return _Start(build_network(name, n_classes, seed=seed), name, None, normalization)
-    arrays, about = load_checkpoint(weights)
-    known = about.get("network") or name or recognize_network(network_arrays(arrays))
-    if name not in (None, known):
-        raise InputError(f"--network: {name} is asked for, but {weights} is of {known}: leave it out")
-    network = network_of_state(known, arrays)
-    state = network.state_dict()
-    bias_of_head = list(state.values())[-1]
-    if len(bias_of_head) != n_classes or about.get("class_names") not in (None, list(test.class_names)):
-        raise InputError(f"{weights}: it tells other classes apart than those of the images: train from random weights")
-    if normalization is None:
-        if not {"norm_mean", "norm_std"} <= about.keys():
-            raise InputError(f"{weights}: it doesn't say how pixels are normalised: give --mean and --std")
-        normalization = Normalization(about["norm_mean"], about["norm_std"])
-    return _Start(network, known, digest(*state.values()), normalization)
-
-
-def _evaluate(start: _Start, test: ImageSet, batch_size: int, as_json: bool) -> None:
+def _evaluate(start: Start, test: ImageSet, batch_size: int, as_json: bool) -> None:
     from csc_cogd.nn import evaluate
 
     assert start.normalization is not None  # as there are weights
@@ -235,7 +175,7 @@ def _evaluate(start: _Start, test: ImageSet, batch_size: int, as_json: bool) -> 
 
 
 def _train(
-    start: _Start, images: ImageSet, test: ImageSet, recipe: Recipe, hooks: Sequence[EpochHook], console: Console,
+    start: Start, images: ImageSet, test: ImageSet, recipe: Recipe, hooks: Sequence[EpochHook], console: Console,
     as_json: bool, saving: dict[str, Any],
 ) -> History:  # fmt: skip
     """Train, and tell of it epoch by epoch."""

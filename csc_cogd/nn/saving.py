@@ -13,11 +13,11 @@ from csc_cogd.nn.checkpoints import load_checkpoint, save_checkpoint
 from csc_cogd.nn.layers import Conv2d, PaddedShortcut
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
+from csc_cogd.nn.networks.recognition import recognize_network
 from csc_cogd.nn.tracing import trace
+from csc_cogd.nn.training.checkpoint import network_arrays
 
 _HEADS = ("linear.weight", "fc.weight")
-_OF_TRAINING = ("optimizer.", "hook.")
-"""How other arrays in the checkpoints of training are named."""
 
 
 def save_network(
@@ -56,21 +56,26 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
         Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our networks, each
         perhaps behind ``"module."``.
     name : str, optional
-        What network it is, if its metadata doesn't say.
+        What network it is. Default: as its metadata says, or as it is known by the names of its weights.
 
     Raises
     ------
     InputError
-        If the file can't be read, doesn't say what it is, or its weights don't fit that network.
+        If the file can't be read, is of no network that ships, or its weights don't fit the network that it is said to be.
     """
     arrays, metadata = load_checkpoint(path)
-    name = name or metadata.get("network")
-    if not isinstance(name, str):
-        raise InputError(f"{path}: it doesn't say which network it is: give its name")
+    state = _unwrapped(arrays)
     try:
-        return network_of_state(name, arrays)
+        return network_of_state(name or metadata.get("network") or recognize_network(state), state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _unwrapped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of the arrays in a file those of the network, without what PyTorch's DataParallel puts before their names."""
+    state = network_arrays(arrays)
+    wrapped = all(key.startswith("module.") for key in state)
+    return {key.removeprefix("module."): array for key, array in state.items()} if wrapped else state
 
 
 def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
@@ -81,9 +86,7 @@ def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
     InputError
         If they don't fit.
     """
-    state = {key: array for key, array in state.items() if not key.startswith(_OF_TRAINING)}
-    if all(key.startswith("module.") for key in state):  # as PyTorch's DataParallel names them
-        state = {key.removeprefix("module."): array for key, array in state.items()}
+    state = _unwrapped(state)
     heads = [state[key] for key in _HEADS if key in state and state[key].ndim == 2]
     if not heads:
         raise InputError(f"state: neither of {' and '.join(_HEADS)} is a matrix in it: these weights are of another network")

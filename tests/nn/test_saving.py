@@ -50,15 +50,17 @@ def test_checkpoints_of_training_are_networks(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_state_dicts_of_pytorch_need_a_name(prefix, tmp_path):
+def test_state_dicts_of_pytorch_are_known_by_their_names(prefix, tmp_path):
     network = build_network("resnet20", seed=4)
     state = {prefix + key: array.astype(np.float64) for key, array in network.state_dict().items()}
     state[f"{prefix}bn1.num_batches_tracked"] = np.array(7)
     path = tmp_path / "state.safetensors"
     save_checkpoint(path, state)
-    np.testing.assert_array_equal(logits(load_network(path, "resnet20")), logits(network))
-    with pytest.raises(InputError, match=r"state.safetensors: it doesn't say which network it is: give its name"):
-        load_network(path)
+    for name in ("resnet20", None):
+        np.testing.assert_array_equal(logits(load_network(path, name)), logits(network))
+    save_checkpoint(tmp_path / "other.safetensors", state | {"more": np.zeros(1)})
+    with pytest.raises(InputError, match=r"other.safetensors: weights: their names are those of none of the networks"):
+        load_network(tmp_path / "other.safetensors")
 
 
 def test_pretrained_weights_load_by_their_name(research_data):

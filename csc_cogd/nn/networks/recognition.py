@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.networks import NETWORKS, build_network
 
+_ADDED = (".mask.weight", ".sources", "num_batches_tracked", ".bias")
+"""Ends of the names of arrays that a network may have or not: by masks, by pruning, by PyTorch."""
 
-def recognize_network(arrays: Mapping[str, Any]) -> str:
-    """The name of the shipped network that has arrays of these names and shapes, for any number of classes.
+
+def recognize_network(names: Iterable[str]) -> str:
+    """The name of the shipped network whose arrays have these names, whatever their shapes.
 
     Raises
     ------
     InputError
         If there is none.
+
+    Examples
+    --------
+    >>> recognize_network(build_network("resnet32").state_dict())
+    'resnet32'
     """
-    head = next((arrays[name] for name in ("linear.weight", "fc.weight") if name in arrays), None)
-    given = {name: array.shape for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
-    if head is not None and len(head):
-        for name in NETWORKS:
-            state = build_network(name, len(head)).state_dict()
-            if {key: array.shape for key, array in state.items()} == given:
-                return name
-    raise InputError(f"weights: they fit none of the networks {', '.join(NETWORKS)}: say which one they are of")
+    given = {name for name in names if not name.endswith(_ADDED)}
+    for name in NETWORKS:
+        if {key for key in build_network(name).state_dict() if not key.endswith(_ADDED)} == given:
+            return name
+    raise InputError(f"weights: their names are those of none of the networks {', '.join(NETWORKS)}")

@@ -174,7 +174,7 @@ def _take(group: ChannelGroup, channels: np.ndarray, modules: Mapping[str, Any])
     """Leave only some channels in all arrays of a group."""
     for member in group.members:
         layer = modules[member.layer]
-        if isinstance(layer, PaddedShortcut) or not hasattr(layer, member.array):  # a mask that was folded
+        if isinstance(layer, PaddedShortcut):
             continue
         if isinstance(layer, Conv2d) and layer.groups > 1:
             layer.groups = len(channels)

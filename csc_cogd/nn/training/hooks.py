@@ -19,15 +19,15 @@ class EpochHook(Protocol):
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
         """Before the first batch; epochs count from 0."""
-        return
+        return None
 
     def after_backward(self, network: Module) -> None:
         """Each batch, when parameters have their gradients, before the step."""
-        return
+        return None
 
     def after_step(self, network: Module) -> None:
         """Each batch, after the step."""
-        return
+        return None
 
     def end_epoch(self, network: Module, epoch: int) -> Mapping[str, float]:
         """After the last batch, before the test; what it returns goes to the history."""

@@ -1,0 +1,91 @@
+"""Networks from files, and images for them, for the commands that train or prune one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from csc_cogd.errors import InputError
+
+if TYPE_CHECKING:
+    from csc_cogd.nn import ImageSet, Module, Normalization
+
+NETWORKS = (
+    "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "mobilenetv2", "resnet50",
+)  # fmt: skip
+_DATA = (
+    click.option(
+        "--image-size", "size", type=click.IntRange(min=1), metavar="N",
+        help="Resize and crop the images in folders of classes to N x N pixels. Default: they all have one size.",
+    ),
+    click.option(
+        "--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="S",
+        help="Share of each class to test with, where DATA has no part for that; always the same images.",
+    ),
+    click.option(
+        "--mean", type=click.FloatRange(0, 1), nargs=3, metavar="R G B",
+        help="Subtract this from pixels in [0, 1]. Default: as the weights say, or measured.",
+    ),
+    click.option(
+        "--std", type=click.FloatRange(0, 1, min_open=True), nargs=3, metavar="R G B",
+        help="Divide by this. Needs --mean.",
+    ),
+)  # fmt: skip
+
+
+def data_options(function: Any) -> Any:
+    """Decorate a command with what it needs to know about images."""
+    for option in reversed(_DATA):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network before it is trained or pruned."""
+
+    network: Module
+    name: str
+    weights: str | None
+    """Their digest; None where they are random."""
+    normalization: Normalization | None
+    """None where it has to be measured."""
+
+
+def normalization_of(mean: Any, std: Any) -> Normalization | None:
+    """What --mean and --std ask for, or None."""
+    from csc_cogd.nn import Normalization
+
+    if (mean is None) != (std is None):
+        raise InputError("--mean, --std: one needs the other: give both, or neither")
+    return None if mean is None else Normalization(mean, std)
+
+
+def start_network(
+    images: ImageSet, weights: Path | None, name: str | None, normalization: Normalization | None, seed: int
+) -> Start:
+    """A network with random weights, or with those of a file, for the classes of some images."""
+    from csc_cogd.nn import Normalization, build_network, load_checkpoint, load_network
+    from csc_cogd.nn.networks.recognition import recognize_network
+    from csc_cogd.storage import digest
+
+    n_classes = len(images.class_names)
+    if weights is None:
+        name = name or "resnet20"
+        return Start(build_network(name, n_classes, seed=seed), name, None, normalization)
+    network, about = load_network(weights), load_checkpoint(weights)[1]
+    state = network.state_dict()
+    found = recognize_network(state)
+    if name not in (None, found):
+        raise InputError(f"--network: {name} is asked for, but {weights} is of {found}: leave it out")
+    known_classes = len(next(state[head] for head in ("linear.bias", "fc.bias") if head in state))
+    if known_classes != n_classes or about.get("class_names") not in (None, list(images.class_names)):
+        raise InputError(f"{weights}: it tells other classes apart than those of the images: train from random weights")
+    if normalization is None:
+        if not {"norm_mean", "norm_std"} <= about.keys():
+            raise InputError(f"{weights}: it doesn't say how pixels are normalised: give --mean and --std")
+        normalization = Normalization(about["norm_mean"], about["norm_std"])
+    return Start(network, found, digest(*(state[key] for key in sorted(state))), normalization)
