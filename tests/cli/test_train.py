@@ -279,17 +279,33 @@ def test_existing_outputs_are_replaced_only_on_request(folder, capsys):
     assert "mine" not in {path.read_text() for path in (folder / "run.csv", folder / "run.svg")}
 
 
-def test_interrupted_in_the_first_epoch_it_leaves_nothing(folder, capsys, monkeypatch):
+def test_interrupted_it_speaks_of_a_checkpoint_where_there_is_one(folder, capsys, monkeypatch):
     from csc_cogd.nn.training import training
 
-    def interrupted(*arguments, **settings):
-        raise KeyboardInterrupt
+    def interrupted_after(epochs):
+        left = iter(range(epochs))
 
-    monkeypatch.setattr(training, "evaluate", interrupted)
+        def evaluate(*arguments):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return training_evaluate(*arguments)
+
+        monkeypatch.setattr(training, "evaluate", evaluate)
+
+    def said(*arguments):
+        assert call("train", "small.npz", *OUT, *FEW, *arguments) == 130
+        return "--resume goes on" in capsys.readouterr().err
+
+    training_evaluate = training.evaluate
     before = contents(folder)
-    assert call("train", "small.npz", *OUT, *FEW) == 130
-    assert capsys.readouterr().err.lstrip("\n") == "csc-cogd: error: interrupted: nothing half-written is left behind\n"
+    interrupted_after(0)
+    assert not said()
     assert contents(folder) == before
+    interrupted_after(1)
+    assert said()
+    interrupted_after(0)
+    assert said("--resume")
+    assert not said("--overwrite")
 
 
 def test_pretrained_weights_are_tested(research_data, tmp_path, capsys):
