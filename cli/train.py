@@ -36,7 +36,7 @@ EVALUATION = {
 )  # fmt: skip
 @click.option(
     "--network", "network_name", type=click.Choice(NETWORKS),
-    help="Default: the one whose weights are given, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
+    help="Default: the one that --weights are of, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
 )  # fmt: skip
 @click.option("--weights", type=PATH, metavar="FILE", help="Start from these weights, .safetensors.")
 @recipe_options()
@@ -204,7 +204,7 @@ def _train(
             )  # fmt: skip
     except KeyboardInterrupt:
         output = saving["checkpoint"]
-        if done and output.exists():
+        if output.exists() and (saving["resume"] or len(done) >= saving["checkpoint_every"]):
             console.say(f"{output}: a checkpoint: the same call with --resume goes on from it")
         raise
 

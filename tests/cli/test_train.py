@@ -12,8 +12,16 @@ import pytest
 
 from csc_cogd.cli.train import NETWORKS
 from csc_cogd.imagefiles import read_image
-from csc_cogd.nn import build_network, load_checkpoint, load_images, save_checkpoint
+from csc_cogd.nn import (
+    build_network,
+    channel_groups,
+    load_checkpoint,
+    load_images,
+    remove_channels,
+    save_checkpoint,
+)
 from csc_cogd.nn.networks import NETWORKS as KNOWN_NETWORKS
+from csc_cogd.nn.saving import save_network
 from tests.cli.calling import call, check_refused, contents
 from tests.nn.cases import RECORD
 from tests.nn.training.small import small_images
@@ -122,6 +130,19 @@ def test_cogradient_descent_takes_part(folder):
     assert ["kernels_backtracked" in head for head in heads] == [False, True, True]
 
 
+def test_a_network_that_lost_channels_is_tested_and_trained_further(folder, capsys):
+    network = build_network("resnet20", 2)
+    name = next(iter(channel_groups(network)))
+    network = remove_channels(network, {name: np.arange(5)})
+    save_network(network, "few.safetensors", {"network": "resnet20", "norm_mean": [0.5] * 3, "norm_std": [0.5] * 3})
+    assert call("train", "small.npz", "-o", "w.safetensors", *FEW, "--weights", "few.safetensors", "-q") == 0
+    before, after = states("few.safetensors", "w.safetensors")
+    assert {key: array.shape for key, array in after.items()} == {key: array.shape for key, array in before.items()}
+    assert before["layer1.0.conv1.weight"].shape != build_network("resnet20").state_dict()["layer1.0.conv1.weight"].shape
+    assert call("train", "small.npz", "--weights", "w.safetensors", "--evaluate") == 0
+    assert "resnet20: " in capsys.readouterr().out
+
+
 def test_the_seed_decides(folder):
     for name, seed in (("a.safetensors", 0), ("b.safetensors", 0), ("c.safetensors", 1)):
         assert call("train", "small.npz", "-o", name, *FEW, "--seed", seed, "-q") == 0
@@ -151,7 +172,7 @@ def test_a_terminal_sees_progress(folder, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_terminated_it_says_how_to_go_on_and_does_so_to_the_same_weights(folder):
-    settings = ["small.npz", "--epochs", "60", "--batch-size", "16", "--device", "cpu"]
+    settings = ["small.npz", "--epochs", "16", "--batch-size", "16", "--device", "cpu"]
     command = [sys.executable, "-m", "csc_cogd", "train", *settings, "-o", "w.safetensors"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -164,7 +185,7 @@ def test_terminated_it_says_how_to_go_on_and_does_so_to_the_same_weights(folder)
     assert advice == "w.safetensors: a checkpoint: the same call with --resume goes on from it"
     assert end == "csc-cogd: error: interrupted: nothing half-written is left behind"
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
-    assert load_checkpoint("w.safetensors")[1]["epoch"] < 60
+    assert load_checkpoint("w.safetensors")[1]["epoch"] < 16
     assert call("train", *settings, "-o", "w.safetensors", "--resume", "-q") == 0
     assert call("train", *settings, "-o", "whole.safetensors", "-q") == 0
     assert same(*states("w.safetensors", "whole.safetensors"))
@@ -219,14 +240,12 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", *OUT, "--plot", "run.gif"), "end it in .png, .pdf, .svg"),
         (("small.npz", *OUT, "--history", "whole.npz/a.csv"), "there is no folder whole.npz"),
         (("small.npz", *OUT, "--weights", "none.safetensors"), "none.safetensors: no such file of weights"),
-        (
-            ("small.npz", *OUT, "--weights", "other.safetensors"),
-            "other.safetensors: weights: their names are those of none",
-        ),
+        (("small.npz", *OUT, "--weights", "other.safetensors"), "other.safetensors: weights: their names are those of none"),
         (("small.npz", *OUT, "--weights", "ten.safetensors"), "ten.safetensors: it tells other classes apart"),
         (("small.npz", *OUT, "--weights", "named.safetensors"), "named.safetensors: it tells other classes apart"),
         (("small.npz", *OUT, "--weights", "plain.safetensors"), "plain.safetensors: it doesn't say how pixels are normal"),
         (("small.npz", *OUT, "--weights", "plain.safetensors", "--network", "resnet32"), "--network: resnet32 is asked for"),
+        (("small.npz", *OUT, "--weights", "named.safetensors", "--network", "resnet32"), "--network: resnet32 is asked for"),
         (("small.npz", "-o", "plain.safetensors"), "plain.safetensors: exists already: use --resume to go on with it"),
         (("small.npz", "-o", "plain.safetensors", "--resume"), "plain.safetensors: not a checkpoint of training"),
         (("small.npz", "-o", "plain.safetensors", "--weights", "plain.safetensors", "--overwrite"), "is an input"),
@@ -240,7 +259,7 @@ OUT = ("-o", "w.safetensors")
 def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, arguments, message):
     state = build_network("resnet20", 2).state_dict()
     save_checkpoint("plain.safetensors", state)
-    save_checkpoint("named.safetensors", state, {"class_names": ["lying", "upright"]})
+    save_checkpoint("named.safetensors", state, {"class_names": ["lying", "upright"], "network": "resnet20"})
     save_checkpoint("ten.safetensors", build_network("resnet20").state_dict())
     save_checkpoint("other.safetensors", {"linear.weight": np.zeros((2, 3))})
     check_refused(folder, capsys, ["train", *arguments], message)
@@ -260,27 +279,43 @@ def test_existing_outputs_are_replaced_only_on_request(folder, capsys):
     assert "mine" not in {path.read_text() for path in (folder / "run.csv", folder / "run.svg")}
 
 
-def test_interrupted_in_the_first_epoch_it_leaves_nothing(folder, capsys, monkeypatch):
+def test_interrupted_it_speaks_of_a_checkpoint_where_there_is_one(folder, capsys, monkeypatch):
     from csc_cogd.nn.training import training
 
-    def interrupted(*arguments, **settings):
-        raise KeyboardInterrupt
+    def interrupted_after(epochs):
+        left = iter(range(epochs))
 
-    monkeypatch.setattr(training, "evaluate", interrupted)
+        def evaluate(*arguments):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return training_evaluate(*arguments)
+
+        monkeypatch.setattr(training, "evaluate", evaluate)
+
+    def said(*arguments):
+        assert call("train", "small.npz", *OUT, *FEW, *arguments) == 130
+        return "--resume goes on" in capsys.readouterr().err
+
+    training_evaluate = training.evaluate
     before = contents(folder)
-    assert call("train", "small.npz", *OUT, *FEW) == 130
-    assert capsys.readouterr().err.lstrip("\n") == "csc-cogd: error: interrupted: nothing half-written is left behind\n"
+    interrupted_after(0)
+    assert not said()
     assert contents(folder) == before
+    interrupted_after(1)
+    assert said()
+    interrupted_after(0)
+    assert said("--resume")
+    assert not said("--overwrite")
 
 
 def test_pretrained_weights_are_tested(research_data, tmp_path, capsys):
-    images = load_images(research_data / "cifar10", "test").first(500)
+    images = load_images(research_data / "cifar10", "test").first(100)
     save_set(tmp_path / "test.npz", train=images.first(10), test=images)
     weights = research_data / "weights" / "resnet20_cifar10.safetensors"
     assert call("train", tmp_path / "test.npz", "--weights", weights, "--evaluate", "-q") == 0
     with np.load(RECORD) as file:
-        right = np.mean(file["resnet20 predictions"] == images.labels)
-    assert capsys.readouterr().out.startswith(f"resnet20: {right:.2%} of 500 images".replace("%", " %"))
+        right = np.mean(file["resnet20 predictions"][:100] == images.labels)
+    assert capsys.readouterr().out.startswith(f"resnet20: {right:.2%} of 100 images".replace("%", " %"))
 
 
 def test_the_choice_of_networks_is_complete():
