@@ -6,9 +6,11 @@ The engine is written once against :class:`Backend`; which arrays it works on is
 from csc_cogd.backend.blas import single_threaded_blas
 from csc_cogd.backend.cpu import Backend, Index, Task, Workspace, borrowed
 from csc_cogd.backend.kernels import STATISTICS
+from csc_cogd.backend.networks import compiled_kernels
 from csc_cogd.backend.selection import array_module, as_array, choose_device, device_of, get_backend, on_gpu, to_numpy
 
 __all__ = [
     "STATISTICS", "Backend", "Index", "Task", "Workspace", "array_module", "as_array", "borrowed", "choose_device",
+    "compiled_kernels",
     "device_of", "get_backend", "on_gpu", "single_threaded_blas", "to_numpy",
 ]  # fmt: skip

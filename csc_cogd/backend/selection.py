@@ -58,7 +58,7 @@ def get_backend(
         raise InputError("dtype: the engine computes in 'float32' or 'float64'")
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads: {threads} is not a number of threads: use 1 or more")
-    provider, chosen_kernels = choose_provider(fft), _choose_kernels(kernels)
+    provider, chosen_kernels = choose_provider(fft), choose_kernels(kernels)
     if device == "auto":
         device, _ = choose_device(threads, fft, kernels)
     if device == "cpu":
@@ -156,7 +156,7 @@ def _cuda_backend(process: int, dtype: np.dtype, device: int) -> Backend:
     return CudaBackend(dtype, device, cupy, cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
 
 
-def _choose_kernels(name: str | None) -> str:
+def choose_kernels(name: str | None) -> str:
     source = "kernels" if name else "CSC_COGD_KERNELS"
     name = name or os.environ.get("CSC_COGD_KERNELS") or "auto"
     if name not in ("auto", "numba", "numpy"):

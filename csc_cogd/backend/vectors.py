@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from csc_cogd.backend.atoms import LANES
 
-_FAST = ("reassoc", "contract", "nsz", "arcp")
+FAST = ("reassoc", "contract", "nsz", "arcp")
 
 
 @intrinsic
@@ -29,15 +29,15 @@ def dot_rows(typing_context, filters, start, image, corner, rows, chunks, stride
         total = cgutils.alloca_once_value(builder, ir.Constant(block.vector, [0.0] * LANES))
 
         def multiply(filter_at, image_at):
-            product = builder.fmul(block.load(filter_at), block.load(image_at), flags=_FAST)
-            builder.store(builder.fadd(builder.load(total), product, flags=_FAST), total)
+            product = builder.fmul(block.load(filter_at), block.load(image_at), flags=FAST)
+            builder.store(builder.fadd(builder.load(total), product, flags=FAST), total)
 
         block.visit(multiply)
         suffix = f"v{LANES}f{32 if number == types.float32 else 64}"
         add_up = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(block.number, [block.number, block.vector]), f"llvm.vector.reduce.fadd.{suffix}"
         )
-        return builder.call(add_up, [ir.Constant(block.number, 0.0), builder.load(total)], fastmath=_FAST)
+        return builder.call(add_up, [ir.Constant(block.number, 0.0), builder.load(total)], fastmath=FAST)
 
     return number(filters, types.intp, image, *[types.intp] * 4), generate
 
@@ -51,8 +51,8 @@ def add_rows(typing_context, filters, start, image, corner, rows, chunks, stride
         factors = block.broadcast(arguments[7])
 
         def add(filter_at, image_at):
-            change = builder.fmul(block.load(filter_at), factors, flags=_FAST)
-            block.store(builder.fadd(block.load(image_at), change, flags=_FAST), image_at)
+            change = builder.fmul(block.load(filter_at), factors, flags=FAST)
+            block.store(builder.fadd(block.load(image_at), change, flags=FAST), image_at)
 
         block.visit(add)
         return context.get_dummy_value()
@@ -69,9 +69,9 @@ def add_weighted_rows(typing_context, filters, start, image, corner, rows, chunk
         factors = block.broadcast(arguments[7])
 
         def add(filter_at, image_at, weight_at):
-            change = builder.fmul(block.load(filter_at), block.load(weight_at), flags=_FAST)
-            change = builder.fmul(change, factors, flags=_FAST)
-            block.store(builder.fadd(block.load(image_at), change, flags=_FAST), image_at)
+            change = builder.fmul(block.load(filter_at), block.load(weight_at), flags=FAST)
+            change = builder.fmul(change, factors, flags=FAST)
+            block.store(builder.fadd(block.load(image_at), change, flags=FAST), image_at)
 
         block.visit(add, block.data(8))
         return context.get_dummy_value()

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import array_module, as_array, on_gpu
+from csc_cogd.backend import array_module, as_array, compiled_kernels, on_gpu
 from csc_cogd.errors import InputError
 
 Backward = Callable[[Any], tuple[Any, ...]]
@@ -97,7 +97,7 @@ class Tensor:
         a, b = arrays_of(self, other)
         if a.shape != b.shape:
             raise InputError(f"add: shapes {a.shape} and {b.shape} differ: nothing is broadcast here")
-        return record(a + b, (self, other), lambda dy: (dy, dy), Operation("add"))
+        return record(_sum(a, b), (self, other), lambda dy: (dy, dy), Operation("add"))
 
     def __mul__(self, factor: float) -> Tensor:
         """The tensor times a number."""
@@ -128,11 +128,16 @@ class Tensor:
         for tensor in reversed(history(self)):
             dy = gradients.pop(tensor)
             if tensor._backward is None:
-                tensor.grad = dy if tensor.grad is None else tensor.grad + dy
+                tensor.grad = dy if tensor.grad is None else _sum(tensor.grad, dy)
                 continue
             for parent, dx in zip(tensor.parents, tensor._backward(dy), strict=True):
                 if parent.requires_grad:
-                    gradients[parent] = gradients[parent] + dx if parent in gradients else dx
+                    gradients[parent] = _sum(gradients[parent], dx) if parent in gradients else dx
+
+
+def _sum(a: Any, b: Any) -> Any:
+    compiled = compiled_kernels("channels", a)
+    return compiled.add(a, b) if compiled else a + b
 
 
 @contextmanager

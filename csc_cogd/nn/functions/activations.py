@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from csc_cogd.backend import array_module
+import numpy as np
+
+from csc_cogd.backend import array_module, compiled_kernels
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
@@ -17,12 +19,14 @@ def relu(x: Tensor) -> Tensor:
 
 
 def relu_forward(x: Any) -> tuple[Any, Any]:
-    y = array_module(x).maximum(x, 0)
+    compiled = compiled_kernels("channels", x)
+    y = compiled.clip(x, np.inf) if compiled else array_module(x).maximum(x, 0)
     return y, y
 
 
 def relu_backward(dy: Any, saved: Any) -> Any:
-    return dy * (saved > 0)
+    compiled = compiled_kernels("channels", dy)
+    return compiled.clip_gradient(dy, saved, np.inf) if compiled else dy * (saved > 0)
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -36,12 +40,14 @@ def relu6(x: Tensor) -> Tensor:
 
 
 def relu6_forward(x: Any) -> tuple[Any, Any]:
-    y = array_module(x).clip(x, 0, 6)
+    compiled = compiled_kernels("channels", x)
+    y = compiled.clip(x, 6) if compiled else array_module(x).clip(x, 0, 6)
     return y, y
 
 
 def relu6_backward(dy: Any, saved: Any) -> Any:
-    return dy * ((saved > 0) & (saved < 6))
+    compiled = compiled_kernels("channels", dy)
+    return compiled.clip_gradient(dy, saved, 6) if compiled else dy * ((saved > 0) & (saved < 6))
 
 
 def soft_mask(x: Tensor, mask: Tensor) -> Tensor:
@@ -62,9 +68,13 @@ def soft_mask(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def soft_mask_forward(x: Any, mask: Any) -> tuple[Any, Any]:
-    return x * mask[:, None, None], (x, mask)
+    compiled = compiled_kernels("channels", x)
+    y = compiled.affine(x, mask, 0 * mask) if compiled else x * mask[:, None, None]
+    return y, (x, mask)
 
 
 def soft_mask_backward(dy: Any, saved: Any) -> tuple[Any, Any]:
     x, mask = saved
+    if compiled := compiled_kernels("channels", x):
+        return compiled.affine(dy, mask, 0 * mask), compiled.products(dy, x, 0 * mask)[1]
     return dy * mask[:, None, None], (dy * x).sum(axis=(0, 2, 3))

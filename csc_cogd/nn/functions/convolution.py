@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-from csc_cogd.backend import array_module, on_gpu
+from csc_cogd.backend import array_module, compiled_kernels, on_gpu
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import Pair, check_shape, pair
 from csc_cogd.nn.functions.windows import Two, crop, output_size, pad, taps
@@ -64,17 +64,42 @@ def conv2d(
 def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups: int) -> tuple[Any, Any]:
     """See :func:`conv2d`; on arrays, `bias` may be None."""
     size = output_size("conv2d", x.shape[2:], w.shape[2:], stride, padding)
-    forward = _depthwise_forward if _is_depthwise(w, groups) else _columns_forward
-    y = array_module(x).empty((len(x), len(w), *size), x.dtype)
-    for some in _pieces(x, w, size):
-        y[some] = forward(pad(x[some], padding), w, stride, size, groups)
+    saved = (x, w, stride, padding, groups)
+    if _is_depthwise(w, groups):
+        compiled = compiled_kernels("depthwise", x)
+        y = compiled.depthwise(x, w, size, stride, padding) if compiled else _plain_forward(*saved, size)
+    else:
+        compiled = compiled_kernels("convolution", x)
+        if compiled:
+            return compiled.conv2d(x, w, bias, size, stride, padding, groups), saved
+        y = _plain_forward(*saved, size)
     if bias is not None:
         y += bias[:, None, None]
-    return y, (x, w, stride, padding, groups)
+    return y, saved
 
 
 def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any]:
     """Gradients of x, None unless needed, and of w; that of the bias is the sum of `dy` over all but its channels."""
+    x, w, stride, padding, groups = saved
+    if _is_depthwise(w, groups):
+        if compiled := compiled_kernels("depthwise", x):
+            dx = compiled.depthwise_images_gradient(dy, w, x.shape, stride, padding) if need_dx else None
+            return dx, compiled.depthwise_weights_gradient(dy, x, w, stride, padding)
+    elif compiled := compiled_kernels("convolution", x):
+        dx = compiled.conv2d_images_gradient(dy, w, x.shape, stride, padding, groups) if need_dx else None
+        return dx, compiled.conv2d_weights_gradient(dy, x, w, stride, padding, groups)
+    return _plain_backward(dy, saved, need_dx)
+
+
+def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size: Two) -> Any:
+    forward = _depthwise_forward if _is_depthwise(w, groups) else _columns_forward
+    y = array_module(x).empty((len(x), len(w), *size), x.dtype)
+    for some in _pieces(x, w, size):
+        y[some] = forward(pad(x[some], padding), w, stride, size, groups)
+    return y
+
+
+def _plain_backward(dy: Any, saved: Any, need_dx: bool) -> tuple[Any, Any]:
     x, w, stride, padding, groups = saved
     backward = _depthwise_backward if _is_depthwise(w, groups) else _columns_backward
     xp, rest = array_module(x), (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
@@ -88,7 +113,7 @@ def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any
         if scatter:
             dx[some] = crop(dpadded, padding)
     if need_dx and not scatter:  # dx is a correlation too, which is faster
-        dx, _ = conv2d_forward(dy, _turned(w, groups), None, (1, 1), rest, groups)
+        dx = _plain_forward(dy, _turned(w, groups), (1, 1), rest, groups, x.shape[2:])
     return dx, dw
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from csc_cogd.backend import array_module
+from csc_cogd.backend import array_module, compiled_kernels
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
@@ -32,6 +32,8 @@ def batch_statistics(x: Any) -> Statistics:
     check_shape("x", x, "N C H W")
     if x.size <= x.shape[1]:
         raise InputError(f"x: its shape is {x.shape}, at most one value a channel: training needs a larger batch")
+    if compiled := compiled_kernels("channels", x):
+        return Statistics(*compiled.moments(x))
     return Statistics(x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3)))
 
 
@@ -68,9 +70,12 @@ def batch_norm_forward(x: Any, gamma: Any, beta: Any, statistics: Statistics, ep
     """See :func:`batch_norm`; on arrays. What is saved is x itself, not another array as large."""
     inverse = 1 / array_module(x).sqrt(statistics.variance + epsilon)
     scale = gamma * inverse
+    shift, saved = beta - statistics.mean * scale, (x, gamma, statistics.mean, inverse)
+    if compiled := compiled_kernels("channels", x):
+        return compiled.affine(x, scale, shift), saved
     y = x * scale[:, None, None]
-    y += (beta - statistics.mean * scale)[:, None, None]
-    return y, (x, gamma, statistics.mean, inverse)
+    y += shift[:, None, None]
+    return y, saved
 
 
 def batch_norm_backward(dy: Any, saved: Any, from_batch: bool) -> tuple[Any, Any, Any]:
@@ -80,13 +85,19 @@ def batch_norm_backward(dy: Any, saved: Any, from_batch: bool) -> tuple[Any, Any
     the statistics are the batch's, of n values a channel, dx = gamma / s (dy - (dbeta + z dgamma) / n).
     """
     x, gamma, mean, inverse = saved
-    z = (x - mean[:, None, None]) * inverse[:, None, None]
-    dbeta = dy.sum(axis=(0, 2, 3))
-    dgamma = (dy * z).sum(axis=(0, 2, 3))
-    scale = (gamma * inverse)[:, None, None]
-    if not from_batch:
-        return dy * scale, dgamma, dbeta
+    compiled = compiled_kernels("channels", x)
+    if compiled:
+        dbeta, dgamma = compiled.products(dy, x, mean)
+    else:
+        dbeta, dgamma = dy.sum(axis=(0, 2, 3)), (dy * (x - mean[:, None, None])).sum(axis=(0, 2, 3))
+    dgamma = dgamma * inverse
     n = x.size // x.shape[1]
-    z *= (dgamma / n)[:, None, None]
-    z += (dbeta / n)[:, None, None]
-    return (dy - z) * scale, dgamma, dbeta
+    scale = gamma * inverse
+    from_x, shift = (-scale * inverse * dgamma / n, -scale * dbeta / n) if from_batch else (0 * scale, 0 * scale)
+    if compiled:
+        return compiled.combine(dy, x, scale, from_x, mean, shift), dgamma, dbeta
+    dx = dy * scale[:, None, None]
+    if from_batch:
+        dx += (x - mean[:, None, None]) * from_x[:, None, None]
+        dx += shift[:, None, None]
+    return dx, dgamma, dbeta

@@ -1,0 +1,274 @@
+"""Convolution compiled by Numba, as a product of matrices whose columns are made on the way.
+
+The columns of an image are its pixels as each weight of a kernel meets them. Here they are never all in memory: a panel of
+them, as many pixels as a tile has, is copied from padded images into the first cache and multiplied with all kernels there.
+K. Goto, R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
+
+Weight k meets pixel p at ``tap[k] + pixel[p]`` of the padded images, laid flat. So one kernel serves all shapes, strides and
+groups, forward and backward: a gradient of the images is a correlation of the padded gradient of the results, for a stride s
+one for each of the s x s places a pixel can have between those of the results.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from csc_cogd.backend.compiled import compile_kernel, compile_part
+from csc_cogd.backend.threads import in_parts
+from csc_cogd.backend.tiles import BYTES, ROWS, VECTORS, copy_vector, correlate_tile, multiply_tile
+
+DEPTH = 192
+"""Weights of a kernel that are multiplied at a time: so many vectors of a panel stay in the first cache."""
+GROUP = 1 << 18
+"""Bytes of padded images that are visited at a time."""
+LENGTH = 48
+"""Vectors of pixels over which gradients of weights are summed at a time."""
+
+
+@compile_part
+def _pad(x, first, count, top, left, padded):
+    """Images in a frame of zeros."""
+    C, H, W = x.shape[1:]
+    columns = padded.shape[3]
+    for n in range(count):
+        for c in range(C):
+            padded[n, c, :top] = 0
+            padded[n, c, top + H :] = 0
+            for i in range(H):
+                for j in range(left):
+                    padded[n, c, top + i, j] = 0
+                for j in range(W):
+                    padded[n, c, top + i, left + j] = x[first + n, c, i, j]
+                for j in range(left + W, columns):
+                    padded[n, c, top + i, j] = 0
+
+
+@compile_part
+def _place_pixels(count, size, image, row, column, places):
+    """Where the pixels of `count` images are, in steps from one image, row and column to the next; the rest is 0."""
+    at = 0
+    for n in range(count):
+        for i in range(size[0]):
+            for j in range(size[1]):
+                places[at] = n * image + i * row + j * column
+                at += 1
+    places[at:] = 0
+    return at
+
+
+@compile_part
+def _gather(source, first, offsets, count, places, start, lanes, vectors, target, length):
+    """Copy the same vectors of pixels for `count` offsets, to rows of a length."""
+    for v in range(vectors):
+        p = start + v * lanes
+        if places[p + lanes - 1] - places[p] == lanes - 1:
+            for d in range(count):
+                copy_vector(source, first + offsets[d] + places[p], target, d * length + v * lanes)
+        else:
+            for d in range(count):
+                for t in range(lanes):
+                    target[d * length + v * lanes + t] = source[first + offsets[d] + places[p + t]]
+
+
+@compile_kernel
+def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, begin, stop):
+    """Correlate images ``begin <= n < stop`` and write rows and columns ``first + step * (p, q)`` of results.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array
+    frame : (top, left, rows, columns)
+        Where images lie in their padded ones, and the size of these.
+    taps : (K, 3) int array
+        Channel within its group, row and column of each weight.
+    weights : (G, B, K, ROWS) array
+        B times ROWS output channels of each group, filled up by zeros.
+    bias : (O,) array
+    size, stride : pairs
+        Of the results that are computed: how many, and how far apart in the padded images.
+    out : (N, O, P, Q) array
+    """
+    C = x.shape[1]
+    G, B, K, _ = weights.shape
+    O, P, Q = out.shape[1:]  # noqa: E741
+    per_group = O // G
+    lanes = BYTES // x.itemsize
+    width = VECTORS * lanes
+    area = frame[2] * frame[3]
+    group = max(1, min(stop - begin, GROUP // (C * area * x.itemsize)))
+    padded = np.empty((group, C, frame[2], frame[3]), x.dtype)
+    flat, kernels, results = padded.reshape(padded.size), weights.reshape(weights.size), out.reshape(out.size)
+    pixels = size[0] * size[1]
+    sources = np.empty(group * pixels + width, np.int64)
+    targets = np.empty(group * pixels + width, np.int64)
+    offsets = np.empty(K, np.int64)
+    for k in range(K):
+        offsets[k] = (taps[k, 0] * frame[2] + taps[k, 1]) * frame[3] + taps[k, 2]
+    depth = max(1, -(-K // max(1, -(-K // DEPTH))))
+    panel = np.empty(depth * width, x.dtype)
+    block = np.zeros(B * ROWS * width, x.dtype)
+    for start in range(begin, stop, group):
+        count = min(group, stop - start)
+        _pad(x, start, count, frame[0], frame[1], padded)
+        _place_pixels(count, size, C * area, stride[0] * frame[3], stride[1], sources)
+        number = _place_pixels(count, size, O * P * Q, step[0] * Q, step[1], targets)
+        corner = start * O * P * Q + first[0] * Q + first[1]
+        for g in range(G):
+            channel = g * (C // G) * area
+            for p in range(0, number, width):
+                for k in range(0, K, depth):
+                    here = min(depth, K - k)
+                    _gather(flat, channel, offsets[k:], here, sources, p, lanes, VECTORS, panel, width)
+                    for b in range(B):
+                        multiply_tile(
+                            kernels, ((g * B + b) * K + k) * ROWS, panel, 0, here, block, b * ROWS * width, k > 0
+                        )  # fmt: skip
+                inside = min(width, number - p)
+                for o in range(per_group):
+                    target = corner + (g * per_group + o) * P * Q
+                    shift = bias[g * per_group + o]
+                    if shift != 0:
+                        for t in range(width):
+                            block[o * width + t] += shift
+                    for v in range(0, inside, lanes):
+                        place = targets[p + v]
+                        if v + lanes <= inside and targets[p + v + lanes - 1] - place == lanes - 1:
+                            copy_vector(block, o * width + v, results, target + place)
+                        else:
+                            for t in range(v, min(v + lanes, inside)):
+                                results[target + targets[p + t]] = block[o * width + t]
+
+
+@compile_kernel
+def correlate_weights(x, frame, taps, size, stride, dy, total, begin, stop):
+    """The gradient of weights, summed over images ``begin <= n < stop``; arguments are as of :func:`correlate`.
+
+    Parameters
+    ----------
+    dy : (N, O, P, Q) array
+        All of the results' gradient.
+    total : (G, K', O') array
+        K' is K up to a multiple of VECTORS and O' is O / G up to one of ROWS, filled up by what means nothing.
+    """
+    C = x.shape[1]
+    G, depth, heights = total.shape
+    K = len(taps)
+    O = dy.shape[1]  # noqa: E741
+    per_group = O // G
+    lanes = BYTES // x.itemsize
+    area = frame[2] * frame[3]
+    group = max(1, min(stop - begin, GROUP // (C * area * x.itemsize)))
+    padded = np.empty((group, C, frame[2], frame[3]), x.dtype)
+    flat, gradient, sums = padded.reshape(padded.size), dy.reshape(dy.size), total.reshape(total.size)
+    pixels = size[0] * size[1]
+    length = min(LENGTH, -(-group * pixels // lanes)) * lanes
+    sources = np.empty(group * pixels + length, np.int64)
+    results = np.empty(group * pixels + length, np.int64)
+    offsets = np.empty(K, np.int64)
+    for k in range(K):
+        offsets[k] = (taps[k, 0] * frame[2] + taps[k, 1]) * frame[3] + taps[k, 2]
+    planes = np.arange(per_group) * pixels
+    columns = np.zeros(VECTORS * length, x.dtype)
+    rows = np.zeros(heights * length, x.dtype)
+    total[...] = 0
+    for start in range(begin, stop, group):
+        count = min(group, stop - start)
+        _pad(x, start, count, frame[0], frame[1], padded)
+        _place_pixels(count, size, C * area, stride[0] * frame[3], stride[1], sources)
+        number = _place_pixels(count, size, O * pixels, size[1], 1, results)
+        for g in range(G):
+            channel = g * (C // G) * area
+            for p in range(0, number, length):
+                inside = min(length, number - p)
+                whole = -(-inside // lanes) * lanes
+                corner = (start * O + g * per_group) * pixels
+                _gather(gradient, corner, planes, per_group, results, p, lanes, whole // lanes, rows, length)
+                for o in range(per_group):
+                    rows[o * length + inside : o * length + whole] = 0
+                for k in range(0, K, VECTORS):
+                    _gather(
+                        flat, channel, offsets[k:], min(VECTORS, K - k), sources, p, lanes, whole // lanes, columns, length
+                    )  # fmt: skip
+                    target = (g * depth + k) * heights
+                    for o in range(0, heights, ROWS):
+                        correlate_tile(rows, o * length, columns, 0, length, whole // lanes, sums, target + o, heights)
+
+
+def conv2d(x, w, bias, size, stride, padding, groups):
+    """See `csc_cogd.nn.functions.conv2d`; `size` is the height and width of results."""
+    O, _, *kernel = w.shape  # noqa: E741
+    y, x = np.empty((len(x), O, *size), x.dtype), np.ascontiguousarray(x)
+    kernels = _in_tiles(w.reshape(groups, O // groups, -1))
+    bias = np.zeros(O, x.dtype) if bias is None else np.ascontiguousarray(bias)
+    frame, taps = _frame(x, padding), _all_taps(w.shape[1], kernel)
+    in_parts(partial(correlate, x, frame, taps, kernels, bias, size, stride, y, (0, 0), (1, 1)), len(x))
+    return y
+
+
+def conv2d_images_gradient(dy, w, shape, stride, padding, groups):
+    """The gradient of images of a shape (N, C, H, W) from that of their results."""
+    dx, dy, none = np.empty(shape, dy.dtype), np.ascontiguousarray(dy), np.zeros(shape[1], dy.dtype)
+    grouped = w.reshape(groups, -1, *w.shape[1:])
+    for first in product(*(range(min(pair)) for pair in zip(stride, shape[2:], strict=True))):
+        (height, top, rows, row_taps), (width, left, columns, column_taps) = (
+            _meeting(shape[2 + axis], dy.shape[2 + axis], w.shape[2 + axis], first[axis], stride[axis], padding[axis])
+            for axis in (0, 1)
+        )
+        met = list(product(range(grouped.shape[1]), row_taps, column_taps))
+        taps = np.array([(o, row, column) for o, (_, row), (_, column) in met], np.int64).reshape(-1, 3)
+        chosen = grouped[:, :, :, [i for i, _ in row_taps]][..., [j for j, _ in column_taps]].swapaxes(1, 2)
+        kernels = _in_tiles(chosen.reshape(groups, w.shape[1], len(met)))
+        frame = (top, left, rows, columns)
+        in_parts(partial(correlate, dy, frame, taps, kernels, none, (height, width), (1, 1), dx, first, stride), len(dy))
+    return dx
+
+
+def conv2d_weights_gradient(dy, x, w, stride, padding, groups):
+    """The gradient of weights."""
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    taps = _all_taps(w.shape[1], w.shape[2:])
+    per_group = len(w) // groups
+    shape = (groups, -(-len(taps) // VECTORS) * VECTORS, -(-per_group // ROWS) * ROWS)
+    frame = _frame(x, padding)
+
+    def part(begin, stop):
+        total = np.empty(shape, x.dtype)
+        correlate_weights(x, frame, taps, dy.shape[2:], stride, dy, total, begin, stop)
+        return total
+
+    total = sum(in_parts(part, len(x)), np.zeros(shape, x.dtype))
+    return np.ascontiguousarray(total[:, : len(taps), :per_group].swapaxes(1, 2)).reshape(w.shape)
+
+
+def _frame(x, padding):
+    """Zeros above and to the left of images, and rows and columns of padded ones."""
+    return *padding, x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]
+
+
+def _all_taps(channels, kernel):
+    return np.indices((channels, *kernel)).reshape(3, -1).T.copy()
+
+
+def _in_tiles(kernels):
+    """(G, O', K) kernels as the (G, B, K, ROWS) of :func:`correlate`."""
+    G, O, K = kernels.shape  # noqa: E741
+    blocks = -(-O // ROWS)
+    tiles = np.zeros((G, blocks * ROWS, K), kernels.dtype)
+    tiles[:, :O] = kernels
+    return np.ascontiguousarray(tiles.reshape(G, blocks, ROWS, K).swapaxes(2, 3))
+
+
+def _meeting(pixels, results, kernel, first, stride, padding):
+    """Along one axis, the results that pixels first, first + stride, ... met.
+
+    How many pixels these are; the zeros in front of results, and their number with zeros on both sides; and the weights
+    that met, each with where the first pixel's result is among these.
+    """
+    count = -(-(pixels - first) // stride)
+    met = [(i, (first + padding - i) // stride) for i in range(kernel) if (first + padding - i) % stride == 0]
+    front = max(0, *(-place for _, place in met), 0)
+    last = max(results - 1, *(count - 1 + place for _, place in met), 0)
+    return count, front, front + last + 1, [(i, front + place) for i, place in met]

@@ -1,0 +1,30 @@
+"""Which kernels the layers of networks run on."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from csc_cogd.backend.selection import choose_kernels, on_gpu
+
+
+def compiled_kernels(name: str, array: Any) -> Any:
+    """The module ``compiled_<name>`` for what is done to an array, or None where plain code has to do it.
+
+    That is on a GPU, and on a CPU without Numba or where ``CSC_COGD_KERNELS`` is ``"numpy"``.
+    """
+    if on_gpu(array) or _chosen(os.environ.get("CSC_COGD_KERNELS")) == "numpy":
+        return None
+    return _load(name)
+
+
+@lru_cache(maxsize=4)
+def _chosen(variable: str | None) -> str:
+    return choose_kernels(None)
+
+
+@lru_cache
+def _load(name: str) -> Any:
+    return import_module(f"csc_cogd.backend.compiled_{name}")

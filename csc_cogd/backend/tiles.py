@@ -1,0 +1,143 @@
+"""Vector instructions inside compiled kernels: the small pieces that matrix products are made of.
+
+A tile of results stays in registers while a long sum is added up: 4 times 3 vectors, which with what they are made of is
+what the 16 registers of most processors hold. Numba doesn't find this by itself. All arrays are flat.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from csc_cogd.backend.vectors import FAST
+
+ROWS, VECTORS = 4, 3
+BYTES = 32
+"""Of a vector: 8 numbers of float32, 4 of float64."""
+
+
+@intrinsic
+def multiply_tile(typing_context, weights, weight_at, columns, column_at, depth, out, out_at, add):
+    """``out[r, v] (+)= sum_k weights[k, r] columns[k, v]``: matrices of ROWS, and VECTORS vectors, side by side."""
+
+    def generate(context, builder, signature, arguments):
+        tile = _Tile(context, builder, signature, arguments)
+        _, weight_at, _, column_at, depth, _, out_at, add = arguments
+        start = [[tile.at(5, out_at, (r * VECTORS + v) * tile.lanes) for v in range(VECTORS)] for r in range(ROWS)]
+        zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS)] for _ in range(ROWS)]
+        with builder.if_then(add):
+            for r in range(ROWS):
+                for v in range(VECTORS):
+                    builder.store(tile.load(start[r][v]), sums[r][v])
+        width = ir.Constant(depth.type, VECTORS * tile.lanes)
+        with cgutils.for_range(builder, depth) as loop:
+            column = builder.add(column_at, builder.mul(loop.index, width))
+            weight = builder.add(weight_at, builder.mul(loop.index, ir.Constant(depth.type, ROWS)))
+            seen = [tile.load(tile.at(2, column, v * tile.lanes)) for v in range(VECTORS)]
+            for r in range(ROWS):
+                factor = tile.broadcast(builder.load(tile.number_at(0, weight, r)))
+                for v in range(VECTORS):
+                    tile.multiply_add(factor, seen[v], sums[r][v])
+        for r in range(ROWS):
+            for v in range(VECTORS):
+                tile.store(builder.load(sums[r][v]), start[r][v])
+        return context.get_dummy_value()
+
+    at = types.intp
+    return types.void(weights, at, columns, at, at, out, at, types.boolean), generate
+
+
+@intrinsic
+def correlate_tile(typing_context, a, a_at, b, b_at, stride, vectors, out, out_at, out_stride):
+    """``out[j, i] += sum_t a[i, t] b[j, t]``: ROWS rows of a, VECTORS rows of b, `vectors` vectors long, `stride` apart."""
+
+    def generate(context, builder, signature, arguments):
+        tile = _Tile(context, builder, signature, arguments)
+        _, a_at, _, b_at, stride, vectors, _, out_at, out_stride = arguments
+        zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS)] for _ in range(ROWS)]
+        constant = [ir.Constant(stride.type, i) for i in range(ROWS)]
+        a_rows = [builder.add(a_at, builder.mul(stride, constant[i])) for i in range(ROWS)]
+        b_rows = [builder.add(b_at, builder.mul(stride, constant[j])) for j in range(VECTORS)]
+        with cgutils.for_range(builder, vectors) as loop:
+            step = builder.mul(loop.index, ir.Constant(stride.type, tile.lanes))
+            seen = [tile.load(tile.at(2, builder.add(row, step), 0)) for row in b_rows]
+            for i in range(ROWS):
+                factor = tile.load(tile.at(0, builder.add(a_rows[i], step), 0))
+                for j in range(VECTORS):
+                    tile.multiply_add(factor, seen[j], sums[i][j])
+        for j in range(VECTORS):
+            target = builder.add(out_at, builder.mul(out_stride, constant[j]))
+            for i, total in enumerate(tile.add_up([builder.load(sums[i][j]) for i in range(ROWS)])):
+                pointer = tile.number_at(6, target, i)
+                builder.store(builder.fadd(builder.load(pointer), total, flags=FAST), pointer)
+        return context.get_dummy_value()
+
+    at = types.intp
+    return types.void(a, at, b, at, at, at, out, at, at), generate
+
+
+@intrinsic
+def copy_vector(typing_context, source, source_at, target, target_at):
+    """As many numbers as a vector has."""
+
+    def generate(context, builder, signature, arguments):
+        tile = _Tile(context, builder, signature, arguments)
+        _, source_at, _, target_at = arguments
+        tile.store(tile.load(tile.at(0, source_at, 0)), tile.at(2, target_at, 0))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), generate
+
+
+class _Tile:
+    """Vectors in the flat arrays among a function's arguments."""
+
+    def __init__(self, context, builder, signature, arguments):
+        self.builder = builder
+        self.data = {
+            place: context.make_array(kind)(context, builder, arguments[place]).data
+            for place, kind in enumerate(signature.args)
+            if isinstance(kind, types.Array)
+        }
+        self.number = context.get_value_type(signature.args[0].dtype)
+        self.align = 4 if signature.args[0].dtype == types.float32 else 8
+        self.lanes = BYTES // self.align
+        self.vector = ir.VectorType(self.number, self.lanes)
+
+    def number_at(self, argument, index, offset):
+        place = self.builder.add(index, ir.Constant(index.type, offset))
+        return self.builder.gep(self.data[argument], [place])
+
+    def at(self, argument, index, offset):
+        return self.builder.bitcast(self.number_at(argument, index, offset), self.vector.as_pointer())
+
+    def load(self, pointer):
+        return self.builder.load(pointer, align=self.align)
+
+    def store(self, value, pointer):
+        self.builder.store(value, pointer, align=self.align)
+
+    def broadcast(self, value):
+        one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        places = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), places)
+
+    def multiply_add(self, a, b, total):
+        product = self.builder.fmul(a, b, flags=FAST)
+        self.builder.store(self.builder.fadd(self.builder.load(total), product, flags=FAST), total)
+
+    def add_up(self, vectors):
+        """The sum of each of ROWS vectors, pair by pair, in the same order for all."""
+        while vectors[0].type.count > 1:
+            half = vectors[0].type.count // 2
+            parts = [
+                ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(first, first + half))) for first in (0, half)
+            ]
+            vectors = [
+                self.builder.fadd(*(self.builder.shuffle_vector(v, v, part) for part in parts), flags=FAST) for v in vectors
+            ]
+        return [self.builder.extract_element(v, ir.Constant(ir.IntType(32), 0)) for v in vectors]
