@@ -14,7 +14,7 @@ import click
 
 from csc_cogd import __version__
 from csc_cogd.cli.config import configurable
-from csc_cogd.errors import CscCogdError, DeviceError
+from csc_cogd.errors import CscCogdError, DeviceError, library_failure
 
 _SECTIONS = {
     "Restore": {
@@ -98,7 +98,11 @@ def main(arguments: list[str] | None = None) -> Any:
         _fail(str(error), 2, verbose)
     except MemoryError:
         _fail("out of memory: use a smaller image, or a machine with more", 3, verbose)
+    except (ImportError, SystemError) as error:
+        _fail(library_failure(error), 3, verbose)
     except OSError as error:  # files are looked after where they are read and written: this is a closed or full stdout
+        if error.strerror is None:  # or no error of the system, but of who loads a library
+            _fail(library_failure(error), 3, verbose)
         with contextlib.suppress(OSError, ValueError):
             _fail(f"can't print: {error.strerror}", 1, verbose)
         sys.exit(1)

@@ -11,3 +11,9 @@ class InputError(CscCogdError, ValueError):
 
 class DeviceError(CscCogdError, RuntimeError):
     """The requested device can't be used; nothing falls back silently to another one."""
+
+
+def library_failure(error: BaseException) -> str:
+    """What to say of an error with which a library can't be loaded; the first sentence of its own is enough."""
+    why = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
+    return f"a library can't be loaded: {why}: give the process more memory, or install csc-cogd anew"

@@ -18,7 +18,7 @@ from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.errors import CscCogdError, DeviceError, InputError
+from csc_cogd.errors import CscCogdError, DeviceError, InputError, library_failure
 from csc_cogd.imagefiles import (
     ImageFile,
     ImageReader,
@@ -387,6 +387,8 @@ def _explain(job: Job, error: Exception) -> tuple[str, int]:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError):
         return f"{job.source}: out of memory: use a smaller image, or a machine with more", 3
+    if isinstance(error, ImportError):
+        return f"{job.source}: {library_failure(error)}", 3
     if isinstance(error, CscCogdError):
         text = text if str(job.source) in text or str(job.target) in text else f"{job.source}: {text}"
         return text, 3 if isinstance(error, DeviceError) else 2

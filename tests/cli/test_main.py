@@ -43,3 +43,28 @@ def test_version_and_unknown_commands():
     assert unknown.stderr.startswith("csc-cogd: error: No such command 'sharpen'")
     assert unknown.stderr.count("\n") == 1
     assert run().returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("ImportError('lib.so: failed to map segment')", "a library can't be loaded: lib.so: failed to map segment: give"),
+        ("OSError('Could not load lib.so. Perhaps...')", "a library can't be loaded: Could not load lib.so: give"),
+        ("SystemError()", "a library can't be loaded: SystemError: give"),
+        ("MemoryError()", "out of memory: "),
+    ],
+)
+def test_libraries_that_memory_does_not_hold_are_an_error_in_one_line(error, message):
+    program = (
+        "import sys\nfrom importlib import abc\n"
+        "class Finder(abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *rest):\n"
+        f"        if name == 'numpy': raise {error}\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from csc_cogd.cli import main\n"
+        "main(['inpaint', 'a.png'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"csc-cogd: error: {message}")
+    assert done.stderr.count("\n") == 1
