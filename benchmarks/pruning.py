@@ -40,10 +40,10 @@ def recipes(method: str, args: argparse.Namespace, seed: int) -> tuple[Any, Any]
     masked = method in ("cogd", "gal")
     epochs = args.epochs if masked else args.mask_epochs + args.epochs
     tuning = Recipe(epochs, learning_rate=args.learning_rate, schedule="cosine", **common)
-    masks = Recipe(args.mask_epochs, learning_rate=args.learning_rate, schedule="constant", **common)
+    masks = Recipe(args.mask_epochs, learning_rate=args.mask_stage_rate, schedule="constant", **common)
     pruning = PruningRecipe(
         method, budget=args.budget, masks=masks if masked else None, at_least=args.at_least,
-        loss=AdversarialLoss(sparsity=args.sparsity, mask_learning_rate=args.mask_rate),
+        loss=AdversarialLoss(args.sparsity, label=args.label, mask_learning_rate=args.mask_rate), ranking=args.ranking,
         rule=pruning_rule(args.keep, args.degree, args.eta) if method == "cogd" else None,
     )  # fmt: skip
     return pruning, tuning
@@ -99,8 +99,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.01)
-    parser.add_argument("--sparsity", type=float, default=0.05)
-    parser.add_argument("--mask-rate", type=float, default=0.1)
+    parser.add_argument("--mask-stage-rate", type=float, default=0.002, help="learning rate of weights beside masks")
+    parser.add_argument("--mask-rate", type=float, default=0.2, help="learning rate of masks")
+    parser.add_argument("--sparsity", type=float, default=0.1)
+    parser.add_argument("--label", type=float, default=0.0, help="weight of labels while masks are trained")
+    parser.add_argument("--ranking", choices=("uniform", "global"), help="default: uniform for l1, else global")
     parser.add_argument("--keep", type=float, default=0.5, help="a of CoGD-a")
     parser.add_argument("--degree", type=int, default=1)
     parser.add_argument("--eta", type=float, default=0.1)
