@@ -88,23 +88,23 @@ def _combine(a, x, a_scale, x_scale, mean, shift, y, begin, stop):
 
 
 @compile_kernel
-def _clip(x, top, y, begin, stop):
+def _clip(x, top, y):
     zero = x.dtype.type(0)
-    for p in range(begin, stop):
+    for p in range(x.size):
         low = zero if x[p] <= zero else x[p]  # and not the other way round: NaN has to stay
         y[p] = top if low > top else low
 
 
 @compile_kernel
-def _clip_gradient(dy, y, top, dx, begin, stop):
-    zero = y.dtype.type(0)
-    for p in range(begin, stop):
-        dx[p] = dy[p] if (y[p] > zero) & (y[p] < top) else zero
+def _clip_gradient(dy, y, top, dx):
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    for p in range(y.size):
+        dx[p] = dy[p] * ((one if y[p] > zero else zero) * (one if y[p] < top else zero))
 
 
 @compile_kernel
-def _add(a, b, y, begin, stop):
-    for p in range(begin, stop):
+def _add(a, b, y):
+    for p in range(y.size):
         y[p] = a[p] + b[p]
 
 
@@ -141,12 +141,12 @@ def combine(a, x, a_scale, x_scale, mean, shift):
 
 def clip(x, top):
     """``min(max(x, 0), top)``."""
-    return _each_value(lambda *arrays: _clip(arrays[0], x.dtype.type(top), *arrays[1:]), x)
+    return _each_value(lambda x, y: _clip(x, x.dtype.type(top), y), x)
 
 
 def clip_gradient(dy, y, top):
     """`dy` where ``0 < y < top``, else 0."""
-    return _each_value(lambda *arrays: _clip_gradient(*arrays[:2], y.dtype.type(top), *arrays[2:]), dy, y)
+    return _each_value(lambda dy, y, dx: _clip_gradient(dy, y, y.dtype.type(top), dx), dy, y)
 
 
 def add(a, b):
@@ -155,9 +155,8 @@ def add(a, b):
 
 def _each_value(kernel, *arrays):
     result = np.empty(arrays[0].shape, arrays[0].dtype)
-    flat = [np.ascontiguousarray(array).reshape(-1) for array in arrays]
-    target = result.reshape(-1)
-    in_parts(lambda *part: kernel(*flat, target, *part), result.size)
+    flat = [np.ascontiguousarray(array).reshape(-1) for array in (*arrays, result)]
+    in_parts(lambda begin, stop: kernel(*(array[begin:stop] for array in flat)), result.size)
     return result
 
 

@@ -18,21 +18,26 @@ import numpy as np
 
 from csc_cogd.backend.compiled import compile_kernel, compile_part
 from csc_cogd.backend.threads import in_parts
-from csc_cogd.backend.tiles import BYTES, ROWS, VECTORS, copy_vector, correlate_tile, multiply_tile
+from csc_cogd.backend.tiles import BYTES, ROWS, VECTORS, add_vector, copy_vector, correlate_tile, multiply_tile
 
 DEPTH = 192
 """Weights of a kernel that are multiplied at a time: so many vectors of a panel stay in the first cache."""
 GROUP = 1 << 18
 """Bytes of padded images that are visited at a time."""
 LENGTH = 48
-"""Vectors of pixels over which gradients of weights are summed at a time."""
+"""Vectors of pixels over which gradients of weights are summed at a time,"""
+HEIGHT = 128
+"""and output channels: so many rows stay in the second cache."""
+
+LARGE = 1 << 18
+"""Bytes of weights."""
 
 
 @compile_part
-def _pad(x, first, count, top, left, padded):
-    """Images in a frame of zeros."""
-    C, H, W = x.shape[1:]
-    columns = padded.shape[3]
+def _pad(x, first, count, channel, top, left, padded):
+    """Images in a frame of zeros, as many channels of them from one on as there is room for."""
+    H, W = x.shape[2:]
+    C, _, columns = padded.shape[1:]
     for n in range(count):
         for c in range(C):
             padded[n, c, :top] = 0
@@ -41,7 +46,7 @@ def _pad(x, first, count, top, left, padded):
                 for j in range(left):
                     padded[n, c, top + i, j] = 0
                 for j in range(W):
-                    padded[n, c, top + i, left + j] = x[first + n, c, i, j]
+                    padded[n, c, top + i, left + j] = x[first + n, channel + c, i, j]
                 for j in range(left + W, columns):
                     padded[n, c, top + i, j] = 0
 
@@ -71,6 +76,20 @@ def _gather(source, first, offsets, count, places, start, lanes, vectors, target
             for d in range(count):
                 for t in range(lanes):
                     target[d * length + v * lanes + t] = source[first + offsets[d] + places[p + t]]
+
+
+@compile_part
+def _scatter(block, bias, places, start, inside, lanes, target, first, plane):
+    """Write the pixels of a panel to the plane of each channel, plus its bias."""
+    for v in range(0, inside, lanes):
+        p = start + v
+        if v + lanes <= inside and places[p + lanes - 1] - places[p] == lanes - 1:
+            for o in range(bias.size):
+                add_vector(block, o * VECTORS * lanes + v, bias[o], target, first + places[p] + o * plane)
+        else:
+            for o in range(bias.size):
+                for t in range(min(lanes, inside - v)):
+                    target[first + places[p + t] + o * plane] = block[o * VECTORS * lanes + v + t] + bias[o]
 
 
 @compile_kernel
@@ -112,7 +131,7 @@ def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, beg
     block = np.zeros(B * ROWS * width, x.dtype)
     for start in range(begin, stop, group):
         count = min(group, stop - start)
-        _pad(x, start, count, frame[0], frame[1], padded)
+        _pad(x, start, count, 0, frame[0], frame[1], padded)
         _place_pixels(count, size, C * area, stride[0] * frame[3], stride[1], sources)
         number = _place_pixels(count, size, O * P * Q, step[0] * Q, step[1], targets)
         corner = start * O * P * Q + first[0] * Q + first[1]
@@ -126,34 +145,26 @@ def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, beg
                         multiply_tile(
                             kernels, ((g * B + b) * K + k) * ROWS, panel, 0, here, block, b * ROWS * width, k > 0
                         )  # fmt: skip
-                inside = min(width, number - p)
-                for o in range(per_group):
-                    target = corner + (g * per_group + o) * P * Q
-                    shift = bias[g * per_group + o]
-                    if shift != 0:
-                        for t in range(width):
-                            block[o * width + t] += shift
-                    for v in range(0, inside, lanes):
-                        place = targets[p + v]
-                        if v + lanes <= inside and targets[p + v + lanes - 1] - place == lanes - 1:
-                            copy_vector(block, o * width + v, results, target + place)
-                        else:
-                            for t in range(v, min(v + lanes, inside)):
-                                results[target + targets[p + t]] = block[o * width + t]
+                shift = bias[g * per_group : (g + 1) * per_group]
+                _scatter(
+                    block, shift, targets, p, min(width, number - p), lanes, results, corner + g * per_group * P * Q, P * Q
+                )
 
 
 @compile_kernel
-def correlate_weights(x, frame, taps, size, stride, dy, total, begin, stop):
+def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, stop):
     """The gradient of weights, summed over images ``begin <= n < stop``; arguments are as of :func:`correlate`.
 
     Parameters
     ----------
     dy : (N, O, P, Q) array
         All of the results' gradient.
+    channels : (first, count)
+        The images' channels that are looked at; `taps` count from the first one on.
     total : (G, K', O') array
         K' is K up to a multiple of VECTORS and O' is O / G up to one of ROWS, filled up by what means nothing.
     """
-    C = x.shape[1]
+    C = channels[1]
     G, depth, heights = total.shape
     K = len(taps)
     O = dy.shape[1]  # noqa: E741
@@ -172,29 +183,30 @@ def correlate_weights(x, frame, taps, size, stride, dy, total, begin, stop):
         offsets[k] = (taps[k, 0] * frame[2] + taps[k, 1]) * frame[3] + taps[k, 2]
     planes = np.arange(per_group) * pixels
     columns = np.zeros(VECTORS * length, x.dtype)
-    rows = np.zeros(heights * length, x.dtype)
+    rows = np.zeros(min(heights, HEIGHT) * length, x.dtype)
     total[...] = 0
     for start in range(begin, stop, group):
         count = min(group, stop - start)
-        _pad(x, start, count, frame[0], frame[1], padded)
+        _pad(x, start, count, channels[0], frame[0], frame[1], padded)
         _place_pixels(count, size, C * area, stride[0] * frame[3], stride[1], sources)
         number = _place_pixels(count, size, O * pixels, size[1], 1, results)
         for g in range(G):
             channel = g * (C // G) * area
             for p in range(0, number, length):
                 inside = min(length, number - p)
-                whole = -(-inside // lanes) * lanes
-                corner = (start * O + g * per_group) * pixels
-                _gather(gradient, corner, planes, per_group, results, p, lanes, whole // lanes, rows, length)
-                for o in range(per_group):
-                    rows[o * length + inside : o * length + whole] = 0
-                for k in range(0, K, VECTORS):
-                    _gather(
-                        flat, channel, offsets[k:], min(VECTORS, K - k), sources, p, lanes, whole // lanes, columns, length
-                    )  # fmt: skip
-                    target = (g * depth + k) * heights
-                    for o in range(0, heights, ROWS):
-                        correlate_tile(rows, o * length, columns, 0, length, whole // lanes, sums, target + o, heights)
+                vectors = -(-inside // lanes)
+                for first in range(0, per_group, HEIGHT):
+                    here = min(HEIGHT, per_group - first)
+                    corner = (start * O + g * per_group + first) * pixels
+                    _gather(gradient, corner, planes, here, results, p, lanes, vectors, rows, length)
+                    for o in range(here):
+                        rows[o * length + inside : o * length + vectors * lanes] = 0
+                    for k in range(0, K, VECTORS):
+                        met = min(VECTORS, K - k)
+                        _gather(flat, channel, offsets[k:], met, sources, p, lanes, vectors, columns, length)
+                        target = (g * depth + k) * heights + first
+                        for o in range(0, here, ROWS):
+                            correlate_tile(rows, o * length, columns, 0, length, vectors, sums, target + o, heights)
 
 
 def conv2d(x, w, bias, size, stride, padding, groups):
@@ -227,20 +239,21 @@ def conv2d_images_gradient(dy, w, shape, stride, padding, groups):
 
 
 def conv2d_weights_gradient(dy, x, w, stride, padding, groups):
-    """The gradient of weights."""
+    """The gradient of weights. Threads share the images, or where sums of each would be large, the channels."""
     x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
-    taps = _all_taps(w.shape[1], w.shape[2:])
-    per_group = len(w) // groups
-    shape = (groups, -(-len(taps) // VECTORS) * VECTORS, -(-per_group // ROWS) * ROWS)
-    frame = _frame(x, padding)
+    (O, C), frame = w.shape[:2], _frame(x, padding)  # noqa: E741
 
-    def part(begin, stop):
-        total = np.empty(shape, x.dtype)
-        correlate_weights(x, frame, taps, dy.shape[2:], stride, dy, total, begin, stop)
-        return total
+    def summed(channels, images):
+        taps = _all_taps(min(C, channels[1] - channels[0]), w.shape[2:])
+        total = np.empty((groups, -(-len(taps) // VECTORS) * VECTORS, -(-O // groups // ROWS) * ROWS), x.dtype)
+        correlate_weights(x, frame, taps, dy.shape[2:], stride, dy, (channels[0], channels[1] - channels[0]), total, *images)
+        return total[:, : len(taps), : O // groups]
 
-    total = sum(in_parts(part, len(x)), np.zeros(shape, x.dtype))
-    return np.ascontiguousarray(total[:, : len(taps), :per_group].swapaxes(1, 2)).reshape(w.shape)
+    if groups == 1 and w.nbytes > LARGE:
+        total = np.concatenate(in_parts(lambda *part: summed(part, (0, len(x))), C), axis=1)
+    else:
+        total = sum(in_parts(lambda *part: summed((0, C * groups), part), len(x)), np.zeros((), x.dtype))
+    return np.ascontiguousarray(total.swapaxes(1, 2)).reshape(w.shape) if len(x) else np.zeros_like(w)
 
 
 def _frame(x, padding):

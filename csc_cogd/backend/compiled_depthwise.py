@@ -16,10 +16,29 @@ from csc_cogd.backend.threads import in_parts
 @compile_part
 def _spread(plane, top, left, step, columns, flat):
     """Put pixels `step` apart into an empty plane of so many columns."""
+    width = plane.shape[1]
     for i in range(plane.shape[0]):
-        at = (top + i * step[0]) * columns + left
-        for j in range(plane.shape[1]):
-            flat[at + j * step[1]] = plane[i, j]
+        row = flat[(top + i * step[0]) * columns + left :]
+        if step[1] == 1:
+            for j in range(width):
+                row[j] = plane[i, j]
+        else:
+            for j in range(width):
+                row[j * step[1]] = plane[i, j]
+
+
+@compile_part
+def _take(flat, top, left, step, columns, plane):
+    """The adjoint of :func:`_spread`."""
+    width = plane.shape[1]
+    for i in range(plane.shape[0]):
+        row = flat[(top + i * step[0]) * columns + left :]
+        if step[1] == 1:
+            for j in range(width):
+                plane[i, j] = row[j]
+        else:
+            for j in range(width):
+                plane[i, j] = row[j * step[1]]
 
 
 @compile_part
@@ -27,15 +46,15 @@ def _filter(flat, kernel, columns, length, result):
     """Correlate a flat plane with a kernel."""
     I, J = kernel.shape  # noqa: E741
     if I == 3 and J == 3:
-        a, b = columns, 2 * columns
+        second, third = flat[columns:], flat[2 * columns :]
         k00, k01, k02 = kernel[0, 0], kernel[0, 1], kernel[0, 2]
         k10, k11, k12 = kernel[1, 0], kernel[1, 1], kernel[1, 2]
         k20, k21, k22 = kernel[2, 0], kernel[2, 1], kernel[2, 2]
         for p in range(length):
             result[p] = (
                 k00 * flat[p] + k01 * flat[p + 1] + k02 * flat[p + 2]
-                + k10 * flat[a + p] + k11 * flat[a + p + 1] + k12 * flat[a + p + 2]
-                + k20 * flat[b + p] + k21 * flat[b + p + 1] + k22 * flat[b + p + 2]
+                + k10 * second[p] + k11 * second[p + 1] + k12 * second[p + 2]
+                + k20 * third[p] + k21 * third[p + 1] + k22 * third[p + 2]
             )  # fmt: skip
         return
     result[:length] = 0
@@ -49,13 +68,24 @@ def _filter(flat, kernel, columns, length, result):
 @compile_part
 def _correlate(flat, gradient, columns, length, total):
     """Add to the gradient of a kernel."""
+    J = total.shape[1]
     for i in range(total.shape[0]):
-        for j in range(total.shape[1]):
-            shift = i * columns + j
-            value = flat.dtype.type(0)
+        row = flat[i * columns :]
+        if J == 3:
+            s0 = s1 = s2 = flat.dtype.type(0)
             for p in range(length):
-                value += gradient[p] * flat[p + shift]
-            total[i, j] += value
+                s0 += gradient[p] * row[p]
+                s1 += gradient[p] * row[p + 1]
+                s2 += gradient[p] * row[p + 2]
+            total[i, 0] += s0
+            total[i, 1] += s1
+            total[i, 2] += s2
+        else:
+            for j in range(J):
+                value = flat.dtype.type(0)
+                for p in range(length):
+                    value += gradient[p] * row[p + j]
+                total[i, j] += value
 
 
 @compile_kernel
@@ -69,11 +99,7 @@ def _forward(x, kernels, frame, step, y, begin, stop):
         for c in range(x.shape[1]):
             _spread(x[n, c], top, left, (1, 1), columns, flat)
             _filter(flat, kernels[c], columns, length, result)
-            plane = y[n, c]
-            for i in range(plane.shape[0]):
-                at = i * step[0] * columns
-                for j in range(plane.shape[1]):
-                    plane[i, j] = result[at + j * step[1]]
+            _take(result, 0, 0, step, columns, y[n, c])
 
 
 @compile_kernel
@@ -87,11 +113,7 @@ def _images_gradient(dy, kernels, frame, first, step, dx, begin, stop):
         for c in range(dy.shape[1]):
             _spread(dy[n, c], top, left, step, columns, flat)
             _filter(flat, kernels[c], columns, length, result)
-            plane = dx[n, c]
-            for i in range(plane.shape[0]):
-                at = (first[0] + i) * columns + first[1]
-                for j in range(plane.shape[1]):
-                    plane[i, j] = result[at + j]
+            _take(result, first[0], first[1], (1, 1), columns, dx[n, c])
 
 
 @compile_kernel

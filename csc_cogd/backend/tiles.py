@@ -93,6 +93,20 @@ def copy_vector(typing_context, source, source_at, target, target_at):
     return types.void(source, types.intp, target, types.intp), generate
 
 
+@intrinsic
+def add_vector(typing_context, source, source_at, number, target, target_at):
+    """As many numbers as a vector has, plus a number."""
+
+    def generate(context, builder, signature, arguments):
+        tile = _Tile(context, builder, signature, arguments)
+        _, source_at, number, _, target_at = arguments
+        total = builder.fadd(tile.load(tile.at(0, source_at, 0)), tile.broadcast(number), flags=FAST)
+        tile.store(total, tile.at(3, target_at, 0))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, source.dtype, target, types.intp), generate
+
+
 class _Tile:
     """Vectors in the flat arrays among a function's arguments."""
 

@@ -12,6 +12,7 @@ CASES = {
     "more weights than are multiplied at a time": ("conv2d", [(2, 50, 5, 7), (6, 50, 3, 3)], {}),
     "more pixels than are summed at a time": ("conv2d", [(2, 2, 25, 40), (5, 2, 3, 3)], {"padding": 1}),
     "more images than are padded at a time": ("conv2d", [(20, 64, 16, 16), (4, 64, 1, 1)], {"padding": 1}),
+    "so many weights that threads share the channels": ("conv2d", [(3, 64, 5, 4), (130, 64, 3, 3)], {"padding": 1}),
     "groups, strides of their own": ("conv2d", [(2, 4, 11, 7), (6, 2, 3, 2)], {"groups": 2, "stride": (2, 3)}),
     "1 x 1 that passes pixels over": ("conv2d", [(5, 6, 5, 4), (5, 6, 1, 1)], {"stride": 2}),
     "stride 2": ("conv2d", [(9, 3, 8, 8), (4, 3, 3, 3)], {"stride": 2, "padding": 1}),
