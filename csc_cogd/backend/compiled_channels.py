@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from csc_cogd.backend.compiled import compile_kernel, compile_part
+from csc_cogd.backend.memory import empty
 from csc_cogd.backend.threads import in_parts
 
 
@@ -125,7 +126,7 @@ def products(dy, x, mean):
 
 def affine(x, scale, shift):
     """``scale[c] x[n, c] + shift[c]``."""
-    y, planes = np.empty(x.shape, x.dtype), _planes(x)
+    y, planes = empty(x.shape, x.dtype), _planes(x)
     target = _planes(y)
     in_parts(lambda *part: _affine(planes, scale, shift, target, *part), len(x))
     return y
@@ -133,7 +134,7 @@ def affine(x, scale, shift):
 
 def combine(a, x, a_scale, x_scale, mean, shift):
     """``a_scale[c] a[n, c] + x_scale[c] (x[n, c] - mean[c]) + shift[c]``."""
-    y, first, second = np.empty(x.shape, x.dtype), _planes(a), _planes(x)
+    y, first, second = empty(x.shape, x.dtype), _planes(a), _planes(x)
     target = _planes(y)
     in_parts(lambda *part: _combine(first, second, a_scale, x_scale, mean, shift, target, *part), len(x))
     return y
@@ -154,7 +155,7 @@ def add(a, b):
 
 
 def _each_value(kernel, *arrays):
-    result = np.empty(arrays[0].shape, arrays[0].dtype)
+    result = empty(arrays[0].shape, arrays[0].dtype)
     flat = [np.ascontiguousarray(array).reshape(-1) for array in (*arrays, result)]
     in_parts(lambda begin, stop: kernel(*(array[begin:stop] for array in flat)), result.size)
     return result

@@ -17,6 +17,7 @@ from itertools import product
 import numpy as np
 
 from csc_cogd.backend.compiled import compile_kernel, compile_part
+from csc_cogd.backend.memory import empty
 from csc_cogd.backend.threads import in_parts
 from csc_cogd.backend.tiles import BYTES, ROWS, VECTORS, add_vector, copy_vector, correlate_tile, multiply_tile
 
@@ -212,7 +213,7 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
 def conv2d(x, w, bias, size, stride, padding, groups):
     """See `csc_cogd.nn.functions.conv2d`; `size` is the height and width of results."""
     O, _, *kernel = w.shape  # noqa: E741
-    y, x = np.empty((len(x), O, *size), x.dtype), np.ascontiguousarray(x)
+    y, x = empty((len(x), O, *size), x.dtype), np.ascontiguousarray(x)
     kernels = _in_tiles(w.reshape(groups, O // groups, -1))
     bias = np.zeros(O, x.dtype) if bias is None else np.ascontiguousarray(bias)
     frame, taps = _frame(x, padding), _all_taps(w.shape[1], kernel)
@@ -222,7 +223,7 @@ def conv2d(x, w, bias, size, stride, padding, groups):
 
 def conv2d_images_gradient(dy, w, shape, stride, padding, groups):
     """The gradient of images of a shape (N, C, H, W) from that of their results."""
-    dx, dy, none = np.empty(shape, dy.dtype), np.ascontiguousarray(dy), np.zeros(shape[1], dy.dtype)
+    dx, dy, none = empty(shape, dy.dtype), np.ascontiguousarray(dy), np.zeros(shape[1], dy.dtype)
     grouped = w.reshape(groups, -1, *w.shape[1:])
     for first in product(*(range(min(pair)) for pair in zip(stride, shape[2:], strict=True))):
         (height, top, rows, row_taps), (width, left, columns, column_taps) = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from csc_cogd.backend.compiled import compile_kernel, compile_part
+from csc_cogd.backend.memory import empty
 from csc_cogd.backend.threads import in_parts
 
 
@@ -131,7 +132,7 @@ def _weights_gradient(x, dy, frame, step, total, begin, stop):
 
 def depthwise(x, w, size, stride, padding):
     """See `csc_cogd.nn.functions.conv2d`, with as many groups as channels in and out, and no bias."""
-    y, kernels, images = np.empty((*x.shape[:2], *size), x.dtype), np.ascontiguousarray(w[:, 0]), np.ascontiguousarray(x)
+    y, kernels, images = empty((*x.shape[:2], *size), x.dtype), np.ascontiguousarray(w[:, 0]), np.ascontiguousarray(x)
     frame = (*padding, x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1])
     in_parts(lambda *part: _forward(images, kernels, frame, stride, y, *part), len(x))
     return y
@@ -139,7 +140,7 @@ def depthwise(x, w, size, stride, padding):
 
 def depthwise_images_gradient(dy, w, shape, stride, padding):
     """The gradient of images of a shape (N, C, H, W): dy, spread by the stride, correlated with turned kernels."""
-    dx, kernels, dy = np.empty(shape, dy.dtype), np.ascontiguousarray(w[:, 0, ::-1, ::-1]), np.ascontiguousarray(dy)
+    dx, kernels, dy = empty(shape, dy.dtype), np.ascontiguousarray(w[:, 0, ::-1, ::-1]), np.ascontiguousarray(dy)
     rest = [k - 1 for k in w.shape[2:]]
     rows, columns = (
         max((dy.shape[2 + a] - 1) * stride[a] + 1 + 2 * rest[a], padding[a] + shape[2 + a] + rest[a]) for a in (0, 1)
