@@ -67,7 +67,7 @@ class PruningRecipe:
         If settings are out of range, or don't belong together.
     """
 
-    method: str = "cogd"
+    method: str = "group"
     budget: float | None = None
     threshold: float | None = None
     masks: Recipe | None = None
