@@ -10,17 +10,13 @@ from tests.conftest import read_only
 
 every_solver = pytest.mark.parametrize("solver", ["admm", "coordinate descent", "fista"])
 TIGHT = {"dtype": "float64", "max_iter": 1500, "tol": 1e-7}
+COMPARED = ("admm", "coordinate descent")
 
 
 @pytest.fixture
 def filters(rng):
     filters = rng.standard_normal((6, 5, 5))
     return filters / np.linalg.norm(filters, axis=(1, 2))[:, None, None]
-
-
-@pytest.fixture(params=["admm", "coordinate descent"])
-def solver(request):
-    return request.param
 
 
 @pytest.fixture
@@ -45,43 +41,49 @@ def objective(codes, images, filters, lmbda, weights=1.0):
 
 @pytest.mark.filterwarnings("ignore")
 class TestAgainstSporco:
-    """On SPORCO's own, circular problem, in double precision, to 1e-4 of the objective."""
+    """On SPORCO's own, circular problem, in double precision, to 1e-4 of the objective or better."""
 
-    def test_complete_grey_image(self, detail, filters, solver):
+    @pytest.fixture(autouse=True)
+    def one_thread(self, monkeypatch):
+        """Its transforms of small images take many times as long by threads that wait for each other."""
+        monkeypatch.setattr("sporco.fft.pyfftw_threads", 1)
+
+    def test_complete_grey_image(self, detail, filters):
         from sporco.admm.cbpdn import ConvBPDN
 
         options = ConvBPDN.Options({"MaxMainIter": 500, "RelStopTol": 1e-5})
         theirs = ConvBPDN(np.moveaxis(filters, 0, -1), detail[0], 0.02, options).solve()
-        theirs = np.moveaxis(theirs.squeeze(), -1, 0)[None]
-        ours = sparse_code(detail, Dictionary(filters), lmbda=0.02, boundary="circular", **TIGHT, solver=solver)
-        expected = objective(theirs, detail, filters, 0.02)
-        assert ours.objective == pytest.approx(expected, rel=1e-4)
-        assert objective(ours.codes, detail, filters, 0.02) == pytest.approx(ours.objective, rel=1e-9)
-        assert ours.history[-1].objective == pytest.approx(expected, rel=1e-4)
+        expected = objective(np.moveaxis(theirs.squeeze(), -1, 0)[None], detail, filters, 0.02)
+        for solver in COMPARED:
+            ours = sparse_code(detail, Dictionary(filters), lmbda=0.02, boundary="circular", **TIGHT, solver=solver)
+            assert ours.objective == pytest.approx(expected, rel=1e-4)
+            assert objective(ours.codes, detail, filters, 0.02) == pytest.approx(ours.objective, rel=1e-9)
+            assert ours.history[-1].objective == pytest.approx(expected, rel=1e-4)
 
-    def test_masked_grey_image(self, detail, filters, rng, solver):
+    def test_masked_grey_image(self, detail, filters, rng):
         from sporco.admm.cbpdn import ConvBPDNMaskDcpl
 
         weights = (rng.random(detail.shape) < 0.6).astype(float)
-        options = ConvBPDNMaskDcpl.Options({"MaxMainIter": 1500, "RelStopTol": 1e-6})
+        options = ConvBPDNMaskDcpl.Options({"MaxMainIter": 400, "RelStopTol": 1e-5})
         theirs = ConvBPDNMaskDcpl(np.moveaxis(filters, 0, -1), detail[0], 0.02, weights[0], options).solve()
-        theirs = np.moveaxis(theirs.squeeze(), -1, 0)[None]
-        ours = sparse_code(
-            detail, Dictionary(filters), lmbda=0.02, weights=weights, boundary="circular", **TIGHT, solver=solver
-        )
-        assert ours.objective == pytest.approx(objective(theirs, detail, filters, 0.02, weights), rel=1e-4)
+        expected = objective(np.moveaxis(theirs.squeeze(), -1, 0)[None], detail, filters, 0.02, weights)
+        problem = {"lmbda": 0.02, "weights": weights, "boundary": "circular", **TIGHT}
+        for solver in COMPARED:
+            ours = sparse_code(detail, Dictionary(filters), **problem, solver=solver)
+            assert ours.objective == pytest.approx(expected, rel=2e-5)
 
-    def test_colour_image_with_colour_filters(self, color_filters, solver):
+    def test_colour_image_with_colour_filters(self, color_filters):
         from skimage.data import astronaut
         from sporco.admm.cbpdn import ConvBPDN
 
         image = astronaut()[100:136, 200:240] / 255.0 - 0.5
         options = ConvBPDN.Options({"MaxMainIter": 500, "RelStopTol": 1e-5})
         theirs = ConvBPDN(color_filters.transpose(2, 3, 1, 0), image, 0.05, options, dimK=0)
-        theirs = np.moveaxis(theirs.solve().squeeze(), -1, 0)[None]
         images = image.transpose(2, 0, 1)[None]
-        ours = sparse_code(images, Dictionary(color_filters), lmbda=0.05, boundary="circular", **TIGHT, solver=solver)
-        assert ours.objective == pytest.approx(objective(theirs, images, color_filters, 0.05), rel=1e-4)
+        expected = objective(np.moveaxis(theirs.solve().squeeze(), -1, 0)[None], images, color_filters, 0.05)
+        for solver in COMPARED:
+            ours = sparse_code(images, Dictionary(color_filters), lmbda=0.05, boundary="circular", **TIGHT, solver=solver)
+            assert ours.objective == pytest.approx(expected, rel=1e-4)
 
 
 def dense_operator(filters, size):
@@ -178,8 +180,8 @@ def test_impulse_noise_is_ignored_by_the_absolute_deviation(filters, rng):
     image = reconstruct_images(codes, Dictionary(filters))
     noisy = np.where(rng.random(image.shape) < 0.1, rng.choice([-2, 2], image.shape), image)
     errors = {}
-    for fidelity in ("least squares", "absolute deviation"):
-        fits = [sparse_code(noisy, Dictionary(filters), lmbda=lmbda, fidelity=fidelity) for lmbda in (0.2, 0.5, 1.0, 2.0)]
+    for fidelity, weights in (("least squares", (0.2, 0.5, 1.0, 2.0)), ("absolute deviation", (0.5, 1.0))):
+        fits = [sparse_code(noisy, Dictionary(filters), lmbda=lmbda, fidelity=fidelity) for lmbda in weights]
         errors[fidelity] = min(((fit.reconstruction - image) ** 2).mean() for fit in fits)
     assert errors["absolute deviation"] < 0.2 * errors["least squares"]
 
