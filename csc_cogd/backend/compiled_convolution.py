@@ -80,6 +80,15 @@ def _gather(source, first, offsets, count, places, start, lanes, vectors, target
 
 
 @compile_part
+def _lie_side_by_side(places, start, lanes, vectors):
+    """Whether the pixels of each vector do, so that they needn't be gathered."""
+    for v in range(start, start + vectors * lanes, lanes):
+        if places[v + lanes - 1] - places[v] != lanes - 1:
+            return False
+    return True
+
+
+@compile_part
 def _scatter(block, bias, places, start, inside, lanes, target, first, plane):
     """Write the pixels of a panel to the plane of each channel, plus its bias."""
     for v in range(0, inside, lanes):
@@ -129,6 +138,8 @@ def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, beg
         offsets[k] = (taps[k, 0] * frame[2] + taps[k, 1]) * frame[3] + taps[k, 2]
     depth = max(1, -(-K // max(1, -(-K // DEPTH))))
     panel = np.empty(depth * width, x.dtype)
+    panel_offsets, panel_places = np.arange(depth) * width, np.arange(VECTORS) * lanes
+    starts = np.empty(VECTORS, np.int64)
     block = np.zeros(B * ROWS * width, x.dtype)
     for start in range(begin, stop, group):
         count = min(group, stop - start)
@@ -139,17 +150,22 @@ def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, beg
         for g in range(G):
             channel = g * (C // G) * area
             for p in range(0, number, width):
+                direct = _lie_side_by_side(sources, p, lanes, VECTORS)
+                for v in range(VECTORS):
+                    starts[v] = sources[p + v * lanes]
                 for k in range(0, K, depth):
                     here = min(depth, K - k)
-                    _gather(flat, channel, offsets[k:], here, sources, p, lanes, VECTORS, panel, width)
+                    if direct:
+                        seen, places, steps = flat[channel:], starts, offsets[k:]
+                    else:
+                        _gather(flat, channel, offsets[k:], here, sources, p, lanes, VECTORS, panel, width)
+                        seen, places, steps = panel, panel_places, panel_offsets
                     for b in range(B):
-                        multiply_tile(
-                            kernels, ((g * B + b) * K + k) * ROWS, panel, 0, here, block, b * ROWS * width, k > 0
-                        )  # fmt: skip
-                shift = bias[g * per_group : (g + 1) * per_group]
-                _scatter(
-                    block, shift, targets, p, min(width, number - p), lanes, results, corner + g * per_group * P * Q, P * Q
-                )
+                        weight = ((g * B + b) * K + k) * ROWS
+                        multiply_tile(kernels, weight, seen, places, steps, here, block, b * ROWS * width, k > 0)
+                o = g * per_group
+                inside = min(width, number - p)
+                _scatter(block, bias[o : o + per_group], targets, p, inside, lanes, results, corner + o * P * Q, P * Q)
 
 
 @compile_kernel
@@ -179,11 +195,12 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
     length = min(LENGTH, -(-group * pixels // lanes)) * lanes
     sources = np.empty(group * pixels + length, np.int64)
     results = np.empty(group * pixels + length, np.int64)
-    offsets = np.empty(K, np.int64)
+    offsets = np.zeros(depth, np.int64)  # those beyond K mean nothing
     for k in range(K):
         offsets[k] = (taps[k, 0] * frame[2] + taps[k, 1]) * frame[3] + taps[k, 2]
     planes = np.arange(per_group) * pixels
     columns = np.zeros(VECTORS * length, x.dtype)
+    column_offsets, column_places = np.arange(VECTORS) * length, np.arange(length)
     rows = np.zeros(min(heights, HEIGHT) * length, x.dtype)
     total[...] = 0
     for start in range(begin, stop, group):
@@ -196,6 +213,7 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
             for p in range(0, number, length):
                 inside = min(length, number - p)
                 vectors = -(-inside // lanes)
+                direct = _lie_side_by_side(sources, p, lanes, vectors)
                 for first in range(0, per_group, HEIGHT):
                     here = min(HEIGHT, per_group - first)
                     corner = (start * O + g * per_group + first) * pixels
@@ -203,11 +221,14 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
                     for o in range(here):
                         rows[o * length + inside : o * length + vectors * lanes] = 0
                     for k in range(0, K, VECTORS):
-                        met = min(VECTORS, K - k)
-                        _gather(flat, channel, offsets[k:], met, sources, p, lanes, vectors, columns, length)
+                        if direct:
+                            seen, places, steps = flat[channel:], sources[p:], offsets[k:]
+                        else:
+                            _gather(flat, channel, offsets[k:], VECTORS, sources, p, lanes, vectors, columns, length)
+                            seen, places, steps = columns, column_places, column_offsets
                         target = (g * depth + k) * heights + first
                         for o in range(0, here, ROWS):
-                            correlate_tile(rows, o * length, columns, 0, length, vectors, sums, target + o, heights)
+                            correlate_tile(rows, o * length, length, seen, places, steps, vectors, sums, target + o, heights)
 
 
 def conv2d(x, w, bias, size, stride, padding, groups):

@@ -19,24 +19,25 @@ BYTES = 32
 
 
 @intrinsic
-def multiply_tile(typing_context, weights, weight_at, columns, column_at, depth, out, out_at, add):
-    """``out[r, v] (+)= sum_k weights[k, r] columns[k, v]``: matrices of ROWS, and VECTORS vectors, side by side."""
+def multiply_tile(typing_context, weights, weight_at, source, places, offsets, depth, out, out_at, add):
+    """``out[r, v] (+)= sum_k weights[k, r] source[offsets[k] + places[v]]``: VECTORS vectors of ROWS rows, side by side."""
 
     def generate(context, builder, signature, arguments):
         tile = _Tile(context, builder, signature, arguments)
-        _, weight_at, _, column_at, depth, _, out_at, add = arguments
-        start = [[tile.at(5, out_at, (r * VECTORS + v) * tile.lanes) for v in range(VECTORS)] for r in range(ROWS)]
+        _, weight_at, _, _, _, depth, _, out_at, add = arguments
+        start = [[tile.at(6, out_at, (r * VECTORS + v) * tile.lanes) for v in range(VECTORS)] for r in range(ROWS)]
         zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
         sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS)] for _ in range(ROWS)]
         with builder.if_then(add):
             for r in range(ROWS):
                 for v in range(VECTORS):
                     builder.store(tile.load(start[r][v]), sums[r][v])
-        width = ir.Constant(depth.type, VECTORS * tile.lanes)
+        zero = ir.Constant(depth.type, 0)
+        places = [builder.load(tile.number_at(3, zero, v)) for v in range(VECTORS)]
         with cgutils.for_range(builder, depth) as loop:
-            column = builder.add(column_at, builder.mul(loop.index, width))
+            offset = builder.load(tile.number_at(4, loop.index, 0))
             weight = builder.add(weight_at, builder.mul(loop.index, ir.Constant(depth.type, ROWS)))
-            seen = [tile.load(tile.at(2, column, v * tile.lanes)) for v in range(VECTORS)]
+            seen = [tile.load(tile.at(2, builder.add(place, offset), 0)) for place in places]
             for r in range(ROWS):
                 factor = tile.broadcast(builder.load(tile.number_at(0, weight, r)))
                 for v in range(VECTORS):
@@ -47,24 +48,28 @@ def multiply_tile(typing_context, weights, weight_at, columns, column_at, depth,
         return context.get_dummy_value()
 
     at = types.intp
-    return types.void(weights, at, columns, at, at, out, at, types.boolean), generate
+    return types.void(weights, at, source, places, offsets, at, out, at, types.boolean), generate
 
 
 @intrinsic
-def correlate_tile(typing_context, a, a_at, b, b_at, stride, vectors, out, out_at, out_stride):
-    """``out[j, i] += sum_t a[i, t] b[j, t]``: ROWS rows of a, VECTORS rows of b, `vectors` vectors long, `stride` apart."""
+def correlate_tile(typing_context, a, a_at, stride, source, places, offsets, vectors, out, out_at, out_stride):
+    """``out[j, i] += sum_v a[i, v] source[offsets[j] + places[v]]``: `vectors` vectors of ROWS rows, and of VECTORS others.
+
+    Rows of a are `stride` apart; places are those of numbers, of which each vector's first one is looked at.
+    """
 
     def generate(context, builder, signature, arguments):
         tile = _Tile(context, builder, signature, arguments)
-        _, a_at, _, b_at, stride, vectors, _, out_at, out_stride = arguments
+        _, a_at, stride, _, _, _, vectors, _, out_at, out_stride = arguments
         zero = ir.Constant(tile.vector, [0.0] * tile.lanes)
         sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS)] for _ in range(ROWS)]
         constant = [ir.Constant(stride.type, i) for i in range(ROWS)]
         a_rows = [builder.add(a_at, builder.mul(stride, constant[i])) for i in range(ROWS)]
-        b_rows = [builder.add(b_at, builder.mul(stride, constant[j])) for j in range(VECTORS)]
+        offsets = [builder.load(tile.number_at(5, constant[0], j)) for j in range(VECTORS)]
         with cgutils.for_range(builder, vectors) as loop:
             step = builder.mul(loop.index, ir.Constant(stride.type, tile.lanes))
-            seen = [tile.load(tile.at(2, builder.add(row, step), 0)) for row in b_rows]
+            place = builder.load(tile.number_at(4, step, 0))
+            seen = [tile.load(tile.at(3, builder.add(place, offset), 0)) for offset in offsets]
             for i in range(ROWS):
                 factor = tile.load(tile.at(0, builder.add(a_rows[i], step), 0))
                 for j in range(VECTORS):
@@ -72,12 +77,12 @@ def correlate_tile(typing_context, a, a_at, b, b_at, stride, vectors, out, out_a
         for j in range(VECTORS):
             target = builder.add(out_at, builder.mul(out_stride, constant[j]))
             for i, total in enumerate(tile.add_up([builder.load(sums[i][j]) for i in range(ROWS)])):
-                pointer = tile.number_at(6, target, i)
+                pointer = tile.number_at(7, target, i)
                 builder.store(builder.fadd(builder.load(pointer), total, flags=FAST), pointer)
         return context.get_dummy_value()
 
     at = types.intp
-    return types.void(a, at, b, at, at, at, out, at, at), generate
+    return types.void(a, at, at, source, places, offsets, at, out, at, at), generate
 
 
 @intrinsic
