@@ -82,10 +82,10 @@ def _gather(source, first, offsets, count, places, start, lanes, vectors, target
 @compile_part
 def _lie_side_by_side(places, start, lanes, vectors):
     """Whether the pixels of each vector do, so that they needn't be gathered."""
-    for v in range(start, start + vectors * lanes, lanes):  # noqa: SIM110  # compiled, where a generator would be slow
-        if places[v + lanes - 1] - places[v] != lanes - 1:
-            return False
-    return True
+    together = True
+    for v in range(start, start + vectors * lanes, lanes):
+        together &= places[v + lanes - 1] - places[v] == lanes - 1
+    return together
 
 
 @compile_part
