@@ -235,6 +235,9 @@ OPTIONS = {
     "seed": click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of the initial filters."
     ),
+    "resume": click.option(
+        "--resume", is_flag=True, help="Go on where a run of the same settings was cut off, to the same weights."
+    ),
     "checkpoint": click.option(
         "--checkpoint", type=PATH, metavar="FILE",
         help="Save learning here every few rounds; go on from it if it is there already."

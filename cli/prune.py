@@ -79,9 +79,9 @@ _COSTS = {
 @recipe_options(epochs=40, learning_rate=0.01, weight_decay=2e-4)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of all that is random.")
 @data_options
-@click.option("--resume", is_flag=True, help="Go on where a run of the same settings was cut off.")
+@options("resume")
 @click.option("--onnx", type=PATH, metavar="FILE", help="Write the smaller network for other programs, too.")
-@click.option("--report", type=PATH, metavar="FILE", help="Write costs, channels and the course of training: .json.")
+@click.option("--record", type=PATH, metavar="FILE", help="Write costs, channels and the course of training: .json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a line of JSON.")
 @options("overwrite", "device", "quiet", "verbose")
 def command(
@@ -97,7 +97,7 @@ def command(
     std: tuple[float, ...] | None,
     resume: bool,
     onnx: Path | None,
-    report: Path | None,
+    record: Path | None,
     as_json: bool,
     overwrite: bool,
     device: str,
@@ -114,7 +114,7 @@ def command(
     Examples:
       csc-cogd prune resnet56.safetensors cifar-10-batches-bin -o half.safetensors --crop 4 --flip
       csc-cogd prune resnet56.safetensors cifar-10-batches-bin -o cogd.safetensors --method cogd --mask-epochs 100
-      csc-cogd prune net.safetensors flowers -o small.safetensors --flops 20e6 --onnx small.onnx --report run.json
+      csc-cogd prune net.safetensors flowers -o small.safetensors --flops 20e6 --onnx small.onnx --record run.json
       csc-cogd prune net.safetensors flowers -o small.safetensors --method gal --threshold 0.05
 
     \b
@@ -125,7 +125,7 @@ def command(
     console.check_device({"device": device})
     names = {name: option_name(name) for name in ("size", "holdout", "mean", "std", "threshold", *RECIPE, *settings)}
     with naming((), budget="--flops", weights=weights, state=weights, **names):
-        _check_outputs(output, onnx, report, (weights,), resume, overwrite)
+        _check_outputs(output, onnx, record, (weights,), resume, overwrite)
         tuning = recipe_of(**{name: value for name, value in settings.items() if name in RECIPE})
         recipe = _recipe(settings, flops, threshold, tuning, no_fine_tuning)
         from csc_cogd.nn import evaluate, load_images, prune
@@ -152,11 +152,11 @@ def command(
             evaluate(done.network, test, start.normalization).accuracy,
         )
         _write(output, onnx, start, images, done, overwrite)
-    if report is not None:
+    if record is not None:
         from csc_cogd.storage import write_whole
 
-        text = json.dumps(_report(done, accuracies), indent=1) + "\n"
-        write_whole(report, lambda file: file.write(text.encode()), overwrite=overwrite)
+        text = json.dumps(_figures(done, accuracies), indent=1) + "\n"
+        write_whole(record, lambda file: file.write(text.encode()), overwrite=overwrite)
     _summarize(output, done, accuracies, console, as_json)
 
 
@@ -193,17 +193,17 @@ def _recipe(
 
 
 def _check_outputs(
-    output: Path, onnx: Path | None, report: Path | None, inputs: tuple[Path, ...], resume: bool, overwrite: bool
+    output: Path, onnx: Path | None, record: Path | None, inputs: tuple[Path, ...], resume: bool, overwrite: bool
 ) -> None:
     """Refuse now what couldn't be written later."""
     from csc_cogd.storage import check_distinct, check_writable
 
-    for path, suffix in ((output, ".safetensors"), (onnx, ".onnx"), (report, ".json")):
+    for path, suffix in ((output, ".safetensors"), (onnx, ".onnx"), (record, ".json")):
         if path is not None:
             if path.suffix != suffix:
                 raise InputError(f"{path}: it is written as {suffix}: end the name in it")
             check_writable(path, overwrite=overwrite, inputs=inputs)
-    check_distinct(output, onnx, report)
+    check_distinct(output, onnx, record)
     if onnx is not None and find_spec("onnx") is None:
         raise InputError("--onnx: the package is missing: pip install 'csc-cogd[onnx]'")
 
@@ -222,7 +222,7 @@ def _write(output: Path, onnx: Path | None, start: Start, images: ImageSet, done
         output.with_name(f"{output.stem}.{stage}.safetensors").unlink(missing_ok=True)
 
 
-def _report(done: Pruned, accuracies: tuple[float, float]) -> dict[str, Any]:
+def _figures(done: Pruned, accuracies: tuple[float, float]) -> dict[str, Any]:
     return {
         "before": {**asdict(done.before), "test_accuracy": accuracies[0]},
         "after": {**asdict(done.after), "test_accuracy": accuracies[1]},
@@ -236,7 +236,7 @@ def _summarize(
     output: Path, done: Pruned, accuracies: tuple[float, float], console: Console, as_json: bool
 ) -> None:  # fmt: skip
     if as_json:
-        summary = {name: value for name, value in _report(done, accuracies).items() if name in ("before", "after")}
+        summary = {name: value for name, value in _figures(done, accuracies).items() if name in ("before", "after")}
         click.echo(json.dumps({"output": str(output), **summary}))
     console.say(_row("", "before", "after", "left"))
     for what, (said, unit, scale) in _COSTS.items():

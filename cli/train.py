@@ -47,7 +47,7 @@ EVALUATION = {
 )  # fmt: skip
 @data_options
 @click.option("--evaluate", "evaluating", is_flag=True, help="Don't train: test the weights.")
-@click.option("--resume", is_flag=True, help="Go on from --output, to the same weights as if nothing had happened.")
+@options("resume")
 @click.option(
     "--checkpoint-every", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
     help="Save each N epochs.",

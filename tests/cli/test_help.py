@@ -13,6 +13,7 @@ from tests.cli.test_config import COMMANDS, NAMES
 ON_PURPOSE = {  # options that mean something else by command, by type, default or help
     "--output", "--noise", "--noise-sigma", "--kernel", "--kernel-degree", "--dictionary", "--lmbda", "--iterations",
     "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size", "--plot",
+    "--epochs", "--learning-rate", "--weight-decay",
 }  # fmt: skip
 
 

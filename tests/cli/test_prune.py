@@ -52,7 +52,7 @@ def test_every_option_at_once(folder, capsys):
         "--method", "cogd", "--flops", 0.6, "--ranking", "uniform", "--at-least", 2, "--multiple-of", 4, "--mask-start",
         "uniform", "--sparsity", 0.2, "--mask-learning-rate", 0.05, "--mask-interval", 2, "--label-weight", 1,
         "--distillation-weight", 0.5, "--keep", 0.8, "--kernel-degree", 2, "--crop", 1, "--flip", "--seed", 3, "--onnx",
-        "small.onnx", "--report", "run.json", "--json", "-q",
+        "small.onnx", "--record", "run.json", "--json", "-q",
     )  # fmt: skip
     assert call("prune", "net.safetensors", "small.npz", "-o", "small.safetensors", *FEW, *arguments) == 0
     captured = capsys.readouterr()
@@ -84,7 +84,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
         (("net.safetensors", "none", *OUT), "none"),
         ((*BOTH, "-o", "a.bin"), "a.bin: it is written as .safetensors"),
         ((*BOTH, "-o", "net.safetensors"), "net.safetensors: is an input"),
-        ((*BOTH, *OUT, "--report", "a.txt"), "a.txt: it is written as .json"),
+        ((*BOTH, *OUT, "--record", "a.txt"), "a.txt: it is written as .json"),
         ((*BOTH, *OUT, "--flops", 0.5, "--threshold", 0), "give one"),
         ((*BOTH, *OUT, "--flops", 1e-6), "FLOPs can't be kept"),
         ((*BOTH, *OUT, "--method", "l1", "--sparsity", 1), "--sparsity: --method l1 has no use for it"),
