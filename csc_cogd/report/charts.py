@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
@@ -17,7 +18,8 @@ Line = Sequence[tuple[float, float]]
 def line_chart(title: str, lines: Mapping[str, Line], *, x_label: str, logarithmic: bool = False) -> str:
     """A figure of lines by name, with a legend if there are several; empty if none has two points.
 
-    Points that aren't finite are left out, and with a `logarithmic` vertical axis those that aren't above zero.
+    Points that aren't finite are left out, and with a `logarithmic` vertical axis those that aren't above zero,
+    or so little that they have fewer digits.
     """
     lines = {name: drawable for name, line in lines.items() if len(drawable := _drawable(line, logarithmic)) > 1}
     points = [point for line in lines.values() for point in line]
@@ -53,7 +55,8 @@ def number(value: float) -> str:
 
 
 def _drawable(line: Line, logarithmic: bool) -> list[tuple[float, float]]:
-    finite = [(x, y) for x, y in line if math.isfinite(x) and math.isfinite(y) and (y > 0 or not logarithmic)]
+    least = sys.float_info.min if logarithmic else -math.inf
+    finite = [(x, y) for x, y in line if math.isfinite(x) and math.isfinite(y) and y >= least]
     step = max(-(-len(finite) // MOST_POINTS), 1)
     return [*finite[:-1:step], *finite[-1:]]
 
@@ -90,4 +93,5 @@ def _logarithmic_ticks(low: float, high: float) -> list[float]:
     decades = range(math.ceil(low), math.floor(high) + 1)
     if len(decades) < 2:
         return [tick for tick in _linear_ticks(10**low, 10**high) if tick > 0]
-    return [10.0**decade for decade in decades[:: -(-len(decades) // 6)]]
+    ticks = (10.0**decade for decade in decades[:: -(-len(decades) // 6)])
+    return [tick for tick in ticks if tick > 0]  # below 1e-323 there is only zero

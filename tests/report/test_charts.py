@@ -1,8 +1,9 @@
 import re
+import sys
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csc_cogd.report.charts import HEIGHT, WIDTH, line_chart, number
@@ -11,9 +12,12 @@ numbers = st.floats(-1e12, 1e12) | st.integers(0, 1000).map(float) | st.just(flo
 
 
 @given(st.lists(st.tuples(numbers, numbers), max_size=60), st.booleans())
+@example([(0.0, 1.0), (0.0, 2.2250738585e-313)], True)
+@example([(0.0, sys.float_info.min), (0.0, sys.float_info.min)], True)
+@example([(0.0, sys.float_info.min), (0.0, 1e12)], True)
 def test_whatever_is_drawn_lies_within_the_picture(line, logarithmic):
     chart = line_chart("a & b", {"<line>": line}, x_label="x", logarithmic=logarithmic)
-    drawn = [(x, y) for x, y in line if x == x and y == y and (y > 0 or not logarithmic)]
+    drawn = [(x, y) for x, y in line if x == x and y == y and (y >= sys.float_info.min or not logarithmic)]
     assert bool(chart) == (len(drawn) > 1)
     if chart:
         svg = ElementTree.fromstring(chart).find("svg")
