@@ -2,8 +2,9 @@
 
 The public names are imported on first use. Everything computes on NumPy's arrays, and on CuPy's where they are on a GPU.
 
-Their matrix products are small: two threads of BLAS are no faster than one, and on a busy machine they wait for each other
-ten times as long as they compute. Hold BLAS to one by :func:`csc_cogd.backend.single_threaded_blas`.
+Compiled layers share a batch among threads of their own. What matrix products are left are small: two threads of BLAS are
+no faster than one, and on a busy machine they wait for each other ten times as long as they compute. Training and evaluation
+hold BLAS to one; elsewhere, :func:`csc_cogd.backend.single_threaded_blas` does.
 """
 
 from __future__ import annotations

@@ -18,8 +18,7 @@ Line = Sequence[tuple[float, float]]
 def line_chart(title: str, lines: Mapping[str, Line], *, x_label: str, logarithmic: bool = False) -> str:
     """A figure of lines by name, with a legend if there are several; empty if none has two points.
 
-    Points that aren't finite are left out, and with a `logarithmic` vertical axis those that aren't above zero,
-    or so little that they have fewer digits.
+    Points that aren't finite are left out, and with a `logarithmic` vertical axis those that aren't above zero.
     """
     lines = {name: drawable for name, line in lines.items() if len(drawable := _drawable(line, logarithmic)) > 1}
     points = [point for line in lines.values() for point in line]
@@ -55,8 +54,7 @@ def number(value: float) -> str:
 
 
 def _drawable(line: Line, logarithmic: bool) -> list[tuple[float, float]]:
-    least = sys.float_info.min if logarithmic else -math.inf
-    finite = [(x, y) for x, y in line if math.isfinite(x) and math.isfinite(y) and y >= least]
+    finite = [(x, y) for x, y in line if math.isfinite(x) and math.isfinite(y) and (y > 0 or not logarithmic)]
     step = max(-(-len(finite) // MOST_POINTS), 1)
     return [*finite[:-1:step], *finite[-1:]]
 
@@ -91,7 +89,7 @@ def _linear_ticks(low: float, high: float) -> list[float]:
 def _logarithmic_ticks(low: float, high: float) -> list[float]:
     """Powers of ten, of every second or third decade if there are many; below two decades those of a linear axis."""
     decades = range(math.ceil(low), math.floor(high) + 1)
-    if len(decades) < 2:
+    if len(decades) < 2 and 10**high > sys.float_info.min:  # smaller numbers are too coarse to be divided
         return [tick for tick in _linear_ticks(10**low, 10**high) if tick > 0]
-    ticks = (10.0**decade for decade in decades[:: -(-len(decades) // 6)])
+    ticks = (10.0**decade for decade in decades[:: max(-(-len(decades) // 6), 1)])
     return [tick for tick in ticks if tick > 0]  # below 1e-323 there is only zero

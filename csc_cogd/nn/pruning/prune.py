@@ -133,7 +133,7 @@ def prune(
     image_shape: Shape | None = None, checkpoint: Path | None = None, resume: bool = False,
     overwrite: bool = False, progress: Callable[[str, Progress], None] | None = None,
 ) -> Pruned:  # fmt: skip
-    """Make a smaller network of a trained one, which isn't changed [CoGD, section 5.3; GAL].
+    """Make a smaller network of a trained one, which isn't changed [CoGD, eqs. 25-29; GAL].
 
     Parameters
     ----------
