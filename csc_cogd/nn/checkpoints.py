@@ -72,7 +72,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
             return arrays, metadata
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: can't be read as safetensors ({error}): convert PyTorch's .pt and .pth by safetensors.torch"
+            f"{path}: can't be read as safetensors ({error}): fetch it again if it is damaged; "
+            "convert PyTorch's .pt and .pth by safetensors.torch"
         ) from None
 
 
