@@ -7,10 +7,19 @@ from csc_cogd.backend.blas import single_threaded_blas
 from csc_cogd.backend.cpu import Backend, Index, Task, Workspace, borrowed
 from csc_cogd.backend.kernels import STATISTICS
 from csc_cogd.backend.networks import compiled_kernels
-from csc_cogd.backend.selection import array_module, as_array, choose_device, device_of, get_backend, on_gpu, to_numpy
+from csc_cogd.backend.selection import (
+    array_module,
+    as_array,
+    choose_device,
+    device_of,
+    get_backend,
+    on_gpu,
+    to_numpy,
+    usable_devices,
+)
 
 __all__ = [
     "STATISTICS", "Backend", "Index", "Task", "Workspace", "array_module", "as_array", "borrowed", "choose_device",
     "compiled_kernels",
-    "device_of", "get_backend", "on_gpu", "single_threaded_blas", "to_numpy",
+    "device_of", "get_backend", "on_gpu", "single_threaded_blas", "to_numpy", "usable_devices",
 ]  # fmt: skip
