@@ -165,6 +165,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.clock == "processor" and arguments.threads > 1:
         parser.error("--clock processor: it adds up the threads' times: use --threads 1")
+    if arguments.batch < 2 or arguments.steps < 1:
+        parser.error("--batch and --steps: at least 2 images, for batch norm, and 1 step are needed")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     if arguments.child:
         child(arguments.child, arguments.network[0], arguments.batch, arguments.threads)
