@@ -56,7 +56,7 @@ def compare(args: argparse.Namespace, data: Path) -> None:
             )  # fmt: skip
             hooks = [KernelBacktracking(training_rule(degree, args.eta))] if degree else []
             history = train(network, seen, recipe, normalization=normalization, hooks=hooks)
-            ends.append(100 * evaluate(network, test, normalization).accuracy)
+            ends.append(100 * evaluate(network, test, normalization=normalization).accuracy)
             moved = np.mean([epoch.figures.get("kernels_backtracked", 0) for epoch in history])
             print(f"{name:12} {seed:4} {ends[-1]:7.2f} {moved:9.0f} {perf_counter() - start:6.0f}", flush=True)
         print(f"{name:12} mean {np.mean(ends):7.2f}   spread {np.std(ends, ddof=int(args.seeds > 1)):.2f}", flush=True)

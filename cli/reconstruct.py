@@ -178,7 +178,7 @@ def _reconstruct_together(
         result.dictionary.save(save_dictionary, overwrite=overwrite)
         console.say(f"{save_dictionary}: {result.dictionary.n_filters} filters")
     if save_codes is not None:
-        write_codes(save_codes, np.concatenate(result.codes), overwrite=overwrite)
+        write_codes(np.concatenate(result.codes), save_codes, overwrite=overwrite)
         console.say(f"{save_codes}: codes of {len(paths)} image(s)")
     where = output or "beside the originals"
     console.say(f"{targets[0]}: written" if len(targets) == 1 else f"{len(targets)} images written: {where}")
