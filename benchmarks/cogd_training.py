@@ -57,7 +57,7 @@ def compare(args: argparse.Namespace, data: Path) -> None:
             )  # fmt: skip
             hooks = [KernelBacktracking(training_rule(degree, args.eta))] if degree else []
             history = train(network, seen, recipe, normalization=normalization, hooks=hooks)
-            ends.append(100 * evaluate(network, test, normalization).accuracy)
+            ends.append(100 * evaluate(network, test, normalization=normalization).accuracy)
             moved = np.mean([epoch.figures.get("kernels_backtracked", 0) for epoch in history])
             seconds = perf_counter() - start
             print(f"| {name} | {seed} | {ends[-1]:.2f} | {moved:.0f} | {seconds:.0f} |", flush=True)

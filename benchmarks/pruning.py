@@ -51,7 +51,7 @@ def recipes(method: str, args: argparse.Namespace, seed: int) -> tuple[Any, Any]
     pruning = PruningRecipe(
         method, budget=args.budget, masks=masks if masked else None, at_least=args.at_least,
         loss=AdversarialLoss(args.sparsity, label=args.label, mask_learning_rate=args.mask_rate), ranking=args.ranking,
-        rule=pruning_rule(args.keep, args.degree, args.eta) if method == "cogd" else None,
+        cogd=pruning_rule(args.keep, args.degree, args.eta) if method == "cogd" else None,
     )  # fmt: skip
     return pruning, tuning
 
@@ -64,7 +64,7 @@ def compare(args: argparse.Namespace, data: Path) -> None:
     normalization = Normalization(about["norm_mean"], about["norm_std"])
     images, test = load_images(data / "cifar10", "train"), load_images(data / "cifar10", "test")
     test = test.first(args.test) if args.test else test
-    own = evaluate(network, test, normalization).accuracy
+    own = evaluate(network, test, normalization=normalization).accuracy
     print(
         f"{args.network}, {args.images or len(images)} images, {args.mask_epochs} + {args.epochs} epochs of batches of "
         f"{args.batch}; {len(test)} test images: {100 * own:.2f} % before pruning"
@@ -79,9 +79,9 @@ def compare(args: argparse.Namespace, data: Path) -> None:
             seen = images.take(chosen[: args.images]) if args.images else images
             pruning, tuning = recipes(method, args, seed)
             done = prune(network, seen, pruning, normalization=normalization)
-            pruned = evaluate(done.network, test, normalization).accuracy
+            pruned = evaluate(done.network, test, normalization=normalization).accuracy
             train(done.network, seen, tuning, normalization=normalization)
-            ends.append((100 * pruned, 100 * evaluate(done.network, test, normalization).accuracy))
+            ends.append((100 * pruned, 100 * evaluate(done.network, test, normalization=normalization).accuracy))
             left = f"{done.after.flops / 1e6:.2f} M, {done.after.flops / done.before.flops:.1%} | {done.after.parameters:,}"
             accuracies = " | ".join(f"{accuracy:.2f}" for accuracy in ends[-1])
             print(f"| {method} | {seed} | {accuracies} | {left} | {perf_counter() - start:.0f} |", flush=True)

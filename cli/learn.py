@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,8 @@ from csc_cogd.cli.options import (
 )
 from csc_cogd.errors import InputError
 
-ONLINE = ("max_memory", "batch_size")  # settings with defaults of their own
+if TYPE_CHECKING:
+    from csc_cogd import LearnedDictionary
 
 
 @click.command("learn")
@@ -128,16 +129,14 @@ def command(
         counts, sizes = [1] * initial.n_filters, initial.shapes.tolist()
     console.say(settings_line(settings, rule), level=1)
     settings |= {"max_iter": iterations, "start": initial, "axes": axes}
-    names = {name: f"--{name}" for name in ("shards", "jobs", "scheduler")}
+    names = {"n_shards": "--shards", "shards": "--shards", "jobs": "--jobs", "scheduler": "--scheduler"}
     with console.progress() as progress, naming(paths, start=start, **names):
         if n_shards is None:
-            dictionary, how = _learn(paths, counts, sizes, cogd=rule, callback=progress, **settings)
+            learned = _learn(paths, counts, sizes, cogd=rule, callback=progress, **settings)
         else:
-            dictionary, how = _learn_in_shards(
-                paths, counts, sizes, n_shards, jobs or 1, scheduler, callback=progress, **settings
-            )
-    dictionary.save(output, overwrite=overwrite)
-    console.say(f"{output}: {dictionary.n_filters} filters from {len(paths)} image(s), {how}")
+            learned = _learn_in_shards(paths, counts, sizes, n_shards, jobs or 1, scheduler, callback=progress, **settings)
+    learned.dictionary.save(output, overwrite=overwrite)
+    console.say(f"{output}: {learned.dictionary.n_filters} filters from {len(paths)} image(s), {learned.summary()}")
 
 
 def _check_sharing(
@@ -161,9 +160,9 @@ def _check_sharing(
 
 def _learn(
     files: tuple[Path, ...], counts: Any, sizes: Any, *, crop: int | None, axes: str | None, **settings: Any
-) -> Any:  # fmt: skip
+) -> LearnedDictionary:  # fmt: skip
     """Learn from all images, read here; all pages of stacks."""
-    from csc_cogd import learn_from_pictures
+    from csc_cogd import learn_from_images
     from csc_cogd.imagefiles import open_images
 
     pictures, paths = [], []
@@ -175,15 +174,15 @@ def _learn(
     advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
     check_alike(tuple(paths), pictures, advice)
     axis = -1 if pictures[0].ndim == 3 else None
-    settings = {name: value for name, value in settings.items() if name not in ONLINE or value is not None}
+    settings = {name: value for name, value in settings.items() if name != "batch_size" or value is not None}
     with naming(tuple(paths)):  # by page
-        return learn_from_pictures(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
+        return learn_from_images(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
 
 
 def _learn_in_shards(
     paths: tuple[Path, ...], counts: Any, sizes: Any, n_shards: int, jobs: int, scheduler: str | None,
     *, online: None, max_memory: None, batch_size: None, **settings: Any,
-) -> Any:  # fmt: skip
+) -> LearnedDictionary:  # fmt: skip
     """Learn from files that are read where they are worked on; some settings mean nothing there."""
     from csc_cogd import learn_from_files
     from csc_cogd.backend import choose_device, get_backend

@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from csc_cogd.csc.codes import sparse_code as sparse_code
     from csc_cogd.csc.codes_file import load_codes as load_codes
     from csc_cogd.csc.codes_file import save_codes as save_codes
-    from csc_cogd.csc.consensus import ConsensusDictionary as ConsensusDictionary
     from csc_cogd.csc.consensus import learn_dictionary_consensus as learn_dictionary_consensus
     from csc_cogd.csc.debias import debias as debias
     from csc_cogd.csc.dictionary import Dictionary as Dictionary
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
     from csc_cogd.csc.learning import learn_dictionary as learn_dictionary
-    from csc_cogd.csc.online import OnlineDictionary as OnlineDictionary
     from csc_cogd.csc.online import learn_dictionary_online as learn_dictionary_online
     from csc_cogd.errors import CscCogdError as CscCogdError
     from csc_cogd.errors import DeviceError as DeviceError
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from csc_cogd.restore.detect import detect_damage as detect_damage
     from csc_cogd.restore.inpaint import inpaint as inpaint
     from csc_cogd.restore.learn import learn_from_files as learn_from_files
-    from csc_cogd.restore.learn import learn_from_pictures as learn_from_pictures
+    from csc_cogd.restore.learn import learn_from_images as learn_from_images
     from csc_cogd.restore.operators import Blur as Blur
     from csc_cogd.restore.operators import Decimation as Decimation
     from csc_cogd.restore.reconstruct import Reconstruction as Reconstruction
@@ -56,9 +54,7 @@ _HOMES = {
     "learn_dictionary": "csc.learning",
     "LearnedDictionary": "csc.learning",
     "learn_dictionary_online": "csc.online",
-    "OnlineDictionary": "csc.online",
     "learn_dictionary_consensus": "csc.consensus",
-    "ConsensusDictionary": "csc.consensus",
     "CogradientRule": "cogd.rule",
     "debias": "csc.debias",
     "save_codes": "csc.codes_file",
@@ -75,7 +71,7 @@ _HOMES = {
     "Reconstruction": "restore.reconstruct",
     "shard_mapper": "batch.cluster_learning",
     "learn_from_files": "restore.learn",
-    "learn_from_pictures": "restore.learn",
+    "learn_from_images": "restore.learn",
     "restore_batch": "batch.batch",
     "psnr": "report.metrics",
     "ssim": "report.metrics",

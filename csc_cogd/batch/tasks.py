@@ -86,7 +86,7 @@ def _reconstruct(colours: np.ndarray, dictionary: Dictionary | None = None, **se
     if dictionary is None:
         dictionary = Dictionary.default("color" if colours.shape[2:] == (3,) else "gray")
     result = reconstruct([colours], dictionary, **settings)
-    return result.images[0], _Rebuilt(result), ""
+    return result.reconstruction[0], _Rebuilt(result), ""
 
 
 class _Rebuilt:

@@ -26,23 +26,31 @@ from csc_cogd.storage import digest
 
 @dataclass(frozen=True, eq=False)
 class LearnedDictionary:
-    """Result of :func:`learn_dictionary`.
+    """A dictionary, and how it was learned: the result of all functions that learn one.
 
     Attributes
     ----------
     dictionary : Dictionary
         Filters of norm at most one.
-    codes : (N, K, H + h - 1, W + w - 1) array
-        Sparse codes of the images over this dictionary.
     objective : float
-        The minimised function at both.
+        The minimised function at these filters and the codes found for them; online, that of the last batch.
     history : list of Round
+    codes : (N, K, H + h - 1, W + w - 1) array, or None
+        Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     """
 
     dictionary: Dictionary
-    codes: np.ndarray
     objective: float
     history: list[Round]
+    codes: Any = None
+
+    def summary(self) -> str:
+        """How it was learned, in words, such as ``"30 rounds, objective 12.3456"``."""
+        settings = self.dictionary.provenance["settings"]
+        if "batch_size" in settings:
+            return f"online, {len(self.history)} batches of {settings['batch_size']} crops"
+        shards = f"{settings['shards']} shard(s), " if "shards" in settings else ""
+        return f"{shards}{len(self.history)} rounds, objective {self.objective:.6g}"
 
 
 def learn_dictionary(
@@ -161,7 +169,7 @@ def learn_dictionary(
         "settings": settings | {"rounds": len(history)},
     }  # fmt: skip
     dictionary = Dictionary(found[:, 0] if gray else found, shapes, provenance)
-    return LearnedDictionary(dictionary, codes, history[-1].objective, history)
+    return LearnedDictionary(dictionary, history[-1].objective, history, codes)
 
 
 def alternate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -50,8 +51,8 @@ class Reconstruction:
 
     Attributes
     ----------
-    images : list of arrays
-        The pictures rebuilt, each of its original's shape and dtype.
+    reconstruction : list of arrays
+        The images rebuilt, each of its original's shape and dtype.
     dictionary : Dictionary
     codes : list of (1, K, H + h - 1, W + w - 1) arrays
         Of each picture's detail; (C, K, ..) where a grey dictionary codes the channels one by one.
@@ -60,7 +61,7 @@ class Reconstruction:
         Of learning; empty for a given dictionary.
     """
 
-    images: list[np.ndarray]
+    reconstruction: list[np.ndarray]
     dictionary: Dictionary
     codes: list[np.ndarray]
     quality: list[Quality]
@@ -79,7 +80,7 @@ def reconstruct(
     cogd: CogradientRule | None = None,
     debias: bool = False,
     seed: int = 0,
-    checkpoint: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
@@ -125,7 +126,7 @@ def reconstruct(
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (2, 24, 24), np.uint8)
     >>> result = reconstruct(images, n_filters=4, filter_shape=5, max_iter=2)
-    >>> result.images[0].shape, result.images[0].dtype, len(result.quality)
+    >>> result.reconstruction[0].shape, result.reconstruction[0].dtype, len(result.quality)
     ((24, 24), dtype('uint8'), 2)
     """
     if dictionary is not None and (cogd is not None or checkpoint is not None):
