@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -285,14 +286,14 @@ def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSqua
 
     penalised = backend.asarray(np.where(w > 0, w, np.inf))
 
-    def largest(workspace: Any, index: Index) -> float:
+    def largest(workspace: Any, index: Index) -> Any:
         backend.kernels.spread(operator[index[1]], b[index[0]], workspace.spectrum)
         workspace.inverse()
         response = abs(domain.crop_codes(workspace.real))
         part = tuple(one if size > 1 else slice(0, 1) for one, size in zip(index, w.shape[:2], strict=True))
-        return float((response / penalised[part]).max())
+        return (response / penalised[part]).max()
 
-    return max(for_maps(backend, (len(b), K, H, W), largest))
+    return float(reduce(np.maximum, for_maps(backend, (len(b), K, H, W), largest)))
 
 
 def penalties(
