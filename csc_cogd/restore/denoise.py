@@ -51,7 +51,7 @@ def denoise(
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -103,8 +103,6 @@ def denoise(
         raise InputError(f"noise: {noise!r} is unknown: choose 'gaussian' or 'impulse'")
     if noise == "impulse" and noise_sigma != "auto":
         raise InputError("noise_sigma: it belongs to Gaussian noise: leave it out for noise 'impulse'")
-    if noise_sigma is None:
-        raise InputError("noise_sigma: None isn't a standard deviation: use a number, or 'auto'")
     check_noise_sigma(noise_sigma)
     pixels, missing = find_missing(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True

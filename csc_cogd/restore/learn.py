@@ -41,9 +41,9 @@ def learn_from_images(
     max_memory: float | None = None,
     batch_size: int = 4,
     crop: int = 128,
-    cogd: CogradientRule | None = None,
     seed: int = 0,
     start: Dictionary | None = None,
+    cogd: CogradientRule | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
     device: str = "auto",
@@ -133,13 +133,13 @@ def learn_from_files(
     crop: int | None = None,
     axes: str | None = None,
     seed: int = 0,
-    dtype: Any = "float32",
-    callback: Callable[[Progress], Any] | None = None,
     start: Dictionary | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    callback: Callable[[Progress], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn a dictionary as :func:`learn_from_images` does, in shards of files that are read where they are worked on.
 

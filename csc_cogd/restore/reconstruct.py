@@ -77,9 +77,9 @@ def reconstruct(
     filter_shape: int | Sequence[Any] = 11,
     lmbda: float = LMBDA,
     max_iter: int = 20,
-    cogd: CogradientRule | None = None,
     debias: bool = False,
     seed: int = 0,
+    cogd: CogradientRule | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
     device: str = "auto",
@@ -161,7 +161,7 @@ def reconstruct(
         )  # fmt: skip
         code = result.codes
         if debias:
-            code = refit(detail, code, dictionary, weights=known, dtype=dtype, device=device, fft=engine["fft"])
+            code = refit(detail, code, dictionary, weights=known, **engine)
         fit = reconstruct_images(code, dictionary, device=device)  # as anybody does who has the two, to the last bit
         picture = layer.picture(fit.reshape(layer.detail.shape))
         codes.append(code)
