@@ -174,7 +174,7 @@ def learn_dictionary_consensus(
         "masked": any(each.masked for each in opened), "settings": settings | {"rounds": len(history)},
     }  # fmt: skip
     dictionary = Dictionary(found[:, 0] if gray else found, shapes, provenance)
-    return LearnedDictionary(dictionary, history[-1].objective, history)
+    return LearnedDictionary(dictionary, None, history[-1].objective, history)
 
 
 class _Consensus:

@@ -32,17 +32,17 @@ class LearnedDictionary:
     ----------
     dictionary : Dictionary
         Filters of norm at most one.
+    codes : (N, K, H + h - 1, W + w - 1) array, or None
+        Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     objective : float
         The minimised function at these filters and the codes found for them; online, that of the last batch.
     history : list of Round
-    codes : (N, K, H + h - 1, W + w - 1) array, or None
-        Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     """
 
     dictionary: Dictionary
+    codes: Any
     objective: float
     history: list[Round]
-    codes: Any = None
 
     def summary(self) -> str:
         """How it was learned, in words, such as ``"30 rounds, objective 12.3456"``."""
@@ -169,7 +169,7 @@ def learn_dictionary(
         "settings": settings | {"rounds": len(history)},
     }  # fmt: skip
     dictionary = Dictionary(found[:, 0] if gray else found, shapes, provenance)
-    return LearnedDictionary(dictionary, history[-1].objective, history, codes)
+    return LearnedDictionary(dictionary, codes, history[-1].objective, history)
 
 
 def alternate(

@@ -146,7 +146,7 @@ def learn_dictionary_online(
             break
     provenance = {"version": __version__, "images": len(images), "masked": weights is not None, "settings": settings}
     dictionary = Dictionary(filters[:, 0] if crops.gray else filters, shapes, provenance)
-    return LearnedDictionary(dictionary, history[-1].objective, history)
+    return LearnedDictionary(dictionary, None, history[-1].objective, history)
 
 
 class _Crops:
