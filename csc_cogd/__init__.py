@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from csc_cogd.csc.consensus import learn_dictionary_consensus as learn_dictionary_consensus
     from csc_cogd.csc.debias import debias as debias
     from csc_cogd.csc.dictionary import Dictionary as Dictionary
+    from csc_cogd.csc.filters import solve_filters as solve_filters
     from csc_cogd.csc.iteration import Iteration as Iteration
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
     from csc_cogd.csc.learning import learn_dictionary as learn_dictionary
@@ -64,6 +65,7 @@ _HOMES = {
     "learn_dictionary_online": "csc.online",
     "learn_dictionary_consensus": "csc.consensus",
     "CogradientRule": "cogd.rule",
+    "solve_filters": "csc.filters",
     "debias": "csc.debias",
     "save_codes": "csc.codes_file",
     "load_codes": "csc.codes_file",
