@@ -97,7 +97,7 @@ class Dictionary:
         squared = frequencies[:, None] ** 2 + frequencies**2
         return np.sqrt((power * squared).sum(axis=(1, 2)) / power.sum(axis=(1, 2)))
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write an npz file (no pickle in it) in one step, or not at all."""
         arrays = {"filters": self.filters, "shapes": self.shapes}
         about = {"format": _FORMAT, "provenance": dict(self.provenance)}

@@ -27,8 +27,8 @@ def solve_filters(
     weights: Any = None,
     max_iter: int = 200,
     tol: float = 1e-4,
-    dtype: Any = "float32",
     relaxation: float = 1.8,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -47,8 +47,12 @@ def solve_filters(
         Initial filters; their shapes are kept.
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
-    max_iter, tol, dtype, relaxation, device, threads, fft
+    max_iter, tol, relaxation, dtype, device, threads, fft
         As in :func:`csc_cogd.sparse_code`.
+
+    Returns
+    -------
+    Dictionary
 
     Raises
     ------

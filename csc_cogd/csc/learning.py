@@ -32,17 +32,17 @@ class LearnedDictionary:
     ----------
     dictionary : Dictionary
         Filters of norm at most one.
+    codes : (N, K, H + h - 1, W + w - 1) array, or None
+        Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     objective : float
         The minimised function at these filters and the codes found for them; online, that of the last batch.
     history : list of Round
-    codes : (N, K, H + h - 1, W + w - 1) array, or None
-        Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     """
 
     dictionary: Dictionary
+    codes: Any
     objective: float
     history: list[Round]
-    codes: Any = None
 
     def summary(self) -> str:
         """How it was learned, in words, such as ``"30 rounds, objective 12.3456"``."""
@@ -64,13 +64,6 @@ def learn_dictionary(
     code_iterations: int = 5,
     filter_iterations: int = 5,
     tol: float = 1e-4,
-    dtype: Any = "float32",
-    seed: int = 0,
-    start: Dictionary | None = None,
-    cogd: CogradientRule | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 5,
-    callback: Callable[[Round], Any] | None = None,
     zero_mean: bool = False,
     l1_weights: Any = None,
     gradient_penalty: float = 0.0,
@@ -78,9 +71,16 @@ def learn_dictionary(
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
+    seed: int = 0,
+    start: Dictionary | None = None,
+    cogd: CogradientRule | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 5,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    callback: Callable[[Round], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn filters from images, complete or with missing pixels.
 
@@ -169,7 +169,7 @@ def learn_dictionary(
         "settings": settings | {"rounds": len(history)},
     }  # fmt: skip
     dictionary = Dictionary(found[:, 0] if gray else found, shapes, provenance)
-    return LearnedDictionary(dictionary, history[-1].objective, history, codes)
+    return LearnedDictionary(dictionary, codes, history[-1].objective, history)
 
 
 def alternate(

@@ -24,7 +24,7 @@ class Progress(NamedTuple):
 def engine_settings(dtype: Any, device: str, threads: int | None, fft: str | None) -> dict[str, Any]:
     """The engine's arguments for a task. Few transforms are done of any one size, so FFT plans aren't measured."""
     fft = "estimated" if fft in (None, "auto") else fft
-    return {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
+    return {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
 
 
 def frequency_weights(dictionary: Dictionary) -> np.ndarray:

@@ -51,19 +51,19 @@ class Reconstruction:
 
     Attributes
     ----------
-    reconstruction : list of arrays
-        The images rebuilt, each of its original's shape and dtype.
     dictionary : Dictionary
     codes : list of (1, K, H + h - 1, W + w - 1) arrays
         Of each picture's detail; (C, K, ..) where a grey dictionary codes the channels one by one.
+    reconstruction : list of arrays
+        The images rebuilt, each of its original's shape and dtype.
     quality : list of Quality
     history : list of Round
         Of learning; empty for a given dictionary.
     """
 
-    reconstruction: list[np.ndarray]
     dictionary: Dictionary
     codes: list[np.ndarray]
+    reconstruction: list[np.ndarray]
     quality: list[Quality]
     history: list[Round]
 
@@ -72,14 +72,14 @@ def reconstruct(
     images: Sequence[Any],
     dictionary: Dictionary | None = None,
     *,
-    channel_axis: int | None = None,
     n_filters: int | Sequence[int] = 64,
     filter_shape: int | Sequence[Any] = 11,
+    channel_axis: int | None = None,
     lmbda: float = LMBDA,
     max_iter: int = 20,
-    cogd: CogradientRule | None = None,
     debias: bool = False,
     seed: int = 0,
+    cogd: CogradientRule | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
     device: str = "auto",
@@ -161,13 +161,13 @@ def reconstruct(
         )  # fmt: skip
         code = result.codes
         if debias:
-            code = refit(detail, code, dictionary, weights=known, dtype=dtype, device=device, fft=engine["fft"])
+            code = refit(detail, code, dictionary, weights=known, **engine)
         fit = reconstruct_images(code, dictionary, device=device)  # as anybody does who has the two, to the last bit
         picture = layer.picture(fit.reshape(layer.detail.shape))
         codes.append(code)
         rebuilt.append(picture)
         quality.append(_quality(np.asarray(image), picture, layer, code))
-    return Reconstruction(rebuilt, dictionary, codes, quality, history)
+    return Reconstruction(dictionary, codes, rebuilt, quality, history)
 
 
 def _stacks(layers: list[Layers]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -193,7 +193,7 @@ def prune(
 
 def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
     """The groups that may be pruned, and how much their channels matter."""
-    groups = channel_groups(network, image_shape=shape, inner=not recipe.everywhere)
+    groups = channel_groups(network, image_shape=shape, inner_only=not recipe.everywhere)
     if recipe.masked:
         with_masks = masks_to_kept(network, image_shape=shape)
         groups = {name: group for name, group in groups.items() if name in with_masks}

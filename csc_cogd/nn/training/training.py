@@ -42,9 +42,9 @@ class TrainingProgress:
     epochs: int
     batch: int
     batches: int
+    learning_rate: float
     loss: float
     accuracy: float
-    learning_rate: float
     images_per_second: float
 
 
@@ -178,7 +178,7 @@ class _Run:
                 self.progress(
                     TrainingProgress(
                         "training", number + 1, self.recipe.epochs, batch, self.recipe.batches(len(self.images)),
-                        loss / images, right / images, step.learning_rate, images / (perf_counter() - started),
+                        step.learning_rate, loss / images, right / images, images / (perf_counter() - started),
                     )
                 )  # fmt: skip
         figures: dict[str, float] = {}
