@@ -152,7 +152,7 @@ static void release_warp(Warp &warp, unsigned mask) {
     for (int l = 0; l < 32; l++) {
         if (!(all >> l & 1)) continue;
         if (warp.kind[l] == BALLOT) warp.result[l] = votes;
-        if (warp.kind[l] == PRODUCT) multiply(warp.value, l);
+        if (warp.kind[l] == PRODUCT && !error) multiply(warp.value, l);
         if (warp.kind[l] == SHUFFLE) warp.result[l] = all >> warp.source[l] & 1 ? warp.value[warp.source[l]] : ~uint64_t(0);
     }
     warp.arrived &= ~all;
