@@ -165,6 +165,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
 
     device = SimpleNamespace(id=0)
 
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self.memory.ctypes.data)
+
     def __array__(self, *arguments: Any, **options: Any) -> None:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
@@ -325,6 +329,7 @@ def get_default_memory_pool() -> Any:
 cuda = SimpleNamespace(
     Stream=Stream,
     using_allocator=using_allocator,
+    Device=lambda: SimpleNamespace(compute_capability="90"),
     runtime=SimpleNamespace(memGetInfo=lambda: (8 * 10**9, 8 * 10**9)),
     cufft=SimpleNamespace(
         PlanNd=PlanNd,
