@@ -12,7 +12,7 @@ import numpy as np
 from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu, to_numpy
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.coordinate_descent import CoordinateDescent
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.fista import Fista
 from csc_cogd.csc.iteration import Iteration, iterate
 from csc_cogd.csc.problem import (
@@ -370,8 +370,7 @@ def place_l1_weights(w: np.ndarray, domain: Domain) -> np.ndarray:
 
 
 def _check_channels(images: np.ndarray, dictionary: Dictionary, gray: bool) -> None:
-    if not isinstance(dictionary, Dictionary):
-        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    check_dictionary(dictionary)
     if images.shape[1] == dictionary.n_channels:
         return
     what = "grey (N, H, W)" if gray else f"with {images.shape[1]} channels"
