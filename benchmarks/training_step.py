@@ -164,7 +164,7 @@ def compare_losses(name: str, threads: int) -> None:
     network, images, labels = problem(name, 8)
     network, images = network.to("cpu", "float64"), images.astype(np.float64)
     ours, peer = our_step(network, images, labels), peer_step(network, images, labels, threads)
-    losses = np.array([(ours(), peer()) for _ in range(3)])
+    losses = np.array([(ours(), float(peer())) for _ in range(3)])
     if not np.allclose(losses[:, 0], losses[:, 1], rtol=1e-9):
         raise SystemExit(f"{name}: losses differ, so the sides don't do the same: {losses.tolist()}")
 
