@@ -180,6 +180,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
 
     device = SimpleNamespace(id=0)
 
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self.memory.ctypes.data)
+
     def __array__(self, *arguments: Any, **options: Any) -> None:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
@@ -344,6 +348,7 @@ cuda = SimpleNamespace(
     Event=Event,
     get_elapsed_time=get_elapsed_time,
     using_allocator=using_allocator,
+    Device=lambda *number: SimpleNamespace(compute_capability="90"),
     runtime=SimpleNamespace(
         memGetInfo=lambda: (8 * 10**9, 8 * 10**9),
         getDeviceProperties=lambda number: {"name": b"a double", "totalGlobalMem": 8 * 10**9},
