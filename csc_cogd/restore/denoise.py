@@ -79,7 +79,7 @@ def denoise(
     fft, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
-        Also return an :class:`csc_cogd.restore.inpaint.InpaintingReport`; `missing` is the fraction of the
+        Also return an :class:`csc_cogd.InpaintingReport`; `missing` is the fraction of the
         values that were missing or found spoilt.
 
     Returns

@@ -140,9 +140,9 @@ def inpaint(
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
     callback : callable, optional
-        Called with a :class:`Progress`; a true return value ends the present stage early.
+        Called with a :class:`csc_cogd.Progress`; a true return value ends the present stage early.
     return_report : bool
-        Also return an :class:`InpaintingReport`.
+        Also return an :class:`csc_cogd.InpaintingReport`.
     dry_run : bool
         Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
     trace : csc_cogd.restore.trace.Trace, optional

@@ -27,10 +27,20 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
     seed : int
         Of the random ones.
 
+    Returns
+    -------
+    Module
+
     Raises
     ------
     InputError
         If there is no such place, or a mask already, or `mask_start` is unknown.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> len(masks_of(insert_masks(build_network("resnet20"))))
+    9
     """
     if mask_start not in STARTS:
         raise InputError(f"mask_start: {mask_start!r} is unknown: choose one of {', '.join(STARTS)}")

@@ -66,6 +66,11 @@ class PruningRecipe:
     ------
     InputError
         If settings are out of range, or don't belong together.
+
+    Examples
+    --------
+    >>> PruningRecipe("l1", budget=0.5, fine_tuning=Recipe(epochs=20, learning_rate=0.01)).masked
+    False
     """
 
     method: str = "group"
@@ -104,6 +109,7 @@ class PruningRecipe:
 
     @property
     def masked(self) -> bool:
+        """Whether the method trains masks."""
         return self.method in ("cogd", "gal")
 
 
