@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
-from csc_cogd.csc.learning import Round
 from csc_cogd.errors import InputError
 
 

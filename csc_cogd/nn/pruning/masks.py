@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,16 +49,17 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
     places: list[Any] = [module for _, module in masked.named_modules() if hasattr(module, "mask")]
     if not places:
         raise InputError("network: no block has a place for a mask: use one that build_network makes")
+    drawn: dict[str, Callable[[int], np.ndarray]] = {
+        "ones": np.ones,
+        "uniform": lambda n: rng.uniform(size=n),
+        "normal": lambda n: np.maximum(rng.standard_normal(n), 0),
+    }
     for block in places:
         if isinstance(block.mask, SoftMask):
             raise InputError("network: it has soft masks already: give the network without them")
         scale = block.bn1.weight.array
         block.mask = SoftMask(len(scale))
-        values = {
-            "ones": lambda n: np.ones(n),
-            "uniform": lambda n: rng.uniform(size=n),
-            "normal": lambda n: np.maximum(rng.standard_normal(n), 0),
-        }[mask_start](len(scale))
+        values = drawn[mask_start](len(scale))
         block.mask.weight.array = array_module(scale).asarray(values.astype(scale.dtype))
     return masked
 
