@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu, to_numpy
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.coordinate_descent import CoordinateDescent
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.fista import Fista
 from csc_cogd.csc.iteration import Iteration, iterate
 from csc_cogd.csc.problem import (
@@ -326,14 +327,14 @@ def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSqua
 
     penalised = backend.asarray(np.where(w > 0, w, np.inf))
 
-    def largest(workspace: Any, index: Index) -> float:
+    def largest(workspace: Any, index: Index) -> Any:
         backend.kernels.spread(operator[index[1]], b[index[0]], workspace.spectrum)
         workspace.inverse()
         response = abs(domain.crop_codes(workspace.real))
         part = tuple(one if size > 1 else slice(0, 1) for one, size in zip(index, w.shape[:2], strict=True))
-        return float((response / penalised[part]).max())
+        return (response / penalised[part]).max()
 
-    return max(for_maps(backend, (len(b), K, H, W), largest))
+    return float(reduce(np.maximum, for_maps(backend, (len(b), K, H, W), largest)))
 
 
 def penalties(
@@ -404,8 +405,7 @@ def place_l1_weights(w: np.ndarray, domain: Domain) -> np.ndarray:
 
 
 def _check_channels(images: np.ndarray, dictionary: Dictionary, gray: bool) -> None:
-    if not isinstance(dictionary, Dictionary):
-        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    check_dictionary(dictionary)
     if images.shape[1] == dictionary.n_channels:
         return
     what = "grey (N, H, W)" if gray else f"with {images.shape[1]} channels"

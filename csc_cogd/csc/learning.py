@@ -44,6 +44,9 @@ class LearnedDictionary:
     objective: float
     history: list[Round]
 
+    def __repr__(self) -> str:
+        return f"LearnedDictionary({self.dictionary}, {len(self.history)} rounds, objective {self.objective:.6g})"
+
     def summary(self) -> str:
         """How it was learned, in words, such as ``"30 rounds, objective 12.3456"``."""
         settings = self.dictionary.provenance["settings"]
@@ -147,6 +150,8 @@ def learn_dictionary(
     shapes = filter_shapes(n_filters, filter_shape)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation, boundary)
     iterations = check_iterations(code_iterations, filter_iterations)
+    if not (cogd is None or isinstance(cogd, CogradientRule)):
+        raise InputError(f"cogd: a csc_cogd.CogradientRule is needed, such as CogradientRule(), not {cogd!r}")
     largest = tuple(shapes.max(axis=0).tolist())
     if any(np.greater(largest, images.shape[2:])):
         raise InputError(f"filter_shape: {largest} is larger than the images, {images.shape[2:]}: use smaller filters")

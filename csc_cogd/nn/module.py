@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from csc_cogd.backend import array_module, get_backend, to_numpy
+from csc_cogd.backend import filled_like, get_backend, laid_out, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.tensor import Tensor
 
@@ -134,7 +134,7 @@ class Module(ABC):
                 raise InputError(f"state: {key} is of {arrays[key].dtype}: real numbers are needed")
         for key, (owner, name) in places.items():
             old = _array(owner, name)
-            _put(owner, name, array_module(old).asarray(np.array(arrays[key], old.dtype)))
+            _put(owner, name, filled_like(old, arrays[key]))
 
     def to(self, device: str = "auto", dtype: Any = "float32") -> Self:
         """Move parameters and buffers to a device and a dtype, which are those of :func:`csc_cogd.backend.get_backend`.
@@ -145,7 +145,7 @@ class Module(ABC):
         for owner, name, _ in self._places():
             array = to_numpy(_array(owner, name))
             if array.dtype.kind == "f":
-                _put(owner, name, backend.asarray(array))
+                _put(owner, name, laid_out(backend.asarray(array)))
         self.zero_grad()
         return self
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.csc.alternation import Round
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.errors import InputError
 
@@ -49,8 +49,8 @@ def frequency_weights(dictionary: Dictionary) -> np.ndarray:
 
 def channel_groups(n_channels: int, dictionary: Dictionary | None) -> list[tuple[slice, Dictionary]]:
     """Which channels are coded together, and over which dictionary."""
-    if dictionary is not None and not isinstance(dictionary, Dictionary):
-        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    if dictionary is not None:
+        check_dictionary(dictionary)
     if dictionary is not None and dictionary.n_channels not in (1, 3, n_channels):
         have = f"{dictionary.n_channels} channels, the image {n_channels}"
         raise InputError(f"dictionary: its filters have {have}: use a grey one, or one with the image's channels")

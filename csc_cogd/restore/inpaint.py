@@ -49,6 +49,9 @@ class InpaintingReport:
     stages: list[Stages]
     noise_sigmas: list[float]
 
+    def __repr__(self) -> str:
+        return "\n".join([f"InpaintingReport: {self.missing:.1%} of the values missing", *self.lines()])
+
     def lines(self) -> list[str]:
         """What was chosen and how it went, for a person to read."""
         lines = []

@@ -14,7 +14,7 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.debias import debias as refit
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.report.information import code_bits
@@ -149,8 +149,8 @@ def reconstruct(
     """
     if dictionary is not None and (cogd is not None or checkpoint is not None):
         raise InputError("cogd, checkpoint: they belong to learning: leave them out where a dictionary is given")
-    if dictionary is not None and not isinstance(dictionary, Dictionary):
-        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    if dictionary is not None:
+        check_dictionary(dictionary)
     engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
     if dictionary is not None:
         engine = engine_settings(dtype, device, threads, fft)

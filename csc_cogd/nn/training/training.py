@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import on_gpu, single_threaded_blas
+from csc_cogd.backend import computing_in, on_gpu, single_threaded_blas
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
 from csc_cogd.nn.data.image_set import ImageSet
@@ -110,7 +110,8 @@ def train(
     Raises
     ------
     InputError
-        If the network has no parameters, a checkpoint can't be used, or the loss becomes NaN or infinite.
+        If the network has no parameters, or isn't where the recipe's precision is to be had, a checkpoint can't be used, or
+        the loss becomes NaN or infinite.
 
     Examples
     --------
@@ -133,7 +134,7 @@ def train(
         file = TrainingCheckpoint(Path(checkpoint), checkpoint_every, identity, replace=resume or overwrite)
         history = file.load(network, optimizer, hooks) if resume else history
     run = _Run(network, images, recipe, normalization, hooks, loss or _smoothed(recipe.label_smoothing), optimizer, progress)
-    with single_threaded_blas():
+    with single_threaded_blas(), computing_in(recipe.precision, network.parameters()[0].array):
         while len(history) < recipe.epochs:
             epoch = run.epoch(len(history))
             if test is not None:
