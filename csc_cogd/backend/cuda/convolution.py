@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.backend.cuda.channels import add_slabs
-from csc_cogd.backend.cuda.layout import channels_first, channels_last, is_whole
+from csc_cogd.backend.cuda.layout import channels_first, channels_last, check_size, is_whole, vector
 from csc_cogd.backend.cuda.modules import load_function
 from csc_cogd.backend.precision import is_mixed
 from csc_cogd.backend.selection import array_module
@@ -51,6 +51,7 @@ class Launch(NamedTuple):
 def conv2d(x: Any, w: Any, bias: Any, size: Two, stride: Two, padding: Two, groups: int) -> Any:
     """See `csc_cogd.nn.functions.conv2d`; `size` is the height and width of results."""
     images, kernels = channels_last(x), channels_last(w)
+    bias = None if bias is None else vector(bias, x)
     y = array_module(x).empty((len(x), *size, len(w)), x.dtype)
     if y.size:
         launch = _forward(array_module(x), x.dtype, is_mixed(), x.shape, w.shape, size, stride, padding, groups)
@@ -99,6 +100,7 @@ def _forward(
     xp: ModuleType, dtype: np.dtype, mixed: bool, images: tuple[int, ...], kernels: tuple[int, ...], size: Two,
     stride: Two, padding: Two, groups: int,
 ) -> Launch:  # fmt: skip
+    check_size((images[0], kernels[0], *size))
     rows, columns = images[0] * size[0] * size[1], kernels[0] // groups
     tile = choose_tile(dtype, rows, columns, groups)
     numbers = _numbers(images, kernels, size, stride, padding, groups)
@@ -110,6 +112,7 @@ def _backward(
     xp: ModuleType, dtype: np.dtype, mixed: bool, images: tuple[int, ...], kernels: tuple[int, ...], size: Two,
     stride: Two, padding: Two, groups: int,
 ) -> Launch:  # fmt: skip
+    check_size(images)
     N, _, H, W = images
     rows, columns = N * -(-H // stride[0]) * -(-W // stride[1]), kernels[1]
     layers = min(stride[0], H) * min(stride[1], W) * groups
