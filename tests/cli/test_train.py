@@ -97,8 +97,8 @@ def test_every_option_at_once(folder, capsys):
         "--network", "resnet20", "--epochs", 4, "--batch-size", 8, "--learning-rate", 0.02, "--schedule", "step",
         "--steps", "0.25,0.5", "--step-factor", 0.5, "--warm-up", 1, "--momentum", 0.8, "--nesterov",
         "--weight-decay", 0.001, "--no-decay-vectors", "--label-smoothing", 0.1, "--crop", 1, "--flip", "--cutout", 2,
-        "--area", 0.5, "--precision", "float32", "--seed", 7, "--mean", 0.5, 0.4, 0.3, "--std", 0.2, 0.3, 0.4, "--checkpoint-every", 3,
-        "--device", "cpu", "-v",
+        "--area", 0.5, "--seed", 7, "--mean", 0.5, 0.4, 0.3, "--std", 0.2, 0.3, 0.4, "--checkpoint-every", 3,
+        "--precision", "float32", "--device", "cpu", "-v",
     )  # fmt: skip
     assert code == 0
     assert "resnet20, 30 images in 2 classes, 10 to test with" in capsys.readouterr().err
