@@ -99,8 +99,9 @@ OPTIONS = {
     ),
     "fail_fast": click.option("--fail-fast", is_flag=True, help="Stop at the first image that can't be restored."),
     "jobs": click.option(
-        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-        help="Restore N images at a time, each in a process with one thread.",
+        "-j", "--jobs", type=click.IntRange(min=1), metavar="N",
+        help="Restore N images at a time, each in a process with one thread; they take the GPUs in turn. Default: 1, or as "
+        "many as there are GPUs, unless --device names one of them.",
     ),
     "scheduler": click.option(
         "--scheduler", metavar="ADDRESS|local",

@@ -22,7 +22,7 @@ from csc_cogd.restore.inpaint import InpaintingReport, restore_planes
 from csc_cogd.restore.layers import intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
 from csc_cogd.restore.pipeline import Stages, choose_effort, stack
-from csc_cogd.restore.tiles import MAX_MEMORY, Plan, admm_memory, choose_tiles, map_tiles, picture_memory
+from csc_cogd.restore.tiles import Plan, admm_memory, choose_tiles, map_tiles, memory_to_plan_with, picture_memory
 from csc_cogd.restore.trace import Trace
 
 NOISES = ("gaussian", "impulse")
@@ -118,7 +118,7 @@ def denoise(
         tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback, trace=trace,
     )  # fmt: skip
     if noise == "impulse":
-        search = _Search(tile, MAX_MEMORY if max_memory is None else max_memory, engine, callback)
+        search = _Search(tile, max_memory, engine, callback)
         if dry_run:  # what is spoilt isn't known before the search: only that is planned
             stages = [Stages(d, 0.0, [], 0, None, search.plan(pixels, ~missing[c], d)) for c, d in groups]
             efforts = [choose_effort(effort, missing[c], 0.0) for c, _ in groups]
@@ -135,7 +135,7 @@ def denoise(
 
 def find_impulses(pixels: np.ndarray, missing: np.ndarray, dictionary: Dictionary | None = None) -> np.ndarray:
     """Which known values of channels (C, H, W) :func:`denoise` takes for impulses; bool of the same shape."""
-    search = _Search("auto", MAX_MEMORY, {"dtype": "float32"}, None)
+    search = _Search("auto", None, {"dtype": "float32"}, None)
     return _outliers(pixels, missing, channel_groups(len(pixels), dictionary), search)
 
 
@@ -144,7 +144,7 @@ class _Search:
     """How impulses are looked for: settings of the tiles and of the engine."""
 
     tile: int | str
-    max_memory: float
+    max_memory: float | None
     engine: dict[str, Any]
     callback: Callable[[Progress], Any] | None
 
@@ -152,9 +152,10 @@ class _Search:
         """Tiles for channels of which (C, H, W) is known."""
         backend = get_backend(**self.engine)
         whole = picture_memory(pixels.size, pixels.dtype.itemsize) + BYTES_A_VALUE * known.size
+        taken, most = memory_to_plan_with(backend, whole, self.max_memory)
         return choose_tiles(
-            np.ones(known.shape[1:], bool), ~known, partial(admm_memory, dictionary, backend.dtype.itemsize), whole,
-            tile=self.tile, max_memory=self.max_memory, threads=backend.threads,
+            np.ones(known.shape[1:], bool), ~known, partial(admm_memory, dictionary, backend.dtype.itemsize), taken,
+            tile=self.tile, max_memory=most, threads=backend.threads,
         )  # fmt: skip
 
 

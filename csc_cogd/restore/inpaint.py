@@ -18,12 +18,11 @@ from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
 from csc_cogd.restore.tiles import (
-    FREE,
-    MAX_MEMORY,
     Plan,
     admm_memory,
     choose_tiles,
     code_memory,
+    memory_to_plan_with,
     picture_memory,
     retry_in_less_memory,
 )
@@ -263,13 +262,11 @@ def _memory(
     backend: Backend, pixels: np.ndarray, dictionary: Dictionary, n_channels: int, max_memory: float | None
 ) -> tuple[int, Callable[[tuple[int, int]], int], float]:
     """Bytes that the picture takes, that a tile takes, and that there are: of a GPU's memory where that solves."""
-    itemsize, free = backend.dtype.itemsize, backend.free_memory()
+    itemsize = backend.dtype.itemsize
     by_admm = partial(admm_memory, dictionary, itemsize)
     solve = partial(code_memory, dictionary, n_channels, itemsize) if backend.compiled else by_admm
-    if free is not None:
-        return 0, solve, FREE * free if max_memory is None else max_memory
-    taken = picture_memory(pixels.size, pixels.dtype.itemsize)
-    return taken, solve, MAX_MEMORY if max_memory is None else max_memory
+    taken, most = memory_to_plan_with(backend, picture_memory(pixels.size, pixels.dtype.itemsize), max_memory)
+    return taken, solve, most
 
 
 def _plan(
