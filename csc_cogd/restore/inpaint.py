@@ -41,12 +41,15 @@ class InpaintingReport:
         By group of channels that are restored together.
     noise_sigmas : list of float
         Standard deviation of the noise that was assumed, in the image's units.
+    gain : float, or None
+        Counts to one unit of the image, of :func:`csc_cogd.denoise` with Poisson noise.
     """
 
     missing: float
     efforts: list[Effort]
     stages: list[Stages]
     noise_sigmas: list[float]
+    gain: float | None = None
 
     def __repr__(self) -> str:
         return "\n".join([f"InpaintingReport: {self.missing:.1%} of the values missing", *self.lines()])
