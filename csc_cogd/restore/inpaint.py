@@ -117,7 +117,7 @@ def inpaint(
         Return known pixels exactly as they came in; default: unless there is a `noise_sigma`, by which they are denoised.
     noise_sigma : float or "auto", optional
         Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
-    effort : {"fast", "default", "best"}
+    effort : {"default", "fast", "best"}
         How much time to spend: less than by default, or several times as much.
     learn : bool, optional
         Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best",
@@ -135,7 +135,7 @@ def inpaint(
     max_memory : float, optional
         In bytes, of the whole program, or of a GPU's memory where that solves; tiles are chosen to fit. Default: 2e9, or
         most of what is free on the GPU.
-    dtype : {"float32", "float64"}, optional
+    dtype : "float32" or "float64", optional
         Precision of the computation; default: float32.
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
