@@ -15,16 +15,16 @@ from csc_cogd.storage import write_whole
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None, *,
+    arrays: Mapping[str, np.ndarray], path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write arrays and metadata to a safetensors file, which appears whole.
 
     Parameters
     ----------
-    path : path
     arrays : mapping of str to array
         Such as :meth:`Module.state_dict` returns.
+    path : path
     metadata : mapping of str to anything that JSON can hold, optional
     overwrite : bool
         Whether an existing file may be replaced.
@@ -33,6 +33,14 @@ def save_checkpoint(
     ------
     InputError
         If the file exists and may not be replaced, or can't be written, or the arrays or metadata can't be stored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint({"weight": np.ones(3)}, f"{folder}/a.safetensors", metadata={"epoch": 7})
+    ...     load_checkpoint(f"{folder}/a.safetensors")
+    ({'weight': array([1., 1., 1.])}, {'epoch': 7})
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save
@@ -53,10 +61,23 @@ def save_checkpoint(
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a safetensors file by their names, and its metadata, of which what is JSON is parsed.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    arrays : dict of str to array
+    metadata : dict
+
     Raises
     ------
     InputError
         If the file is missing, damaged, of another kind, or holds numbers that NumPy hasn't, such as bfloat16.
+
+    Examples
+    --------
+    See :func:`save_checkpoint`.
     """
     from safetensors import SafetensorError, safe_open
 

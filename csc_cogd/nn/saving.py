@@ -21,7 +21,8 @@ _HEADS = ("linear.weight", "fc.weight")
 
 
 def save_network(
-    network: Module, path: str | os.PathLike[str], metadata: Mapping[str, Any], *, overwrite: bool = False
+    network: Module, path: str | os.PathLike[str], name: str, *, metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write a network to a safetensors file, which appears whole.
 
@@ -30,21 +31,31 @@ def save_network(
     network : Module
         Made by :func:`csc_cogd.nn.build_network`, with all channels or without some.
     path : path
-    metadata : mapping
-        At least ``"network"``, its name; ``"n_classes"`` is added.
+    name : str
+        What :func:`csc_cogd.nn.build_network` knows it by.
+    metadata : mapping of str to anything that JSON can hold, optional
+        Kept in the file, beside ``"network"``, the name, and ``"n_classes"``.
     overwrite : bool
+        Whether an existing file may be replaced.
 
     Raises
     ------
     InputError
         If the network isn't of that name, or the file can't be written, or exists and may not be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_network(build_network("resnet20", 4), f"{folder}/a.safetensors", "resnet20")
+    ...     load_network(f"{folder}/a.safetensors").linear.weight.shape
+    (4, 64)
     """
     state = network.state_dict()
-    if "network" not in metadata:
-        raise InputError("metadata: 'network' is missing: give the name that build_network knows it by")
-    made = network_of_state(metadata["network"], state)
+    made = network_of_state(name, state)
     n_classes = next(len(array) for key, array in made.state_dict().items() if key in _HEADS)
-    save_checkpoint(path, state, {**metadata, "n_classes": n_classes}, overwrite=overwrite)
+    about = {**(metadata or {}), "network": name, "n_classes": n_classes}
+    save_checkpoint(state, path, metadata=about, overwrite=overwrite)
 
 
 def load_network(path: str | os.PathLike[str], name: str | None = None) -> Module:
@@ -58,10 +69,18 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     name : str, optional
         What network it is. Default: as its metadata says, or as it is known by the names of its weights.
 
+    Returns
+    -------
+    Module
+
     Raises
     ------
     InputError
         If the file can't be read, is of no network that ships, or its weights don't fit the network that it is said to be.
+
+    Examples
+    --------
+    See :func:`save_network`.
     """
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)

@@ -98,7 +98,7 @@ def test_every_option_at_once(folder, capsys):
         "--steps", "0.25,0.5", "--step-factor", 0.5, "--warm-up", 1, "--momentum", 0.8, "--nesterov",
         "--weight-decay", 0.001, "--no-decay-vectors", "--label-smoothing", 0.1, "--crop", 1, "--flip", "--cutout", 2,
         "--area", 0.5, "--seed", 7, "--mean", 0.5, 0.4, 0.3, "--std", 0.2, 0.3, 0.4, "--checkpoint-every", 3,
-        "--device", "cpu", "-v",
+        "--precision", "float32", "--device", "cpu", "-v",
     )  # fmt: skip
     assert code == 0
     assert "resnet20, 30 images in 2 classes, 10 to test with" in capsys.readouterr().err
@@ -106,7 +106,8 @@ def test_every_option_at_once(folder, capsys):
     assert about["run"]["recipe"] == {
         "epochs": 4, "batch_size": 8, "learning_rate": 0.02, "schedule": "step", "steps": [0.25, 0.5], "step_factor": 0.5,
         "warm_up": 1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.001, "decay_vectors": False,
-        "label_smoothing": 0.1, "augmentation": {"crop": 1, "flip": True, "cutout": 2, "area": 0.5}, "seed": 7,
+        "label_smoothing": 0.1, "augmentation": {"crop": 1, "flip": True, "cutout": 2, "area": 0.5},
+        "precision": "float32", "seed": 7,
     }  # fmt: skip
     assert (about["norm_mean"], about["norm_std"]) == ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
 
@@ -134,7 +135,7 @@ def test_a_network_that_lost_channels_is_tested_and_trained_further(folder, caps
     network = build_network("resnet20", 2)
     name = next(iter(channel_groups(network)))
     network = remove_channels(network, {name: np.arange(5)})
-    save_network(network, "few.safetensors", {"network": "resnet20", "norm_mean": [0.5] * 3, "norm_std": [0.5] * 3})
+    save_network(network, "few.safetensors", "resnet20", metadata={"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3})
     assert call("train", "small.npz", "-o", "w.safetensors", *FEW, "--weights", "few.safetensors", "-q") == 0
     before, after = states("few.safetensors", "w.safetensors")
     assert {key: array.shape for key, array in after.items()} == {key: array.shape for key, array in before.items()}
@@ -227,6 +228,10 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", *OUT, "--image-size", 8), "--image-size: the images of small.npz have one"),
         (("small.npz", *OUT, "--network", "alexnet"), "'alexnet' is not one of"),
         (("small.npz", *OUT, "--epochs", 0), "not in the range"),
+        (
+            ("small.npz", *OUT, "--precision", "mixed", "--device", "cpu"),
+            "--precision: 'mixed' is for tensor cores of a GPU",
+        ),
         (("small.npz", *OUT, "--kernel-degree", 2), "--kernel-degree: it belongs to cogradient descent: add --cogd"),
         (("small.npz", *OUT, "--warm-up", 300), "--warm-up: 300.0 isn't a number of epochs from 0 to 200"),
         (("small.npz", *OUT, "--steps", 0.5), "--steps: it belongs to --schedule step"),
@@ -258,10 +263,11 @@ OUT = ("-o", "w.safetensors")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, arguments, message):
     state = build_network("resnet20", 2).state_dict()
-    save_checkpoint("plain.safetensors", state)
-    save_checkpoint("named.safetensors", state, {"class_names": ["lying", "upright"], "network": "resnet20"})
-    save_checkpoint("ten.safetensors", build_network("resnet20").state_dict())
-    save_checkpoint("other.safetensors", {"linear.weight": np.zeros((2, 3))})
+    save_checkpoint(state, "plain.safetensors")
+    about = {"class_names": ["lying", "upright"], "network": "resnet20"}
+    save_checkpoint(state, "named.safetensors", metadata=about)
+    save_checkpoint(build_network("resnet20").state_dict(), "ten.safetensors")
+    save_checkpoint({"linear.weight": np.zeros((2, 3))}, "other.safetensors")
     check_refused(folder, capsys, ["train", *arguments], message)
 
 
@@ -285,10 +291,10 @@ def test_interrupted_it_speaks_of_a_checkpoint_where_there_is_one(folder, capsys
     def interrupted_after(epochs):
         left = iter(range(epochs))
 
-        def evaluate(*arguments):
+        def evaluate(*arguments, **settings):
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return training_evaluate(*arguments)
+            return training_evaluate(*arguments, **settings)
 
         monkeypatch.setattr(training, "evaluate", evaluate)
 

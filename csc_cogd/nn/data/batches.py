@@ -29,6 +29,12 @@ class Normalization:
     ------
     InputError
         If they aren't three finite numbers each, or a standard deviation isn't positive.
+
+    Examples
+    --------
+    >>> half = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    >>> half(np.full((1, 1, 2, 3), 255, np.uint8))[0, 0]
+    array([[1., 1.]], dtype=float32)
     """
 
     mean: tuple[float, float, float]
@@ -54,10 +60,24 @@ class Normalization:
 def measure_normalization(images: ImageSet) -> Normalization:
     """Mean and standard deviation of each channel over all pixels of a set.
 
+    Parameters
+    ----------
+    images : ImageSet
+
+    Returns
+    -------
+    Normalization
+
     Raises
     ------
     InputError
-        If all pixels of a channel are equal.
+        If all pixels of a channel are equal, or an image can't be read.
+
+    Examples
+    --------
+    >>> pixels = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (0, 255)])
+    >>> measure_normalization(ImageSet(pixels, np.array([0, 1]), ("black", "white"))).mean
+    (0.5, 0.5, 0.5)
     """
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), 256):
@@ -75,7 +95,7 @@ def measure_normalization(images: ImageSet) -> Normalization:
 
 def batches(
     images: ImageSet,
-    size: int,
+    batch_size: int,
     *,
     normalization: Normalization,
     rng: np.random.Generator | None = None,
@@ -83,7 +103,7 @@ def batches(
     drop_last: bool = False,
     dtype: Any = "float32",
 ) -> Iterator[Batch]:
-    """All images of a set, once each, in batches of `size`.
+    """All images of a set, once each, in batches of `batch_size`.
 
     The generator decides order and content; what is drawn from it before this returns doesn't depend on how many batches are
     taken. Images in files are read a batch ahead, in a thread of its own.
@@ -91,7 +111,7 @@ def batches(
     Parameters
     ----------
     images : ImageSet
-    size : int
+    batch_size : int
     normalization : Normalization
     rng : numpy.random.Generator, optional
         Shuffles the images; without one they come in their order.
@@ -121,12 +141,12 @@ def batches(
     >>> [labels.tolist() for _, labels in batches(images, 2, normalization=half)]
     [[0, 1], [2, 3], [4]]
     """
-    if size < 1:
-        raise InputError(f"size: {size} is too small for a batch: use 1 or more")
+    if batch_size < 1:
+        raise InputError(f"batch_size: {batch_size} is too small for a batch: use 1 or more")
     if augmentation is not None and rng is None:
         raise InputError("augmentation: needs a generator: give rng too")
-    if drop_last and size > len(images):
-        raise InputError(f"size: {size} with drop_last leaves no batch of {len(images)} images: use a smaller one")
+    if drop_last and batch_size > len(images):
+        raise InputError(f"batch_size: {batch_size} with drop_last leaves no batch of {len(images)} images: use less")
     if np.dtype(dtype).kind != "f":
         raise InputError(f"dtype: {dtype} isn't of floating point: use float32")
     order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
@@ -134,7 +154,7 @@ def batches(
     fill = np.rint(255 * np.asarray(normalization.mean))
 
     def make(number: int) -> Batch:
-        chosen = order[number * size : (number + 1) * size]
+        chosen = order[number * batch_size : (number + 1) * batch_size]
         if augmentation is None or seed is None:
             pixels = images.fetch(chosen)
         else:
@@ -143,7 +163,7 @@ def batches(
             pixels = augmentation.change(pixels, own, fill)
         return normalization(pixels, dtype), images.labels[chosen]
 
-    n_batches = len(images) // size if drop_last else -(-len(images) // size)
+    n_batches = len(images) // batch_size if drop_last else -(-len(images) // batch_size)
     return map(make, range(n_batches)) if images.in_memory else _made_ahead(make, n_batches)
 
 

@@ -41,20 +41,20 @@ class FlopsModel:
     (40551040, 38191744)
     """
 
-    def __init__(self, network: Module, image_shape: Shape = (3, 32, 32)):
-        self.groups: dict[str, ChannelGroup] = channel_groups(network, image_shape)
+    def __init__(self, network: Module, *, image_shape: Shape = (3, 32, 32)):
+        self.groups: dict[str, ChannelGroup] = channel_groups(network, image_shape=image_shape)
         along: dict[str, list[str]] = {}
         for name, group in self.groups.items():
             for member in group.members:
                 along.setdefault(member.key, []).append(name)
         self.terms = []
-        for key, flops in flops_by_layer(network, image_shape).items():
+        for key, flops in flops_by_layer(network, image_shape=image_shape).items():
             names = tuple(along.get(key, ()))
-            self.terms.append(Term(flops // prod(self.groups[name].channels for name in names), names))
+            self.terms.append(Term(flops // prod(self.groups[name].n_channels for name in names), names))
 
     def flops(self, widths: Widths | None = None) -> int:
         """Multiply-adds for one image."""
-        whole = {name: group.channels for name, group in self.groups.items()}
+        whole = {name: group.n_channels for name, group in self.groups.items()}
         left = {**whole, **(widths or {})}
         return sum(term.unit * prod(left[name] for name in term.groups) for term in self.terms)
 
@@ -86,6 +86,11 @@ def keep_share(
     ------
     InputError
         If an argument is out of its range.
+
+    Examples
+    --------
+    >>> keep_share({"a": np.array([0.1, 3.0, 2.0, 0.2])}, 0.5)
+    {'a': array([1, 2])}
     """
     if not 0 <= share <= 1:
         raise InputError(f"share: {share} is outside of [0, 1]")
@@ -117,6 +122,15 @@ def keep_within(
     ------
     InputError
         If an argument is out of its range, or the budget can't be kept.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network, channel_groups, channel_scores
+    >>> network = build_network("resnet20")
+    >>> scores = channel_scores(network, channel_groups(network, inner_only=True))
+    >>> kept = keep_within(FlopsModel(network), scores, 0.5)
+    >>> len(kept["layer1.0.conv1"]) < 16
+    True
     """
     allowed = budget * model.flops() if budget <= 1 else budget
     widths_of = _widths_by_share(scores, ranking, at_least, multiple_of)

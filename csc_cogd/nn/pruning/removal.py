@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import array_module, to_numpy
+from csc_cogd.backend import array_module, laid_out, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.shortcut import sources_of
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, PaddedShortcut, SoftMask
@@ -23,7 +23,7 @@ Kept = Mapping[str, Any]
 
 
 def remove_channels(
-    network: Module, kept: Kept, *, fold_masks: bool = True, image_shape: Shape = (3, 32, 32)
+    network: Module, kept: Kept, *, image_shape: Shape = (3, 32, 32), fold_masks: bool = True
 ) -> Module:  # fmt: skip
     """A smaller network, of the same layers with fewer channels; the given one isn't changed.
 
@@ -42,11 +42,22 @@ def remove_channels(
         Whether soft masks are multiplied into the kernels behind them, so that none are left; exact, too.
     image_shape : (C, H, W)
 
+    Returns
+    -------
+    Module
+
     Raises
     ------
     InputError
         If a group is unknown, or its indices aren't some of its channels, or a mask can't be folded, or the network can't be
         followed.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> smaller = remove_channels(build_network("resnet20"), {"layer1.0.conv1": [0, 2, 5]})
+    >>> smaller.state_dict()["layer1.0.conv1.weight"].shape
+    (3, 16, 3, 3)
     """
     traced = trace(network, image_shape)
     groups = groups_of_trace(network, traced)
@@ -65,10 +76,32 @@ def remove_channels(
     return smaller
 
 
-def masks_to_kept(network: Module, threshold: float = 0.0, image_shape: Shape = (3, 32, 32)) -> dict[str, np.ndarray]:
+def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape = (3, 32, 32)) -> dict[str, np.ndarray]:
     """The channels whose soft masks are larger than a threshold in size, by the names of their groups.
 
     Where none is, the one of the largest mask, or the first of several.
+
+    Parameters
+    ----------
+    network : Module
+    threshold : float >= 0
+    image_shape : (C, H, W)
+
+    Returns
+    -------
+    dict of str to array of int
+        As :func:`remove_channels` takes it.
+
+    Raises
+    ------
+    InputError
+        If the network can't be followed.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> masks_to_kept(build_network("resnet20", masked=True))["layer1.0.conv1"].size
+    16
     """
     modules, kept = dict(network.named_modules()), {}
     for name, group in groups_of_trace(network, trace(network, image_shape)).items():
@@ -85,8 +118,8 @@ def _checked(group: ChannelGroup, channels: Any) -> np.ndarray:
     if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
         raise InputError(f"kept: {group.name}: a list of at least one channel's index is needed")
     indices = np.sort(indices)
-    if indices[0] < 0 or indices[-1] >= group.channels or (np.diff(indices) == 0).any():
-        raise InputError(f"kept: {group.name}: different indices from 0 to {group.channels - 1} are needed")
+    if indices[0] < 0 or indices[-1] >= group.n_channels or (np.diff(indices) == 0).any():
+        raise InputError(f"kept: {group.name}: different indices from 0 to {group.n_channels - 1} are needed")
     return indices
 
 
@@ -181,7 +214,7 @@ def _take(group: ChannelGroup, channels: np.ndarray, modules: Mapping[str, Any])
         value = getattr(layer, member.array)
         array = value.array if isinstance(value, Parameter) else value
         xp = array_module(array)
-        taken = xp.ascontiguousarray(array.take(xp.asarray(channels), axis=member.axis))
+        taken = laid_out(xp.ascontiguousarray(array.take(xp.asarray(channels), axis=member.axis)))
         if isinstance(value, Parameter):
             value.array = taken
         else:

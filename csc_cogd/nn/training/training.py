@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import on_gpu, single_threaded_blas
+from csc_cogd.backend import computing_in, on_gpu, single_threaded_blas
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
 from csc_cogd.nn.data.image_set import ImageSet
@@ -31,25 +31,40 @@ Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far the training is; epochs and batches count from 1. Loss and accuracy are those of the epoch so far."""
+class TrainingProgress:
+    """How far the training is.
 
+    Attributes
+    ----------
+    stage : {"training", "masks", "fine-tuning"}
+        The last two of :func:`csc_cogd.nn.prune`.
+    epoch, epochs, batch, batches : int
+        Which of how many; both count from 1.
+    learning_rate : float
+        Of the batch.
+    loss, accuracy : float
+        Of the epoch so far; the accuracy is a share from 0 to 1.
+    images_per_second : float
+    """
+
+    stage: str
     epoch: int
     epochs: int
     batch: int
     batches: int
+    learning_rate: float
     loss: float
     accuracy: float
-    learning_rate: float
     images_per_second: float
 
 
 def train(
     network: Module, images: ImageSet, recipe: Recipe, *, normalization: Normalization, test: ImageSet | None = None,
     hooks: Sequence[EpochHook] = (), loss: Loss | None = None, parameters: Mapping[str, Parameter] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     checkpoint: str | os.PathLike[str] | None = None, checkpoint_every: int = 1, resume: bool = False,
-    overwrite: bool = False, about: Mapping[str, Any] | None = None, progress: Callable[[Progress], None] | None = None,
-    epoch_done: Callable[[Epoch], None] | None = None,
+    overwrite: bool = False, progress: Callable[[TrainingProgress], Any] | None = None,
+    callback: Callable[[Epoch], Any] | None = None,
 ) -> History:  # fmt: skip
     """Train a network, which changes in place, on its device and in its dtype.
 
@@ -72,24 +87,31 @@ def train(
         Default: cross entropy with the recipe's label smoothing.
     parameters : mapping of str to Parameter, optional
         What the optimiser changes. Default: all parameters.
+    metadata : mapping of str to anything that JSON can hold, optional
+        Kept in the checkpoint; a run can be resumed with the same only.
     checkpoint : path, optional
         A safetensors file, replaced every `checkpoint_every` epochs, and at the end, where it holds the weights and buffers
         alone; see :mod:`csc_cogd.nn.training.checkpoint`.
+    checkpoint_every : int >= 1
     resume : bool
         Go on from the checkpoint, or start, where there is none yet.
     overwrite : bool
         Whether to start again where there is a checkpoint.
-    about : mapping of str to anything that JSON can hold, optional
-        Kept in the checkpoint's metadata; a run can be resumed with the same only.
-    progress : callable(Progress), optional
-        Called after each batch. What it raises ends the training.
-    epoch_done : callable(Epoch), optional
-        Called after each epoch, when its checkpoint is saved.
+    progress : callable, optional
+        Called after every batch with a :class:`TrainingProgress`. What it raises ends the training.
+    callback : callable, optional
+        Called after every epoch, when its checkpoint is saved, with a :class:`csc_cogd.nn.Epoch`; a true return value stops
+        training.
+
+    Returns
+    -------
+    History
 
     Raises
     ------
     InputError
-        If the network has no parameters, a checkpoint can't be used, or the loss becomes NaN or infinite.
+        If the network has no parameters, or isn't where the recipe's precision is to be had, a checkpoint can't be used, or
+        the loss becomes NaN or infinite.
 
     Examples
     --------
@@ -108,23 +130,23 @@ def train(
     )  # fmt: skip
     file, history = None, History()
     if checkpoint is not None:
-        identity = identity_of(network, images, recipe, normalization, hooks, about or {})
+        identity = identity_of(network, images, recipe, normalization, hooks, metadata or {})
         file = TrainingCheckpoint(Path(checkpoint), checkpoint_every, identity, replace=resume or overwrite)
         history = file.load(network, optimizer, hooks) if resume else history
     run = _Run(network, images, recipe, normalization, hooks, loss or _smoothed(recipe.label_smoothing), optimizer, progress)
-    with single_threaded_blas():
+    with single_threaded_blas(), computing_in(recipe.precision, network.parameters()[0].array):
         while len(history) < recipe.epochs:
             epoch = run.epoch(len(history))
             if test is not None:
-                result = evaluate(network, test, normalization)
+                result = evaluate(network, test, normalization=normalization)
                 if not isfinite(result.loss):
                     raise InputError(_diverged(f"test loss is {result.loss} after epoch {epoch.epoch}", recipe))
                 epoch = replace(epoch, test_loss=result.loss, test_accuracy=result.accuracy)
             history = history.with_epoch(epoch)
             if file is not None:
                 file.save(network, optimizer, hooks, history, recipe.epochs)
-            if epoch_done is not None:
-                epoch_done(epoch)
+            if callback is not None and callback(epoch):
+                break
     return history
 
 
@@ -154,7 +176,7 @@ class _Run:
     hooks: Sequence[EpochHook]
     loss: Loss
     optimizer: SGD
-    progress: Callable[[Progress], None] | None
+    progress: Callable[[TrainingProgress], Any] | None
 
     def epoch(self, number: int) -> Epoch:
         """Train for an epoch, whose number counts from 0."""
@@ -170,9 +192,9 @@ class _Run:
             loss, right, images = loss + value * step.images, right + int(step.right), images + step.images
             if self.progress is not None:
                 self.progress(
-                    Progress(
-                        number + 1, self.recipe.epochs, batch, self.recipe.batches(len(self.images)), loss / images,
-                        right / images, step.learning_rate, images / (perf_counter() - started),
+                    TrainingProgress(
+                        "training", number + 1, self.recipe.epochs, batch, self.recipe.batches(len(self.images)),
+                        step.learning_rate, loss / images, right / images, images / (perf_counter() - started),
                     )
                 )  # fmt: skip
         figures: dict[str, float] = {}
