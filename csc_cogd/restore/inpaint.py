@@ -122,7 +122,7 @@ def inpaint(
         Return known pixels exactly as they came in; default: unless there is a `noise_sigma`, by which they are denoised.
     noise_sigma : float or "auto", optional
         Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
-    effort : {"fast", "default", "best"}
+    effort : {"default", "fast", "best"}
         How much time to spend: less than by default, or several times as much.
     learn : bool, optional
         Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best",
