@@ -9,6 +9,7 @@ picture. The refinement alone goes without the check against biharmonic.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -148,7 +149,11 @@ def main() -> None:
             for name in names:
                 figures = restore(known[name], damaged, pictures[picture])
                 rows.append({"task": task, "damage": kind, "picture": picture, "method": name} | figures)
-                print(f"{kind}, {picture}, {name}: {figures['psnr']:.2f} dB, {figures['seconds']:.1f} s", flush=True)
+                print(
+                    f"{kind}, {picture}, {name}: {figures['psnr']:.2f} dB, {figures['seconds']:.1f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
             if arguments.csv:
                 write_csv(arguments.csv, rows)
     print_table(damages, rows)

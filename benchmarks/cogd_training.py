@@ -18,8 +18,9 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from paper_tables import spread
 
-PUBLISHED = "published, ResNet-18, all of CIFAR-10: SGD 95.31 %, CoGD k = 1 95.80 %, k = 2 96.10 %"
+PUBLISHED = "Published, ResNet-18, all of CIFAR-10: SGD 95.31 %, CoGD k = 1 95.80 %, k = 2 96.10 %"
 
 
 def compare(args: argparse.Namespace, data: Path) -> None:
@@ -43,7 +44,7 @@ def compare(args: argparse.Namespace, data: Path) -> None:
         f"{args.network}, {args.images or len(images)} images, {args.epochs} epochs of batches of {args.batch}, cosine from "
         f"{args.learning_rate}; {len(test)} test images; eta {args.eta}"
     )
-    print(f"{'method':12} {'seed':>4} {'test %':>7} {'moved':>9} {'s':>6}")
+    print("\n| method | seed | % right | kernels moved an epoch | seconds |\n| --- | --- | --- | --- | --- |")
     for degree in (0, 1, 2):
         name, ends = f"CoGD k = {degree}" if degree else "SGD", []
         for seed in range(args.seeds):
@@ -56,11 +57,12 @@ def compare(args: argparse.Namespace, data: Path) -> None:
             )  # fmt: skip
             hooks = [KernelBacktracking(training_rule(degree, args.eta))] if degree else []
             history = train(network, seen, recipe, normalization=normalization, hooks=hooks)
-            ends.append(100 * evaluate(network, test, normalization).accuracy)
+            ends.append(100 * evaluate(network, test, normalization=normalization).accuracy)
             moved = np.mean([epoch.figures.get("kernels_backtracked", 0) for epoch in history])
-            print(f"{name:12} {seed:4} {ends[-1]:7.2f} {moved:9.0f} {perf_counter() - start:6.0f}", flush=True)
-        print(f"{name:12} mean {np.mean(ends):7.2f}   spread {np.std(ends, ddof=int(args.seeds > 1)):.2f}", flush=True)
-    print(PUBLISHED)
+            seconds = perf_counter() - start
+            print(f"| {name} | {seed} | {ends[-1]:.2f} | {moved:.0f} | {seconds:.0f} |", flush=True)
+        print(f"| {name} | mean | {spread(ends, 1)} | | |", flush=True)
+    print(f"\n{PUBLISHED}")
 
 
 def main() -> None:

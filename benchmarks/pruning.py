@@ -25,9 +25,16 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from paper_tables import spread
 
-PUBLISHED = """published, ResNet-56, all of CIFAR-10 (FLOPs left, accuracy pruned, fine-tuned; baseline 93.26 %):
-  CoGD-0.5  48.90 M  92.38 %  92.95 %        GAL-0.8  49.99 M  90.36 %  91.58 %        DepGraph (2.57 x)  93.64 %"""
+PUBLISHED = """
+Published, ResNet-56, all of CIFAR-10, baseline 93.26 %:
+
+| method | pruned | fine-tuned | FLOPs |
+| --- | --- | --- | --- |
+| CoGD-0.5 | 92.38 | 92.95 | 48.90 M |
+| GAL-0.8 | 90.36 | 91.58 | 49.99 M |
+| DepGraph | | 93.64 | 2.57 x fewer |"""
 METHODS = ("cogd", "gal", "l1", "group")
 
 
@@ -44,7 +51,7 @@ def recipes(method: str, args: argparse.Namespace, seed: int) -> tuple[Any, Any]
     pruning = PruningRecipe(
         method, budget=args.budget, masks=masks if masked else None, at_least=args.at_least,
         loss=AdversarialLoss(args.sparsity, label=args.label, mask_learning_rate=args.mask_rate), ranking=args.ranking,
-        rule=pruning_rule(args.keep, args.degree, args.eta) if method == "cogd" else None,
+        cogd=pruning_rule(args.keep, args.degree, args.eta) if method == "cogd" else None,
     )  # fmt: skip
     return pruning, tuning
 
@@ -57,14 +64,13 @@ def compare(args: argparse.Namespace, data: Path) -> None:
     normalization = Normalization(about["norm_mean"], about["norm_std"])
     images, test = load_images(data / "cifar10", "train"), load_images(data / "cifar10", "test")
     test = test.first(args.test) if args.test else test
-    own = evaluate(network, test, normalization).accuracy
+    own = evaluate(network, test, normalization=normalization).accuracy
     print(
         f"{args.network}, {args.images or len(images)} images, {args.mask_epochs} + {args.epochs} epochs of batches of "
         f"{args.batch}; {len(test)} test images: {100 * own:.2f} % before pruning"
     )
-    print(
-        f"{'method':8} {'seed':>4} {'pruned %':>9} {'tuned %':>8} {'FLOPs M':>8} {'of all':>7} {'parameters':>10} {'s':>5}"
-    )
+    print("\n| method | seed | % right, pruned | fine-tuned | FLOPs | parameters | seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for method in args.methods:
         ends = []
         for seed in range(args.seeds):
@@ -73,18 +79,15 @@ def compare(args: argparse.Namespace, data: Path) -> None:
             seen = images.take(chosen[: args.images]) if args.images else images
             pruning, tuning = recipes(method, args, seed)
             done = prune(network, seen, pruning, normalization=normalization)
-            pruned = evaluate(done.network, test, normalization).accuracy
+            pruned = evaluate(done.network, test, normalization=normalization).accuracy
             train(done.network, seen, tuning, normalization=normalization)
-            ends.append((pruned, evaluate(done.network, test, normalization).accuracy))
-            print(
-                f"{method:8} {seed:4} {100 * pruned:9.2f} {100 * ends[-1][1]:8.2f} {done.after.flops / 1e6:8.2f} "
-                f"{done.after.flops / done.before.flops:7.1%} {done.after.parameters:10,} {perf_counter() - start:6.0f}",
-                flush=True,
-            )
+            ends.append((100 * pruned, 100 * evaluate(done.network, test, normalization=normalization).accuracy))
+            left = f"{done.after.flops / 1e6:.2f} M, {done.after.flops / done.before.flops:.1%} | {done.after.parameters:,}"
+            accuracies = " | ".join(f"{accuracy:.2f}" for accuracy in ends[-1])
+            print(f"| {method} | {seed} | {accuracies} | {left} | {perf_counter() - start:.0f} |", flush=True)
             for epoch in (done.masks or ()) if args.verbose else ():
-                print(f"         masks, epoch {epoch.epoch}: loss {epoch.loss:.3f}, {dict(epoch.figures)}")
-        means, spreads = np.mean(ends, axis=0) * 100, np.std(ends, axis=0, ddof=int(args.seeds > 1)) * 100
-        print(f"{method:8} mean {means[0]:9.2f} {means[1]:8.2f}   spread {spreads[0]:.2f}, {spreads[1]:.2f}", flush=True)
+                print(f"masks, epoch {epoch.epoch}: loss {epoch.loss:.3f}, {dict(epoch.figures)}", file=sys.stderr)
+        print(f"| {method} | mean | {' | '.join(spread(column, 1) for column in np.transpose(ends))} | | | |", flush=True)
     print(PUBLISHED)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -306,7 +307,7 @@ def main() -> None:
                 figures = restore(known[method], damaged, picture)
                 rows.append({"task": task, "damage": kind, "picture": name, "method": method} | figures)
                 text = " ".join(f"{key} {figures[key]:.{_DIGITS[key]}f}" for key in figures)
-                print(f"{kind}, {name}, {method}: {text}", flush=True)
+                print(f"{kind}, {name}, {method}: {text}", file=sys.stderr, flush=True)
             if arguments.csv:
                 write_csv(arguments.csv, rows)
         title = f"{task}, {'colour' if arguments.color else 'grey'}: {kind}"

@@ -52,7 +52,7 @@ def ours(
 ) -> tuple[float, float]:
     """Accuracy in the test, and seconds of training."""
     history = train(network, images, recipe, normalization=normalization)
-    return evaluate(network, test, normalization).accuracy, sum(epoch.seconds for epoch in history)
+    return evaluate(network, test, normalization=normalization).accuracy, sum(epoch.seconds for epoch in history)
 
 
 def pytorchs(

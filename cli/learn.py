@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_cogd.cli.console import Console
 from csc_cogd.cli.options import (
+    ENGINE,
     PATH,
     Memory,
     check_alike,
@@ -21,12 +22,25 @@ from csc_cogd.cli.options import (
 )
 from csc_cogd.errors import InputError
 
-ONLINE = ("max_memory", "batch_size")  # settings with defaults of their own
+if TYPE_CHECKING:
+    from csc_cogd import LearnedDictionary
 
 
 @click.command("learn")
 @images_argument
 @click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="The dictionary, as .npz.")
+@options("recursive", "files_from", "axes", "overwrite")
+@click.option(
+    "--shards", "n_shards", type=click.IntRange(min=1), metavar="N",
+    help="Divide the images into N shards that agree on their filters: each reads its files, and keeps its codes, where it "
+    "is worked on.",
+)  # fmt: skip
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that share the shards. Default: 1.")
+@click.option(
+    "--scheduler", metavar="ADDRESS|local",
+    help="Work on the shards on a Dask cluster instead, such as tcp://host:8786, whose workers find the files, and this "
+    "package, as this machine does; local: on one of --jobs processes here.",
+)  # fmt: skip
 @options("filters", "filter_size")
 @click.option(
     "--lmbda", type=click.FloatRange(0, 1000), default=0.02, show_default=True, metavar="L",
@@ -38,41 +52,18 @@ ONLINE = ("max_memory", "batch_size")  # settings with defaults of their own
     "--online/--whole", default=None,
     help="From a few crops at a time, or all images together. Default: online where sizes differ or memory is short.",
 )  # fmt: skip
-@click.option(
-    "--max-memory", type=Memory(), metavar="SIZE",
-    help="Learn online where learning from all images together would take more. Default: 2GB.",
-)  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Crops a batch, online. Default: 4.")
 @click.option(
     "--crop", type=click.IntRange(min=1), metavar="N",
     help="Their size in pixels, 128 unless given. With --shards: of a piece of each image; default: all of it.",
 )  # fmt: skip
 @click.option(
-    "--shards", "n_shards", type=click.IntRange(min=1), metavar="N",
-    help="Divide the images into N shards that agree on their filters: each reads its files, and keeps its codes, where it "
-    "is worked on.",
+    "--max-memory", type=Memory(), metavar="SIZE",
+    help="Learn online where learning from all images together would take more. Default: 2GB.",
 )  # fmt: skip
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that share the shards. Default: 1.")
-@click.option(
-    "--scheduler", metavar="ADDRESS|local",
-    help="Work on the shards on a Dask cluster instead, such as tcp://host:8786, whose workers find the files, and this "
-    "package, as this machine does; local: on one of --jobs processes here.",
-)  # fmt: skip
+@options("seed")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
-@options(
-    "recursive",
-    "files_from",
-    "axes",
-    "seed",
-    "checkpoint",
-    "overwrite",
-    "device",
-    "dtype",
-    "threads",
-    "fft",
-    "quiet",
-    "verbose",
-)
+@options("checkpoint", *ENGINE)
 def command(
     images: tuple[str, ...],
     output: Path,
@@ -128,16 +119,14 @@ def command(
         counts, sizes = [1] * initial.n_filters, initial.shapes.tolist()
     console.say(settings_line(settings, rule), level=1)
     settings |= {"max_iter": iterations, "start": initial, "axes": axes}
-    names = {name: f"--{name}" for name in ("shards", "jobs", "scheduler")}
+    names = {"n_shards": "--shards", "shards": "--shards", "jobs": "--jobs", "scheduler": "--scheduler"}
     with console.progress() as progress, naming(paths, start=start, **names):
         if n_shards is None:
-            dictionary, how = _learn(paths, counts, sizes, cogd=rule, callback=progress, **settings)
+            learned = _learn(paths, counts, sizes, cogd=rule, callback=progress, **settings)
         else:
-            dictionary, how = _learn_in_shards(
-                paths, counts, sizes, n_shards, jobs or 1, scheduler, callback=progress, **settings
-            )
-    dictionary.save(output, overwrite=overwrite)
-    console.say(f"{output}: {dictionary.n_filters} filters from {len(paths)} image(s), {how}")
+            learned = _learn_in_shards(paths, counts, sizes, n_shards, jobs or 1, scheduler, callback=progress, **settings)
+    learned.dictionary.save(output, overwrite=overwrite)
+    console.say(f"{output}: {learned.dictionary.n_filters} filters from {len(paths)} image(s), {learned.summary()}")
 
 
 def _check_sharing(
@@ -161,9 +150,9 @@ def _check_sharing(
 
 def _learn(
     files: tuple[Path, ...], counts: Any, sizes: Any, *, crop: int | None, axes: str | None, **settings: Any
-) -> Any:  # fmt: skip
+) -> LearnedDictionary:  # fmt: skip
     """Learn from all images, read here; all pages of stacks."""
-    from csc_cogd import learn_from_pictures
+    from csc_cogd import learn_from_images
     from csc_cogd.imagefiles import open_images
 
     pictures, paths = [], []
@@ -175,15 +164,15 @@ def _learn(
     advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
     check_alike(tuple(paths), pictures, advice)
     axis = -1 if pictures[0].ndim == 3 else None
-    settings = {name: value for name, value in settings.items() if name not in ONLINE or value is not None}
+    settings = {name: value for name, value in settings.items() if name != "batch_size" or value is not None}
     with naming(tuple(paths)):  # by page
-        return learn_from_pictures(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
+        return learn_from_images(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
 
 
 def _learn_in_shards(
     paths: tuple[Path, ...], counts: Any, sizes: Any, n_shards: int, jobs: int, scheduler: str | None,
     *, online: None, max_memory: None, batch_size: None, **settings: Any,
-) -> Any:  # fmt: skip
+) -> LearnedDictionary:  # fmt: skip
     """Learn from files that are read where they are worked on; some settings mean nothing there."""
     from csc_cogd import learn_from_files
     from csc_cogd.backend import choose_device, get_backend

@@ -119,8 +119,8 @@ def make(
 
 @command.command("from")
 @click.argument("image_path", metavar="IMAGE", type=PATH)
-@output
 @options(*MASK)
+@output
 @click.option("--invert", is_flag=True, help="Write the opposite: non-zero means known.")
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
@@ -187,15 +187,12 @@ def from_image(
     "--sensitivity", type=click.FloatRange(0, 100, min_open=True), default=1.0, show_default=True, metavar="S",
     help="2 finds what stands out half as much, and more that isn't damage.",
 )  # fmt: skip
-@click.option(
-    "--dilate", type=click.IntRange(min=0), default=0, metavar="N", show_default=True,
-    help="Grow what is found by N pixels.",
-)  # fmt: skip
+@options("mask_dilate")
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
 def detect(
-    image_paths: tuple[Path, ...], output: Path, sensitivity: float, dilate: int, preview: Path | None, axes: str | None,
-    overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
+    image_paths: tuple[Path, ...], output: Path, sensitivity: float, mask_dilate: int, preview: Path | None,
+    axes: str | None, overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
 ) -> None:  # fmt: skip
     """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
 
@@ -239,8 +236,8 @@ def detect(
     missing = found.mask.any(axis=2)
     if not missing.any():
         console.warn("the mask is empty: a larger --sensitivity finds weaker damage")
-    elif dilate:
-        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=dilate)
+    elif mask_dilate:
+        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=mask_dilate)
     _write_mask(missing, output, overwrite, console)
     if preview is not None:
         _write_preview(first, missing, preview, overwrite, console)

@@ -11,14 +11,14 @@ import click
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from csc_cogd.nn import ImageSet, Module, Normalization, Progress
+    from csc_cogd.nn import ImageSet, Module, Normalization, TrainingProgress
 
 NETWORKS = (
     "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "mobilenetv2", "resnet50",
 )  # fmt: skip
 _DATA = (
     click.option(
-        "--image-size", "size", type=click.IntRange(min=1), metavar="N",
+        "--image-size", type=click.IntRange(min=1), metavar="N",
         help="Resize and crop the images in folders of classes to N x N pixels. Default: they all have one size.",
     ),
     click.option(
@@ -94,8 +94,9 @@ def start_network(
 class EpochProgress:
     """How far the training is in its epoch, for the bar."""
 
-    def __init__(self, progress: Progress, stage: str = ""):
-        self.stage = f"{stage} epoch {progress.epoch}/{progress.epochs}".strip()
+    def __init__(self, progress: TrainingProgress):
+        stage = "" if progress.stage == "training" else f"{progress.stage} "
+        self.stage = f"{stage}epoch {progress.epoch}/{progress.epochs}"
         self.done, self.total = progress.batch, progress.batches
         self.note = (
             f"loss {progress.loss:.4f}, {100 * progress.accuracy:.1f} %, rate {progress.learning_rate:.4g}, "

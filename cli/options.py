@@ -304,7 +304,8 @@ def naming(paths: tuple[Path, ...], **names: Any) -> Iterator[None]:
         text = re.sub(r"^images: image (\d+):?", lambda found: f"{paths[int(found[1])]}:", str(error))
         argument, colon, rest = text.partition(": ")
         text = f"{names.get(argument, argument)}{colon}{rest}"
-        text = text.replace("max_memory", "--max-memory").replace("holdout=", "--holdout ")
+        for name in ("max_memory", "holdout=", "image_size="):
+            text = text.replace(name, f"--{name.replace('_', '-').replace('=', ' ')}")
         raise type(error)(text) from error
 
 

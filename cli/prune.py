@@ -91,7 +91,7 @@ def command(
     flops: float | None,
     threshold: float | None,
     no_fine_tuning: bool,
-    size: int | None,
+    image_size: int | None,
     holdout: float | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
@@ -123,17 +123,17 @@ def command(
     """
     console = Console(-1 if quiet else verbose)
     console.check_device({"device": device})
-    names = {name: option_name(name) for name in ("size", "holdout", "mean", "std", "threshold", *RECIPE, *settings)}
+    names = {name: option_name(name) for name in ("image_size", "holdout", "mean", "std", "threshold", *RECIPE, *settings)}
     with naming((), budget="--flops", weights=weights, state=weights, **names):
         _check_outputs(output, onnx, record, (weights,), resume, overwrite)
         tuning = recipe_of(**{name: value for name, value in settings.items() if name in RECIPE})
         recipe = _recipe(settings, flops, threshold, tuning, no_fine_tuning)
         from csc_cogd.nn import evaluate, load_images, prune
 
-        test = load_images(data, "test", size=size, holdout=holdout)
+        test = load_images(data, "test", image_size=image_size, holdout=holdout)
         start = start_network(test, weights, None, normalization_of(mean, std), tuning.seed)
         start.network.to(device)
-        images = load_images(data, "train", size=size, holdout=holdout)
+        images = load_images(data, "train", image_size=image_size, holdout=holdout)
         assert start.normalization is not None  # as there are weights
         console.say(f"{start.name}, {len(images)} images, {len(test)} to test with, settings: {recipe}", level=1)
         try:
@@ -141,15 +141,15 @@ def command(
                 done = prune(
                     start.network, images, recipe, normalization=start.normalization, test=test,
                     checkpoint=output.with_suffix(""), resume=resume, overwrite=overwrite,
-                    progress=lambda stage, now: bar(EpochProgress(now, stage)),
+                    progress=lambda progress: bar(EpochProgress(progress)),
                 )  # fmt: skip
         except KeyboardInterrupt:
             if list(output.parent.glob(f"{glob.escape(output.stem)}.*.safetensors")):
                 console.say(f"{output}: not there yet: the same call with --resume goes on from what is saved beside it")
             raise
         accuracies = (
-            evaluate(start.network, test, start.normalization).accuracy,
-            evaluate(done.network, test, start.normalization).accuracy,
+            evaluate(start.network, test, normalization=start.normalization).accuracy,
+            evaluate(done.network, test, normalization=start.normalization).accuracy,
         )
         _write(output, onnx, start, images, done, overwrite)
     if record is not None:
@@ -186,7 +186,7 @@ def _recipe(
             chosen["sparsity"], label=chosen["label_weight"], distillation=chosen["distillation_weight"],
             mask_learning_rate=chosen["mask_learning_rate"], mask_interval=chosen["mask_interval"],
         ),
-        rule=pruning_rule(keep, settings["kernel_degree"] or 1) if cogd else None,
+        cogd=pruning_rule(keep, settings["kernel_degree"] or 1) if cogd else None,
         mask_start=chosen["mask_start"], ranking=settings["ranking"], everywhere=settings["everywhere"],
         at_least=settings["at_least"], multiple_of=settings["multiple_of"],
     )  # fmt: skip
@@ -213,11 +213,12 @@ def _write(output: Path, onnx: Path | None, start: Start, images: ImageSet, done
     from csc_cogd.nn import export_onnx, save_network
 
     assert start.normalization is not None
-    about: dict[str, Any] = {"network": start.name, "class_names": images.class_names}
+    about: dict[str, Any] = {"class_names": images.class_names}
     about |= {"norm_mean": start.normalization.mean, "norm_std": start.normalization.std}
-    save_network(done.network, output, about, overwrite=overwrite)
+    save_network(done.network, output, start.name, metadata=about, overwrite=overwrite)
     if onnx is not None:
-        export_onnx(done.network, onnx, image_shape=(3, *images.image_shape), metadata=about, overwrite=overwrite)
+        about = {"network": start.name, **about}
+        export_onnx(done.network, onnx, image_shape=images.image_shape, metadata=about, overwrite=overwrite)
     for stage in ("masks", "tuning"):
         output.with_name(f"{output.stem}.{stage}.safetensors").unlink(missing_ok=True)
 

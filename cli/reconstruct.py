@@ -32,6 +32,7 @@ from csc_cogd.errors import InputError
     "-o", "--output", type=PATH, metavar="FILE|DIR",
     help="Where to write: a file for one image, or a folder. Default: beside each input, as NAME_reconstructed.",
 )  # fmt: skip
+@options(*FILES)
 @click.option(
     "--dictionary", "dictionary_path", metavar="FILE|default", shell_complete=complete_files,
     help="Code with these filters, image by image. Default: learn them from all images together.",
@@ -46,7 +47,7 @@ from csc_cogd.errors import InputError
 @click.option("--debias", is_flag=True, help="Refit the codes by least squares where they aren't zero: more faithful.")
 @click.option("--save-dictionary", type=PATH, metavar="FILE", help="Write the filters, as .npz.")
 @click.option("--save-codes", type=PATH, metavar="FILE", help="Write the codes, as .npz; of one image, or of equal sizes.")
-@options("seed", "checkpoint", *FILES, *ENGINE)
+@options("seed", "checkpoint", *ENGINE)
 def command(
     images: tuple[str, ...],
     output: Path | None,
@@ -169,7 +170,7 @@ def _reconstruct_together(
             **arguments, **learning,
         )  # fmt: skip
     console.say(_learned(result), level=1)
-    for file, target, image in zip(files, targets, result.images, strict=True):
+    for file, target, image in zip(files, targets, result.reconstruction, strict=True):
         if len(paths) > 1:
             make_folder(target.parent)
         for note in write_image(file.with_colours(image), target, overwrite=overwrite):
@@ -178,7 +179,7 @@ def _reconstruct_together(
         result.dictionary.save(save_dictionary, overwrite=overwrite)
         console.say(f"{save_dictionary}: {result.dictionary.n_filters} filters")
     if save_codes is not None:
-        write_codes(save_codes, np.concatenate(result.codes), overwrite=overwrite)
+        write_codes(np.concatenate(result.codes), save_codes, overwrite=overwrite)
         console.say(f"{save_codes}: codes of {len(paths)} image(s)")
     where = output or "beside the originals"
     console.say(f"{targets[0]}: written" if len(targets) == 1 else f"{len(targets)} images written: {where}")
@@ -202,7 +203,7 @@ def _write_report(
     from csc_cogd.batch.reporting import page_path, write_image_page, write_report
     from csc_cogd.restore.trace import Trace
 
-    for row, image, before, after, codes in zip(rows, found, pictures, result.images, result.codes, strict=True):
+    for row, image, before, after, codes in zip(rows, found, pictures, result.reconstruction, result.codes, strict=True):
         source, trace = Path(row["input"]), Trace()
         trace.history = result.history
         trace.count(result.dictionary, codes)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from csc_cogd.nn.training.history import Epoch
 
 EVALUATION = {
-    "data", "weights", "evaluating", "network_name", "size", "holdout", "mean", "std", "batch_size", "device", "as_json",
-    "quiet", "verbose",
+    "data", "weights", "evaluating", "network_name", "image_size", "holdout", "mean", "std", "batch_size", "device",
+    "as_json", "quiet", "verbose",
 }  # fmt: skip
 """What may be given with --evaluate."""
 
@@ -63,7 +63,7 @@ def command(
     output: Path | None,
     network_name: str | None,
     weights: Path | None,
-    size: int | None,
+    image_size: int | None,
     holdout: float | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
@@ -100,8 +100,8 @@ def command(
     """
     console = Console(-1 if quiet else verbose)
     console.check_device({"device": device})
-    names = {name: option_name(name) for name in ("holdout", "mean", "std", *RECIPE)}
-    with naming((), weights=weights, state=weights, size="--image-size", **names):
+    names = {name: option_name(name) for name in ("image_size", "holdout", "mean", "std", *RECIPE)}
+    with naming((), weights=weights, state=weights, **names):
         if evaluating:
             _check_evaluation(ctx, weights)
         else:
@@ -111,15 +111,15 @@ def command(
         from csc_cogd.nn import load_images
         from csc_cogd.nn.cogradient import KernelBacktracking
 
-        test = load_images(data, "test", size=size, holdout=holdout)
+        test = load_images(data, "test", image_size=image_size, holdout=holdout)
         start = start_network(test, weights, network_name, normalization_of(mean, std), settings["seed"])
         start.network.to(device)
         if evaluating:
             _evaluate(start, test, settings["batch_size"], as_json)
             return
-        images = load_images(data, "train", size=size, holdout=holdout)
+        images = load_images(data, "train", image_size=image_size, holdout=holdout)
         saving = {"checkpoint": output, "checkpoint_every": checkpoint_every, "resume": resume, "overwrite": overwrite}
-        hooks = [KernelBacktracking(rule, image_shape=(3, *images.image_shape))] if cogd else []
+        hooks = [KernelBacktracking(rule, image_shape=images.image_shape)] if cogd else []
         history = _train(start, images, test, recipe, hooks, console, as_json, saving)
     if history_path is not None:
         history.save(history_path, overwrite=overwrite)
@@ -166,7 +166,7 @@ def _evaluate(start: Start, test: ImageSet, batch_size: int, as_json: bool) -> N
     from csc_cogd.nn import evaluate
 
     assert start.normalization is not None  # as there are weights
-    result = evaluate(start.network, test, start.normalization, batch_size)
+    result = evaluate(start.network, test, normalization=start.normalization, batch_size=batch_size)
     if as_json:
         click.echo(json.dumps({"network": start.name, "images": len(test), **result._asdict()}))
     else:
@@ -198,9 +198,9 @@ def _train(
     try:
         with bar:
             return train(
-                start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, epoch_done=epoch_done,
+                start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, callback=epoch_done,
                 progress=lambda progress: bar(EpochProgress(progress)),
-                about={"network": start.name, "weights": start.weights}, **saving,
+                metadata={"network": start.name, "weights": start.weights}, **saving,
             )  # fmt: skip
     except KeyboardInterrupt:
         output = saving["checkpoint"]

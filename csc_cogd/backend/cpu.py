@@ -123,6 +123,20 @@ class Backend:
         """A kernel that visits all maps of small filters without transforming them, or None where FFTs are faster."""
         return None
 
+    def recording(self, size: int) -> Callable[[Callable[[], Any]], None]:
+        """What work that is done over and over is given to, every time, so that queueing it needn't cost time every time.
+
+        A backend may record the work instead of doing it, and repeat what it did then to the same arrays with the same
+        numbers. So the work keeps no array that it made, reads nothing from the device, and has no results; where anything
+        else changes, another recording is needed. Here work is just done.
+
+        Parameters
+        ----------
+        size : int
+            Bytes that the work goes through: where there are many, queueing it is the least.
+        """
+        return lambda work: work()
+
     def free_memory(self) -> float | None:
         """Bytes that are free on a device with memory of its own; None for main memory, of which others have a share."""
         return None

@@ -78,7 +78,7 @@ def _by_operator(colours: np.ndarray, **settings: Any) -> Done:
     restored, report = restore_image(colours, return_report=True, **settings)
     how = "at the mean" if settings.get("noise") == "poisson" else None
     h, w = settings["operator"].kernel.shape
-    noise = noise_text(report.sigmas, settings.get("noise_sigma") or "auto", how)
+    noise = noise_text(report.noise_sigmas, settings.get("noise_sigma", "auto"), how)
     return restored, report, f"kernel of {h} x {w}, {noise}"
 
 
@@ -86,7 +86,7 @@ def _reconstruct(colours: np.ndarray, dictionary: Dictionary | None = None, **se
     if dictionary is None:
         dictionary = Dictionary.default("color" if colours.shape[2:] == (3,) else "gray")
     result = reconstruct([colours], dictionary, **settings)
-    return result.images[0], _Rebuilt(result), ""
+    return result.reconstruction[0], _Rebuilt(result), ""
 
 
 class _Rebuilt:

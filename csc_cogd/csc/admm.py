@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ class ConvolutionalADMM:
         self._energy = data.energy()
         self._nonzeros = self.p.size  # of v1, as far as known
         self._correlation: Any = None
+        self._recordings: dict[bool, Callable[[Callable[[], Any]], None]] = {}
         self.set_operator(operator, filters)
         self.set_penalties(self.rho, self.rho_data)
         self.v0 = data.prox(self.p0, self.rho_data)
@@ -107,7 +109,21 @@ class ConvolutionalADMM:
     # -- the step ----------------------------------------------------------------------------------------------------
 
     def step(self, measure: bool = True) -> Iteration | None:
-        """Do one iteration; the record's iteration number and seconds are left to the caller. None unless to `measure`."""
+        """Do one iteration; the record's iteration number and seconds are left to the caller. None unless to `measure`.
+
+        Where a backend records work, iterations that aren't measured are replayed: the state's arrays stay where they are,
+        and :meth:`_invert` makes them be recorded anew.
+        """
+        few = self._few_atoms()
+        if measure:
+            return self._record(*self._iterate(few, measure=True))
+        if few not in self._recordings:
+            self._recordings[few] = self.backend.recording(self.p.nbytes)
+        self._recordings[few](partial(self._iterate, few, measure=False))
+        return None
+
+    def _iterate(self, few: bool, measure: bool) -> tuple[Any, Any]:
+        """An iteration, with `few` atoms added in place of transforms; returns the sums over maps and of the data term."""
         block, pixels = self._observations, self.shape[-2] * self.shape[-1]
         np.add(self.v0, self.v0, out=block.real)
         block.real -= self.p0
@@ -123,11 +139,10 @@ class ConvolutionalADMM:
             self.backend.kernels, self.p0, self.v0, block.real, self.rho_data, self.relaxation, measure
         )
         if self._correlation is not None:
-            statistics = self._correlate()
-        else:
-            shares, statistics = self._sweep(self._visit, self._few_atoms())
-            self.Av[...] = shares if self.w is None else (shares + self.Ap) / 2
-        return self._record(statistics, data_statistics) if measure else None
+            return self._correlate(few), data_statistics
+        shares, statistics = self._sweep(self._visit, few)
+        self.Av[...] = shares if self.w is None else (shares + self.Ap) / 2
+        return statistics, data_statistics
 
     def _visit(self, workspace: Workspace, index: Index) -> Any:
         problems, maps = index
@@ -138,14 +153,14 @@ class ConvolutionalADMM:
         offset = self._response is None
         return self.prox.step(self.p[index], workspace.real, index, self.relaxation, offset)
 
-    def _correlate(self) -> Any:
+    def _correlate(self, few: bool) -> Any:
         """Visit all maps by correlating them with small filters; A v1 by its atoms, or by FFTs where they are many."""
         block, correlation = self._observations, self._correlation
         prox: Any = self.prox
         block.spectrum[...] = self._q
         block.inverse()
         q, run = block.real, (prox.nonnegative, self.relaxation)
-        if self._few_atoms():
+        if few:
             statistics = correlation.shrink(q, self.p, prox.threshold, *run)
             correlation.take_sum(q)
             block.forward()
@@ -157,7 +172,7 @@ class ConvolutionalADMM:
             threshold = prox.threshold_of((problems, slice(None)))
             return correlation.shrink(q[problems], self.p[problems], threshold, *run, first=maps.start, out=workspace.real)
 
-        self.Av, statistics = self._sweep(visit)
+        self.Av[...], statistics = self._sweep(visit)
         return statistics
 
     def _sweep(self, visit: Callable[[Workspace, Index], Any], sparse: bool = False) -> tuple[Any, Any]:
@@ -244,11 +259,11 @@ class ConvolutionalADMM:
 
     def refresh(self) -> None:
         """Recompute A p1 and A v1, after the state or the operator has been changed."""
-        self.Ap, _ = self._sweep(self._state)
+        self.Ap[...], _ = self._sweep(self._state)
         few = self._correlation is None and self._few_atoms()
         shares, _ = self._sweep(self._point if self.w is None else self._reflect, few)
         self.Av[...] = shares if self.w is None else (shares + self.Ap) / 2
-        self.v0 = self.data.prox(self.p0, self.rho_data)
+        self.v0[...] = self.data.prox(self.p0, self.rho_data)
 
     def set_penalties(self, rho: float, rho_data: float) -> None:
         """Exchange the penalties, leaving the state to the caller."""
@@ -262,7 +277,8 @@ class ConvolutionalADMM:
         self._invert()
 
     def _invert(self) -> None:
-        """The R x R matrices (I / rho0 + (h / rho) A A^H)^-1, as (R, R, H, W // 2 + 1)."""
+        """The R x R matrices (I / rho0 + (h / rho) A A^H)^-1, as (R, R, H, W // 2 + 1); what is recorded has others."""
+        self._recordings.clear()
         xp, real = self.backend.xp, self.backend.dtype.type
         R, _, H, W = self._gram.shape
         h = real(1 / self.rho) if self._response is None else real(1 / self.rho) * self._response
@@ -282,7 +298,7 @@ class ConvolutionalADMM:
 
     def scale_penalties(self, factor: float) -> None:
         """Multiply both penalties; the split variables and the unscaled duals stay."""
-        self.p0 = self.v0 + (self.p0 - self.v0) / factor
+        self.p0[...] = self.v0 + (self.p0 - self.v0) / factor
 
         def rescale(workspace: Workspace, index: Index) -> None:
             p, v = self.p[index], workspace.real
@@ -295,16 +311,16 @@ class ConvolutionalADMM:
         self._for_visits(rescale)
         self.set_penalties(self.rho * factor, self.rho_data * factor)
         if self.w is None:
-            self.Ap = self.Av + (self.Ap - self.Av) / factor
+            self.Ap[...] = self.Av + (self.Ap - self.Av) / factor
         else:
             self.refresh()
 
     def start_from(self, maps: Any) -> None:
         """Set the state so that the maps' split variable is `maps` (M, K, H, W), with the duals this implies."""
         self.p[...] = maps
-        self.Av, _ = self._sweep(self._state)
-        self.v0 = self.apply()
-        self.p0 = self.data.dual_state(self.v0, self.rho_data)
+        self.Av[...], _ = self._sweep(self._state)
+        self.v0[...] = self.apply()
+        self.p0[...] = self.data.dual_state(self.v0, self.rho_data)
         block = self._observations
         np.multiply(self.v0 - self.p0, self.rho_data / (self.shape[-2] * self.shape[-1]), out=block.real)
         block.forward()

@@ -13,6 +13,7 @@ from csc_cogd.cogd.rule import Backtracking
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.codes import check_l1_weights, check_settings, penalties, place_l1_weights
 from csc_cogd.csc.filters import current_filters, filter_solver
+from csc_cogd.csc.iteration import run_phase
 from csc_cogd.csc.problem import Domain, for_maps, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, SoftThreshold
 from csc_cogd.storage import digest
@@ -115,8 +116,7 @@ class Alternation:
 
     def code_phase(self, iterations: int) -> None:
         self.code_solver.refresh()
-        for _ in range(iterations):
-            self.code_solver.step()
+        run_phase(self.code_solver, iterations)
 
     def filter_phase(self, iterations: int) -> None:
         """Filter iterations on the present codes, then hand the new filters to the code solver."""
@@ -125,8 +125,7 @@ class Alternation:
         else:
             self.filter_solver.set_operator(self._code_spectra())
             self.filter_solver.refresh()
-        for _ in range(iterations):
-            self.filter_solver.step()
+        run_phase(self.filter_solver, iterations)
         self.fit = self.filter_solver.apply().swapaxes(0, 1)
         self.filter_solver.operator = None  # the codes' spectra aren't needed in between
         self._take_filters(current_filters(self.filter_solver, self.filters.shape[2:]))
@@ -160,13 +159,13 @@ class Alternation:
 
     def by_map(self, function: Callable[[Any, Index], Any]) -> np.ndarray:
         """The numbers (N, K) of all code maps, of a function that returns those of a visit, (n, k)."""
-        numbers = np.empty(self.code_solver.shape[:2])
+        numbers = self.backend.xp.empty(self.code_solver.shape[:2])
 
         def fill(workspace: Any, index: Index) -> None:
-            numbers[index] = self.backend.to_host(function(workspace, index))
+            numbers[index] = function(workspace, index)
 
         self.for_maps(fill)
-        return numbers
+        return self.backend.to_host(numbers)
 
     def sparse_maps(self, index: Index, out: Any) -> Any:
         """The sparse code maps of a visit, (n, k, H, W), written to `out`."""
@@ -180,11 +179,11 @@ class Alternation:
         """Data term, penalty on the codes, and number of non-zero codes after a filter phase."""
         solver = self.code_solver
 
-        def sums(workspace: Any, index: Index) -> tuple[float, int]:
+        def sums(workspace: Any, index: Index) -> Any:
             x = self.sparse_maps(index, workspace.real)
-            return float(solver.map_penalty(x, index)), int((x != 0).sum())
+            return np.stack([solver.map_penalty(x, index), (x != 0).sum()])
 
-        penalty, nonzeros = (sum(column) for column in zip(*self.for_maps(sums), strict=True))
+        penalty, nonzeros = self.backend.to_host(sum(self.for_maps(sums))).tolist()
         return self.data.value(self.fit), penalty, int(nonzeros)
 
     def codes(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu, to_numpy
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.coordinate_descent import CoordinateDescent
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.fista import Fista
 from csc_cogd.csc.iteration import Iteration, iterate
 from csc_cogd.csc.problem import (
@@ -66,8 +67,6 @@ def sparse_code(
     background: Any = None,
     max_iter: int = 200,
     tol: float = 1e-3,
-    dtype: Any = "float32",
-    callback: Callable[[Iteration], Any] | None = None,
     lmbda_relative: bool = False,
     l1_weights: Any = None,
     nonnegative: bool = False,
@@ -76,11 +75,13 @@ def sparse_code(
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
-    start: Any = None,
     solver: str = "auto",
+    start: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    callback: Callable[[Iteration], Any] | None = None,
 ) -> SparseCodes:
     """Code images sparsely over a dictionary.
 
@@ -218,7 +219,13 @@ def sparse_code(
 
 
 def reconstruct_images(
-    codes: Any, dictionary: Dictionary, *, boundary: str = "free", dtype: Any = None, device: str = "auto"
+    codes: Any,
+    dictionary: Dictionary,
+    *,
+    boundary: str = "free",
+    dtype: Any = None,
+    device: str = "auto",
+    threads: int | None = None,
 ) -> Any:
     """Images that codes stand for: the valid part of ``sum_k d_k * x_k``.
 
@@ -229,7 +236,7 @@ def reconstruct_images(
     codes : (N, K, H + h - 1, W + w - 1) array
         Of NumPy, or of CuPy, and so is the result.
     dictionary : Dictionary
-    boundary, dtype, device
+    boundary, dtype, device, threads
         As in :func:`sparse_code`; default of `dtype`: that of the codes.
 
     Returns
@@ -247,7 +254,7 @@ def reconstruct_images(
         raise InputError(f"codes: real numbers are needed, not {codes.dtype}")
     device = device_of(codes, device, "codes")
     dtype = dtype or (codes.dtype if codes.dtype == np.float64 else np.float32)
-    backend = get_backend(device, dtype=dtype, fft="estimated")
+    backend = get_backend(device, dtype=dtype, threads=threads, fft="estimated")
     images = convolve(codes, dictionary, boundary=boundary, backend=backend)
     if not on_gpu(codes):
         images = backend.to_host(images)
@@ -256,14 +263,14 @@ def reconstruct_images(
 
 def lambda_max(
     images: Any, dictionary: Dictionary, *, weights: Any = None, l1_weights: Any = None, boundary: str = "free",
-    device: str = "auto",
+    device: str = "auto", threads: int | None = None, fft: str | None = None,
 ) -> float:  # fmt: skip
     """Smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``."""
     gray = np.ndim(images) == 3
     images = check_images(images)
     _check_boundary(boundary)
     _check_channels(images, dictionary, gray)
-    backend = get_backend(device_of(images, device), dtype="float64")
+    backend = get_backend(device_of(images, device), dtype="float64", threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
     _check_circular(domain)
     data = observed_data(backend, domain, images, check_weights(weights, images))
@@ -285,14 +292,14 @@ def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSqua
 
     penalised = backend.asarray(np.where(w > 0, w, np.inf))
 
-    def largest(workspace: Any, index: Index) -> float:
+    def largest(workspace: Any, index: Index) -> Any:
         backend.kernels.spread(operator[index[1]], b[index[0]], workspace.spectrum)
         workspace.inverse()
         response = abs(domain.crop_codes(workspace.real))
         part = tuple(one if size > 1 else slice(0, 1) for one, size in zip(index, w.shape[:2], strict=True))
-        return float((response / penalised[part]).max())
+        return (response / penalised[part]).max()
 
-    return max(for_maps(backend, (len(b), K, H, W), largest))
+    return float(reduce(np.maximum, for_maps(backend, (len(b), K, H, W), largest)))
 
 
 def penalties(
@@ -363,8 +370,7 @@ def place_l1_weights(w: np.ndarray, domain: Domain) -> np.ndarray:
 
 
 def _check_channels(images: np.ndarray, dictionary: Dictionary, gray: bool) -> None:
-    if not isinstance(dictionary, Dictionary):
-        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    check_dictionary(dictionary)
     if images.shape[1] == dictionary.n_channels:
         return
     what = "grey (N, H, W)" if gray else f"with {images.shape[1]} channels"

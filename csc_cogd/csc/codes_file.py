@@ -14,7 +14,7 @@ from csc_cogd.storage import read_arrays, write_arrays
 _FORMAT = 1
 
 
-def save_codes(path: str | os.PathLike[str], codes: Any, *, overwrite: bool = False) -> None:
+def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write codes (N, K, H, W), or of any shape, as npz, in one step: ``values``, flat ``places``, and ``shape``.
 
     Raises
@@ -28,7 +28,7 @@ def save_codes(path: str | os.PathLike[str], codes: Any, *, overwrite: bool = Fa
     >>> codes = np.zeros((1, 2, 4, 4))
     >>> codes[0, 1, 2, 3] = 0.5
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_codes(f"{folder}/codes.npz", codes)
+    ...     save_codes(codes, f"{folder}/codes.npz")
     ...     bool((load_codes(f"{folder}/codes.npz") == codes).all())
     True
     """

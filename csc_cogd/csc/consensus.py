@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,28 +16,10 @@ from csc_cogd.csc.alternation import Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.learning import alternate, check_iterations, filter_shapes, initial_filters
+from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations, filter_shapes, initial_filters
 from csc_cogd.csc.shard import Engine, Opened, Share, load_shard, open_shard, save_shard, work_shard
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
-
-
-class ConsensusDictionary(NamedTuple):
-    """Result of :func:`learn_dictionary_consensus`.
-
-    Attributes
-    ----------
-    dictionary : Dictionary
-        Filters of norm at most one.
-    objective : float
-        The minimised function at these filters and the codes that the shards have for them.
-    history : list of Round
-        Each at the filters that went into the round, and the codes found for them.
-    """
-
-    dictionary: Dictionary
-    objective: float
-    history: list[Round]
 
 
 class Mapper(Protocol):
@@ -80,12 +62,6 @@ def learn_dictionary_consensus(
     code_iterations: int = 5,
     filter_iterations: int = 5,
     tol: float = 1e-4,
-    dtype: Any = "float32",
-    seed: int = 0,
-    start: Dictionary | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 5,
-    callback: Callable[[Round], Any] | None = None,
     zero_mean: bool = False,
     l1_weights: Any = None,
     gradient_penalty: float = 0.0,
@@ -93,10 +69,16 @@ def learn_dictionary_consensus(
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
+    seed: int = 0,
+    start: Dictionary | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 5,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
-) -> ConsensusDictionary:
+    callback: Callable[[Round], Any] | None = None,
+) -> LearnedDictionary:
     """Learn one dictionary from images that are too many for one machine, in shards.
 
     Shard m has images, codes x_m and filters D_m of its own; all shall agree on filters G of the feasible set C:
@@ -141,6 +123,11 @@ def learn_dictionary_consensus(
     seed, start, checkpoint_every, zero_mean, gradient_penalty, boundary, rho, rho_data, relaxation, dtype, device, \
     threads, fft
         As in :func:`csc_cogd.learn_dictionary`.
+
+    Returns
+    -------
+    LearnedDictionary
+        Each record of its history is of the filters that went into the round, and the codes that the shards found for them.
 
     Raises
     ------
@@ -187,7 +174,7 @@ def learn_dictionary_consensus(
         "masked": any(each.masked for each in opened), "settings": settings | {"rounds": len(history)},
     }  # fmt: skip
     dictionary = Dictionary(found[:, 0] if gray else found, shapes, provenance)
-    return ConsensusDictionary(dictionary, history[-1].objective, history)
+    return LearnedDictionary(dictionary, None, history[-1].objective, history)
 
 
 class _Consensus:

@@ -23,6 +23,7 @@ def debias(
     max_iter: int = 20,
     dtype: Any = "float32",
     device: str = "auto",
+    threads: int | None = None,
     fft: str | None = None,
 ) -> np.ndarray:
     """Refit sparse codes without the l1 term, keeping their zeros.
@@ -43,7 +44,7 @@ def debias(
         1 where observed, 0 where missing.
     max_iter : int
         Iterations of conjugate gradients for each image.
-    dtype, device, fft
+    dtype, device, threads, fft
         As in :func:`csc_cogd.sparse_code`.
 
     Returns
@@ -66,7 +67,7 @@ def debias(
     3.0
     """
     images = check_images(images)
-    backend = get_backend(device_of(images, device), dtype=dtype, fft=fft)
+    backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
     codes = as_array(codes)
     expected = (len(images), dictionary.n_filters, *domain.codes_shape)

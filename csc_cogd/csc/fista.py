@@ -14,6 +14,7 @@ anew [O'Donoghue, Candes 2015, section 3.2].
 from __future__ import annotations
 
 import itertools
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,13 @@ class Fista:
     """
 
     rho = float("nan")
-    measure_every = 1  # whether to restart is seen from the codes themselves
 
     def __init__(
         self, backend: Backend, domain: Domain, operator: Any, data: MaskedLeastSquares, prox: SoftThreshold,
         *, start: Any = None,
     ):  # fmt: skip
         self.backend, self.domain, self.operator, self.data, self.prox = backend, domain, operator, data, prox
+        self.measure_every = backend.measure_every
         xp, K = backend.xp, len(operator)
         M, R, H, W = data.images.shape
         self.lipschitz = max(float(data.squared_weights.max()) * _largest_eigenvalue(operator, xp), 1e-30)
@@ -67,34 +68,44 @@ class Fista:
         self.Ax = xp.zeros((M, R, H, W), backend.dtype)
         if start is not None:
             self.x[...] = self.x_old[...] = backend.asarray(start)
-            self.Ax, _ = self._sweep(self._start)
-        self.Ax_old = self.Ax
-        self._t, self._beta = 1.0, 0.0
+            self.Ax[...], _ = self._sweep(self._start)
+        self.Ax_old = self.Ax.copy()
+        self._t, self._beta = xp.ones(()), xp.zeros((), backend.dtype)  # on the device, as is what a restart depends on
+        self._recording = backend.recording(2 * self.x.nbytes)
 
-    def step(self) -> Iteration:
-        """Do one iteration; the record's iteration number and seconds are left to the caller."""
-        block, pixels = self._observations, np.prod(self.domain.shape)
+    def step(self, measure: bool = True) -> Iteration | None:
+        """Do one iteration; the record's iteration number and seconds are left to the caller. None unless to `measure`."""
+        if measure:
+            return self._record(self._iterate(measure=True))
+        self._recording(self._iterate)
+        return None
+
+    def _iterate(self, measure: bool = False) -> Any:
+        """An iteration; returns the sums that a record is made of, if it is to `measure`."""
+        block, pixels, xp = self._observations, np.prod(self.domain.shape), self.backend.xp
         Ay = self.Ax + self._beta * (self.Ax - self.Ax_old)
         residual = self.data.images - Ay
         weighted = -self.data.gradient(Ay)
-        residual_energy = float((weighted * residual).sum(dtype=np.float64))
-        aligned = float((weighted * self.data.images).sum(dtype=np.float64))
-
         block.real[...] = weighted * (1 / (self.lipschitz * float(pixels)))
         block.forward()
         downhill = block.spectrum.copy()  # A^H turns it into the step
-        self.Ax_old = self.Ax
-        self.Ax, visits = self._sweep(lambda workspace, index: self._visit(workspace, index, downhill))
-        l1, uphill, move, gradient, nonzeros = np.sum([sums for sums, _ in visits], axis=0).tolist()
-        steepest = max(largest for _, largest in visits)
+        self.Ax_old[...] = self.Ax
+        self.Ax[...], visits = self._sweep(lambda workspace, index: self._visit(workspace, index, downhill, measure))
+        uphill = sum(turn for turn, *_ in visits)
 
+        t = (1 + np.sqrt(1 + 4 * self._t**2)) / 2
+        self._beta[...] = xp.where(uphill > 0, 0.0, (self._t - 1) / t)
+        self._t[...] = xp.where(uphill > 0, 1.0, t)
+        if not measure:
+            return None
+        energies = [(weighted * other).sum(dtype=np.float64) for other in (residual, self.data.images)]
+        return np.stack([*energies, reduce(np.maximum, (s for _, s, _ in visits)), *sum(sums for *_, sums in visits)])
+
+    def _record(self, numbers: Any) -> Iteration:
+        residual_energy, aligned, steepest, l1, move, gradient, nonzeros = self.backend.to_host(numbers).tolist()
         data_term = self.data.value(self.Ax)
         self.objective = data_term + l1
         gap = self._duality_gap(aligned, residual_energy, steepest)
-        t, self._t = self._t, (1 + np.sqrt(1 + 4 * self._t**2)) / 2
-        self._beta = (t - 1) / self._t
-        if uphill > 0:
-            self._t, self._beta = 1.0, 0.0
         dual_residual = float(np.sqrt(move / max(gradient, 1e-300)))
         return Iteration(0, 0.0, self.objective, data_term, l1, 0.0, dual_residual, self.rho, int(nonzeros), gap)
 
@@ -102,25 +113,32 @@ class Fista:
         """The codes (M, K, ...), their sum of convolutions A x on the domain (M, R, H, W), and the objective."""
         return self.x, self.Ax, self.objective
 
-    def _visit(self, workspace: Workspace, index: Index, downhill: Any) -> tuple[list[float], float]:
-        """Write new codes of a few maps; returns sums for the record, and the steepest gradient in thresholds."""
+    def _visit(self, workspace: Workspace, index: Index, downhill: Any, measure: bool) -> tuple[Any, Any, Any]:
+        """Write new codes of a few maps; returns how far uphill the momentum leads, and to `measure` what else there is.
+
+        These are the steepest gradient in thresholds, and sums for the record: all on the device.
+        """
         problems, maps = index
         self.backend.kernels.spread(self.operator[maps], downhill[problems], workspace.spectrum)
         workspace.inverse()
         x, old = self.x[index], self.x_old[index]
         v = self._codes_in(workspace)
-        gradient = float((v * v).sum(dtype=np.float64))
-        steepest = self.prox.steepest(workspace.real, index) if self._penalised else np.inf
+        steepest: Any = None
+        gradient: Any = None
+        if measure:
+            gradient = (v * v).sum(dtype=np.float64)
+            steepest = self.prox.steepest(workspace.real, index) if self._penalised else gradient
         y = x + self._beta * (x - old)
         v += y
         self.prox.to_point(workspace.real, index)
         old[...] = x
         x[...] = v
         y -= v
-        uphill = float((y * (v - old)).sum(dtype=np.float64))
-        move = float((y * y).sum(dtype=np.float64))
-        nonzeros = float(self.backend.xp.count_nonzero(v))
-        return [float(self.prox.value(workspace.real, index)), uphill, move, gradient, nonzeros], steepest
+        uphill = (y * (v - old)).sum(dtype=np.float64)
+        if not measure:
+            return uphill, steepest, None
+        move, nonzeros = (y * y).sum(dtype=np.float64), self.backend.xp.count_nonzero(v)
+        return uphill, steepest, np.stack([self.prox.value(workspace.real, index), move, gradient, nonzeros])
 
     def _start(self, workspace: Workspace, index: Index) -> None:
         workspace.real[...] = 0
@@ -134,7 +152,7 @@ class Fista:
         return self.domain.crop_codes(workspace.real)
 
     def _sweep(self, visit: Any) -> tuple[Any, list[Any]]:
-        """Let `visit` write every map; returns A of what it wrote, (M, R, H, W), and the visits' results."""
+        """Let `visit` write every map; returns A of what it wrote, (M, R, H, W), to be copied, and the visits' results."""
 
         def work(workspace: Workspace, task: Task) -> list[Any]:
             problems, maps, group = task
@@ -151,7 +169,7 @@ class Fista:
         block = self._observations
         np.multiply(self._partial.sum(axis=0), 1 / float(np.prod(self.domain.shape)), out=block.spectrum)
         block.inverse()
-        return block.real.copy(), results
+        return block.real, results
 
     def _duality_gap(self, aligned: float, residual_energy: float, steepest: float) -> float:
         """(P - D) / P, with D the dual objective at the scaled residual: ``s <W b, W r> - s^2/2 ||W r||^2``, r = b - A y."""

@@ -75,3 +75,9 @@ def iterate(
             break
         start = time.perf_counter()
     return history
+
+
+def run_phase(solver: Any, iterations: int) -> None:
+    """Run so many steps of a solver; their figures, which a solver chooses its way by, are taken as in :func:`iterate`."""
+    for left in reversed(range(iterations)):
+        solver.step(measure=left % solver.measure_every == 0)

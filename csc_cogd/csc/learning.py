@@ -26,23 +26,34 @@ from csc_cogd.storage import digest
 
 @dataclass(frozen=True, eq=False)
 class LearnedDictionary:
-    """Result of :func:`learn_dictionary`.
+    """A dictionary, and how it was learned: the result of all functions that learn one.
 
     Attributes
     ----------
     dictionary : Dictionary
         Filters of norm at most one.
-    codes : (N, K, H + h - 1, W + w - 1) array
-        Sparse codes of the images over this dictionary.
+    codes : (N, K, H + h - 1, W + w - 1) array, or None
+        Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     objective : float
-        The minimised function at both.
+        The minimised function at these filters and the codes found for them; online, that of the last batch.
     history : list of Round
     """
 
     dictionary: Dictionary
-    codes: np.ndarray
+    codes: Any
     objective: float
     history: list[Round]
+
+    def __repr__(self) -> str:
+        return f"LearnedDictionary({self.dictionary}, {len(self.history)} rounds, objective {self.objective:.6g})"
+
+    def summary(self) -> str:
+        """How it was learned, in words, such as ``"30 rounds, objective 12.3456"``."""
+        settings = self.dictionary.provenance["settings"]
+        if "batch_size" in settings:
+            return f"online, {len(self.history)} batches of {settings['batch_size']} crops"
+        shards = f"{settings['shards']} shard(s), " if "shards" in settings else ""
+        return f"{shards}{len(self.history)} rounds, objective {self.objective:.6g}"
 
 
 def learn_dictionary(
@@ -56,13 +67,6 @@ def learn_dictionary(
     code_iterations: int = 5,
     filter_iterations: int = 5,
     tol: float = 1e-4,
-    dtype: Any = "float32",
-    seed: int = 0,
-    start: Dictionary | None = None,
-    cogd: CogradientRule | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 5,
-    callback: Callable[[Round], Any] | None = None,
     zero_mean: bool = False,
     l1_weights: Any = None,
     gradient_penalty: float = 0.0,
@@ -70,9 +74,16 @@ def learn_dictionary(
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
+    seed: int = 0,
+    start: Dictionary | None = None,
+    cogd: CogradientRule | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 5,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    callback: Callable[[Round], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn filters from images, complete or with missing pixels.
 
@@ -137,6 +148,8 @@ def learn_dictionary(
     shapes = filter_shapes(n_filters, filter_shape)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation, boundary)
     iterations = check_iterations(code_iterations, filter_iterations)
+    if not (cogd is None or isinstance(cogd, CogradientRule)):
+        raise InputError(f"cogd: a csc_cogd.CogradientRule is needed, such as CogradientRule(), not {cogd!r}")
     largest = tuple(shapes.max(axis=0).tolist())
     if any(np.greater(largest, images.shape[2:])):
         raise InputError(f"filter_shape: {largest} is larger than the images, {images.shape[2:]}: use smaller filters")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,11 @@ from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.learning import check_iterations, filter_shapes, initial_filters
+from csc_cogd.csc.learning import LearnedDictionary, check_iterations, filter_shapes, initial_filters
 from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.csc.prox import Anchor
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
-
-
-@dataclass(frozen=True, eq=False)
-class OnlineDictionary:
-    """Result of :func:`learn_dictionary_online`.
-
-    Attributes
-    ----------
-    dictionary : Dictionary
-        Filters of norm at most one.
-    history : list of Round
-        One a batch: the objective of the batch's crops, after the update by them.
-    """
-
-    dictionary: Dictionary
-    history: list[Round]
 
 
 def learn_dictionary_online(
@@ -53,22 +36,22 @@ def learn_dictionary_online(
     code_iterations: int = 40,
     filter_iterations: int = 15,
     forgetting: float = 0.98,
-    dtype: Any = "float32",
-    seed: int = 0,
-    start: Dictionary | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 10,
-    callback: Callable[[Round], Any] | None = None,
     zero_mean: bool = False,
     l1_weights: Any = None,
     gradient_penalty: float = 0.0,
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
+    seed: int = 0,
+    start: Dictionary | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 10,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
-) -> OnlineDictionary:
+    callback: Callable[[Round], Any] | None = None,
+) -> LearnedDictionary:
     """Learn filters from many or large images, looking at a few crops at a time.
 
     Batch t codes its crops over the present filters, then updates the filters by
@@ -105,6 +88,11 @@ def learn_dictionary_online(
         Called after every batch with a :class:`Round`; a true return value stops learning.
     start, zero_mean, l1_weights, gradient_penalty, rho, rho_data, relaxation, dtype, device, threads, fft
         As in :func:`csc_cogd.learn_dictionary`; `l1_weights` are a weight a filter.
+
+    Returns
+    -------
+    LearnedDictionary
+        Its history has a record a batch: the objective of the batch's crops, after the update by them.
 
     Raises
     ------
@@ -157,7 +145,8 @@ def learn_dictionary_online(
         if callback is not None and callback(history[-1]):
             break
     provenance = {"version": __version__, "images": len(images), "masked": weights is not None, "settings": settings}
-    return OnlineDictionary(Dictionary(filters[:, 0] if crops.gray else filters, shapes, provenance), history)
+    dictionary = Dictionary(filters[:, 0] if crops.gray else filters, shapes, provenance)
+    return LearnedDictionary(dictionary, None, history[-1].objective, history)
 
 
 class _Crops:

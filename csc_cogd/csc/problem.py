@@ -76,7 +76,12 @@ def check_images(images: Any, name: str = "images") -> Any:
     """Return `images`, of NumPy or CuPy, as (N, C, H, W), after checking its shape, type and values."""
     if np.ma.is_masked(images):
         raise InputError(f"{name}: masks of numpy.ma aren't read here: give weights, 0 where masked and 1 elsewhere")
-    images = as_array(images)
+    try:
+        images = as_array(images)
+    except ValueError:
+        raise InputError(
+            f"{name}: they are of different sizes: cut them to one, or learn by learn_dictionary_online, which takes any"
+        ) from None
     if images.dtype.kind not in "fiub":
         raise InputError(f"{name}: real numbers are needed, not {images.dtype}")
     if images.ndim == 2:

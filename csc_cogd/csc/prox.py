@@ -233,9 +233,12 @@ class SoftThreshold:
         """g at the maps of a visit; a number on the backend's device."""
         return self.rho * (self.threshold_of(index) * abs(v)).sum(dtype=np.float64)
 
-    def steepest(self, p: Any, index: Index) -> float:
-        """Largest of the states of a visit, in thresholds, all of which are above zero: up to 1, all of v is zero."""
-        return float(((p if self.nonnegative else abs(p)) / self.threshold_of(index)).max())
+    def steepest(self, p: Any, index: Index) -> Any:
+        """Largest of the states of a visit, in thresholds, all of which are above zero: up to 1, all of v is zero.
+
+        A number on the backend's device.
+        """
+        return ((p if self.nonnegative else abs(p)) / self.threshold_of(index)).max()
 
     def to_state(self, v: Any, downhill: Any, index: Index) -> None:
         """Turn `v` in place into a state whose prox it is, given the negative gradient of the rest of the objective.

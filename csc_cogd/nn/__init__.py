@@ -56,11 +56,12 @@ if TYPE_CHECKING:
     from csc_cogd.nn.training.evaluate import Evaluation as Evaluation
     from csc_cogd.nn.training.evaluate import evaluate as evaluate
     from csc_cogd.nn.training.evaluate import predict as predict
+    from csc_cogd.nn.training.history import Epoch as Epoch
     from csc_cogd.nn.training.history import History as History
     from csc_cogd.nn.training.hooks import EpochHook as EpochHook
     from csc_cogd.nn.training.recipe import Recipe as Recipe
     from csc_cogd.nn.training.sgd import SGD as SGD
-    from csc_cogd.nn.training.training import Progress as Progress
+    from csc_cogd.nn.training.training import TrainingProgress as TrainingProgress
     from csc_cogd.nn.training.training import train as train
 
 _HOMES = {
@@ -109,9 +110,10 @@ _HOMES = {
     "predict": "training.evaluate",
     "evaluate": "training.evaluate",
     "Evaluation": "training.evaluate",
+    "Epoch": "training.history",
     "History": "training.history",
     "EpochHook": "training.hooks",
-    "Progress": "training.training",
+    "TrainingProgress": "training.training",
 }
 __all__ = sorted(_HOMES)
 __getattr__, __dir__ = lazy_attributes(__name__, _HOMES)

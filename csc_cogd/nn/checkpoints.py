@@ -15,16 +15,16 @@ from csc_cogd.storage import write_whole
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None, *,
+    arrays: Mapping[str, np.ndarray], path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write arrays and metadata to a safetensors file, which appears whole.
 
     Parameters
     ----------
-    path : path
     arrays : mapping of str to array
         Such as :meth:`Module.state_dict` returns.
+    path : path
     metadata : mapping of str to anything that JSON can hold, optional
     overwrite : bool
         Whether an existing file may be replaced.

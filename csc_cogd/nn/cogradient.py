@@ -15,6 +15,7 @@ from csc_cogd.cogd.rule import Backtracking, CogradientRule, Quantile
 from csc_cogd.errors import InputError
 from csc_cogd.nn.couplings import Coupling, couplings
 from csc_cogd.nn.module import Module
+from csc_cogd.nn.tracing import Shape
 from csc_cogd.nn.training.hooks import EpochHook
 
 
@@ -44,14 +45,14 @@ class KernelBacktracking(EpochHook):
 
     Parameters
     ----------
-    rule : CogradientRule, optional
+    cogd : CogradientRule, optional
         By default :func:`training_rule`.
     image_shape : (C, H, W)
         Of the images, for a first look at the network.
     """
 
-    def __init__(self, rule: CogradientRule | None = None, image_shape: tuple[int, int, int] = (3, 32, 32)):
-        self.rule = rule or training_rule()
+    def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32)):
+        self.rule = cogd or training_rule()
         self.image_shape = image_shape
 
     def __repr__(self) -> str:
@@ -92,7 +93,7 @@ class MaskBacktracking(EpochHook):
 
     Parameters
     ----------
-    rule : CogradientRule, optional
+    cogd : CogradientRule, optional
         By default :func:`pruning_rule`.
     reset : float, optional
         Instead of moving masks along their earlier values, set them to this one: 0.75 in code that the authors published,
@@ -106,11 +107,8 @@ class MaskBacktracking(EpochHook):
         In training, if the network has no soft masks.
     """
 
-    def __init__(
-        self, rule: CogradientRule | None = None, *, reset: float | None = None,
-        image_shape: tuple[int, int, int] = (3, 32, 32),
-    ):  # fmt: skip
-        self.rule = rule or pruning_rule()
+    def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), reset: float | None = None):
+        self.rule = cogd or pruning_rule()
         self.reset = reset
         self.image_shape = image_shape
 

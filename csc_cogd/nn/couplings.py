@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from csc_cogd.backend import filled_like
 from csc_cogd.nn.module import Module, Parameter
-from csc_cogd.nn.tracing import trace
+from csc_cogd.nn.tracing import Shape, trace
 
 _BETWEEN = ("relu", "relu6", "soft_mask", "avg_pool2d", "max_pool2d")
 """What may stand between a scale and the kernels: it leaves channels where they are."""
@@ -46,7 +46,7 @@ class Coupling(NamedTuple):
         return filled_like(self.kernels.array, kernels)
 
 
-def couplings(network: Module, kind: str, image_shape: tuple[int, int, int] = (3, 32, 32)) -> list[Coupling]:
+def couplings(network: Module, kind: str, image_shape: Shape = (3, 32, 32)) -> list[Coupling]:
     """Those of a network, in its order, read from the tape of one image of zeros.
 
     Parameters

@@ -6,10 +6,10 @@ from math import prod
 
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor
-from csc_cogd.nn.tracing import trace
+from csc_cogd.nn.tracing import Shape, trace
 
 
-def flops_by_layer(network: Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> dict[str, int]:
+def flops_by_layer(network: Module, *, image_shape: Shape = (3, 32, 32)) -> dict[str, int]:
     """Multiply-adds of each convolution and linear layer for one image, by the names of their weights, in their order.
 
     That is what papers call FLOPs; biases, batch norm, activations, pooling and additions aren't counted. Read from the tape
@@ -35,9 +35,9 @@ def flops_by_layer(network: Module, image_shape: tuple[int, int, int] = (3, 32, 
     return {name: found[name] for name in names.values() if name in found}
 
 
-def count_flops(network: Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> int:
+def count_flops(network: Module, *, image_shape: Shape = (3, 32, 32)) -> int:
     """Multiply-adds of all convolutions and linear layers for one image; see :func:`flops_by_layer`."""
-    return sum(flops_by_layer(network, image_shape).values())
+    return sum(flops_by_layer(network, image_shape=image_shape).values())
 
 
 def count_parameters(network: Module) -> int:

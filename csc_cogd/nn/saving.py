@@ -21,7 +21,8 @@ _HEADS = ("linear.weight", "fc.weight")
 
 
 def save_network(
-    network: Module, path: str | os.PathLike[str], metadata: Mapping[str, Any], *, overwrite: bool = False
+    network: Module, path: str | os.PathLike[str], name: str, *, metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write a network to a safetensors file, which appears whole.
 
@@ -30,9 +31,12 @@ def save_network(
     network : Module
         Made by :func:`csc_cogd.nn.build_network`, with all channels or without some.
     path : path
-    metadata : mapping
-        At least ``"network"``, its name; ``"n_classes"`` is added.
+    name : str
+        What :func:`csc_cogd.nn.build_network` knows it by.
+    metadata : mapping of str to anything that JSON can hold, optional
+        Kept in the file, beside ``"network"``, the name, and ``"n_classes"``.
     overwrite : bool
+        Whether an existing file may be replaced.
 
     Raises
     ------
@@ -40,11 +44,10 @@ def save_network(
         If the network isn't of that name, or the file can't be written, or exists and may not be replaced.
     """
     state = network.state_dict()
-    if "network" not in metadata:
-        raise InputError("metadata: 'network' is missing: give the name that build_network knows it by")
-    made = network_of_state(metadata["network"], state)
+    made = network_of_state(name, state)
     n_classes = next(len(array) for key, array in made.state_dict().items() if key in _HEADS)
-    save_checkpoint(path, state, {**metadata, "n_classes": n_classes}, overwrite=overwrite)
+    about = {**(metadata or {}), "network": name, "n_classes": n_classes}
+    save_checkpoint(state, path, metadata=about, overwrite=overwrite)
 
 
 def load_network(path: str | os.PathLike[str], name: str | None = None) -> Module:

@@ -40,18 +40,18 @@ def denoise(
     image: Any,
     noise_sigma: float | str = "auto",
     *,
-    noise: str = "gaussian",
     mask: Any = None,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
     mask_polarity: str = "missing",
+    noise: str = "gaussian",
     effort: str = "default",
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -103,8 +103,6 @@ def denoise(
         raise InputError(f"noise: {noise!r} is unknown: choose 'gaussian' or 'impulse'")
     if noise == "impulse" and noise_sigma != "auto":
         raise InputError("noise_sigma: it belongs to Gaussian noise: leave it out for noise 'impulse'")
-    if noise_sigma is None:
-        raise InputError("noise_sigma: None isn't a standard deviation: use a number, or 'auto'")
     check_noise_sigma(noise_sigma)
     pixels, missing = find_missing(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True

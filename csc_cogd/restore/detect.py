@@ -42,6 +42,9 @@ class Detection:
     columns: tuple[Line, ...]
     rows: tuple[Line, ...]
 
+    def __repr__(self) -> str:
+        return f"Detection({self.summary()})"
+
     def summary(self) -> str:
         """What was found, in words, such as ``"412 hot and 37 dead pixels, 3 columns (12, 400, 401)"``."""
         found = []

@@ -49,6 +49,9 @@ class InpaintingReport:
     stages: list[Stages]
     noise_sigmas: list[float]
 
+    def __repr__(self) -> str:
+        return "\n".join([f"InpaintingReport: {self.missing:.1%} of the values missing", *self.lines()])
+
     def lines(self) -> list[str]:
         """What was chosen and how it went, for a person to read."""
         lines = []
@@ -84,7 +87,7 @@ def inpaint(
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -135,8 +138,8 @@ def inpaint(
     max_memory : float, optional
         In bytes, of the whole program, or of a GPU's memory where that solves; tiles are chosen to fit. Default: 2e9, or
         most of what is free on the GPU.
-    dtype : {"float32", "float64"}, optional
-        Precision of the computation; default: float32.
+    dtype : {"float32", "float64"}
+        Precision of the computation.
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
     callback : callable, optional
@@ -170,7 +173,7 @@ def inpaint(
     (dtype('uint8'), True)
     """
     pixels, missing = find_missing(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity)
-    check_noise_sigma(noise_sigma)
+    check_noise_sigma(noise_sigma, optional=True)
     if trace is not None:
         trace.begin(pixels.shape, channel_axis)
     if keep_known is None:

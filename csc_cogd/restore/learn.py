@@ -15,21 +15,21 @@ from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.learning import filter_shapes, learn_dictionary
+from csc_cogd.csc.learning import LearnedDictionary, filter_shapes, learn_dictionary
 from csc_cogd.csc.online import learn_dictionary_online
 from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.imagefiles import ImageFile, open_images
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.layers import split_layers
+from csc_cogd.restore.tiles import MAX_MEMORY
 
 LMBDA = 0.02
 ROUNDS, BATCHES = 30, 200
-MAX_MEMORY = 2e9
 _ARRAYS, _ARRAYS_COGD = 3.5, 7  # of the codes' size, that learning from all pictures together keeps
 _ARRAYS_SHARD = 4  # the same of a shard that is worked on; one that waits keeps one
 
 
-def learn_from_pictures(
+def learn_from_images(
     images: Sequence[Any],
     n_filters: int | Sequence[int],
     filter_shape: int | Sequence[Any],
@@ -38,19 +38,19 @@ def learn_from_pictures(
     lmbda: float = LMBDA,
     max_iter: int | None = None,
     online: bool | None = None,
-    max_memory: float = MAX_MEMORY,
+    max_memory: float | None = None,
     batch_size: int = 4,
     crop: int = 128,
-    cogd: CogradientRule | None = None,
     seed: int = 0,
     start: Dictionary | None = None,
-    checkpoint: Any = None,
+    cogd: CogradientRule | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
     callback: Callable[[Progress], Any] | None = None,
-) -> tuple[Dictionary, str]:
+) -> LearnedDictionary:
     """Learn a dictionary for pictures like these, from their details (see :mod:`csc_cogd.restore.layers`).
 
     Parameters
@@ -64,8 +64,10 @@ def learn_from_pictures(
     max_iter : int, optional
         Rounds; default: 30, or online 200 batches.
     online : bool, optional
-        Learn from crops; see :func:`csc_cogd.learn_dictionary_online`. Default: where the pictures' sizes differ or learning
-        from all of them together would need more than `max_memory`, in bytes.
+        Learn from crops; see :func:`csc_cogd.learn_dictionary_online`. Default: where the images' sizes differ or learning
+        from all of them together would need more than `max_memory`.
+    max_memory : float, optional
+        In bytes, of learning from all images together. Default: 2e9.
     batch_size, crop : int
         Of online learning.
     cogd : CogradientRule, optional
@@ -73,7 +75,7 @@ def learn_from_pictures(
 
     Returns
     -------
-    Dictionary, and how it was learned, in words
+    LearnedDictionary
 
     Raises
     ------
@@ -91,17 +93,17 @@ def learn_from_pictures(
     needed = bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype)
     if online and cogd is not None:
         raise InputError(
-            "cogd: cogradient descent needs the codes of all pictures, which online learning doesn't keep: leave one out"
+            "cogd: cogradient descent needs the codes of all images, which online learning doesn't keep: leave one out"
         )
     if online is None:
-        online = len(shapes) > 1 or needed > max_memory
+        online = len(shapes) > 1 or needed > (MAX_MEMORY if max_memory is None else max_memory)
     if online and cogd is not None:
         raise InputError(
-            f"cogd: cogradient descent needs the codes of all pictures, {needed / 1e9:.1f} GB here, and equal sizes: "
-            "give fewer or smaller pictures, or raise max_memory, or learn without it"
+            f"cogd: cogradient descent needs the codes of all images, {needed / 1e9:.1f} GB here, and equal sizes: "
+            "give fewer or smaller images, or raise max_memory, or learn without it"
         )  # fmt: skip
     if not online and len(shapes) > 1:
-        raise InputError("online: pictures of different sizes can only be learned from online")
+        raise InputError("online: images of different sizes can only be learned from online")
     total = (BATCHES if online else ROUNDS) if max_iter is None else max_iter
     settings: dict[str, Any] = {
         "lmbda": lmbda, "max_iter": total, "seed": seed, "start": start, "checkpoint": checkpoint, "dtype": dtype,
@@ -109,15 +111,13 @@ def learn_from_pictures(
         "callback": lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None,
     }  # fmt: skip
     if online:
-        found = learn_dictionary_online(
+        return learn_dictionary_online(
             details, n_filters, filter_shape, weights=None if complete else known, batch_size=batch_size, crop=crop,
             **settings,
         )  # fmt: skip
-        return found.dictionary, f"online, {len(found.history)} batches of {batch_size} crops"
     check_memory(needed)
     weights = None if complete else np.stack(known)
-    learned = learn_dictionary(np.stack(details), n_filters, filter_shape, weights=weights, cogd=cogd, **settings)
-    return learned.dictionary, f"{len(learned.history)} rounds, objective {learned.objective:.6g}"
+    return learn_dictionary(np.stack(details), n_filters, filter_shape, weights=weights, cogd=cogd, **settings)
 
 
 def learn_from_files(
@@ -126,18 +126,22 @@ def learn_from_files(
     filter_shape: int | Sequence[Any],
     *,
     n_shards: int,
+    lmbda: float = LMBDA,
     mapper: Mapper | None = None,
     shards_together: int = 1,
-    lmbda: float = LMBDA,
     max_iter: int | None = None,
     crop: int | None = None,
     axes: str | None = None,
     seed: int = 0,
+    start: Dictionary | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
+    device: str = "auto",
+    threads: int | None = None,
+    fft: str | None = None,
     callback: Callable[[Progress], Any] | None = None,
-    **settings: Any,
-) -> tuple[Dictionary, str]:
-    """Learn a dictionary as :func:`learn_from_pictures` does, in shards of files that are read where they are worked on.
+) -> LearnedDictionary:
+    """Learn a dictionary as :func:`learn_from_images` does, in shards of files that are read where they are worked on.
 
     Parameters
     ----------
@@ -152,16 +156,14 @@ def learn_from_files(
         Learn from a piece of each picture, chosen at random, of this height and width at most; default: from all of it.
     axes : str, optional
         Of NPY and NPZ files; see :func:`csc_cogd.imagefiles.open_images`.
-    n_filters, filter_shape, lmbda, seed, dtype, callback
-        As in :func:`learn_from_pictures`.
     max_iter : int, optional
         Rounds; default: 30.
-    **settings
-        ``start``, ``checkpoint``, ``device``, ``threads``, ``fft``: as there.
+    n_filters, filter_shape, lmbda, seed, start, checkpoint, dtype, device, threads, fft, callback
+        As in :func:`learn_from_images`.
 
     Returns
     -------
-    Dictionary, and how it was learned, in words
+    LearnedDictionary
 
     Raises
     ------
@@ -171,22 +173,21 @@ def learn_from_files(
         If a shard needs more memory than the machine that it is on has.
     """
     if not 1 <= n_shards <= len(paths):
-        raise InputError(f"shards: {n_shards} of {len(paths)} image(s): use between 1 and {len(paths)}")
+        raise InputError(f"n_shards: {n_shards} of {len(paths)} image(s): use between 1 and {len(paths)}")
     shapes = filter_shapes(n_filters, filter_shape)
     if crop is not None and crop < shapes.max():
         raise InputError(f"crop: {crop} is smaller than the filters, {shapes.max()} pixels: use larger crops")
     files = list(enumerate(paths))
     total = ROUNDS if max_iter is None else max_iter
-    found = learn_dictionary_consensus(
+    return learn_dictionary_consensus(
         [files[m::n_shards] for m in range(n_shards)], n_filters, filter_shape, lmbda=lmbda, max_iter=total, seed=seed,
         dtype=dtype, mapper=mapper,
         load=partial(
             _load_details, shapes=shapes, crop=crop, axes=axes, seed=seed, dtype=dtype, shards_together=shards_together
         ),
         callback=lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None,
-        **settings,
+        start=start, checkpoint=checkpoint, device=device, threads=threads, fft=fft,
     )  # fmt: skip
-    return found.dictionary, f"{n_shards} shard(s), {len(found.history)} rounds, objective {found.objective:.6g}"
 
 
 def _load_details(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.debias import debias as refit
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.report.information import code_bits
@@ -50,19 +51,19 @@ class Reconstruction:
 
     Attributes
     ----------
-    images : list of arrays
-        The pictures rebuilt, each of its original's shape and dtype.
     dictionary : Dictionary
     codes : list of (1, K, H + h - 1, W + w - 1) arrays
         Of each picture's detail; (C, K, ..) where a grey dictionary codes the channels one by one.
+    reconstruction : list of arrays
+        The images rebuilt, each of its original's shape and dtype.
     quality : list of Quality
     history : list of Round
         Of learning; empty for a given dictionary.
     """
 
-    images: list[np.ndarray]
     dictionary: Dictionary
     codes: list[np.ndarray]
+    reconstruction: list[np.ndarray]
     quality: list[Quality]
     history: list[Round]
 
@@ -71,15 +72,15 @@ def reconstruct(
     images: Sequence[Any],
     dictionary: Dictionary | None = None,
     *,
-    channel_axis: int | None = None,
     n_filters: int | Sequence[int] = 64,
     filter_shape: int | Sequence[Any] = 11,
+    channel_axis: int | None = None,
     lmbda: float = LMBDA,
     max_iter: int = 20,
-    cogd: CogradientRule | None = None,
     debias: bool = False,
     seed: int = 0,
-    checkpoint: Any = None,
+    cogd: CogradientRule | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
@@ -125,13 +126,13 @@ def reconstruct(
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (2, 24, 24), np.uint8)
     >>> result = reconstruct(images, n_filters=4, filter_shape=5, max_iter=2)
-    >>> result.images[0].shape, result.images[0].dtype, len(result.quality)
+    >>> result.reconstruction[0].shape, result.reconstruction[0].dtype, len(result.quality)
     ((24, 24), dtype('uint8'), 2)
     """
     if dictionary is not None and (cogd is not None or checkpoint is not None):
         raise InputError("cogd, checkpoint: they belong to learning: leave them out where a dictionary is given")
-    if dictionary is not None and not isinstance(dictionary, Dictionary):
-        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}")
+    if dictionary is not None:
+        check_dictionary(dictionary)
     engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
     if dictionary is not None:
         engine = engine_settings(dtype, device, threads, fft)
@@ -160,13 +161,13 @@ def reconstruct(
         )  # fmt: skip
         code = result.codes
         if debias:
-            code = refit(detail, code, dictionary, weights=known, dtype=dtype, device=device, fft=engine["fft"])
+            code = refit(detail, code, dictionary, weights=known, **engine)
         fit = reconstruct_images(code, dictionary, device=device)  # as anybody does who has the two, to the last bit
         picture = layer.picture(fit.reshape(layer.detail.shape))
         codes.append(code)
         rebuilt.append(picture)
         quality.append(_quality(np.asarray(image), picture, layer, code))
-    return Reconstruction(rebuilt, dictionary, codes, quality, history)
+    return Reconstruction(dictionary, codes, rebuilt, quality, history)
 
 
 def _stacks(layers: list[Layers]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -50,7 +50,7 @@ class RestorationReport:
     missing : float
         Fraction of the values.
     settings : dict
-    plans, sigmas, lmbdas, histories, dictionaries : lists
+    plans, noise_sigmas, lmbdas, histories, dictionaries : lists
         By group of channels that are coded together: the tiles, standard deviation of the noise in the image's units (for
         Poisson noise that at the mean), the weight of the l1 term for an image in [0, 1], the solver's history in the first
         tile, the dictionary. The last three are empty after a dry run.
@@ -59,7 +59,7 @@ class RestorationReport:
     missing: float
     settings: dict[str, Any]
     plans: list[Plan] = field(default_factory=list)
-    sigmas: list[float] = field(default_factory=list)
+    noise_sigmas: list[float] = field(default_factory=list)
     lmbdas: list[float] = field(default_factory=list)
     histories: list[list[Iteration]] = field(default_factory=list)
     dictionaries: list[Dictionary] = field(default_factory=list)
@@ -68,7 +68,7 @@ class RestorationReport:
         """What was chosen and how it went, for a person to read."""
         lines = ["settings: " + ", ".join(f"{name} {value}" for name, value in self.settings.items())]
         lines += [str(plan) for plan in self.plans]
-        groups = zip(self.sigmas, self.lmbdas, self.histories, self.dictionaries, strict=bool(self.histories))
+        groups = zip(self.noise_sigmas, self.lmbdas, self.histories, self.dictionaries, strict=bool(self.histories))
         for sigma, lmbda, history, dictionary in groups:
             if not history:
                 continue
@@ -87,18 +87,18 @@ def restore_image(
     operator: Blur | Decimation,
     *,
     mask: Any = None,
-    noise: str = "gaussian",
-    noise_sigma: float | str | None = None,
-    gain: float = 1.0,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
     mask_polarity: str = "missing",
+    noise: str = "gaussian",
+    noise_sigma: float | str = "auto",
+    gain: float = 1.0,
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -123,8 +123,8 @@ def restore_image(
         Non-zero means missing.
     noise : {"gaussian", "poisson"}
         ``"poisson"``: the values times `gain` are counts of events (photons, electrons).
-    noise_sigma : float >= 0 or "auto", optional
-        Standard deviation of Gaussian noise, in the image's units; default, and ``"auto"``: estimated, see
+    noise_sigma : float >= 0 or "auto"
+        Standard deviation of Gaussian noise, in the image's units; ``"auto"`` estimates it, see
         :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 2/255, it is taken
         to be that much: model and code aren't exact.
     gain : float > 0
@@ -169,7 +169,6 @@ def restore_image(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True
     )  # fmt: skip
     max_iter = ITERATIONS if max_iter is None else max_iter
-    noise_sigma = None if isinstance(noise_sigma, str) and noise_sigma == "auto" else noise_sigma
     _check(pixels, missing, operator, noise, noise_sigma, gain)
     check_settings(lmbda or 0.0, max_iter, tol)
     groups = channel_groups(len(pixels), dictionary)
@@ -200,9 +199,9 @@ def restore_image(
             sigma = float(np.sqrt(level / (gain * (high - low))))
         else:
             level, (looked_at, gone) = 1.0, damaged.piece(*middle_of(pixels.shape[1:]))
-            sigma = noise_of(looked_at, ~gone, "auto" if noise_sigma is None else noise_sigma, high - low)
+            sigma = noise_of(looked_at, ~gone, noise_sigma, high - low)
         report.plans.append(plan)
-        report.sigmas.append(sigma * (high - low))
+        report.noise_sigmas.append(sigma * (high - low))
         if restored is None:
             continue
         options = {"max_iter": max_iter, "tol": tol, "rho": RHO, "rho_data": RHO_DATA, **engine}
@@ -266,7 +265,7 @@ def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> A
 
 
 def _check(
-    pixels: np.ndarray, missing: np.ndarray, operator: Any, noise: str, noise_sigma: float | str | None, gain: float
+    pixels: np.ndarray, missing: np.ndarray, operator: Any, noise: str, noise_sigma: float | str, gain: float
 ) -> None:
     if pixels.dtype.kind == "b":
         raise InputError("image: it is bilevel: widen it to 8 bits first")
@@ -278,7 +277,7 @@ def _check(
     check_noise_sigma(noise_sigma)
     if not (np.isfinite(gain) and gain > 0):
         raise InputError(f"gain: {gain} counts to a unit of the image aren't possible: use a number above zero")
-    if noise == "poisson" and noise_sigma is not None:
+    if noise == "poisson" and noise_sigma != "auto":
         raise InputError("noise_sigma: Poisson noise follows from the values and the gain: leave it out")
     if noise == "gaussian" and gain != 1:
         raise InputError("gain: it belongs to the noise 'poisson': leave it out")

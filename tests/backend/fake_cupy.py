@@ -2,10 +2,17 @@
 
 It is stricter than NumPy where CuPy is: arrays of NumPy and of "the device" don't mix, nothing becomes a NumPy array by
 itself, and functions that CuPy lacks are missing. What leaves the device is counted, for every such read waits for it.
+
+While a stream captures, nothing is done: what would be queued is kept for a graph's launches, new arrays hold garbage, and
+what waits for the device or brings something from the host raises an error. The memory of new arrays must come from the
+caller, and must not have been given back when a graph is launched.
 """
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +24,102 @@ from tests.backend.cuda_on_cpu import HostModule
 __version__ = cupy.__version__
 transfers: list[str] = []
 """What was read from the device, since somebody emptied this list."""
+launched: list[Graph] = []
+"""Graphs that were launched, since somebody emptied this list."""
+_capture: Graph | None = None  # what the capturing stream has been given
+_allocator: Any = None  # where it isn't the default pool's
+
+
+def _queue(work: Callable[[], Any]) -> None:
+    """Do what writes to arrays that are there already."""
+    if _capture is None:
+        work()
+    else:
+        _capture.works.append(work)
+
+
+def _compute(function: Any, arguments: tuple, options: dict[str, Any]) -> Any:
+    """What a function of NumPy returns, as an array of the device if it is one."""
+    if _capture is None:
+        return _outer(function(*arguments, **options))
+    if function in (np.matmul, np.dot, np.tensordot, np.einsum):
+        raise NotImplementedError("Stream capture of cuBLAS is not supported")
+    if function in (np.nonzero, np.argwhere, np.flatnonzero, np.unique):
+        _wait()
+    with np.errstate(all="ignore"):
+        found = function(*arguments, **options)
+    if not isinstance(found, (np.ndarray, np.generic)):
+        return found
+    if any(isinstance(given, np.ndarray) and np.may_share_memory(found, given) for given in arguments):
+        return _outer(found)  # a view
+    made = np.array(found)
+    made.fill(np.nan if made.dtype.kind in "fc" else 113 if made.dtype.kind in "iu" else 1)
+    _capture.memory.append(weakref.ref((_allocator or memory_pool.malloc)(made.nbytes)))
+    _capture.works.append(lambda: made.__setitem__(..., function(*arguments, **options)))
+    return ndarray(made)
+
+
+def _wait() -> None:
+    if _capture is not None:
+        raise RuntimeError("the current stream is capturing, so synchronous API calls are disallowed")
+
+
+class Graph:
+    """What a stream captured."""
+
+    def __init__(self) -> None:
+        self.works: list[Callable[[], Any]] = []
+        self.memory: list[weakref.ref[MemoryPointer]] = []
+
+    def upload(self) -> None:
+        assert _capture is None
+
+    def launch(self) -> None:
+        assert _capture is None
+        assert all(pointer() is not None for pointer in self.memory), "a graph writes to memory that others may have now"
+        launched.append(self)
+        for work in self.works:
+            work()
+
+
+class Stream:
+    """A stream; all but the default one."""
+
+    def __init__(self, non_blocking: bool = False):
+        assert non_blocking, "other threads couldn't use the default stream meanwhile"
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        assert _capture is None
+
+    def begin_capture(self) -> None:
+        global _capture
+        assert _capture is None
+        _capture = Graph()
+
+    def end_capture(self) -> Graph:
+        global _capture
+        graph, _capture = _capture, None
+        return graph
+
+
+class MemoryPointer:
+    """Stands for memory: it is given back when this is gone."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+
+@contextmanager
+def using_allocator(allocator: Any) -> Any:
+    global _allocator
+    before, _allocator = _allocator, allocator
+    try:
+        yield
+    finally:
+        _allocator = before
 
 
 def _inner(value: Any, where: str) -> Any:
@@ -38,6 +141,7 @@ def _outer(value: Any) -> Any:
 
 def _scalar(kind: str) -> Any:
     def convert(self: ndarray) -> Any:
+        _wait()
         transfers.append(kind)
         return getattr(self.memory, kind)()
 
@@ -72,10 +176,11 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
         if method != "__call__" or "where" in options or not hasattr(cupy, ufunc.__name__):
             raise TypeError(f"CuPy hasn't {ufunc.__name__}.{method} with {sorted(options)}")
         arrays = _inner(arrays, ufunc.__name__)
-        if out:
-            options["out"] = _inner(out, ufunc.__name__)
-        result = ufunc(*arrays, **options)
-        return out[0] if out else _outer(result)
+        if not out:
+            return _compute(ufunc, arrays, options)
+        options["out"] = _inner(out, ufunc.__name__)
+        _queue(lambda: ufunc(*arrays, **options))
+        return out[0]
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
         place = cupy.linalg if "linalg" in function.__module__ else cupy
@@ -83,13 +188,20 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
             raise TypeError(f"CuPy hasn't {function.__name__}")
         where = function.__name__
         options = {name: _inner(value, where) for name, value in options.items()}
-        return _outer(function(*_inner(arguments, where), **options))
+        return _compute(function, _inner(arguments, where), options)
 
     def __getitem__(self, index: Any) -> ndarray:
-        return _outer(self.memory[_inner(index, "an index")])
+        index = _inner(index, "an index")
+        if any(
+            isinstance(part, np.ndarray) and part.dtype.kind == "b"
+            for part in (index if isinstance(index, tuple) else (index,))
+        ):
+            _wait()
+        return _compute(np.ndarray.__getitem__, (self.memory, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.memory[_inner(index, "an index")] = _inner(value, "an assignment")
+        index, value = _inner(index, "an index"), _inner(value, "an assignment")
+        _queue(lambda: self.memory.__setitem__(index, value))
 
     def __len__(self) -> int:
         return len(self.memory)
@@ -103,11 +215,15 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
         found = getattr(self.memory, name)
         if not callable(found):
             return _outer(found) if isinstance(found, np.ndarray) else found
-        return lambda *arguments, **options: _outer(
-            found(*_inner(arguments, name), **{key: _inner(value, name) for key, value in options.items()})
+        method = getattr(np.ndarray, name)
+        return lambda *arguments, **options: _compute(
+            method,
+            (self.memory, *_inner(arguments, name)),
+            {key: _inner(value, name) for key, value in options.items()},
         )
 
     def get(self) -> np.ndarray:
+        _wait()
         transfers.append("get")
         return self.memory.copy()
 
@@ -119,12 +235,13 @@ def asnumpy(array: Any) -> np.ndarray:
 def asarray(array: Any, dtype: Any = None) -> ndarray:
     if isinstance(array, ndarray):
         return array if dtype in (None, array.dtype) else array.astype(dtype)
+    _wait()
     return ndarray(np.array(array, dtype))
 
 
 def ascontiguousarray(array: ndarray, dtype: Any = None) -> ndarray:
     array = asarray(array, dtype)
-    return array if array.memory.flags.c_contiguous else ndarray(array.memory.copy())
+    return array if array.memory.flags.c_contiguous else array.copy()
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:
@@ -158,6 +275,9 @@ class Kernel:
 
     def __call__(self, grid: tuple, block: tuple, arguments: tuple, **options: Any) -> None:
         arguments = _inner(arguments, self._function.name)
+        _queue(lambda: self._launch(grid, block, arguments, options))
+
+    def _launch(self, grid: tuple, block: tuple, arguments: tuple, options: dict[str, Any]) -> None:
         aligned = tuple(_aligned(value) if isinstance(value, np.ndarray) else value for value in arguments)
         self._function.max_dynamic_shared_size_bytes = self.max_dynamic_shared_size_bytes
         self._function(grid, block, aligned, **options)
@@ -172,6 +292,7 @@ class PlanNd:
     def __init__(
         self, shape, inembed, istride, idist, onembed, ostride, odist, fft_type, batch, order, last_axis, last_size
     ):
+        assert _capture is None, "a plan's work area would lie in memory of a graph"
         assert (istride, ostride, order) == (1, 1, "C")
         assert (idist, odist) == (np.prod(inembed), np.prod(onembed))
         self.source, self.target, self.inverse = (batch, *inembed), (batch, *onembed), fft_type in ("C2R", "Z2D")
@@ -181,11 +302,14 @@ class PlanNd:
         assert source.memory.flags.c_contiguous and target.memory.flags.c_contiguous  # noqa: PT018
         assert (source.shape, target.shape) == (self.source, self.target)
         assert source.dtype == ("c8" if self.single else "c16") if self.inverse else ("f4" if self.single else "f8")
+        _queue(lambda: self._transform(source.memory, target.memory))
+
+    def _transform(self, source: np.ndarray, target: np.ndarray) -> None:
         if self.inverse:
-            target.memory[...] = np.fft.irfft2(source.memory, s=self.target[1:], norm="forward")
-            source.memory[...] = np.nan
+            target[...] = np.fft.irfft2(source, s=self.target[1:], norm="forward")
+            source[...] = np.nan
         else:
-            target.memory[...] = np.fft.rfft2(source.memory)
+            target[...] = np.fft.rfft2(source)
 
 
 class CuFFTError(RuntimeError):
@@ -196,7 +320,7 @@ class CuFFTError(RuntimeError):
         self.result = result
 
 
-memory_pool = SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
+memory_pool = SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None, malloc=MemoryPointer)
 
 
 def get_default_memory_pool() -> Any:
@@ -204,6 +328,8 @@ def get_default_memory_pool() -> Any:
 
 
 cuda = SimpleNamespace(
+    Stream=Stream,
+    using_allocator=using_allocator,
     Device=lambda: SimpleNamespace(compute_capability="90"),
     runtime=SimpleNamespace(memGetInfo=lambda: (8 * 10**9, 8 * 10**9)),
     cufft=SimpleNamespace(
@@ -229,11 +355,18 @@ def __getattr__(name: str) -> Any:
 
     def call(*arguments: Any, **options: Any) -> Any:
         options = {key: _inner(value, name) for key, value in options.items()}
-        return _outer(function(*_inner(arguments, name), **options))
+        return _compute(function, _inner(arguments, name), options)
 
     return call
 
 
-linalg = SimpleNamespace(
-    inv=lambda a: _outer(np.linalg.inv(a.memory)), eigvalsh=lambda a: _outer(np.linalg.eigvalsh(a.memory))
-)
+def _solve(function: Any) -> Any:
+    def call(a: ndarray) -> ndarray:
+        if _capture is not None:
+            raise NotImplementedError("Stream capture of cuSOLVER is not supported")
+        return ndarray(function(a.memory))
+
+    return call
+
+
+linalg = SimpleNamespace(inv=_solve(np.linalg.inv), eigvalsh=_solve(np.linalg.eigvalsh))

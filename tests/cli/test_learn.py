@@ -150,7 +150,7 @@ def test_memory_is_given_in_any_unit(folder, monkeypatch, text, size):
         given.update(settings)
         raise InputError("enough")
 
-    monkeypatch.setattr(csc_cogd, "learn_from_pictures", learn)
+    monkeypatch.setattr(csc_cogd, "learn_from_images", learn)
     assert call("learn", "a.png", "-o", "d.npz", "--max-memory", text) == 2
     assert given["max_memory"] == size
 

@@ -16,13 +16,13 @@ from tests.nn.training.small import HALF, small_images
 FEW = ("--mask-epochs", 1, "--epochs", 1, "--batch-size", 16, "--device", "cpu")
 OUT = ("-o", "a.safetensors")
 BOTH = ("net.safetensors", "small.npz")
-ABOUT = {"network": "resnet20", "class_names": ["upright", "lying"], "norm_mean": HALF.mean, "norm_std": HALF.std}
+ABOUT = {"class_names": ["upright", "lying"], "norm_mean": HALF.mean, "norm_std": HALF.std}
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     save_set(tmp_path / "small.npz", train=small_images(32), test=small_images(20, seed=1))
-    save_network(build_network("resnet20", 2), tmp_path / "net.safetensors", ABOUT)
+    save_network(build_network("resnet20", 2), tmp_path / "net.safetensors", "resnet20", metadata=ABOUT)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -66,7 +66,7 @@ def test_every_option_at_once(folder, capsys):
     images = load_images("small.npz", "test")
     session = ort.InferenceSession("small.onnx")
     x = HALF(images.images)
-    expected = predict(load_network("small.safetensors"), images, HALF)
+    expected = predict(load_network("small.safetensors"), images, normalization=HALF)
     np.testing.assert_allclose(session.run(None, {"images": x})[0], expected, atol=1e-4)
 
 

@@ -135,7 +135,7 @@ def test_a_network_that_lost_channels_is_tested_and_trained_further(folder, caps
     network = build_network("resnet20", 2)
     name = next(iter(channel_groups(network)))
     network = remove_channels(network, {name: np.arange(5)})
-    save_network(network, "few.safetensors", {"network": "resnet20", "norm_mean": [0.5] * 3, "norm_std": [0.5] * 3})
+    save_network(network, "few.safetensors", "resnet20", metadata={"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3})
     assert call("train", "small.npz", "-o", "w.safetensors", *FEW, "--weights", "few.safetensors", "-q") == 0
     before, after = states("few.safetensors", "w.safetensors")
     assert {key: array.shape for key, array in after.items()} == {key: array.shape for key, array in before.items()}
@@ -263,10 +263,11 @@ OUT = ("-o", "w.safetensors")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, arguments, message):
     state = build_network("resnet20", 2).state_dict()
-    save_checkpoint("plain.safetensors", state)
-    save_checkpoint("named.safetensors", state, {"class_names": ["lying", "upright"], "network": "resnet20"})
-    save_checkpoint("ten.safetensors", build_network("resnet20").state_dict())
-    save_checkpoint("other.safetensors", {"linear.weight": np.zeros((2, 3))})
+    save_checkpoint(state, "plain.safetensors")
+    about = {"class_names": ["lying", "upright"], "network": "resnet20"}
+    save_checkpoint(state, "named.safetensors", metadata=about)
+    save_checkpoint(build_network("resnet20").state_dict(), "ten.safetensors")
+    save_checkpoint({"linear.weight": np.zeros((2, 3))}, "other.safetensors")
     check_refused(folder, capsys, ["train", *arguments], message)
 
 
@@ -290,10 +291,10 @@ def test_interrupted_it_speaks_of_a_checkpoint_where_there_is_one(folder, capsys
     def interrupted_after(epochs):
         left = iter(range(epochs))
 
-        def evaluate(*arguments):
+        def evaluate(*arguments, **settings):
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return training_evaluate(*arguments)
+            return training_evaluate(*arguments, **settings)
 
         monkeypatch.setattr(training, "evaluate", evaluate)
 

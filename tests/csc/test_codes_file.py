@@ -11,18 +11,18 @@ def codes(rng):
 
 def test_codes_come_back_as_they_were(codes, tmp_path):
     path = tmp_path / "codes.npz"
-    save_codes(path, codes)
+    save_codes(codes, path)
     loaded = load_codes(path)
     np.testing.assert_array_equal(loaded, codes)
     assert loaded.dtype == codes.dtype
-    save_codes(path, np.zeros((1, 2, 3, 3)), overwrite=True)
+    save_codes(np.zeros((1, 2, 3, 3)), path, overwrite=True)
     assert load_codes(path).shape == (1, 2, 3, 3)
 
 
 def test_sparse_codes_take_little_room(tmp_path):
     codes = np.zeros((4, 50, 64, 64), np.float32)
     codes[:, ::5, ::16, ::16] = 1.5
-    save_codes(tmp_path / "codes.npz", codes)
+    save_codes(codes, tmp_path / "codes.npz")
     assert (tmp_path / "codes.npz").stat().st_size < codes.nbytes / 100
 
 
@@ -30,13 +30,13 @@ def test_an_existing_file_is_kept(codes, tmp_path):
     path = tmp_path / "codes.npz"
     path.write_bytes(b"mine")
     with pytest.raises(InputError, match=r"codes\.npz: exists already"):
-        save_codes(path, codes)
+        save_codes(codes, path)
     assert path.read_bytes() == b"mine"
 
 
 def test_what_are_no_codes_is_not_pickled(tmp_path):
     with pytest.raises(InputError, match="codes: real numbers are needed, not object"):
-        save_codes(tmp_path / "codes.npz", np.array([[None]]))
+        save_codes(np.array([[None]]), tmp_path / "codes.npz")
     assert not list(tmp_path.iterdir())
 
 
@@ -47,7 +47,7 @@ def test_a_full_disk_leaves_nothing(codes, tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(InputError, match=r"codes\.npz: can't be written: No space"):
-        save_codes(tmp_path / "codes.npz", codes)
+        save_codes(codes, tmp_path / "codes.npz")
     assert not list(tmp_path.iterdir())
 
 
@@ -61,7 +61,7 @@ def test_what_holds_no_codes_is_refused(codes, tmp_path):
     np.savez(path, values=np.ones(2), places=np.array([0, 99]), shape=np.array([2, 2]))
     with pytest.raises(InputError, match="not a codes file"):
         load_codes(path)
-    save_codes(path, codes, overwrite=True)
+    save_codes(codes, path, overwrite=True)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match="not a codes file"):
         load_codes(path)
@@ -108,7 +108,7 @@ def test_tables_that_are_missing_or_do_not_fit_are_refused(tmp_path, change):
 
 def test_a_flipped_byte_is_refused_or_does_no_harm(codes, tmp_path):
     path = tmp_path / "codes.npz"
-    save_codes(path, codes)
+    save_codes(codes, path)
     raw, refused = path.read_bytes(), 0
     for place in range(0, len(raw), 5):
         path.write_bytes(raw[:place] + bytes([raw[place] ^ 255]) + raw[place + 1 :])

@@ -112,18 +112,36 @@ def test_wrong_values_on_the_device_are_named(problem, cuda):
         sparse_code(np.nan_to_num(images), dictionary, lmbda=0.1, solver="coordinate descent", device="cuda")
 
 
-def test_nothing_is_read_from_the_device_between_measurements(problem, cuda):
+@pytest.mark.parametrize("solver", [{"rho": 1.0}, {"solver": "fista"}], ids=["admm", "fista"])
+def test_nothing_is_read_from_the_device_between_measurements(problem, cuda, solver):
     if not hasattr(cuda, "transfers"):
         pytest.skip("only the double of CuPy counts what is read from the device")
     images, dictionary, weights = problem
-    run = {"weights": weights, "lmbda": 0.3, "tol": 0, "rho": 1.0, **GPU}
+    run = {"weights": weights, "lmbda": 0.3, "tol": 0, **solver, **GPU}
     reads = {}
     for iterations in (20, 29, 30, 40):
         cuda.transfers.clear()
         sparse_code(images, dictionary, max_iter=iterations, **run)
         reads[iterations] = len(cuda.transfers)
-    assert reads[40] - reads[30] == reads[30] - reads[20] == 2  # the statistics of both splits, every ten iterations
+    assert reads[40] - reads[30] == reads[30] - reads[20] == 2  # ADMM's sums of both splits, FISTA's and its data term
     assert reads[29] == reads[30]
+
+
+def test_learning_reads_as_little_whatever_the_iterations_and_visits(problem, cuda, monkeypatch):
+    if not hasattr(cuda, "transfers"):
+        pytest.skip("only the double of CuPy counts what is read from the device")
+    images, _, weights = problem
+    run = {"lmbda": 0.3, "weights": weights, "tol": 0, "filter_iterations": 3, **GPU}
+
+    def reads(rounds, code_iterations):
+        cuda.transfers.clear()
+        learn_dictionary(images, 4, (5, 4), max_iter=rounds, code_iterations=code_iterations, **run)
+        return len(cuda.transfers)
+
+    a_round = reads(2, 3) - reads(1, 3)
+    assert reads(2, 9) - reads(1, 9) == a_round == 6  # the sums of both solvers' two splits, and what has been reached
+    monkeypatch.setattr(cuda_backend, "WORKSPACE", 1)
+    assert reads(2, 3) - reads(1, 3) == a_round
 
 
 def test_figures_of_the_dictionary_are_those_of_the_cpu(problem):

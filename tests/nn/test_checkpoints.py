@@ -27,7 +27,7 @@ anything = st.recursive(
 )
 def test_arrays_and_metadata_come_back(tmp_path_factory, arrays, metadata):
     path = tmp_path_factory.mktemp("weights") / "a.safetensors"
-    save_checkpoint(path, arrays, metadata)
+    save_checkpoint(arrays, path, metadata=metadata)
     found, about = load_checkpoint(path)
     assert about == metadata
     assert found.keys() == arrays.keys()
@@ -37,7 +37,9 @@ def test_arrays_and_metadata_come_back(tmp_path_factory, arrays, metadata):
 
 
 def test_networks_come_back(tmp_path):
-    save_checkpoint(tmp_path / "a.safetensors", build_network("resnet20", seed=1).state_dict(), {"name": "resnet20"})
+    save_checkpoint(
+        build_network("resnet20", seed=1).state_dict(), tmp_path / "a.safetensors", metadata={"name": "resnet20"}
+    )
     state, metadata = load_checkpoint(tmp_path / "a.safetensors")
     network = build_network(metadata["name"], seed=2)
     network.load_state_dict(state)
@@ -46,7 +48,7 @@ def test_networks_come_back(tmp_path):
 
 def test_arrays_that_are_not_contiguous_are_written_as_they_are(tmp_path):
     array = np.arange(12.0).reshape(3, 4).T[::-1]
-    save_checkpoint(tmp_path / "a.safetensors", {"a": array})
+    save_checkpoint({"a": array}, tmp_path / "a.safetensors")
     np.testing.assert_array_equal(load_checkpoint(tmp_path / "a.safetensors")[0]["a"], array)
 
 
@@ -58,11 +60,11 @@ def test_metadata_of_other_programs_is_text_or_json(research_data):
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):
     path = tmp_path / "a.safetensors"
-    save_checkpoint(path, {"a": np.zeros(1)})
+    save_checkpoint({"a": np.zeros(1)}, path)
     with pytest.raises(InputError, match="exists already"):
-        save_checkpoint(path, {"a": np.ones(1)})
+        save_checkpoint({"a": np.ones(1)}, path)
     assert load_checkpoint(path)[0]["a"] == 0
-    save_checkpoint(path, {"a": np.ones(1)}, overwrite=True)
+    save_checkpoint({"a": np.ones(1)}, path, overwrite=True)
     assert load_checkpoint(path)[0]["a"] == 1
     assert list(tmp_path.iterdir()) == [path]
 
@@ -79,7 +81,7 @@ def test_nothing_is_overwritten_unless_asked(tmp_path):
 )
 def test_what_can_not_be_stored_leaves_no_file(tmp_path, arrays, metadata, message):
     with pytest.raises(InputError, match=message):
-        save_checkpoint(tmp_path / "a.safetensors", arrays, metadata)
+        save_checkpoint(arrays, tmp_path / "a.safetensors", metadata=metadata)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,7 +96,7 @@ def test_other_files_are_refused(tmp_path, content):
 
 def test_cut_off_files_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
-    save_checkpoint(path, {"a": np.zeros(100)})
+    save_checkpoint({"a": np.zeros(100)}, path)
     content = path.read_bytes()
     for length in (4, 20, len(content) - 1):
         path.write_bytes(content[:length])

@@ -78,7 +78,7 @@ def test_costs_are_those_of_the_paper(name, flops, parameters):
 
 
 def test_costs_of_layers_are_in_their_order():
-    costs = flops_by_layer(build_network("resnet50", 1000), (3, 32, 32))
+    costs = flops_by_layer(build_network("resnet50", 1000), image_shape=(3, 32, 32))
     assert next(iter(costs.items())) == ("conv1.weight", 16 * 16 * 64 * 3 * 7 * 7)
     assert list(costs.items())[-1] == ("fc.weight", 2048 * 1000)
     assert costs["layer2.0.downsample.0.weight"] == 4 * 4 * 512 * 256
@@ -138,7 +138,7 @@ def test_a_layer_that_is_used_twice_costs_twice(rng):
         def forward(self, x):
             return self.conv(self.conv(x))
 
-    assert flops_by_layer(Twice(), (3, 4, 5)) == {"conv.weight": 2 * 4 * 5 * 3 * 3 * 9}
+    assert flops_by_layer(Twice(), image_shape=(3, 4, 5)) == {"conv.weight": 2 * 4 * 5 * 3 * 3 * 9}
 
 
 def test_what_has_no_weights_costs_nothing():

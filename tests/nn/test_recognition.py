@@ -18,7 +18,7 @@ def test_shipped_networks(name):
 
 def test_pruned_networks():
     network = build_network("resnet32")
-    kept = {name: np.arange(group.channels // 2) for name, group in channel_groups(network).items()}
+    kept = {name: np.arange(group.n_channels // 2) for name, group in channel_groups(network).items()}
     assert recognize_network(remove_channels(network, kept).state_dict()) == "resnet32"
 
 

@@ -29,10 +29,10 @@ def logits(network):
 def test_networks_come_back_with_the_channels_that_they_have(name, tmp_path, rng):
     network = build_network(name, n_classes=7, masked=True)
     groups = channel_groups(network)
-    kept = {name: rng.permutation(group.channels)[: 1 + group.channels // 3] for name, group in groups.items()}
+    kept = {name: rng.permutation(group.n_channels)[: 1 + group.n_channels // 3] for name, group in groups.items()}
     smaller = remove_channels(network, kept, fold_masks=name == "resnet18")
     path = tmp_path / "smaller.safetensors"
-    save_network(smaller, path, {"network": name, "class_names": list("abcdefg")})
+    save_network(smaller, path, name, metadata={"class_names": list("abcdefg")})
     loaded = load_network(path)
     np.testing.assert_array_equal(logits(loaded), logits(smaller))
     assert loaded.training
@@ -45,7 +45,8 @@ def test_networks_come_back_with_the_channels_that_they_have(name, tmp_path, rng
 def test_checkpoints_of_training_are_networks(tmp_path):
     network = build_network("resnet20")
     others = {"optimizer.conv1.weight": np.zeros(3), "hook.0.masks": np.zeros(2)}
-    save_checkpoint(tmp_path / "run.safetensors", {**network.state_dict(), **others}, {"network": "resnet20", "epoch": 3})
+    arrays, about = {**network.state_dict(), **others}, {"network": "resnet20", "epoch": 3}
+    save_checkpoint(arrays, tmp_path / "run.safetensors", metadata=about)
     np.testing.assert_array_equal(logits(load_network(tmp_path / "run.safetensors")), logits(network))
 
 
@@ -55,10 +56,10 @@ def test_state_dicts_of_pytorch_are_known_by_their_names(prefix, tmp_path):
     state = {prefix + key: array.astype(np.float64) for key, array in network.state_dict().items()}
     state[f"{prefix}bn1.num_batches_tracked"] = np.array(7)
     path = tmp_path / "state.safetensors"
-    save_checkpoint(path, state)
+    save_checkpoint(state, path)
     for name in ("resnet20", None):
         np.testing.assert_array_equal(logits(load_network(path, name)), logits(network))
-    save_checkpoint(tmp_path / "other.safetensors", state | {"more": np.zeros(1)})
+    save_checkpoint(state | {"more": np.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"other.safetensors: weights: their names are those of none of the networks"):
         load_network(tmp_path / "other.safetensors")
 
@@ -95,7 +96,7 @@ def resized(key, *shape):
 def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
     state = build_network("resnet20").state_dict()
     change(state)
-    save_checkpoint(tmp_path / "a.safetensors", state, {"network": "resnet20"})
+    save_checkpoint(state, tmp_path / "a.safetensors", metadata={"network": "resnet20"})
     with pytest.raises(InputError, match=f"a.safetensors: state: .*{message.removeprefix('state: ')}") as caught:
         load_network(tmp_path / "a.safetensors")
     assert "\n" not in str(caught.value)
@@ -103,21 +104,21 @@ def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
 
 def test_unknown_networks_are_refused(tmp_path):
     network = build_network("resnet20")
-    with pytest.raises(InputError, match="'network' is missing"):
-        save_network(network, tmp_path / "a.safetensors", {})
+    with pytest.raises(InputError, match="'vgg' is unknown"):
+        save_network(network, tmp_path / "a.safetensors", "vgg")
     with pytest.raises(InputError, match=r"layer1.3.conv1.weight.* missing"):
-        save_network(network, tmp_path / "a.safetensors", {"network": "resnet32"})
+        save_network(network, tmp_path / "a.safetensors", "resnet32")
     assert not list(tmp_path.iterdir())
     for name, path in (("vgg", tmp_path / "a.safetensors"), (["resnet20"], tmp_path / "b.safetensors")):
-        save_checkpoint(path, network.state_dict(), {"network": name})
+        save_checkpoint(network.state_dict(), path, metadata={"network": name})
         with pytest.raises(InputError, match=r"[ab].safetensors: network .* is unknown"):
             load_network(path)
 
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):
     path = tmp_path / "a.safetensors"
-    save_network(build_network("resnet20", seed=1), path, {"network": "resnet20"})
+    save_network(build_network("resnet20", seed=1), path, "resnet20")
     with pytest.raises(InputError, match="exists already"):
-        save_network(build_network("resnet20", seed=2), path, {"network": "resnet20"})
-    save_network(build_network("resnet20", seed=2), path, {"network": "resnet20"}, overwrite=True)
+        save_network(build_network("resnet20", seed=2), path, "resnet20")
+    save_network(build_network("resnet20", seed=2), path, "resnet20", overwrite=True)
     np.testing.assert_array_equal(logits(load_network(path)), logits(build_network("resnet20", seed=2)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csc_cogd import InputError, learn_from_files, learn_from_pictures
+from csc_cogd import InputError, learn_from_files, learn_from_images
 
 RUN = {"lmbda": 0.02, "max_iter": 12, "fft": "scipy", "threads": 1}
 
@@ -17,17 +17,17 @@ def written(folder, pictures):
 
 def test_filters_are_about_those_of_the_pictures_together(tmp_path, photo):
     pictures = [photo[:40, :40], photo[40:80, :40], photo[:40, 50:90]]
-    dictionary, how = learn_from_files(written(tmp_path, pictures), 6, 5, n_shards=1, **RUN)
-    whole, _ = learn_from_pictures(pictures, 6, 5, **RUN)
-    likeness = np.abs(np.einsum("kij,kij->k", dictionary.filters, whole.filters))
+    learned = learn_from_files(written(tmp_path, pictures), 6, 5, n_shards=1, **RUN)
+    whole = learn_from_images(pictures, 6, 5, **RUN)
+    likeness = np.abs(np.einsum("kij,kij->k", learned.dictionary.filters, whole.dictionary.filters))
     assert likeness.mean() > 0.95
-    assert how.startswith("1 shard(s), 12 rounds, objective")
+    assert learned.summary().startswith("1 shard(s), 12 rounds, objective")
 
 
 def test_colours_with_missing_pixels(tmp_path, photo, rng):
     pictures = [np.stack([photo[top : top + 30, :30]] * 3, axis=-1) / 255 for top in (0, 30, 60)]
     pictures[1][rng.random((30, 30)) < 0.2] = np.nan
-    dictionary, _ = learn_from_files(written(tmp_path, pictures), 4, 5, n_shards=2, **RUN | {"max_iter": 2})
+    dictionary = learn_from_files(written(tmp_path, pictures), 4, 5, n_shards=2, **RUN | {"max_iter": 2}).dictionary
     assert dictionary.filters.shape == (4, 3, 5, 5)
     assert dictionary.provenance["masked"] is True
 

@@ -8,7 +8,7 @@ from csc_cogd import (
     Dictionary,
     InputError,
     debias,
-    learn_from_pictures,
+    learn_from_images,
     psnr,
     reconstruct,
     reconstruct_images,
@@ -45,7 +45,7 @@ def test_learned_filters_and_codes_rebuild_the_pictures(pictures):
     assert len(result.history) == 4
     assert result.dictionary.filters.shape == (6, 5, 5)
     for picture, layer, rebuilt, codes, quality in zip(
-        pictures, split_layers(pictures, None), result.images, result.codes, result.quality, strict=True
+        pictures, split_layers(pictures, None), result.reconstruction, result.codes, result.quality, strict=True
     ):
         assert rebuilt.dtype == np.uint8
         np.testing.assert_array_equal(rebuilt, layer.picture(reconstruct_images(codes, result.dictionary)))
@@ -60,7 +60,7 @@ def test_codes_rebuild_pictures_of_floats_to_the_last_bit(pictures, dictionary, 
     pictures = [picture / 7 for picture in pictures]
     result = reconstruct(pictures, dictionary, debias=debias)
     fits = reconstruct_images(np.concatenate(result.codes), dictionary)
-    for layer, fit, rebuilt in zip(split_layers(pictures, None), fits, result.images, strict=True):
+    for layer, fit, rebuilt in zip(split_layers(pictures, None), fits, result.reconstruction, strict=True):
         np.testing.assert_array_equal(layer.picture(fit[None]), rebuilt)
 
 
@@ -82,7 +82,7 @@ def test_debiasing_is_more_faithful_and_equally_sparse(pictures, dictionary):
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_depth_and_layout_stay(pictures, dictionary, dtype):
     picture = (pictures[0].astype(np.float64) * 200).astype(dtype)
-    rebuilt = reconstruct([picture], dictionary, lmbda=1e-3).images[0]
+    rebuilt = reconstruct([picture], dictionary, lmbda=1e-3).reconstruction[0]
     assert rebuilt.dtype == dtype
     assert psnr(rebuilt, picture, data_range=float(picture.max())) > 35
 
@@ -95,7 +95,7 @@ def test_colour_is_coded_together_or_channel_by_channel(pictures, dictionary):
     apart = reconstruct([colour], dictionary, channel_axis=-1)
     assert apart.codes[0].shape[0] == 3
     for result in (together, apart):
-        assert result.images[0].shape == colour.shape
+        assert result.reconstruction[0].shape == colour.shape
         assert result.quality[0].psnr > 25
 
 
@@ -104,8 +104,8 @@ def test_missing_pixels_are_filled(pictures, dictionary):
     damaged = truth.copy()
     damaged[10:12, 5:20] = np.nan
     result = reconstruct([damaged], dictionary, lmbda=0.01)
-    assert np.isfinite(result.images[0]).all()
-    assert abs(result.images[0] - truth)[10:12, 5:20].mean() < 25
+    assert np.isfinite(result.reconstruction[0]).all()
+    assert abs(result.reconstruction[0] - truth)[10:12, 5:20].mean() < 25
     layer = split_layers([damaged], None)[0]
     refitted = reconstruct([damaged], dictionary, lmbda=0.01, debias=True).codes[0]
     np.testing.assert_array_equal(refitted, debias(layer.detail, result.codes[0], dictionary, weights=layer.known))
@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_named(arguments, message):
 def test_large_values_and_generators_are_no_matter(pictures, dictionary):
     plain = reconstruct([pictures[0].astype(float)], dictionary)
     scaled = reconstruct((picture * 1e100 for picture in pictures[:1]), dictionary)
-    np.testing.assert_allclose(scaled.images[0], plain.images[0] * 1e100, rtol=1e-4, atol=1e97)
+    np.testing.assert_allclose(scaled.reconstruction[0], plain.reconstruction[0] * 1e100, rtol=1e-4, atol=1e97)
     np.testing.assert_allclose(scaled.quality[0][:2], plain.quality[0][:2], rtol=1e-3)
 
 
@@ -152,21 +152,21 @@ def test_missing_pixels_count_neither_in_learning_nor_in_codes_nor_in_the_figure
     damaged[8:20, 8:24] = np.nan
     layer = split_layers([damaged], None)[0]
     result = reconstruct([damaged], **FEW)
-    learned, _ = learn_from_pictures([damaged], 6, 5, max_iter=4, lmbda=0.03)
+    learned = learn_from_images([damaged], 6, 5, max_iter=4, lmbda=0.03).dictionary
     np.testing.assert_array_equal(result.dictionary.filters, learned.filters)
     assert result.dictionary.provenance["masked"] is True
     alone = sparse_code(layer.detail, learned, lmbda=0.03, weights=layer.known, max_iter=100)
     np.testing.assert_array_equal(result.codes[0], alone.codes)
     known = np.isfinite(damaged)
-    error = np.mean((result.images[0] - truth)[known] ** 2)
+    error = np.mean((result.reconstruction[0] - truth)[known] ** 2)
     assert result.quality[0].psnr == pytest.approx(10 * np.log10((layer.high - layer.low) ** 2 / error))
 
 
 def test_pictures_of_mixed_depth_are_each_on_their_own_scale(pictures, dictionary):
     mixed = [pictures[0], pictures[0].astype(np.uint16) * 257, pictures[0] / 255 - 7]
     result = reconstruct(mixed, dictionary, lmbda=0.01)
-    assert [rebuilt.dtype for rebuilt in result.images] == [np.uint8, np.uint16, np.float64]
-    for picture, rebuilt, codes in zip(mixed, result.images, result.codes, strict=True):
+    assert [rebuilt.dtype for rebuilt in result.reconstruction] == [np.uint8, np.uint16, np.float64]
+    for picture, rebuilt, codes in zip(mixed, result.reconstruction, result.codes, strict=True):
         np.testing.assert_allclose(codes, result.codes[0], atol=2e-3)
         assert psnr(rebuilt, picture, data_range=float(np.ptp(picture))) > 30
     learned = reconstruct(mixed[:2], **FEW)
@@ -189,6 +189,6 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_same_result(pictu
         callback=lambda progress: stages.append((progress.stage, progress.done)),
     )  # fmt: skip
     assert [done for stage, done in stages if stage == "learning"] == [6, 7, 8]
-    for one, other in zip(resumed.images, whole.images, strict=True):
+    for one, other in zip(resumed.reconstruction, whole.reconstruction, strict=True):
         np.testing.assert_array_equal(one, other)
     assert len(resumed.history) == 8

@@ -14,9 +14,12 @@ from csc_cogd.backend.cuda.correlation import GROUP, Correlation
 from csc_cogd.backend.cuda.fft import Transforms, Workspace
 from csc_cogd.backend.cuda.kernels import Kernels
 from csc_cogd.backend.cuda.patches import Patches
+from csc_cogd.backend.cuda.recording import Recording, graphs_wanted
 
 WORKSPACE = 32_000_000
 """Bytes of maps that are visited at a time: enough to fill a GPU, few enough to stay in its cache, and bounded."""
+MOST_RECORDED = 256_000_000
+"""Bytes of maps up to which iterations are recorded: more take a GPU longer than their launches."""
 MOST_MAPS = 65532
 """That a kernel's grid can count, a multiple of 4."""
 
@@ -49,6 +52,7 @@ class CudaBackend(Backend):
         self.atoms = None  # coordinate descent, and sums of few atoms of single maps, are the CPU's
         self.kernels = Kernels(xp, self.dtype)
         self._transforms = Transforms(xp, self.dtype)
+        self._recorder: Any = None  # a stream; always the same, for CuPy keeps memory of each stream apart
 
     def asarray(self, array: Any) -> Any:
         return self.xp.ascontiguousarray(self.xp.asarray(array, self.dtype))
@@ -68,6 +72,14 @@ class CudaBackend(Backend):
         if not Correlation.suits(filters.shape, self.dtype):
             return None
         return Correlation(self.xp, self.dtype, self.asarray(filters), shape, largest)
+
+    def recording(self, size: int) -> Callable[[Callable[[], Any]], None]:
+        """See :class:`csc_cogd.backend.cuda.recording.Recording`."""
+        if size > MOST_RECORDED or not graphs_wanted():
+            return super().recording(size)
+        if self._recorder is None:
+            self._recorder = self.xp.cuda.Stream(non_blocking=True)
+        return Recording(self.xp, self._recorder)
 
     def free_memory(self) -> float:
         return float(self.xp.cuda.runtime.memGetInfo()[0] + self.xp.get_default_memory_pool().free_bytes())

@@ -29,23 +29,16 @@ class Transforms:
         single = dtype == np.float32
         cufft = xp.cuda.cufft
         self._kinds = (cufft.CUFFT_R2C, cufft.CUFFT_C2R) if single else (cufft.CUFFT_D2Z, cufft.CUFFT_Z2D)
-        self._directions = cufft.CUFFT_FORWARD, cufft.CUFFT_INVERSE
+        self.directions = cufft.CUFFT_FORWARD, cufft.CUFFT_INVERSE
         self._lock = threading.Lock()
         self._plans: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-
-    def forward(self, real: Any, spectrum: Any) -> None:
-        """Spectra (n, H, W // 2 + 1) of (n, H, W) maps; both without gaps."""
-        self._plan(0, real.shape).fft(real, spectrum, self._directions[0])
-
-    def inverse(self, spectrum: Any, real: Any) -> None:
-        """Maps (n, H, W) times H * W of (n, H, W // 2 + 1) spectra, which are destroyed."""
-        self._plan(1, real.shape).fft(spectrum, real, self._directions[1])
 
     def forget(self) -> None:
         """Drop all plans with their work areas."""
         self._plans.clear()
 
-    def _plan(self, inverse: int, shape: tuple[int, ...]) -> Any:
+    def plan(self, inverse: int, shape: tuple[int, ...]) -> Any:
+        """A plan for (n, H, W) maps and their spectra (n, H, W // 2 + 1), without gaps: forward, or `inverse`."""
         key = (threading.get_ident(), inverse, *shape)  # a plan's work area serves one thread at a time
         with self._lock:
             if key not in self._plans:
@@ -70,7 +63,8 @@ class Transforms:
 class Workspace:
     """Scratch memory of a visit: `real` (M, B, H, W) and `spectrum` (M, B, H, W // 2 + 1), and the FFT between them.
 
-    Both directions may destroy their source. ``inverse`` after ``forward`` multiplies by H * W.
+    Both directions may destroy their source. ``inverse`` after ``forward`` multiplies by H * W. The plans that it has used
+    stay with it: what is recorded goes on using their work areas.
     """
 
     def __init__(self, shape: tuple[int, ...], transforms: Transforms, memory: tuple[Any, Any] | None = None):
@@ -85,12 +79,20 @@ class Workspace:
         self.real = self._real.reshape(M, B, H, W)
         self.spectrum = self._spectrum.reshape(M, B, H, W // 2 + 1)
         self._parts = {(M, B): self}
+        self._plans: dict[int, Any] = {}
 
     def forward(self) -> None:
-        self._transforms.forward(self._real, self._spectrum)
+        """Spectra of the maps, by cuFFT; unnormalised."""
+        self._transform(0, self._real, self._spectrum)
 
     def inverse(self) -> None:
-        self._transforms.inverse(self._spectrum, self._real)
+        """Maps times H * W of the spectra, which are destroyed."""
+        self._transform(1, self._spectrum, self._real)
+
+    def _transform(self, inverse: int, source: Any, target: Any) -> None:
+        if inverse not in self._plans:
+            self._plans[inverse] = self._transforms.plan(inverse, self._real.shape)
+        self._plans[inverse].fft(source, target, self._transforms.directions[inverse])
 
     def part(self, problems: slice, maps: slice) -> Workspace:
         """The workspace of a visit to fewer maps, in the same memory."""

@@ -75,7 +75,7 @@ def measure_normalization(images: ImageSet) -> Normalization:
 
 def batches(
     images: ImageSet,
-    size: int,
+    batch_size: int,
     *,
     normalization: Normalization,
     rng: np.random.Generator | None = None,
@@ -83,7 +83,7 @@ def batches(
     drop_last: bool = False,
     dtype: Any = "float32",
 ) -> Iterator[Batch]:
-    """All images of a set, once each, in batches of `size`.
+    """All images of a set, once each, in batches of `batch_size`.
 
     The generator decides order and content; what is drawn from it before this returns doesn't depend on how many batches are
     taken. Images in files are read a batch ahead, in a thread of its own.
@@ -91,7 +91,7 @@ def batches(
     Parameters
     ----------
     images : ImageSet
-    size : int
+    batch_size : int
     normalization : Normalization
     rng : numpy.random.Generator, optional
         Shuffles the images; without one they come in their order.
@@ -121,12 +121,12 @@ def batches(
     >>> [labels.tolist() for _, labels in batches(images, 2, normalization=half)]
     [[0, 1], [2, 3], [4]]
     """
-    if size < 1:
-        raise InputError(f"size: {size} is too small for a batch: use 1 or more")
+    if batch_size < 1:
+        raise InputError(f"batch_size: {batch_size} is too small for a batch: use 1 or more")
     if augmentation is not None and rng is None:
         raise InputError("augmentation: needs a generator: give rng too")
-    if drop_last and size > len(images):
-        raise InputError(f"size: {size} with drop_last leaves no batch of {len(images)} images: use a smaller one")
+    if drop_last and batch_size > len(images):
+        raise InputError(f"batch_size: {batch_size} with drop_last leaves no batch of {len(images)} images: use less")
     if np.dtype(dtype).kind != "f":
         raise InputError(f"dtype: {dtype} isn't of floating point: use float32")
     order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
@@ -134,7 +134,7 @@ def batches(
     fill = np.rint(255 * np.asarray(normalization.mean))
 
     def make(number: int) -> Batch:
-        chosen = order[number * size : (number + 1) * size]
+        chosen = order[number * batch_size : (number + 1) * batch_size]
         if augmentation is None or seed is None:
             pixels = images.fetch(chosen)
         else:
@@ -143,7 +143,7 @@ def batches(
             pixels = augmentation.change(pixels, own, fill)
         return normalization(pixels, dtype), images.labels[chosen]
 
-    n_batches = len(images) // size if drop_last else -(-len(images) // size)
+    n_batches = len(images) // batch_size if drop_last else -(-len(images) // batch_size)
     return map(make, range(n_batches)) if images.in_memory else _made_ahead(make, n_batches)
 
 

@@ -31,12 +31,12 @@ class ImageFiles:
     Parameters
     ----------
     paths : tuple of str
-    image_shape : (int, int)
+    size : (int, int)
         Height and width that images are resized and cropped to: see :meth:`read`.
     """
 
     paths: tuple[str, ...]
-    image_shape: tuple[int, int]
+    size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -58,9 +58,9 @@ class ImageFiles:
 
         def read_one(position: int) -> np.ndarray:
             piece = None if pieces is None else pieces[position]
-            return read_picture(self.paths[indices[position]], lambda picture: resized(picture, self.image_shape, piece))
+            return read_picture(self.paths[indices[position]], lambda picture: resized(picture, self.size, piece))
 
-        images = np.empty((len(indices), *self.image_shape, 3), np.uint8)
+        images = np.empty((len(indices), *self.size, 3), np.uint8)
         for position, image in enumerate(in_threads(read_one, range(len(indices)))):
             images[position] = image
         return images

@@ -33,13 +33,13 @@ def class_folders(folder: Path) -> list[str]:
         raise InputError(f"{folder}: the folder can't be read: {error.strerror}") from None
 
 
-def read_classes(folder: Path, class_names: list[str], size: int | None) -> ImageSet:
+def read_classes(folder: Path, class_names: list[str], image_size: int | None) -> ImageSet:
     """The images of the classes of these names; those of one size, if they aren't too many, are read into memory.
 
     Raises
     ------
     InputError
-        If a class is none of these or has no images, a file can't be read, or images of several sizes are given no `size`.
+        If a class is none of these or has no images, a file can't be read, or there are several sizes and no `image_size`.
     """
     unknown = sorted(set(class_folders(folder)) - set(class_names))
     if unknown:
@@ -52,8 +52,8 @@ def read_classes(folder: Path, class_names: list[str], size: int | None) -> Imag
             raise InputError(f"{folder / name}: holds no images ({', '.join(SUFFIXES)}): add some, or take the folder away")
         paths += found
         labels += [label] * len(found)
-    shape = _common_shape(paths, size)
-    files = ImageFiles(tuple(paths), shape or (size or 0, size or 0))
+    shape = _common_shape(paths, image_size)
+    files = ImageFiles(tuple(paths), shape or (image_size or 0, image_size or 0))
     images = files.read(range(len(files))) if shape and len(files) * shape[0] * shape[1] * 3 <= MEMORY else files
     return ImageSet(images, np.array(labels), tuple(class_names))
 
@@ -68,15 +68,15 @@ def _images_below(folder: Path) -> list[str]:
     return found
 
 
-def _common_shape(paths: list[str], size: int | None) -> tuple[int, int] | None:
-    """Height and width that all images have, and that `size`, if given, asks for; None if they are to be resized."""
-    first = (size, size) if size else shape_of(paths[0])
+def _common_shape(paths: list[str], image_size: int | None) -> tuple[int, int] | None:
+    """Height and width that all images have, and that `image_size`, if given, asks for; None if they are to be resized."""
+    first = (image_size, image_size) if image_size else shape_of(paths[0])
     for path in paths:
         shape = shape_of(path)
         if shape == first:
             continue
-        if size:
+        if image_size:
             return None
         what = f"{shape[1]} x {shape[0]} pixels, {Path(paths[0]).name} {first[1]} x {first[0]}"
-        raise InputError(f"{path}: has {what}: give the size to resize all to, such as size=224")
+        raise InputError(f"{path}: has {what}: give the size to resize all to, such as image_size=224")
     return first

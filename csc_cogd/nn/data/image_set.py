@@ -58,11 +58,10 @@ class ImageSet:
         return len(self.labels)
 
     @property
-    def image_shape(self) -> tuple[int, int]:
-        """Height and width of the images as they are fetched."""
-        if isinstance(self.images, ImageFiles):
-            return self.images.image_shape
-        return self.images.shape[1:3]
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images as networks take them, (3, H, W)."""
+        height, width = self.images.size if isinstance(self.images, ImageFiles) else self.images.shape[1:3]
+        return 3, height, width
 
     @property
     def in_memory(self) -> bool:
@@ -103,8 +102,8 @@ class ImageSet:
         """The set of the first `n` images, or of all if there are fewer."""
         return self.take(np.arange(min(n, len(self))))
 
-    def split(self, share: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-        """Two sets, of most images and of the `share` that is held out, both in the order of this set.
+    def split(self, holdout: float, *, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+        """Two sets, of most images and of the share `holdout` that is held out, both in the order of this set.
 
         The same share of each class is held out, at least one image of it and at most all but one; which ones, the seed
         decides. A class of one image isn't held out.
@@ -112,15 +111,15 @@ class ImageSet:
         Raises
         ------
         InputError
-            If the share isn't between 0 and 1, or no class has two images.
+            If `holdout` isn't between 0 and 1, or no class has two images.
         """
-        if not 0 < share < 1:
-            raise InputError(f"holdout: {share} is no share of the images to hold out: use one between 0 and 1, such as 0.1")
+        if not 0 < holdout < 1:
+            raise InputError(f"holdout: {holdout} is no share of the images to hold out: use one between 0 and 1")
         rng = np.random.default_rng(seed)
         held_out = np.zeros(len(self), bool)
         for label in range(len(self.class_names)):
             members = np.flatnonzero(self.labels == label)
-            n_out = min(max(1, round(share * len(members))), len(members) - 1)
+            n_out = min(max(1, round(holdout * len(members))), len(members) - 1)
             held_out[rng.permutation(members)[: max(n_out, 0)]] = True
         if not held_out.any():
             raise InputError("holdout: no class has two images, one of which could be held out: give more images")

@@ -21,7 +21,7 @@ _BINARY_AT = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 
 def load_images(
-    path: str | os.PathLike[str], part: str, *, size: int | None = None, holdout: float | None = None
+    path: str | os.PathLike[str], part: str, *, image_size: int | None = None, holdout: float | None = None
 ) -> ImageSet:
     """The images to train on, or to test with, of a set on disk, whose form is recognised.
 
@@ -31,7 +31,7 @@ def load_images(
     - **Folders of classes**: ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``, or ``val`` for ``test``; classes are those of
       ``train``, in the order of their names. Without these parts, ``CLASS/*.jpg``. Images may be PNG, WebP, BMP, GIF, TIFF
       or PPM too; they are turned upright and converted to RGB. If all have one size, they are read into memory, up to a
-      gibibyte of pixels; else they are read batch by batch, and resized to `size`.
+      gibibyte of pixels; else they are read batch by batch, and resized to `image_size`.
     - **An npz file** of plain arrays: `images`, uint8, (N, H, W), (N, H, W, 1) or (N, H, W, 3), `labels`, integers from 0,
       and perhaps `class_names`; or parts: `train_images`, `train_labels`, `test_images`, `test_labels`. A grey channel
       becomes three equal ones, as networks take three.
@@ -40,7 +40,7 @@ def load_images(
     ----------
     path : path
     part : {"train", "test"}
-    size : int, optional
+    image_size : int, optional
         Height and width that images in folders of classes are resized and cropped to; without it they must have one size.
     holdout : float, optional
         For a set without parts: the share of each class that is held out for tests, such as 0.1. Always the same images.
@@ -53,15 +53,15 @@ def load_images(
     path = Path(path)
     if part not in ("train", "test"):
         raise InputError(f"part: {part!r} is unknown: use train or test")
-    if size is not None and size < 1:
-        raise InputError(f"size: {size} is too small: use 1 or more")
+    if image_size is not None and image_size < 1:
+        raise InputError(f"image_size: {image_size} is too small: use 1 or more")
     if not path.exists():
         raise InputError(f"{path}: no such file or folder of images")
     read_cifar = _find_cifar(path)
     if path.is_dir() and read_cifar is None:
-        return _read_folders(path, part, size, holdout)
-    if size is not None:
-        raise InputError(f"size: the images of {path} have one: leave it out")
+        return _read_folders(path, part, image_size, holdout)
+    if image_size is not None:
+        raise InputError(f"image_size: the images of {path} have one: leave it out")
     if read_cifar is None:
         return _read_npz(path, part, holdout)
     _check_has_parts(path, holdout)
@@ -82,23 +82,23 @@ def _find_cifar(path: Path) -> Callable[[str], ImageSet] | None:
     return None
 
 
-def _read_folders(path: Path, part: str, size: int | None, holdout: float | None) -> ImageSet:
+def _read_folders(path: Path, part: str, image_size: int | None, holdout: float | None) -> ImageSet:
     train, test = find_part(path, "train"), find_part(path, "test")
     if train and test:
         _check_has_parts(path, holdout)
-        return read_classes(train if part == "train" else test, class_folders(train), size)
+        return read_classes(train if part == "train" else test, class_folders(train), image_size)
     if test:
         if part == "train":
             raise InputError(f"{path}: there are folders to test with, and none to train on: add train/CLASS/*.jpg")
-        return read_classes(test, class_folders(test), size)
+        return read_classes(test, class_folders(test), image_size)
     whole = train or path
     class_names = class_folders(whole)
     if not class_names or (not train and any(name in names for names in PARTS.values() for name in class_names)):
         raise InputError(f"{path}: neither CIFAR nor folders of classes: put images into train/CLASS and test/CLASS")
     if train and part == "train" and holdout is None:
-        return read_classes(train, class_names, size)
+        return read_classes(train, class_names, image_size)
     share = _share_for_tests(path, holdout)
-    return read_classes(whole, class_names, size).split(share)[part == "test"]
+    return read_classes(whole, class_names, image_size).split(share)[part == "test"]
 
 
 def _read_npz(path: Path, part: str, holdout: float | None) -> ImageSet:

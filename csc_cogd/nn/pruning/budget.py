@@ -41,20 +41,20 @@ class FlopsModel:
     (40551040, 38191744)
     """
 
-    def __init__(self, network: Module, image_shape: Shape = (3, 32, 32)):
-        self.groups: dict[str, ChannelGroup] = channel_groups(network, image_shape)
+    def __init__(self, network: Module, *, image_shape: Shape = (3, 32, 32)):
+        self.groups: dict[str, ChannelGroup] = channel_groups(network, image_shape=image_shape)
         along: dict[str, list[str]] = {}
         for name, group in self.groups.items():
             for member in group.members:
                 along.setdefault(member.key, []).append(name)
         self.terms = []
-        for key, flops in flops_by_layer(network, image_shape).items():
+        for key, flops in flops_by_layer(network, image_shape=image_shape).items():
             names = tuple(along.get(key, ()))
-            self.terms.append(Term(flops // prod(self.groups[name].channels for name in names), names))
+            self.terms.append(Term(flops // prod(self.groups[name].n_channels for name in names), names))
 
     def flops(self, widths: Widths | None = None) -> int:
         """Multiply-adds for one image."""
-        whole = {name: group.channels for name, group in self.groups.items()}
+        whole = {name: group.n_channels for name, group in self.groups.items()}
         left = {**whole, **(widths or {})}
         return sum(term.unit * prod(left[name] for name in term.groups) for term in self.terms)
 

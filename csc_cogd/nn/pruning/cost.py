@@ -66,7 +66,7 @@ def measure_costs(
             taken.append(_seconds(network, (batch_size, *image_shape)))
     return [
         Cost(
-            flops=count_flops(network, image_shape),
+            flops=count_flops(network, image_shape=image_shape),
             parameters=count_parameters(network),
             file_bytes=len(save(network.state_dict())),
             seconds=median(taken[1:]),

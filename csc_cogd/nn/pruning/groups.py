@@ -53,7 +53,7 @@ class ChannelGroup:
     ----------
     name : str
         Of the layer that makes them first.
-    channels : int
+    n_channels : int
     members : tuple of Member
         In the network's order.
     inner : bool
@@ -61,7 +61,7 @@ class ChannelGroup:
     """
 
     name: str
-    channels: int
+    n_channels: int
     members: tuple[Member, ...]
     inner: bool
 
@@ -69,7 +69,9 @@ class ChannelGroup:
         return [member for member in self.members if member.role in roles]
 
 
-def channel_groups(network: Module, image_shape: Shape = (3, 32, 32), *, inner: bool = False) -> dict[str, ChannelGroup]:
+def channel_groups(
+    network: Module, *, image_shape: Shape = (3, 32, 32), inner_only: bool = False
+) -> dict[str, ChannelGroup]:
     """The channel groups of a network by their names, in its order.
 
     The channels of images and of the network's output belong to none. A shortcut of option A may take any channels to any
@@ -79,7 +81,7 @@ def channel_groups(network: Module, image_shape: Shape = (3, 32, 32), *, inner: 
     ----------
     network : Module
     image_shape : (C, H, W)
-    inner : bool
+    inner_only : bool
         Whether only those are wanted that are inner: in the networks that ship, the outputs of each block's convolutions but
         the last.
 
@@ -94,11 +96,11 @@ def channel_groups(network: Module, image_shape: Shape = (3, 32, 32), *, inner: 
     >>> groups = channel_groups(build_network("resnet20"))
     >>> list(groups)[:3]
     ['conv1', 'layer1.0.conv1', 'layer1.1.conv1']
-    >>> groups["layer1.0.conv1"].channels
+    >>> groups["layer1.0.conv1"].n_channels
     16
     """
     found = groups_of_trace(network, trace(network, image_shape))
-    return {name: group for name, group in found.items() if group.inner or not inner}
+    return {name: group for name, group in found.items() if group.inner or not inner_only}
 
 
 def groups_of_trace(network: Module, traced: Trace) -> dict[str, ChannelGroup]:

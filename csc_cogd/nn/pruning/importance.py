@@ -17,7 +17,7 @@ Scores = dict[str, np.ndarray]
 """By the names of groups: a number (C,) >= 0 for each channel, larger where it matters more."""
 
 
-def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], kind: str = "l1") -> Scores:
+def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterion: str = "l1") -> Scores:
     """How much the channels of groups matter.
 
     Parameters
@@ -25,7 +25,7 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], kind: st
     network : Module
     groups : mapping
         Some of :func:`~csc_cogd.nn.pruning.groups.channel_groups`.
-    kind : {"l1", "group", "scale", "mask"}
+    criterion : {"l1", "group", "scale", "mask"}
         - ``"l1"``: the l1 norm of the kernels that make a channel. H. Li, A. Kadav, I. Durdanovic, H. Samet, H. P. Graf,
           "Pruning Filters for Efficient ConvNets", ICLR 2017. To be compared within a group.
         - ``"group"``: the l2 norm of all weights that make, scale and meet a channel, over its mean in the group. G. Fang et
@@ -37,19 +37,19 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], kind: st
     Raises
     ------
     InputError
-        If the kind is unknown, or a group has nothing of it.
+        If the criterion is unknown, or a group has nothing of it.
     """
-    if kind not in _KINDS:
-        raise InputError(f"kind: {kind!r} is unknown: choose one of {', '.join(_KINDS)}")
-    taken, power = _KINDS[kind]
+    if criterion not in _CRITERIA:
+        raise InputError(f"criterion: {criterion!r} is unknown: choose one of {', '.join(_CRITERIA)}")
+    taken, power = _CRITERIA[criterion]
     modules, scores = dict(network.named_modules()), Scores()
     for name, group in groups.items():
         members = [member for member in group.members if taken(member, modules[member.layer])]
         if not members:
-            raise InputError(f"kind: group {name} has nothing that {kind!r} could weigh: choose another, or leave it out")
+            raise InputError(f"criterion: group {name} has nothing that {criterion!r} could weigh: choose another")
         sizes = np.sum([_sizes(member, modules[member.layer], power) for member in members], axis=0)
         scores[name] = np.sqrt(sizes) if power == 2 else sizes
-        if kind == "group":
+        if criterion == "group":
             scores[name] = scores[name] / max(scores[name].mean(), np.finfo(float).tiny)
     return scores
 
@@ -64,7 +64,7 @@ def _is_weight(member: Member, layer: Module) -> bool:
     return member.array == "weight" and not isinstance(layer, PaddedShortcut)
 
 
-_KINDS: dict[str, tuple[Callable[[Member, Module], bool], int]] = {
+_CRITERIA: dict[str, tuple[Callable[[Member, Module], bool], int]] = {
     "l1": (lambda member, layer: member.role == "output" and _is_weight(member, layer), 1),
     "group": (_is_weight, 2),
     "scale": (lambda member, layer: isinstance(layer, BatchNorm2d) and _is_weight(member, layer), 1),

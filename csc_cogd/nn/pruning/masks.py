@@ -15,14 +15,14 @@ from csc_cogd.nn.module import Module, Parameter
 STARTS = ("ones", "uniform", "normal")
 
 
-def insert_masks(network: Module, start: str = "ones", seed: int = 0) -> Module:
+def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) -> Module:
     """A copy of a network with a soft mask behind each block's first convolution, batch norm and ReLU [CoGD, eq. 25].
 
     Parameters
     ----------
     network : Module
         Of blocks with a place named ``mask``, as all that :func:`csc_cogd.nn.build_network` makes.
-    start : {"ones", "uniform", "normal"}
+    mask_start : {"ones", "uniform", "normal"}
         What masks start from: 1, which changes nothing; U[0, 1), as in the authors' code; N(0, 1) clamped at 0, as in GAL's.
     seed : int
         Of the random ones.
@@ -30,10 +30,10 @@ def insert_masks(network: Module, start: str = "ones", seed: int = 0) -> Module:
     Raises
     ------
     InputError
-        If there is no such place, or a mask already, or `start` is unknown.
+        If there is no such place, or a mask already, or `mask_start` is unknown.
     """
-    if start not in STARTS:
-        raise InputError(f"start: {start!r} is unknown: choose one of {', '.join(STARTS)}")
+    if mask_start not in STARTS:
+        raise InputError(f"mask_start: {mask_start!r} is unknown: choose one of {', '.join(STARTS)}")
     masked, rng = copy.deepcopy(network), np.random.default_rng(seed)
     places: list[Any] = [module for _, module in masked.named_modules() if hasattr(module, "mask")]
     if not places:
@@ -47,7 +47,7 @@ def insert_masks(network: Module, start: str = "ones", seed: int = 0) -> Module:
             "ones": lambda n: np.ones(n),
             "uniform": lambda n: rng.uniform(size=n),
             "normal": lambda n: np.maximum(rng.standard_normal(n), 0),
-        }[start](len(scale))
+        }[mask_start](len(scale))
         block.mask.weight.array = array_module(scale).asarray(values.astype(scale.dtype))
     return masked
 

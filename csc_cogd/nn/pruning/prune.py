@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from csc_cogd.nn.pruning.removal import masks_to_kept, remove_channels
 from csc_cogd.nn.tracing import Shape
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.recipe import Recipe
-from csc_cogd.nn.training.training import Progress, train
+from csc_cogd.nn.training.training import TrainingProgress, train
 
 METHODS = ("cogd", "gal", "l1", "group")
 """Masks by cogradient descent, masks without it; norms of kernels, norms of all that belongs to a channel."""
@@ -49,7 +50,7 @@ class PruningRecipe:
     fine_tuning : Recipe, optional
         Of the smaller network, by cross entropy; without one, it is left as it is.
     loss : AdversarialLoss
-    rule : CogradientRule, optional
+    cogd : CogradientRule, optional
         Of "cogd"; default: :func:`~csc_cogd.nn.cogradient.pruning_rule`.
     reset : float, optional
         See :class:`~csc_cogd.nn.cogradient.MaskBacktracking`.
@@ -73,7 +74,7 @@ class PruningRecipe:
     masks: Recipe | None = None
     fine_tuning: Recipe | None = None
     loss: AdversarialLoss = field(default_factory=AdversarialLoss)
-    rule: CogradientRule | None = None
+    cogd: CogradientRule | None = None
     reset: float | None = None
     mask_start: str = "ones"
     ranking: str | None = None
@@ -96,8 +97,8 @@ class PruningRecipe:
             raise InputError(f"masks: {self.method} trains masks: give a recipe for that")
         if not self.masked and self.masks is not None:
             raise InputError(f"masks: {self.method} has none to train: leave the recipe out")
-        if self.method != "cogd" and (self.rule is not None or self.reset is not None):
-            raise InputError(f"rule, reset: they belong to cogd: leave them out for {self.method}")
+        if self.method != "cogd" and (self.cogd is not None or self.reset is not None):
+            raise InputError(f"cogd, reset: they belong to the method cogd: leave them out for {self.method}")
         if self.masked and self.everywhere:
             raise InputError(f"everywhere: the masks of {self.method} are inside of blocks: leave it out")
 
@@ -130,8 +131,8 @@ class Pruned(NamedTuple):
 
 def prune(
     network: Module, images: ImageSet, recipe: PruningRecipe, *, normalization: Normalization, test: ImageSet | None = None,
-    image_shape: Shape | None = None, checkpoint: Path | None = None, resume: bool = False,
-    overwrite: bool = False, progress: Callable[[str, Progress], None] | None = None,
+    image_shape: Shape | None = None, checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
+    overwrite: bool = False, progress: Callable[[TrainingProgress], Any] | None = None,
 ) -> Pruned:  # fmt: skip
     """Make a smaller network of a trained one, which isn't changed [CoGD, eqs. 25-29; GAL].
 
@@ -152,8 +153,8 @@ def prune(
         Beginning of the names of two files, ``.masks.safetensors`` and ``.tuning.safetensors``, by which `resume` goes on.
     resume, overwrite : bool
         See :func:`csc_cogd.nn.train`.
-    progress : callable(stage, Progress), optional
-        Called after each batch of the stages "masks" and "fine-tuning".
+    progress : callable, optional
+        Called after every batch with a :class:`TrainingProgress` of the stage "masks" or "fine-tuning".
 
     Returns
     -------
@@ -164,11 +165,11 @@ def prune(
     InputError
         If something of it can't be used, the budget can't be kept, or a loss becomes NaN or infinite.
     """
-    shape = image_shape or (3, *images.image_shape)
+    shape = image_shape or images.image_shape
 
     def trained(stage: str, file: str, module: Module, how: Recipe, **extra: Any) -> History:
-        path = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{file}.safetensors")
-        watching = None if progress is None else lambda now: progress(stage, now)
+        path = None if checkpoint is None else Path(f"{os.fspath(checkpoint)}.{file}.safetensors")
+        watching = None if progress is None else lambda now: progress(replace(now, stage=stage))
         return train(
             module, images, how, normalization=normalization, test=test, checkpoint=path, resume=resume,
             overwrite=overwrite, progress=watching, **extra,
@@ -176,12 +177,12 @@ def prune(
 
     masked, masks = network, None
     if recipe.masks is not None:
-        masked = insert_masks(network, recipe.mask_start, recipe.masks.seed)
+        masked = insert_masks(network, mask_start=recipe.mask_start, seed=recipe.masks.seed)
         _choose(masked, recipe, shape)  # refuses now a budget that can't be kept
         adversarial = AdversarialPruning(masked, network, recipe.loss, len(images.class_names), recipe.masks.seed)
         hooks: list[Any] = [adversarial]
         if recipe.method == "cogd":
-            hooks.append(MaskBacktracking(recipe.rule, reset=recipe.reset, image_shape=shape))
+            hooks.append(MaskBacktracking(recipe.cogd, image_shape=shape, reset=recipe.reset))
         masks = trained("masks", "masks", masked, recipe.masks, loss=adversarial.loss, hooks=hooks)
     kept = _choose(masked, recipe, shape)
     smaller = remove_channels(masked, kept, image_shape=shape)
@@ -192,7 +193,7 @@ def prune(
 
 def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
     """The groups that may be pruned, and how much their channels matter."""
-    groups = channel_groups(network, shape, inner=not recipe.everywhere)
+    groups = channel_groups(network, image_shape=shape, inner_only=not recipe.everywhere)
     if recipe.masked:
         with_masks = masks_to_kept(network, image_shape=shape)
         groups = {name: group for name, group in groups.items() if name in with_masks}
@@ -202,9 +203,9 @@ def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, n
 def _choose(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
     """The channels that stay."""
     if recipe.budget is None:
-        return masks_to_kept(network, recipe.threshold or 0.0, shape)
+        return masks_to_kept(network, threshold=recipe.threshold or 0.0, image_shape=shape)
     ranking = recipe.ranking or ("uniform" if recipe.method == "l1" else "global")
     return keep_within(
-        FlopsModel(network, shape), _scored(network, recipe, shape), recipe.budget, ranking=ranking,
+        FlopsModel(network, image_shape=shape), _scored(network, recipe, shape), recipe.budget, ranking=ranking,
         at_least=recipe.at_least, multiple_of=recipe.multiple_of,
     )  # fmt: skip

@@ -23,7 +23,7 @@ Kept = Mapping[str, Any]
 
 
 def remove_channels(
-    network: Module, kept: Kept, *, fold_masks: bool = True, image_shape: Shape = (3, 32, 32)
+    network: Module, kept: Kept, *, image_shape: Shape = (3, 32, 32), fold_masks: bool = True
 ) -> Module:  # fmt: skip
     """A smaller network, of the same layers with fewer channels; the given one isn't changed.
 
@@ -65,7 +65,7 @@ def remove_channels(
     return smaller
 
 
-def masks_to_kept(network: Module, threshold: float = 0.0, image_shape: Shape = (3, 32, 32)) -> dict[str, np.ndarray]:
+def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape = (3, 32, 32)) -> dict[str, np.ndarray]:
     """The channels whose soft masks are larger than a threshold in size, by the names of their groups.
 
     Where none is, the one of the largest mask, or the first of several.
@@ -85,8 +85,8 @@ def _checked(group: ChannelGroup, channels: Any) -> np.ndarray:
     if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
         raise InputError(f"kept: {group.name}: a list of at least one channel's index is needed")
     indices = np.sort(indices)
-    if indices[0] < 0 or indices[-1] >= group.channels or (np.diff(indices) == 0).any():
-        raise InputError(f"kept: {group.name}: different indices from 0 to {group.channels - 1} are needed")
+    if indices[0] < 0 or indices[-1] >= group.n_channels or (np.diff(indices) == 0).any():
+        raise InputError(f"kept: {group.name}: different indices from 0 to {group.n_channels - 1} are needed")
     return indices
 
 

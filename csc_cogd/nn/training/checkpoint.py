@@ -97,7 +97,7 @@ class TrainingCheckpoint:
                     arrays |= {f"{_HOOK}{number}.{name}": array for name, array in hook.state_dict().items()}
         about = {"format": _FORMAT, **self.identity["about"], "run": self.identity}
         about |= {"epoch": len(history), "history": history.as_json()}
-        save_checkpoint(self.path, arrays, about, overwrite=True)
+        save_checkpoint(arrays, self.path, metadata=about, overwrite=True)
 
 
 def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

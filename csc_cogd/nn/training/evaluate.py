@@ -24,7 +24,7 @@ class Evaluation(NamedTuple):
     """Share of the images, from 0 to 1, whose largest logit is their label's."""
 
 
-def predict(network: Module, images: ImageSet, normalization: Normalization, batch_size: int = 250) -> np.ndarray:
+def predict(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int = 250) -> np.ndarray:
     """The logits of images, in inference, on the network's device.
 
     Returns
@@ -39,9 +39,9 @@ def predict(network: Module, images: ImageSet, normalization: Normalization, bat
     return np.concatenate(found)
 
 
-def evaluate(network: Module, images: ImageSet, normalization: Normalization, batch_size: int = 250) -> Evaluation:
+def evaluate(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int = 250) -> Evaluation:
     """Loss and accuracy of a network in inference; see :func:`predict`."""
-    return evaluate_logits(predict(network, images, normalization, batch_size), images.labels)
+    return evaluate_logits(predict(network, images, normalization=normalization, batch_size=batch_size), images.labels)
 
 
 def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:

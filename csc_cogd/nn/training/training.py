@@ -31,25 +31,30 @@ Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far the training is; epochs and batches count from 1. Loss and accuracy are those of the epoch so far."""
+class TrainingProgress:
+    """How far the training is; epochs and batches count from 1. Loss and accuracy are those of the epoch so far.
 
+    `stage` is "training"; of :func:`csc_cogd.nn.prune`, "masks" or "fine-tuning".
+    """
+
+    stage: str
     epoch: int
     epochs: int
     batch: int
     batches: int
+    learning_rate: float
     loss: float
     accuracy: float
-    learning_rate: float
     images_per_second: float
 
 
 def train(
     network: Module, images: ImageSet, recipe: Recipe, *, normalization: Normalization, test: ImageSet | None = None,
     hooks: Sequence[EpochHook] = (), loss: Loss | None = None, parameters: Mapping[str, Parameter] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     checkpoint: str | os.PathLike[str] | None = None, checkpoint_every: int = 1, resume: bool = False,
-    overwrite: bool = False, about: Mapping[str, Any] | None = None, progress: Callable[[Progress], None] | None = None,
-    epoch_done: Callable[[Epoch], None] | None = None,
+    overwrite: bool = False, progress: Callable[[TrainingProgress], Any] | None = None,
+    callback: Callable[[Epoch], Any] | None = None,
 ) -> History:  # fmt: skip
     """Train a network, which changes in place, on its device and in its dtype.
 
@@ -72,6 +77,8 @@ def train(
         Default: cross entropy with the recipe's label smoothing.
     parameters : mapping of str to Parameter, optional
         What the optimiser changes. Default: all parameters.
+    metadata : mapping of str to anything that JSON can hold, optional
+        Kept in the checkpoint; a run can be resumed with the same only.
     checkpoint : path, optional
         A safetensors file, replaced every `checkpoint_every` epochs, and at the end, where it holds the weights and buffers
         alone; see :mod:`csc_cogd.nn.training.checkpoint`.
@@ -79,12 +86,11 @@ def train(
         Go on from the checkpoint, or start, where there is none yet.
     overwrite : bool
         Whether to start again where there is a checkpoint.
-    about : mapping of str to anything that JSON can hold, optional
-        Kept in the checkpoint's metadata; a run can be resumed with the same only.
-    progress : callable(Progress), optional
-        Called after each batch. What it raises ends the training.
-    epoch_done : callable(Epoch), optional
-        Called after each epoch, when its checkpoint is saved.
+    progress : callable, optional
+        Called after every batch with a :class:`TrainingProgress`. What it raises ends the training.
+    callback : callable, optional
+        Called after every epoch, when its checkpoint is saved, with a :class:`csc_cogd.nn.Epoch`; a true return value stops
+        training.
 
     Raises
     ------
@@ -109,7 +115,7 @@ def train(
     )  # fmt: skip
     file, history = None, History()
     if checkpoint is not None:
-        identity = identity_of(network, images, recipe, normalization, hooks, about or {})
+        identity = identity_of(network, images, recipe, normalization, hooks, metadata or {})
         file = TrainingCheckpoint(Path(checkpoint), checkpoint_every, identity, replace=resume or overwrite)
         history = file.load(network, optimizer, hooks) if resume else history
     run = _Run(network, images, recipe, normalization, hooks, loss or _smoothed(recipe.label_smoothing), optimizer, progress)
@@ -117,15 +123,15 @@ def train(
         while len(history) < recipe.epochs:
             epoch = run.epoch(len(history))
             if test is not None:
-                result = evaluate(network, test, normalization)
+                result = evaluate(network, test, normalization=normalization)
                 if not isfinite(result.loss):
                     raise InputError(_diverged(f"test loss is {result.loss} after epoch {epoch.epoch}", recipe))
                 epoch = replace(epoch, test_loss=result.loss, test_accuracy=result.accuracy)
             history = history.with_epoch(epoch)
             if file is not None:
                 file.save(network, optimizer, hooks, history, recipe.epochs)
-            if epoch_done is not None:
-                epoch_done(epoch)
+            if callback is not None and callback(epoch):
+                break
     return history
 
 
@@ -155,7 +161,7 @@ class _Run:
     hooks: Sequence[EpochHook]
     loss: Loss
     optimizer: SGD
-    progress: Callable[[Progress], None] | None
+    progress: Callable[[TrainingProgress], Any] | None
 
     def epoch(self, number: int) -> Epoch:
         """Train for an epoch, whose number counts from 0."""
@@ -171,9 +177,9 @@ class _Run:
             loss, right, images = loss + value * step.images, right + int(step.right), images + step.images
             if self.progress is not None:
                 self.progress(
-                    Progress(
-                        number + 1, self.recipe.epochs, batch, self.recipe.batches(len(self.images)), loss / images,
-                        right / images, step.learning_rate, images / (perf_counter() - started),
+                    TrainingProgress(
+                        "training", number + 1, self.recipe.epochs, batch, self.recipe.batches(len(self.images)),
+                        step.learning_rate, loss / images, right / images, images / (perf_counter() - started),
                     )
                 )  # fmt: skip
         figures: dict[str, float] = {}

@@ -28,7 +28,7 @@ def files(images, tmp_path):
         folder = tmp_path / "train" / "abcd"[number % 4]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.repeat(2 + number % 2, axis=0).repeat(3, axis=1)).save(folder / f"{number:02}.png")
-    return load_images(tmp_path, "train", size=8)
+    return load_images(tmp_path, "train", image_size=8)
 
 
 def test_without_a_generator_images_come_in_order(images):
@@ -145,12 +145,12 @@ def test_a_normalization_of_other_numbers_is_refused(mean, std, message):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"size": 0}, "size: 0 is too small"),
-        ({"size": 24, "drop_last": True}, "size: 24 with drop_last leaves no batch of 23"),
+        ({"batch_size": 0}, "batch_size: 0 is too small"),
+        ({"batch_size": 24, "drop_last": True}, "batch_size: 24 with drop_last leaves no batch of 23"),
         ({"augmentation": EVERYTHING}, "augmentation: needs a generator"),
         ({"dtype": "int32"}, "dtype: int32 isn't of floating point"),
     ],
 )
 def test_arguments_are_checked_before_the_first_batch(images, setting, message):
     with pytest.raises(InputError, match=message):
-        batches(images, **{"size": 4, "normalization": HALF, **setting})
+        batches(images, **{"batch_size": 4, "normalization": HALF, **setting})

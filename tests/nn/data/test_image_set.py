@@ -17,7 +17,7 @@ def images():
 
 def test_a_set_knows_its_size_and_gives_labels_as_int64(images):
     assert len(images) == 6
-    assert images.image_shape == (4, 5)
+    assert images.image_shape == (3, 4, 5)
     assert images.in_memory
     assert images.labels.dtype == np.int64
 

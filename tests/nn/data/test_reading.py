@@ -97,7 +97,7 @@ def test_broken_binary_versions_are_refused(cifar10, tmp_path):
 
 
 def test_options_of_other_forms_are_refused(cifar10):
-    refuses("size: the images of", cifar10[0], size=32)
+    refuses("image_size: the images of", cifar10[0], image_size=32)
     refuses("holdout: ", cifar10[0], holdout=0.1)
 
 
@@ -199,7 +199,7 @@ def reds(images):
 def test_folders_of_classes_are_read_in_the_order_of_their_names(classes):
     images = load_images(classes, "train")
     assert images.in_memory
-    assert images.image_shape == (4, 6)
+    assert images.image_shape == (3, 4, 6)
     assert images.class_names == ("ant", "bee")
     assert images.labels.tolist() == [0] * 5 + [1] * 5
     assert reds(images) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
@@ -231,9 +231,9 @@ def test_images_to_validate_with_stand_in_for_unsorted_ones_to_test_with(classes
 def test_images_of_several_sizes_are_read_when_they_are_fetched(classes):
     draw(classes / "train" / "bee" / "5.jpg", 0, size=(50, 30))
     refuses("5.jpg: has 50 x 30 pixels, 0.png 6 x 4: give the size", classes)
-    images = load_images(classes, "train", size=8)
+    images = load_images(classes, "train", image_size=8)
     assert not images.in_memory
-    assert images.image_shape == (8, 8)
+    assert images.image_shape == (3, 8, 8)
     assert images.fetch([0, 10]).shape == (2, 8, 8, 3)
     assert reds(images.take([7, 1])) == [12, 1]
     draw(classes / "train" / "ant" / "1.png", 77)
@@ -244,7 +244,7 @@ def test_many_images_of_one_size_are_too(classes, monkeypatch):
     monkeypatch.setattr(folders, "MEMORY", 100)
     images = load_images(classes, "train")
     assert not images.in_memory
-    assert images.image_shape == (4, 6)
+    assert images.image_shape == (3, 4, 6)
     assert reds(images) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
 
 
@@ -252,7 +252,7 @@ def test_size_keeps_images_of_that_size_as_they_are(tmp_path, rng):
     pixels = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
     (tmp_path / "train" / "ant").mkdir(parents=True)
     Image.fromarray(pixels).save(tmp_path / "train" / "ant" / "0.png")
-    images = load_images(tmp_path, "train", size=8)
+    images = load_images(tmp_path, "train", image_size=8)
     assert images.in_memory
     np.testing.assert_array_equal(images.images, [pixels])
 
@@ -346,4 +346,4 @@ def test_other_files_and_arguments_are_refused(tmp_path):
     refuses("a.npz: not a data set file", tmp_path / "a.npz")
     refuses("nowhere: no such file or folder", tmp_path / "nowhere")
     refuses("part: 'val' is unknown", tmp_path, "val")
-    refuses("size: 0 is too small", tmp_path, size=0)
+    refuses("image_size: 0 is too small", tmp_path, image_size=0)

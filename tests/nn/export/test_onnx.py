@@ -52,7 +52,7 @@ def onnx():
 def test_networks_with_all_channels_and_without_some(name, onnx, tmp_path, rng):
     network = made(name)
     groups = channel_groups(network)
-    kept = {name: rng.permutation(group.channels)[: 1 + group.channels // 2] for name, group in groups.items()}
+    kept = {name: rng.permutation(group.n_channels)[: 1 + group.n_channels // 2] for name, group in groups.items()}
     x = rng.standard_normal((3, 3, 32, 32)).astype(np.float32)
     for whole in (True, False):
         if whole and name == "resnet50":  # which is large, and has nothing that a part of it hasn't
@@ -135,7 +135,7 @@ def test_metadata_goes_along(onnx, tmp_path):
 
 def test_nothing_is_overwritten_unless_asked(onnx, tmp_path):
     path = tmp_path / "a.onnx"
-    save_checkpoint(path, {"a": np.zeros(1)})
+    save_checkpoint({"a": np.zeros(1)}, path)
     content = path.read_bytes()
     with pytest.raises(InputError, match="exists already"):
         export_onnx(made("resnet20"), path)

@@ -40,7 +40,7 @@ def test_a_student_like_its_teacher_has_no_distance_to_it(teacher, batch):
 
 
 def test_the_parts_of_the_loss_add_up(teacher, batch):
-    student = insert_masks(teacher, "uniform").eval()
+    student = insert_masks(teacher, mask_start="uniform").eval()
     parts = ({"mse": 2.0}, {"adversarial": 0.5}, {"label": 1.5}, {"distillation": 3.0})
     none = dict.fromkeys(("mse", "adversarial", "label", "distillation"), 0.0)
     losses = []
@@ -64,7 +64,7 @@ def test_masks_of_no_use_go_to_zero_and_sgd_does_not_see_them(teacher, batch):
 
 
 def test_the_discriminator_learns_to_tell_them_apart(teacher, batch):
-    student = insert_masks(teacher, "uniform")
+    student = insert_masks(teacher, mask_start="uniform")
     settings = AdversarialLoss(sparsity=0.0, mask_learning_rate=1e-6, discriminator_learning_rate=0.002)
     _, _, told_first = followed(settings, student, teacher, batch)
     last, _, told_last = followed(settings, student, teacher, batch, steps=40)
@@ -82,7 +82,7 @@ def test_the_teacher_stays_as_it_is(teacher, batch):
 
 
 def test_its_state_goes_on_where_it_was(teacher, batch):
-    student = insert_masks(teacher, "uniform")
+    student = insert_masks(teacher, mask_start="uniform")
     pruning, _, _ = followed(AdversarialLoss(), student, teacher, batch, steps=3)
     again = AdversarialPruning(student, teacher, AdversarialLoss(), 10, seed=9)
     again.load_state_dict(pruning.state_dict())

@@ -23,7 +23,7 @@ def widths(kept):
 
 
 def inner_scores(model, kind="l1"):
-    return {name: np.arange(group.channels, 0.0, -1) for name, group in model.groups.items() if group.inner}
+    return {name: np.arange(group.n_channels, 0.0, -1) for name, group in model.groups.items() if group.inner}
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "mobilenetv2", "resnet50"])
@@ -31,7 +31,7 @@ def test_flops_are_foretold(name, rng):
     network = build_network(name)
     model = FlopsModel(network)
     assert model.flops() == count_flops(network)
-    kept = {name: rng.permutation(group.channels)[: 1 + group.channels // 3] for name, group in model.groups.items()}
+    kept = {name: rng.permutation(group.n_channels)[: 1 + group.n_channels // 3] for name, group in model.groups.items()}
     assert model.flops(widths(kept)) == count_flops(remove_channels(network, kept))
 
 

@@ -13,7 +13,7 @@ def test_a_network_costs_less_without_channels(tmp_path):
     before, after = measure_costs([network, smaller], batch_size=2, repeats=2)
     assert before.flops - after.flops == 2 * 14 * 16 * 9 * 32 * 32
     assert before.parameters - after.parameters == 14 * (2 * 16 * 9 + 2)
-    save_network(smaller, tmp_path / "smaller.safetensors", {"network": "resnet20"})
+    save_network(smaller, tmp_path / "smaller.safetensors", "resnet20")
     assert 0 <= (tmp_path / "smaller.safetensors").stat().st_size - after.file_bytes < 200
     assert min(before.seconds, after.seconds) > 0
     assert network.training
@@ -36,7 +36,7 @@ def test_passes_take_turns_and_the_first_is_not_counted(monkeypatch):
             return x
 
     monkeypatch.setattr("csc_cogd.nn.pruning.cost.perf_counter", lambda: next(clock))
-    monkeypatch.setattr("csc_cogd.nn.pruning.cost.count_flops", lambda *_: 0)
+    monkeypatch.setattr("csc_cogd.nn.pruning.cost.count_flops", lambda *_, **__: 0)
     costs = measure_costs([Counted("a"), Counted("b")], batch_size=1, repeats=3)
     assert calls == ["a", "b"] * 4
     assert [cost.seconds for cost in costs] == [1, 1]

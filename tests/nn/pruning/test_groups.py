@@ -21,7 +21,7 @@ def test_a_block_s_first_convolution_goes_with_its_norm_its_mask_and_the_second(
     group = channel_groups(build_network("resnet20", masked=True))["layer2.1.conv1"]
     expected = {"layer2.1.conv1.weight 0 output", "layer2.1.mask.weight 0 own", "layer2.1.conv2.weight 1 input"}
     assert described(group) == expected | normed("layer2.1.bn1")
-    assert (group.channels, group.inner) == (32, True)
+    assert (group.n_channels, group.inner) == (32, True)
 
 
 def test_additions_join_a_stage_and_shortcuts_without_parameters_part_stages():
@@ -55,8 +55,8 @@ def test_inner_groups_are_those_within_a_block(name, inner, others):
     network = build_network(name)
     groups = channel_groups(network)
     assert [name for name, group in groups.items() if not group.inner] == others
-    assert list(channel_groups(network, inner=True)) == [name for name, group in groups.items() if group.inner]
-    assert len(channel_groups(network, inner=True)) == inner
+    assert list(channel_groups(network, inner_only=True)) == [name for name, group in groups.items() if group.inner]
+    assert len(channel_groups(network, inner_only=True)) == inner
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "mobilenetv2", "resnet50"])
@@ -84,7 +84,7 @@ def test_the_network_is_left_as_it_was():
 def test_a_plain_sequence_has_groups_too(rng):
     network = Sequential(Conv2d(3, 4, 3, rng), BatchNorm2d(4), Conv2d(4, 5, 3, rng, bias=True), Conv2d(5, 2, 1, rng))
     groups = channel_groups(network)
-    assert {name: group.channels for name, group in groups.items()} == {"0": 4, "2": 5}
+    assert {name: group.n_channels for name, group in groups.items()} == {"0": 4, "2": 5}
     assert described(groups["2"]) == {"2.weight 0 output", "2.bias 0 own", "3.weight 1 input"}
 
 

@@ -65,7 +65,7 @@ def test_scores_are_the_same_on_a_gpu(cuda, network):
 
 def test_what_there_is_nothing_of_is_refused():
     network = build_network("resnet20")
-    with pytest.raises(InputError, match="kind: 'l3' is unknown: choose one of l1, group, scale, mask"):
+    with pytest.raises(InputError, match="criterion: 'l3' is unknown: choose one of l1, group, scale, mask"):
         scored(network, "l3", "conv1")
     with pytest.raises(InputError, match=r"group layer1.0.conv1 has nothing that 'mask'"):
         scored(network, "mask", "layer1.0.conv1")

@@ -20,7 +20,7 @@ def test_masks_of_one_change_nothing(rng):
 
 @pytest.mark.parametrize(("start", "mean"), [("uniform", 0.5), ("normal", 0.399)])
 def test_masks_that_start_at_random(start, mean):
-    masks = [mask.array for mask in masks_of(insert_masks(build_network("resnet18"), start)).values()]
+    masks = [mask.array for mask in masks_of(insert_masks(build_network("resnet18"), mask_start=start)).values()]
     values = np.concatenate(masks)
     assert values.min() >= 0
     assert values.mean() == pytest.approx(mean, abs=0.05)
@@ -33,7 +33,7 @@ def test_masks_are_put_in_once():
     with pytest.raises(InputError, match="no block"):
         insert_masks(build_network("resnet20").conv1)
     with pytest.raises(InputError, match="'zeros' is unknown"):
-        insert_masks(build_network("resnet20"), "zeros")
+        insert_masks(build_network("resnet20"), mask_start="zeros")
 
 
 def least_squares(rng, n=30):

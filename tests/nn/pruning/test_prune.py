@@ -33,7 +33,7 @@ def test_a_budget_is_kept_and_the_network_stays_as_it_was(method, network, image
     stages = []
     done = prune(
         network, images, recipe(method, fine_tuning=TUNING), normalization=HALF,
-        progress=lambda stage, progress: stages.append(stage),
+        progress=lambda progress: stages.append(progress.stage),
     )  # fmt: skip
     assert 0.45 * done.before.flops < done.after.flops <= 0.5 * done.before.flops
     assert done.after.parameters < done.before.parameters
@@ -52,7 +52,7 @@ def test_masks_that_are_off_are_removed_with_equal_outputs(network, images):
     assert done.masks[-1].figures["masks_at_zero"] > 0.1
     assert done.after.flops < done.before.flops
     assert min(map(len, done.kept.values())) >= 1
-    assert np.isfinite(predict(done.network, images, HALF)).all()
+    assert np.isfinite(predict(done.network, images, normalization=HALF)).all()
 
 
 def test_cogradient_descent_moves_masks_and_nothing_else_differs(network, images):
@@ -73,8 +73,8 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_network(network, images, tmp_
 
     for wanted in (("masks", 2), ("fine-tuning", 2)):
 
-        def watch(stage, progress, wanted=wanted):
-            if (stage, progress.epoch) == wanted:
+        def watch(progress, wanted=wanted):
+            if (progress.stage, progress.epoch) == wanted:
                 raise CutOffError
 
         with pytest.raises(CutOffError):
@@ -104,7 +104,7 @@ def test_residual_paths_may_be_pruned_too(network, images):
         ({"budget": None, "threshold": -1}, "threshold: -1"),
         ({"masks": None}, "masks: cogd trains masks"),
         ({"method": "l1"}, "masks: l1 has none"),
-        ({"method": "gal", "reset": 0.75}, "they belong to cogd"),
+        ({"method": "gal", "reset": 0.75}, "they belong to the method cogd"),
         ({"everywhere": True}, "everywhere"),
     ],
 )

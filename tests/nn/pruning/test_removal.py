@@ -88,22 +88,22 @@ def silence(network, groups, dead):
 def test_without_dead_channels_of_residual_paths_outputs_are_the_same(name, rng):
     network = made(name, rng, masked=False)
     groups = channel_groups(network)
-    dead = {name: rng.permutation(group.channels)[: group.channels // 3] for name, group in groups.items()}
+    dead = {name: rng.permutation(group.n_channels)[: group.n_channels // 3] for name, group in groups.items()}
     if name == "resnet20":  # what a shortcut of option A brings to a dead channel must be dead, too
         dead["conv1"] = np.array([0, 3, 15])
         dead["layer2.0.conv2"] = np.array([0, 8, 11, 31])
         dead["layer3.0.conv2"] = np.array([5, 16, 24, 27, 63])
     silence(network, groups, dead)
-    kept = {name: np.setdiff1d(np.arange(groups[name].channels), dead[name]) for name in groups}
+    kept = {name: np.setdiff1d(np.arange(groups[name].n_channels), dead[name]) for name in groups}
     smaller = remove_channels(network, kept)
     assert_same(outputs(smaller), outputs(network), 1e-12)
     assert count_parameters(smaller) < 0.7 * count_parameters(network)
 
     # and again: a pruned network is a network
     groups = channel_groups(smaller)
-    dead = {name: [group.channels - 1] for name, group in groups.items() if group.inner}
+    dead = {name: [group.n_channels - 1] for name, group in groups.items() if group.inner}
     silence(smaller, groups, dead)
-    again = remove_channels(smaller, {name: np.arange(groups[name].channels - 1) for name in dead})
+    again = remove_channels(smaller, {name: np.arange(groups[name].n_channels - 1) for name in dead})
     assert_same(outputs(again), outputs(smaller), 1e-12)
 
 
@@ -160,7 +160,7 @@ def test_constants_behind_a_norm_are_moved_where_nothing_is_padded_and_dropped_w
 
 def test_constants_of_channels_that_stay_are_not_moved(rng):
     network = made("mobilenetv2", rng)
-    whole = {name: np.arange(group.channels) for name, group in channel_groups(network).items()}
+    whole = {name: np.arange(group.n_channels) for name, group in channel_groups(network).items()}
     kept = {name: np.union1d(channels, whole[name][::3]) for name, channels in masks_to_kept(network).items()}
     assert_same(outputs(remove_channels(network, kept)), outputs(network), 1e-12)
 
@@ -210,8 +210,8 @@ def test_masks_say_which_channels_are_kept():
     assert list(kept["layer1.1.conv1"]) == [0]
     assert len(kept["layer1.2.conv1"]) == 16
     assert len(kept) == 9
-    assert list(masks_to_kept(network, 0.2)["layer1.0.conv1"]) == [3]
-    assert list(masks_to_kept(network, 0.9)["layer1.0.conv1"]) == [3]
+    assert list(masks_to_kept(network, threshold=0.2)["layer1.0.conv1"]) == [3]
+    assert list(masks_to_kept(network, threshold=0.9)["layer1.0.conv1"]) == [3]
 
 
 @pytest.mark.parametrize(

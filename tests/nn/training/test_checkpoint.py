@@ -74,7 +74,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(tmp_path, when):
 
 def test_the_last_checkpoint_is_a_file_of_weights(tmp_path):
     path = tmp_path / "weights.safetensors"
-    state, history = run(path, about={"network": "small", "n": 3})
+    state, history = run(path, metadata={"network": "small", "n": 3})
     arrays, about = load_checkpoint(path)
     assert arrays.keys() == state.keys()
     network = SmallNetwork(seed=9)
@@ -158,12 +158,12 @@ RENAMED = ImageSet(IMAGES.images, IMAGES.labels, ("a", "b"))
         ({"normalization": Normalization((0.4, 0.5, 0.5), (0.5, 0.5, 0.5))}, "its norm_mean is"),
         ({"hooks": []}, "its hooks are different"),
         ({"hooks": [Settings(2)]}, "its hooks are different"),
-        ({"about": {"weights": "b"}}, "its weights is a, not b"),
+        ({"metadata": {"weights": "b"}}, "its weights is a, not b"),
     ],
 )
 def test_another_run_is_refused(tmp_path, settings, message):
     path = tmp_path / "run.safetensors"
-    given = {"hooks": [Settings()], "about": {"weights": "a"}}
+    given = {"hooks": [Settings()], "metadata": {"weights": "a"}}
     with pytest.raises(Enough):
         run(path, stop=(2, 1), **given)
     before = path.read_bytes()
@@ -174,7 +174,7 @@ def test_another_run_is_refused(tmp_path, settings, message):
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     path = tmp_path / "run.safetensors"
-    save_checkpoint(path, SmallNetwork().state_dict(), {"network": "small"})
+    save_checkpoint(SmallNetwork().state_dict(), path, metadata={"network": "small"})
     with pytest.raises(InputError, match="not a checkpoint of training, or of another version: name another file"):
         run(path, resume=True)
     path.write_bytes(b"mine")

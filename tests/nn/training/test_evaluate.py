@@ -14,7 +14,7 @@ def test_logits_come_in_order_whatever_the_batches():
         expected = np.concatenate([network(Tensor(np.ascontiguousarray(x[n : n + 1]))).array for n in range(11)])
     network.bn.training = False
     for batch_size in (1, 4, 250):
-        logits = predict(network, images, HALF, batch_size)
+        logits = predict(network, images, normalization=HALF, batch_size=batch_size)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     assert (network.training, network.bn.training) == (True, False)
@@ -22,19 +22,19 @@ def test_logits_come_in_order_whatever_the_batches():
 
 def test_loss_and_accuracy_are_means_over_the_images():
     network, images = SmallNetwork(), small_images(30)
-    logits = predict(network, images, HALF).astype(float)
+    logits = predict(network, images, normalization=HALF).astype(float)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     losses = [-np.log(shares[n, label]) for n, label in enumerate(images.labels)]
     right = [int(shares[n, label] == shares[n].max()) for n, label in enumerate(images.labels)]
-    found = evaluate(network, images, HALF, batch_size=7)
+    found = evaluate(network, images, normalization=HALF, batch_size=7)
     assert found.loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert found.accuracy == sum(right) / 30
 
 
 def test_a_network_on_a_gpu_answers_in_main_memory(cuda):
     network, images = SmallNetwork(), small_images(5)
-    expected = predict(network, images, HALF)
-    logits = predict(network.to("cuda"), images, HALF, 2)
+    expected = predict(network, images, normalization=HALF)
+    logits = predict(network.to("cuda"), images, normalization=HALF, batch_size=2)
     assert type(logits) is np.ndarray
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
@@ -44,6 +44,6 @@ def test_pretrained_weights_predict_what_they_do_in_pytorch(research_data, pytor
     network = build_network("resnet20")
     network.load_state_dict(arrays)
     images = load_images(research_data / "cifar10", "test").first(500)
-    logits = predict(network, images, Normalization(about["norm_mean"], about["norm_std"]))
+    logits = predict(network, images, normalization=Normalization(about["norm_mean"], about["norm_std"]))
     np.testing.assert_array_equal(logits.argmax(axis=1), pytorch["resnet20 predictions"])
     np.testing.assert_allclose(logits[:64], pytorch["resnet20 logits"], rtol=0, atol=1e-4)

@@ -70,7 +70,9 @@ def test_it_learns_and_says_how_it_went():
     assert [epoch.epoch for epoch in history] == list(range(1, 9))
     assert history[-1].loss < 0.5 * history[0].loss
     assert history[-1].test_accuracy > 0.9
-    assert (history[-1].test_loss, history[-1].test_accuracy) == evaluate(network, small_images(60, seed=1), HALF)
+    assert (history[-1].test_loss, history[-1].test_accuracy) == evaluate(
+        network, small_images(60, seed=1), normalization=HALF
+    )
     assert all(epoch.seconds > 0 for epoch in history)
     assert [(p.epoch, p.batch) for p in seen] == [(epoch, batch) for epoch in range(1, 9) for batch in (1, 2, 3)]
     assert {(p.epochs, p.batches) for p in seen} == {(8, 3)}
@@ -92,7 +94,9 @@ def test_loss_and_accuracy_count_each_image_once():
     """The batches are of 16 and of 8 images; nothing moves."""
     network = SmallNetwork()
     _, history = trained(Recipe(1, batch_size=16, learning_rate=0.0), network=network, loss=in_inference)
-    assert (history[0].loss, history[0].accuracy) == pytest.approx(evaluate(SmallNetwork(), small_images(), HALF))
+    assert (history[0].loss, history[0].accuracy) == pytest.approx(
+        evaluate(SmallNetwork(), small_images(), normalization=HALF)
+    )
 
 
 def in_inference(network, x, labels):
@@ -158,6 +162,13 @@ def test_the_loss_and_what_is_trained_can_be_chosen():
     expected, _ = trained(Recipe(1, batch_size=24, weight_decay=0), network=whole)
     np.testing.assert_allclose(state["linear.weight"], expected["linear.weight"], rtol=1e-6)
     np.testing.assert_array_equal(state["conv.weight"], SmallNetwork().state_dict()["conv.weight"])
+
+
+def test_a_true_return_value_of_the_callback_stops_it():
+    seen = []
+    _, history = trained(Recipe(5), callback=lambda epoch: seen.append(epoch) or epoch.epoch == 2)
+    assert list(history) == seen
+    assert [epoch.epoch for epoch in seen] == [1, 2]
 
 
 def test_on_a_gpu_it_is_the_same(cuda):
