@@ -75,7 +75,7 @@ def restore_batch(
     callback: Callable[[Progress], Any] | None = None,
     **options: Any,
 ) -> Iterator[Result]:
-    """Restore many image files, and yield a :class:`csc_cogd.batch.Result` for each as it is finished.
+    """Restore many image files, and yield a :class:`csc_cogd.Result` for each as it is finished.
 
     A file that can't be restored has a result that says why; the others are restored all the same. Files are written whole
     or not at all, and nothing is overwritten unless `overwrite` says so.
@@ -122,7 +122,7 @@ def restore_batch(
     reference : path, optional
         What the result is compared with in the report: an image file, or a folder with one of each image's name.
     callback : callable, optional
-        Called with the :class:`csc_cogd.restore.coding.Progress` of files that this machine restores. Of those that this
+        Called with the :class:`csc_cogd.Progress` of files that this machine restores. Of those that this
         process restores itself, a true return value ends the present stage early.
     settings
         All other arguments are those of :func:`csc_cogd.inpaint`, :func:`csc_cogd.denoise`,

@@ -24,9 +24,20 @@ RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, i
 class Round(NamedTuple):
     """One line of the learner's history: the state after a code phase and a filter phase.
 
-    `objective` is `data_term` plus `penalty`: the l1 term and, where there is one, the gradient penalty. `backtracking` says
-    what the rule of cogradient descent did before the round, `consensus_residual` how far the shards' filters were from
-    those they agreed on, relative to these; None where there are none.
+    Attributes
+    ----------
+    iteration : int
+        From 1.
+    seconds : float
+        Since the start, without the callback's.
+    objective, data_term, penalty : float
+        `objective` is `data_term` plus `penalty`: the l1 term and, where there is one, the gradient penalty.
+    nonzeros : int
+        Codes that aren't zero.
+    backtracking : csc_cogd.cogd.rule.Backtracking, or None
+        What the rule of cogradient descent did before the round.
+    consensus_residual : float, or None
+        How far the shards' filters were from those they agreed on, relative to these; None without shards.
     """
 
     iteration: int

@@ -242,6 +242,20 @@ def reconstruct_images(
     Returns
     -------
     (N, H, W) array, or (N, C, H, W) for a dictionary with channels.
+
+    Raises
+    ------
+    InputError
+        If the codes aren't real numbers, or of another number of filters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> codes = np.zeros((1, 1, 6, 6))
+    >>> codes[0, 0, 3, 3] = 2
+    >>> image = reconstruct_images(codes, Dictionary(np.eye(2)[None] / 2))[0]
+    >>> image.shape, abs(image).round(3)[2:4, 2:4].tolist()
+    ((5, 5), [[1.0, 0.0], [0.0, 1.0]])
     """
     codes = as_array(codes)
     _check_boundary(boundary)
@@ -265,7 +279,28 @@ def lambda_max(
     images: Any, dictionary: Dictionary, *, weights: Any = None, l1_weights: Any = None, boundary: str = "free",
     device: str = "auto", threads: int | None = None, fft: str | None = None,
 ) -> float:  # fmt: skip
-    """Smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``."""
+    """Smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``, in double precision.
+
+    Parameters
+    ----------
+    images, dictionary, weights, l1_weights, boundary, device, threads, fft
+        As in :func:`sparse_code`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If an argument's shape, type or value doesn't fit; the message says which.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(lambda_max(np.full((1, 8, 8), 0.5), Dictionary(np.full((1, 3, 3), 1 / 3))), 6)  # 9 * 0.5 / 3
+    1.5
+    """
     gray = np.ndim(images) == 3
     images = check_images(images)
     _check_boundary(boundary)

@@ -41,12 +41,15 @@ class InpaintingReport:
         By group of channels that are restored together.
     noise_sigmas : list of float
         Standard deviation of the noise that was assumed, in the image's units.
+    gain : float, or None
+        Counts to one unit of the image, of :func:`csc_cogd.denoise` with Poisson noise.
     """
 
     missing: float
     efforts: list[Effort]
     stages: list[Stages]
     noise_sigmas: list[float]
+    gain: float | None = None
 
     def __repr__(self) -> str:
         return "\n".join([f"InpaintingReport: {self.missing:.1%} of the values missing", *self.lines()])
@@ -119,7 +122,7 @@ def inpaint(
         Return known pixels exactly as they came in; default: unless there is a `noise_sigma`, by which they are denoised.
     noise_sigma : float or "auto", optional
         Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
-    effort : {"fast", "default", "best"}
+    effort : {"default", "fast", "best"}
         How much time to spend: less than by default, or several times as much.
     learn : bool, optional
         Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best",
@@ -142,9 +145,9 @@ def inpaint(
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
     callback : callable, optional
-        Called with a :class:`Progress`; a true return value ends the present stage early.
+        Called with a :class:`csc_cogd.Progress`; a true return value ends the present stage early.
     return_report : bool
-        Also return an :class:`InpaintingReport`.
+        Also return an :class:`csc_cogd.InpaintingReport`.
     dry_run : bool
         Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
     trace : csc_cogd.restore.trace.Trace, optional

@@ -235,6 +235,15 @@ def deblur(image: Any, kernel: Any, **options: Any) -> Any:
     **options
         As in :func:`restore_image`.
 
+    Returns
+    -------
+    array of the image's shape and dtype, or (array, RestorationReport)
+
+    Raises
+    ------
+    InputError
+        As of :func:`restore_image`, and if the kernel isn't one.
+
     Examples
     --------
     >>> import numpy as np
@@ -257,6 +266,16 @@ def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> A
         bicubic interpolation with antialiasing. ``np.ones((factor, factor))`` is a mean over blocks.
     **options
         As in :func:`restore_image`.
+
+    Returns
+    -------
+    array of the image's dtype, or (array, RestorationReport)
+        `factor` times as high and wide.
+
+    Raises
+    ------
+    InputError
+        As of :func:`restore_image`, and if factor or kernel isn't one.
 
     Examples
     --------

@@ -254,7 +254,8 @@ def asarray(array: Any, dtype: Any = None) -> ndarray:
     return ndarray(np.array(array, dtype))
 
 
-def ascontiguousarray(array: ndarray) -> ndarray:
+def ascontiguousarray(array: ndarray, dtype: Any = None) -> ndarray:
+    array = asarray(array, dtype)
     return array if array.memory.flags.c_contiguous else array.copy()
 
 
