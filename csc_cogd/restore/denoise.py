@@ -133,10 +133,10 @@ def denoise(
     return (restored, report) if return_report else restored
 
 
-def find_impulses(pixels: np.ndarray, missing: np.ndarray, dictionary: Dictionary | None = None) -> np.ndarray:
+def find_impulses(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Which known values of channels (C, H, W) :func:`denoise` takes for impulses; bool of the same shape."""
     search = _Search("auto", MAX_MEMORY, {"dtype": "float32"}, None)
-    return _outliers(pixels, missing, channel_groups(len(pixels), dictionary), search)
+    return _outliers(pixels, missing, channel_groups(len(pixels), None), search)
 
 
 @dataclass(frozen=True)
