@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 from csc_cogd.backend.selection import on_gpu
@@ -24,7 +25,9 @@ def momentum_step(parameters: Sequence[Moving], learning_rate: float, momentum: 
     if parameters and on_gpu(parameters[0].array):
         from csc_cogd.backend.cuda import momentum as on_device
 
-        parameters, at_once = [[p for p in parameters if on_device.suits(p) is which] for which in (False, True)]
+        suitable = [on_device.suits(parameter, parameters[0].array.dtype) for parameter in parameters]
+        at_once = list(compress(parameters, suitable))
+        parameters = [parameter for parameter, suits in zip(parameters, suitable, strict=True) if not suits]
         if at_once:
             on_device.momentum_step(at_once, learning_rate, momentum, nesterov)
     for array, gradient, velocity, decay in parameters:

@@ -66,6 +66,9 @@ def _inpaint(colours: np.ndarray, **settings: Any) -> Done:
 
 def _denoise(colours: np.ndarray, **settings: Any) -> Done:
     restored, report = denoise(colours, return_report=True, **settings)
+    if report.gain is not None:
+        how = "estimated" if settings.get("gain", "auto") == "auto" else "given"
+        return restored, report, f"{report.gain:.3g} counts to one unit ({how})"
     if settings.get("noise", "gaussian") == "gaussian":
         return restored, report, noise_text(report.noise_sigmas, settings.get("noise_sigma", "auto"))
     mask = settings.get("mask")

@@ -18,12 +18,11 @@ from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
 from csc_cogd.restore.tiles import (
-    FREE,
-    MAX_MEMORY,
     Plan,
     admm_memory,
     choose_tiles,
     code_memory,
+    memory_to_plan_with,
     picture_memory,
     retry_in_less_memory,
 )
@@ -42,12 +41,15 @@ class InpaintingReport:
         By group of channels that are restored together.
     noise_sigmas : list of float
         Standard deviation of the noise that was assumed, in the image's units.
+    gain : float, or None
+        Counts to one unit of the image, of :func:`csc_cogd.denoise` with Poisson noise.
     """
 
     missing: float
     efforts: list[Effort]
     stages: list[Stages]
     noise_sigmas: list[float]
+    gain: float | None = None
 
     def __repr__(self) -> str:
         return "\n".join([f"InpaintingReport: {self.missing:.1%} of the values missing", *self.lines()])
@@ -120,7 +122,7 @@ def inpaint(
         Return known pixels exactly as they came in; default: unless there is a `noise_sigma`, by which they are denoised.
     noise_sigma : float or "auto", optional
         Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
-    effort : {"fast", "default", "best"}
+    effort : {"default", "fast", "best"}
         How much time to spend: less than by default, or several times as much.
     learn : bool, optional
         Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best",
@@ -263,13 +265,11 @@ def _memory(
     backend: Backend, pixels: np.ndarray, dictionary: Dictionary, n_channels: int, max_memory: float | None
 ) -> tuple[int, Callable[[tuple[int, int]], int], float]:
     """Bytes that the picture takes, that a tile takes, and that there are: of a GPU's memory where that solves."""
-    itemsize, free = backend.dtype.itemsize, backend.free_memory()
+    itemsize = backend.dtype.itemsize
     by_admm = partial(admm_memory, dictionary, itemsize)
     solve = partial(code_memory, dictionary, n_channels, itemsize) if backend.compiled else by_admm
-    if free is not None:
-        return 0, solve, FREE * free if max_memory is None else max_memory
-    taken = picture_memory(pixels.size, pixels.dtype.itemsize)
-    return taken, solve, MAX_MEMORY if max_memory is None else max_memory
+    taken, most = memory_to_plan_with(backend, picture_memory(pixels.size, pixels.dtype.itemsize), max_memory)
+    return taken, solve, most
 
 
 def _plan(

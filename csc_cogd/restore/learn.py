@@ -97,8 +97,7 @@ def learn_from_images(
     >>> learned.dictionary.n_filters, learned.summary().partition(",")[0]
     (3, '1 rounds')
     """
-    get_backend(device, dtype=dtype, threads=threads, fft=fft)  # refuse now, not later
-    layers = split_layers(images, channel_axis)
+    layers = split_layers(images, channel_axis, get_backend(device, dtype=dtype, threads=threads, fft=fft))
     details = [layer.detail.astype(dtype) for layer in layers]
     known = [layer.known for layer in layers]
     complete = all(k.all() for k in known)

@@ -154,9 +154,9 @@ def reconstruct(
     engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
     if dictionary is not None:
         engine = engine_settings(dtype, device, threads, fft)
-    get_backend(**engine)  # refuse now, not later
+    backend = get_backend(**engine)
     images = images if hasattr(images, "__len__") else list(images)
-    layers = split_layers(images, channel_axis)
+    layers = split_layers(images, channel_axis, backend)
 
     def tell(stage: str, total: int, record: Any) -> Any:
         return callback(Progress(stage, record.iteration, total, record)) if callback else None

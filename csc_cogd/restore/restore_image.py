@@ -24,14 +24,15 @@ from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.operators import Blur, Decimation
 from csc_cogd.restore.pipeline import Damaged
 from csc_cogd.restore.tiles import (
-    MAX_MEMORY,
     Overlap,
     Plan,
     Tile,
     admm_memory,
     choose_tiles,
     map_tiles,
+    memory_to_plan_with,
     picture_memory,
+    retry_in_less_memory,
 )
 
 NOISES = ("gaussian", "poisson")
@@ -187,13 +188,14 @@ def restore_image(
         low, high = intensity_range(values)
         low = 0.0 if noise == "poisson" else low
         damaged = Damaged(pixels[channels], missing[channels], low, high, np.inf)
-        plan = choose_tiles(
-            np.ones(pixels.shape[1:], bool), damaged.missing,
-            partial(_tile_memory, group_dictionary, backend.dtype.itemsize, operator),
-            picture_memory(pixels.size, pixels.dtype.itemsize, len(values) * height * width), tile=tile,
-            max_memory=MAX_MEMORY if max_memory is None else max_memory, threads=backend.threads,
-            overlap=Overlap.on_grid(f, 2 * max(h, w)),
+        taken, most = memory_to_plan_with(
+            backend, picture_memory(pixels.size, pixels.dtype.itemsize, len(values) * height * width), max_memory
+        )
+        plan_for = partial(
+            _plan, damaged.missing, partial(_tile_memory, group_dictionary, backend.dtype.itemsize, operator), taken, tile,
+            backend.threads, Overlap.on_grid(f, 2 * max(h, w)),
         )  # fmt: skip
+        plan = plan_for(most)
         if noise == "poisson":
             level = (sum(float(v.sum(dtype=np.float64)) for v in values) / sum(map(len, values)) - low) / (high - low)
             level = level or 1.0
@@ -206,8 +208,9 @@ def restore_image(
         if restored is None:
             continue
         options = {"max_iter": max_iter, "tol": tol, "rho": RHO, "rho_data": RHO_DATA, **engine}
-        group = _Group(damaged, operator, group_dictionary, noise, level, plan, options)
-        planes, strength, history = _restore_group(group, sigma, lmbda, callback)
+        group = _Group(damaged, operator, group_dictionary, noise, level, options)
+        restore = partial(_restore_group, group, sigma, lmbda, callback)
+        planes, strength, history, report.plans[-1] = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
         for target, plane in zip(restored[channels], planes, strict=True):
             plane *= high - low
             plane += low
@@ -318,7 +321,6 @@ class _Group:
     dictionary: Dictionary
     noise: str
     level: float
-    plan: Plan
     options: dict[str, Any]
 
     def layers(self, tile: Tile) -> tuple[np.ndarray, ...]:
@@ -328,11 +330,19 @@ class _Group:
         return observed, ~gone, base, self.operator.apply(base)
 
 
+def _plan(
+    missing: np.ndarray, solve: Callable[[tuple[int, int]], int], taken: int, tile: int | str, threads: int,
+    overlap: Overlap, most: float,
+) -> Plan:  # fmt: skip
+    everywhere = np.ones(missing.shape[1:], bool)
+    return choose_tiles(everywhere, missing, solve, taken, tile=tile, max_memory=most, threads=threads, overlap=overlap)
+
+
 def _restore_group(
-    group: _Group, sigma: float, lmbda: float | None, callback: Callable[[Progress], Any] | None
-) -> tuple[np.ndarray, float, list[Iteration]]:
-    """The restored channels on the scale of [0, 1], lmbda, and the history of the first tile's code."""
-    operator, (tiles, jobs, _) = group.operator, group.plan
+    group: _Group, sigma: float, lmbda: float | None, callback: Callable[[Progress], Any] | None, plan: Plan
+) -> tuple[np.ndarray, float, list[Iteration], Plan]:
+    """The restored channels on the scale of [0, 1], lmbda, the history of the first tile's code, and the plan."""
+    operator, (tiles, jobs, _) = group.operator, plan
     several, max_iter = len(tiles) > 1, group.options["max_iter"]
 
     def tell(stage: str, done: int, total: int, record: Any = None) -> Any:
@@ -365,7 +375,7 @@ def _restore_group(
         else:
             coded, weights, extra = np.where(known, observed - expected, 0.0), known, {}
         code = _codes(group.dictionary, operator, coded, weights, extra, options)
-        detail = reconstruct_images(code.codes, group.dictionary).reshape(base.shape)
+        detail = reconstruct_images(code.codes, group.dictionary, device=options["device"]).reshape(base.shape)
         return operator.crop(base + detail), code.history
 
     pixels = group.damaged.pixels
@@ -379,7 +389,7 @@ def _restore_group(
             history = history or record
             if several and tell("tiles", number, len(tiles)):
                 stopped = True
-    return total, lmbda, history
+    return total, lmbda, history, plan
 
 
 def _strength(sigma: float, energy: float, operator: Blur | Decimation) -> float:

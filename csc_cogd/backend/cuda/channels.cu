@@ -7,7 +7,8 @@
 typedef REAL real;
 
 #define THREADS 256
-#define SIDE 32
+#define SIDE 32     // of the squares that are transposed
+#define FINISHED 8  // channels that a block finishes
 
 template <int V> struct alignas(V == 1 ? sizeof(real) : 16) pack {
     real of[V];
@@ -47,6 +48,7 @@ __device__ void sum_slab(Pair pair, int rows, int C, int across, int slab_rows, 
     for (int e = 0; e < V; ++e) a[e] = b[e] = 0;
     if (c < width) {
         pair.prepare(c);
+#pragma unroll 4
         for (int row = first + threadIdx.x / across; row < last; row += THREADS / across)
             pair.add((unsigned)row * width + c, a, b);
     }
@@ -114,38 +116,41 @@ extern "C" __global__ void __launch_bounds__(THREADS) sum_products(
     else sum_slab<1>(Products<1>{dy, x, mean}, rows, C, across, slab_rows, partial);
 }
 
-// Sum over the first axis of (slabs, size), in a fixed order, of SIDE values a block: the result is that of the first SIDE
-// threads. All threads have to call it.
-template <class T> __device__ double sum_slabs(const T* __restrict__ partial, int slabs, long long size, long long at) {
-    __shared__ double sums[THREADS / SIDE][SIDE];
-    const int lane = threadIdx.x % SIDE, row = threadIdx.x / SIDE;
+// Sum over the first axis of (slabs, size), in a fixed order, of `across` values a block, a power of two: the first so many
+// threads get them, where `there`. All threads have to call it.
+template <class T>
+__device__ double sum_slabs(const T* __restrict__ partial, int slabs, long long size, long long at, bool there, int across) {
+    __shared__ double sums[THREADS];
     double total = 0;
-    if (at < size)
-        for (int slab = row; slab < slabs; slab += THREADS / SIDE) total += partial[slab * size + at];
+    if (there) {
+#pragma unroll 4
+        for (int slab = threadIdx.x / across; slab < slabs; slab += THREADS / across) total += partial[slab * size + at];
+    }
     __syncthreads();  // the sums before this one have been read
-    sums[row][lane] = total;
-    __syncthreads();
-    total = 0;
-    for (int i = 0; i < THREADS / SIDE; ++i) total += sums[i][lane];
-    return total;
+    sums[threadIdx.x] = total;
+    for (int half = THREADS / 2; half >= across; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    return sums[threadIdx.x];
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) add_slabs(
-    const real* __restrict__ partial, int slabs, int size, real* __restrict__ totals
+    const real* __restrict__ partial, int slabs, int size, int across, real* __restrict__ totals
 ) {
-    const long long at = (long long)blockIdx.x * SIDE + threadIdx.x % SIDE;
-    const double total = sum_slabs(partial, slabs, size, at);
-    if (threadIdx.x < SIDE && at < size) totals[at] = (real)total;
+    const int at = blockIdx.x * across + threadIdx.x % across;
+    const double total = sum_slabs(partial, slabs, size, at, at < size, across);
+    if (threadIdx.x < across && at < size) totals[at] = (real)total;
 }
 
 // result: (2, C), mean and biased variance.
 extern "C" __global__ void __launch_bounds__(THREADS) finish_moments(
     const double* __restrict__ partial, int slabs, int C, int rows, const real* __restrict__ x, real* __restrict__ result
 ) {
-    const int c = blockIdx.x * SIDE + threadIdx.x % SIDE;
-    const double first = sum_slabs(partial, slabs, 2 * C, c < C ? c : 2 * C);
-    const double second = sum_slabs(partial, slabs, 2 * C, c < C ? C + c : 2 * C);
-    if (threadIdx.x >= SIDE || c >= C) return;
+    const int c = blockIdx.x * FINISHED + threadIdx.x % FINISHED;
+    const double first = sum_slabs(partial, slabs, 2 * C, c, c < C, FINISHED);
+    const double second = sum_slabs(partial, slabs, 2 * C, C + c, c < C, FINISHED);
+    if (threadIdx.x >= FINISHED || c >= C) return;
     const double distance = first / rows;
     result[c] = (real)(x[c] + distance);
     result[C + c] = (real)max(second / rows - distance * distance, 0.0);
@@ -155,10 +160,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) finish_moments(
 extern "C" __global__ void __launch_bounds__(THREADS) finish_products(
     const double* __restrict__ partial, int slabs, int C, real* __restrict__ result
 ) {
-    const int c = blockIdx.x * SIDE + threadIdx.x % SIDE;
-    const double first = sum_slabs(partial, slabs, 2 * C, c < C ? c : 2 * C);
-    const double second = sum_slabs(partial, slabs, 2 * C, c < C ? C + c : 2 * C);
-    if (threadIdx.x < SIDE && c < C) result[c] = (real)first, result[C + c] = (real)second;
+    const int c = blockIdx.x * FINISHED + threadIdx.x % FINISHED;
+    const double first = sum_slabs(partial, slabs, 2 * C, c, c < C, FINISHED);
+    const double second = sum_slabs(partial, slabs, 2 * C, C + c, c < C, FINISHED);
+    if (threadIdx.x < FINISHED && c < C) result[c] = (real)first, result[C + c] = (real)second;
 }
 
 // Of batch norm's gradient, from the sums of products: result is (5, C), dgamma, dbeta, and the factors of dy and of
@@ -167,10 +172,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) finish_gradient(
     const double* __restrict__ partial, int slabs, int C, int rows, const real* __restrict__ gamma,
     const real* __restrict__ variance, real epsilon, real* __restrict__ result
 ) {
-    const int c = blockIdx.x * SIDE + threadIdx.x % SIDE;
-    const double dbeta = sum_slabs(partial, slabs, 2 * C, c < C ? c : 2 * C);
-    const double product = sum_slabs(partial, slabs, 2 * C, c < C ? C + c : 2 * C);
-    if (threadIdx.x >= SIDE || c >= C) return;
+    const int c = blockIdx.x * FINISHED + threadIdx.x % FINISHED;
+    const double dbeta = sum_slabs(partial, slabs, 2 * C, c, c < C, FINISHED);
+    const double product = sum_slabs(partial, slabs, 2 * C, C + c, c < C, FINISHED);
+    if (threadIdx.x >= FINISHED || c >= C) return;
     const real inverse = rsqrt(variance[c] + epsilon), scale = gamma[c] * inverse;
     const real dgamma = (real)product * inverse;
     result[c] = dgamma;

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend.cuda.layout import channels_first, channels_last, flat, is_whole
+from csc_cogd.backend.cuda.layout import channels_first, channels_last, flat, is_whole, vector
 from csc_cogd.backend.cuda.modules import THREADS, blocks, load_function
 from csc_cogd.backend.selection import array_module
 
-_SIDE, _ACROSS = 32, 32  # values that a block finishes; packs of channels that it sums, at most
+_FINISHED = 8  # as in channels.cu
+_ACROSS = 32  # packs of channels that a block sums, at most
 _BLOCKS = 528  # that fill a large GPU several times over
-_ROWS = 8  # of a slab, that a thread adds up, at least
+_ROWS = 4  # of a slab, that a thread adds up, at least
 _VALUES = 4  # of a thread
 _int = np.int32
 
@@ -34,7 +35,7 @@ def moments(x: Any) -> tuple[Any, Any]:
 def products(dy: Any, x: Any, mean: Any) -> Any:
     """Of each channel, the sums of dy, and of dy (x - mean)."""
     pixels = channels_last(x)
-    partial, slabs, C = _sum("sum_products", pixels, channels_last(dy), pixels, mean)
+    partial, slabs, C = _sum("sum_products", pixels, channels_last(dy), pixels, vector(mean, x))
     result = array_module(x).empty((2, C), x.dtype)
     _finish("finish_products", (partial, slabs, _int(C), result), x, C)
     return result
@@ -42,7 +43,7 @@ def products(dy: Any, x: Any, mean: Any) -> Any:
 
 def normalize(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Any:
     """``gamma (x - mean) / sqrt(variance + epsilon) + beta``, channel by channel."""
-    return _by_channel("normalize", (x,), gamma, beta, mean, variance, x.dtype.type(epsilon))
+    return _by_channel("normalize", (x,), (gamma, beta, mean, variance), x.dtype.type(epsilon))
 
 
 def normalize_gradient(
@@ -50,6 +51,7 @@ def normalize_gradient(
 ) -> tuple[Any, Any, Any]:
     """The gradients of x, gamma and beta, where mean and variance are the batch's, or given."""
     gradients, pixels = channels_last(dy), channels_last(x)
+    gamma, mean, variance = (vector(array, x) for array in (gamma, mean, variance))
     partial, slabs, C = _sum("sum_products", pixels, gradients, pixels, mean)
     rows, result = pixels.size // C if from_batch else 0, array_module(x).empty((5, C), x.dtype)
     numbers = (slabs, _int(C), _int(rows), gamma, variance, x.dtype.type(epsilon), result)
@@ -60,12 +62,12 @@ def normalize_gradient(
 
 def affine(x: Any, scale: Any, shift: Any) -> Any:
     """``scale[c] x[n, c] + shift[c]``."""
-    return _by_channel("affine", (x,), scale, shift)
+    return _by_channel("affine", (x,), (scale, shift))
 
 
 def combine(a: Any, x: Any, a_scale: Any, x_scale: Any, mean: Any, shift: Any) -> Any:
     """``a_scale[c] a[n, c] + x_scale[c] (x[n, c] - mean[c]) + shift[c]``."""
-    return _by_channel("combine", (a, x), a_scale, x_scale, mean, shift)
+    return _by_channel("combine", (a, x), (a_scale, x_scale, mean, shift))
 
 
 def clip(x: Any, top: float) -> Any:
@@ -90,14 +92,17 @@ def move_statistics(
     moved = xp.empty((2, C), dtype)
     settings = (dtype.type(momentum), dtype.type(unbiased), _int(C), moved)
     kernel = load_function(xp, "channels", "move_statistics", dtype)
-    kernel((blocks(C),), (THREADS,), (running_mean, running_variance, mean, variance, *settings))
+    vectors = [vector(array, mean) for array in (running_mean, running_variance, mean, variance)]
+    kernel((blocks(C),), (THREADS,), (*vectors, *settings))
     return moved[0], moved[1]
 
 
 def add_slabs(partial: Any, total: Any) -> None:
     """Write to `total` the sum over the first axis of `partial`, (slabs, ...)."""
+    slabs, size = len(partial), total.size
+    across = max(THREADS // columns(slabs), _FINISHED)
     kernel = load_function(array_module(total), "channels", "add_slabs", total.dtype)
-    kernel((-(-total.size // _SIDE),), (THREADS,), (partial, _int(len(partial)), _int(total.size), total))
+    kernel((-(-size // across),), (THREADS,), (partial, _int(slabs), _int(size), _int(across), total))
 
 
 def columns(width: int, most: int = _ACROSS) -> int:
@@ -128,19 +133,18 @@ def _sum(name: str, pixels: Any, *arrays: Any) -> tuple[Any, np.int32, int]:
 
 
 def _finish(name: str, arguments: tuple[Any, ...], x: Any, C: int) -> None:
-    load_function(array_module(x), "channels", name, x.dtype)((-(-C // _SIDE),), (THREADS,), arguments)
+    load_function(array_module(x), "channels", name, x.dtype)((-(-C // _FINISHED),), (THREADS,), arguments)
 
 
-def _by_channel(name: str, images: tuple[Any, ...], *settings: Any) -> Any:
+def _by_channel(name: str, images: tuple[Any, ...], given: tuple[Any, ...], *settings: Any) -> Any:
     """Launch a kernel for images (N, C, H, W), with vectors (C,) and numbers."""
     xp, arrays = array_module(images[0]), [channels_last(array) for array in images]
-    y, C = xp.empty(arrays[0].shape, arrays[0].dtype), arrays[0].shape[-1]
+    vectors, y = [vector(array, arrays[0]) for array in given], xp.empty(arrays[0].shape, arrays[0].dtype)
     if y.size:
-        vectors = [setting for setting in settings if hasattr(setting, "data") and setting.ndim]
-        whole = is_whole(C, *arrays, *vectors)
-        load_function(xp, "channels", name, y.dtype)(
-            _grid(y.size), (THREADS,), (*arrays, *settings, y, _int(y.size), _int(C), whole)
-        )
+        C = y.shape[-1]
+        numbers = (_int(y.size), _int(C), is_whole(C, *arrays, *vectors))
+        kernel = load_function(xp, "channels", name, y.dtype)
+        kernel(_grid(y.size), (THREADS,), (*arrays, *vectors, *settings, y, *numbers))
     return channels_first(y)
 
 
@@ -149,8 +153,8 @@ def _each_value(name: str, given: tuple[Any, ...], *settings: Any) -> Any:
     xp, arrays = array_module(given[0]), [flat(array) for array in given]
     y = xp.empty(arrays[0].shape, arrays[0].dtype)
     if y.size:
-        whole = is_whole(4, *arrays)
-        load_function(xp, "channels", name, y.dtype)(_grid(y.size), (THREADS,), (*arrays, *settings, y, _int(y.size), whole))
+        kernel = load_function(xp, "channels", name, y.dtype)
+        kernel(_grid(y.size), (THREADS,), (*arrays, *settings, y, _int(y.size), is_whole(4, *arrays)))
     return channels_first(y) if y.ndim == 4 else y
 
 

@@ -10,7 +10,7 @@
 
 typedef REAL real;
 
-#define DEPTH 16
+#define DEPTH 16  // four times four values: what is copied at a time
 #define THREADS (32 * WARPS_M * WARPS_N)
 #define WARP_M (TILE_M / WARPS_M)
 #define WARP_N (TILE_N / WARPS_N)

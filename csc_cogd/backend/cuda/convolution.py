@@ -8,13 +8,14 @@ so set (:mod:`csc_cogd.backend.precision`), products are tensor cores', else in 
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from csc_cogd.backend.cuda.channels import add_slabs
-from csc_cogd.backend.cuda.layout import channels_first, channels_last, is_whole
+from csc_cogd.backend.cuda.layout import channels_first, channels_last, check_size, is_whole, vector
 from csc_cogd.backend.cuda.modules import load_function
 from csc_cogd.backend.precision import is_mixed
 from csc_cogd.backend.selection import array_module
@@ -41,33 +42,55 @@ _DEPTH, _LEAST_PIXELS, _MOST_LAYERS = 16, 256, 65535
 _int = np.int32
 
 
+class Problem(NamedTuple):
+    """What is convolved with what: shapes of images and kernels, and of results the height and width."""
+
+    images: tuple[int, ...]
+    kernels: tuple[int, ...]
+    size: Two
+    stride: Two
+    padding: Two
+    groups: int
+
+    def numbers(self) -> tuple[np.int32, ...]:
+        """For the kernels, in their order."""
+        N, C, H, W = self.images
+        O, _, I, J = self.kernels  # noqa: E741
+        return tuple(map(_int, (N, H, W, C, *self.size, O, I, J, *self.stride, *self.padding, self.groups)))
+
+
 class Launch(NamedTuple):
+    """Of a kernel, with the numbers among its arguments."""
+
     function: Any
     grid: tuple[int, int, int]
     block: tuple[int]
     numbers: tuple[np.int32, ...]
 
+    def __call__(self, *arguments: Any) -> None:
+        self.function(self.grid, self.block, arguments)
+
 
 def conv2d(x: Any, w: Any, bias: Any, size: Two, stride: Two, padding: Two, groups: int) -> Any:
     """See `csc_cogd.nn.functions.conv2d`; `size` is the height and width of results."""
-    images, kernels = channels_last(x), channels_last(w)
-    y = array_module(x).empty((len(x), *size, len(w)), x.dtype)
+    xp, images, kernels = array_module(x), channels_last(x), channels_last(w)
+    bias = None if bias is None else vector(bias, x)
+    y = xp.empty((len(x), *size, len(w)), x.dtype)
     if y.size:
-        launch = _forward(array_module(x), x.dtype, is_mixed(), x.shape, w.shape, size, stride, padding, groups)
-        _run(launch, images, kernels, bias, y, *launch.numbers, is_whole(w.shape[1], images), is_whole(w.shape[1], kernels))
+        run = _forward(xp, x.dtype, is_mixed(), Problem(x.shape, w.shape, size, stride, padding, groups))
+        run(images, kernels, bias, y, *run.numbers, is_whole(w.shape[1], images), is_whole(w.shape[1], kernels))
     return channels_first(y)
 
 
 def conv2d_images_gradient(dy: Any, w: Any, shape: tuple[int, ...], stride: Two, padding: Two, groups: int) -> Any:
     """The gradient of images of a shape (N, C, H, W) from that of their results."""
-    gradients, kernels = channels_last(dy), channels_last(w)
+    xp, gradients, kernels = array_module(dy), channels_last(dy), channels_last(w)
     N, C, H, W = shape
-    dx = array_module(dy).empty((N, H, W, C), dy.dtype)
+    dx = xp.empty((N, H, W, C), dy.dtype)
     if dx.size:
-        size = dy.shape[2:]
-        launch = _backward(array_module(dy), dy.dtype, is_mixed(), shape, w.shape, size, stride, padding, groups)
+        run = _backward(xp, dy.dtype, is_mixed(), Problem(shape, w.shape, dy.shape[2:], stride, padding, groups))
         whole = is_whole(len(w) // groups, gradients), is_whole(w.shape[1], kernels)
-        _run(launch, gradients, kernels, dx, *launch.numbers, *whole)
+        run(gradients, kernels, dx, *run.numbers, *whole)
     return channels_first(dx)
 
 
@@ -77,12 +100,10 @@ def conv2d_weights_gradient(dy: Any, x: Any, w: Any, stride: Two, padding: Two, 
     O, C, I, J = w.shape  # noqa: E741
     if not len(x):
         return xp.zeros_like(w)
-    size = dy.shape[2:]
-    launch, pieces = _weights(xp, x.dtype, is_mixed(), x.shape, w.shape, size, stride, padding, groups)
-    *numbers, chunk = launch.numbers
+    problem = Problem(x.shape, w.shape, dy.shape[2:], stride, padding, groups)
+    run, pieces, chunk = _weights(xp, x.dtype, is_mixed(), problem)
     partial = xp.empty((pieces, O, I, J, C), x.dtype)
-    whole = is_whole(C, images), is_whole(O // groups, gradients)
-    _run(launch, images, gradients, partial, *numbers, *whole, chunk)
+    run(images, gradients, partial, *run.numbers, is_whole(C, images), is_whole(O // groups, gradients), chunk)
     if pieces == 1:
         return channels_first(partial[0])
     dw = xp.empty((O, I, J, C), x.dtype)
@@ -90,49 +111,47 @@ def conv2d_weights_gradient(dy: Any, x: Any, w: Any, stride: Two, padding: Two, 
     return channels_first(dw)
 
 
-def _run(launch: Launch, *arguments: Any) -> None:
-    launch.function(launch.grid, launch.block, arguments)
+@lru_cache(maxsize=1024)
+def _forward(xp: ModuleType, dtype: np.dtype, mixed: bool, problem: Problem) -> Launch:
+    N, O, (P, Q) = problem.images[0], problem.kernels[0], problem.size  # noqa: E741
+    check_size((N, O, P, Q))
+    return _launch(xp, "convolve", dtype, mixed, problem, (N * P * Q, O // problem.groups, problem.groups))
 
 
 @lru_cache(maxsize=1024)
-def _forward(
-    xp: ModuleType, dtype: np.dtype, mixed: bool, images: tuple[int, ...], kernels: tuple[int, ...], size: Two,
-    stride: Two, padding: Two, groups: int,
-) -> Launch:  # fmt: skip
-    rows, columns = images[0] * size[0] * size[1], kernels[0] // groups
-    tile = choose_tile(dtype, rows, columns, groups)
-    numbers = _numbers(images, kernels, size, stride, padding, groups)
-    return _launch(xp, "convolve", dtype, mixed, tile, rows, columns, groups, numbers)
+def _backward(xp: ModuleType, dtype: np.dtype, mixed: bool, problem: Problem) -> Launch:
+    (N, _, H, W), (down, across) = problem.images, problem.stride
+    check_size(problem.images)
+    phases = min(down, H) * min(across, W)
+    extent = (N * -(-H // down) * -(-W // across), problem.kernels[1], phases * problem.groups)
+    return _launch(xp, "images_gradient", dtype, mixed, problem, extent)
 
 
 @lru_cache(maxsize=1024)
-def _backward(
-    xp: ModuleType, dtype: np.dtype, mixed: bool, images: tuple[int, ...], kernels: tuple[int, ...], size: Two,
-    stride: Two, padding: Two, groups: int,
-) -> Launch:  # fmt: skip
-    N, _, H, W = images
-    rows, columns = N * -(-H // stride[0]) * -(-W // stride[1]), kernels[1]
-    layers = min(stride[0], H) * min(stride[1], W) * groups
-    tile = choose_tile(dtype, rows, columns, layers)
-    numbers = _numbers(images, kernels, size, stride, padding, groups)
-    return _launch(xp, "images_gradient", dtype, mixed, tile, rows, columns, layers, numbers)
-
-
-@lru_cache(maxsize=1024)
-def _weights(
-    xp: ModuleType, dtype: np.dtype, mixed: bool, images: tuple[int, ...], kernels: tuple[int, ...], size: Two,
-    stride: Two, padding: Two, groups: int,
-) -> tuple[Launch, int]:  # fmt: skip
-    """How it is launched, with the pixels of a piece as the last of its numbers, and how many pieces there are."""
-    rows, columns = kernels[2] * kernels[3] * (-(-kernels[1] // 4) * 4), kernels[0] // groups
-    pixels = images[0] * size[0] * size[1]
+def _weights(xp: ModuleType, dtype: np.dtype, mixed: bool, problem: Problem) -> tuple[Launch, int, np.int32]:
+    """How it is launched, how many pieces there are, and the pixels of each."""
+    (O, C, I, J), groups, pixels = problem.kernels, problem.groups, problem.images[0] * prod(problem.size)  # noqa: E741
+    rows, columns = I * J * (-(-C // 4) * 4), O // groups
     tile = choose_tile(dtype, rows, columns, groups, at_least=0)
     blocks = -(-rows // tile.m) * -(-columns // tile.n) * groups
     pieces = max(1, min(2 * BLOCKS // blocks, pixels // _LEAST_PIXELS, _MOST_LAYERS // groups))
     chunk = -(-pixels // pieces // _DEPTH) * _DEPTH
     pieces = -(-pixels // chunk)
-    numbers = (*_numbers(images, kernels, size, stride, padding, groups), _int(chunk))
-    return _launch(xp, "weights_gradient", dtype, mixed, tile, rows, columns, pieces * groups, numbers), pieces
+    launch = _launch(xp, "weights_gradient", dtype, mixed, problem, (rows, columns, pieces * groups), tile)
+    return launch, pieces, _int(chunk)
+
+
+def _launch(
+    xp: ModuleType, kernel: str, dtype: np.dtype, mixed: bool, problem: Problem, extent: tuple[int, int, int],
+    tile: Tile | None = None,
+) -> Launch:  # fmt: skip
+    rows, columns, layers = extent
+    if layers > _MOST_LAYERS:
+        raise InputError(f"conv2d: {layers} groups times phases of the stride are more than {_MOST_LAYERS}: use fewer")
+    tile = tile or choose_tile(dtype, rows, columns, layers)
+    function = load_function(xp, "convolution", kernel, dtype, **macros_of(tile, mixed))
+    grid = (-(-rows // tile.m), -(-columns // tile.n), layers)
+    return Launch(function, grid, (32 * tile.warps_m * tile.warps_n,), problem.numbers())
 
 
 def macros_of(tile: Tile, mixed: bool) -> dict[str, int]:
@@ -148,21 +167,3 @@ def choose_tile(dtype: np.dtype, rows: int, columns: int, layers: int, at_least:
         return max(blocks, at_least) * (tile.m * tile.n + _FETCHED * (tile.m + tile.n))
 
     return min(TILES if dtype == np.float32 else DOUBLE, key=time)
-
-
-def _numbers(
-    images: tuple[int, ...], kernels: tuple[int, ...], size: Two, stride: Two, padding: Two, groups: int
-) -> tuple[np.int32, ...]:
-    N, C, H, W = images
-    return tuple(map(_int, (N, H, W, C, *size, kernels[0], *kernels[2:], *stride, *padding, groups)))
-
-
-def _launch(
-    xp: ModuleType, kernel: str, dtype: np.dtype, mixed: bool, tile: Tile, rows: int, columns: int, layers: int,
-    numbers: tuple[np.int32, ...],
-) -> Launch:  # fmt: skip
-    if layers > _MOST_LAYERS:
-        raise InputError(f"conv2d: {layers} groups times phases of the stride are more than {_MOST_LAYERS}: use fewer")
-    function = load_function(xp, "convolution", kernel, dtype, **macros_of(tile, mixed))
-    grid = (-(-rows // tile.m), -(-columns // tile.n), layers)
-    return Launch(function, grid, (32 * tile.warps_m * tile.warps_n,), numbers)

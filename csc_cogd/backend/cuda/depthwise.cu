@@ -27,32 +27,41 @@ template <int V> __device__ void take_kernels(const real* w, int C, int taps, in
     __syncthreads();
 }
 
-template <int V>
+// The row or column of `source` that a tap of a target's row or column meets, or -1. Forward, sources are pixels and targets
+// results; backward the other way round.
+template <bool FORWARD> __device__ inline int met(int target, int tap, int stride, int pad, int sources) {
+    const int at = FORWARD ? target * stride + tap - pad : target + pad - tap;
+    if (FORWARD || stride == 1) return at >= 0 && at < sources ? at : -1;
+    return at >= 0 && at % stride == 0 && at / stride < sources ? at / stride : -1;
+}
+
+// Images (N, H, W, C) from sources (N, rows, columns, C).
+template <bool FORWARD, int V>
 __device__ void correlate(
-    const real* x, const real* w, real* y, int N, int H, int W, int C, int P, int Q, int I, int J,
+    const real* source, const real* w, real* target, int N, int rows, int columns, int C, int H, int W, int I, int J,
     int stride_h, int stride_w, int pad_h, int pad_w, int across, real* kernels
 ) {
     take_kernels<V>(w, C, I * J, across, kernels);
     const int column = threadIdx.x % across, c = blockIdx.y * across + column, width = C / V;
-    const int along = (Q + STRIP - 1) / STRIP, strips = N * P * along;
+    const int along = (W + STRIP - 1) / STRIP, strips = N * H * along, beside = THREADS / across;
     if (c >= width) return;
-    for (int strip = blockIdx.x * (THREADS / across) + threadIdx.x / across; strip < strips; strip += gridDim.x * (THREADS / across)) {
-        const int q = strip % along * STRIP, p = strip / along % P, n = strip / along / P;
+    for (int strip = blockIdx.x * beside + threadIdx.x / across; strip < strips; strip += gridDim.x * beside) {
+        const int left = strip % along * STRIP, h = strip / along % H, n = strip / along / H;
         real sums[STRIP][V];
 #pragma unroll
         for (int s = 0; s < STRIP; ++s)
 #pragma unroll
             for (int e = 0; e < V; ++e) sums[s][e] = 0;
         for (int i = 0; i < I; ++i) {
-            const int h = p * stride_h + i - pad_h;
-            if ((unsigned)h >= (unsigned)H) continue;
+            const int row = met<FORWARD>(h, i, stride_h, pad_h, rows);
+            if (row < 0) continue;
             for (int j = 0; j < J; ++j) {
                 const pack<V> kernel = load<V>(kernels, (i * J + j) * across + column);
 #pragma unroll
                 for (int s = 0; s < STRIP; ++s) {
-                    const int at = (q + s) * stride_w + j - pad_w;
-                    if (q + s >= Q || (unsigned)at >= (unsigned)W) continue;
-                    const pack<V> value = load<V>(x, ((n * H + h) * W + at) * width + c);
+                    const int at = met<FORWARD>(left + s, j, stride_w, pad_w, columns);
+                    if (at < 0) continue;
+                    const pack<V> value = load<V>(source, ((n * rows + row) * columns + at) * width + c);
 #pragma unroll
                     for (int e = 0; e < V; ++e) sums[s][e] = fma(kernel.of[e], value.of[e], sums[s][e]);
                 }
@@ -60,9 +69,9 @@ __device__ void correlate(
         }
 #pragma unroll
         for (int s = 0; s < STRIP; ++s)
-            if (q + s < Q)
+            if (left + s < W)
 #pragma unroll
-                for (int e = 0; e < V; ++e) y[(((n * P + p) * Q + q + s) * width + c) * V + e] = sums[s][e];
+                for (int e = 0; e < V; ++e) target[(((n * H + h) * W + left + s) * width + c) * V + e] = sums[s][e];
     }
 }
 
@@ -72,47 +81,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolve(
     int I, int J, int stride_h, int stride_w, int pad_h, int pad_w, int across, int whole
 ) {
     extern __shared__ __align__(16) real kernels[];
-    if (whole) correlate<4>(x, w, y, N, H, W, C, P, Q, I, J, stride_h, stride_w, pad_h, pad_w, across, kernels);
-    else correlate<1>(x, w, y, N, H, W, C, P, Q, I, J, stride_h, stride_w, pad_h, pad_w, across, kernels);
-}
-
-template <int V>
-__device__ void spread(
-    const real* dy, const real* w, real* dx, int N, int H, int W, int C, int P, int Q, int I, int J,
-    int stride_h, int stride_w, int pad_h, int pad_w, int across, real* kernels
-) {
-    take_kernels<V>(w, C, I * J, across, kernels);
-    const int column = threadIdx.x % across, c = blockIdx.y * across + column, width = C / V;
-    const int along = (W + STRIP - 1) / STRIP, strips = N * H * along;
-    if (c >= width) return;
-    for (int strip = blockIdx.x * (THREADS / across) + threadIdx.x / across; strip < strips; strip += gridDim.x * (THREADS / across)) {
-        const int left = strip % along * STRIP, h = strip / along % H, n = strip / along / H;
-        real sums[STRIP][V];
-#pragma unroll
-        for (int s = 0; s < STRIP; ++s)
-#pragma unroll
-            for (int e = 0; e < V; ++e) sums[s][e] = 0;
-        for (int i = (h + pad_h) % stride_h; i < I; i += stride_h) {
-            const int p = (h + pad_h - i) / stride_h;
-            if (h + pad_h < i || p >= P) continue;
-            for (int j = 0; j < J; ++j) {
-                const pack<V> kernel = load<V>(kernels, (i * J + j) * across + column);
-#pragma unroll
-                for (int s = 0; s < STRIP; ++s) {
-                    const int at = left + s + pad_w - j, q = at / stride_w;
-                    if (left + s >= W || at < 0 || at % stride_w || q >= Q) continue;
-                    const pack<V> gradient = load<V>(dy, ((n * P + p) * Q + q) * width + c);
-#pragma unroll
-                    for (int e = 0; e < V; ++e) sums[s][e] = fma(kernel.of[e], gradient.of[e], sums[s][e]);
-                }
-            }
-        }
-#pragma unroll
-        for (int s = 0; s < STRIP; ++s)
-            if (left + s < W)
-#pragma unroll
-                for (int e = 0; e < V; ++e) dx[(((n * H + h) * W + left + s) * width + c) * V + e] = sums[s][e];
-    }
+    if (whole) correlate<true, 4>(x, w, y, N, H, W, C, P, Q, I, J, stride_h, stride_w, pad_h, pad_w, across, kernels);
+    else correlate<true, 1>(x, w, y, N, H, W, C, P, Q, I, J, stride_h, stride_w, pad_h, pad_w, across, kernels);
 }
 
 // Grid: x strips of pixels, y channels.
@@ -121,8 +91,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) images_gradient(
     int I, int J, int stride_h, int stride_w, int pad_h, int pad_w, int across, int whole
 ) {
     extern __shared__ __align__(16) real kernels[];
-    if (whole) spread<4>(dy, w, dx, N, H, W, C, P, Q, I, J, stride_h, stride_w, pad_h, pad_w, across, kernels);
-    else spread<1>(dy, w, dx, N, H, W, C, P, Q, I, J, stride_h, stride_w, pad_h, pad_w, across, kernels);
+    if (whole) correlate<false, 4>(dy, w, dx, N, P, Q, C, H, W, I, J, stride_h, stride_w, pad_h, pad_w, across, kernels);
+    else correlate<false, 1>(dy, w, dx, N, P, Q, C, H, W, I, J, stride_h, stride_w, pad_h, pad_w, across, kernels);
 }
 
 template <int V>

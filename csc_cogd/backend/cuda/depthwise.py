@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend.cuda.channels import add_slabs, columns
-from csc_cogd.backend.cuda.layout import channels_first, channels_last, is_whole
+from csc_cogd.backend.cuda.layout import channels_first, channels_last, check_size, is_whole
 from csc_cogd.backend.cuda.modules import THREADS, load_function
 from csc_cogd.backend.selection import array_module
 from csc_cogd.errors import InputError
@@ -59,6 +59,7 @@ def _by_strips(
     name: str, source: Any, w: Any, target: Any, images: tuple[int, ...], results: tuple[int, ...], stride: Two, padding: Two
 ) -> None:
     """Launch a kernel for every strip of `target`."""
+    check_size(target.shape)
     if not target.size:
         return
     xp, (C, _, I, J) = array_module(source), w.shape  # noqa: E741

@@ -6,6 +6,7 @@ first layer's images, are brought into that order when a kernel is to read them.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,7 @@ def channels_last(x: Any) -> Any:
     InputError
         If there are more values than kernels can count.
     """
-    if x.size > MOST_VALUES:
-        raise InputError(f"images: an array {x.shape} has {x.size} values, more than kernels count: use smaller batches")
+    check_size(x.shape)
     view = x.transpose(0, 2, 3, 1)
     if view.flags.c_contiguous:
         return view
@@ -41,6 +41,12 @@ def channels_last(x: Any) -> Any:
     kernel = load_function(xp, "channels", "transpose", x.dtype)
     kernel((squares,), (256,), (x, turned, _int(C), _int(H * W)))
     return turned
+
+
+def check_size(shape: tuple[int, ...]) -> None:
+    """Raise InputError if an array has more values than kernels can count."""
+    if prod(shape) > MOST_VALUES:
+        raise InputError(f"images: an array {shape} has {prod(shape)} values, more than kernels count: use smaller batches")
 
 
 def is_channels_last(x: Any) -> bool:
@@ -58,6 +64,11 @@ def flat(x: Any, like: Any = None) -> Any:
     if x.ndim == 4 and (like is None or not like.flags.c_contiguous):
         return channels_last(x)
     return array_module(x).ascontiguousarray(x)
+
+
+def vector(x: Any, like: Any) -> Any:
+    """The values without gaps, in the data type of the array `like`, as kernels read them."""
+    return array_module(x).ascontiguousarray(x, like.dtype)
 
 
 def is_whole(channels: int, *arrays: Any) -> np.int32:
