@@ -321,12 +321,12 @@ def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> Non
     check_writable(path, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
 
 
-def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console, what: str = "missing") -> None:
+def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console) -> None:
     """Write (H, W) bool as 8 bits, 255 where true."""
     from csc_cogd.imagefiles import write_image
 
     write_image(_mask_image(missing, path), path, overwrite=overwrite)
-    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
+    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
 
 
 def _mask_image(missing: Any, path: Path) -> Any:

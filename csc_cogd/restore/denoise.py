@@ -165,10 +165,10 @@ def _counts_of(pixels: np.ndarray, missing: np.ndarray, gain: float | str, read_
     return Counts(float(gain), read_noise)
 
 
-def find_impulses(pixels: np.ndarray, missing: np.ndarray, dictionary: Dictionary | None = None) -> np.ndarray:
+def find_impulses(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Which known values of channels (C, H, W) :func:`denoise` takes for impulses; bool of the same shape."""
     search = _Search("auto", None, {"dtype": "float32"}, None)
-    return _outliers(pixels, missing, channel_groups(len(pixels), dictionary), search)
+    return _outliers(pixels, missing, channel_groups(len(pixels), None), search)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, get_backend, single_threaded_blas
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range

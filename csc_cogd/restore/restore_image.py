@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import get_backend, single_threaded_blas
-from csc_cogd.csc.codes import check_settings, reconstruct_images, sparse_code
+from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings, frequency_weights
 from csc_cogd.restore.damage import find_missing
