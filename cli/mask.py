@@ -135,12 +135,13 @@ def from_image(
     verbose: int,
     **rules: Any,
 ) -> None:
-    """Write what is missing in IMAGE as a mask: NaN, a value, transparency and another mask, united.
+    """Write what is missing in IMAGE as a mask: NaN, a value, a painted colour, transparency and another mask, united.
 
     \b
     Examples:
       csc-cogd mask from measurement.npy -o gaps.png         (NaN)
       csc-cogd mask from scan.tif --mask-value 0 -o gaps.tif
+      csc-cogd mask from marked.jpg --mask-color red -o dust.png
       csc-cogd mask from photo.png -m dust.png --mask-dilate 2 -o wider.png
       csc-cogd mask from photo.png -m mask.png --invert -o weights.png
       csc-cogd mask from stack.npy --axes NYX -o gaps.tif    (a page for each)
