@@ -135,12 +135,13 @@ def from_image(
     verbose: int,
     **rules: Any,
 ) -> None:
-    """Write what is missing in IMAGE as a mask: NaN, a value, transparency and another mask, united.
+    """Write what is missing in IMAGE as a mask: NaN, a value, a painted colour, transparency and another mask, united.
 
     \b
     Examples:
       csc-cogd mask from measurement.npy -o gaps.png         (NaN)
       csc-cogd mask from scan.tif --mask-value 0 -o gaps.tif
+      csc-cogd mask from marked.jpg --mask-color red -o dust.png
       csc-cogd mask from photo.png -m dust.png --mask-dilate 2 -o wider.png
       csc-cogd mask from photo.png -m mask.png --invert -o weights.png
       csc-cogd mask from stack.npy --axes NYX -o gaps.tif    (a page for each)
@@ -321,12 +322,12 @@ def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> Non
     check_writable(path, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
 
 
-def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console, what: str = "missing") -> None:
+def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console) -> None:
     """Write (H, W) bool as 8 bits, 255 where true."""
     from csc_cogd.imagefiles import write_image
 
     write_image(_mask_image(missing, path), path, overwrite=overwrite)
-    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
+    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
 
 
 def _mask_image(missing: Any, path: Path) -> Any:

@@ -129,7 +129,7 @@ def _reconstruct_together(
     from csc_cogd.report.document import plain
     from csc_cogd.storage import check_distinct, check_writable
 
-    for name, idle in (("skip_existing", False), ("fail_fast", False), ("jobs", 1), ("scheduler", None)):
+    for name, idle in (("skip_existing", False), ("fail_fast", False), ("jobs", None), ("scheduler", None)):
         if arguments.pop(name) != idle:
             option = "--" + name.replace("_", "-")
             raise InputError(

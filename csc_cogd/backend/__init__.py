@@ -19,10 +19,11 @@ from csc_cogd.backend.selection import (
     laid_out,
     on_gpu,
     to_numpy,
+    usable_devices,
 )
 
 __all__ = [
     "STATISTICS", "Backend", "Index", "Moving", "Task", "Workspace", "array_module", "as_array", "borrowed",
     "check_precision", "choose_device", "compiled_kernels", "computing_in", "device_of", "filled_like", "get_backend",
-    "laid_out", "momentum_step", "on_gpu", "single_threaded_blas", "to_numpy",
+    "laid_out", "momentum_step", "on_gpu", "single_threaded_blas", "to_numpy", "usable_devices",
 ]  # fmt: skip

@@ -142,6 +142,13 @@ def choose_device(threads: int | None = None, fft: str | None = None, kernels: s
     return _answering_device(os.getpid())
 
 
+def usable_devices() -> list[str]:
+    """Names of the CUDA devices of this machine, ``"cuda:0"`` and so on, where :func:`get_backend` has found one."""
+    from csc_cogd.backend.cuda import device
+
+    return device.usable_devices()
+
+
 def _settings_of_the_cpu(threads: int | None, fft: str | None, kernels: str | None) -> str:
     """The first of the settings that only the CPU has; empty if none is given."""
     given = {"threads": threads, "fft": fft, "kernels": kernels}

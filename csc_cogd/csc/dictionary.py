@@ -78,10 +78,12 @@ class Dictionary:
 
     @property
     def n_filters(self) -> int:
+        """How many filters there are."""
         return len(self.filters)
 
     @property
     def n_channels(self) -> int:
+        """Channels of each filter; 1 for grey ones."""
         return 1 if self.filters.ndim == 3 else self.filters.shape[1]
 
     @property

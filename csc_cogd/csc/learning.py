@@ -17,9 +17,9 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.backtracking import CogradientAlternation
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.problem import check_images, check_weights
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -104,7 +104,9 @@ def learn_dictionary(
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
     max_iter : int
-        Rounds, each of `code_iterations` and `filter_iterations`.
+        Rounds.
+    code_iterations, filter_iterations : int
+        Of either phase in a round.
     tol : float
         Stop when the objective falls by less than this fraction in a round.
     seed : int
@@ -114,7 +116,7 @@ def learn_dictionary(
     cogd : CogradientRule, optional
         Backtrack the codes against the filters before every round by the rule of cogradient descent [CoGD, algorithm 1];
         a round that ends above the last objective is done again without it. Keeps two more arrays of the codes' size.
-    checkpoint : path, optional
+    checkpoint, checkpoint_every : path, optional, and int
         File that the run is saved to every `checkpoint_every` rounds, in one step. If it is there already, learning goes on
         from it, to the same result as without the interruption (in another process, pyFFTW may choose other plans, which
         differ in the last bits; ``fft="scipy"`` does not); images and settings must be the same, but for

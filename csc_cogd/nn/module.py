@@ -15,7 +15,17 @@ from csc_cogd.nn.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A tensor that is trained."""
+    """A tensor that is trained.
+
+    Parameters
+    ----------
+    array : float32 or float64 array of NumPy or CuPy, any shape; kept, not copied
+
+    Examples
+    --------
+    >>> Parameter(np.zeros(2)).requires_grad
+    True
+    """
 
     __slots__ = ()
 
@@ -27,6 +37,17 @@ class Module(ABC):
     """Something with parameters, buffers (arrays that are kept but not trained) and modules inside: its attributes.
 
     They are named as in PyTorch, ``"layer1.0.conv1.weight"``, so that state dicts fit.
+
+    Examples
+    --------
+    >>> class Halved(Module):
+    ...     def __init__(self):
+    ...         self.weight = Parameter(np.full(2, 3.0))
+    ...
+    ...     def forward(self, x):
+    ...         return (x + self.weight) * 0.5
+    >>> Halved()(Tensor(np.ones(2))).array, [name for name, _ in Halved().named_parameters()]
+    (array([2., 2.]), ['weight'])
     """
 
     buffer_names: tuple[str, ...] = ()
@@ -49,11 +70,13 @@ class Module(ABC):
                 yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters, each with its name."""
         for owner, name, key in self._places():
             if isinstance(value := getattr(owner, name), Parameter):
                 yield key, value
 
     def parameters(self) -> list[Parameter]:
+        """All parameters."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def zero_grad(self) -> None:
@@ -135,7 +158,18 @@ class Module(ABC):
 
 
 class Sequential(Module):
-    """Modules one after the other, named ``"0"``, ``"1"``, ..."""
+    """Modules one after the other, named ``"0"``, ``"1"``, ...
+
+    Parameters
+    ----------
+    *modules : Module
+
+    Examples
+    --------
+    >>> from csc_cogd.nn.layers import Identity
+    >>> [name for name, _ in Sequential(Identity(), Identity()).named_modules()]
+    ['', '0', '1']
+    """
 
     def __init__(self, *modules: Module):
         for number, module in enumerate(modules):

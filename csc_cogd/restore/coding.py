@@ -6,14 +6,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.iteration import Iteration
-from csc_cogd.csc.learning import Round
 from csc_cogd.errors import InputError
 
 
 class Progress(NamedTuple):
-    """What a callback is told: the stage, how far it is, and the solver's record where there is one."""
+    """What the callback of a task is told.
+
+    Attributes
+    ----------
+    stage : str
+        Such as "base layer", "codes", "patches", "tiles" or "learning".
+    done, total : int
+        How far the stage is, from 0 to `total`.
+    record : Iteration, Round, or None
+        The solver's, where there is one.
+    """
 
     stage: str
     done: int

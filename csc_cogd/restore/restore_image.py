@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import get_backend, single_threaded_blas
-from csc_cogd.csc.codes import check_settings, reconstruct_images, sparse_code
+from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings, frequency_weights
 from csc_cogd.restore.damage import find_missing
@@ -22,15 +23,17 @@ from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.operators import Blur, Decimation
 from csc_cogd.restore.pipeline import Damaged
+from csc_cogd.restore.stacks import restores_stacks
 from csc_cogd.restore.tiles import (
-    MAX_MEMORY,
     Overlap,
     Plan,
     Tile,
     admm_memory,
     choose_tiles,
     map_tiles,
+    memory_to_plan_with,
     picture_memory,
+    retry_in_less_memory,
 )
 
 NOISES = ("gaussian", "poisson")
@@ -81,6 +84,7 @@ class RestorationReport:
         return lines
 
 
+@restores_stacks
 @single_threaded_blas()
 def restore_image(
     image: Any,
@@ -89,6 +93,7 @@ def restore_image(
     mask: Any = None,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     mask_polarity: str = "missing",
     noise: str = "gaussian",
     noise_sigma: float | str = "auto",
@@ -129,7 +134,7 @@ def restore_image(
         to be that much: model and code aren't exact.
     gain : float > 0
         Counts to one unit of the image, with Poisson noise.
-    dictionary, channel_axis, mask_polarity, tol, tile, max_memory, dtype, device, threads, fft, callback
+    dictionary, channel_axis, stack_axis, mask_polarity, tol, tile, max_memory, dtype, device, threads, fft, callback
         As in :func:`csc_cogd.inpaint`; tiles are measured in pixels of `image`. What is estimated from the picture, its
         range, noise and `lmbda`, is that of the whole, so that tiles agree.
     lmbda : float, optional
@@ -186,13 +191,14 @@ def restore_image(
         low, high = intensity_range(values)
         low = 0.0 if noise == "poisson" else low
         damaged = Damaged(pixels[channels], missing[channels], low, high, np.inf)
-        plan = choose_tiles(
-            np.ones(pixels.shape[1:], bool), damaged.missing,
-            partial(_tile_memory, group_dictionary, backend.dtype.itemsize, operator),
-            picture_memory(pixels.size, pixels.dtype.itemsize, len(values) * height * width), tile=tile,
-            max_memory=MAX_MEMORY if max_memory is None else max_memory, threads=backend.threads,
-            overlap=Overlap.on_grid(f, 2 * max(h, w)),
+        taken, most = memory_to_plan_with(
+            backend, picture_memory(pixels.size, pixels.dtype.itemsize, len(values) * height * width), max_memory
+        )
+        plan_for = partial(
+            _plan, damaged.missing, partial(_tile_memory, group_dictionary, backend.dtype.itemsize, operator), taken, tile,
+            backend.threads, Overlap.on_grid(f, 2 * max(h, w)),
         )  # fmt: skip
+        plan = plan_for(most)
         if noise == "poisson":
             level = (sum(float(v.sum(dtype=np.float64)) for v in values) / sum(map(len, values)) - low) / (high - low)
             level = level or 1.0
@@ -205,8 +211,9 @@ def restore_image(
         if restored is None:
             continue
         options = {"max_iter": max_iter, "tol": tol, "rho": RHO, "rho_data": RHO_DATA, **engine}
-        group = _Group(damaged, operator, group_dictionary, noise, level, plan, options)
-        planes, strength, history = _restore_group(group, sigma, lmbda, callback)
+        group = _Group(damaged, operator, group_dictionary, noise, level, options)
+        restore = partial(_restore_group, group, sigma, lmbda, callback)
+        planes, strength, history, report.plans[-1] = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
         for target, plane in zip(restored[channels], planes, strict=True):
             plane *= high - low
             plane += low
@@ -232,6 +239,15 @@ def deblur(image: Any, kernel: Any, **options: Any) -> Any:
     **options
         As in :func:`restore_image`.
 
+    Returns
+    -------
+    array of the image's shape and dtype, or (array, RestorationReport)
+
+    Raises
+    ------
+    InputError
+        As of :func:`restore_image`, and if the kernel isn't one.
+
     Examples
     --------
     >>> import numpy as np
@@ -254,6 +270,16 @@ def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> A
         bicubic interpolation with antialiasing. ``np.ones((factor, factor))`` is a mean over blocks.
     **options
         As in :func:`restore_image`.
+
+    Returns
+    -------
+    array of the image's dtype, or (array, RestorationReport)
+        `factor` times as high and wide.
+
+    Raises
+    ------
+    InputError
+        As of :func:`restore_image`, and if factor or kernel isn't one.
 
     Examples
     --------
@@ -298,7 +324,6 @@ class _Group:
     dictionary: Dictionary
     noise: str
     level: float
-    plan: Plan
     options: dict[str, Any]
 
     def layers(self, tile: Tile) -> tuple[np.ndarray, ...]:
@@ -308,11 +333,19 @@ class _Group:
         return observed, ~gone, base, self.operator.apply(base)
 
 
+def _plan(
+    missing: np.ndarray, solve: Callable[[tuple[int, int]], int], taken: int, tile: int | str, threads: int,
+    overlap: Overlap, most: float,
+) -> Plan:  # fmt: skip
+    everywhere = np.ones(missing.shape[1:], bool)
+    return choose_tiles(everywhere, missing, solve, taken, tile=tile, max_memory=most, threads=threads, overlap=overlap)
+
+
 def _restore_group(
-    group: _Group, sigma: float, lmbda: float | None, callback: Callable[[Progress], Any] | None
-) -> tuple[np.ndarray, float, list[Iteration]]:
-    """The restored channels on the scale of [0, 1], lmbda, and the history of the first tile's code."""
-    operator, (tiles, jobs, _) = group.operator, group.plan
+    group: _Group, sigma: float, lmbda: float | None, callback: Callable[[Progress], Any] | None, plan: Plan
+) -> tuple[np.ndarray, float, list[Iteration], Plan]:
+    """The restored channels on the scale of [0, 1], lmbda, the history of the first tile's code, and the plan."""
+    operator, (tiles, jobs, _) = group.operator, plan
     several, max_iter = len(tiles) > 1, group.options["max_iter"]
 
     def tell(stage: str, done: int, total: int, record: Any = None) -> Any:
@@ -345,7 +378,7 @@ def _restore_group(
         else:
             coded, weights, extra = np.where(known, observed - expected, 0.0), known, {}
         code = _codes(group.dictionary, operator, coded, weights, extra, options)
-        detail = reconstruct_images(code.codes, group.dictionary).reshape(base.shape)
+        detail = reconstruct_images(code.codes, group.dictionary, device=options["device"]).reshape(base.shape)
         return operator.crop(base + detail), code.history
 
     pixels = group.damaged.pixels
@@ -359,7 +392,7 @@ def _restore_group(
             history = history or record
             if several and tell("tiles", number, len(tiles)):
                 stopped = True
-    return total, lmbda, history
+    return total, lmbda, history, plan
 
 
 def _strength(sigma: float, energy: float, operator: Blur | Decimation) -> float:

@@ -10,6 +10,7 @@ caller, and must not have been given back when a graph is launched.
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -103,6 +104,20 @@ class Stream:
         global _capture
         graph, _capture = _capture, None
         return graph
+
+
+class Event:
+    """When everything before it was done, which it was at once."""
+
+    def record(self) -> None:
+        self.seconds = time.perf_counter()
+
+    def synchronize(self) -> None:
+        _wait()
+
+
+def get_elapsed_time(begin: Event, end: Event) -> float:
+    return 1e3 * (end.seconds - begin.seconds)
 
 
 class MemoryPointer:
@@ -320,7 +335,9 @@ class CuFFTError(RuntimeError):
         self.result = result
 
 
-memory_pool = SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None, malloc=MemoryPointer)
+memory_pool = SimpleNamespace(
+    free_bytes=lambda: 0, total_bytes=lambda: 0, free_all_blocks=lambda: None, malloc=MemoryPointer
+)
 
 
 def get_default_memory_pool() -> Any:
@@ -329,9 +346,14 @@ def get_default_memory_pool() -> Any:
 
 cuda = SimpleNamespace(
     Stream=Stream,
+    Event=Event,
+    get_elapsed_time=get_elapsed_time,
     using_allocator=using_allocator,
-    Device=lambda: SimpleNamespace(compute_capability="90"),
-    runtime=SimpleNamespace(memGetInfo=lambda: (8 * 10**9, 8 * 10**9)),
+    Device=lambda *number: SimpleNamespace(compute_capability="90"),
+    runtime=SimpleNamespace(
+        memGetInfo=lambda: (8 * 10**9, 8 * 10**9),
+        getDeviceProperties=lambda number: {"name": b"a double", "totalGlobalMem": 8 * 10**9},
+    ),
     cufft=SimpleNamespace(
         PlanNd=PlanNd,
         CuFFTError=CuFFTError,

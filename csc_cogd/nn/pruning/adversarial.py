@@ -45,6 +45,11 @@ class AdversarialLoss:
     ------
     InputError
         If one is outside of its range.
+
+    Examples
+    --------
+    >>> AdversarialLoss(sparsity=0.2, label=1.0).adversarial
+    1.0
     """
 
     sparsity: float = 0.1

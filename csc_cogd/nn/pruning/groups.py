@@ -47,9 +47,9 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that are removed together.
+    """Channels that are removed together, as :func:`channel_groups` finds them.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Of the layer that makes them first.
@@ -66,6 +66,7 @@ class ChannelGroup:
     inner: bool
 
     def of_role(self, *roles: Role) -> list[Member]:
+        """The members of these roles."""
         return [member for member in self.members if member.role in roles]
 
 
@@ -84,6 +85,10 @@ def channel_groups(
     inner_only : bool
         Whether only those are wanted that are inner: in the networks that ship, the outputs of each block's convolutions but
         the last.
+
+    Returns
+    -------
+    dict of str to ChannelGroup
 
     Raises
     ------

@@ -49,6 +49,12 @@ class Recipe:
     ------
     InputError
         If a setting is outside of its range.
+
+    Examples
+    --------
+    >>> recipe = Recipe(epochs=10, learning_rate=0.2, warm_up=1)
+    >>> [round(recipe.learning_rate_at(epochs), 3) for epochs in (0.5, 1, 5, 10)]
+    [0.099, 0.195, 0.1, 0.0]
     """
 
     epochs: int

@@ -40,6 +40,15 @@ class SGD:
     ------
     InputError
         If there is nothing to train, or a setting is outside of its range.
+
+    Examples
+    --------
+    >>> weight = Parameter(np.ones(2))
+    >>> optimizer = SGD({"weight": weight}, 0.1)
+    >>> weight.grad = np.array([1.0, -1.0])
+    >>> optimizer.step()
+    >>> weight.array
+    array([0.9, 1.1])
     """  # fmt: skip
 
     def __init__(

@@ -32,9 +32,19 @@ Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far the training is; epochs and batches count from 1. Loss and accuracy are those of the epoch so far.
+    """How far the training is.
 
-    `stage` is "training"; of :func:`csc_cogd.nn.prune`, "masks" or "fine-tuning".
+    Attributes
+    ----------
+    stage : {"training", "masks", "fine-tuning"}
+        The last two of :func:`csc_cogd.nn.prune`.
+    epoch, epochs, batch, batches : int
+        Which of how many; both count from 1.
+    learning_rate : float
+        Of the batch.
+    loss, accuracy : float
+        Of the epoch so far; the accuracy is a share from 0 to 1.
+    images_per_second : float
     """
 
     stage: str
@@ -82,6 +92,7 @@ def train(
     checkpoint : path, optional
         A safetensors file, replaced every `checkpoint_every` epochs, and at the end, where it holds the weights and buffers
         alone; see :mod:`csc_cogd.nn.training.checkpoint`.
+    checkpoint_every : int >= 1
     resume : bool
         Go on from the checkpoint, or start, where there is none yet.
     overwrite : bool
@@ -91,6 +102,10 @@ def train(
     callback : callable, optional
         Called after every epoch, when its checkpoint is saved, with a :class:`csc_cogd.nn.Epoch`; a true return value stops
         training.
+
+    Returns
+    -------
+    History
 
     Raises
     ------
