@@ -191,6 +191,8 @@ def _painted(colours: np.ndarray, rules: MaskRules, path: Path) -> np.ndarray:
 def _growth(colours: np.ndarray, missing: np.ndarray, dilate: int | str) -> int:
     """By how many pixels what is missing, (H, W) bool, is grown."""
     if dilate != "auto":
+        if isinstance(dilate, (bool, str)) or dilate < 0:
+            raise InputError(f"mask_dilate: {dilate!r} isn't a number of pixels: use 0 or more, or 'auto'")
         return int(dilate)
     width = rim_width(colours, missing)
     return width + 1 if width else 0

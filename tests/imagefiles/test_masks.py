@@ -213,3 +213,9 @@ def test_a_mask_of_another_size_is_told_what_it_is(tmp_path, gray, shape, advice
     path = saved(tmp_path, np.ones(shape, np.uint8))
     with pytest.raises(InputError, match=rf"the mask is {shape[1]} x {shape[0]} pixels, the image 12 x 10: .*{advice}"):
         missing_pixels(gray, MaskRules(path))
+
+
+@pytest.mark.parametrize("dilate", ["wide", -1, True])
+def test_what_is_no_growth_is_refused(tmp_path, gray, hole, dilate):
+    with pytest.raises(InputError, match=f"mask_dilate: {dilate!r} isn't a number of pixels"):
+        missing_pixels(gray, MaskRules(saved(tmp_path, hole.astype(np.uint8)), dilate=dilate))
