@@ -65,12 +65,9 @@ def info(dictionary: str) -> None:
     """
     import json
 
-    import numpy as np
-
     loaded = _load(dictionary)
-    sizes, counts = np.unique(loaded.shapes, axis=0, return_counts=True)
     click.echo(f"filters: {loaded.n_filters}")
-    click.echo("sizes: " + ", ".join(f"{count} of {h} x {w}" for (h, w), count in zip(sizes, counts, strict=True)))
+    click.echo(f"sizes: {loaded.sizes()}")
     click.echo(f"channels: {loaded.n_channels}")
     for name, value in loaded.provenance.items():
         click.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")

@@ -119,8 +119,8 @@ def make(
 
 @command.command("from")
 @click.argument("image_path", metavar="IMAGE", type=PATH)
-@output
 @options(*MASK)
+@output
 @click.option("--invert", is_flag=True, help="Write the opposite: non-zero means known.")
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
@@ -188,15 +188,12 @@ def from_image(
     "--sensitivity", type=click.FloatRange(0, 100, min_open=True), default=1.0, show_default=True, metavar="S",
     help="2 finds what stands out half as much, and more that isn't damage.",
 )  # fmt: skip
-@click.option(
-    "--dilate", type=click.IntRange(min=0), default=0, metavar="N", show_default=True,
-    help="Grow what is found by N pixels.",
-)  # fmt: skip
+@options("mask_dilate")
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
 def detect(
-    image_paths: tuple[Path, ...], output: Path, sensitivity: float, dilate: int, preview: Path | None, axes: str | None,
-    overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
+    image_paths: tuple[Path, ...], output: Path, sensitivity: float, mask_dilate: int | str, preview: Path | None,
+    axes: str | None, overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
 ) -> None:  # fmt: skip
     """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
 
@@ -219,6 +216,7 @@ def detect(
     from scipy.ndimage import binary_dilation
 
     from csc_cogd.imagefiles import open_images
+    from csc_cogd.imagefiles.masks import growth
     from csc_cogd.restore.coding import Progress
     from csc_cogd.restore.detect import detect_in_frames
 
@@ -247,8 +245,8 @@ def detect(
             "the mask is empty: a larger --sensitivity finds weaker damage of the camera; scratches, dust and text aren't "
             "looked for: paint over them in any program, and see mask from --mask-color"
         )
-    elif dilate:
-        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=dilate)
+    elif by := growth(first.colours, np.asarray(missing), mask_dilate):
+        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=by)
     _write_mask(missing, output, overwrite, console)
     if preview is not None:
         _write_preview(first, missing, preview, overwrite, console)
@@ -332,12 +330,12 @@ def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> Non
     check_writable(path, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
 
 
-def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console, what: str = "missing") -> None:
+def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console) -> None:
     """Write (H, W) bool as 8 bits, 255 where true."""
     from csc_cogd.imagefiles import write_image
 
     write_image(_mask_image(missing, path), path, overwrite=overwrite)
-    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
+    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
 
 
 def _mask_image(missing: Any, path: Path) -> Any:

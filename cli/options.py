@@ -99,8 +99,9 @@ OPTIONS = {
     ),
     "fail_fast": click.option("--fail-fast", is_flag=True, help="Stop at the first image that can't be restored."),
     "jobs": click.option(
-        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-        help="Restore N images at a time, each in a process with one thread.",
+        "-j", "--jobs", type=click.IntRange(min=1), metavar="N",
+        help="Restore N images at a time, each in a process with one thread; they take the GPUs in turn. Default: 1, or as "
+        "many as there are GPUs, unless --device names one of them.",
     ),
     "scheduler": click.option(
         "--scheduler", metavar="ADDRESS|local",
@@ -169,9 +170,10 @@ OPTIONS = {
         "--noise", type=click.Choice(["gaussian", "poisson"]), default="gaussian", show_default=True,
         help="Poisson: the values, times --gain, count events such as photons.",
     ),
-    "gaussian_or_impulse": click.option(
-        "--noise", type=click.Choice(["gaussian", "impulse"]), default="gaussian", show_default=True,
-        help="Impulse: some pixels are spoilt, as by salt and pepper or as hot pixels, and the others are exact.",
+    "noise_to_remove": click.option(
+        "--noise", type=click.Choice(["gaussian", "poisson", "impulse"]), default="gaussian", show_default=True,
+        help="Poisson: the values, times --gain, count events such as photons. Impulse: some pixels are spoilt, as by salt "
+        "and pepper or as hot pixels, and the others are exact.",
     ),
     "noise_sigma": click.option(
         "--noise-sigma", type=NumberOrAuto(), default="auto", metavar="S|auto", show_default=True,
@@ -185,6 +187,11 @@ OPTIONS = {
     "gain": click.option(
         "--gain", type=click.FloatRange(min=0, min_open=True), default=1.0, metavar="G", show_default=True,
         help="Counts to one unit of the image, with --noise poisson.",
+    ),
+    "gain_or_auto": click.option(
+        "--gain", type=NumberOrAuto(), default="auto", metavar="G|auto", show_default=True,
+        help="With --noise poisson, counts to one unit of the image; auto estimates it. --noise-sigma is that of the read "
+        "noise then, by default none.",
     ),
     "lmbda_by_noise": click.option(
         "--lmbda", type=click.FloatRange(0, 1000), metavar="L",

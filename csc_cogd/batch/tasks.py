@@ -20,7 +20,8 @@ Done = tuple[np.ndarray, Any, str]
 
 
 NOT_SETTINGS = {  # arguments that are an image's own, or the batch's
-    "image", "images", "mask", "mask_polarity", "channel_axis", "dictionary", "callback", "trace", "return_report",
+    "image", "images", "mask", "mask_polarity", "channel_axis", "stack_axis", "dictionary", "callback", "trace",
+    "return_report",
 }  # fmt: skip
 OF_LEARNING = {"n_filters", "filter_shape", "max_iter", "cogd", "seed", "checkpoint"}
 
@@ -66,6 +67,9 @@ def _inpaint(colours: np.ndarray, **settings: Any) -> Done:
 
 def _denoise(colours: np.ndarray, **settings: Any) -> Done:
     restored, report = denoise(colours, return_report=True, **settings)
+    if report.gain is not None:
+        how = "estimated" if settings.get("gain", "auto") == "auto" else "given"
+        return restored, report, f"{report.gain:.3g} counts to one unit ({how})"
     if settings.get("noise", "gaussian") == "gaussian":
         return restored, report, noise_text(report.noise_sigmas, settings.get("noise_sigma", "auto"))
     mask = settings.get("mask")
@@ -78,7 +82,7 @@ def _by_operator(colours: np.ndarray, **settings: Any) -> Done:
     restored, report = restore_image(colours, return_report=True, **settings)
     how = "at the mean" if settings.get("noise") == "poisson" else None
     h, w = settings["operator"].kernel.shape
-    noise = noise_text(report.sigmas, settings.get("noise_sigma") or "auto", how)
+    noise = noise_text(report.noise_sigmas, settings.get("noise_sigma", "auto"), how)
     return restored, report, f"kernel of {h} x {w}, {noise}"
 
 

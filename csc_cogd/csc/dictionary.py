@@ -72,18 +72,29 @@ class Dictionary:
         object.__setattr__(self, "filters", filters)
         object.__setattr__(self, "shapes", shapes)
 
+    def __repr__(self) -> str:
+        colour = "" if self.filters.ndim == 3 else f", {self.n_channels} channels"
+        return f"Dictionary({self.sizes()}{colour})"
+
     @property
     def n_filters(self) -> int:
+        """How many filters there are."""
         return len(self.filters)
 
     @property
     def n_channels(self) -> int:
+        """Channels of each filter; 1 for grey ones."""
         return 1 if self.filters.ndim == 3 else self.filters.shape[1]
 
     @property
     def filter_shape(self) -> tuple[int, int]:
         """Height and width of the largest filters."""
         return self.filters.shape[-2], self.filters.shape[-1]
+
+    def sizes(self) -> str:
+        """Number and sizes of the filters, such as ``"16 of 8 x 8, 32 of 12 x 12"``."""
+        sizes, counts = np.unique(self.shapes, axis=0, return_counts=True)
+        return ", ".join(f"{count} of {h} x {w}" for (h, w), count in zip(sizes, counts, strict=True))
 
     def with_channels(self) -> np.ndarray:
         """The filters as (K, C, h, w), C = 1 for grey."""
@@ -97,7 +108,7 @@ class Dictionary:
         squared = frequencies[:, None] ** 2 + frequencies**2
         return np.sqrt((power * squared).sum(axis=(1, 2)) / power.sum(axis=(1, 2)))
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write an npz file (no pickle in it) in one step, or not at all."""
         arrays = {"filters": self.filters, "shapes": self.shapes}
         about = {"format": _FORMAT, "provenance": dict(self.provenance)}
@@ -105,7 +116,7 @@ class Dictionary:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Dictionary:
-        """Read what :meth:`save` wrote; also any npz with an array ``filters``, and npy files.
+        """Read what :meth:`save` wrote; also any npz with an array ``filters``, and npy files: (K, h, w) or (K, C, h, w).
 
         Raises
         ------
@@ -117,6 +128,12 @@ class Dictionary:
             arrays["filters"] = arrays.pop("")
         if "filters" not in arrays:
             raise InputError(f"{path}: no array 'filters' in it: is it a dictionary?")
+        shape = arrays["filters"].shape
+        if "shapes" not in arrays and len(shape) > 2 and shape[0] == shape[1] and shape[-2] != shape[-1]:
+            raise InputError(
+                f"{path}: shape {shape} looks like (h, w, .., K), but (K, h, w) or (K, C, h, w) is needed: convert it, "
+                "Dictionary.from_sporco(array).save(path)"
+            )
         if not isinstance(about.get("format", _FORMAT), int) or about.get("format", _FORMAT) > _FORMAT:
             raise InputError(f"{path}: written by a newer version of csc-cogd: upgrade to read it")
         try:
@@ -125,6 +142,24 @@ class Dictionary:
             raise InputError(f"{path}: {error}") from None
         except (TypeError, ValueError):
             raise InputError(f"{path}: not a dictionary file: its provenance isn't a table of names and values") from None
+
+    @classmethod
+    def from_sporco(cls, filters: Any) -> Dictionary:
+        """Take filters as SPORCO has them, (h, w, K) or (h, w, C, K).
+
+        ``lmbda`` means the same as there. Its ``ConvBPDN`` is circular: :func:`csc_cogd.sparse_code` minimises that
+        objective with ``boundary="circular"``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Dictionary.from_sporco(np.ones((8, 8, 3, 36)))
+        Dictionary(36 of 8 x 8, 3 channels)
+        """
+        filters = np.asarray(filters)
+        if filters.ndim not in (3, 4):
+            raise InputError(f"filters: shape {filters.shape} is neither (h, w, K) nor (h, w, C, K)")
+        return cls(np.ascontiguousarray(np.moveaxis(filters, -1, 0) if filters.ndim == 3 else filters.transpose(3, 2, 0, 1)))
 
     @classmethod
     def default(cls, kind: str = "gray") -> Dictionary:
@@ -148,6 +183,14 @@ class Dictionary:
             top, left = (k // columns) * (h + 1) + 1, (k % columns) * (w + 1) + 1
             picture[top : top + height, left : left + width] = np.moveaxis(scaled, 0, -1).round()
         return picture if channels == 3 else picture[..., 0]
+
+
+def check_dictionary(dictionary: Any) -> None:
+    """Raise InputError for what isn't a :class:`Dictionary`."""
+    if not isinstance(dictionary, Dictionary):
+        named = isinstance(dictionary, (str, os.PathLike))
+        way = "load it, Dictionary.load(path)" if named else "make one, Dictionary(filters)"
+        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}: {way}")
 
 
 @lru_cache

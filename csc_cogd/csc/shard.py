@@ -126,7 +126,7 @@ def work_shard(
     data_term, penalty, nonzeros = alternation.measure()
 
     energies = alternation.code_energies()
-    pull = np.maximum(energies, max(LEAST_PULL * energies.mean(), 1e-6))
+    pull = np.maximum(energies, LEAST_PULL * energies.mean() or 1.0)  # any, where all codes are zero
     alternation.anchor = Anchor(backend.asarray(agreed - dual / _by_filter(pull)), pull)
     alternation.filter_phase(filter_iterations)
     filters = backend.to_host(alternation.filters).astype(np.float64)

@@ -120,7 +120,7 @@ def missing_pixels(
         if not image.has_alpha:
             raise InputError(f"{image.path}: has no alpha channel: leave out --mask-from-alpha")
         add(pixels[..., -1] == 0, "transparency")
-    if by := _growth(colours, np.asarray(missing.any(axis=2)), rules.dilate):
+    if by := growth(colours, np.asarray(missing.any(axis=2)), rules.dilate):
         missing |= binary_dilation(missing.any(axis=2), np.ones((3, 3), bool), iterations=by)[..., None]
         sources.append(f"grown by {by} px")
     if missing.any() or not complete:
@@ -188,8 +188,8 @@ def _painted(colours: np.ndarray, rules: MaskRules, path: Path) -> np.ndarray:
     return near
 
 
-def _growth(colours: np.ndarray, missing: np.ndarray, dilate: int | str) -> int:
-    """By how many pixels what is missing, (H, W) bool, is grown."""
+def growth(colours: np.ndarray, missing: np.ndarray, dilate: int | str) -> int:
+    """By how many pixels what is missing, (H, W) bool, is grown: so many, or "auto", as :class:`MaskRules` says."""
     if dilate != "auto":
         if isinstance(dilate, (bool, str)) or dilate < 0:
             raise InputError(f"mask_dilate: {dilate!r} isn't a number of pixels: use 0 or more, or 'auto'")

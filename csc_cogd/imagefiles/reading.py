@@ -81,8 +81,9 @@ class ImageReader:
         if 0 in image.pixels.shape:
             raise InputError(f"{self.path}: holds no pixel")
         if image.pixels.dtype.kind not in "biuf" or image.pixels.dtype.itemsize > 8:
+            way = "; restore its real and imaginary parts one by one" if image.pixels.dtype.kind == "c" else ""
             raise InputError(
-                f"{self.path}: {image.pixels.dtype} isn't a kind of pixels: integers or floats of up to 64 bits are"
+                f"{self.path}: {image.pixels.dtype} isn't a kind of pixels: integers or floats of up to 64 bits are{way}"
             )
         return image
 
@@ -201,7 +202,8 @@ def _format_of(path: Path, file: BinaryIO) -> str:
     for other, signature in _OTHERS.items():
         if signature.match(start):
             raise InputError(f"{path}: {other} isn't read here: convert it to PNG or TIFF first, which keep every pixel")
-    raise InputError(f"{path}: not an image that is known here: use PNG, JPEG, TIFF, NPY or NPZ")
+    way = ", such as np.save(name, astropy.io.fits.getdata(path))" if start.startswith(b"SIMPLE  ") else ""
+    raise InputError(f"{path}: not an image that is known here: use PNG, JPEG, TIFF, NPY or NPZ{way}")
 
 
 def _open_pages(path: Path, kind: str, file: BinaryIO, axes: str | None, like: ImageFile | None) -> _Pages:

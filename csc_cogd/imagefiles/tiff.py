@@ -120,11 +120,8 @@ class TiffPages:
     def close(self) -> None:
         self._tiff.close()
 
-    def _directory(self, page: int) -> list[Tag]:
-        return read_directory(self._file, self._structure, self._offsets[page])[0]
-
     def _tags(self, page: int) -> dict[int, Tag]:
-        return {tag.code: tag for tag in self._directory(page)}
+        return {tag.code: tag for tag in read_directory(self._file, self._structure, self._offsets[page])[0]}
 
     def _kind(self, offset: int) -> int:
         tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset)[0]}
@@ -146,8 +143,9 @@ class TiffPages:
             xmp = set_xmp_upright(xmp)
         pixels = upright(pixels, orientation)
         extrasamples = tuple(int(kind) for kind in page.extrasamples)
-        described = [tag for tag in self._directory(page_number) if tag.code == _DESCRIPTION]  # by a person, then tifffile
-        kept = _kept([*described[:-1], *tags.values()])
+        directory = read_directory(self._file, self._structure, self._offsets[page_number])[0]
+        told = [tag for tag in directory if tag.code == _DESCRIPTION]  # by tifffile twice: a person's, then its own
+        kept = _kept([*told[:-1], *tags.values()])
         if 330 in tags:
             notes.append("sub-images in the TIFF (SubIFDs, such as reduced copies) aren't carried over")
         if 37724 in tags:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def save_checkpoint(
     ------
     InputError
         If the file exists and may not be replaced, or can't be written, or the arrays or metadata can't be stored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint({"weight": np.ones(3)}, f"{folder}/a.safetensors", metadata={"epoch": 7})
+    ...     load_checkpoint(f"{folder}/a.safetensors")
+    ({'weight': array([1., 1., 1.])}, {'epoch': 7})
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save
@@ -53,10 +62,23 @@ def save_checkpoint(
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a safetensors file by their names, and its metadata, of which what is JSON is parsed.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    arrays : dict of str to array
+    metadata : dict
+
     Raises
     ------
     InputError
         If the file is missing, damaged, of another kind, or holds numbers that NumPy hasn't, such as bfloat16.
+
+    Examples
+    --------
+    See :func:`save_checkpoint`.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -71,10 +93,20 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
                     raise TypeError(f"{key} is of {array.dtype}")
             return arrays, metadata
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: can't be read as safetensors ({error}): fetch it again if it is damaged; "
-            "convert PyTorch's .pt and .pth by safetensors.torch"
-        ) from None
+        raise InputError(f"{path}: can't be read as safetensors {_way(Path(path), error)}") from None
+
+
+def _way(path: Path, error: Exception) -> str:
+    """Why, and what to do."""
+    start = b""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(2)
+    if start in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+        return (
+            "(it is a pickle, which could run any program): convert PyTorch's .pt and .pth where PyTorch is, "
+            "safetensors.torch.save_file(torch.load(path, weights_only=True), 'name.safetensors')"
+        )
+    return f"({error}): fetch it again if it is damaged; convert PyTorch's .pt and .pth by safetensors.torch"
 
 
 def _parsed(text: str) -> Any:

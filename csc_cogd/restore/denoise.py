@@ -1,11 +1,12 @@
-"""Denoising: Gaussian noise by codes and similar patches, impulse noise by finding the spoilt pixels first."""
+"""Denoising: Gaussian noise by codes and similar patches, Poisson noise made Gaussian, impulse noise by finding it first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,17 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings, frequency_weights
+from csc_cogd.restore.counts import Counts, estimate_gain
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.inpaint import InpaintingReport, restore_planes
-from csc_cogd.restore.layers import intensity_range
+from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
 from csc_cogd.restore.pipeline import Stages, choose_effort, stack
-from csc_cogd.restore.tiles import MAX_MEMORY, Plan, admm_memory, choose_tiles, map_tiles, picture_memory
+from csc_cogd.restore.stacks import restores_stacks
+from csc_cogd.restore.tiles import Plan, admm_memory, choose_tiles, map_tiles, memory_to_plan_with, picture_memory
 from csc_cogd.restore.trace import Trace
 
-NOISES = ("gaussian", "impulse")
+NOISES = ("gaussian", "poisson", "impulse")
 MEDIAN = 5  # side of the window whose median is the first guess under impulse noise
 IMPULSE_LMBDA, IMPULSE_RHO = 1.5, 5.0
 IMPULSE_ROUNDS, IMPULSE_ITERATIONS = 3, 25  # in each, the pixels that were found before are left out
@@ -36,22 +39,25 @@ LEAST_OF_EXTREMES = 0.02  # by which they deviate at least
 BYTES_A_VALUE = 48  # of the picture, that the search for impulses keeps besides
 
 
+@restores_stacks
 def denoise(
     image: Any,
     noise_sigma: float | str = "auto",
     *,
-    noise: str = "gaussian",
     mask: Any = None,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     mask_polarity: str = "missing",
+    noise: str = "gaussian",
+    gain: float | str = "auto",
     effort: str = "default",
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -65,7 +71,8 @@ def denoise(
     Gaussian noise: the sparse code of the image is the pilot, from which similar patches are found and estimated under a
     Gaussian model of their own (see :mod:`csc_cogd.restore.similar`). Impulse noise (salt and pepper, hot and dead pixels):
     a sparse code under the sum of absolute deviations, which outliers hardly move, tells which pixels are spoilt; these
-    are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were.
+    are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were. Poisson noise, of counts of
+    photons or electrons, is made Gaussian and alike everywhere first, see :mod:`csc_cogd.restore.counts`.
 
     Parameters
     ----------
@@ -73,14 +80,18 @@ def denoise(
         Integers or floats of any range. NaN, what `mask` marks, and what is masked by ``numpy.ma`` is filled.
     noise_sigma : float or "auto"
         Standard deviation of the Gaussian noise, in the image's units; ``"auto"`` estimates it, see
-        :func:`csc_cogd.restore.noise.estimate_noise`.
-    noise : {"gaussian", "impulse"}
-    mask, mask_polarity, dictionary, channel_axis, effort, lmbda, max_iter, tol, tile, max_memory, dtype, device, threads,
-    fft, callback, dry_run, trace
+        :func:`csc_cogd.restore.noise.estimate_noise`. With Poisson noise, that of the read noise beside it, and
+        ``"auto"`` is none.
+    noise : {"gaussian", "poisson", "impulse"}
+    gain : float > 0 or "auto"
+        With Poisson noise, counts to one unit of the image, after the detector's offset has been taken off; ``"auto"``
+        estimates it.
+    mask, mask_polarity, dictionary, channel_axis, stack_axis, effort, lmbda, max_iter, tol, tile, max_memory, dtype, device,
+    threads, fft, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
-        Also return an :class:`csc_cogd.restore.inpaint.InpaintingReport`; `missing` is the fraction of the
-        values that were missing or found spoilt.
+        Also return an :class:`csc_cogd.InpaintingReport`; `missing` is the fraction of the values that were missing or found
+        spoilt. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
 
     Returns
     -------
@@ -100,9 +111,13 @@ def denoise(
     True
     """
     if noise not in NOISES:
-        raise InputError(f"noise: {noise!r} is unknown: choose 'gaussian' or 'impulse'")
+        raise InputError(f"noise: {noise!r} is unknown: choose 'gaussian', 'poisson' or 'impulse'")
     if noise == "impulse" and noise_sigma != "auto":
         raise InputError("noise_sigma: it belongs to Gaussian noise: leave it out for noise 'impulse'")
+    if noise != "poisson" and gain != "auto":
+        raise InputError("gain: it belongs to the noise 'poisson': leave it out")
+    if gain != "auto" and not (isinstance(gain, Real) and np.isfinite(gain) and gain > 0):
+        raise InputError(f"gain: {gain} counts to a unit of the image aren't possible: use a number above zero, or 'auto'")
     if noise_sigma is None:
         raise InputError("noise_sigma: None isn't a standard deviation: use a number, or 'auto'")
     check_noise_sigma(noise_sigma)
@@ -111,16 +126,17 @@ def denoise(
     )  # fmt: skip
     if pixels.dtype.kind == "b":
         raise InputError("image: it is bilevel: widen it to 8 bits first")
+    counts = _counts_of(pixels, missing, gain, noise_sigma) if noise == "poisson" else None
     if trace is not None:
-        trace.begin(pixels.shape, channel_axis)
+        trace.begin(pixels.shape, channel_axis, None if counts is None else counts.expected)
     groups = channel_groups(len(pixels), dictionary)
     engine = engine_settings(dtype, device, threads, fft)
     run = partial(
-        restore_planes, pixels, groups=groups, effort=effort, changes={"max_iter": max_iter}, lmbda=lmbda, tol=tol,
+        restore_planes, groups=groups, effort=effort, changes={"max_iter": max_iter}, lmbda=lmbda, tol=tol,
         tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback, trace=trace,
     )  # fmt: skip
     if noise == "impulse":
-        search = _Search(tile, MAX_MEMORY if max_memory is None else max_memory, engine, callback)
+        search = _Search(tile, max_memory, engine, callback)
         if dry_run:  # what is spoilt isn't known before the search: only that is planned
             stages = [Stages(d, 0.0, [], 0, None, search.plan(pixels, ~missing[c], d)) for c, d in groups]
             efforts = [choose_effort(effort, missing[c], 0.0) for c, _ in groups]
@@ -128,17 +144,34 @@ def denoise(
             restored = pixels
         else:
             spoilt = missing | _outliers(pixels, missing, groups, search)
-            restored, report = run(missing=spoilt, noise_sigma=None, keep_known=True)
+            restored, report = run(pixels, missing=spoilt, noise_sigma=None, keep_known=True)
+    elif counts:
+        stabilized = counts.stabilized(np.where(missing, 0, pixels))
+        stabilized, report = run(stabilized, missing=missing, noise_sigma=1.0, keep_known=False)
+        restored = pixels if dry_run else as_pixels(counts.expected(stabilized), pixels.dtype)
+        report = replace(report, gain=counts.gain)
     else:
-        restored, report = run(missing=missing, noise_sigma=noise_sigma, keep_known=False)
+        restored, report = run(pixels, missing=missing, noise_sigma=noise_sigma, keep_known=False)
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
 
 
-def find_impulses(pixels: np.ndarray, missing: np.ndarray, dictionary: Dictionary | None = None) -> np.ndarray:
+def _counts_of(pixels: np.ndarray, missing: np.ndarray, gain: float | str, read_noise: float | str) -> Counts:
+    read_noise = 0.0 if isinstance(read_noise, str) else float(read_noise)
+    if not read_noise and (pixels[~missing] < 0).any():
+        raise InputError(
+            "image: there are negative values, which aren't counts: take off the detector's offset first, or give the read "
+            "noise as noise_sigma"
+        )
+    if isinstance(gain, str):
+        gain = estimate_gain(zip(pixels, ~missing, strict=True))
+    return Counts(float(gain), read_noise)
+
+
+def find_impulses(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Which known values of channels (C, H, W) :func:`denoise` takes for impulses; bool of the same shape."""
-    search = _Search("auto", MAX_MEMORY, {"dtype": "float32"}, None)
-    return _outliers(pixels, missing, channel_groups(len(pixels), dictionary), search)
+    search = _Search("auto", None, {"dtype": "float32"}, None)
+    return _outliers(pixels, missing, channel_groups(len(pixels), None), search)
 
 
 @dataclass(frozen=True)
@@ -146,7 +179,7 @@ class _Search:
     """How impulses are looked for: settings of the tiles and of the engine."""
 
     tile: int | str
-    max_memory: float
+    max_memory: float | None
     engine: dict[str, Any]
     callback: Callable[[Progress], Any] | None
 
@@ -154,9 +187,10 @@ class _Search:
         """Tiles for channels of which (C, H, W) is known."""
         backend = get_backend(**self.engine)
         whole = picture_memory(pixels.size, pixels.dtype.itemsize) + BYTES_A_VALUE * known.size
+        taken, most = memory_to_plan_with(backend, whole, self.max_memory)
         return choose_tiles(
-            np.ones(known.shape[1:], bool), ~known, partial(admm_memory, dictionary, backend.dtype.itemsize), whole,
-            tile=self.tile, max_memory=self.max_memory, threads=backend.threads,
+            np.ones(known.shape[1:], bool), ~known, partial(admm_memory, dictionary, backend.dtype.itemsize), taken,
+            tile=self.tile, max_memory=most, threads=backend.threads,
         )  # fmt: skip
 
 

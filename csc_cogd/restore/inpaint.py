@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, get_backend, single_threaded_blas
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
+from csc_cogd.restore.stacks import restores_stacks
 from csc_cogd.restore.tiles import (
-    FREE,
-    MAX_MEMORY,
     Plan,
     admm_memory,
     choose_tiles,
     code_memory,
+    memory_to_plan_with,
     picture_memory,
     retry_in_less_memory,
 )
@@ -42,12 +42,18 @@ class InpaintingReport:
         By group of channels that are restored together.
     noise_sigmas : list of float
         Standard deviation of the noise that was assumed, in the image's units.
+    gain : float, or None
+        Counts to one unit of the image, of :func:`csc_cogd.denoise` with Poisson noise.
     """
 
     missing: float
     efforts: list[Effort]
     stages: list[Stages]
     noise_sigmas: list[float]
+    gain: float | None = None
+
+    def __repr__(self) -> str:
+        return "\n".join([f"InpaintingReport: {self.missing:.1%} of the values missing", *self.lines()])
 
     def lines(self) -> list[str]:
         """What was chosen and how it went, for a person to read."""
@@ -68,12 +74,14 @@ class InpaintingReport:
         return lines
 
 
+@restores_stacks
 def inpaint(
     image: Any,
     mask: Any = None,
     *,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     mask_polarity: str = "missing",
     keep_known: bool | None = None,
     noise_sigma: float | str | None = None,
@@ -84,7 +92,7 @@ def inpaint(
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -101,7 +109,7 @@ def inpaint(
 
     Parameters
     ----------
-    image : (H, W) array, or with channels along `channel_axis`
+    image : (H, W) array, or with channels along `channel_axis`, frames along `stack_axis`, or both
         8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
         mask along. Scaling or shifting the values scales and shifts the result.
     mask : (H, W) array, or of the image's shape, optional
@@ -111,13 +119,16 @@ def inpaint(
         one; with a colour dictionary three channels (the first three of four) together; else all channels together.
     channel_axis : int, optional
         Axis of the channels; default: a grey image.
+    stack_axis : int, optional
+        Axis of the frames of a stack, which are restored one by one where they have gaps. `mask` is one for all, or a stack
+        as well.
     mask_polarity : {"missing", "valid"}
         ``"valid"``: non-zero means known.
     keep_known : bool, optional
         Return known pixels exactly as they came in; default: unless there is a `noise_sigma`, by which they are denoised.
     noise_sigma : float or "auto", optional
         Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
-    effort : {"fast", "default", "best"}
+    effort : {"default", "fast", "best"}
         How much time to spend: less than by default, or several times as much.
     learn : bool, optional
         Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best",
@@ -135,14 +146,14 @@ def inpaint(
     max_memory : float, optional
         In bytes, of the whole program, or of a GPU's memory where that solves; tiles are chosen to fit. Default: 2e9, or
         most of what is free on the GPU.
-    dtype : {"float32", "float64"}, optional
-        Precision of the computation; default: float32.
+    dtype : {"float32", "float64"}
+        Precision of the computation.
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
     callback : callable, optional
-        Called with a :class:`Progress`; a true return value ends the present stage early.
+        Called with a :class:`csc_cogd.Progress`; a true return value ends the present stage early.
     return_report : bool
-        Also return an :class:`InpaintingReport`.
+        Also return an :class:`csc_cogd.InpaintingReport`; of a stack, a list with one of each frame.
     dry_run : bool
         Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
     trace : csc_cogd.restore.trace.Trace, optional
@@ -169,8 +180,10 @@ def inpaint(
     >>> restored.dtype, int(abs(restored.astype(int) - image).max()) <= 1
     (dtype('uint8'), True)
     """
-    pixels, missing = find_missing(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity)
-    check_noise_sigma(noise_sigma)
+    pixels, missing = find_missing(
+        image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=stack_axis is not None
+    )
+    check_noise_sigma(noise_sigma, optional=True)
     if trace is not None:
         trace.begin(pixels.shape, channel_axis)
     if keep_known is None:
@@ -260,13 +273,11 @@ def _memory(
     backend: Backend, pixels: np.ndarray, dictionary: Dictionary, n_channels: int, max_memory: float | None
 ) -> tuple[int, Callable[[tuple[int, int]], int], float]:
     """Bytes that the picture takes, that a tile takes, and that there are: of a GPU's memory where that solves."""
-    itemsize, free = backend.dtype.itemsize, backend.free_memory()
+    itemsize = backend.dtype.itemsize
     by_admm = partial(admm_memory, dictionary, itemsize)
     solve = partial(code_memory, dictionary, n_channels, itemsize) if backend.compiled else by_admm
-    if free is not None:
-        return 0, solve, FREE * free if max_memory is None else max_memory
-    taken = picture_memory(pixels.size, pixels.dtype.itemsize)
-    return taken, solve, MAX_MEMORY if max_memory is None else max_memory
+    taken, most = memory_to_plan_with(backend, picture_memory(pixels.size, pixels.dtype.itemsize), max_memory)
+    return taken, solve, most
 
 
 def _plan(

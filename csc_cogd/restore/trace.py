@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,8 +60,10 @@ class Trace:
         self._usages: dict[int, np.ndarray] = {}  # by the first channel
         self.history: list[Iteration] = []
 
-    def begin(self, shape: tuple[int, ...], channel_axis: int | None) -> None:
-        """Learn the shape (C, H, W) of the picture.
+    def begin(
+        self, shape: tuple[int, ...], channel_axis: int | None, units: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> None:
+        """Learn the shape (C, H, W) of the picture, and how estimates get its units where they have others.
 
         Raises
         ------
@@ -71,6 +74,7 @@ class Trace:
             self._reference = as_planes(self._given, channel_axis, "reference").astype(np.float64)
             if self._reference.shape != shape:
                 raise InputError(f"reference: shape {np.shape(self._given)} isn't the image's")
+        self.units = units or (lambda estimate: estimate)
         self.fit = np.full(shape, np.nan, np.float32)
 
     def restart(self, channels: slice) -> None:
@@ -140,7 +144,7 @@ class TileTrace:
         trace = self._trace
         if trace._reference is not None:
             weight = self._tile.weight * self._restored
-            error = estimate * self._range + self._low - trace._reference[self._window]
+            error = trace.units(estimate * self._range + self._low) - trace._reference[self._window]
             with trace._lock:
                 total = trace._errors.setdefault((self._window[0].start, stage, number), [0.0, 0.0, 0.0])
                 total[0] += self._seconds
@@ -154,6 +158,6 @@ class TileTrace:
         with trace._lock:
             assert trace.fit is not None
             place = trace.fit[self._window]
-            place[...] = np.where(np.isnan(place), 0, place) + self._tile.weight * (fit * self._range + self._low)
+            place[...] = np.where(np.isnan(place), 0, place) + self._tile.weight * trace.units(fit * self._range + self._low)
             trace.history = trace.history or history
             trace.count(dictionary, codes, self._window[0].start)

@@ -245,7 +245,7 @@ def by_error():
     animation = pillow(Image.fromarray(grey), "PNG", save_all=True, append_images=[Image.fromarray(255 - grey)])
     yield "animation.png", Wrong(animation, "it is an animation: .+")
     yield "complex.npy", Wrong(npy(grey * 1j), "complex128 isn't a kind of pixels: .+")
-    yield "objects.npy", Wrong(npy(np.array([[None, 1]])), "damaged or unsupported NPY: .+")
+    yield "objects.npy", Wrong(npy(np.array([[None, 1]])), "it holds Python objects, .+")
     yield "no pixel.npy", Wrong(npy(grey[:0]), "(holds no pixel|damaged or unsupported NPY: .+)")
     yield "a row.npy", Wrong(npy(grey[0]), r"an array of shape \(20,\) isn't .+")
     yield "hyperspectral.npy", Wrong(npy(picture(H, W, 12)), r"an array of shape \(24, 20, 12\) may be several things: .+")

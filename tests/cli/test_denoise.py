@@ -81,6 +81,20 @@ def test_only_the_hot_pixels_and_gaps_of_a_float_picture_change(folder, capsys):
     assert abs(restored - stars).max() < 0.2
 
 
+def test_poisson_noise_of_counts(folder, clean, rng, capsys):
+    np.save("counts.npy", rng.poisson(clean / 2.0).astype(np.float32) * 2)
+    for more, told in (
+        (["--gain", 0.5], "0.5 counts to one unit (given)"),
+        (["--overwrite"], "counts to one unit (estimated)"),
+    ):
+        assert call("denoise", "counts.npy", "--noise", "poisson", "--fast", *more) == 0
+        assert told in capsys.readouterr().err
+        restored = np.load("counts_denoised.npy")
+        assert psnr(restored, clean, data_range=255) > psnr(np.load("counts.npy"), clean, data_range=255) + 3
+    assert call("denoise", "counts.npy", "--gain", 2, "--overwrite") == 2
+    assert "--gain: it belongs to the noise 'poisson'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("noise", ["gaussian", "impulse"])
 def test_sixteen_bits_alpha_and_profile_are_kept(folder, clean, rng, noise):
     noisy = (clean[:24, :20, None] + SIGMA * rng.standard_normal((24, 20, 3))) * 257
@@ -145,7 +159,7 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
         (["noise.png", "--noise-sigma", "-1"], "'--noise-sigma': '-1' is neither 'auto' nor a number", 2),
         (["noise.png", "--noise-sigma", "nan"], "'--noise-sigma': 'nan' is neither 'auto' nor a number", 2),
         (["noise.png", "--noise-sigma", "much"], "'--noise-sigma': 'much' is neither 'auto' nor a number", 2),
-        (["noise.png", "--noise", "poisson"], "'--noise': 'poisson' is not one of 'gaussian', 'impulse'", 2),
+        (["noise.png", "--noise", "speckle"], "'--noise': 'speckle' is not one of 'gaussian', 'poisson', 'impulse'", 2),
         (["noise.png", "--noise", "impulse", "--noise-sigma", "3"], "error: --noise-sigma: it belongs to Gaussian noise", 2),
         (["noise.png", "--fast", "--best"], "error: --fast, --best: one excludes the other", 2),
         (["noise.png", "--learn"], "No such option", 2),

@@ -125,3 +125,18 @@ def test_mosaic_shows_every_filter(rng):
     assert gray.dtype == np.uint8
     assert np.unique(gray[1:5, 1:4]).size > 6
     assert Dictionary(rng.standard_normal((5, 3, 4, 3))).mosaic().shape == (11, 13, 3)
+
+
+def test_filters_of_sporco_are_taken_and_their_files_not_misread(tmp_path, rng):
+    gray, colour = rng.random((4, 4, 6)), rng.random((4, 5, 3, 6))
+    np.testing.assert_array_equal(Dictionary.from_sporco(gray).filters[2], gray[:, :, 2])
+    np.testing.assert_array_equal(Dictionary.from_sporco(colour).filters[2, 1], colour[:, :, 1, 2])
+    np.save(tmp_path / "d.npy", gray)
+    with pytest.raises(InputError, match=r"d\.npy: shape \(4, 4, 6\) looks like .*from_sporco"):
+        Dictionary.load(tmp_path / "d.npy")
+    with pytest.raises(InputError, match=r"neither \(h, w, K\) nor"):
+        Dictionary.from_sporco(gray[0])
+
+
+def test_is_told_in_a_line(rng):
+    assert repr(Dictionary(rng.random((3, 3, 4, 5)))) == "Dictionary(3 of 4 x 5, 3 channels)"

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from csc_cogd import Dictionary, InputError, learn_dictionary, reconstruct_images, sparse_code
+from csc_cogd import (
+    Dictionary,
+    InputError,
+    learn_dictionary,
+    learn_dictionary_consensus,
+    learn_dictionary_online,
+    reconstruct_images,
+    sparse_code,
+)
 
 
 @pytest.fixture
@@ -49,11 +57,30 @@ def test_zero_mean_filters(images):
     np.testing.assert_allclose(learned.dictionary.filters.sum(axis=(1, 2)), 0, atol=1e-12)
 
 
+def test_scaling_images_and_lmbda_together_scales_the_objective(images):
+    def objectives(scale):
+        run = {"filter_shape": 5, "n_filters": 4, "lmbda": 0.02 * scale, "max_iter": 3, "dtype": "float64"}
+        small = images * scale
+        learned = (
+            learn_dictionary(small, **run),
+            learn_dictionary_online(small, **run, crop=30),
+            learn_dictionary_consensus([small[:1], small[1:]], **run),
+        )
+        return [each.objective / scale**2 for each in learned]
+
+    np.testing.assert_allclose(objectives(1e-9), objectives(1), rtol=1e-5)
+
+
 def test_is_deterministic_and_depends_on_the_seed(images):
     run = {"lmbda": 0.02, "max_iter": 2}
     one, same, other = (learn_dictionary(images, 4, 5, seed=seed, **run) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one.dictionary.filters, same.dictionary.filters)
     assert not np.allclose(one.dictionary.filters, other.dictionary.filters)
+
+
+def test_is_told_in_a_line(images):
+    learned = learn_dictionary(images, (2, 1), (4, 6), lmbda=0.02, max_iter=1)
+    assert repr(learned).startswith("LearnedDictionary(Dictionary(2 of 4 x 4, 1 of 6 x 6), 1 rounds, objective ")
 
 
 def test_starts_from_a_dictionary_and_stops_when_asked(images):
@@ -77,6 +104,8 @@ def test_starts_from_a_dictionary_and_stops_when_asked(images):
         ({"start": Dictionary(np.ones((2, 3, 3)))}, "start:"),
         ({"lmbda": -1}, "lmbda"),
         ({"images": np.zeros((5, 5))}, r"images\[None\]"),
+        ({"images": [np.zeros((9, 9)), np.zeros((9, 8))]}, "learn_dictionary_online"),
+        ({"cogd": True}, r"cogd: .*CogradientRule\(\)"),
     ],
 )
 def test_what_does_not_fit_is_named(images, change, message):

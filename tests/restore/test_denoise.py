@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import median_filter
 
-from csc_cogd import Dictionary, InputError, denoise, inpaint, psnr
+from csc_cogd import Dictionary, InputError, denoise, inpaint, psnr, upscale
 from csc_cogd.restore.damage import random_mask
+from csc_cogd.restore.trace import Trace
 from tests.conftest import read_only
 
 FAST = {"effort": "fast"}
@@ -52,6 +53,41 @@ def test_noise_is_estimated_where_it_is_not_told(photo, noisy):
     restored, report = denoise(noisy, return_report=True, **FAST)
     assert report.noise_sigmas == [pytest.approx(25, rel=0.15)]
     assert quality(restored, photo) > quality(noisy, photo) + 7.5
+
+
+@pytest.mark.parametrize("read_noise", [0, 0.05])
+def test_poisson_noise_is_removed_with_the_gain_given_or_estimated(photo, rng, read_noise):
+    """In light and dark: better than as Gaussian noise; the mean stays; NaN is filled; read noise may go below zero."""
+    gain = 20.0
+    truth = photo / 255
+    counts = rng.poisson(gain * truth) / gain + read_noise * rng.standard_normal(photo.shape)
+    counts[30, 20:24] = np.nan
+    noisy = np.where(np.isnan(counts), truth, counts)
+    told = {"noise": "poisson", "gain": gain, "noise_sigma": read_noise or "auto", **FAST}
+    restored = denoise(read_only(counts), **told)
+    assert quality(255 * restored, photo) > max(
+        quality(255 * noisy, photo) + 6, quality(255 * denoise(counts, **FAST), photo) + 1
+    )
+    assert restored.mean() == pytest.approx(truth.mean(), rel=0.01)
+    if not read_noise:
+        again, report = denoise(counts, noise="poisson", return_report=True, **FAST)
+        assert report.gain == pytest.approx(gain, rel=0.2)
+        assert quality(255 * again, photo) > quality(255 * restored, photo) - 0.3
+        np.testing.assert_array_equal(denoise(counts, **told, dry_run=True), counts)
+
+
+def test_counts_in_integers_of_any_unit(rng):
+    """Their inverse has no bias, not even for few counts, and a trace speaks in their units."""
+    truth = np.full((64, 64), 2.0)
+    truth[:, 32:] = 6
+    counts = (100 * rng.poisson(truth)).astype(np.uint16)
+    trace = Trace(100 * truth)
+    restored, report = denoise(counts, noise="poisson", return_report=True, trace=trace, **FAST)
+    assert restored.dtype == np.uint16
+    assert report.gain == pytest.approx(0.01)
+    assert restored[:, :28].mean() == pytest.approx(counts[:, :28].mean(), rel=0.03)
+    assert trace.curve()[-1].mse < 40**2
+    assert np.nanmax(trace.fit) > 400
 
 
 def test_colour(color_photo, rng):
@@ -195,7 +231,10 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(noisy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"noise": "poisson"}, "noise: 'poisson' is unknown"),
+        ({"noise": "speckle"}, "noise: 'speckle' is unknown"),
+        ({"gain": 2}, "gain: it belongs to the noise 'poisson'"),
+        ({"noise": "poisson", "gain": 0}, "gain: 0 counts"),
+        ({"noise": "poisson", "noise_sigma": "auto", "image": np.eye(4) - 1}, "negative values, .*offset"),
         ({"noise_sigma": -1}, "noise_sigma: -1 isn't a standard deviation"),
         ({"noise_sigma": np.nan}, "noise_sigma: nan isn't"),
         ({"noise_sigma": None}, "noise_sigma: None isn't"),
@@ -249,3 +288,10 @@ def test_a_large_picture_with_impulses_is_planned_in_the_memory_allowed():
     restored, report = denoise(large, noise="impulse", dry_run=True, max_memory=1.2e9, return_report=True)
     assert report.stages[0].plan.memory <= 1.2e9
     np.testing.assert_array_equal(restored, large)
+
+
+def test_a_stack_is_denoised_and_upscaled_frame_by_frame(photo):
+    stack = photo[:48, :96].reshape(48, 2, 48)
+    clean = denoise(stack, 10, stack_axis=1, **FAST)
+    np.testing.assert_array_equal(clean[:, 1], denoise(stack[:, 1], 10, **FAST))
+    assert upscale(stack, 2, stack_axis=1, max_iter=2).shape == (96, 2, 96)
