@@ -105,9 +105,8 @@ def missing_pixels(
         with open_images(rules.path, like=image) if masks is None else nullcontext(masks) as opened:
             mask = _mask_page(opened, page, n_pages)
         if mask.pixels.shape[:2] != pixels.shape[:2]:
-            raise InputError(
-                f"{rules.path}: the mask is {_size(mask.pixels)} pixels, the image {_size(pixels)}: they must be equal"
-            )
+            sizes = f"the mask is {_size(mask.pixels)} pixels, the image {_size(pixels)}"
+            raise InputError(f"{rules.path}: {sizes}: they must be equal{_how_to_fit(mask.pixels, pixels)}")
         marked, how = _marked(mask, rules.threshold)
         valid = rules.polarity == "valid"
         add(~marked if valid else marked, f"{rules.path.name} ({how}, non-zero is {rules.polarity})")
@@ -121,7 +120,7 @@ def missing_pixels(
         if not image.has_alpha:
             raise InputError(f"{image.path}: has no alpha channel: leave out --mask-from-alpha")
         add(pixels[..., -1] == 0, "transparency")
-    if by := _growth(colours, np.asarray(missing.any(axis=2)), rules.dilate):
+    if by := growth(colours, np.asarray(missing.any(axis=2)), rules.dilate):
         missing |= binary_dilation(missing.any(axis=2), np.ones((3, 3), bool), iterations=by)[..., None]
         sources.append(f"grown by {by} px")
     if missing.any() or not complete:
@@ -189,9 +188,11 @@ def _painted(colours: np.ndarray, rules: MaskRules, path: Path) -> np.ndarray:
     return near
 
 
-def _growth(colours: np.ndarray, missing: np.ndarray, dilate: int | str) -> int:
-    """By how many pixels what is missing, (H, W) bool, is grown."""
+def growth(colours: np.ndarray, missing: np.ndarray, dilate: int | str) -> int:
+    """By how many pixels what is missing, (H, W) bool, is grown: so many, or "auto", as :class:`MaskRules` says."""
     if dilate != "auto":
+        if isinstance(dilate, (bool, str)) or dilate < 0:
+            raise InputError(f"mask_dilate: {dilate!r} isn't a number of pixels: use 0 or more, or 'auto'")
         return int(dilate)
     width = rim_width(colours, missing)
     return width + 1 if width else 0
@@ -221,6 +222,16 @@ def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
     raise InputError(
         f"{image.path}: nothing says what is missing: give --mask FILE, --mask-color, --mask-value or --mask-from-alpha"
     )
+
+
+def _how_to_fit(mask: np.ndarray, pixels: np.ndarray) -> str:
+    """What a mask of another size comes from, most likely."""
+    (high, wide), (H, W) = mask.shape[:2], pixels.shape[:2]
+    if (high, wide) == (W, H):
+        return ": turn it by a quarter (the camera lay on its side, and what drew the mask didn't heed EXIF's orientation)"
+    if abs(high * W - wide * H) <= max(W, H) and abs(wide - W) > W // 10:
+        return ": it was drawn on a smaller or larger copy: scale it to the image's size"
+    return ""
 
 
 def _size(pixels: np.ndarray) -> str:

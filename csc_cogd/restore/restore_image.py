@@ -351,8 +351,7 @@ def _restore_group(
     def tell(stage: str, done: int, total: int, record: Any = None) -> Any:
         return callback(Progress(stage, done, total, record)) if callback else None
 
-    if not several:
-        tell("base layer", 0, 1)
+    tell("tiles" if several else "base layer", 0, len(tiles))
     kept = None if several else group.layers(tiles[0])
     if lmbda is None:
 

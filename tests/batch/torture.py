@@ -238,7 +238,7 @@ def by_error():
     yield "empty.png", Wrong(b"", "the file is empty")
     yield "empty.npy", Wrong(b"", "the file is empty")
     yield "a text.jpg", Wrong(b"<html>404 not found</html>", unknown)
-    yield "a GIF.png", Wrong(pillow(Image.fromarray(grey), "GIF"), unknown)
+    yield "a GIF.png", Wrong(pillow(Image.fromarray(grey), "GIF"), "GIF isn.t read here: convert it to PNG .+")
     yield "a pickle.npy", Wrong(pickle.dumps(grey), unknown)
     yield "CMYK.jpg", Wrong(pillow(Image.fromarray(rgb).convert("CMYK"), "JPEG"), "CMYK colours aren't supported: .+")
     yield "CMYK.tif", Wrong(pillow(Image.fromarray(rgb).convert("CMYK"), "TIFF"), "TIFF colours of kind SEPARATED .+")

@@ -320,6 +320,6 @@ def test_red_marks_are_a_mask(folder, photo, capsys):
     restored = read_image(folder / "marked_inpainted.png").pixels
     assert (restored[10:14, 5:40, 0] < 200).all()
     np.testing.assert_array_equal(restored[14:], colour[14:])
-    check_refused(
-        folder, capsys, ("inpaint", folder / "marked.png", "--mask-color", "rot"), "--mask-color: 'rot' isn't a colour"
-    )
+    capsys.readouterr()
+    arguments = ("inpaint", folder / "marked.png", "--mask-color", "rot")
+    check_refused(folder, capsys, arguments, "--mask-color: 'rot' isn't a colour")

@@ -168,3 +168,10 @@ def test_things_that_are_no_files(tmp_path):
             open_images(tmp_path / name)
     with pytest.raises(InputError, match="isn't a regular file"):
         open_images("/dev/null")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("WEBP", "WebP"), ("GIF", "GIF"), ("BMP", "BMP"), ("JPEG2000", "JPEG 2000")])
+def test_formats_that_are_not_read_are_named(tmp_path, kind, name):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", kind)
+    with pytest.raises(InputError, match=rf"a\.png: {name} isn't read here: convert it to PNG or TIFF"):
+        read_image(tmp_path / "a.png")

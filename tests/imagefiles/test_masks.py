@@ -199,3 +199,23 @@ def test_colours_are_looked_for_where_there_are_some(tmp_path, gray):
     image = ImageFile(np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "png")
     with pytest.raises(InputError, match=r"a\.png: no pixel is missing: none is within 40 of red"):
         missing_pixels(image, MaskRules(color="red"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((12, 10), ": turn it by a quarter"),
+        ((5, 6), ": it was drawn on a smaller or larger copy: scale it"),
+        ((10, 11), "equal$"),
+    ],
+)
+def test_a_mask_of_another_size_is_told_what_it_is(tmp_path, gray, shape, advice):
+    path = saved(tmp_path, np.ones(shape, np.uint8))
+    with pytest.raises(InputError, match=rf"the mask is {shape[1]} x {shape[0]} pixels, the image 12 x 10: .*{advice}"):
+        missing_pixels(gray, MaskRules(path))
+
+
+@pytest.mark.parametrize("dilate", ["wide", -1, True])
+def test_what_is_no_growth_is_refused(tmp_path, gray, hole, dilate):
+    with pytest.raises(InputError, match=f"mask_dilate: {dilate!r} isn't a number of pixels"):
+        missing_pixels(gray, MaskRules(saved(tmp_path, hole.astype(np.uint8)), dilate=dilate))
