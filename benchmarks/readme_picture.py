@@ -15,7 +15,7 @@ def main() -> None:
     pictures = [read_image(folder / f"{name}.png").pixels for name in NAMES]
     gap = np.full((len(pictures[0]), 8, 3), 255, np.uint8)
     row = np.hstack([part for picture in pictures for part in (picture, gap)][:-1])
-    target = Path(__file__).parents[1] / "docs" / "demo.png"
+    target = Path(__file__).parents[1] / "docs" / "guide" / "demo.png"
     target.parent.mkdir(exist_ok=True)
     write_image(ImageFile(row, target, "png"), target, overwrite=True)
 

@@ -52,17 +52,28 @@ def our_step(network: Module, images: np.ndarray, labels: np.ndarray) -> Callabl
     return step
 
 
-def peer_step(network: Module, images: np.ndarray, labels: np.ndarray, threads: int) -> Callable[[], float]:
-    """PyTorch's step of the same network, whose operations are read from our tape."""
+def peer_step(
+    network: Module, images: np.ndarray, labels: np.ndarray, threads: int, device: str = "cpu", channels_last: bool = False,
+    **settings: float,
+) -> Callable[[], Any]:  # fmt: skip
+    """PyTorch's step of the same network, on the CPU, whose operations are read from our tape; it returns the loss.
+
+    `settings` are SGD's, beyond the learning rate.
+    """
     import torch
     import torch.nn.functional as F  # noqa: N812
 
     torch.set_num_threads(threads)
-    parameters = {p: torch.tensor(p.array, requires_grad=True) for p in network.parameters()}
-    x, y = torch.tensor(images), torch.tensor(labels)
+
+    def placed(array: np.ndarray) -> Any:
+        tensor = torch.tensor(array, device=device)
+        return tensor.to(memory_format=torch.channels_last) if channels_last and tensor.ndim == 4 else tensor
+
+    parameters = {p: placed(p.array).requires_grad_() for p in network.parameters()}
+    x, y = placed(images), placed(labels)
     source = Tensor(images[:2], requires_grad=True)
     order = history(network(source))
-    optimizer = torch.optim.SGD(parameters.values(), RATE)
+    optimizer = torch.optim.SGD(parameters.values(), RATE, **settings)
     running = {t: (x.new_zeros(t.shape[1]), x.new_ones(t.shape[1])) for t in order if t.made_by}
 
     def call(tensor: Tensor, given: list[Any]) -> Any:
@@ -95,7 +106,7 @@ def peer_step(network: Module, images: np.ndarray, labels: np.ndarray, threads: 
         del values
         loss.backward()
         optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
     return step
 
@@ -119,11 +130,16 @@ def floor(network: Module, batch: int, threads: int, clock: str) -> tuple[float,
     large = torch.rand(2**26)
     other = torch.empty_like(large)
     bandwidth = 8 * 2**26 / min(seconds(lambda: other.copy_(large), clock) for _ in range(5))
+    products, moved = work(network, batch)
+    return 2 * products / rate, moved / bandwidth
+
+
+def work(network: Module, batch: int) -> tuple[float, float]:
+    """Multiply-adds of a step, and bytes of feature maps that are written and read."""
     flops = flops_by_layer(network)
     output = network(Tensor(np.zeros((2, 3, 32, 32), np.float32)))
     maps = sum(t.array.nbytes for t in history(output) if t.made_by) * batch / 2
-    products = 3 * sum(flops.values()) - next(iter(flops.values()))
-    return 2 * products * batch / rate, 4 * maps / bandwidth
+    return (3 * sum(flops.values()) - next(iter(flops.values()))) * batch, 4 * maps
 
 
 def peak(side: str, arguments: argparse.Namespace, name: str) -> int:
@@ -148,7 +164,7 @@ def compare_losses(name: str, threads: int) -> None:
     network, images, labels = problem(name, 8)
     network, images = network.to("cpu", "float64"), images.astype(np.float64)
     ours, peer = our_step(network, images, labels), peer_step(network, images, labels, threads)
-    losses = np.array([(ours(), peer()) for _ in range(3)])
+    losses = np.array([(ours(), float(peer())) for _ in range(3)])
     if not np.allclose(losses[:, 0], losses[:, 1], rtol=1e-9):
         raise SystemExit(f"{name}: losses differ, so the sides don't do the same: {losses.tolist()}")
 

@@ -9,6 +9,7 @@ import click
 
 from csc_cogd.cli.console import Console
 from csc_cogd.cli.options import (
+    ENGINE,
     PATH,
     Memory,
     check_alike,
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 @click.command("learn")
 @images_argument
 @click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="The dictionary, as .npz.")
+@options("recursive", "files_from", "axes", "overwrite")
+@click.option(
+    "--shards", "n_shards", type=click.IntRange(min=1), metavar="N",
+    help="Divide the images into N shards that agree on their filters: each reads its files, and keeps its codes, where it "
+    "is worked on.",
+)  # fmt: skip
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that share the shards. Default: 1.")
+@click.option(
+    "--scheduler", metavar="ADDRESS|local",
+    help="Work on the shards on a Dask cluster instead, such as tcp://host:8786, whose workers find the files, and this "
+    "package, as this machine does; local: on one of --jobs processes here.",
+)  # fmt: skip
 @options("filters", "filter_size")
 @click.option(
     "--lmbda", type=click.FloatRange(0, 1000), default=0.02, show_default=True, metavar="L",
@@ -39,41 +52,18 @@ if TYPE_CHECKING:
     "--online/--whole", default=None,
     help="From a few crops at a time, or all images together. Default: online where sizes differ or memory is short.",
 )  # fmt: skip
-@click.option(
-    "--max-memory", type=Memory(), metavar="SIZE",
-    help="Learn online where learning from all images together would take more. Default: 2GB.",
-)  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Crops a batch, online. Default: 4.")
 @click.option(
     "--crop", type=click.IntRange(min=1), metavar="N",
     help="Their size in pixels, 128 unless given. With --shards: of a piece of each image; default: all of it.",
 )  # fmt: skip
 @click.option(
-    "--shards", "n_shards", type=click.IntRange(min=1), metavar="N",
-    help="Divide the images into N shards that agree on their filters: each reads its files, and keeps its codes, where it "
-    "is worked on.",
+    "--max-memory", type=Memory(), metavar="SIZE",
+    help="Learn online where learning from all images together would take more. Default: 2GB.",
 )  # fmt: skip
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that share the shards. Default: 1.")
-@click.option(
-    "--scheduler", metavar="ADDRESS|local",
-    help="Work on the shards on a Dask cluster instead, such as tcp://host:8786, whose workers find the files, and this "
-    "package, as this machine does; local: on one of --jobs processes here.",
-)  # fmt: skip
+@options("seed")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
-@options(
-    "recursive",
-    "files_from",
-    "axes",
-    "seed",
-    "checkpoint",
-    "overwrite",
-    "device",
-    "dtype",
-    "threads",
-    "fft",
-    "quiet",
-    "verbose",
-)
+@options("checkpoint", *ENGINE)
 def command(
     images: tuple[str, ...],
     output: Path,

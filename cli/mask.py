@@ -119,8 +119,8 @@ def make(
 
 @command.command("from")
 @click.argument("image_path", metavar="IMAGE", type=PATH)
-@output
 @options(*MASK)
+@output
 @click.option("--invert", is_flag=True, help="Write the opposite: non-zero means known.")
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
@@ -135,12 +135,13 @@ def from_image(
     verbose: int,
     **rules: Any,
 ) -> None:
-    """Write what is missing in IMAGE as a mask: NaN, a value, transparency and another mask, united.
+    """Write what is missing in IMAGE as a mask: NaN, a value, a painted colour, transparency and another mask, united.
 
     \b
     Examples:
       csc-cogd mask from measurement.npy -o gaps.png         (NaN)
       csc-cogd mask from scan.tif --mask-value 0 -o gaps.tif
+      csc-cogd mask from marked.jpg --mask-color red -o dust.png
       csc-cogd mask from photo.png -m dust.png --mask-dilate 2 -o wider.png
       csc-cogd mask from photo.png -m mask.png --invert -o weights.png
       csc-cogd mask from stack.npy --axes NYX -o gaps.tif    (a page for each)
@@ -187,15 +188,12 @@ def from_image(
     "--sensitivity", type=click.FloatRange(0, 100, min_open=True), default=1.0, show_default=True, metavar="S",
     help="2 finds what stands out half as much, and more that isn't damage.",
 )  # fmt: skip
-@click.option(
-    "--dilate", type=click.IntRange(min=0), default=0, metavar="N", show_default=True,
-    help="Grow what is found by N pixels.",
-)  # fmt: skip
+@options("mask_dilate")
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
 def detect(
-    image_paths: tuple[Path, ...], output: Path, sensitivity: float, dilate: int, preview: Path | None, axes: str | None,
-    overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
+    image_paths: tuple[Path, ...], output: Path, sensitivity: float, mask_dilate: int, preview: Path | None,
+    axes: str | None, overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
 ) -> None:  # fmt: skip
     """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
 
@@ -239,8 +237,8 @@ def detect(
     missing = found.mask.any(axis=2)
     if not missing.any():
         console.warn("the mask is empty: a larger --sensitivity finds weaker damage")
-    elif dilate:
-        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=dilate)
+    elif mask_dilate:
+        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=mask_dilate)
     _write_mask(missing, output, overwrite, console)
     if preview is not None:
         _write_preview(first, missing, preview, overwrite, console)
@@ -324,12 +322,12 @@ def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> Non
     check_writable(path, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
 
 
-def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console, what: str = "missing") -> None:
+def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console) -> None:
     """Write (H, W) bool as 8 bits, 255 where true."""
     from csc_cogd.imagefiles import write_image
 
     write_image(_mask_image(missing, path), path, overwrite=overwrite)
-    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
+    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
 
 
 def _mask_image(missing: Any, path: Path) -> Any:

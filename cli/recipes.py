@@ -65,10 +65,14 @@ _OPTIONS = (
         "--area", type=click.FloatRange(0, 1), default=0.0, show_default=True, metavar="A",
         help="Train on pieces of random size, at least this share of each image; 0.08 is usual for ImageNet.",
     ),
+    click.option(
+        "--precision", type=click.Choice(["float32", "mixed"]), default="float32", show_default=True,
+        help="On a GPU, mixed rounds what is multiplied to TF32, 10 bits, for its tensor cores; sums stay float32.",
+    ),
 )  # fmt: skip
 RECIPE = (
     "epochs", "batch_size", "learning_rate", "schedule", "steps", "step_factor", "warm_up", "momentum", "nesterov",
-    "weight_decay", "decay_vectors", "label_smoothing", "crop", "flip", "cutout", "area", "seed",
+    "weight_decay", "decay_vectors", "label_smoothing", "crop", "flip", "cutout", "area", "precision", "seed",
 )  # fmt: skip
 """The names of what :func:`recipe_of` takes."""
 

@@ -32,6 +32,7 @@ from csc_cogd.errors import InputError
     "-o", "--output", type=PATH, metavar="FILE|DIR",
     help="Where to write: a file for one image, or a folder. Default: beside each input, as NAME_reconstructed.",
 )  # fmt: skip
+@options(*FILES)
 @click.option(
     "--dictionary", "dictionary_path", metavar="FILE|default", shell_complete=complete_files,
     help="Code with these filters, image by image. Default: learn them from all images together.",
@@ -46,7 +47,7 @@ from csc_cogd.errors import InputError
 @click.option("--debias", is_flag=True, help="Refit the codes by least squares where they aren't zero: more faithful.")
 @click.option("--save-dictionary", type=PATH, metavar="FILE", help="Write the filters, as .npz.")
 @click.option("--save-codes", type=PATH, metavar="FILE", help="Write the codes, as .npz; of one image, or of equal sizes.")
-@options("seed", "checkpoint", *FILES, *ENGINE)
+@options("seed", "checkpoint", *ENGINE)
 def command(
     images: tuple[str, ...],
     output: Path | None,
@@ -128,7 +129,7 @@ def _reconstruct_together(
     from csc_cogd.report.document import plain
     from csc_cogd.storage import check_distinct, check_writable
 
-    for name, idle in (("skip_existing", False), ("fail_fast", False), ("jobs", 1), ("scheduler", None)):
+    for name, idle in (("skip_existing", False), ("fail_fast", False), ("jobs", None), ("scheduler", None)):
         if arguments.pop(name) != idle:
             option = "--" + name.replace("_", "-")
             raise InputError(

@@ -59,6 +59,7 @@ EVALUATION = {
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     data: Path,
     output: Path | None,
     network_name: str | None,

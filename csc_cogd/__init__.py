@@ -14,7 +14,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from csc_cogd.batch.batch import restore_batch as restore_batch
     from csc_cogd.batch.cluster_learning import shard_mapper as shard_mapper
+    from csc_cogd.batch.jobs import Result as Result
     from csc_cogd.cogd.rule import CogradientRule as CogradientRule
+    from csc_cogd.csc.alternation import Round as Round
     from csc_cogd.csc.codes import SparseCodes as SparseCodes
     from csc_cogd.csc.codes import lambda_max as lambda_max
     from csc_cogd.csc.codes import reconstruct_images as reconstruct_images
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from csc_cogd.csc.consensus import learn_dictionary_consensus as learn_dictionary_consensus
     from csc_cogd.csc.debias import debias as debias
     from csc_cogd.csc.dictionary import Dictionary as Dictionary
+    from csc_cogd.csc.filters import solve_filters as solve_filters
+    from csc_cogd.csc.iteration import Iteration as Iteration
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
     from csc_cogd.csc.learning import learn_dictionary as learn_dictionary
     from csc_cogd.csc.online import learn_dictionary_online as learn_dictionary_online
@@ -32,15 +36,20 @@ if TYPE_CHECKING:
     from csc_cogd.errors import InputError as InputError
     from csc_cogd.report.metrics import psnr as psnr
     from csc_cogd.report.metrics import ssim as ssim
+    from csc_cogd.restore.coding import Progress as Progress
     from csc_cogd.restore.denoise import denoise as denoise
+    from csc_cogd.restore.detect import Detection as Detection
     from csc_cogd.restore.detect import detect_damage as detect_damage
+    from csc_cogd.restore.inpaint import InpaintingReport as InpaintingReport
     from csc_cogd.restore.inpaint import inpaint as inpaint
     from csc_cogd.restore.learn import learn_from_files as learn_from_files
     from csc_cogd.restore.learn import learn_from_images as learn_from_images
     from csc_cogd.restore.operators import Blur as Blur
     from csc_cogd.restore.operators import Decimation as Decimation
+    from csc_cogd.restore.reconstruct import Quality as Quality
     from csc_cogd.restore.reconstruct import Reconstruction as Reconstruction
     from csc_cogd.restore.reconstruct import reconstruct as reconstruct
+    from csc_cogd.restore.restore_image import RestorationReport as RestorationReport
     from csc_cogd.restore.restore_image import deblur as deblur
     from csc_cogd.restore.restore_image import restore_image as restore_image
     from csc_cogd.restore.restore_image import upscale as upscale
@@ -56,6 +65,7 @@ _HOMES = {
     "learn_dictionary_online": "csc.online",
     "learn_dictionary_consensus": "csc.consensus",
     "CogradientRule": "cogd.rule",
+    "solve_filters": "csc.filters",
     "debias": "csc.debias",
     "save_codes": "csc.codes_file",
     "load_codes": "csc.codes_file",
@@ -75,6 +85,14 @@ _HOMES = {
     "restore_batch": "batch.batch",
     "psnr": "report.metrics",
     "ssim": "report.metrics",
+    "Detection": "restore.detect",
+    "InpaintingReport": "restore.inpaint",
+    "Iteration": "csc.iteration",
+    "Progress": "restore.coding",
+    "Quality": "restore.reconstruct",
+    "RestorationReport": "restore.restore_image",
+    "Result": "batch.jobs",
+    "Round": "csc.alternation",
     "CscCogdError": "errors",
     "InputError": "errors",
     "DeviceError": "errors",

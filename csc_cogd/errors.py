@@ -2,7 +2,17 @@
 
 
 class CscCogdError(Exception):
-    """Base of every error that csc-cogd raises on purpose."""
+    """Base of every error that csc-cogd raises on purpose.
+
+    Examples
+    --------
+    >>> import csc_cogd
+    >>> try:
+    ...     csc_cogd.Dictionary([1, 2])
+    ... except csc_cogd.CscCogdError as error:
+    ...     print(error)
+    filters: shape (2,) is neither (K, h, w) nor (K, C, h, w)
+    """
 
 
 class InputError(CscCogdError, ValueError):

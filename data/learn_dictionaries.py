@@ -133,7 +133,9 @@ def main() -> None:
     filters = found.filters / np.linalg.norm(found.filters.reshape(found.n_filters, -1), axis=1).reshape(
         -1, *[1] * (found.filters.ndim - 1)
     )
-    Dictionary(filters.astype(np.float32), found.shapes, provenance).save(arguments.output or f"data/{arguments.kind}.npz")
+    Dictionary(filters.astype(np.float32), found.shapes, provenance).save(
+        arguments.output or f"data/{arguments.kind}.npz", overwrite=True
+    )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def cuda(monkeypatch):
         from tests.backend import fake_cupy
 
         monkeypatch.setattr(device, "open_device", lambda name: int(name.partition(":")[2] or 0))
+        monkeypatch.setattr(device, "usable_devices", lambda: ["cuda:0"])
         open_double = lru_cache(lambda process, dtype, number: CudaBackend(dtype, number, fake_cupy, 227 << 10))
         monkeypatch.setattr(selection, "_cuda_backend", open_double)
         return fake_cupy

@@ -6,11 +6,24 @@ The engine is written once against :class:`Backend`; which arrays it works on is
 from csc_cogd.backend.blas import single_threaded_blas
 from csc_cogd.backend.cpu import Backend, Index, Task, Workspace, borrowed
 from csc_cogd.backend.kernels import STATISTICS
+from csc_cogd.backend.momentum import Moving, momentum_step
 from csc_cogd.backend.networks import compiled_kernels
-from csc_cogd.backend.selection import array_module, as_array, choose_device, device_of, get_backend, on_gpu, to_numpy
+from csc_cogd.backend.precision import check_precision, computing_in
+from csc_cogd.backend.selection import (
+    array_module,
+    as_array,
+    choose_device,
+    device_of,
+    filled_like,
+    get_backend,
+    laid_out,
+    on_gpu,
+    to_numpy,
+    usable_devices,
+)
 
 __all__ = [
-    "STATISTICS", "Backend", "Index", "Task", "Workspace", "array_module", "as_array", "borrowed", "choose_device",
-    "compiled_kernels",
-    "device_of", "get_backend", "on_gpu", "single_threaded_blas", "to_numpy",
+    "STATISTICS", "Backend", "Index", "Moving", "Task", "Workspace", "array_module", "as_array", "borrowed",
+    "check_precision", "choose_device", "compiled_kernels", "computing_in", "device_of", "filled_like", "get_backend",
+    "laid_out", "momentum_step", "on_gpu", "single_threaded_blas", "to_numpy", "usable_devices",
 ]  # fmt: skip

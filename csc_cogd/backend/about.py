@@ -17,7 +17,11 @@ def fft_library() -> str:
     InputError
         If ``CSC_COGD_FFT`` names none, or one that isn't installed.
     """
-    return f"pyfftw ({fft.pyfftw.fftw_version})" if fft.choose_provider() == "pyfftw" else "scipy"
+    if fft.choose_provider() != "pyfftw":
+        return "scipy"
+    import pyfftw
+
+    return f"pyfftw ({pyfftw.fftw_version})"
 
 
 def kernel_cache() -> tuple[Path | None, int]:

@@ -8,6 +8,8 @@ the image that the canvas holds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 LANES = 8
@@ -96,7 +98,7 @@ def descend(
     return largest, squares
 
 
-def _covered(i: int, j: int, filters: np.ndarray, width: int, period: tuple[int, int]) -> tuple:
+def _covered(i: int, j: int, filters: np.ndarray, width: int, period: tuple[int, int]) -> tuple[Any, ...]:
     """Index of the pixels that an atom covers."""
     rows, columns = (i + np.arange(filters.shape[2])) % period[0], (j + np.arange(width)) % period[1]
     return slice(None), rows[:, None], columns

@@ -124,6 +124,21 @@ def products(dy, x, mean):
     return result
 
 
+def normalize(x, gamma, beta, mean, variance, epsilon):
+    """``gamma (x - mean) / sqrt(variance + epsilon) + beta``, channel by channel."""
+    scale = gamma * (1 / np.sqrt(variance + epsilon))
+    return affine(x, scale, beta - mean * scale)
+
+
+def normalize_gradient(dy, x, gamma, mean, variance, epsilon, from_batch):
+    """The gradients of x, gamma and beta, where mean and variance are the batch's, or given."""
+    inverse, n = 1 / np.sqrt(variance + epsilon), x.size // x.shape[1] if from_batch else np.inf
+    dbeta, dgamma = products(dy, x, mean)
+    dgamma = dgamma * inverse
+    scale = gamma * inverse
+    return combine(dy, x, scale, -scale * inverse * dgamma / n, mean, -scale * dbeta / n), dgamma, dbeta
+
+
 def affine(x, scale, shift):
     """``scale[c] x[n, c] + shift[c]``."""
     y, planes = empty(x.shape, x.dtype), _planes(x)

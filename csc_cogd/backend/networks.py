@@ -11,13 +11,15 @@ from csc_cogd.backend.selection import choose_kernels, on_gpu
 
 
 def compiled_kernels(name: str, array: Any) -> Any:
-    """The module ``compiled_<name>`` for what is done to an array, or None where plain code has to do it.
+    """The module ``compiled_<name>``, or ``cuda.<name>`` for arrays on a GPU, or None where plain code has to do it.
 
-    That is on a GPU, and on a CPU without Numba or where ``CSC_COGD_KERNELS`` is ``"numpy"``.
+    That is on a CPU without Numba, or where ``CSC_COGD_KERNELS`` is ``"numpy"``. Both modules have the same functions.
     """
-    if on_gpu(array) or _chosen(os.environ.get("CSC_COGD_KERNELS")) == "numpy":
+    if on_gpu(array):
+        return _load(f"cuda.{name}")
+    if _chosen(os.environ.get("CSC_COGD_KERNELS")) == "numpy":
         return None
-    return _load(name)
+    return _load(f"compiled_{name}")
 
 
 @lru_cache(maxsize=4)
@@ -27,4 +29,4 @@ def _chosen(variable: str | None) -> str:
 
 @lru_cache
 def _load(name: str) -> Any:
-    return import_module(f"csc_cogd.backend.compiled_{name}")
+    return import_module(f"csc_cogd.backend.{name}")

@@ -100,6 +100,22 @@ def to_numpy(array: Any) -> np.ndarray:
     return array.get() if on_gpu(array) else array
 
 
+def filled_like(array: Any, values: Any) -> Any:
+    """A new array of these values, of the other one's shape, data type, device and layout in memory."""
+    result, values = array_module(array).empty_like(array), as_array(values)
+    result[...] = values if on_gpu(values) == on_gpu(array) else array_module(array).asarray(to_numpy(values))
+    return result
+
+
+def laid_out(array: Any) -> Any:
+    """The array as networks' kernels read it at once: on a GPU, channels last where it has four axes."""
+    if not on_gpu(array) or array.ndim != 4:
+        return array
+    from csc_cogd.backend.cuda.layout import channels_first, channels_last
+
+    return channels_first(channels_last(array))
+
+
 def device_of(array: Any, device: str, name: str = "images") -> str:
     """The device to compute on: that of `array` if it is on a GPU, and ``"auto"`` or ``"cuda"`` asked for.
 
@@ -124,6 +140,13 @@ def choose_device(threads: int | None = None, fft: str | None = None, kernels: s
     if find_spec("cupy") is None:
         return "cpu", "CuPy isn't installed"
     return _answering_device(os.getpid())
+
+
+def usable_devices() -> list[str]:
+    """Names of the CUDA devices of this machine, ``"cuda:0"`` and so on, where :func:`get_backend` has found one."""
+    from csc_cogd.backend.cuda import device
+
+    return device.usable_devices()
 
 
 def _settings_of_the_cpu(threads: int | None, fft: str | None, kernels: str | None) -> str:

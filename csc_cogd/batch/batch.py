@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import get_backend, usable_devices
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs
 from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, clean_up, load_dictionary
@@ -20,6 +20,7 @@ from csc_cogd.batch.tasks import TASKS, try_settings
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
+from csc_cogd.imagefiles.masks import parse_color
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.learn import physical_memory
 from csc_cogd.restore.tiles import MAX_MEMORY
@@ -34,6 +35,7 @@ class Batch:
 
     jobs: list[Job]
     n_processes: int = 1
+    devices: list[str] = field(default_factory=list)  # that the processes take in turn, where there are several
     scheduler: Any = None
     fail_fast: bool = False
     report: Path | None = None
@@ -59,7 +61,9 @@ class Batch:
             with connected(self.scheduler, self.n_processes) as client:
                 yield from run_on_cluster(self.jobs, client)
         elif self.n_processes > 1:
-            yield from run_in_processes(self.jobs, self.n_processes, lambda job, record: listener.progress(record))
+            yield from run_in_processes(
+                self.jobs, self.n_processes, lambda job, record: listener.progress(record), self.devices
+            )
         else:
             yield from (attempt(job, listener) for job in self.jobs)
 
@@ -72,7 +76,7 @@ def restore_batch(
     callback: Callable[[Progress], Any] | None = None,
     **options: Any,
 ) -> Iterator[Result]:
-    """Restore many image files, and yield a :class:`csc_cogd.batch.Result` for each as it is finished.
+    """Restore many image files, and yield a :class:`csc_cogd.Result` for each as it is finished.
 
     A file that can't be restored has a result that says why; the others are restored all the same. Files are written whole
     or not at all, and nothing is overwritten unless `overwrite` says so.
@@ -91,7 +95,7 @@ def restore_batch(
         Text file with further inputs, one a line; ``"-"`` is standard input.
     mask : path, optional
         A mask's image file, for all images; or a folder, with a mask ``<stem>`` or ``<stem>_mask`` for each.
-    mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate
+    mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate, mask_color, mask_color_tolerance
         See :class:`csc_cogd.imagefiles.MaskRules`.
     dictionary : path, optional
         Default: the ones that ship.
@@ -105,19 +109,21 @@ def restore_batch(
         Leave those that were made from the same input with the same settings. With `overwrite`, replace the others.
     fail_fast : bool
         Stop at the first file that can't be restored.
-    jobs : int
+    jobs : int, optional
         Processes, each with one thread unless `threads` says otherwise, and its part of `max_memory`. Scripts must guard
-        their main part by ``if __name__ == "__main__"``, as always with processes.
+        their main part by ``if __name__ == "__main__"``, as always with processes. Default: 1, or as many as there are GPUs
+        for a `device` of ``"cuda"``, or of ``"auto"`` that is one. Processes take the GPUs in turn, ``cuda:0``, ``cuda:1``
+        and so on; with ``"cuda:1"``, all have that one. Results don't depend on it.
     scheduler : str or distributed.Client, optional
         A Dask cluster whose workers see the same files, by its address or a client; ``"local"`` starts one of `jobs`
-        processes.
+        processes. Its workers don't share GPUs out: each has the first one that ``CUDA_VISIBLE_DEVICES`` lets it see.
     report : path, optional
         Folder for a report: a page ``index.html`` that needs no network, ``report.json`` and ``report.csv``; of several
         images, a page of each in ``pages``.
     reference : path, optional
         What the result is compared with in the report: an image file, or a folder with one of each image's name.
     callback : callable, optional
-        Called with the :class:`csc_cogd.restore.coding.Progress` of files that this machine restores. Of those that this
+        Called with the :class:`csc_cogd.Progress` of files that this machine restores. Of those that this
         process restores itself, a true return value ends the present stage early.
     settings
         All other arguments are those of :func:`csc_cogd.inpaint`, :func:`csc_cogd.denoise`,
@@ -169,14 +175,16 @@ def plan_batch(
     mask_threshold: float | None = None,
     mask_value: float | None = None,
     mask_from_alpha: bool = False,
-    mask_dilate: int = 0,
+    mask_dilate: int | str = 0,
+    mask_color: str | None = None,
+    mask_color_tolerance: int = 40,
     dictionary: PathLike = "default",
     axes: str | None = None,
     suffix: str | None = None,
     overwrite: bool = False,
     skip_existing: bool = False,
     fail_fast: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
     scheduler: Any = None,
     report: PathLike | None = None,
     reference: PathLike | None = None,
@@ -189,16 +197,19 @@ def plan_batch(
     """
     if task not in TASKS:
         raise InputError(f"task: {task!r} is unknown: choose {', '.join(map(repr, TASKS))}")
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
         raise InputError(f"jobs: {jobs!r} isn't a number of processes: use 1 or more")
-    if scheduler not in (None, "local") and jobs > 1:
+    if scheduler not in (None, "local") and jobs not in (None, 1):
         raise InputError("jobs: the processes are the cluster's, where there is a scheduler: leave it out")
     if scheduler is not None:
         check_scheduler(scheduler)
     _check_report(report, reference, task, overwrite, skip_existing, bool(settings.get("dry_run")))
     rules = MaskRules(
-        None if mask is None else Path(mask), mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate
-    )
+        None if mask is None else Path(mask), mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate,
+        mask_color, mask_color_tolerance,
+    )  # fmt: skip
+    if mask_color is not None:
+        parse_color(mask_color)
     if rules.path is not None and not os.path.exists(rules.path):
         raise InputError(f"{rules.path}: no such file or folder")
     dictionary = os.fspath(dictionary)
@@ -207,8 +218,10 @@ def plan_batch(
     found = expand_inputs(named, recursive=recursive, files_from=files_from)
     pictures, masks = _without_masks(found, rules)
     images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, suffix)
-    jobs = min(jobs, len(images))
-    settings = _share_of_the_machine(settings, jobs, scheduler, TASKS[task].plans)
+    settings = {name: value for name, value in settings.items() if value is not None}
+    devices = _devices(settings) if scheduler is None else []
+    jobs = min(jobs or max(len(devices), 1), len(images))
+    settings = _share_of_the_machine(settings, jobs, max(len(devices), 1), scheduler, TASKS[task].plans)
     try_settings(task, settings, loaded)
     several = len(found) > 1 or found[0].folder is not None
     references = [
@@ -234,7 +247,7 @@ def plan_batch(
         )
         if number
     ]  # fmt: skip
-    return Batch(todo, jobs, scheduler, fail_fast, folder, notes)
+    return Batch(todo, jobs, devices, scheduler, fail_fast, folder, notes)
 
 
 def _check_report(
@@ -250,21 +263,40 @@ def _check_report(
         check_report(Path(report), overwrite, resume)
 
 
-def _share_of_the_machine(settings: dict[str, Any], n_processes: int, scheduler: Any, plans: bool) -> dict[str, Any]:
-    """The settings of each of several processes: one thread, and its part of the memory."""
-    settings = {name: value for name, value in settings.items() if value is not None}
+def _free_on_gpu(settings: dict[str, Any]) -> float | None:
+    """Bytes that are free on the GPU that restores here; None where the CPU does."""
+    engine = {name: settings[name] for name in ("device", "dtype", "threads", "fft") if name in settings}
+    return get_backend(**engine).free_memory()
+
+
+def _devices(settings: dict[str, Any]) -> list[str]:
+    """The GPUs that processes can share out among them: all, where the settings name none of them."""
+    if _free_on_gpu(settings) is None or settings.get("device", "auto") not in ("auto", "cuda"):
+        return []
+    return usable_devices()
+
+
+def _share_of_the_machine(
+    settings: dict[str, Any], n_processes: int, n_devices: int, scheduler: Any, plans: bool
+) -> dict[str, Any]:
+    """The settings of each of several processes: one thread, and its part of the memory, or of its GPU's."""
     if scheduler in (None, "local"):
-        engine = {name: settings[name] for name in ("device", "dtype", "threads", "fft") if name in settings}
-        on_cpu = get_backend(**engine).free_memory() is None
+        on_gpu = _free_on_gpu(settings)
+        on_cpu = on_gpu is None
     else:
+        on_gpu = None
         on_cpu = not str(settings.get("device", "auto")).startswith("cuda")  # of the workers' machines, not of this one
+    settings = dict(settings)
     if on_cpu and (n_processes > 1 or scheduler is not None):
         settings.setdefault("threads", 1)
-    if on_cpu and plans and n_processes > 1:
+    sharing = n_processes if on_cpu else -(-n_processes // n_devices)
+    present = physical_memory() if on_cpu else on_gpu
+    if plans and sharing > 1:
         if "max_memory" in settings:
-            settings["max_memory"] /= n_processes
-        elif (present := physical_memory()) is not None:
-            settings["max_memory"] = min(float(MAX_MEMORY), USABLE * present / n_processes)
+            settings["max_memory"] /= sharing
+        elif present is not None:
+            share = USABLE * present / sharing
+            settings["max_memory"] = min(float(MAX_MEMORY), share) if on_cpu else share
     return settings
 
 

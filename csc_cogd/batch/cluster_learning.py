@@ -27,12 +27,25 @@ def shard_mapper(jobs: int = 1, scheduler: Any = None) -> Iterator[Mapper]:
         The Dask cluster to work on instead, its scheduler's address such as ``tcp://host:8786``, or ``"local"`` for one of
         `jobs` processes.
 
+    Yields
+    ------
+    mapper : Mapper
+
     Raises
     ------
     InputError
         If Dask isn't installed.
     DeviceError
         If the scheduler doesn't answer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from csc_cogd import learn_dictionary_consensus
+    >>> shards = np.random.default_rng(0).standard_normal((2, 1, 12, 12))
+    >>> with shard_mapper(jobs=1) as mapper:
+    ...     learn_dictionary_consensus(shards, 2, 3, lmbda=0.5, max_iter=1, mapper=mapper).dictionary.n_filters
+    2
     """
     if scheduler is None:
         if jobs == 1:

@@ -82,7 +82,7 @@ def _by_operator(colours: np.ndarray, **settings: Any) -> Done:
     restored, report = restore_image(colours, return_report=True, **settings)
     how = "at the mean" if settings.get("noise") == "poisson" else None
     h, w = settings["operator"].kernel.shape
-    noise = noise_text(report.sigmas, settings.get("noise_sigma") or "auto", how)
+    noise = noise_text(report.noise_sigmas, settings.get("noise_sigma", "auto"), how)
     return restored, report, f"kernel of {h} x {w}, {noise}"
 
 

@@ -13,8 +13,9 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -26,16 +27,17 @@ PATIENCE = 10.0  # seconds that a process has to clean up before it is killed
 
 
 def run_in_processes(
-    jobs: Iterable[Job], n_processes: int, told: Callable[[Job, Progress], Any] | None = None
+    jobs: Iterable[Job], n_processes: int, told: Callable[[Job, Progress], Any] | None = None, devices: Sequence[str] = ()
 ) -> Iterator[Result]:
     """Results as they are finished; `told` is told of the progress of every job.
 
-    Closing the iterator ends the processes; half-written files are removed.
+    Where there are `devices`, the processes take them in turn; else every job's settings say which. Closing the iterator
+    ends the processes; half-written files are removed.
     """
     waiting, crew = deque((job, 1) for job in jobs), list[_Process]()
     try:
         while len(crew) < min(n_processes, len(waiting)):
-            crew.append(_Process())
+            crew.append(_Process(devices[len(crew) % len(devices)] if devices else None))
         while waiting or any(process.job for process in crew):
             for process in crew:
                 if process.job is None and waiting:
@@ -47,7 +49,7 @@ def run_in_processes(
                 except (EOFError, OSError):
                     job, tries, exit_code = process.job, process.tries, process.exit_code()
                     clean_up([job])
-                    crew[crew.index(process)] = _Process()
+                    crew[crew.index(process)] = _Process(process.device)
                     if tries < TRIES:
                         waiting.appendleft((job, tries + 1))
                     else:
@@ -68,11 +70,12 @@ def run_in_processes(
 class _Process:
     """A worker and the job it is at."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str | None) -> None:
         context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
         if hasattr(os, "fork"):
             context.set_forkserver_preload(["csc_cogd.batch.jobs"])
         self.connection, theirs = context.Pipe()
+        self.device = device
         self.job: Any = None
         self.tries = 0
         self._process = context.Process(target=_serve, args=(theirs,), name="csc-cogd", daemon=True)
@@ -83,7 +86,9 @@ class _Process:
     def begin(self, job: Job, tries: int) -> None:
         self.job, self.tries = job, tries
         with suppress(OSError):  # it has just died: the pipe says so when it is read
-            self.connection.send(job)
+            self.connection.send(
+                job if self.device is None else replace(job, settings=job.settings | {"device": self.device})
+            )
 
     def exit_code(self) -> int | None:
         self._process.join(PATIENCE)

@@ -60,7 +60,7 @@ class CogradientRule:
         k, the degree of the kernel: 1 linear, 2 and 3 polynomial.
     eta : float >= 0
         Step size. 0 switches the rule off, to the last bit.
-    sign : {-1, 1}, optional
+    sign : -1 or 1, optional
         Of beta. -1 descends along the coupled gradient, which is exact for degree 1 (eq. 14); +1 pulls x back towards its
         earlier value where c is positive. Default: -1 for an odd degree, +1 for an even one, whose kernel has lost
         the direction.

@@ -11,11 +11,11 @@ import numpy as np
 from csc_cogd.backend import Backend, Index
 from csc_cogd.cogd.rule import Backtracking
 from csc_cogd.csc.admm import ConvolutionalADMM
-from csc_cogd.csc.codes import check_l1_weights, check_settings, penalties, place_l1_weights
 from csc_cogd.csc.filters import current_filters, filter_solver
 from csc_cogd.csc.iteration import run_phase
 from csc_cogd.csc.problem import Domain, for_maps, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, SoftThreshold
+from csc_cogd.csc.settings import check_l1_weights, check_settings, penalties, place_l1_weights
 from csc_cogd.storage import digest
 
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
@@ -24,9 +24,20 @@ RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, i
 class Round(NamedTuple):
     """One line of the learner's history: the state after a code phase and a filter phase.
 
-    `objective` is `data_term` plus `penalty`: the l1 term and, where there is one, the gradient penalty. `backtracking` says
-    what the rule of cogradient descent did before the round, `consensus_residual` how far the shards' filters were from
-    those they agreed on, relative to these; None where there are none.
+    Attributes
+    ----------
+    iteration : int
+        From 1.
+    seconds : float
+        Since the start, without the callback's.
+    objective, data_term, penalty : float
+        `objective` is `data_term` plus `penalty`: the l1 term and, where there is one, the gradient penalty.
+    nonzeros : int
+        Codes that aren't zero.
+    backtracking : csc_cogd.cogd.rule.Backtracking, or None
+        What the rule of cogradient descent did before the round.
+    consensus_residual : float, or None
+        How far the shards' filters were from those they agreed on, relative to these; None without shards.
     """
 
     iteration: int

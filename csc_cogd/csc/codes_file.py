@@ -17,6 +17,13 @@ _FORMAT = 1
 def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write codes (N, K, H, W), or of any shape, as npz, in one step: ``values``, flat ``places``, and ``shape``.
 
+    Parameters
+    ----------
+    codes : array of real numbers
+    path : path
+    overwrite : bool
+        Whether an existing file may be replaced.
+
     Raises
     ------
     InputError
@@ -43,10 +50,23 @@ def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
 def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
     """Read what :func:`save_codes` wrote.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    array
+        Of the shape and dtype that was written.
+
     Raises
     ------
     InputError
         If the file is missing or holds no codes.
+
+    Examples
+    --------
+    See :func:`save_codes`.
     """
     arrays, about = read_arrays(path, "codes")
     try:

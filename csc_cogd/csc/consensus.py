@@ -14,9 +14,9 @@ from csc_cogd import __version__
 from csc_cogd.backend import get_backend
 from csc_cogd.csc.alternation import Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations, filter_shapes, initial_filters
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.csc.shard import Engine, Opened, Share, load_shard, open_shard, save_shard, work_shard
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
@@ -62,12 +62,6 @@ def learn_dictionary_consensus(
     code_iterations: int = 5,
     filter_iterations: int = 5,
     tol: float = 1e-4,
-    dtype: Any = "float32",
-    seed: int = 0,
-    start: Dictionary | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 5,
-    callback: Callable[[Round], Any] | None = None,
     zero_mean: bool = False,
     l1_weights: Any = None,
     gradient_penalty: float = 0.0,
@@ -75,9 +69,15 @@ def learn_dictionary_consensus(
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
+    seed: int = 0,
+    start: Dictionary | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 5,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    callback: Callable[[Round], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn one dictionary from images that are too many for one machine, in shards.
 
@@ -174,7 +174,7 @@ def learn_dictionary_consensus(
         "masked": any(each.masked for each in opened), "settings": settings | {"rounds": len(history)},
     }  # fmt: skip
     dictionary = Dictionary(found[:, 0] if gray else found, shapes, provenance)
-    return LearnedDictionary(dictionary, history[-1].objective, history)
+    return LearnedDictionary(dictionary, None, history[-1].objective, history)
 
 
 class _Consensus:

@@ -78,10 +78,12 @@ class Dictionary:
 
     @property
     def n_filters(self) -> int:
+        """How many filters there are."""
         return len(self.filters)
 
     @property
     def n_channels(self) -> int:
+        """Channels of each filter; 1 for grey ones."""
         return 1 if self.filters.ndim == 3 else self.filters.shape[1]
 
     @property
@@ -106,7 +108,7 @@ class Dictionary:
         squared = frequencies[:, None] ** 2 + frequencies**2
         return np.sqrt((power * squared).sum(axis=(1, 2)) / power.sum(axis=(1, 2)))
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write an npz file (no pickle in it) in one step, or not at all."""
         arrays = {"filters": self.filters, "shapes": self.shapes}
         about = {"format": _FORMAT, "provenance": dict(self.provenance)}

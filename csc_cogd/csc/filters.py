@@ -8,11 +8,11 @@ import numpy as np
 
 from csc_cogd.backend import Backend, as_array, device_of, get_backend
 from csc_cogd.csc.admm import ConvolutionalADMM
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import iterate
 from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, FilterProjection, MaskedLeastSquares
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 
 RHO = 15.0  # in units of the codes' mean energy per filter
@@ -27,8 +27,8 @@ def solve_filters(
     weights: Any = None,
     max_iter: int = 200,
     tol: float = 1e-4,
-    dtype: Any = "float32",
     relaxation: float = 1.8,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -47,8 +47,12 @@ def solve_filters(
         Initial filters; their shapes are kept.
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
-    max_iter, tol, dtype, relaxation, device, threads, fft
+    max_iter, tol, relaxation, dtype, device, threads, fft
         As in :func:`csc_cogd.sparse_code`.
+
+    Returns
+    -------
+    Dictionary
 
     Raises
     ------

@@ -12,11 +12,25 @@ import numpy as np
 class Iteration(NamedTuple):
     """One line of a solver's history.
 
-    `objective` is `data_term` + `l1`, the data term at the linear solution and the l1 term at the sparse split variable:
-    the two agree at convergence. A gradient penalty isn't counted. The residuals are relative: primal to the larger of the
-    two sides of the split (but at least to a tenth of the observed data), dual to the dual variables [Wohlberg 2017,
-    arXiv 1704.06209]. `gap` is the relative duality gap, where the solver knows it: the objective is at most that fraction
-    of itself above the optimum.
+    Attributes
+    ----------
+    iteration : int
+        From 1.
+    seconds : float
+        Since the start, without the callback's.
+    objective, data_term, l1 : float
+        `objective` is `data_term` + `l1`, the data term at the linear solution and the l1 term at the sparse split variable:
+        the two agree at convergence. A gradient penalty isn't counted.
+    primal_residual, dual_residual : float
+        Relative: primal to the larger of the two sides of the split (but at least to a tenth of the observed data), dual to
+        the dual variables [Wohlberg 2017, arXiv 1704.06209].
+    rho : float
+        ADMM's penalty of the l1 split.
+    nonzeros : int
+        Codes that aren't zero.
+    gap : float
+        The relative duality gap, where the solver knows it, else NaN: the objective is at most that fraction of itself above
+        the optimum.
     """
 
     iteration: int

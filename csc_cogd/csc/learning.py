@@ -17,9 +17,9 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.backtracking import CogradientAlternation
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.problem import check_images, check_weights
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -32,17 +32,17 @@ class LearnedDictionary:
     ----------
     dictionary : Dictionary
         Filters of norm at most one.
+    codes : (N, K, H + h - 1, W + w - 1) array, or None
+        Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     objective : float
         The minimised function at these filters and the codes found for them; online, that of the last batch.
     history : list of Round
-    codes : (N, K, H + h - 1, W + w - 1) array, or None
-        Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     """
 
     dictionary: Dictionary
+    codes: Any
     objective: float
     history: list[Round]
-    codes: Any = None
 
     def __repr__(self) -> str:
         return f"LearnedDictionary({self.dictionary}, {len(self.history)} rounds, objective {self.objective:.6g})"
@@ -67,13 +67,6 @@ def learn_dictionary(
     code_iterations: int = 5,
     filter_iterations: int = 5,
     tol: float = 1e-4,
-    dtype: Any = "float32",
-    seed: int = 0,
-    start: Dictionary | None = None,
-    cogd: CogradientRule | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 5,
-    callback: Callable[[Round], Any] | None = None,
     zero_mean: bool = False,
     l1_weights: Any = None,
     gradient_penalty: float = 0.0,
@@ -81,9 +74,16 @@ def learn_dictionary(
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
+    seed: int = 0,
+    start: Dictionary | None = None,
+    cogd: CogradientRule | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 5,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    callback: Callable[[Round], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn filters from images, complete or with missing pixels.
 
@@ -104,7 +104,9 @@ def learn_dictionary(
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
     max_iter : int
-        Rounds, each of `code_iterations` and `filter_iterations`.
+        Rounds.
+    code_iterations, filter_iterations : int
+        Of either phase in a round.
     tol : float
         Stop when the objective falls by less than this fraction in a round.
     seed : int
@@ -114,7 +116,7 @@ def learn_dictionary(
     cogd : CogradientRule, optional
         Backtrack the codes against the filters before every round by the rule of cogradient descent [CoGD, algorithm 1];
         a round that ends above the last objective is done again without it. Keeps two more arrays of the codes' size.
-    checkpoint : path, optional
+    checkpoint, checkpoint_every : path, optional, and int
         File that the run is saved to every `checkpoint_every` rounds, in one step. If it is there already, learning goes on
         from it, to the same result as without the interruption (in another process, pyFFTW may choose other plans, which
         differ in the last bits; ``fft="scipy"`` does not); images and settings must be the same, but for
@@ -174,7 +176,7 @@ def learn_dictionary(
         "settings": settings | {"rounds": len(history)},
     }  # fmt: skip
     dictionary = Dictionary(found[:, 0] if gray else found, shapes, provenance)
-    return LearnedDictionary(dictionary, history[-1].objective, history, codes)
+    return LearnedDictionary(dictionary, codes, history[-1].objective, history)
 
 
 def alternate(

@@ -14,11 +14,11 @@ from csc_cogd import __version__
 from csc_cogd.backend import get_backend, to_numpy
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, check_iterations, filter_shapes, initial_filters
 from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.csc.prox import Anchor
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -36,21 +36,21 @@ def learn_dictionary_online(
     code_iterations: int = 40,
     filter_iterations: int = 15,
     forgetting: float = 0.98,
-    dtype: Any = "float32",
-    seed: int = 0,
-    start: Dictionary | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 10,
-    callback: Callable[[Round], Any] | None = None,
     zero_mean: bool = False,
     l1_weights: Any = None,
     gradient_penalty: float = 0.0,
     rho: float | None = None,
     rho_data: float | None = None,
     relaxation: float = 1.8,
+    seed: int = 0,
+    start: Dictionary | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 10,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    callback: Callable[[Round], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn filters from many or large images, looking at a few crops at a time.
 
@@ -146,7 +146,7 @@ def learn_dictionary_online(
             break
     provenance = {"version": __version__, "images": len(images), "masked": weights is not None, "settings": settings}
     dictionary = Dictionary(filters[:, 0] if crops.gray else filters, shapes, provenance)
-    return LearnedDictionary(dictionary, history[-1].objective, history)
+    return LearnedDictionary(dictionary, None, history[-1].objective, history)
 
 
 class _Crops:

@@ -12,7 +12,7 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright
-from csc_cogd.imagefiles.image import Density, ImageFile, check_claim, turned, upright
+from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_claim, turned, upright
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by colour type; a palette may have opacities
@@ -203,7 +203,7 @@ def _density(body: bytes) -> Density | None:
     if len(body) != 9:
         return None
     x, y, unit = struct.unpack(">IIB", body)
-    return Density(Fraction(x), Fraction(y), Fraction(unit == 1)) if x and y else None
+    return Density(Fraction(x), Fraction(y), {1: METRE}.get(unit, Fraction(0))) if x and y else None
 
 
 def _physical(density: Density) -> bytes:

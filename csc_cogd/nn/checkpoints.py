@@ -34,6 +34,14 @@ def save_checkpoint(
     ------
     InputError
         If the file exists and may not be replaced, or can't be written, or the arrays or metadata can't be stored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint({"weight": np.ones(3)}, f"{folder}/a.safetensors", metadata={"epoch": 7})
+    ...     load_checkpoint(f"{folder}/a.safetensors")
+    ({'weight': array([1., 1., 1.])}, {'epoch': 7})
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save
@@ -54,10 +62,23 @@ def save_checkpoint(
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a safetensors file by their names, and its metadata, of which what is JSON is parsed.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    arrays : dict of str to array
+    metadata : dict
+
     Raises
     ------
     InputError
         If the file is missing, damaged, of another kind, or holds numbers that NumPy hasn't, such as bfloat16.
+
+    Examples
+    --------
+    See :func:`save_checkpoint`.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -20,14 +20,48 @@ from csc_cogd.nn.training.hooks import EpochHook
 
 
 def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
-    """The rule for :class:`KernelBacktracking`: kernels below a layer's mean norm, scales from the median up."""
+    """The rule for :class:`KernelBacktracking`: kernels below a layer's mean norm, scales from the median up.
+
+    Parameters
+    ----------
+    degree, eta, sign
+        As of :class:`csc_cogd.CogradientRule`.
+
+    Returns
+    -------
+    CogradientRule
+
+    Examples
+    --------
+    >>> training_rule(2).alpha_sparse
+    'mean'
+    """
     return CogradientRule(degree, eta, sign, alpha_sparse="mean", alpha_partner="median")
 
 
 def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
     """The rule for :class:`MaskBacktracking`: masks below 0.5, and the fraction `keep` of a layer with the largest kernels.
 
-    CoGD-0.5 and CoGD-0.8 of the paper's tables are keep = 0.5 and 0.8.
+    Parameters
+    ----------
+    keep : float in [0, 1]
+        CoGD-0.5 and CoGD-0.8 of the paper's tables are keep = 0.5 and 0.8.
+    degree, eta, sign
+        As of :class:`csc_cogd.CogradientRule`.
+
+    Returns
+    -------
+    CogradientRule
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of its range.
+
+    Examples
+    --------
+    >>> pruning_rule(keep=0.75).alpha_partner
+    Quantile(q=0.25)
     """
     return CogradientRule(degree, eta, sign, alpha_sparse=0.5, alpha_partner=Quantile(1 - keep))
 
@@ -49,6 +83,10 @@ class KernelBacktracking(EpochHook):
         By default :func:`training_rule`.
     image_shape : (C, H, W)
         Of the images, for a first look at the network.
+
+    Examples
+    --------
+    >>> hooks = [KernelBacktracking(training_rule(degree=2))]  # of csc_cogd.nn.train
     """
 
     def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32)):
@@ -105,6 +143,11 @@ class MaskBacktracking(EpochHook):
     ------
     InputError
         In training, if the network has no soft masks.
+
+    Examples
+    --------
+    >>> MaskBacktracking(reset=0.75).reset
+    0.75
     """
 
     def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), reset: float | None = None):

@@ -15,6 +15,15 @@ def flops_by_layer(network: Module, *, image_shape: Shape = (3, 32, 32)) -> dict
     That is what papers call FLOPs; biases, batch norm, activations, pooling and additions aren't counted. Read from the tape
     of one image of zeros: weights (O, ...) are used once at every position of their layer's output (1, O, ...).
 
+    Parameters
+    ----------
+    network : Module
+    image_shape : (C, H, W)
+
+    Returns
+    -------
+    dict of str to int
+
     Examples
     --------
     >>> from csc_cogd.nn import build_network
@@ -36,10 +45,41 @@ def flops_by_layer(network: Module, *, image_shape: Shape = (3, 32, 32)) -> dict
 
 
 def count_flops(network: Module, *, image_shape: Shape = (3, 32, 32)) -> int:
-    """Multiply-adds of all convolutions and linear layers for one image; see :func:`flops_by_layer`."""
+    """Multiply-adds of all convolutions and linear layers for one image; see :func:`flops_by_layer`.
+
+    Parameters
+    ----------
+    network : Module
+    image_shape : (C, H, W)
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> count_flops(build_network("resnet20"))
+    40551040
+    """
     return sum(flops_by_layer(network, image_shape=image_shape).values())
 
 
 def count_parameters(network: Module) -> int:
-    """Numbers that are trained; batch norm's running statistics aren't."""
+    """Numbers that are trained; batch norm's running statistics aren't.
+
+    Parameters
+    ----------
+    network : Module
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> count_parameters(build_network("resnet20"))
+    269722
+    """
     return sum(parameter.array.size for parameter in network.parameters())

@@ -60,18 +60,13 @@ class BatchNorm2d(Module):
         self.running_var = np.ones(channels, np.float32)
 
     def forward(self, x: Tensor) -> Tensor:
-        statistics = functions.Statistics(self.running_mean, self.running_var)
-        if self.training:
-            statistics = functions.batch_statistics(x.array)
+        running = functions.Statistics(self.running_mean, self.running_var)
+        statistics = functions.batch_statistics(x.array) if self.training else running
         y = functions.batch_norm(x, self.weight, self.bias, statistics, from_batch=self.training, epsilon=self.epsilon)
         if self.training:
             n = x.array.size // x.shape[1]
-            self.running_mean = self._moved(self.running_mean, statistics.mean)
-            self.running_var = self._moved(self.running_var, statistics.variance * (n / (n - 1)))
+            self.running_mean, self.running_var = functions.moved_statistics(running, statistics, self.momentum, n)
         return y
-
-    def _moved(self, running: np.ndarray, batch: np.ndarray) -> np.ndarray:
-        return (1 - self.momentum) * running + self.momentum * batch
 
 
 class SoftMask(Module):

@@ -9,13 +9,23 @@ from typing import Any, Self
 
 import numpy as np
 
-from csc_cogd.backend import array_module, get_backend, to_numpy
+from csc_cogd.backend import filled_like, get_backend, laid_out, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A tensor that is trained."""
+    """A tensor that is trained.
+
+    Parameters
+    ----------
+    array : float32 or float64 array of NumPy or CuPy, any shape; kept, not copied
+
+    Examples
+    --------
+    >>> Parameter(np.zeros(2)).requires_grad
+    True
+    """
 
     __slots__ = ()
 
@@ -27,6 +37,17 @@ class Module(ABC):
     """Something with parameters, buffers (arrays that are kept but not trained) and modules inside: its attributes.
 
     They are named as in PyTorch, ``"layer1.0.conv1.weight"``, so that state dicts fit.
+
+    Examples
+    --------
+    >>> class Halved(Module):
+    ...     def __init__(self):
+    ...         self.weight = Parameter(np.full(2, 3.0))
+    ...
+    ...     def forward(self, x):
+    ...         return (x + self.weight) * 0.5
+    >>> Halved()(Tensor(np.ones(2))).array, [name for name, _ in Halved().named_parameters()]
+    (array([2., 2.]), ['weight'])
     """
 
     buffer_names: tuple[str, ...] = ()
@@ -49,11 +70,13 @@ class Module(ABC):
                 yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters, each with its name."""
         for owner, name, key in self._places():
             if isinstance(value := getattr(owner, name), Parameter):
                 yield key, value
 
     def parameters(self) -> list[Parameter]:
+        """All parameters."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def zero_grad(self) -> None:
@@ -111,7 +134,7 @@ class Module(ABC):
                 raise InputError(f"state: {key} is of {arrays[key].dtype}: real numbers are needed")
         for key, (owner, name) in places.items():
             old = _array(owner, name)
-            _put(owner, name, array_module(old).asarray(np.array(arrays[key], old.dtype)))
+            _put(owner, name, filled_like(old, arrays[key]))
 
     def to(self, device: str = "auto", dtype: Any = "float32") -> Self:
         """Move parameters and buffers to a device and a dtype, which are those of :func:`csc_cogd.backend.get_backend`.
@@ -122,7 +145,7 @@ class Module(ABC):
         for owner, name, _ in self._places():
             array = to_numpy(_array(owner, name))
             if array.dtype.kind == "f":
-                _put(owner, name, backend.asarray(array))
+                _put(owner, name, laid_out(backend.asarray(array)))
         self.zero_grad()
         return self
 
@@ -135,7 +158,18 @@ class Module(ABC):
 
 
 class Sequential(Module):
-    """Modules one after the other, named ``"0"``, ``"1"``, ..."""
+    """Modules one after the other, named ``"0"``, ``"1"``, ...
+
+    Parameters
+    ----------
+    *modules : Module
+
+    Examples
+    --------
+    >>> from csc_cogd.nn.layers import Identity
+    >>> [name for name, _ in Sequential(Identity(), Identity()).named_modules()]
+    ['', '0', '1']
+    """
 
     def __init__(self, *modules: Module):
         for number, module in enumerate(modules):

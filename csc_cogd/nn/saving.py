@@ -42,6 +42,14 @@ def save_network(
     ------
     InputError
         If the network isn't of that name, or the file can't be written, or exists and may not be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_network(build_network("resnet20", 4), f"{folder}/a.safetensors", "resnet20")
+    ...     load_network(f"{folder}/a.safetensors").linear.weight.shape
+    (4, 64)
     """
     state = network.state_dict()
     made = network_of_state(name, state)
@@ -61,10 +69,18 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     name : str, optional
         What network it is. Default: as its metadata says, or as it is known by the names of its weights.
 
+    Returns
+    -------
+    Module
+
     Raises
     ------
     InputError
         If the file can't be read, is of no network that ships, or its weights don't fit the network that it is said to be.
+
+    Examples
+    --------
+    See :func:`save_network`.
     """
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)

@@ -80,10 +80,12 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of the array."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype:
+        """Of the array."""
         return self.array.dtype
 
     def __repr__(self) -> str:
@@ -142,7 +144,15 @@ def _sum(a: Any, b: Any) -> Any:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Within it, nothing is recorded, and memory is freed as soon as it can be; for this thread or task only."""
+    """Within it, nothing is recorded, and memory is freed as soon as it can be; for this thread or task only.
+
+    Examples
+    --------
+    >>> with no_grad():
+    ...     y = Tensor(np.ones(2), requires_grad=True) * 2.0
+    >>> y.requires_grad
+    False
+    """
     token = _recording.set(False)
     try:
         yield

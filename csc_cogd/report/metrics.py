@@ -8,6 +8,8 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 
+WINDOW = 11  # pixels, of SSIM's Gaussian of sigma 1.5 out to 3.5 of them
+
 
 def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None) -> float:
     """Peak signal-to-noise ratio in dB, over all pixels or only those `where` is true.
@@ -20,17 +22,23 @@ def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None)
     where : bool array, (H, W) or the images' shape, optional
         A (H, W) array holds for all channels (last axis).
 
+    Returns
+    -------
+    float
+        Infinite where nothing differs.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, nothing is compared, or `data_range` isn't above zero.
+
     Examples
     --------
     >>> import numpy as np
     >>> round(psnr(np.full((4, 4), 0.1), np.zeros((4, 4)), data_range=1), 6)
     20.0
     """
-    restored, reference = np.asarray(restored, np.float64), np.asarray(reference, np.float64)
-    if restored.shape != reference.shape:
-        raise InputError(f"reference: shape {reference.shape} differs from the restored image's {restored.shape}")
-    if not data_range > 0:
-        raise InputError(f"data_range: {data_range} isn't a range: use a number above zero, such as 255")
+    restored, reference = _comparable(restored, reference, data_range)
     squares = (restored - reference) ** 2
     if where is not None:
         squares = squares[np.asarray(where, bool)]
@@ -41,12 +49,53 @@ def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None)
 
 
 def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int | None = None) -> float:
-    """Structural similarity [Wang et al. 2004], Gaussian window of sigma 1.5, mean over the image."""
+    """Structural similarity [Wang et al. 2004], Gaussian window of sigma 1.5, mean over the image.
+
+    Parameters
+    ----------
+    restored, reference : arrays of one shape, 11 pixels high and wide or more
+    data_range : float
+        Difference of the largest and smallest possible value: 255 for 8 bits, 1 for [0, 1].
+    channel_axis : int, optional
+        Axis of the channels, over which the mean is taken as well; default: a grey image.
+
+    Returns
+    -------
+    float
+        1 where nothing differs.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, an image is smaller than the window, or `data_range` isn't above zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ramp = np.add.outer(np.arange(16.0), np.arange(16))
+    >>> ssim(ramp, ramp, data_range=30)
+    1.0
+    """
     from skimage.metrics import structural_similarity
 
+    restored, reference = _comparable(restored, reference, data_range)
+    if channel_axis is not None and not -restored.ndim <= channel_axis < restored.ndim:
+        raise InputError(f"channel_axis: {channel_axis} is no axis of an array of {restored.ndim} dimensions")
+    sides = list(restored.shape) if channel_axis is None else np.delete(restored.shape, channel_axis).tolist()
+    if len(sides) != 2 or min(sides) < WINDOW:
+        raise InputError(f"restored: {sides} isn't (H, W) of {WINDOW} pixels or more, which the window needs")
     return float(
         structural_similarity(
-            np.asarray(restored, np.float64), np.asarray(reference, np.float64), data_range=data_range,
-            channel_axis=channel_axis, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+            restored, reference, data_range=data_range, channel_axis=channel_axis, gaussian_weights=True, sigma=1.5,
+            use_sample_covariance=False,
         )
     )  # fmt: skip
+
+
+def _comparable(restored: Any, reference: Any, data_range: float) -> tuple[np.ndarray, np.ndarray]:
+    restored, reference = np.asarray(restored, np.float64), np.asarray(reference, np.float64)
+    if restored.shape != reference.shape:
+        raise InputError(f"reference: shape {reference.shape} differs from the restored image's {restored.shape}")
+    if not data_range > 0:
+        raise InputError(f"data_range: {data_range} isn't a range: use a number above zero, such as 255")
+    return restored, reference

@@ -18,7 +18,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise InputError("a plot needs matplotlib: install matplotlib: pip install 'csc-cogd[plot]'") from None
+        raise InputError("a plot needs matplotlib: pip install 'csc-cogd[plot]'") from None
 
 
 def draw_paths(

@@ -6,14 +6,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.iteration import Iteration
-from csc_cogd.csc.learning import Round
 from csc_cogd.errors import InputError
 
 
 class Progress(NamedTuple):
-    """What a callback is told: the stage, how far it is, and the solver's record where there is one."""
+    """What the callback of a task is told.
+
+    Attributes
+    ----------
+    stage : str
+        Such as "base layer", "codes", "patches", "tiles" or "learning".
+    done, total : int
+        How far the stage is, from 0 to `total`.
+    record : Iteration, Round, or None
+        The solver's, where there is one.
+    """
 
     stage: str
     done: int
@@ -24,7 +34,7 @@ class Progress(NamedTuple):
 def engine_settings(dtype: Any, device: str, threads: int | None, fft: str | None) -> dict[str, Any]:
     """The engine's arguments for a task. Few transforms are done of any one size, so FFT plans aren't measured."""
     fft = "estimated" if fft in (None, "auto") else fft
-    return {"dtype": dtype or "float32", "device": device, "threads": threads, "fft": fft}
+    return {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
 
 
 def frequency_weights(dictionary: Dictionary) -> np.ndarray:

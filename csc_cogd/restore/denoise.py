@@ -25,7 +25,7 @@ from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
 from csc_cogd.restore.pipeline import Stages, choose_effort, stack
 from csc_cogd.restore.stacks import restores_stacks
-from csc_cogd.restore.tiles import MAX_MEMORY, Plan, admm_memory, choose_tiles, map_tiles, picture_memory
+from csc_cogd.restore.tiles import Plan, admm_memory, choose_tiles, map_tiles, memory_to_plan_with, picture_memory
 from csc_cogd.restore.trace import Trace
 
 NOISES = ("gaussian", "poisson", "impulse")
@@ -44,20 +44,20 @@ def denoise(
     image: Any,
     noise_sigma: float | str = "auto",
     *,
-    noise: str = "gaussian",
-    gain: float | str = "auto",
     mask: Any = None,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
     stack_axis: int | None = None,
     mask_polarity: str = "missing",
+    noise: str = "gaussian",
+    gain: float | str = "auto",
     effort: str = "default",
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -90,8 +90,8 @@ def denoise(
     threads, fft, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
-        Also return an :class:`csc_cogd.restore.inpaint.InpaintingReport`; `missing` is the fraction of the
-        values that were missing or found spoilt. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
+        Also return an :class:`csc_cogd.InpaintingReport`; `missing` is the fraction of the values that were missing or found
+        spoilt. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def denoise(
         tile=tile, max_memory=max_memory, dry_run=dry_run, engine=engine, callback=callback, trace=trace,
     )  # fmt: skip
     if noise == "impulse":
-        search = _Search(tile, MAX_MEMORY if max_memory is None else max_memory, engine, callback)
+        search = _Search(tile, max_memory, engine, callback)
         if dry_run:  # what is spoilt isn't known before the search: only that is planned
             stages = [Stages(d, 0.0, [], 0, None, search.plan(pixels, ~missing[c], d)) for c, d in groups]
             efforts = [choose_effort(effort, missing[c], 0.0) for c, _ in groups]
@@ -168,10 +168,10 @@ def _counts_of(pixels: np.ndarray, missing: np.ndarray, gain: float | str, read_
     return Counts(float(gain), read_noise)
 
 
-def find_impulses(pixels: np.ndarray, missing: np.ndarray, dictionary: Dictionary | None = None) -> np.ndarray:
+def find_impulses(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Which known values of channels (C, H, W) :func:`denoise` takes for impulses; bool of the same shape."""
-    search = _Search("auto", MAX_MEMORY, {"dtype": "float32"}, None)
-    return _outliers(pixels, missing, channel_groups(len(pixels), dictionary), search)
+    search = _Search("auto", None, {"dtype": "float32"}, None)
+    return _outliers(pixels, missing, channel_groups(len(pixels), None), search)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class _Search:
     """How impulses are looked for: settings of the tiles and of the engine."""
 
     tile: int | str
-    max_memory: float
+    max_memory: float | None
     engine: dict[str, Any]
     callback: Callable[[Progress], Any] | None
 
@@ -187,9 +187,10 @@ class _Search:
         """Tiles for channels of which (C, H, W) is known."""
         backend = get_backend(**self.engine)
         whole = picture_memory(pixels.size, pixels.dtype.itemsize) + BYTES_A_VALUE * known.size
+        taken, most = memory_to_plan_with(backend, whole, self.max_memory)
         return choose_tiles(
-            np.ones(known.shape[1:], bool), ~known, partial(admm_memory, dictionary, backend.dtype.itemsize), whole,
-            tile=self.tile, max_memory=self.max_memory, threads=backend.threads,
+            np.ones(known.shape[1:], bool), ~known, partial(admm_memory, dictionary, backend.dtype.itemsize), taken,
+            tile=self.tile, max_memory=most, threads=backend.threads,
         )  # fmt: skip
 
 

@@ -90,6 +90,8 @@ def detect_damage(
         Integers or floats of any range. NaN, what `mask` marks, and what is masked by ``numpy.ma`` isn't looked at.
     mask : array, optional
         Of one frame's shape, or (H, W). What is missing in every frame.
+    channel_axis, stack_axis : int, optional
+        Axis of the channels, and of the frames; default: a grey image, a single one.
     kinds : sequence of {"pixels", "columns", "rows", "impulses"}
         What to look for. Impulses, many spoilt pixels as of salt and pepper, are found as by
         :func:`csc_cogd.denoise`, which takes seconds; single pictures only.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, get_backend, single_threaded_blas
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
@@ -19,12 +19,11 @@ from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
 from csc_cogd.restore.stacks import restores_stacks
 from csc_cogd.restore.tiles import (
-    FREE,
-    MAX_MEMORY,
     Plan,
     admm_memory,
     choose_tiles,
     code_memory,
+    memory_to_plan_with,
     picture_memory,
     retry_in_less_memory,
 )
@@ -93,7 +92,7 @@ def inpaint(
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -129,7 +128,7 @@ def inpaint(
         Return known pixels exactly as they came in; default: unless there is a `noise_sigma`, by which they are denoised.
     noise_sigma : float or "auto", optional
         Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
-    effort : {"fast", "default", "best"}
+    effort : {"default", "fast", "best"}
         How much time to spend: less than by default, or several times as much.
     learn : bool, optional
         Adapt the dictionary to this image, from its known pixels: slower, and a little better. Default: with effort "best",
@@ -147,14 +146,14 @@ def inpaint(
     max_memory : float, optional
         In bytes, of the whole program, or of a GPU's memory where that solves; tiles are chosen to fit. Default: 2e9, or
         most of what is free on the GPU.
-    dtype : {"float32", "float64"}, optional
-        Precision of the computation; default: float32.
+    dtype : {"float32", "float64"}
+        Precision of the computation.
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
     callback : callable, optional
-        Called with a :class:`Progress`; a true return value ends the present stage early.
+        Called with a :class:`csc_cogd.Progress`; a true return value ends the present stage early.
     return_report : bool
-        Also return an :class:`InpaintingReport`; of a stack, a list with one of each frame.
+        Also return an :class:`csc_cogd.InpaintingReport`; of a stack, a list with one of each frame.
     dry_run : bool
         Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
     trace : csc_cogd.restore.trace.Trace, optional
@@ -184,7 +183,7 @@ def inpaint(
     pixels, missing = find_missing(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=stack_axis is not None
     )
-    check_noise_sigma(noise_sigma)
+    check_noise_sigma(noise_sigma, optional=True)
     if trace is not None:
         trace.begin(pixels.shape, channel_axis)
     if keep_known is None:
@@ -274,13 +273,11 @@ def _memory(
     backend: Backend, pixels: np.ndarray, dictionary: Dictionary, n_channels: int, max_memory: float | None
 ) -> tuple[int, Callable[[tuple[int, int]], int], float]:
     """Bytes that the picture takes, that a tile takes, and that there are: of a GPU's memory where that solves."""
-    itemsize, free = backend.dtype.itemsize, backend.free_memory()
+    itemsize = backend.dtype.itemsize
     by_admm = partial(admm_memory, dictionary, itemsize)
     solve = partial(code_memory, dictionary, n_channels, itemsize) if backend.compiled else by_admm
-    if free is not None:
-        return 0, solve, FREE * free if max_memory is None else max_memory
-    taken = picture_memory(pixels.size, pixels.dtype.itemsize)
-    return taken, solve, MAX_MEMORY if max_memory is None else max_memory
+    taken, most = memory_to_plan_with(backend, picture_memory(pixels.size, pixels.dtype.itemsize), max_memory)
+    return taken, solve, most
 
 
 def _plan(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import Backend
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from csc_cogd.restore.damage import as_planes, check_values
@@ -48,8 +49,8 @@ def as_pixels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.clip(values if dtype.kind == "f" else np.rint(values), limits.min, limits.max).astype(dtype)
 
 
-def split_layers(images: Sequence[Any], channel_axis: int | None) -> list[Layers]:
-    """Take pictures apart, each on the scale of the values that occur in it.
+def split_layers(images: Sequence[Any], channel_axis: int | None, backend: Backend | None = None) -> list[Layers]:
+    """Take pictures apart, each on the scale of the values that occur in it; on the backend's device, if it is a GPU.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def split_layers(images: Sequence[Any], channel_axis: int | None) -> list[Layers
         check_values(p[k], name)
         low, high = intensity_range([p[k]])
         scaled = np.where(k, (np.where(k, p, 0) - low) / (high - low), 0.0)
-        base = base_layer(scaled if k.all() else pilot_estimate(scaled, ~k))
+        base = base_layer(scaled if k.all() else pilot_estimate(scaled, ~k, backend), backend=backend)
         layers.append(Layers(base, np.where(k, scaled - base, 0), k, low, high, p.dtype, channel_axis))
     if not layers:
         raise InputError("images: there are none: give one or more")

@@ -41,9 +41,9 @@ def learn_from_images(
     max_memory: float | None = None,
     batch_size: int = 4,
     crop: int = 128,
-    cogd: CogradientRule | None = None,
     seed: int = 0,
     start: Dictionary | None = None,
+    cogd: CogradientRule | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
     device: str = "auto",
@@ -59,6 +59,8 @@ def learn_from_images(
         NaN is missing.
     n_filters, filter_shape, seed, start, checkpoint
         See :func:`csc_cogd.learn_dictionary`.
+    channel_axis : int, optional
+        Axis of the channels; default: grey images.
     lmbda : float >= 0
         Weight of the l1 term for pictures in [0, 1].
     max_iter : int, optional
@@ -72,6 +74,10 @@ def learn_from_images(
         Of online learning.
     cogd : CogradientRule, optional
         Learn with cogradient descent; not online.
+    dtype, device, threads, fft
+        As in :func:`csc_cogd.sparse_code`.
+    callback : callable, optional
+        Called with a :class:`csc_cogd.Progress`; a true return value stops learning.
 
     Returns
     -------
@@ -81,9 +87,17 @@ def learn_from_images(
     ------
     InputError
         If an argument doesn't fit; the message says which.
+    DeviceError
+        If learning needs more memory than the machine has.
+
+    Examples
+    --------
+    >>> images = np.random.default_rng(0).integers(0, 256, (2, 20, 20), np.uint8)
+    >>> learned = learn_from_images(images, 3, 5, max_iter=1)
+    >>> learned.dictionary.n_filters, learned.summary().partition(",")[0]
+    (3, '1 rounds')
     """
-    get_backend(device, dtype=dtype, threads=threads, fft=fft)  # refuse now, not later
-    layers = split_layers(images, channel_axis)
+    layers = split_layers(images, channel_axis, get_backend(device, dtype=dtype, threads=threads, fft=fft))
     details = [layer.detail.astype(dtype) for layer in layers]
     known = [layer.known for layer in layers]
     complete = all(k.all() for k in known)
@@ -126,20 +140,20 @@ def learn_from_files(
     filter_shape: int | Sequence[Any],
     *,
     n_shards: int,
+    lmbda: float = LMBDA,
     mapper: Mapper | None = None,
     shards_together: int = 1,
-    lmbda: float = LMBDA,
     max_iter: int | None = None,
     crop: int | None = None,
     axes: str | None = None,
     seed: int = 0,
-    dtype: Any = "float32",
-    callback: Callable[[Progress], Any] | None = None,
     start: Dictionary | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    callback: Callable[[Progress], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn a dictionary as :func:`learn_from_images` does, in shards of files that are read where they are worked on.
 
@@ -171,6 +185,16 @@ def learn_from_files(
         If an argument or a file doesn't fit; the message says which.
     DeviceError
         If a shard needs more memory than the machine that it is on has.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [Path(folder, f"{n}.npy") for n in range(2)]
+    ...     for path in paths:
+    ...         np.save(path, np.random.default_rng(0).random((20, 20)))
+    ...     learn_from_files(paths, 3, 5, n_shards=2, max_iter=1).dictionary.n_filters
+    3
     """
     if not 1 <= n_shards <= len(paths):
         raise InputError(f"n_shards: {n_shards} of {len(paths)} image(s): use between 1 and {len(paths)}")

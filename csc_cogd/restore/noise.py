@@ -46,9 +46,9 @@ def estimate_noise(image: np.ndarray, known: np.ndarray | None = None) -> float:
     return float(np.median(abs(response)) / _MEDIAN_OF_NORMAL / 6)  # 6: the filter's norm
 
 
-def check_noise_sigma(noise_sigma: float | str | None) -> None:
-    """Raise InputError unless it is a standard deviation, ``"auto"`` or None."""
-    if noise_sigma is None or (isinstance(noise_sigma, str) and noise_sigma == "auto"):
+def check_noise_sigma(noise_sigma: float | str | None, *, optional: bool = False) -> None:
+    """Raise InputError unless it is a standard deviation or ``"auto"``; or None, where it is `optional`."""
+    if (noise_sigma is None and optional) or (isinstance(noise_sigma, str) and noise_sigma == "auto"):
         return
     sigma = float(noise_sigma) if isinstance(noise_sigma, Real) and not isinstance(noise_sigma, bool) else -1.0
     if not (np.isfinite(sigma) and sigma >= 0):

@@ -253,7 +253,8 @@ def _restore_piece(
     trace: TileTrace | None = None,
 ) -> tuple[np.ndarray, list[Iteration], int]:
     """A piece (C, h, w) restored, the history of its code solve and the passes of its refinement."""
-    known, base, backend = ~missing, base_layer(pilot), get_backend(**engine)
+    known, backend = ~missing, get_backend(**engine)
+    base = base_layer(pilot, backend=backend)
     max_iter = how.effort.max_iter * (1 if backend.compiled else ITERATIONS_A_ROUND)
     images, weights = stack(how.dictionary, np.where(missing, 0.0, observed - base), known)
     code = sparse_code(
@@ -293,11 +294,12 @@ def stack(dictionary: Dictionary, *planes: np.ndarray) -> list[np.ndarray]:
 
 def _adapt(dictionary: Dictionary, damaged: Damaged, lmbda: float, tell: Any, engine: dict[str, Any]) -> Dictionary:
     """Continue learning the dictionary on the known pixels of the damaged picture itself, or of pieces all over it."""
-    details, weights = [], []
+    details, weights, backend = [], [], get_backend(**engine)
     for window in _pieces(*damaged.pixels.shape[1:]):
         observed, gone = damaged.piece(*window)
         if not gone.all(axis=(1, 2)).any():
-            detail = np.where(gone, 0.0, observed - base_layer(pilot_estimate(observed, gone)))
+            base = base_layer(pilot_estimate(observed, gone, backend), backend=backend)
+            detail = np.where(gone, 0.0, observed - base)
             detail, known = stack(dictionary, detail, ~gone)
             details.append(detail)
             weights.append(known)

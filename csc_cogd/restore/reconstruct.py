@@ -31,10 +31,20 @@ BIT_STEP = 1 / 255  # amplitudes are counted to one grey level of 8 bits
 class Quality(NamedTuple):
     """How well a picture was rebuilt, and from how much.
 
-    PSNR in dB and SSIM compare with the original over its known values; their peak is 255 for 8 bits, else the range of the
-    picture's values. SSIM is NaN where some are missing or the picture is smaller than its window. `nonzeros` counts the
-    codes, `bits` estimates their information (see :func:`csc_cogd.report.information.code_bits`) with amplitudes to 1/255
-    of the picture's range, the base layer not counted. Both are per value of the picture where they say so.
+    Attributes
+    ----------
+    psnr : float
+        In dB, against the original, over its known values; the peak is 255 for 8 bits, else the range of its values.
+    ssim : float
+        With the same peak; NaN where values are missing or the picture is smaller than its window.
+    nonzeros : int
+        Codes that aren't zero.
+    nonzeros_per_value : float
+        The same, by value of the picture.
+    bits : float
+        An estimate of the codes' information (see :func:`csc_cogd.report.information.code_bits`) with amplitudes to 1/255 of
+        the picture's range, the base layer not counted.
+    bits_per_value : float
     """
 
     psnr: float
@@ -51,19 +61,19 @@ class Reconstruction:
 
     Attributes
     ----------
-    reconstruction : list of arrays
-        The images rebuilt, each of its original's shape and dtype.
     dictionary : Dictionary
     codes : list of (1, K, H + h - 1, W + w - 1) arrays
         Of each picture's detail; (C, K, ..) where a grey dictionary codes the channels one by one.
+    reconstruction : list of arrays
+        The images rebuilt, each of its original's shape and dtype.
     quality : list of Quality
     history : list of Round
         Of learning; empty for a given dictionary.
     """
 
-    reconstruction: list[np.ndarray]
     dictionary: Dictionary
     codes: list[np.ndarray]
+    reconstruction: list[np.ndarray]
     quality: list[Quality]
     history: list[Round]
 
@@ -72,14 +82,14 @@ def reconstruct(
     images: Sequence[Any],
     dictionary: Dictionary | None = None,
     *,
-    channel_axis: int | None = None,
     n_filters: int | Sequence[int] = 64,
     filter_shape: int | Sequence[Any] = 11,
+    channel_axis: int | None = None,
     lmbda: float = LMBDA,
     max_iter: int = 20,
-    cogd: CogradientRule | None = None,
     debias: bool = False,
     seed: int = 0,
+    cogd: CogradientRule | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     dtype: Any = "float32",
     device: str = "auto",
@@ -99,6 +109,8 @@ def reconstruct(
     dictionary : Dictionary, optional
         Default: learn one. A grey dictionary codes the channels of a colour picture one by one.
     n_filters, filter_shape : of the filters to learn; see :func:`csc_cogd.learn_dictionary`
+    channel_axis : int, optional
+        Axis of the channels; default: grey images.
     lmbda : float >= 0
         Weight of the l1 term for pictures in [0, 1]: larger is sparser, and less faithful.
     max_iter : int
@@ -114,12 +126,18 @@ def reconstruct(
     dtype, device, threads, fft
         As in :func:`csc_cogd.sparse_code`.
     callback : callable, optional
-        Called with a :class:`csc_cogd.restore.inpaint.Progress`; a true return value ends the present stage early.
+        Called with a :class:`csc_cogd.Progress`; a true return value ends the present stage early.
+
+    Returns
+    -------
+    Reconstruction
 
     Raises
     ------
     InputError
         If an argument doesn't fit; the message says which.
+    DeviceError
+        If learning needs more memory than the machine has.
 
     Examples
     --------
@@ -136,9 +154,9 @@ def reconstruct(
     engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
     if dictionary is not None:
         engine = engine_settings(dtype, device, threads, fft)
-    get_backend(**engine)  # refuse now, not later
+    backend = get_backend(**engine)
     images = images if hasattr(images, "__len__") else list(images)
-    layers = split_layers(images, channel_axis)
+    layers = split_layers(images, channel_axis, backend)
 
     def tell(stage: str, total: int, record: Any) -> Any:
         return callback(Progress(stage, record.iteration, total, record)) if callback else None
@@ -161,13 +179,13 @@ def reconstruct(
         )  # fmt: skip
         code = result.codes
         if debias:
-            code = refit(detail, code, dictionary, weights=known, dtype=dtype, device=device, fft=engine["fft"])
+            code = refit(detail, code, dictionary, weights=known, **engine)
         fit = reconstruct_images(code, dictionary, device=device)  # as anybody does who has the two, to the last bit
         picture = layer.picture(fit.reshape(layer.detail.shape))
         codes.append(code)
         rebuilt.append(picture)
         quality.append(_quality(np.asarray(image), picture, layer, code))
-    return Reconstruction(rebuilt, dictionary, codes, quality, history)
+    return Reconstruction(dictionary, codes, rebuilt, quality, history)
 
 
 def _stacks(layers: list[Layers]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import get_backend, single_threaded_blas
-from csc_cogd.csc.codes import check_settings, reconstruct_images, sparse_code
+from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings, frequency_weights
 from csc_cogd.restore.damage import find_missing
@@ -24,14 +25,15 @@ from csc_cogd.restore.operators import Blur, Decimation
 from csc_cogd.restore.pipeline import Damaged
 from csc_cogd.restore.stacks import restores_stacks
 from csc_cogd.restore.tiles import (
-    MAX_MEMORY,
     Overlap,
     Plan,
     Tile,
     admm_memory,
     choose_tiles,
     map_tiles,
+    memory_to_plan_with,
     picture_memory,
+    retry_in_less_memory,
 )
 
 NOISES = ("gaussian", "poisson")
@@ -51,7 +53,7 @@ class RestorationReport:
     missing : float
         Fraction of the values.
     settings : dict
-    plans, sigmas, lmbdas, histories, dictionaries : lists
+    plans, noise_sigmas, lmbdas, histories, dictionaries : lists
         By group of channels that are coded together: the tiles, standard deviation of the noise in the image's units (for
         Poisson noise that at the mean), the weight of the l1 term for an image in [0, 1], the solver's history in the first
         tile, the dictionary. The last three are empty after a dry run.
@@ -60,7 +62,7 @@ class RestorationReport:
     missing: float
     settings: dict[str, Any]
     plans: list[Plan] = field(default_factory=list)
-    sigmas: list[float] = field(default_factory=list)
+    noise_sigmas: list[float] = field(default_factory=list)
     lmbdas: list[float] = field(default_factory=list)
     histories: list[list[Iteration]] = field(default_factory=list)
     dictionaries: list[Dictionary] = field(default_factory=list)
@@ -69,7 +71,7 @@ class RestorationReport:
         """What was chosen and how it went, for a person to read."""
         lines = ["settings: " + ", ".join(f"{name} {value}" for name, value in self.settings.items())]
         lines += [str(plan) for plan in self.plans]
-        groups = zip(self.sigmas, self.lmbdas, self.histories, self.dictionaries, strict=bool(self.histories))
+        groups = zip(self.noise_sigmas, self.lmbdas, self.histories, self.dictionaries, strict=bool(self.histories))
         for sigma, lmbda, history, dictionary in groups:
             if not history:
                 continue
@@ -89,19 +91,19 @@ def restore_image(
     operator: Blur | Decimation,
     *,
     mask: Any = None,
-    noise: str = "gaussian",
-    noise_sigma: float | str | None = None,
-    gain: float = 1.0,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
     stack_axis: int | None = None,
     mask_polarity: str = "missing",
+    noise: str = "gaussian",
+    noise_sigma: float | str = "auto",
+    gain: float = 1.0,
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
     tile: int | str = "auto",
     max_memory: float | None = None,
-    dtype: Any = None,
+    dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
@@ -126,8 +128,8 @@ def restore_image(
         Non-zero means missing.
     noise : {"gaussian", "poisson"}
         ``"poisson"``: the values times `gain` are counts of events (photons, electrons).
-    noise_sigma : float >= 0 or "auto", optional
-        Standard deviation of Gaussian noise, in the image's units; default, and ``"auto"``: estimated, see
+    noise_sigma : float >= 0 or "auto"
+        Standard deviation of Gaussian noise, in the image's units; ``"auto"`` estimates it, see
         :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 2/255, it is taken
         to be that much: model and code aren't exact.
     gain : float > 0
@@ -172,7 +174,6 @@ def restore_image(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True
     )  # fmt: skip
     max_iter = ITERATIONS if max_iter is None else max_iter
-    noise_sigma = None if isinstance(noise_sigma, str) and noise_sigma == "auto" else noise_sigma
     _check(pixels, missing, operator, noise, noise_sigma, gain)
     check_settings(lmbda or 0.0, max_iter, tol)
     groups = channel_groups(len(pixels), dictionary)
@@ -190,27 +191,29 @@ def restore_image(
         low, high = intensity_range(values)
         low = 0.0 if noise == "poisson" else low
         damaged = Damaged(pixels[channels], missing[channels], low, high, np.inf)
-        plan = choose_tiles(
-            np.ones(pixels.shape[1:], bool), damaged.missing,
-            partial(_tile_memory, group_dictionary, backend.dtype.itemsize, operator),
-            picture_memory(pixels.size, pixels.dtype.itemsize, len(values) * height * width), tile=tile,
-            max_memory=MAX_MEMORY if max_memory is None else max_memory, threads=backend.threads,
-            overlap=Overlap.on_grid(f, 2 * max(h, w)),
+        taken, most = memory_to_plan_with(
+            backend, picture_memory(pixels.size, pixels.dtype.itemsize, len(values) * height * width), max_memory
+        )
+        plan_for = partial(
+            _plan, damaged.missing, partial(_tile_memory, group_dictionary, backend.dtype.itemsize, operator), taken, tile,
+            backend.threads, Overlap.on_grid(f, 2 * max(h, w)),
         )  # fmt: skip
+        plan = plan_for(most)
         if noise == "poisson":
             level = (sum(float(v.sum(dtype=np.float64)) for v in values) / sum(map(len, values)) - low) / (high - low)
             level = level or 1.0
             sigma = float(np.sqrt(level / (gain * (high - low))))
         else:
             level, (looked_at, gone) = 1.0, damaged.piece(*middle_of(pixels.shape[1:]))
-            sigma = noise_of(looked_at, ~gone, "auto" if noise_sigma is None else noise_sigma, high - low)
+            sigma = noise_of(looked_at, ~gone, noise_sigma, high - low)
         report.plans.append(plan)
-        report.sigmas.append(sigma * (high - low))
+        report.noise_sigmas.append(sigma * (high - low))
         if restored is None:
             continue
         options = {"max_iter": max_iter, "tol": tol, "rho": RHO, "rho_data": RHO_DATA, **engine}
-        group = _Group(damaged, operator, group_dictionary, noise, level, plan, options)
-        planes, strength, history = _restore_group(group, sigma, lmbda, callback)
+        group = _Group(damaged, operator, group_dictionary, noise, level, options)
+        restore = partial(_restore_group, group, sigma, lmbda, callback)
+        planes, strength, history, report.plans[-1] = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
         for target, plane in zip(restored[channels], planes, strict=True):
             plane *= high - low
             plane += low
@@ -236,6 +239,15 @@ def deblur(image: Any, kernel: Any, **options: Any) -> Any:
     **options
         As in :func:`restore_image`.
 
+    Returns
+    -------
+    array of the image's shape and dtype, or (array, RestorationReport)
+
+    Raises
+    ------
+    InputError
+        As of :func:`restore_image`, and if the kernel isn't one.
+
     Examples
     --------
     >>> import numpy as np
@@ -259,6 +271,16 @@ def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> A
     **options
         As in :func:`restore_image`.
 
+    Returns
+    -------
+    array of the image's dtype, or (array, RestorationReport)
+        `factor` times as high and wide.
+
+    Raises
+    ------
+    InputError
+        As of :func:`restore_image`, and if factor or kernel isn't one.
+
     Examples
     --------
     >>> import numpy as np
@@ -269,7 +291,7 @@ def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> A
 
 
 def _check(
-    pixels: np.ndarray, missing: np.ndarray, operator: Any, noise: str, noise_sigma: float | str | None, gain: float
+    pixels: np.ndarray, missing: np.ndarray, operator: Any, noise: str, noise_sigma: float | str, gain: float
 ) -> None:
     if pixels.dtype.kind == "b":
         raise InputError("image: it is bilevel: widen it to 8 bits first")
@@ -281,7 +303,7 @@ def _check(
     check_noise_sigma(noise_sigma)
     if not (np.isfinite(gain) and gain > 0):
         raise InputError(f"gain: {gain} counts to a unit of the image aren't possible: use a number above zero")
-    if noise == "poisson" and noise_sigma is not None:
+    if noise == "poisson" and noise_sigma != "auto":
         raise InputError("noise_sigma: Poisson noise follows from the values and the gain: leave it out")
     if noise == "gaussian" and gain != 1:
         raise InputError("gain: it belongs to the noise 'poisson': leave it out")
@@ -302,7 +324,6 @@ class _Group:
     dictionary: Dictionary
     noise: str
     level: float
-    plan: Plan
     options: dict[str, Any]
 
     def layers(self, tile: Tile) -> tuple[np.ndarray, ...]:
@@ -312,11 +333,19 @@ class _Group:
         return observed, ~gone, base, self.operator.apply(base)
 
 
+def _plan(
+    missing: np.ndarray, solve: Callable[[tuple[int, int]], int], taken: int, tile: int | str, threads: int,
+    overlap: Overlap, most: float,
+) -> Plan:  # fmt: skip
+    everywhere = np.ones(missing.shape[1:], bool)
+    return choose_tiles(everywhere, missing, solve, taken, tile=tile, max_memory=most, threads=threads, overlap=overlap)
+
+
 def _restore_group(
-    group: _Group, sigma: float, lmbda: float | None, callback: Callable[[Progress], Any] | None
-) -> tuple[np.ndarray, float, list[Iteration]]:
-    """The restored channels on the scale of [0, 1], lmbda, and the history of the first tile's code."""
-    operator, (tiles, jobs, _) = group.operator, group.plan
+    group: _Group, sigma: float, lmbda: float | None, callback: Callable[[Progress], Any] | None, plan: Plan
+) -> tuple[np.ndarray, float, list[Iteration], Plan]:
+    """The restored channels on the scale of [0, 1], lmbda, the history of the first tile's code, and the plan."""
+    operator, (tiles, jobs, _) = group.operator, plan
     several, max_iter = len(tiles) > 1, group.options["max_iter"]
 
     def tell(stage: str, done: int, total: int, record: Any = None) -> Any:
@@ -349,7 +378,7 @@ def _restore_group(
         else:
             coded, weights, extra = np.where(known, observed - expected, 0.0), known, {}
         code = _codes(group.dictionary, operator, coded, weights, extra, options)
-        detail = reconstruct_images(code.codes, group.dictionary).reshape(base.shape)
+        detail = reconstruct_images(code.codes, group.dictionary, device=options["device"]).reshape(base.shape)
         return operator.crop(base + detail), code.history
 
     pixels = group.damaged.pixels
@@ -363,7 +392,7 @@ def _restore_group(
             history = history or record
             if several and tell("tiles", number, len(tiles)):
                 stopped = True
-    return total, lmbda, history
+    return total, lmbda, history, plan
 
 
 def _strength(sigma: float, energy: float, operator: Blur | Decimation) -> float:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from scipy.ndimage import distance_transform_cdt
 
+from csc_cogd.backend import Backend
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
 
@@ -148,6 +149,14 @@ def picture_memory(n_values: int, itemsize: int, n_restored: int | None = None) 
     """
     n_restored = n_values if n_restored is None else n_restored
     return _PROGRAM + n_values * (itemsize + 4) + n_restored * (2 * itemsize + 4)
+
+
+def memory_to_plan_with(backend: Backend, picture: int, max_memory: float | None) -> tuple[int, float]:
+    """Bytes that are taken whatever the tiles are, and that there are in all: a GPU's own memory holds no `picture`."""
+    free = backend.free_memory()
+    if free is not None:
+        return 0, FREE * free if max_memory is None else max_memory
+    return picture, MAX_MEMORY if max_memory is None else max_memory
 
 
 class Plan(NamedTuple):

@@ -14,6 +14,7 @@
 
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #define __global__
 #define __device__
@@ -43,7 +44,7 @@ SHIM_VECTORS(int, int)
 namespace shim {
 
 enum { MAX_THREADS = 1024, MAX_WARPS = 32, STACK = 128 << 10, DYNAMIC = 256 << 10, GUARD = 4096 };
-enum Kind { SYNC, SHUFFLE, BALLOT };
+enum Kind { SYNC, SHUFFLE, BALLOT, PRODUCT };
 
 struct Warp {
     unsigned live, ready, arrived, at_block;  // bits of lanes; `arrived` wait for the warp, `at_block` for the block
@@ -53,8 +54,44 @@ struct Warp {
     int source[32];  // lane to read from, or a ballot's vote
 };
 
+struct Fragments {
+    float *d;
+    const unsigned *a, *b;
+};
+
+// A lane's part of `d += a b` on tensor cores, 16 x 8 x 8, from the parts of all lanes. Of factors the lower 13 bits don't count.
+static void multiply(const uint64_t *parts, int lane) {
+    auto of = [&](int l) { return reinterpret_cast<const Fragments *>(parts[l]); };
+    auto tf32 = [](unsigned bits) {
+        float value;
+        bits &= ~0x1fffu;
+        memcpy(&value, &bits, 4);
+        return value;
+    };
+    for (int r = 0; r < 4; r++) {
+        int row = lane / 4 + 8 * (r / 2), column = 2 * (lane % 4) + r % 2;
+        for (int k = 0; k < 8; k++) {
+            unsigned a = of(row % 8 * 4 + k % 4)->a[row / 8 + k / 4 * 2], b = of(column * 4 + k % 4)->b[k / 4];
+            of(lane)->d[r] += tf32(a) * tf32(b);
+        }
+    }
+}
+
+struct Copy {
+    void *to;
+    const void *from;
+    int bytes, group;
+    bool there;
+};
+
+struct Copies {
+    std::vector<Copy> waiting;
+    int closed = 0;  // groups
+};
+
 alignas(128) static unsigned char dynamic[DYNAMIC + GUARD];
 static Warp warps[MAX_WARPS];
+static Copies copies[MAX_THREADS];
 static jmp_buf places[MAX_THREADS], home;
 static ucontext_t entry, creator;
 static int made, current, threads, live;
@@ -109,11 +146,13 @@ static void release_warp(Warp &warp, unsigned mask) {
         if (!(all >> l & 1)) continue;
         if (warp.kind[l] != warp.kind[first] || warp.mask[l] != mask)
             error = "lanes of a warp meet at different collectives";
+        if (warp.kind[l] == PRODUCT && all != ~0u) error = "a warp multiplies without some of its lanes";
         votes |= unsigned(warp.source[l] != 0) << l;
     }
     for (int l = 0; l < 32; l++) {
         if (!(all >> l & 1)) continue;
         if (warp.kind[l] == BALLOT) warp.result[l] = votes;
+        if (warp.kind[l] == PRODUCT && !error) multiply(warp.value, l);
         if (warp.kind[l] == SHUFFLE) warp.result[l] = all >> warp.source[l] & 1 ? warp.value[warp.source[l]] : ~uint64_t(0);
     }
     warp.arrived &= ~all;
@@ -180,6 +219,7 @@ __attribute__((noinline)) static void run_block(int shared_bytes) {
     memset(dynamic, 0xFF, shared_bytes + GUARD);
     memset(__start_shared_memory, 0xFF, __stop_shared_memory - __start_shared_memory);
     live = threads;
+    for (int t = 0; t < threads; t++) copies[t].waiting.clear(), copies[t].closed = 0;
     for (int w = 0; w < (threads + 31) / 32; w++) {
         int lanes = threads - 32 * w;
         warps[w].live = warps[w].ready = lanes >= 32 ? ~0u : (1u << lanes) - 1;
@@ -261,6 +301,36 @@ template <class T> T __shfl_xor_sync(unsigned mask, T value, int with, int width
     int l = shim::lane(), source = l ^ with;
     return shim::shuffle(mask, value, source <= (l | (width - 1)) ? source : l);
 }
+// ---- tensor cores, and copies to shared memory that are done when they are waited for ----
+
+inline unsigned to_tf32(float x) {  // to nearest, ties away from zero
+    unsigned bits = shim::as<unsigned>(x);
+    if (x != x) return 0x7fffffffu;
+    return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & ~0x1fffu;
+}
+inline void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    shim::Fragments mine = {d, a, b};
+    shim::meet(~0u, shim::PRODUCT, reinterpret_cast<uint64_t>(&mine), 0);
+}
+
+template <int BYTES> void copy_async(void *to, const void *from, bool there) {
+    static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "a copy has 4, 8 or 16 bytes");
+    if (uint64_t(to) % BYTES || (there && uint64_t(from) % BYTES)) shim::error = "a copy isn't at a multiple of its size";
+    shim::Copies &mine = shim::copies[shim::current];
+    mine.waiting.push_back({to, from, BYTES, mine.closed, there});
+}
+inline void commit_copies() { shim::copies[shim::current].closed++; }
+template <int GROUPS> void wait_for_copies() {
+    shim::Copies &mine = shim::copies[shim::current];
+    size_t done = 0;
+    for (; done < mine.waiting.size() && mine.waiting[done].group < mine.closed - GROUPS; done++) {
+        const shim::Copy &copy = mine.waiting[done];
+        if (copy.there) memcpy(copy.to, copy.from, copy.bytes);
+        else memset(copy.to, 0, copy.bytes);
+    }
+    mine.waiting.erase(mine.waiting.begin(), mine.waiting.begin() + done);
+}
+
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 

@@ -10,6 +10,7 @@ caller, and must not have been given back when a graph is launched.
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -105,6 +106,20 @@ class Stream:
         return graph
 
 
+class Event:
+    """When everything before it was done, which it was at once."""
+
+    def record(self) -> None:
+        self.seconds = time.perf_counter()
+
+    def synchronize(self) -> None:
+        _wait()
+
+
+def get_elapsed_time(begin: Event, end: Event) -> float:
+    return 1e3 * (end.seconds - begin.seconds)
+
+
 class MemoryPointer:
     """Stands for memory: it is given back when this is gone."""
 
@@ -164,6 +179,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
         return self.memory.__array_interface__
 
     device = SimpleNamespace(id=0)
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self.memory.ctypes.data)
 
     def __array__(self, *arguments: Any, **options: Any) -> None:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -235,7 +254,8 @@ def asarray(array: Any, dtype: Any = None) -> ndarray:
     return ndarray(np.array(array, dtype))
 
 
-def ascontiguousarray(array: ndarray) -> ndarray:
+def ascontiguousarray(array: ndarray, dtype: Any = None) -> ndarray:
+    array = asarray(array, dtype)
     return array if array.memory.flags.c_contiguous else array.copy()
 
 
@@ -315,7 +335,9 @@ class CuFFTError(RuntimeError):
         self.result = result
 
 
-memory_pool = SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None, malloc=MemoryPointer)
+memory_pool = SimpleNamespace(
+    free_bytes=lambda: 0, total_bytes=lambda: 0, free_all_blocks=lambda: None, malloc=MemoryPointer
+)
 
 
 def get_default_memory_pool() -> Any:
@@ -324,8 +346,14 @@ def get_default_memory_pool() -> Any:
 
 cuda = SimpleNamespace(
     Stream=Stream,
+    Event=Event,
+    get_elapsed_time=get_elapsed_time,
     using_allocator=using_allocator,
-    runtime=SimpleNamespace(memGetInfo=lambda: (8 * 10**9, 8 * 10**9)),
+    Device=lambda *number: SimpleNamespace(compute_capability="90"),
+    runtime=SimpleNamespace(
+        memGetInfo=lambda: (8 * 10**9, 8 * 10**9),
+        getDeviceProperties=lambda number: {"name": b"a double", "totalGlobalMem": 8 * 10**9},
+    ),
     cufft=SimpleNamespace(
         PlanNd=PlanNd,
         CuFFTError=CuFFTError,

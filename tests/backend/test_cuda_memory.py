@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from csc_cogd import InputError
 from csc_cogd.backend import get_backend
 from csc_cogd.backend.cuda import fft
 
@@ -20,6 +21,13 @@ def test_plans_are_kept_but_not_without_end(cuda, monkeypatch):
         backend.workspace((1, 1, 8, width)).forward()
     backend.workspace((1, 1, 8, 8)).forward()
     assert len(made) == first + fft.MOST_PLANS + 1
+
+
+def test_more_maps_than_a_grid_has_blocks_are_refused(cuda):
+    kernels = get_backend("cuda", dtype="float64").kernels
+    maps, operator = cuda.zeros((33000, 2, 1, 1), np.complex128), cuda.zeros((2, 1, 1, 1), np.complex128)
+    with pytest.raises(InputError, match="images: a GPU takes 65535 channels of images at once, not 66000"):
+        kernels.spread(operator, maps[:, :1], maps)
 
 
 def test_an_fft_without_memory_is_a_memory_error(cuda, monkeypatch):

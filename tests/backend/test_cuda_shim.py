@@ -79,6 +79,30 @@ extern "C" __global__ void overrun(int n) {
     bytes[n] = 1;
 }
 
+// one product of a warp: registers of a lane lie side by side
+extern "C" __global__ void multiply(const float* a, const float* b, float* d) {
+    unsigned first[4], second[2];
+    float sums[4];
+    for (int r = 0; r < 4; r++) first[r] = to_tf32(a[4 * threadIdx.x + r]), sums[r] = d[4 * threadIdx.x + r];
+    for (int r = 0; r < 2; r++) second[r] = __float_as_uint(b[2 * threadIdx.x + r]);
+    multiply_add(sums, first, second);
+    for (int r = 0; r < 4; r++) d[4 * threadIdx.x + r] = sums[r];
+}
+
+extern "C" __global__ void copy_later(const float* x, float* out) {
+    __shared__ float here[3];
+    copy_async<4>(here, x, true);
+    commit_copies();
+    copy_async<4>(here + 1, x + 1, true);
+    copy_async<4>(here + 2, x, false);
+    commit_copies();
+    out[0] = here[0];
+    wait_for_copies<1>();
+    out[1] = here[0], out[2] = here[1];
+    wait_for_copies<0>();
+    out[3] = here[1], out[4] = here[2];
+}
+
 extern "C" __global__ void kinds(real* out, int a, long long b, real c, bool d, const unsigned char* e) {
     out[0] = a, out[1] = b, out[2] = c, out[3] = d, out[4] = e ? e[0] : -1;
 }
@@ -178,6 +202,40 @@ def test_arguments_are_what_the_kernel_reads_or_refused(module):
         function((1,), (1,), (out,))
     with pytest.raises(ValueError, match="no kernel"):
         kernels.get_function("none")
+
+
+def rounded(x, away=True):
+    """To 10 bits behind the point: to the nearest, ties away from zero; or towards zero."""
+    mantissa, exponent = np.frexp(x)
+    scaled = np.abs(mantissa) * 2**11
+    return (np.copysign(np.floor(scaled + 0.5 * away), x) * 2.0 ** (exponent - 11)).astype(np.float32)
+
+
+def test_tensor_cores_multiply_fragments_as_the_manual_lays_them_out(module, rng):
+    """PTX ISA, matrix fragments of mma.m16n8k8 for .tf32: `g` is groupID, `t` is threadID_in_group."""
+    g, t = np.divmod(np.arange(32), 4)
+    A, B, C = (rng.standard_normal(shape).astype(np.float32) for shape in ((16, 8), (8, 8), (16, 8)))
+    A[0, :2] = [1 + 2**-11, -1 - 2**-11]  # ties
+    a = np.stack([A[g, t], A[g + 8, t], A[g, t + 4], A[g + 8, t + 4]], axis=1)
+    b = np.stack([B[t, g], B[t + 4, g]], axis=1)
+    d = np.stack([C[g, 2 * t], C[g, 2 * t + 1], C[g + 8, 2 * t], C[g + 8, 2 * t + 1]], axis=1)
+    module[0].get_function("multiply")((1,), (32,), (a, b, d))
+    expected = C + rounded(A).astype(float) @ rounded(B, away=False)  # factors are cut off where nobody rounds them
+    found = np.empty((16, 8), np.float32)
+    found[g, 2 * t], found[g, 2 * t + 1], found[g + 8, 2 * t], found[g + 8, 2 * t + 1] = d.T
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
+
+
+def test_a_product_without_some_lanes_is_an_error(module):
+    arrays = [np.zeros(128, np.float32) for _ in range(3)]
+    with pytest.raises(RuntimeError, match="without some of its lanes"):
+        module[0].get_function("multiply")((1,), (16,), arrays)
+
+
+def test_copies_are_there_when_they_were_waited_for(module):
+    out = np.zeros(5, np.float32)
+    module[0].get_function("copy_later")((1,), (1,), (np.array([3, 4], np.float32), out))
+    np.testing.assert_array_equal(out, [np.nan, 3, np.nan, 4, 0])
 
 
 def test_a_source_that_does_not_compile_is_an_error():

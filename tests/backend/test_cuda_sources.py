@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from csc_cogd.backend.cuda import convolution
 from csc_cogd.backend.cuda.modules import compiler_options
 
 CASES = {
+    "channels": [{}],
+    "convolution": [convolution.macros_of(convolution.DOUBLE[0], False)],
+    "depthwise": [{}],
     "maps": [{}],
     "match_patches": [{}],
     "estimate_patches": [{}],
@@ -19,6 +23,13 @@ CASES = {
         {"HEIGHT": 1, "WIDTH": 16, "CHANNELS": 1, "WARPS": 4},
     ],
 }
+ARCHITECTURES = ("sm_80", "sm_90")
+EVERYWHERE = [(name, macros, dtype) for name, cases in CASES.items() for macros in cases for dtype in ("float32", "float64")]
+TILES = [
+    ("convolution", convolution.macros_of(tile, True), "float32", ARCHITECTURES[number % 2])
+    for number, tile in enumerate(convolution.TILES)
+]
+"""Of tensor cores; each on one architecture, for it takes seconds."""
 
 
 def sources():
@@ -29,9 +40,10 @@ def test_every_source_is_compiled_here():
     assert sources().keys() == CASES.keys()
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("name", "macros"), [(name, macros) for name, cases in CASES.items() for macros in cases])
+@pytest.mark.parametrize(
+    ("name", "macros", "dtype", "architecture"),
+    [*((*case, architecture) for case in EVERYWHERE for architecture in ARCHITECTURES), *TILES],
+)
 def test_the_device_compiler_takes_the_source(name, macros, dtype, architecture):
     compiler = pytest.importorskip("cupy.cuda.compiler", reason="CuPy isn't installed: pip install '.[nvrtc]'")
     nvidia = pytest.importorskip("nvidia", reason="NVRTC and its headers aren't installed: pip install '.[nvrtc]'")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import DeviceError, Dictionary, InputError, sparse_code
-from csc_cogd.backend import choose_device, device_of, get_backend, selection
+from csc_cogd.backend import choose_device, device_of, get_backend, selection, usable_devices
 from csc_cogd.backend.cuda import device
 
 
@@ -87,6 +87,11 @@ def test_the_device_is_made_current(monkeypatch):
     cupy = driver(13020, 3)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     assert [device.open_device(name) for name in ("cuda", "cuda:2")] == [0, 2] == cupy.used
+
+
+def test_devices_that_are_too_old_are_not_shared_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", driver(13020, 3))
+    assert usable_devices() == ["cuda:0", "cuda:2"]
 
 
 def test_auto_takes_a_gpu_that_answers_and_says_why_if_none_does(monkeypatch):

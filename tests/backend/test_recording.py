@@ -22,7 +22,7 @@ def double(cuda):
 
 
 def coded(images, dictionary, **settings):
-    run = {"lmbda": 0.3, "tol": 0, "max_iter": 25, "device": "cuda", "dtype": "float64"} | settings
+    run = {"lmbda": 0.3, "tol": 0, "max_iter": 16, "device": "cuda", "dtype": "float64"} | settings
     found = sparse_code(images, dictionary, **run)
     return found.codes.tobytes(), found.reconstruction.tobytes(), found.objective
 
@@ -42,7 +42,7 @@ def test_codes_are_the_same_bit_for_bit(double, rng, monkeypatch, settings):
         monkeypatch.setattr(Correlation, "suits", lambda *arguments: False)
     found = coded(images, dictionary, **settings)
     replays = len(double.launched)
-    assert replays >= 12
+    assert replays >= 5
     monkeypatch.setenv(SWITCH, "off")
     assert coded(images, dictionary, **settings) == found
     assert len(double.launched) == replays

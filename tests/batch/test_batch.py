@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import DeviceError, Dictionary, InputError, inpaint, restore_batch
+from csc_cogd.batch import plan_batch
 from csc_cogd.imagefiles import read_image
 from tests.batch.conftest import QUICK
 from tests.cli.calling import contents
@@ -163,6 +164,30 @@ def test_a_device_that_is_not_there_is_refused_at_once(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
     with pytest.raises(DeviceError, match="CuPy isn't installed"):
         restore_batch("in", "out", mask="masks", device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("options", "n_processes", "devices", "share"),
+    [
+        ({"device": "cuda"}, 2, 2, None), ({"device": "auto", "jobs": 3}, 3, 2, 2),
+        ({"device": "cuda", "jobs": 1}, 1, 2, None),
+        ({"device": "cuda:1"}, 1, 0, None), ({"device": "cuda:1", "jobs": 2}, 2, 0, 2), ({"device": "cpu"}, 1, 0, None),
+        ({"device": "cuda", "scheduler": "local"}, 1, 0, None),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_gpus_are_shared_out_among_processes(folder, cuda, monkeypatch, options, n_processes, devices, share):
+    if not hasattr(cuda, "transfers"):
+        pytest.skip("there are as many GPUs as there are; only the double of CuPy has two")
+    pytest.importorskip("distributed") if "scheduler" in options else None
+    monkeypatch.setattr("csc_cogd.backend.cuda.device.usable_devices", lambda: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr("csc_cogd.backend.selection.choose_device", lambda *settings: ("cuda", "a double"))
+    batch = plan_batch("in", "out", task="inpaint", mask="masks", **options)
+    assert (batch.n_processes, len(batch.devices)) == (n_processes, devices)
+    memory = batch.jobs[0].settings.get("max_memory")
+    assert memory is None if share is None else memory == pytest.approx(0.8 * 8e9 / share)
+    if options["device"] != "cpu":
+        assert "threads" not in batch.jobs[0].settings
 
 
 def test_a_stack_is_restored_page_by_page(folder, photo, rng):

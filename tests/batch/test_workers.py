@@ -1,15 +1,19 @@
 """Worker processes that are killed in the middle of a job."""
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
 from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from benchmarks.killing import is_running, results, save_images, temporary_files, wait_until
-from csc_cogd.batch import plan_batch, restore_batch
+from csc_cogd.batch import plan_batch, restore_batch, workers
+from csc_cogd.batch.jobs import Job, Result
 
 SLOW = {"max_iter": 60}  # a second or two for an image
 
@@ -90,3 +94,47 @@ def test_a_batch_that_is_closed_early_ends_its_processes(images, tmp_path):
     batch.close()
     assert temporary_files(tmp_path) == []
     assert not any(map(is_running, workers))
+
+
+class Deaf:
+    """In place of a worker process: done at once, but for the first job of one device, at which it dies."""
+
+    born: ClassVar[list] = []
+
+    def __init__(self, device):
+        self.connection, self._theirs = multiprocessing.Pipe()
+        self.device, self.job, self.tries = device, None, 0
+        self.born.append(device)
+
+    def begin(self, job, tries):
+        self.job, self.tries = job, tries
+        if self.device == "cuda:1" and self.born.count("cuda:1") == 1:
+            self._theirs.close()
+        else:
+            self._theirs.send(Result(str(job.source), self.device))
+
+    def exit_code(self):
+        return -9
+
+    def end(self):
+        self.connection.close()
+
+    def wait(self):
+        pass
+
+
+def test_processes_take_the_devices_in_turn_and_one_that_dies_is_replaced_at_its_own(monkeypatch):
+    monkeypatch.setattr(workers, "_Process", Deaf)
+    monkeypatch.setattr(Deaf, "born", [])
+    jobs = [Job(Path(f"{n}.png"), Path("out") / f"{n}.png", "inpaint", {}) for n in range(6)]
+    results = list(workers.run_in_processes(jobs, 4, devices=["cuda:0", "cuda:1", "cuda:2"]))
+    assert Deaf.born == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
+    assert sorted(result.input for result in results) == [f"{n}.png" for n in range(6)]
+
+
+def test_a_process_works_on_its_device(images, tmp_path):
+    batch = plan_batch(images / "images", tmp_path / "out", mask=images / "masks", task="inpaint", device="cpu")
+    assert batch.devices == []
+    results = list(workers.run_in_processes(batch.jobs, 1, devices=["cuda:77"]))
+    assert results
+    assert all(result.code == 3 and "device 'cuda:77': " in result.error for result in results)

@@ -1,20 +1,13 @@
-"""Help of every command: complete, and of one meaning for one option."""
+"""Help of every command."""
 
 import subprocess
 import sys
-from collections import defaultdict
 
 import click
 import pytest
 
 from csc_cogd.cli import group
 from tests.cli.test_config import COMMANDS, NAMES
-
-ON_PURPOSE = {  # options that mean something else by command, by type, default or help
-    "--output", "--noise", "--noise-sigma", "--kernel", "--kernel-degree", "--dictionary", "--lmbda", "--iterations",
-    "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size", "--plot",
-    "--epochs", "--learning-rate", "--weight-decay",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=NAMES)
@@ -25,16 +18,6 @@ def test_each_command_has_examples_of_itself_exit_codes_and_help_for_each_option
     assert "Exit codes: 0 " in text
     options = [option for option in command.params if isinstance(option, click.Option)]
     assert [option.name for option in options if not option.help] == []
-
-
-def test_one_name_of_an_option_means_one_thing():
-    meanings = defaultdict(set)
-    for _, command in COMMANDS:
-        for option in command.params:
-            for name in option.opts if isinstance(option, click.Option) else ():
-                meanings[name].add((repr(option.type), repr(option.default), option.help))
-    ambiguous = {name for name, found in meanings.items() if len(found) > 1 and name.startswith("--")}
-    assert ambiguous <= ON_PURPOSE
 
 
 def test_the_group_lists_every_command_under_a_heading():

@@ -53,7 +53,7 @@ def test_what_detect_wrote_is_what_inpaint_reads(frames, capsys):
 
 
 def test_detect_looks_for_what_it_is_told(frames, expected, capsys):
-    assert call("mask", "detect", "a.png", "-o", "m.png", "--no-columns", "--no-rows", "--dilate", 1) == 0
+    assert call("mask", "detect", "a.png", "-o", "m.png", "--no-columns", "--no-rows", "--mask-dilate", 1) == 0
     mask = read_image("m.png").pixels > 0
     assert mask.sum() == 9
     assert mask[9:12, 19:22].all()

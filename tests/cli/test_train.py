@@ -98,7 +98,7 @@ def test_every_option_at_once(folder, capsys):
         "--steps", "0.25,0.5", "--step-factor", 0.5, "--warm-up", 1, "--momentum", 0.8, "--nesterov",
         "--weight-decay", 0.001, "--no-decay-vectors", "--label-smoothing", 0.1, "--crop", 1, "--flip", "--cutout", 2,
         "--area", 0.5, "--seed", 7, "--mean", 0.5, 0.4, 0.3, "--std", 0.2, 0.3, 0.4, "--checkpoint-every", 3,
-        "--device", "cpu", "-v",
+        "--precision", "float32", "--device", "cpu", "-v",
     )  # fmt: skip
     assert code == 0
     assert "resnet20, 30 images in 2 classes, 10 to test with" in capsys.readouterr().err
@@ -106,7 +106,8 @@ def test_every_option_at_once(folder, capsys):
     assert about["run"]["recipe"] == {
         "epochs": 4, "batch_size": 8, "learning_rate": 0.02, "schedule": "step", "steps": [0.25, 0.5], "step_factor": 0.5,
         "warm_up": 1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.001, "decay_vectors": False,
-        "label_smoothing": 0.1, "augmentation": {"crop": 1, "flip": True, "cutout": 2, "area": 0.5}, "seed": 7,
+        "label_smoothing": 0.1, "augmentation": {"crop": 1, "flip": True, "cutout": 2, "area": 0.5},
+        "precision": "float32", "seed": 7,
     }  # fmt: skip
     assert (about["norm_mean"], about["norm_std"]) == ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
 
@@ -227,6 +228,10 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", *OUT, "--image-size", 8), "--image-size: the images of small.npz have one"),
         (("small.npz", *OUT, "--network", "alexnet"), "'alexnet' is not one of"),
         (("small.npz", *OUT, "--epochs", 0), "not in the range"),
+        (
+            ("small.npz", *OUT, "--precision", "mixed", "--device", "cpu"),
+            "--precision: 'mixed' is for tensor cores of a GPU",
+        ),
         (("small.npz", *OUT, "--kernel-degree", 2), "--kernel-degree: it belongs to cogradient descent: add --cogd"),
         (("small.npz", *OUT, "--warm-up", 300), "--warm-up: 300.0 isn't a number of epochs from 0 to 200"),
         (("small.npz", *OUT, "--steps", 0.5), "--steps: it belongs to --schedule step"),

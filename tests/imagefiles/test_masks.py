@@ -167,3 +167,35 @@ def test_a_page_may_be_complete_but_not_empty(gray, tmp_path):
     assert (missing.any(), sources) == (False, [])
     with pytest.raises(InputError, match="the mask is full"):
         missing_pixels(gray, MaskRules(full), complete=True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("color", ["red", "#ff0000", "255,0,0", "RGB(255, 0, 0)"])
+def test_painted_colours_are_missing(tmp_path, hole, dtype, color, rng):
+    step = np.iinfo(dtype).max // 255
+    pixels = rng.integers(0, 200, (10, 12, 3))  # no red
+    pixels[hole] = 250, 20, 5
+    pixels[5, 7] = 210, 0, 0  # beyond the default tolerance, 40
+    image = ImageFile((pixels * step).astype(dtype), tmp_path / "a.png", "png")
+    missing, sources = missing_pixels(image, MaskRules(color=color, color_tolerance=45))
+    np.testing.assert_array_equal(missing, np.repeat(hole[..., None], 3, 2))
+    assert sources == [f"10.0% by colour {color}"]
+    hole[5, 7] = False
+    np.testing.assert_array_equal(missing_pixels(image, MaskRules(color=color))[0][..., 1], hole)
+
+
+@pytest.mark.parametrize("color", ["rot", "#ff00", "255,0", "300,0,0", "255,0,x", ""])
+def test_what_is_no_colour_is_refused(tmp_path, color):
+    image = ImageFile(np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "png")
+    if color == "#ff00":  # a short form with opacity, on web pages
+        color = "#f"
+    with pytest.raises(InputError, match="isn't a colour: write red"):
+        missing_pixels(image, MaskRules(color=color))
+
+
+def test_colours_are_looked_for_where_there_are_some(tmp_path, gray):
+    with pytest.raises(InputError, match=r"a\.png: painted colours .* not in 1 channel.s. of uint8: use --mask-value"):
+        missing_pixels(gray, MaskRules(color="red"))
+    image = ImageFile(np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "png")
+    with pytest.raises(InputError, match=r"a\.png: no pixel is missing: none is within 40 of red"):
+        missing_pixels(image, MaskRules(color="red"))

@@ -25,3 +25,18 @@ def test_ssim_is_one_for_equal_images_and_less_otherwise(rng):
     a, b = rng.random((2, 16, 17, 3))
     assert ssim(a, a, data_range=1, channel_axis=-1) == pytest.approx(1)
     assert ssim(a, b, data_range=1, channel_axis=-1) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("images", "settings", "message"),
+    [
+        ((np.zeros((12, 12)), np.zeros((12, 13))), {}, "reference: shape"),
+        ((np.zeros((12, 12)), np.zeros((12, 12))), {"data_range": 0}, "data_range: 0"),
+        ((np.zeros((10, 12)), np.zeros((10, 12))), {}, "restored: .* of 11 pixels or more"),
+        ((np.zeros((12, 12, 3)), np.zeros((12, 12, 3))), {}, "restored: .* isn't"),
+        ((np.zeros((12, 12)), np.zeros((12, 12))), {"channel_axis": 2}, "channel_axis: 2"),
+    ],
+)
+def test_ssim_says_what_it_cannot_compare(images, settings, message):
+    with pytest.raises(InputError, match=message):
+        ssim(*images, **{"data_range": 1.0} | settings)

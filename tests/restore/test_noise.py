@@ -66,9 +66,15 @@ def test_noise_of_several_channels_is_their_mean_power(rng):
     assert noise_of(planes, known, None, 255.0) == 0
 
 
-@pytest.mark.parametrize("value", [0, 3, 0.5, np.float32(2), "auto", None])
+@pytest.mark.parametrize("value", [0, 3, 0.5, np.float32(2), "auto"])
 def test_standard_deviations(value):
     check_noise_sigma(value)
+
+
+def test_no_standard_deviation_is_one_where_it_may_be_left_out():
+    check_noise_sigma(None, optional=True)
+    with pytest.raises(InputError, match="noise_sigma: None"):
+        check_noise_sigma(None)
 
 
 @pytest.mark.parametrize("value", [-1, -0.1, np.nan, np.inf, "5", "automatic"])

@@ -76,7 +76,7 @@ def test_a_kernel_that_is_stated_is_better_than_a_wrong_one(truth):
 def test_the_noise_is_estimated_and_a_wrong_one_is_worse(scene, truth):
     picture = picture_of(scene, uniform_kernel(5), 5.0)
     restored, report = deblur(picture, uniform_kernel(5), return_report=True)
-    assert report.sigmas[0] == pytest.approx(5, rel=0.1)
+    assert report.noise_sigmas[0] == pytest.approx(5, rel=0.1)
     assert any("noise of 5" in line or "noise of 4.9" in line for line in report.lines())
     for wrong in (0.5, 50.0):
         assert quality(deblur(picture, uniform_kernel(5), noise_sigma=wrong), truth) < quality(restored, truth) - 0.5
@@ -106,7 +106,7 @@ def test_poisson_noise_is_better_treated_as_what_it_is(scene, truth, rng):
     truth = dark[BORDER:-BORDER, BORDER:-BORDER]
     restored, report = deblur(counts.astype(float), kernel, noise="poisson", return_report=True)
     assert restored.min() >= 0
-    assert report.sigmas[0] == pytest.approx(np.sqrt(counts.mean()))
+    assert report.noise_sigmas[0] == pytest.approx(np.sqrt(counts.mean()))
     assert quality(restored * 255 / peak, truth) > quality(counts * 255.0 / peak, truth) + 3
     as_gaussian = deblur(counts.astype(float), kernel, noise_sigma=np.sqrt(counts.mean()))
     assert quality(restored * 255 / peak, truth) > quality(as_gaussian * 255 / peak, truth) + 0.2
@@ -231,7 +231,7 @@ def test_what_is_estimated_is_that_of_the_whole_picture(wide):
         deblur(picture, gaussian_kernel(1.2), tile=tile, return_report=True, max_iter=5, threads=1)[1] for tile in (0, 64)
     ]
     assert [len(report.plans[0].tiles) for report in reports] == [1, 12]
-    assert reports[0].sigmas == reports[1].sigmas
+    assert reports[0].noise_sigmas == reports[1].noise_sigmas
     assert reports[1].lmbdas == pytest.approx(reports[0].lmbdas, rel=1e-3)
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csc_cogd import InputError, denoise, inpaint, psnr
+from csc_cogd import Dictionary, InputError, deblur, denoise, inpaint, psnr
+from csc_cogd.restore import restore_image
 from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
 from csc_cogd.restore.tiles import MARGIN, choose_tiles, map_tiles, plan_tiles
 
@@ -204,6 +205,22 @@ def test_where_memory_does_not_suffice_after_all_tiles_become_smaller(monkeypatc
     assert psnr(restored, picture, data_range=255) > 35
     with pytest.raises(MemoryError):
         inpaint(picture, mask, effort="fast", tile=0)
+
+
+def test_a_scene_is_restored_in_smaller_tiles_where_memory_does_not_suffice_after_all(photo, monkeypatch, rng):
+    solve, sizes = restore_image.sparse_code, []
+
+    def solve_small_ones(images, *arguments, **options):
+        sizes.append(images.size)
+        if images.size > 20000:
+            raise MemoryError
+        return solve(images, *arguments, **options)
+
+    monkeypatch.setattr(restore_image, "sparse_code", solve_small_ones)
+    picture, few = np.tile(photo, (7, 1))[:600, :40], Dictionary(rng.standard_normal((3, 5, 4)))
+    _, report = deblur(picture, np.ones((1, 3)), dictionary=few, noise_sigma=1.0, max_iter=2, return_report=True)
+    assert sizes[0] > 20000
+    assert len(report.plans[0].tiles) > 1
 
 
 def test_on_a_gpu_tiles_fill_its_memory(cuda, monkeypatch):

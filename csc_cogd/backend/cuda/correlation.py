@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend.cuda.kernels import Kernels, outer_strides, plane
+from csc_cogd.backend.cuda.kernels import MOST_BLOCKS, Kernels, check_grid, outer_strides, plane
 from csc_cogd.backend.cuda.modules import THREADS, blocks, load_function
 from csc_cogd.backend.kernels import STATISTICS
 
@@ -78,7 +78,8 @@ class Correlation:
         n_maps = K if out is None else out.shape[1]
         across = -(-W // 32), -(-H // (ROWS * self._warps))
         groups = -(-n_maps // GROUP)
-        chunks = max(min(-(-ENOUGH_BLOCKS // (across[0] * across[1] * M)), groups, 65535 // M), 1)
+        check_grid(M)
+        chunks = min(-(-ENOUGH_BLOCKS // (across[0] * across[1] * M)), groups, MOST_BLOCKS // M)
         chunk = -(-groups // chunks)
         chunks = -(-groups // chunk)
         partial = self.xp.empty((across[0] * across[1] * M * chunks, STATISTICS), np.float64)

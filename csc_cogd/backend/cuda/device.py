@@ -49,6 +49,17 @@ def open_device(name: str) -> int:
     return number
 
 
+def usable_devices() -> list[str]:
+    """Names of the devices that are new enough, after :func:`open_device` has found one of them."""
+    import cupy
+
+    return [
+        f"cuda:{number}"
+        for number in range(cupy.cuda.runtime.getDeviceCount())
+        if int(cupy.cuda.Device(number).compute_capability) >= LEAST_CAPABILITY
+    ]
+
+
 def _check_libraries(cupy: Any, name: str) -> None:
     """CuPy alone starts without CUDA's libraries, and fails at their first use."""
     try:

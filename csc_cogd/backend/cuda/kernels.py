@@ -12,8 +12,10 @@ import numpy as np
 
 from csc_cogd.backend.cuda.modules import THREADS, blocks, load_function
 from csc_cogd.backend.kernels import STATISTICS
+from csc_cogd.errors import InputError
 
 VALUES_A_THREAD = 4  # of kernels that also sum: fewer partial sums
+MOST_BLOCKS = 65535  # along the second and the third axis of a grid
 _int, _long = np.int32, np.int64
 
 
@@ -81,11 +83,13 @@ class Kernels:
     def _sums(self, name: str, n: int, maps: int, arguments: tuple[Any, ...], count: int) -> Any:
         """Launch a kernel that writes partial sums of its blocks, and add them up."""
         across = -(-blocks(n) // VALUES_A_THREAD)
+        check_grid(maps)
         partial = self.xp.empty((across * maps, count), np.float64)
         self._function(name)((across, 1, maps), (THREADS,), (*arguments, partial))
         return self.add_partial_sums(partial)
 
     def _launch(self, name: str, n: int, maps: int, arguments: tuple[Any, ...]) -> None:
+        check_grid(maps)
         self._function(name)((blocks(n), 1, maps), (THREADS,), arguments)
 
     def _function(self, name: str) -> Any:
@@ -94,6 +98,12 @@ class Kernels:
 
 def plane(array: Any) -> int:
     return int(array.shape[-2] * array.shape[-1])
+
+
+def check_grid(maps: int) -> None:
+    """Refuse more maps than the third axis of a grid has blocks."""
+    if maps > MOST_BLOCKS:
+        raise InputError(f"images: a GPU takes {MOST_BLOCKS} channels of images at once, not {maps}: give fewer at a time")
 
 
 def outer_strides(array: Any) -> tuple[np.int64, np.int64]:

@@ -29,6 +29,12 @@ class Normalization:
     ------
     InputError
         If they aren't three finite numbers each, or a standard deviation isn't positive.
+
+    Examples
+    --------
+    >>> half = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    >>> half(np.full((1, 1, 2, 3), 255, np.uint8))[0, 0]
+    array([[1., 1.]], dtype=float32)
     """
 
     mean: tuple[float, float, float]
@@ -54,10 +60,24 @@ class Normalization:
 def measure_normalization(images: ImageSet) -> Normalization:
     """Mean and standard deviation of each channel over all pixels of a set.
 
+    Parameters
+    ----------
+    images : ImageSet
+
+    Returns
+    -------
+    Normalization
+
     Raises
     ------
     InputError
-        If all pixels of a channel are equal.
+        If all pixels of a channel are equal, or an image can't be read.
+
+    Examples
+    --------
+    >>> pixels = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (0, 255)])
+    >>> measure_normalization(ImageSet(pixels, np.array([0, 1]), ("black", "white"))).mean
+    (0.5, 0.5, 0.5)
     """
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), 256):

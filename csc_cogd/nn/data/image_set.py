@@ -30,6 +30,12 @@ class ImageSet:
     ------
     InputError
         If there are no images, or shapes, types or labels are others.
+
+    Examples
+    --------
+    >>> images = ImageSet(np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1]), ("day", "night"))
+    >>> len(images), images.image_shape, images.take([1, 3]).labels.tolist()
+    (4, (3, 8, 8), [1, 1])
     """
 
     images: np.ndarray | ImageFiles
@@ -65,6 +71,7 @@ class ImageSet:
 
     @property
     def in_memory(self) -> bool:
+        """Whether fetching reads no files."""
         return not isinstance(self.images, ImageFiles)
 
     def fetch(self, indices: Any, pieces: np.ndarray | None = None) -> np.ndarray:

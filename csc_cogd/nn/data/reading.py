@@ -45,10 +45,22 @@ def load_images(
     holdout : float, optional
         For a set without parts: the share of each class that is held out for tests, such as 0.1. Always the same images.
 
+    Returns
+    -------
+    ImageSet
+
     Raises
     ------
     InputError
         If the form isn't recognised, files are missing or damaged, labels name no class, or an option doesn't fit the form.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/set.npz", images=np.zeros((10, 8, 8), np.uint8), labels=np.arange(10) % 2)
+    ...     len(load_images(f"{folder}/set.npz", "train", holdout=0.2))
+    8
     """
     path = Path(path)
     if part not in ("train", "test"):

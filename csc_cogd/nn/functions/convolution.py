@@ -2,8 +2,8 @@
 
 The general way is a matrix product with the columns (im2col): K. Chellapilla, S. Puri, P. Simard, "High Performance
 Convolutional Neural Networks for Document Processing" (2006). Columns are made anew in the backward pass rather than kept,
-and of so few images at a time that they stay in the processor's cache; a GPU takes all images at once. Depthwise
-convolution needs no columns: it is a sum of shifted images.
+and of so few images at a time that they stay in the processor's cache. Depthwise convolution needs no columns: it is a sum
+of shifted images. That is plain code, in NumPy; where there are compiled kernels, and on a GPU, they do it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-from csc_cogd.backend import array_module, compiled_kernels, on_gpu
+import numpy as np
+
+from csc_cogd.backend import compiled_kernels
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import Pair, check_shape, pair
 from csc_cogd.nn.functions.windows import Two, crop, output_size, pad, taps
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 CACHED = 1 << 20
-"""Bytes of columns that are made at a time on the CPU."""
+"""Bytes of columns that are made at a time."""
 
 
 def conv2d(
@@ -93,7 +95,7 @@ def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any
 
 def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size: Two) -> Any:
     forward = _depthwise_forward if _is_depthwise(w, groups) else _columns_forward
-    y = array_module(x).empty((len(x), len(w), *size), x.dtype)
+    y = np.empty((len(x), len(w), *size), x.dtype)
     for some in _pieces(x, w, size):
         y[some] = forward(pad(x[some], padding), w, stride, size, groups)
     return y
@@ -102,13 +104,13 @@ def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size:
 def _plain_backward(dy: Any, saved: Any, need_dx: bool) -> tuple[Any, Any]:
     x, w, stride, padding, groups = saved
     backward = _depthwise_backward if _is_depthwise(w, groups) else _columns_backward
-    xp, rest = array_module(x), (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
+    rest = (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
     scatter = need_dx and (stride != (1, 1) or min(rest) < 0)
-    dx: Any = xp.empty_like(x) if scatter else None
-    dw = xp.zeros_like(w)
+    dx: Any = np.empty_like(x) if scatter else None
+    dw = np.zeros_like(w)
     for some in _pieces(x, w, dy.shape[2:]):
         padded = pad(x[some], padding)
-        dpadded = xp.zeros_like(padded) if scatter else None
+        dpadded = np.zeros_like(padded) if scatter else None
         dw += backward(dy[some], padded, w, stride, groups, dpadded)
         if scatter:
             dx[some] = crop(dpadded, padding)
@@ -142,12 +144,12 @@ def _turned(w: Any, groups: int) -> Any:
 def _pieces(x: Any, w: Any, size: Two) -> Iterator[slice]:
     """The images that are convolved at a time."""
     columns = x.shape[1] * prod(w.shape[2:]) * prod(size) * x.dtype.itemsize
-    step = max(1, len(x) if on_gpu(x) else CACHED // columns)
+    step = max(1, CACHED // columns)
     return (slice(start, start + step) for start in range(0, len(x), step))
 
 
 def _depthwise_forward(x: Any, w: Any, stride: Two, size: Two, groups: int) -> Any:
-    y = array_module(x).zeros((*x.shape[:2], *size), x.dtype)
+    y = np.zeros((*x.shape[:2], *size), x.dtype)
     for i, j, seen in taps(w.shape[2:], stride, size):
         y += w[:, 0, i, j, None, None] * x[seen]
     return y
@@ -155,10 +157,9 @@ def _depthwise_forward(x: Any, w: Any, stride: Two, size: Two, groups: int) -> A
 
 def _depthwise_backward(dy: Any, x: Any, w: Any, stride: Two, groups: int, dx: Any) -> Any:
     """The gradient of w; that of x is added to `dx` unless None, as in :func:`_columns_backward`."""
-    xp = array_module(x)
-    dw = xp.empty_like(w)
+    dw = np.empty_like(w)
     for i, j, seen in taps(w.shape[2:], stride, dy.shape[2:]):
-        dw[:, 0, i, j] = xp.einsum("ncpq,ncpq->c", dy, x[seen])
+        dw[:, 0, i, j] = np.einsum("ncpq,ncpq->c", dy, x[seen])
         if dx is not None:
             dx[seen] += w[:, 0, i, j, None, None] * dy
     return dw
@@ -188,7 +189,7 @@ def _columns(x: Any, kernel: Two, stride: Two, size: Two, groups: int) -> Any:
     if kernel == (1, 1):
         columns = x[next(taps(kernel, stride, size))[2]]
     else:
-        columns = array_module(x).empty((n, C, *kernel, *size), x.dtype)
+        columns = np.empty((n, C, *kernel, *size), x.dtype)
         for i, j, seen in taps(kernel, stride, size):
             columns[:, :, i, j] = x[seen]
     return columns.reshape(n, groups, -1, prod(size))

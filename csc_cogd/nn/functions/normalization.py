@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from csc_cogd.backend import array_module, compiled_kernels
+import numpy as np
+
+from csc_cogd.backend import compiled_kernels, on_gpu
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
@@ -35,6 +37,16 @@ def batch_statistics(x: Any) -> Statistics:
     if compiled := compiled_kernels("channels", x):
         return Statistics(*compiled.moments(x))
     return Statistics(x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3)))
+
+
+def moved_statistics(running: Statistics, batch: Statistics, momentum: float, n: int) -> Statistics:
+    """``(1 - momentum) running + momentum batch``, with the batch's unbiased variance, from n values a channel."""
+    unbiased = n / (n - 1)
+    if on_gpu(batch.mean):
+        kernels = compiled_kernels("channels", batch.mean)
+        return Statistics(*kernels.move_statistics(*running, *batch, momentum, unbiased))
+    mean, variance = (1 - momentum) * running.mean, (1 - momentum) * running.variance
+    return Statistics(mean + momentum * batch.mean, variance + momentum * (batch.variance * unbiased))
 
 
 def batch_norm(
@@ -68,13 +80,12 @@ def batch_norm(
 
 def batch_norm_forward(x: Any, gamma: Any, beta: Any, statistics: Statistics, epsilon: float) -> tuple[Any, Any]:
     """See :func:`batch_norm`; on arrays. What is saved is x itself, not another array as large."""
-    inverse = 1 / array_module(x).sqrt(statistics.variance + epsilon)
-    scale = gamma * inverse
-    shift, saved = beta - statistics.mean * scale, (x, gamma, statistics.mean, inverse)
+    saved = (x, gamma, statistics, epsilon)
     if compiled := compiled_kernels("channels", x):
-        return compiled.affine(x, scale, shift), saved
+        return compiled.normalize(x, gamma, beta, *statistics, epsilon), saved
+    scale = gamma * (1 / np.sqrt(statistics.variance + epsilon))
     y = x * scale[:, None, None]
-    y += shift[:, None, None]
+    y += (beta - statistics.mean * scale)[:, None, None]
     return y, saved
 
 
@@ -84,20 +95,15 @@ def batch_norm_backward(dy: Any, saved: Any, from_batch: bool) -> tuple[Any, Any
     With s = sqrt(variance + epsilon) and z = (x - mean) / s: dgamma = sum dy z, dbeta = sum dy, and dx = gamma / s dy; where
     the statistics are the batch's, of n values a channel, dx = gamma / s (dy - (dbeta + z dgamma) / n).
     """
-    x, gamma, mean, inverse = saved
-    compiled = compiled_kernels("channels", x)
-    if compiled:
-        dbeta, dgamma = compiled.products(dy, x, mean)
-    else:
-        dbeta, dgamma = dy.sum(axis=(0, 2, 3)), (dy * (x - mean[:, None, None])).sum(axis=(0, 2, 3))
-    dgamma = dgamma * inverse
-    n = x.size // x.shape[1]
+    x, gamma, statistics, epsilon = saved
+    if compiled := compiled_kernels("channels", x):
+        return compiled.normalize_gradient(dy, x, gamma, *statistics, epsilon, from_batch)
+    inverse, centred = 1 / np.sqrt(statistics.variance + epsilon), x - statistics.mean[:, None, None]
+    dbeta, dgamma = dy.sum(axis=(0, 2, 3)), (dy * centred).sum(axis=(0, 2, 3)) * inverse
     scale = gamma * inverse
-    from_x, shift = (-scale * inverse * dgamma / n, -scale * dbeta / n) if from_batch else (0 * scale, 0 * scale)
-    if compiled:
-        return compiled.combine(dy, x, scale, from_x, mean, shift), dgamma, dbeta
     dx = dy * scale[:, None, None]
     if from_batch:
-        dx += (x - mean[:, None, None]) * from_x[:, None, None]
-        dx += shift[:, None, None]
+        n = x.size // x.shape[1]
+        dx += centred * (-scale * inverse * dgamma / n)[:, None, None]
+        dx += (-scale * dbeta / n)[:, None, None]
     return dx, dgamma, dbeta

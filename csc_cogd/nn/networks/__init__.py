@@ -39,6 +39,10 @@ def build_network(name: str, n_classes: int = 10, *, seed: int = 0, masked: bool
         Whether each block has a :class:`~csc_cogd.nn.layers.SoftMask`, named ``mask``, behind its first convolution's batch
         norm and ReLU, for pruning.
 
+    Returns
+    -------
+    Module
+
     Raises
     ------
     InputError

@@ -86,6 +86,11 @@ def keep_share(
     ------
     InputError
         If an argument is out of its range.
+
+    Examples
+    --------
+    >>> keep_share({"a": np.array([0.1, 3.0, 2.0, 0.2])}, 0.5)
+    {'a': array([1, 2])}
     """
     if not 0 <= share <= 1:
         raise InputError(f"share: {share} is outside of [0, 1]")
@@ -117,6 +122,15 @@ def keep_within(
     ------
     InputError
         If an argument is out of its range, or the budget can't be kept.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network, channel_groups, channel_scores
+    >>> network = build_network("resnet20")
+    >>> scores = channel_scores(network, channel_groups(network, inner_only=True))
+    >>> kept = keep_within(FlopsModel(network), scores, 0.5)
+    >>> len(kept["layer1.0.conv1"]) < 16
+    True
     """
     allowed = budget * model.flops() if budget <= 1 else budget
     widths_of = _widths_by_share(scores, ranking, at_least, multiple_of)

@@ -20,13 +20,14 @@ from csc_cogd.nn.tracing import Shape
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a network.
+    """What a network costs, as :func:`measure_costs` measures it.
 
-    Parameters
+    Attributes
     ----------
     flops : int
         Multiply-adds for one image.
     parameters : int
+        Numbers that are trained.
     file_bytes : int
         Of its weights as safetensors, without metadata.
     seconds : float
@@ -53,10 +54,21 @@ def measure_costs(
     image_shape : (C, H, W)
     batch_size, repeats : int >= 1
 
+    Returns
+    -------
+    list of Cost
+
     Raises
     ------
     InputError
         If `batch_size` or `repeats` is below 1.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> (cost,) = measure_costs([build_network("resnet20")], image_shape=(3, 8, 8), batch_size=1, repeats=1)
+    >>> cost.parameters
+    269722
     """
     if min(batch_size, repeats) < 1:
         raise InputError(f"batch_size, repeats: {batch_size}, {repeats}: use 1 or more")

@@ -47,9 +47,9 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that are removed together.
+    """Channels that are removed together, as :func:`channel_groups` finds them.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Of the layer that makes them first.
@@ -66,10 +66,13 @@ class ChannelGroup:
     inner: bool
 
     def of_role(self, *roles: Role) -> list[Member]:
+        """The members of these roles."""
         return [member for member in self.members if member.role in roles]
 
 
-def channel_groups(network: Module, *, image_shape: Shape = (3, 32, 32), inner: bool = False) -> dict[str, ChannelGroup]:
+def channel_groups(
+    network: Module, *, image_shape: Shape = (3, 32, 32), inner_only: bool = False
+) -> dict[str, ChannelGroup]:
     """The channel groups of a network by their names, in its order.
 
     The channels of images and of the network's output belong to none. A shortcut of option A may take any channels to any
@@ -79,9 +82,13 @@ def channel_groups(network: Module, *, image_shape: Shape = (3, 32, 32), inner: 
     ----------
     network : Module
     image_shape : (C, H, W)
-    inner : bool
+    inner_only : bool
         Whether only those are wanted that are inner: in the networks that ship, the outputs of each block's convolutions but
         the last.
+
+    Returns
+    -------
+    dict of str to ChannelGroup
 
     Raises
     ------
@@ -98,7 +105,7 @@ def channel_groups(network: Module, *, image_shape: Shape = (3, 32, 32), inner: 
     16
     """
     found = groups_of_trace(network, trace(network, image_shape))
-    return {name: group for name, group in found.items() if group.inner or not inner}
+    return {name: group for name, group in found.items() if group.inner or not inner_only}
 
 
 def groups_of_trace(network: Module, traced: Trace) -> dict[str, ChannelGroup]:

@@ -34,10 +34,22 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterio
           Efficient Convolutional Networks through Network Slimming", ICCV 2017.
         - ``"mask"``: the size of its soft mask.
 
+    Returns
+    -------
+    dict of str to (C,) array
+        By the names of groups, a number >= 0 for each channel, larger where it matters more.
+
     Raises
     ------
     InputError
         If the criterion is unknown, or a group has nothing of it.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network, channel_groups
+    >>> network = build_network("resnet20")
+    >>> channel_scores(network, channel_groups(network), "group")["conv1"].shape
+    (16,)
     """
     if criterion not in _CRITERIA:
         raise InputError(f"criterion: {criterion!r} is unknown: choose one of {', '.join(_CRITERIA)}")

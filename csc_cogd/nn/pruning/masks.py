@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,20 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
     seed : int
         Of the random ones.
 
+    Returns
+    -------
+    Module
+
     Raises
     ------
     InputError
         If there is no such place, or a mask already, or `mask_start` is unknown.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> len(masks_of(insert_masks(build_network("resnet20"))))
+    9
     """
     if mask_start not in STARTS:
         raise InputError(f"mask_start: {mask_start!r} is unknown: choose one of {', '.join(STARTS)}")
@@ -38,16 +49,17 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
     places: list[Any] = [module for _, module in masked.named_modules() if hasattr(module, "mask")]
     if not places:
         raise InputError("network: no block has a place for a mask: use one that build_network makes")
+    drawn: dict[str, Callable[[int], np.ndarray]] = {
+        "ones": np.ones,
+        "uniform": lambda n: rng.uniform(size=n),
+        "normal": lambda n: np.maximum(rng.standard_normal(n), 0),
+    }
     for block in places:
         if isinstance(block.mask, SoftMask):
             raise InputError("network: it has soft masks already: give the network without them")
         scale = block.bn1.weight.array
         block.mask = SoftMask(len(scale))
-        values = {
-            "ones": lambda n: np.ones(n),
-            "uniform": lambda n: rng.uniform(size=n),
-            "normal": lambda n: np.maximum(rng.standard_normal(n), 0),
-        }[mask_start](len(scale))
+        values = drawn[mask_start](len(scale))
         block.mask.weight.array = array_module(scale).asarray(values.astype(scale.dtype))
     return masked
 

@@ -38,8 +38,8 @@ class PruningRecipe:
 
     Parameters
     ----------
-    method : {"cogd", "gal", "l1", "group"}
-        The first two train soft masks against the network as a teacher, with and without the rule; the others rank by
+    method : {"group", "l1", "gal", "cogd"}
+        The last two train soft masks against the network as a teacher, without and with the rule; the others rank by
         norms (see :func:`~csc_cogd.nn.pruning.importance.channel_scores`).
     budget : float, optional
         FLOPs that are left; up to 1, a fraction of those of the network.
@@ -55,7 +55,7 @@ class PruningRecipe:
     reset : float, optional
         See :class:`~csc_cogd.nn.cogradient.MaskBacktracking`.
     mask_start : {"ones", "uniform", "normal"}
-    ranking : {"uniform", "global"}, optional
+    ranking : "uniform" or "global", optional
         See :func:`~csc_cogd.nn.pruning.budget.keep_within`. Default: uniform for "l1", whose norms can't be compared
         between layers, global for the others.
     everywhere : bool
@@ -66,6 +66,11 @@ class PruningRecipe:
     ------
     InputError
         If settings are out of range, or don't belong together.
+
+    Examples
+    --------
+    >>> PruningRecipe("l1", budget=0.5, fine_tuning=Recipe(epochs=20, learning_rate=0.01)).masked
+    False
     """
 
     method: str = "group"
@@ -104,6 +109,7 @@ class PruningRecipe:
 
     @property
     def masked(self) -> bool:
+        """Whether the method trains masks."""
         return self.method in ("cogd", "gal")
 
 
@@ -193,7 +199,7 @@ def prune(
 
 def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
     """The groups that may be pruned, and how much their channels matter."""
-    groups = channel_groups(network, image_shape=shape, inner=not recipe.everywhere)
+    groups = channel_groups(network, image_shape=shape, inner_only=not recipe.everywhere)
     if recipe.masked:
         with_masks = masks_to_kept(network, image_shape=shape)
         groups = {name: group for name, group in groups.items() if name in with_masks}

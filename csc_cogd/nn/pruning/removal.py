@@ -42,11 +42,22 @@ def remove_channels(
         Whether soft masks are multiplied into the kernels behind them, so that none are left; exact, too.
     image_shape : (C, H, W)
 
+    Returns
+    -------
+    Module
+
     Raises
     ------
     InputError
         If a group is unknown, or its indices aren't some of its channels, or a mask can't be folded, or the network can't be
         followed.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> smaller = remove_channels(build_network("resnet20"), {"layer1.0.conv1": [0, 2, 5]})
+    >>> smaller.state_dict()["layer1.0.conv1.weight"].shape
+    (3, 16, 3, 3)
     """
     traced = trace(network, image_shape)
     groups = groups_of_trace(network, traced)
@@ -69,6 +80,28 @@ def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape
     """The channels whose soft masks are larger than a threshold in size, by the names of their groups.
 
     Where none is, the one of the largest mask, or the first of several.
+
+    Parameters
+    ----------
+    network : Module
+    threshold : float >= 0
+    image_shape : (C, H, W)
+
+    Returns
+    -------
+    dict of str to array of int
+        As :func:`remove_channels` takes it.
+
+    Raises
+    ------
+    InputError
+        If the network can't be followed.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> masks_to_kept(build_network("resnet20", masked=True))["layer1.0.conv1"].size
+    16
     """
     modules, kept = dict(network.named_modules()), {}
     for name, group in groups_of_trace(network, trace(network, image_shape)).items():

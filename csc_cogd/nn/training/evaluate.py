@@ -16,20 +16,48 @@ from csc_cogd.nn.tensor import Tensor, no_grad
 
 
 class Evaluation(NamedTuple):
-    """Over images that all count the same."""
+    """Over images that all count the same.
+
+    Attributes
+    ----------
+    loss : float
+        Cross entropy, without label smoothing.
+    accuracy : float
+        Share of the images, from 0 to 1, whose largest logit is their label's.
+    """
 
     loss: float
-    """Cross entropy, without label smoothing."""
     accuracy: float
-    """Share of the images, from 0 to 1, whose largest logit is their label's."""
 
 
 def predict(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int = 250) -> np.ndarray:
     """The logits of images, in inference, on the network's device.
 
+    Parameters
+    ----------
+    network : Module
+    images : ImageSet
+    normalization : Normalization
+        Of the pixels, as when the network was trained.
+    batch_size : int
+        Images that are computed together.
+
     Returns
     -------
     (N, K) array of the network's dtype, in main memory
+
+    Raises
+    ------
+    InputError
+        If the network has no parameters, or an image can't be read.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> images = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]), ("day", "night"))
+    >>> half = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    >>> predict(build_network("resnet20", 2), images, normalization=half).shape
+    (2, 2)
     """
     xp, dtype = arrays_of_network(network)
     found = []
@@ -40,7 +68,30 @@ def predict(network: Module, images: ImageSet, *, normalization: Normalization, 
 
 
 def evaluate(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int = 250) -> Evaluation:
-    """Loss and accuracy of a network in inference; see :func:`predict`."""
+    """Loss and accuracy of a network in inference.
+
+    Parameters
+    ----------
+    network, images, normalization, batch_size
+        As of :func:`predict`.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    InputError
+        As of :func:`predict`.
+
+    Examples
+    --------
+    >>> from csc_cogd.nn import build_network
+    >>> images = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]), ("day", "night"))
+    >>> half = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    >>> evaluate(build_network("resnet20", 2), images, normalization=half).accuracy  # they look alike
+    0.5
+    """
     return evaluate_logits(predict(network, images, normalization=normalization, batch_size=batch_size), images.labels)
 
 

@@ -17,23 +17,34 @@ from csc_cogd.storage import write_whole
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch. Accuracies are shares from 0 to 1."""
+    """One epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    learning_rate : float
+        Of its last batch.
+    loss : float
+        Mean over its images, each at the time of its batch, as what is minimised.
+    accuracy : float
+        Share of the training images, from 0 to 1, in training mode, each at the time of its batch.
+    test_loss, test_accuracy : float, or None
+        Cross entropy, and share of the test images; None without these.
+    seconds : float
+        Of training; the test isn't counted.
+    figures : mapping of str to float
+        What hooks report.
+    """
 
     epoch: int
-    """From 1."""
     learning_rate: float
-    """Of its last batch."""
     loss: float
-    """Mean over its images, each at the time of its batch, as what is minimised."""
     accuracy: float
-    """Of the training images, in training mode, each at the time of its batch."""
     test_loss: float | None
-    """Cross entropy; None without test images, as is the next."""
     test_accuracy: float | None
     seconds: float
-    """Of training; the test isn't counted."""
     figures: Mapping[str, float] = field(default_factory=dict)
-    """What hooks report."""
 
     def row(self) -> dict[str, Any]:
         """All of it in one flat mapping."""
@@ -43,7 +54,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """The epochs of a run, in their order."""
+    """The epochs of a run, in their order; a sequence of them.
+
+    Attributes
+    ----------
+    epochs : tuple of Epoch
+    """
 
     epochs: tuple[Epoch, ...] = ()
 

@@ -15,6 +15,15 @@ class EpochHook(Protocol):
 
     Whatever a hook draws at random in an epoch has to come from that epoch's number, and what it keeps from one epoch to the
     next has to be in its state (see :class:`StatefulHook`), or a resumed run wouldn't end as an undisturbed one.
+
+    Examples
+    --------
+    >>> class Largest(EpochHook):
+    ...     def end_epoch(self, network, epoch):
+    ...         return {"largest": max(float(abs(p.array).max()) for p in network.parameters())}
+    >>> from csc_cogd.nn import build_network
+    >>> list(Largest().end_epoch(build_network("resnet20"), 0))
+    ['largest']
     """
 
     def begin_epoch(self, network: Module, epoch: int) -> None:

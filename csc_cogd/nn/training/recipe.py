@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
+from csc_cogd.backend import check_precision
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.augmentation import Augmentation
 from csc_cogd.nn.training import schedules
@@ -38,6 +39,9 @@ class Recipe:
     label_smoothing : float in [0, 1)
     augmentation : Augmentation, optional
         Of the images in training.
+    precision : {"float32", "mixed"}
+        On a GPU, ``"mixed"`` rounds what is multiplied to TF32, on tensor cores; see
+        :func:`csc_cogd.backend.precision.computing_in`.
     seed : int
         Of the order of the images and of their augmentation: epoch e draws from ``default_rng([seed, e])``.
 
@@ -45,6 +49,12 @@ class Recipe:
     ------
     InputError
         If a setting is outside of its range.
+
+    Examples
+    --------
+    >>> recipe = Recipe(epochs=10, learning_rate=0.2, warm_up=1)
+    >>> [round(recipe.learning_rate_at(epochs), 3) for epochs in (0.5, 1, 5, 10)]
+    [0.099, 0.195, 0.1, 0.0]
     """
 
     epochs: int
@@ -60,6 +70,7 @@ class Recipe:
     warm_up: float = 0.0
     label_smoothing: float = 0.0
     augmentation: Augmentation | None = None
+    precision: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +89,7 @@ class Recipe:
             raise InputError(f"warm_up: {self.warm_up} isn't a number of epochs from 0 to {self.epochs}")
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"label_smoothing: {self.label_smoothing} is outside of [0, 1)")
+        check_precision(self.precision)
 
     def batches(self, n_images: int) -> int:
         """How many there are in an epoch."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import array_module, to_numpy
+from csc_cogd.backend import Moving, array_module, filled_like, momentum_step, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.module import Parameter
 
@@ -40,6 +40,15 @@ class SGD:
     ------
     InputError
         If there is nothing to train, or a setting is outside of its range.
+
+    Examples
+    --------
+    >>> weight = Parameter(np.ones(2))
+    >>> optimizer = SGD({"weight": weight}, 0.1)
+    >>> weight.grad = np.array([1.0, -1.0])
+    >>> optimizer.step()
+    >>> weight.array
+    array([0.9, 1.1])
     """  # fmt: skip
 
     def __init__(
@@ -56,24 +65,25 @@ class SGD:
 
     def step(self) -> None:
         """Change every parameter by its gradient; those without one stay as they are."""
-        for name, parameter in self.parameters.items():
-            if parameter.grad is not None:
-                parameter.array -= self.learning_rate * self._direction(name, parameter)
+        moving = [
+            Moving(parameter.array, parameter.grad, self._velocity(name, parameter.array), self._decay(parameter.array))
+            for name, parameter in self.parameters.items()
+            if parameter.grad is not None
+        ]
+        momentum_step(moving, self.learning_rate, self.momentum, self.nesterov)
 
-    def _direction(self, name: str, parameter: Parameter) -> Any:
-        array, gradient = parameter.array, parameter.grad
-        if self.weight_decay and (self.decay_vectors or array.ndim > 1):
-            gradient = gradient + self.weight_decay * array
+    def _decay(self, array: Any) -> float:
+        return self.weight_decay if self.decay_vectors or array.ndim > 1 else 0.0
+
+    def _velocity(self, name: str, array: Any) -> Any:
         if not self.momentum:
-            return gradient
+            return None
         velocity = self._velocities.get(name)
         if velocity is None:
             velocity = self._velocities[name] = array_module(array).zeros_like(array)
         if velocity.shape != array.shape:
             raise InputError(f"{name}: its shape was {velocity.shape} and is {array.shape}: make a new SGD for it")
-        velocity *= self.momentum
-        velocity += gradient
-        return gradient + self.momentum * velocity if self.nesterov else velocity
+        return velocity
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the velocities in main memory, by the names of their parameters."""
@@ -93,9 +103,7 @@ class SGD:
                 found = "there is no such parameter" if shape is None else f"{velocity.shape} isn't its shape, {shape}"
                 raise InputError(f"optimizer state: {name}: {found}: this state is of another network")
         arrays = {name: self.parameters[name].array for name in state}
-        self._velocities = {
-            name: array_module(array).asarray(np.array(to_numpy(state[name]), array.dtype)) for name, array in arrays.items()
-        }
+        self._velocities = {name: filled_like(array, state[name]) for name, array in arrays.items()}
 
 
 def check_sgd(learning_rate: float, momentum: float, nesterov: bool, weight_decay: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import on_gpu, single_threaded_blas
+from csc_cogd.backend import computing_in, laid_out, on_gpu, single_threaded_blas
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
 from csc_cogd.nn.data.image_set import ImageSet
@@ -32,9 +32,19 @@ Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far the training is; epochs and batches count from 1. Loss and accuracy are those of the epoch so far.
+    """How far the training is.
 
-    `stage` is "training"; of :func:`csc_cogd.nn.prune`, "masks" or "fine-tuning".
+    Attributes
+    ----------
+    stage : {"training", "masks", "fine-tuning"}
+        The last two of :func:`csc_cogd.nn.prune`.
+    epoch, epochs, batch, batches : int
+        Which of how many; both count from 1.
+    learning_rate : float
+        Of the batch.
+    loss, accuracy : float
+        Of the epoch so far; the accuracy is a share from 0 to 1.
+    images_per_second : float
     """
 
     stage: str
@@ -42,9 +52,9 @@ class TrainingProgress:
     epochs: int
     batch: int
     batches: int
+    learning_rate: float
     loss: float
     accuracy: float
-    learning_rate: float
     images_per_second: float
 
 
@@ -82,6 +92,7 @@ def train(
     checkpoint : path, optional
         A safetensors file, replaced every `checkpoint_every` epochs, and at the end, where it holds the weights and buffers
         alone; see :mod:`csc_cogd.nn.training.checkpoint`.
+    checkpoint_every : int >= 1
     resume : bool
         Go on from the checkpoint, or start, where there is none yet.
     overwrite : bool
@@ -92,10 +103,15 @@ def train(
         Called after every epoch, when its checkpoint is saved, with a :class:`csc_cogd.nn.Epoch`; a true return value stops
         training.
 
+    Returns
+    -------
+    History
+
     Raises
     ------
     InputError
-        If the network has no parameters, a checkpoint can't be used, or the loss becomes NaN or infinite.
+        If the network has no parameters, or isn't where the recipe's precision is to be had, a checkpoint can't be used, or
+        the loss becomes NaN or infinite.
 
     Examples
     --------
@@ -107,6 +123,8 @@ def train(
     ['1: 50%', '2: 50%']
     """
     arrays_of_network(network)  # refuses one without any
+    for parameter in network.parameters():
+        parameter.array = laid_out(parameter.array)  # once, and not at every step
     trained = dict(network.named_parameters()) if parameters is None else parameters
     optimizer = SGD(
         trained, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,
@@ -118,7 +136,7 @@ def train(
         file = TrainingCheckpoint(Path(checkpoint), checkpoint_every, identity, replace=resume or overwrite)
         history = file.load(network, optimizer, hooks) if resume else history
     run = _Run(network, images, recipe, normalization, hooks, loss or _smoothed(recipe.label_smoothing), optimizer, progress)
-    with single_threaded_blas():
+    with single_threaded_blas(), computing_in(recipe.precision, network.parameters()[0].array):
         while len(history) < recipe.epochs:
             epoch = run.epoch(len(history))
             if test is not None:
@@ -178,7 +196,7 @@ class _Run:
                 self.progress(
                     TrainingProgress(
                         "training", number + 1, self.recipe.epochs, batch, self.recipe.batches(len(self.images)),
-                        loss / images, right / images, step.learning_rate, images / (perf_counter() - started),
+                        step.learning_rate, loss / images, right / images, images / (perf_counter() - started),
                     )
                 )  # fmt: skip
         figures: dict[str, float] = {}

@@ -55,8 +55,8 @@ def test_inner_groups_are_those_within_a_block(name, inner, others):
     network = build_network(name)
     groups = channel_groups(network)
     assert [name for name, group in groups.items() if not group.inner] == others
-    assert list(channel_groups(network, inner=True)) == [name for name, group in groups.items() if group.inner]
-    assert len(channel_groups(network, inner=True)) == inner
+    assert list(channel_groups(network, inner_only=True)) == [name for name, group in groups.items() if group.inner]
+    assert len(channel_groups(network, inner_only=True)) == inner
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "mobilenetv2", "resnet50"])

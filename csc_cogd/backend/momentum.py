@@ -1,0 +1,40 @@
+"""The step of gradient descent with momentum, for all parameters of a network: see `csc_cogd.nn.SGD`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import compress
+from typing import Any, NamedTuple
+
+from csc_cogd.backend.selection import on_gpu
+
+
+class Moving(NamedTuple):
+    """A parameter in a step."""
+
+    array: Any
+    gradient: Any
+    velocity: Any
+    """None without momentum."""
+    decay: float
+    """What times the parameter is added to its gradient."""
+
+
+def momentum_step(parameters: Sequence[Moving], learning_rate: float, momentum: float, nesterov: bool) -> None:
+    """Change arrays and velocities in place; on a GPU, those of all parameters by one kernel."""
+    if parameters and on_gpu(parameters[0].array):
+        from csc_cogd.backend.cuda import momentum as on_device
+
+        suitable = [on_device.suits(parameter, parameters[0].array.dtype) for parameter in parameters]
+        at_once = list(compress(parameters, suitable))
+        parameters = [parameter for parameter, suits in zip(parameters, suitable, strict=True) if not suits]
+        if at_once:
+            on_device.momentum_step(at_once, learning_rate, momentum, nesterov)
+    for array, gradient, velocity, decay in parameters:
+        if decay:
+            gradient = gradient + decay * array
+        if velocity is not None:
+            velocity *= momentum
+            velocity += gradient
+            gradient = gradient + momentum * velocity if nesterov else velocity
+        array -= learning_rate * gradient

@@ -1,0 +1,69 @@
+"""How closely networks' products are computed on a GPU: a setting of whoever trains, for all that is computed within it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.backend.selection import array_module, on_gpu
+from csc_cogd.errors import InputError
+
+PRECISIONS = ("float32", "mixed")
+_TENSOR_CORES = 80  # the least compute capability that has them for TF32
+
+_mixed: ContextVar[bool] = ContextVar("mixed", default=False)
+
+
+@contextmanager
+def computing_in(precision: str, array: Any) -> Iterator[None]:
+    """Within it, convolutions and linear layers on arrays like this one are computed in a precision.
+
+    Parameters
+    ----------
+    precision : {"float32", "mixed"}
+        ``"mixed"``: on tensor cores. Factors are rounded to TF32, which has float32's range and 10 bits behind the point;
+        their products are summed in float32, and all else is float32. The other one: as the arrays are.
+    array : array of a network
+
+    Raises
+    ------
+    InputError
+        For another word, and for ``"mixed"`` where the array isn't float32 on a GPU of compute capability 8.0 or more.
+    """
+    check_precision(precision)
+    if precision == "mixed":
+        _check_mixed(array)
+    token = _mixed.set(precision == "mixed")
+    try:
+        yield
+    finally:
+        _mixed.reset(token)
+
+
+def is_mixed() -> bool:
+    return _mixed.get()
+
+
+def check_precision(precision: str) -> None:
+    """Raise InputError for a word that is none of the precisions."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: {precision!r} is unknown: choose 'float32' or 'mixed'")
+
+
+def _check_mixed(array: Any) -> None:
+    if not on_gpu(array):
+        raise InputError("precision: 'mixed' is for tensor cores of a GPU, and this network is on the CPU: use 'float32'")
+    if array.dtype != np.float32:
+        raise InputError(
+            f"precision: 'mixed' is for float32, and this network is {array.dtype}: use 'float32', or convert it"
+        )
+    capability = array_module(array).cuda.Device().compute_capability
+    if int(capability) < _TENSOR_CORES:
+        raise InputError(
+            f"precision: 'mixed' needs a GPU of compute capability {_TENSOR_CORES}, and this one's is {capability}: "
+            "use 'float32'"
+        )

@@ -1,0 +1,77 @@
+"""Small files under the names that the examples of the guide and the README use."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from skimage.data import camera
+
+from csc_cogd.imagefiles import ImageFile, write_image
+
+SIDE = 48
+
+
+def make_samples(folder: Path) -> None:
+    """Write them below `folder`: pictures, most of SIDE x SIDE pixels, and masks, stacks, kernels, classes for them."""
+    for name, pixels in pictures().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(ImageFile(pixels, path, "png", has_alpha=name == "layer.png"), path)
+    (folder / "fast.toml").write_text("[inpaint]\nfast = true\n")
+    classes = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), np.uint8)
+    np.savez(folder / "digits.npz", images=classes, labels=np.arange(40) % 2)
+
+
+def arrays() -> dict[str, Any]:
+    """What the README's Python calls by name without making it."""
+    files = pictures()
+    return {
+        "image": files["photo.png"], "mask": files["dust.png"], "kernel": files["psf.npy"],
+        "images": scenes()[:2] / 255, "many_images": scenes()[:4] / 255, "frames": dead_column(),
+    }  # fmt: skip
+
+
+def pictures() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    grey, colour = scenes()[0], np.moveaxis(scenes()[:3], 0, -1)
+    deep = grey.astype(np.uint16) * 200 + 1000
+    gaps = rng.random((SIDE, SIDE)) < 0.2
+    dust, hole = np.zeros((2, SIDE, SIDE), np.uint8)
+    dust[10:13, 5:40] = dust[20:44, 30:32] = dust[30:34, 8:12] = hole[20:28, 20:28] = 255
+    blurred = gaussian_filter(grey, 1.6)
+    point = np.zeros((9, 9), np.float32)
+    point[4, 4] = 1
+    gappy = np.where(gaps, np.nan, scenes()[:2] / 255).astype(np.float32)
+    made = {
+        "photo.png": np.where(dust[..., None], 255, colour).astype(np.uint8), "clean.png": colour, "panorama.png": colour,
+        "noisy.png": noisy(colour, rng), "small.png": colour[::2, ::2], "layer.png": np.dstack([colour, 255 - dust]),
+        "night.png": noisy(grey, rng), "blurred.png": blurred, "fabric.jpg": scenes()[3],
+        "peppered.png": np.where(gaps, np.where(rng.random(gaps.shape) < 0.5, 0, 255), grey).astype(np.uint8),
+        "scratches.png": dust, "dust.png": dust, "hole.png": hole, "weights.png": 255 - dust,
+        "scan.tif": np.where(dust, 0, deep).astype(np.uint16), "microscope.tif": deep,
+        "sensor.tif": np.where(gaps, 65535, deep).astype(np.uint16),
+        "measurement.npy": gappy[0], "stack.npy": gappy, "psf.npy": gaussian_filter(point, 1.5),
+        "stars.npy": rng.poisson(blurred / 2.3).astype(np.float32),
+    }  # fmt: skip
+    made |= {f"photos/{n}.jpg": scene[:32, :32] for n, scene in enumerate(scenes()[:3])}
+    made |= {f"frames/{n}.tif": frame for n, frame in enumerate(dead_column())}
+    for name, scene in (("1987/harbour", grey), ("1987/market", scenes()[1]), ("1991/bridge", scenes()[4])):
+        made |= {f"archive/{name}.png": scene, f"masks/{name}.png": dust}
+    return made
+
+
+def scenes() -> np.ndarray:
+    """Pieces of a photograph, (5, SIDE, SIDE), uint8."""
+    corners = ((100, 200), (150, 180), (60, 220), (330, 90), (20, 300))
+    return np.stack([camera()[i : i + SIDE, j : j + SIDE] for i, j in corners])
+
+
+def dead_column() -> np.ndarray:
+    frames = scenes()
+    frames[:, :, 17] = 255
+    return frames
+
+
+def noisy(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.clip(np.rint(scene + rng.normal(0, 12, scene.shape)), 0, 255).astype(np.uint8)
