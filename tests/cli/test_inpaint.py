@@ -70,8 +70,8 @@ def test_sixteen_bit_colour_keeps_depth_alpha_and_profile(folder, rng):
 def test_gaps_of_channels_are_counted_in_values(folder, rng, capsys):
     bands = rng.random((16, 16, 6))
     bands[np.arange(16), np.arange(16), np.arange(16) % 6] = np.nan
-    np.save("bands.npy", bands)
-    assert call("inpaint", "bands.npy", "--axes", "YXC", "--fast", "--dry-run") == 0
+    np.save(folder / "bands.npy", bands)
+    assert call("inpaint", folder / "bands.npy", "--axes", "YXC", "--fast", "--dry-run") == 0
     assert "bands.npy: 1.0% of the values missing (1.0% by NaN)" in capsys.readouterr().err
 
 
