@@ -290,8 +290,9 @@ class _Work:
         lost = mask if mask.ndim == 2 else mask.any(axis=2)
         self.n_missing += int(lost.sum())
         by = f" ({'; '.join(sources)})" if sources else ""
-        self.say(f"{where}: {lost.mean():.1%} of the pixels missing{by}", "notes")
-        if lost.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
+        alike = mask.ndim == 2 or (mask == mask[..., :1]).all()
+        self.say(f"{where}: {mask.mean():.1%} of the {'pixels' if alike else 'values'} missing{by}", "notes")
+        if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
             self.say("more than half is missing: if the mask marks what is known, use --mask-polarity valid", "warnings")
         grown = self.rules.dilate
         if page == 0 and task.needs_mask and grown != "auto" and (width := rim_width(colours, np.asarray(lost))):

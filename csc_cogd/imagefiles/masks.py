@@ -98,8 +98,7 @@ def missing_pixels(
 
     def add(marked: np.ndarray, what: str) -> None:
         missing[...] |= marked if marked.ndim == 3 else marked[..., None]
-        share = marked if marked.ndim == 2 else marked.any(axis=2)
-        sources.append(f"{share.mean():.1%} by {what}")
+        sources.append(f"{marked.mean():.1%} by {what}")
 
     if rules.path is not None:
         with open_images(rules.path, like=image) if masks is None else nullcontext(masks) as opened:

@@ -116,7 +116,8 @@ def inpaint(
         Non-zero means missing.
     dictionary : Dictionary, optional
         Default: the one that ships, for grey or for colour. With a grey dictionary the channels are restored one by
-        one; with a colour dictionary three channels (the first three of four) together; else all channels together.
+        one, and tell nothing of each other; with a colour dictionary three channels (the first three of four) together;
+        else all channels together.
     channel_axis : int, optional
         Axis of the channels; default: a grey image.
     stack_axis : int, optional

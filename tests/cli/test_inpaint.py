@@ -67,6 +67,14 @@ def test_sixteen_bit_colour_keeps_depth_alpha_and_profile(folder, rng):
     assert restored.icc_profile == b"profile" * 9
 
 
+def test_gaps_of_channels_are_counted_in_values(folder, rng, capsys):
+    bands = rng.random((16, 16, 6))
+    bands[np.arange(16), np.arange(16), np.arange(16) % 6] = np.nan
+    np.save(folder / "bands.npy", bands)
+    assert call("inpaint", folder / "bands.npy", "--axes", "YXC", "--fast", "--dry-run") == 0
+    assert "bands.npy: 1.0% of the values missing (1.0% by NaN)" in capsys.readouterr().err
+
+
 def test_nan_in_float_data_needs_no_mask(folder, photo):
     pixels = photo.astype(np.float32)
     pixels[10:13] = np.nan
