@@ -10,7 +10,7 @@ _FAR = (10, 14)  # distances from the damage at which the picture is taken for c
 _SAMPLES = 200  # pixels looked at for each distance
 _ENOUGH, _SHARE = 30, 0.5  # of them, and of those that have clean surroundings, whose damage stands out
 _STANDS_OUT = 3.0  # standard deviations of the clean surroundings
-_TINT = 0.06  # of the damage's difference from its surroundings that is seen
+_TINT = 0.1  # of the damage's difference from its surroundings that is seen
 
 
 def rim_width(colours: np.ndarray, missing: np.ndarray) -> int:
@@ -18,8 +18,9 @@ def rim_width(colours: np.ndarray, missing: np.ndarray) -> int:
 
     Where the missing pixels differ clearly from what surrounds them at some distance, the known pixels between are compared
     with both: a clean one has none of that difference, wherever the damage lies; on the rim of a scratch, most have a part
-    of it. Medians over some hundred places tell the two apart. Nothing is found where damage lies too densely for clean
-    surroundings, or doesn't stand out.
+    of it. Medians and quartiles over some hundred places tell the two apart: texture has as much of the opposite, and what
+    reaches further than any rim is the picture. Nothing is found where damage lies too densely for clean surroundings, or
+    doesn't stand out.
 
     Parameters
     ----------
@@ -34,14 +35,18 @@ def rim_width(colours: np.ndarray, missing: np.ndarray) -> int:
         return 0
     colours = colours if colours.ndim == 3 else colours[..., None]
     distance = distance_transform_cdt(~missing, "chessboard")
+    beyond = np.median(_tints(colours, distance, WIDEST + 1))
     width = 0
-    while width < WIDEST and _tint(colours, distance, width + 1) > _TINT:
+    while width <= WIDEST:
+        quartile, median = np.quantile(_tints(colours, distance, width + 1) - beyond, (0.25, 0.5))
+        if quartile <= 0 or median <= _TINT:
+            return width
         width += 1
-    return width
+    return 0
 
 
-def _tint(colours: np.ndarray, distance: np.ndarray, ring: int) -> float:
-    """Median part of the damage's difference from its surroundings in pixels at a distance of it; 0 if it can't be told."""
+def _tints(colours: np.ndarray, distance: np.ndarray, ring: int) -> np.ndarray:
+    """Parts of the damage's difference from its surroundings in pixels at a distance of it; 0 if it can't be told."""
     places = np.flatnonzero(distance == ring)
     places = places[:: -(-len(places) // _SAMPLES) or 1]
     y, x = np.unravel_index(places, distance.shape)
@@ -58,9 +63,10 @@ def _tint(colours: np.ndarray, distance: np.ndarray, ring: int) -> float:
     length = np.sqrt((difference**2).sum(axis=1))
     told = length > _STANDS_OUT * deviation + 1e-12  # not, where one of the two is nowhere: NaN
     if told.sum() < max(_ENOUGH, _SHARE * np.isfinite(length).sum()):
-        return 0.0
+        return np.zeros(1)
     there = colours[y, x].astype(np.float64) - clean
-    return float(np.nanmedian((there * difference).sum(axis=1)[told] / length[told] ** 2))
+    parts: np.ndarray = (there * difference).sum(axis=1)[told] / length[told] ** 2
+    return np.nan_to_num(parts)
 
 
 def _mean(window: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
