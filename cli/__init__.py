@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import sys
 import warnings
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -54,6 +56,11 @@ class _LazyGroup(click.Group):
             return None
         return configurable(import_module(f"csc_cogd.cli.{name}").command)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in _COMMANDS and (near := get_close_matches(args[0], _COMMANDS, 2)):
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {' or '.join(near)}?", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in _SECTIONS.items():
             with formatter.section(title):
@@ -89,7 +96,7 @@ def main(arguments: list[str] | None = None) -> Any:
         error.show()
         sys.exit(2)
     except click.ClickException as error:
-        _fail(error.format_message(), 2, verbose)
+        _fail(error.format_message() + _hint(error, arguments), 2, verbose)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted: nothing half-written is left behind", 130, verbose)
     except DeviceError as error:
@@ -106,6 +113,15 @@ def main(arguments: list[str] | None = None) -> Any:
         with contextlib.suppress(OSError, ValueError):
             _fail(f"can't print: {error.strerror}", 1, verbose)
         sys.exit(1)
+
+
+def _hint(error: click.ClickException, arguments: list[str]) -> str:
+    """What else could be meant by an option that isn't one: a file."""
+    if isinstance(error, click.NoSuchOption):
+        for name in arguments:
+            if name.startswith("-") and os.path.isfile(name):
+                return f" If the file {name} is meant, write ./{name}"
+    return ""
 
 
 def _fail(message: str, code: int, verbose: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import sys
 import threading
@@ -49,6 +50,8 @@ class Console:
 class ProgressBar:
     """One bar a stage, or one for several files, on a terminal only; and where Ctrl-C and SIGTERM are sure to be heard.
 
+    A sign beside the bar turns each second, so that a long step isn't taken for a standstill.
+
     A KeyboardInterrupt that is raised inside a callback of a compiled library is lost there, and Python prints that it is;
     so it is remembered here, silently, and raised again at the next report of progress.
     """
@@ -60,35 +63,43 @@ class ProgressBar:
         self._interrupted = False
         self._handlers: dict[int, Any] = {}
         self._hook: Any = None
+        self._drawing, self._over = threading.RLock(), threading.Event()
+        self._pulse: threading.Thread | None = None
 
     def __call__(self, progress: Any) -> None:
         if self._interrupted:
             raise KeyboardInterrupt
         if not self._visible:
             return
-        if self._n_files > 1:
-            self._files_bar().update(0, f"{progress.stage} {progress.done}/{progress.total}")
-            return
-        if self._bar is None or progress.stage != self._stage or progress.done < self._bar.pos:
-            self.close()
-            self._stage = progress.stage
-            self._bar = click.progressbar(
-                length=progress.total, label=f"{progress.stage:<10}", item_show_func=lambda item: item, file=sys.stderr
-            )
-            self._bar.__enter__()
-        self._bar.update(progress.done - self._bar.pos, getattr(progress, "note", None))
+        with self._drawing:
+            if self._n_files > 1:
+                self._files_bar().update(0, f"{progress.stage} {progress.done}/{progress.total}")
+                return
+            if self._bar is None or progress.stage != self._stage or progress.done < self._bar.pos:
+                self.close()
+                self._stage = progress.stage
+                self._bar = click.progressbar(
+                    length=progress.total, label=f"{progress.stage:<12}", item_show_func=lambda item: item, file=sys.stderr
+                )
+                self._bar.__enter__()
+            self._bar.update(progress.done - self._bar.pos, getattr(progress, "note", None))
 
     def file_done(self, name: str) -> None:
         """A file is done, or has failed: perhaps by an interruption that a library made an error of its own of."""
         if self._interrupted:
             raise KeyboardInterrupt
         if self._visible and self._n_files > 1:
-            self._files_bar().update(1, name)
+            with self._drawing:
+                self._files_bar().update(1, name)
 
     def _files_bar(self) -> Any:
         if self._bar is None:
             self._bar = click.progressbar(
-                length=self._n_files, label="files", show_pos=True, item_show_func=lambda item: item, file=sys.stderr
+                length=self._n_files,
+                label=f"{'files':<12}",
+                show_pos=True,
+                item_show_func=lambda item: item,
+                file=sys.stderr,
             )
             self._bar.__enter__()
         return self._bar
@@ -99,6 +110,9 @@ class ProgressBar:
                 if signal.getsignal(number) is signal.default_int_handler:
                     self._handlers[number] = signal.signal(number, self._interrupt)
             self._hook, sys.unraisablehook = sys.unraisablehook, self._ignore
+        if self._visible:
+            self._pulse = threading.Thread(target=self._beat, name="csc-cogd-progress", daemon=True)
+            self._pulse.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -106,7 +120,20 @@ class ProgressBar:
             signal.signal(number, handler)
         if self._hook is not None:
             sys.unraisablehook = self._hook
+        self._over.set()
+        if self._pulse is not None:
+            self._pulse.join()
         self.close()
+
+    def _beat(self) -> None:
+        """Turn the sign beside the bar until all is over."""
+        for sign in itertools.cycle("|/-\\"):
+            if self._over.wait(1):
+                return
+            with self._drawing, contextlib.suppress(OSError, ValueError):  # a closed stderr must not cost the result
+                if self._bar is not None and not self._bar.finished:
+                    self._bar.label = f"{self._bar.label[:11]}{sign}"
+                    self._bar.render_progress()
 
     def _interrupt(self, number: int, frame: Any) -> None:
         self._interrupted = True
@@ -118,6 +145,9 @@ class ProgressBar:
 
     def close(self) -> None:
         """End the bar's line, if there is one, so that others can follow."""
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
+        with self._drawing:
+            if self._bar is not None:
+                if not self._bar.finished:
+                    self._bar.label = f"{self._bar.label[:11]} "
+                self._bar.__exit__(None, None, None)
+                self._bar = None

@@ -19,9 +19,9 @@ from csc_cogd.cli.restoring import restore_files
 def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -> int:
     """Fill the missing pixels of images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 
-    What is missing comes from a mask image, from NaN in float data (always), from a pixel value or from transparency; what
-    is given is united. Known pixels come back exactly as they were, or denoised with --noise-sigma; in the same type and
-    depth. Transparency and metadata are carried over.
+    What is missing comes from a mask image, from NaN in float data (always), from a pixel value, from a colour that was
+    painted over it or from transparency; what is given is united. Known pixels come back exactly as they were, or denoised
+    with --noise-sigma; in the same type and depth. Transparency and metadata are carried over.
 
     Several images, folders and patterns are restored one after the other, or --jobs at a time: what can't be restored is
     listed at the end. Stopped in the middle, the same call with --skip-existing does what is left.
@@ -30,6 +30,7 @@ def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -
     Examples:
       csc-cogd inpaint photo.png --mask scratches.png
       csc-cogd inpaint scan.tif -m dust.png --mask-dilate 2 -o clean.tif
+      csc-cogd inpaint marked.png --mask-color red --mask-dilate auto
       csc-cogd inpaint measurement.npy                (NaN is missing)
       csc-cogd inpaint sensor.tif --mask-value 65535  (saturated pixels)
       csc-cogd inpaint night.png -m dust.png --noise-sigma auto

@@ -126,7 +126,7 @@ def command(
         else:
             learned = _learn_in_shards(paths, counts, sizes, n_shards, jobs or 1, scheduler, callback=progress, **settings)
     learned.dictionary.save(output, overwrite=overwrite)
-    console.say(f"{output}: {learned.dictionary.n_filters} filters from {len(paths)} image(s), {learned.summary()}")
+    console.say(f"{output}: {learned.dictionary.n_filters} filters from {len(paths)} file(s), {learned.summary()}")
 
 
 def _check_sharing(

@@ -135,12 +135,13 @@ def from_image(
     verbose: int,
     **rules: Any,
 ) -> None:
-    """Write what is missing in IMAGE as a mask: NaN, a value, transparency and another mask, united.
+    """Write what is missing in IMAGE as a mask: NaN, a value, a painted colour, transparency and another mask, united.
 
     \b
     Examples:
       csc-cogd mask from measurement.npy -o gaps.png         (NaN)
       csc-cogd mask from scan.tif --mask-value 0 -o gaps.tif
+      csc-cogd mask from marked.jpg --mask-color red -o dust.png
       csc-cogd mask from photo.png -m dust.png --mask-dilate 2 -o wider.png
       csc-cogd mask from photo.png -m mask.png --invert -o weights.png
       csc-cogd mask from stack.npy --axes NYX -o gaps.tif    (a page for each)
@@ -191,7 +192,7 @@ def from_image(
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
 def detect(
-    image_paths: tuple[Path, ...], output: Path, sensitivity: float, mask_dilate: int, preview: Path | None,
+    image_paths: tuple[Path, ...], output: Path, sensitivity: float, mask_dilate: int | str, preview: Path | None,
     axes: str | None, overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
 ) -> None:  # fmt: skip
     """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
@@ -199,6 +200,7 @@ def detect(
     Several images are taken for frames of different scenes by one camera: what is wrong in all of them is found, and
     far weaker damage than in one. What is found in one channel of a colour image is marked in the mask for all. Thin
     straight lines of print and drawings can look like bad rows or columns: see --preview, and use --no-rows, --no-columns.
+    Scratches, dust and text on a picture aren't found by themselves: paint over them in any program, see mask from.
 
     \b
     Examples:
@@ -214,6 +216,8 @@ def detect(
     from scipy.ndimage import binary_dilation
 
     from csc_cogd.imagefiles import open_images
+    from csc_cogd.imagefiles.masks import growth
+    from csc_cogd.restore.coding import Progress
     from csc_cogd.restore.detect import detect_in_frames
 
     console = Console(-1 if quiet else verbose)
@@ -226,8 +230,10 @@ def detect(
         raise InputError("--impulses: they are elsewhere in every image: give one image, or leave it out")
     _check_mask_output(output, overwrite, *image_paths)
     _check_preview(preview, overwrite, output, *image_paths)
-    with naming(image_paths, image=str(image_paths[0])):
+    with naming(image_paths, image=str(image_paths[0])), console.progress() as progress:
+        progress(Progress("looking", 0, 1, None))
         found = detect_in_frames(_frames(image_paths, axes), channel_axis=-1, kinds=kinds, sensitivity=sensitivity)
+        progress(Progress("looking", 1, 1, None))
     several = "" if len(image_paths) == 1 else f" and {len(image_paths) - 1} more"
     console.say(f"{image_paths[0]}{several}: found {found.summary()}")
     for lines, kind, across in ((found.columns, "column", "rows"), (found.rows, "row", "columns")):
@@ -235,9 +241,12 @@ def detect(
             console.say(f"{kind} {line.index}: {line.kind}, {across} {line.start} to {line.stop - 1}", level=1)
     missing = found.mask.any(axis=2)
     if not missing.any():
-        console.warn("the mask is empty: a larger --sensitivity finds weaker damage")
-    elif mask_dilate:
-        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=mask_dilate)
+        console.warn(
+            "the mask is empty: a larger --sensitivity finds weaker damage of the camera; scratches, dust and text aren't "
+            "looked for: paint over them in any program, and see mask from --mask-color"
+        )
+    elif by := growth(first.colours, np.asarray(missing), mask_dilate):
+        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=by)
     _write_mask(missing, output, overwrite, console)
     if preview is not None:
         _write_preview(first, missing, preview, overwrite, console)
@@ -321,12 +330,12 @@ def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> Non
     check_writable(path, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
 
 
-def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console, what: str = "missing") -> None:
+def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console) -> None:
     """Write (H, W) bool as 8 bits, 255 where true."""
     from csc_cogd.imagefiles import write_image
 
     write_image(_mask_image(missing, path), path, overwrite=overwrite)
-    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels {what}")
+    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
 
 
 def _mask_image(missing: Any, path: Path) -> Any:

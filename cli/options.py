@@ -31,10 +31,10 @@ class Memory(click.ParamType):
         return float(match[1]) * 1000.0 ** " KMGT".index(match[2].upper() or " ")
 
 
-class Tile(click.ParamType):
-    """``"auto"``, or the side of a tile in pixels."""
+class PixelsOrAuto(click.ParamType):
+    """A number of pixels, or ``auto``, which stays a word."""
 
-    name = "tile"
+    name = "pixels"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
         if value == "auto":
@@ -123,6 +123,14 @@ OPTIONS = {
     "mask_value": click.option(
         "--mask-value", type=float, metavar="V", help="Pixels of this value (in every channel) are missing."
     ),
+    "mask_color": click.option(
+        "--mask-color", metavar="COLOUR",
+        help="Pixels of this colour, painted over the damage in any program, are missing: red, '#ff0000' or 255,0,0.",
+    ),
+    "mask_color_tolerance": click.option(
+        "--mask-color-tolerance", type=click.IntRange(0, 255), default=40, show_default=True, metavar="N",
+        help="How far each channel may be from --mask-color, of 255.",
+    ),
     "mask_from_alpha": click.option(
         "--mask-from-alpha", is_flag=True, help="Fully transparent pixels are missing; restored, they are opaque."
     ),
@@ -135,8 +143,9 @@ OPTIONS = {
         help="Values above T count as non-zero in the mask file. Default: all but 0; for JPEG masks 127.",
     ),
     "mask_dilate": click.option(
-        "--mask-dilate", type=click.IntRange(min=0), default=0, metavar="N", show_default=True,
-        help="Grow the missing region by N pixels: the rims of scratches and letters are rarely clean.",
+        "--mask-dilate", type=PixelsOrAuto(), default=0, metavar="N|auto", show_default=True,
+        help="Grow the missing region by N pixels: the rims of scratches and letters are rarely clean; auto: as far as they "
+        "are seen to be damaged.",
     ),
     "dictionary": click.option(
         "--dictionary", "dictionary_path", default="default", metavar="FILE|default", show_default=True,
@@ -196,7 +205,7 @@ OPTIONS = {
         help="Stop earlier, where the relative residuals are below E. Default: 0.",
     ),
     "tile": click.option(
-        "--tile", type=Tile(), default="auto", metavar="auto|N|0", show_default=True,
+        "--tile", type=PixelsOrAuto(), default="auto", metavar="auto|N|0", show_default=True,
         help="Restore in tiles of N pixels square, blended so that no seams show; 0: everything at once. Where nothing is "
         "damaged, nothing is solved.",
     ),
@@ -251,7 +260,10 @@ OPTIONS = {
     ),
 }  # fmt: skip
 
-MASK = ("mask", "mask_polarity", "mask_threshold", "mask_value", "mask_from_alpha", "mask_dilate")
+MASK = (
+    "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_color", "mask_color_tolerance", "mask_from_alpha",
+    "mask_dilate",
+)  # fmt: skip
 images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, shell_complete=complete_files)
 FILES = (
     "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "report",

@@ -20,6 +20,7 @@ ON_PURPOSE = {  # arguments that differ, and why
         "start": "codes for a code solve, a dictionary for learning",
         "recipe": "of training, or of pruning, which holds those of its trainings",
         "epoch": "a number, or the record of one",
+        "gain": "blurred counts aren't estimated from",
     },
     "default": {
         "lmbda": "by task",
@@ -32,6 +33,7 @@ ON_PURPOSE = {  # arguments that differ, and why
         "crop": "files in shards may be taken whole",
         "noise_sigma": "inpaint leaves known pixels as they are",
         "dtype": "reconstruct_images computes in that of the codes",
+        "gain": "blurred counts aren't estimated from",
         "image_shape": "prune has images",
     },
     "kind": {
@@ -44,9 +46,9 @@ ON_PURPOSE = {  # arguments that differ, and why
     },
 }
 OPTIONS_ON_PURPOSE = {  # options that mean something else by command, by type, default or help
-    "--output", "--noise", "--noise-sigma", "--kernel", "--kernel-degree", "--dictionary", "--lmbda", "--iterations",
-    "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size", "--plot",
-    "--epochs", "--learning-rate", "--weight-decay",
+    "--output", "--noise", "--noise-sigma", "--gain", "--kernel", "--kernel-degree", "--dictionary", "--lmbda",
+    "--iterations", "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size",
+    "--plot", "--epochs", "--learning-rate", "--weight-decay",
 }  # fmt: skip
 ORDER = (  # of options that several commands take
     "--output", "--recursive", "--files-from", "--axes", "--suffix", "--skip-existing", "--fail-fast", "--jobs",

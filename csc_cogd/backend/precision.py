@@ -26,7 +26,8 @@ def computing_in(precision: str, array: Any) -> Iterator[None]:
     ----------
     precision : {"float32", "mixed"}
         ``"mixed"``: on tensor cores. Factors are rounded to TF32, which has float32's range and 10 bits behind the point;
-        their products are summed in float32, and all else is float32. The other one: as the arrays are.
+        their products are summed in float32, and all else is float32, also depthwise convolution, for which tensor cores
+        don't pay. The other one: as the arrays are.
     array : array of a network
 
     Raises

@@ -20,6 +20,7 @@ from csc_cogd.batch.tasks import TASKS, try_settings
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
+from csc_cogd.imagefiles.masks import parse_color
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.learn import physical_memory
 from csc_cogd.restore.tiles import MAX_MEMORY
@@ -94,7 +95,7 @@ def restore_batch(
         Text file with further inputs, one a line; ``"-"`` is standard input.
     mask : path, optional
         A mask's image file, for all images; or a folder, with a mask ``<stem>`` or ``<stem>_mask`` for each.
-    mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate
+    mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate, mask_color, mask_color_tolerance
         See :class:`csc_cogd.imagefiles.MaskRules`.
     dictionary : path, optional
         Default: the ones that ship.
@@ -174,7 +175,9 @@ def plan_batch(
     mask_threshold: float | None = None,
     mask_value: float | None = None,
     mask_from_alpha: bool = False,
-    mask_dilate: int = 0,
+    mask_dilate: int | str = 0,
+    mask_color: str | None = None,
+    mask_color_tolerance: int = 40,
     dictionary: PathLike = "default",
     axes: str | None = None,
     suffix: str | None = None,
@@ -202,8 +205,11 @@ def plan_batch(
         check_scheduler(scheduler)
     _check_report(report, reference, task, overwrite, skip_existing, bool(settings.get("dry_run")))
     rules = MaskRules(
-        None if mask is None else Path(mask), mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate
-    )
+        None if mask is None else Path(mask), mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate,
+        mask_color, mask_color_tolerance,
+    )  # fmt: skip
+    if mask_color is not None:
+        parse_color(mask_color)
     if rules.path is not None and not os.path.exists(rules.path):
         raise InputError(f"{rules.path}: no such file or folder")
     dictionary = os.fspath(dictionary)

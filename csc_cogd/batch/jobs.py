@@ -29,6 +29,8 @@ from csc_cogd.imagefiles import (
     open_images,
 )
 from csc_cogd.imagefiles.files import make_folder, sniff_format
+from csc_cogd.imagefiles.rims import rim_width
+from csc_cogd.imagefiles.writing import losses
 from csc_cogd.report.document import plain
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.trace import Trace
@@ -175,6 +177,8 @@ def restore_file(job: Job, listener: Listener) -> Result:
         protected = (job.source, *job.inputs, *filter(None, [rules.path, job.reference]))
         check_output(job.target, source, overwrite=job.overwrite, inputs=protected, new_folder=job.new_folders)
         work = _Work(job, rules, len(source), listener, opened)
+        for note in losses(job.target, source.look()) if len(source) == 1 else ():
+            work.say(note, "warnings")
         if job.settings.get("dry_run"):
             for number, image in enumerate(source):
                 work.restore(image, number)
@@ -219,8 +223,9 @@ class _Work:
         self.figures: dict[str, Any] = {}
 
     def say(self, text: str, kind: str) -> None:
-        self.lines[kind].append(text)
-        self.listener.say(text, kind)
+        if kind != "warnings" or text not in self.lines[kind]:
+            self.lines[kind].append(text)
+            self.listener.say(text, kind)
 
     def restore(self, image: ImageFile, page: int) -> ImageFile:
         """A page restored; as it is, if nothing has to be done to it."""
@@ -285,9 +290,16 @@ class _Work:
         lost = mask if mask.ndim == 2 else mask.any(axis=2)
         self.n_missing += int(lost.sum())
         by = f" ({'; '.join(sources)})" if sources else ""
-        self.say(f"{where}: {lost.mean():.1%} of the pixels missing{by}", "notes")
-        if lost.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
+        alike = mask.ndim == 2 or (mask == mask[..., :1]).all()
+        self.say(f"{where}: {mask.mean():.1%} of the {'pixels' if alike else 'values'} missing{by}", "notes")
+        if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
             self.say("more than half is missing: if the mask marks what is known, use --mask-polarity valid", "warnings")
+        grown = self.rules.dilate
+        if page == 0 and task.needs_mask and grown != "auto" and (width := rim_width(colours, np.asarray(lost))):
+            self.say(
+                f"the pixels beside the missing ones hold some of the damage, too, which will show: take them in by "
+                f"--mask-dilate {int(grown) + width + 1}, or auto", "warnings",
+            )  # fmt: skip
         return mask
 
     def result(self, status: str) -> Result:

@@ -20,7 +20,8 @@ Done = tuple[np.ndarray, Any, str]
 
 
 NOT_SETTINGS = {  # arguments that are an image's own, or the batch's
-    "image", "images", "mask", "mask_polarity", "channel_axis", "dictionary", "callback", "trace", "return_report",
+    "image", "images", "mask", "mask_polarity", "channel_axis", "stack_axis", "dictionary", "callback", "trace",
+    "return_report",
 }  # fmt: skip
 OF_LEARNING = {"n_filters", "filter_shape", "max_iter", "cogd", "seed", "checkpoint"}
 

@@ -11,11 +11,11 @@ import numpy as np
 from csc_cogd.backend import Backend, Index
 from csc_cogd.cogd.rule import Backtracking
 from csc_cogd.csc.admm import ConvolutionalADMM
-from csc_cogd.csc.codes import check_l1_weights, check_settings, penalties, place_l1_weights
 from csc_cogd.csc.filters import current_filters, filter_solver
 from csc_cogd.csc.iteration import run_phase
 from csc_cogd.csc.problem import Domain, for_maps, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, SoftThreshold
+from csc_cogd.csc.settings import check_l1_weights, check_settings, penalties, place_l1_weights
 from csc_cogd.storage import digest
 
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time

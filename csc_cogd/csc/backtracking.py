@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -90,12 +91,12 @@ class CogradientAlternation(Alternation):
 
         norms = self.by_map(lambda workspace, index: rule.norms(self.sparse_maps(index, workspace.real), axis=(2, 3)))
 
-        def largest_change(workspace: Any, index: Index) -> float:
-            return float(abs(self.sparse_maps(index, workspace.real) - earlier_codes[index]).max())
+        def largest_change(workspace: Any, index: Index) -> Any:
+            return abs(self.sparse_maps(index, workspace.real) - earlier_codes[index]).max()
 
         filter_norms = backend.to_host(rule.norms(self.filters, axis=(1, 2, 3)))
         out_of_step = rule.out_of_step(norms, filter_norms)
-        smallest_change = rule.limit * max(self.for_maps(largest_change))
+        smallest_change = rule.limit * float(reduce(np.maximum, self.for_maps(largest_change)))
 
         def move(workspace: Any, index: Index) -> Backtracking:
             problems, maps = index

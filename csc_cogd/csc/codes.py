@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu, to_numpy
+from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.coordinate_descent import CoordinateDescent
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.fista import Fista
 from csc_cogd.csc.iteration import Iteration, iterate
 from csc_cogd.csc.problem import (
-    BOUNDARIES,
     Domain,
     check_images,
     check_weights,
@@ -26,7 +25,8 @@ from csc_cogd.csc.problem import (
     for_maps,
     observed_data,
 )
-from csc_cogd.csc.prox import DataTerm, MaskedLeastSquares, SoftThreshold
+from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
+from csc_cogd.csc.settings import check_boundary, check_l1_weights, check_settings, penalties, place_l1_weights
 from csc_cogd.errors import InputError
 
 SOLVERS = ("auto", "admm", "coordinate descent", "fista")
@@ -174,7 +174,7 @@ def sparse_code(
     if lmbda_relative:
         if not isinstance(data, MaskedLeastSquares):
             raise InputError(f"lmbda_relative: lambda_max is that of least squares, not of {fidelity!r}: give lmbda itself")
-        lmbda *= largest_useful_lmbda(backend, domain, data, operator, w)
+        lmbda *= _largest_useful_lmbda(backend, domain, data, operator, w)
     prox = SoftThreshold(backend, place_l1_weights(w * lmbda, domain), nonnegative)
     start = _check_start(start, (len(images), dictionary.n_filters, *domain.codes_shape))
     filters = dictionary.with_channels()
@@ -258,7 +258,7 @@ def reconstruct_images(
     ((5, 5), [[1.0, 0.0], [0.0, 1.0]])
     """
     codes = as_array(codes)
-    _check_boundary(boundary)
+    check_boundary(boundary)
     least = (1, 1) if boundary == "circular" else dictionary.filter_shape
     if codes.ndim != 4 or codes.shape[1] != dictionary.n_filters or any(np.less(codes.shape[2:], least)):
         raise InputError(
@@ -303,20 +303,17 @@ def lambda_max(
     """
     gray = np.ndim(images) == 3
     images = check_images(images)
-    _check_boundary(boundary)
+    check_boundary(boundary)
     _check_channels(images, dictionary, gray)
     backend = get_backend(device_of(images, device), dtype="float64", threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
     _check_circular(domain)
     data = observed_data(backend, domain, images, check_weights(weights, images))
     w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
-    return largest_useful_lmbda(backend, domain, data, filter_spectra(backend, domain, dictionary), w)
+    return _largest_useful_lmbda(backend, domain, data, filter_spectra(backend, domain, dictionary), w)
 
 
-# -- pieces shared with learning and restoration ----------------------------------------------------------------------
-
-
-def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSquares, operator: Any, w: np.ndarray) -> float:
+def _largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSquares, operator: Any, w: np.ndarray) -> float:
     """See :func:`lambda_max`; on the domain."""
     K = operator.shape[0]
     H, W = domain.shape
@@ -335,73 +332,6 @@ def largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSqua
         return (response / penalised[part]).max()
 
     return float(reduce(np.maximum, for_maps(backend, (len(b), K, H, W), largest)))
-
-
-def penalties(
-    lmbda: float, data: DataTerm, rho: float | None, rho_data: float | None, ratio: float = 1.0
-) -> dict[str, float]:
-    """ADMM's penalties where none are given: dimensionless, so that scaling images and `lmbda` together changes nothing.
-
-    `ratio` is that of the data split's penalty to the l1 split's.
-    """
-    for name, value in (("rho", rho), ("rho_data", rho_data)):
-        if value is not None and not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name}: {value} isn't a penalty: use a finite number above zero")
-    if rho is None:
-        rho = min(max(RHO_PER_LMBDA * lmbda / max(data.largest(), 1e-30), 1e-4), 1e4) if lmbda > 0 else 0.1
-    return {"rho": rho, "rho_data": ratio * rho if rho_data is None else rho_data}
-
-
-RHO_PER_LMBDA = 60.0  # as in the published FFCSC code
-
-
-def check_settings(
-    lmbda: float,
-    max_iter: int,
-    tol: float,
-    relaxation: float = 1.0,
-    gradient_penalty: float = 0.0,
-    boundary: str = "free",
-) -> None:
-    if not (np.isfinite(lmbda) and lmbda >= 0):
-        raise InputError(f"lmbda: {lmbda} isn't a weight: use a finite number of zero or more")
-    if not isinstance(max_iter, (int, np.integer)) or max_iter < 1:
-        raise InputError(f"max_iter: {max_iter} iterations aren't possible: use a whole number of 1 or more")
-    if not tol >= 0:
-        raise InputError(f"tol: {tol} isn't a tolerance: use zero or more")
-    if not 0 < relaxation < 2:
-        raise InputError(f"relaxation: {relaxation} is outside of (0, 2)")
-    if not (np.isfinite(gradient_penalty) and gradient_penalty >= 0):
-        raise InputError(f"gradient_penalty: {gradient_penalty} isn't a weight: use zero or more")
-    _check_boundary(boundary)
-
-
-def _check_boundary(boundary: str) -> None:
-    if boundary not in BOUNDARIES:
-        raise InputError(f"boundary: {boundary!r} is unknown: choose 'free' or 'circular'")
-
-
-def check_l1_weights(w: Any, codes_shape: tuple[int, ...]) -> np.ndarray:
-    """Return l1 weights as (N or 1, K or 1, 1, 1) or (N or 1, K or 1, *codes)."""
-    w = to_numpy(1.0 if w is None else w)
-    if w.dtype.kind not in "fiu" or not np.isfinite(w).all() or (w < 0).any():
-        raise InputError("l1_weights: finite values of zero or more are needed")
-    if w.ndim == 1:
-        w = w[:, None, None]
-    full = (1,) * (4 - w.ndim) + w.shape
-    if w.ndim > 4 or any(a not in (1, b) for a, b in zip(full, codes_shape, strict=True)):
-        raise InputError(f"l1_weights: shape {w.shape} doesn't fit codes of shape {codes_shape}")
-    w = w.reshape(full)
-    return w if w.shape[2:] == (1, 1) else np.broadcast_to(w, (*w.shape[:2], *codes_shape[2:]))
-
-
-def place_l1_weights(w: np.ndarray, domain: Domain) -> np.ndarray:
-    """l1 weights of each position on the domain; positions that reach no image get the largest weight."""
-    if w.shape[2:] == (1, 1):
-        return w
-    padded = np.full((*w.shape[:2], *domain.shape), w.max())
-    domain.crop_codes(padded)[...] = w
-    return padded
 
 
 def _check_channels(images: np.ndarray, dictionary: Dictionary, gray: bool) -> None:

@@ -14,9 +14,9 @@ from csc_cogd import __version__
 from csc_cogd.backend import get_backend
 from csc_cogd.csc.alternation import Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations, filter_shapes, initial_filters
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.csc.shard import Engine, Opened, Share, load_shard, open_shard, save_shard, work_shard
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest

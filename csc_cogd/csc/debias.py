@@ -9,6 +9,7 @@ import numpy as np
 from csc_cogd.backend import Backend, as_array, device_of, get_backend, on_gpu
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.problem import Domain, check_images, check_weights, filter_spectra, observed_data
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 
 TOLERANCE = 1e-6  # of the gradient, relative to its largest value at zero codes
@@ -73,8 +74,7 @@ def debias(
     expected = (len(images), dictionary.n_filters, *domain.codes_shape)
     if codes.shape != expected or codes.dtype.kind not in "fiu" or not np.isfinite(codes).all():
         raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.dtype} of {codes.shape}")
-    if not isinstance(max_iter, (int, np.integer)) or max_iter < 1:
-        raise InputError(f"max_iter: {max_iter} iterations aren't possible: use a whole number of 1 or more")
+    check_settings(0.0, max_iter, 0.0)
     if images.shape[1] != dictionary.n_channels:
         raise InputError(f"images: they have {images.shape[1]} channels, the dictionary {dictionary.n_channels}")
     data = observed_data(backend, domain, images, check_weights(weights, images))

@@ -8,11 +8,11 @@ import numpy as np
 
 from csc_cogd.backend import Backend, as_array, device_of, get_backend
 from csc_cogd.csc.admm import ConvolutionalADMM
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import iterate
 from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, FilterProjection, MaskedLeastSquares
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 
 RHO = 15.0  # in units of the codes' mean energy per filter

@@ -17,9 +17,9 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.backtracking import CogradientAlternation
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.problem import check_images, check_weights
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 

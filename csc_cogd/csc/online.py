@@ -14,11 +14,11 @@ from csc_cogd import __version__
 from csc_cogd.backend import get_backend, to_numpy
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, check_iterations, filter_shapes, initial_filters
 from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.csc.prox import Anchor
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 

@@ -72,22 +72,22 @@ class Domain:
         return padded
 
 
-def check_images(images: Any, name: str = "images") -> Any:
+def check_images(images: Any) -> Any:
     """Return `images`, of NumPy or CuPy, as (N, C, H, W), after checking its shape, type and values."""
     if np.ma.is_masked(images):
-        raise InputError(f"{name}: masks of numpy.ma aren't read here: give weights, 0 where masked and 1 elsewhere")
+        raise InputError("images: masks of numpy.ma aren't read here: give weights, 0 where masked and 1 elsewhere")
     try:
         images = as_array(images)
     except ValueError:
         raise InputError(
-            f"{name}: they are of different sizes: cut them to one, or learn by learn_dictionary_online, which takes any"
+            "images: they are of different sizes: cut them to one, or learn by learn_dictionary_online, which takes any"
         ) from None
     if images.dtype.kind not in "fiub":
-        raise InputError(f"{name}: real numbers are needed, not {images.dtype}")
+        raise InputError(f"images: real numbers are needed, not {images.dtype}")
     if images.ndim == 2:
-        raise InputError(f"{name}: shape {images.shape} is one image: add an axis, {name}[None]")
+        raise InputError(f"images: shape {images.shape} is one image: add an axis, images[None]")
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise InputError(f"{name}: shape {images.shape} is neither (N, H, W) nor (N, C, H, W)")
+        raise InputError(f"images: shape {images.shape} is neither (N, H, W) nor (N, C, H, W)")
     return images if images.ndim == 4 else images[:, None]
 
 

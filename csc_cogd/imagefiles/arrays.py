@@ -64,7 +64,15 @@ class NpyPages:
 
     def __init__(self, path: Path, axes: str | None, like: ImageFile | None):
         self._path = path
-        self._array: Any = np.lib.format.open_memmap(path, mode="r")  # raises ValueError where there is a pickle in it
+        try:
+            self._array: Any = np.lib.format.open_memmap(path, mode="r")
+        except ValueError as error:
+            if "Python objects" not in str(error):
+                raise
+            raise InputError(
+                f"{path}: it holds Python objects, which are never unpickled here: save it as an array of numbers, as by "
+                "np.save(path, array.astype(float))"
+            ) from None
         if like is not None:
             axes = axes_like(like, self._array.ndim)
         shape, fortran = self._array.shape, self._array.flags.f_contiguous and not self._array.flags.c_contiguous
@@ -234,7 +242,8 @@ def _axes(path: Path, shape: tuple[int, ...], axes: str | None) -> str:
     if len(shape) == 3 and shape[2] <= 4:
         return "YXC"
     if len(shape) not in (3, 4):
-        raise InputError(f"{path}: an array of shape {shape} isn't (H, W) or (H, W, channels)")
+        way = f": say what its axes are by --axes, such as {'TZCYX'[-len(shape) :]}" if 1 < len(shape) <= 5 else ""
+        raise InputError(f"{path}: an array of shape {shape} isn't (H, W) or (H, W, channels){way}")
     examples = "NYX for a stack, YXC or CYX for channels" if len(shape) == 3 else "NYXC for a stack in colour, TZYX for grey"
     raise InputError(f"{path}: an array of shape {shape} may be several things: say which by --axes, such as {examples}")
 

@@ -1,4 +1,4 @@
-"""What is missing in an image file: a mask image, NaN, a pixel value, transparency; united."""
+"""What is missing in an image file: a mask image, NaN, a pixel value, a painted colour, transparency; united."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.ndimage import binary_dilation
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, ImageReader, open_images
+from csc_cogd.imagefiles.rims import rim_width
 
 _ENDINGS = [*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)]
 
@@ -32,8 +33,14 @@ class MaskRules:
         Pixels of this value in every channel are missing.
     from_alpha : bool
         Fully transparent pixels are missing.
-    dilate : int
-        Grow the united region by so many pixels in every direction, diagonals included.
+    dilate : int or "auto"
+        Grow the united region by so many pixels in every direction, diagonals included; "auto": as far as the damage is seen
+        to reach, and one more, see :func:`csc_cogd.imagefiles.rims.rim_width`.
+    color : str, optional
+        Pixels painted over with this colour are missing: ``"red"``, ``"#ff0000"`` or ``"255,0,0"``. Of images of three
+        channels of 8 or 16 bits.
+    color_tolerance : int
+        How far each channel may be from it, of 255: brushes and JPEG soften colours.
     """
 
     path: Path | None = None
@@ -41,7 +48,9 @@ class MaskRules:
     threshold: float | None = None
     value: float | None = None
     from_alpha: bool = False
-    dilate: int = 0
+    dilate: int | str = 0
+    color: str | None = None
+    color_tolerance: int = 40
 
     def for_image(self, image_path: Path, folder: Path = Path()) -> MaskRules:
         """These rules with the mask file of one image, found where `path` is a directory.
@@ -89,16 +98,14 @@ def missing_pixels(
 
     def add(marked: np.ndarray, what: str) -> None:
         missing[...] |= marked if marked.ndim == 3 else marked[..., None]
-        share = marked if marked.ndim == 2 else marked.any(axis=2)
-        sources.append(f"{share.mean():.1%} by {what}")
+        sources.append(f"{marked.mean():.1%} by {what}")
 
     if rules.path is not None:
         with open_images(rules.path, like=image) if masks is None else nullcontext(masks) as opened:
             mask = _mask_page(opened, page, n_pages)
         if mask.pixels.shape[:2] != pixels.shape[:2]:
-            raise InputError(
-                f"{rules.path}: the mask is {_size(mask.pixels)} pixels, the image {_size(pixels)}: they must be equal"
-            )
+            sizes = f"the mask is {_size(mask.pixels)} pixels, the image {_size(pixels)}"
+            raise InputError(f"{rules.path}: {sizes}: they must be equal{_how_to_fit(mask.pixels, pixels)}")
         marked, how = _marked(mask, rules.threshold)
         valid = rules.polarity == "valid"
         add(~marked if valid else marked, f"{rules.path.name} ({how}, non-zero is {rules.polarity})")
@@ -106,13 +113,15 @@ def missing_pixels(
         add(np.isnan(colours), "NaN")
     if rules.value is not None:
         add((colours == rules.value).all(axis=2), f"value {rules.value:g}")
+    if rules.color is not None:
+        add(_painted(colours, rules, image.path), f"colour {rules.color}")
     if rules.from_alpha:
         if not image.has_alpha:
             raise InputError(f"{image.path}: has no alpha channel: leave out --mask-from-alpha")
         add(pixels[..., -1] == 0, "transparency")
-    if rules.dilate:
-        missing |= binary_dilation(missing.any(axis=2), np.ones((3, 3), bool), iterations=rules.dilate)[..., None]
-        sources.append(f"grown by {rules.dilate} px")
+    if by := growth(colours, np.asarray(missing.any(axis=2)), rules.dilate):
+        missing |= binary_dilation(missing.any(axis=2), np.ones((3, 3), bool), iterations=by)[..., None]
+        sources.append(f"grown by {by} px")
     if missing.any() or not complete:
         _check(missing, rules, image)
     if image.has_alpha:
@@ -149,6 +158,45 @@ def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
     return marked & opaque, "brightness where opaque"
 
 
+def parse_color(text: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255, of a colour as on web pages (``red``, ``#ff0000``), or of three numbers."""
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(f"rgb({text})" if "," in text and "(" not in text else text.strip())[:3]
+        if max(red, green, blue) > 255:
+            raise ValueError("beyond 8 bits")
+    except ValueError:
+        raise InputError(f"mask_color: {text!r} isn't a colour: write red, '#ff0000' or 255,0,0") from None
+    return red, green, blue
+
+
+def _painted(colours: np.ndarray, rules: MaskRules, path: Path) -> np.ndarray:
+    """Which pixels have the rules' colour, (H, W) bool."""
+    assert rules.color is not None
+    if colours.shape[2] != 3 or colours.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{path}: painted colours are looked for in RGB images of 8 or 16 bits only, not in {colours.shape[2]} "
+            f"channel(s) of {colours.dtype}: use --mask-value or a mask file"
+        )
+    step = int(np.iinfo(colours.dtype).max) // 255
+    wanted = np.array(parse_color(rules.color), np.int32) * step
+    near = np.ones(colours.shape[:2], bool)
+    for channel, level in enumerate(wanted):
+        near &= abs(colours[..., channel].astype(np.int32) - level) <= rules.color_tolerance * step
+    return near
+
+
+def growth(colours: np.ndarray, missing: np.ndarray, dilate: int | str) -> int:
+    """By how many pixels what is missing, (H, W) bool, is grown: so many, or "auto", as :class:`MaskRules` says."""
+    if dilate != "auto":
+        if isinstance(dilate, (bool, str)) or dilate < 0:
+            raise InputError(f"mask_dilate: {dilate!r} isn't a number of pixels: use 0 or more, or 'auto'")
+        return int(dilate)
+    width = rim_width(colours, missing)
+    return width + 1 if width else 0
+
+
 def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
     full = missing.all(axis=(0, 1))
     if missing.any() and not full.any():
@@ -162,10 +210,27 @@ def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
     if full.any():
         where = "" if full.all() else f" of channel {int(np.flatnonzero(full)[0])}"
         raise InputError(f"{image.path}: every pixel{where} is missing: there is nothing to restore from")
+    if rules.color is not None:
+        raise InputError(
+            f"{image.path}: no pixel is missing: none is within {rules.color_tolerance} of {rules.color}: pick the colour "
+            "from the picture, or allow more by --mask-color-tolerance"
+        )
     if rules.value is not None or rules.from_alpha:
         what = "is fully transparent" if rules.value is None else f"has the value {rules.value:g}"
         raise InputError(f"{image.path}: no pixel is missing: none {what}")
-    raise InputError(f"{image.path}: nothing says what is missing: give --mask FILE, --mask-value or --mask-from-alpha")
+    raise InputError(
+        f"{image.path}: nothing says what is missing: give --mask FILE, --mask-color, --mask-value or --mask-from-alpha"
+    )
+
+
+def _how_to_fit(mask: np.ndarray, pixels: np.ndarray) -> str:
+    """What a mask of another size comes from, most likely."""
+    (high, wide), (H, W) = mask.shape[:2], pixels.shape[:2]
+    if (high, wide) == (W, H):
+        return ": turn it by a quarter (the camera lay on its side, and what drew the mask didn't heed EXIF's orientation)"
+    if abs(high * W - wide * H) <= max(W, H) and abs(wide - W) > W // 10:
+        return ": it was drawn on a smaller or larger copy: scale it to the image's size"
+    return ""
 
 
 def _size(pixels: np.ndarray) -> str:

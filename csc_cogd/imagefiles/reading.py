@@ -6,6 +6,7 @@ The formats are known by their modules: each has pages, which are read one at a 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +19,13 @@ from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import arrays, jpeg, png, tiff
 from csc_cogd.imagefiles.image import ImageFile
 
+_OTHERS = {  # formats that are known by their first bytes, but not read
+    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL), "GIF": re.compile(rb"GIF8"), "BMP": re.compile(rb"BM"),
+    "HEIC or AVIF": re.compile(rb"....ftyp(hei|hev|mif|msf|avi)", re.DOTALL), "PDF": re.compile(rb"%PDF-"),
+    "Photoshop": re.compile(rb"8BPS"), "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
+    "a raw photo": re.compile(rb"FUJIFILMCCD|IIU\0|....ftypcrx", re.DOTALL),
+}  # fmt: skip
 _DECODERS: dict[str, Callable[[bytes, Path], ImageFile]] = {"png": png.read, "jpeg": jpeg.read}
 
 
@@ -73,8 +81,9 @@ class ImageReader:
         if 0 in image.pixels.shape:
             raise InputError(f"{self.path}: holds no pixel")
         if image.pixels.dtype.kind not in "biuf" or image.pixels.dtype.itemsize > 8:
+            way = "; restore its real and imaginary parts one by one" if image.pixels.dtype.kind == "c" else ""
             raise InputError(
-                f"{self.path}: {image.pixels.dtype} isn't a kind of pixels: integers or floats of up to 64 bits are"
+                f"{self.path}: {image.pixels.dtype} isn't a kind of pixels: integers or floats of up to 64 bits are{way}"
             )
         return image
 
@@ -181,7 +190,7 @@ def _open_file(path: Path) -> BinaryIO:
 def _format_of(path: Path, file: BinaryIO) -> str:
     """Format by the first bytes: names lie."""
     with _named(path, "image"):
-        start = file.read(8)
+        start = file.read(12)
     if not start:
         raise InputError(f"{path}: the file is empty")
     for kind, signatures in {
@@ -190,7 +199,11 @@ def _format_of(path: Path, file: BinaryIO) -> str:
     }.items():  # fmt: skip
         if start.startswith(signatures):
             return kind
-    raise InputError(f"{path}: not an image that is known here: use PNG, JPEG, TIFF, NPY or NPZ")
+    for other, signature in _OTHERS.items():
+        if signature.match(start):
+            raise InputError(f"{path}: {other} isn't read here: convert it to PNG or TIFF first, which keep every pixel")
+    way = ", such as np.save(name, astropy.io.fits.getdata(path))" if start.startswith(b"SIMPLE  ") else ""
+    raise InputError(f"{path}: not an image that is known here: use PNG, JPEG, TIFF, NPY or NPZ{way}")
 
 
 def _open_pages(path: Path, kind: str, file: BinaryIO, axes: str | None, like: ImageFile | None) -> _Pages:

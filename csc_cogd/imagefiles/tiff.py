@@ -143,7 +143,9 @@ class TiffPages:
             xmp = set_xmp_upright(xmp)
         pixels = upright(pixels, orientation)
         extrasamples = tuple(int(kind) for kind in page.extrasamples)
-        kept = _kept(tags.values())
+        directory = read_directory(self._file, self._structure, self._offsets[page_number])[0]
+        told = [tag for tag in directory if tag.code == _DESCRIPTION]  # by tifffile twice: a person's, then its own
+        kept = _kept([*told[:-1], *tags.values()])
         if 330 in tags:
             notes.append("sub-images in the TIFF (SubIFDs, such as reduced copies) aren't carried over")
         if 37724 in tags:

@@ -65,7 +65,7 @@ class ImageWriter:
         kind = SUFFIXES[self.path.suffix.lower()]
         check_pixels(self.path, kind, image)
         with _writing(self.path, kind):
-            notes = [*image.notes, *_lost(image, kind), *self._encoder.write(image)]
+            notes = [*image.notes, *losses(self.path, image), *self._encoder.write(image)]
         self.notes += [note for note in dict.fromkeys(notes) if note not in self.notes]
         self._n_written += 1
 
@@ -133,8 +133,9 @@ def check_pixels(path: Path, kind: str, image: ImageFile) -> None:
         raise InputError(f"{path}: a bilevel image is written as .npy only: widen it to 8 bits first")
 
 
-def _lost(image: ImageFile, kind: str) -> list[str]:
-    """What of an image a format can't hold, in words."""
+def losses(path: Path, image: ImageFile) -> list[str]:
+    """What of an image the format of a file with this name can't hold, in words."""
+    kind = SUFFIXES[path.suffix.lower()]
     warnings = ["JPEG is lossy: none of the pixels will be exact; write .png or .tif to keep them"] if kind == "jpeg" else []
     if kind == "png" and n_channels(image.pixels) in (2, 4) and not image.has_alpha:
         warnings = ["the last channel means opacity in PNG"]

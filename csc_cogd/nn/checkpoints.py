@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,20 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
                     raise TypeError(f"{key} is of {array.dtype}")
             return arrays, metadata
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: can't be read as safetensors ({error}): fetch it again if it is damaged; "
-            "convert PyTorch's .pt and .pth by safetensors.torch"
-        ) from None
+        raise InputError(f"{path}: can't be read as safetensors {_way(Path(path), error)}") from None
+
+
+def _way(path: Path, error: Exception) -> str:
+    """Why, and what to do."""
+    start = b""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(2)
+    if start in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+        return (
+            "(it is a pickle, which could run any program): convert PyTorch's .pt and .pth where PyTorch is, "
+            "safetensors.torch.save_file(torch.load(path, weights_only=True), 'name.safetensors')"
+        )
+    return f"({error}): fetch it again if it is damaged; convert PyTorch's .pt and .pth by safetensors.torch"
 
 
 def _parsed(text: str) -> Any:

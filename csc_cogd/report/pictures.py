@@ -16,6 +16,7 @@ MARK = (255, 0, 200)  # missing pixels
 DIVERGING = ((33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43))  # ColorBrewer's RdBu
 SEQUENTIAL = ((0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))  # magma
 CELL, CELLS = 64, 5  # places are looked for on a grid of cells, and are so many of them wide and high
+PLACES = 3  # the most
 
 
 def visible(pixels: np.ndarray) -> tuple[np.ndarray, str]:
@@ -99,14 +100,14 @@ def tile(filter_: np.ndarray) -> str:
     return picture(channels, (-largest, largest))
 
 
-def worst_places(damage: np.ndarray, count: int = 3) -> list[tuple[slice, slice]]:
+def worst_places(damage: np.ndarray) -> list[tuple[slice, slice]]:
     """The squares of the (H, W) damage that have most of it, the worst first; they don't overlap."""
     edges = [np.arange(0, length, CELL) for length in damage.shape]
     cells = np.add.reduceat(np.add.reduceat(damage, edges[0], axis=0, dtype=np.float64), edges[1], axis=1)
     size = tuple(min(CELLS, length) for length in cells.shape)
     sums = np.lib.stride_tricks.sliding_window_view(cells, size).sum(axis=(2, 3))
     places = []
-    for _ in range(count):
+    for _ in range(PLACES):
         i, j = (int(k) for k in np.unravel_index(sums.argmax(), sums.shape))
         if not sums[i, j] > 0:
             break

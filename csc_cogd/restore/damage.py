@@ -36,16 +36,17 @@ def find_missing(
     elif mask_polarity != "missing":
         raise InputError(f"mask_polarity: {mask_polarity!r} says how to read a mask, but none is given: leave it out")
     if not (missing.any() or complete):
-        raise InputError(
-            "mask: no pixel is missing: non-zero means missing; if yours means known, use mask_polarity 'valid'"
-        )
+        raise InputError(_wrong("no pixel is missing", mask))
     if missing.all(axis=(1, 2)).any():
-        raise InputError(
-            "mask: every pixel of a channel is missing: non-zero means missing; "
-            "if yours means known, use mask_polarity 'valid'"
-        )
+        raise InputError(_wrong("every pixel of a channel is missing", mask))
     check_values(pixels[~missing])
     return pixels, missing
+
+
+def _wrong(what: str, mask: Any) -> str:
+    if mask is None:
+        return f"image: {what}: no mask is given, so only NaN means missing"
+    return f"mask: {what}: non-zero means missing; if yours means known, use mask_polarity 'valid'"
 
 
 def check_values(known: np.ndarray, name: str = "image") -> None:
@@ -68,7 +69,8 @@ def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.n
     if channel_axis is None:
         if image.ndim != 2:
             raise InputError(
-                f"{name}: shape {image.shape} isn't (H, W): for colour, name the channels' axis, channel_axis=-1"
+                f"{name}: shape {image.shape} isn't (H, W): for colour, name the channels' axis, channel_axis=-1; for a "
+                "stack, that of the frames, stack_axis=0"
             )
         return image[None]
     if image.ndim != 3 or not -3 <= channel_axis < 3:

@@ -24,6 +24,7 @@ from csc_cogd.restore.inpaint import InpaintingReport, restore_planes
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
 from csc_cogd.restore.pipeline import Stages, choose_effort, stack
+from csc_cogd.restore.stacks import restores_stacks
 from csc_cogd.restore.tiles import Plan, admm_memory, choose_tiles, map_tiles, memory_to_plan_with, picture_memory
 from csc_cogd.restore.trace import Trace
 
@@ -38,6 +39,7 @@ LEAST_OF_EXTREMES = 0.02  # by which they deviate at least
 BYTES_A_VALUE = 48  # of the picture, that the search for impulses keeps besides
 
 
+@restores_stacks
 def denoise(
     image: Any,
     noise_sigma: float | str = "auto",
@@ -45,6 +47,7 @@ def denoise(
     mask: Any = None,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     mask_polarity: str = "missing",
     noise: str = "gaussian",
     gain: float | str = "auto",
@@ -83,8 +86,8 @@ def denoise(
     gain : float > 0 or "auto"
         With Poisson noise, counts to one unit of the image, after the detector's offset has been taken off; ``"auto"``
         estimates it.
-    mask, mask_polarity, dictionary, channel_axis, effort, lmbda, max_iter, tol, tile, max_memory, dtype, device, threads,
-    fft, callback, dry_run, trace
+    mask, mask_polarity, dictionary, channel_axis, stack_axis, effort, lmbda, max_iter, tol, tile, max_memory, dtype, device,
+    threads, fft, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
         Also return an :class:`csc_cogd.InpaintingReport`; `missing` is the fraction of the values that were missing or found
@@ -165,10 +168,10 @@ def _counts_of(pixels: np.ndarray, missing: np.ndarray, gain: float | str, read_
     return Counts(float(gain), read_noise)
 
 
-def find_impulses(pixels: np.ndarray, missing: np.ndarray, dictionary: Dictionary | None = None) -> np.ndarray:
+def find_impulses(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Which known values of channels (C, H, W) :func:`denoise` takes for impulses; bool of the same shape."""
     search = _Search("auto", None, {"dtype": "float32"}, None)
-    return _outliers(pixels, missing, channel_groups(len(pixels), dictionary), search)
+    return _outliers(pixels, missing, channel_groups(len(pixels), None), search)
 
 
 @dataclass(frozen=True)

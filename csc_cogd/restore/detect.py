@@ -15,6 +15,7 @@ from csc_cogd.errors import InputError
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.defect_lines import Line, find_columns
 from csc_cogd.restore.defect_pixels import deviations, find_peaks
+from csc_cogd.restore.stacks import frames_of
 
 KINDS = ("pixels", "columns", "rows", "impulses")
 THRESHOLD = 11.0  # usual deviations, at sensitivity 1: of noise, one in exp(11) peaks, half a million pixels, exceeds it
@@ -119,15 +120,7 @@ def detect_damage(
     """
     frames: Iterable[Any] = [image]
     if stack_axis is not None:
-        image = image if isinstance(image, np.ma.MaskedArray) else np.asarray(image)
-        if not -image.ndim <= stack_axis < image.ndim or not image.shape[stack_axis]:
-            raise InputError(f"stack_axis: {stack_axis} isn't an axis of frames of an image of shape {image.shape}")
-        frames = np.moveaxis(image, stack_axis, 0)
-        if channel_axis is not None:
-            stack_axis, channel_axis = stack_axis % image.ndim, channel_axis % image.ndim
-            if stack_axis == channel_axis:
-                raise InputError("stack_axis: it is the axis of the channels: name another one")
-            channel_axis -= channel_axis > stack_axis
+        frames, channel_axis = frames_of(image, stack_axis, channel_axis)
     return detect_in_frames(
         frames, mask=mask, channel_axis=channel_axis, kinds=kinds, sensitivity=sensitivity, mask_polarity=mask_polarity
     )

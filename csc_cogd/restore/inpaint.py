@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, get_backend, single_threaded_blas
-from csc_cogd.csc.codes import check_settings
 from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
+from csc_cogd.restore.stacks import restores_stacks
 from csc_cogd.restore.tiles import (
     Plan,
     admm_memory,
@@ -73,12 +74,14 @@ class InpaintingReport:
         return lines
 
 
+@restores_stacks
 def inpaint(
     image: Any,
     mask: Any = None,
     *,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     mask_polarity: str = "missing",
     keep_known: bool | None = None,
     noise_sigma: float | str | None = None,
@@ -106,16 +109,20 @@ def inpaint(
 
     Parameters
     ----------
-    image : (H, W) array, or with channels along `channel_axis`
+    image : (H, W) array, or with channels along `channel_axis`, frames along `stack_axis`, or both
         8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
         mask along. Scaling or shifting the values scales and shifts the result.
     mask : (H, W) array, or of the image's shape, optional
         Non-zero means missing.
     dictionary : Dictionary, optional
         Default: the one that ships, for grey or for colour. With a grey dictionary the channels are restored one by
-        one; with a colour dictionary three channels (the first three of four) together; else all channels together.
+        one, and tell nothing of each other; with a colour dictionary three channels (the first three of four) together;
+        else all channels together.
     channel_axis : int, optional
         Axis of the channels; default: a grey image.
+    stack_axis : int, optional
+        Axis of the frames of a stack, which are restored one by one where they have gaps. `mask` is one for all, or a stack
+        as well.
     mask_polarity : {"missing", "valid"}
         ``"valid"``: non-zero means known.
     keep_known : bool, optional
@@ -147,7 +154,7 @@ def inpaint(
     callback : callable, optional
         Called with a :class:`csc_cogd.Progress`; a true return value ends the present stage early.
     return_report : bool
-        Also return an :class:`csc_cogd.InpaintingReport`.
+        Also return an :class:`csc_cogd.InpaintingReport`; of a stack, a list with one of each frame.
     dry_run : bool
         Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
     trace : csc_cogd.restore.trace.Trace, optional
@@ -174,7 +181,9 @@ def inpaint(
     >>> restored.dtype, int(abs(restored.astype(int) - image).max()) <= 1
     (dtype('uint8'), True)
     """
-    pixels, missing = find_missing(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity)
+    pixels, missing = find_missing(
+        image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=stack_axis is not None
+    )
     check_noise_sigma(noise_sigma, optional=True)
     if trace is not None:
         trace.begin(pixels.shape, channel_axis)

@@ -207,6 +207,8 @@ def restore_channels(
     several = len(plan.tiles) > 1
     inner = engine if plan.jobs == 1 else engine | {"threads": 1}
     stopped = False
+    if several:
+        tell("tiles", 0, len(plan.tiles))
 
     def work(tile: Tile) -> tuple[np.ndarray, list[Iteration], int]:
         observed, gone = damaged.piece(*tile.window)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import get_backend, single_threaded_blas
-from csc_cogd.csc.codes import check_settings, reconstruct_images, sparse_code
+from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings, frequency_weights
 from csc_cogd.restore.damage import find_missing
@@ -22,6 +23,7 @@ from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.operators import Blur, Decimation
 from csc_cogd.restore.pipeline import Damaged
+from csc_cogd.restore.stacks import restores_stacks
 from csc_cogd.restore.tiles import (
     Overlap,
     Plan,
@@ -82,6 +84,7 @@ class RestorationReport:
         return lines
 
 
+@restores_stacks
 @single_threaded_blas()
 def restore_image(
     image: Any,
@@ -90,6 +93,7 @@ def restore_image(
     mask: Any = None,
     dictionary: Dictionary | None = None,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     mask_polarity: str = "missing",
     noise: str = "gaussian",
     noise_sigma: float | str = "auto",
@@ -130,7 +134,7 @@ def restore_image(
         to be that much: model and code aren't exact.
     gain : float > 0
         Counts to one unit of the image, with Poisson noise.
-    dictionary, channel_axis, mask_polarity, tol, tile, max_memory, dtype, device, threads, fft, callback
+    dictionary, channel_axis, stack_axis, mask_polarity, tol, tile, max_memory, dtype, device, threads, fft, callback
         As in :func:`csc_cogd.inpaint`; tiles are measured in pixels of `image`. What is estimated from the picture, its
         range, noise and `lmbda`, is that of the whole, so that tiles agree.
     lmbda : float, optional
@@ -347,8 +351,7 @@ def _restore_group(
     def tell(stage: str, done: int, total: int, record: Any = None) -> Any:
         return callback(Progress(stage, done, total, record)) if callback else None
 
-    if not several:
-        tell("base layer", 0, 1)
+    tell("tiles" if several else "base layer", 0, len(tiles))
     kept = None if several else group.layers(tiles[0])
     if lmbda is None:
 

@@ -226,7 +226,8 @@ def choose_tiles(
     if not fitting:
         least = min(plan.memory for plan in plans)
         advice = "allow more" if tile == "auto" else "allow more, or smaller tiles"
-        raise InputError(f"max_memory: {max_memory / 1e9:.3g} GB don't suffice, {least / 1e9:.3g} GB do: {advice}")
+        by = ", the default," if max_memory == MAX_MEMORY else ""
+        raise InputError(f"max_memory: {max_memory / 1e9:.3g} GB{by} don't suffice, {least / 1e9:.3g} GB do: {advice}")
     return min(fitting, key=lambda plan: sum(t.size + _SETUP for t in plan.tiles))
 
 

@@ -11,9 +11,6 @@ from csc_cogd.backend.cuda import convolution
 from csc_cogd.backend.cuda.modules import compiler_options
 
 CASES = {
-    "channels": [{}],
-    "convolution": [convolution.macros_of(convolution.DOUBLE[0], False)],
-    "depthwise": [{}],
     "maps": [{}],
     "match_patches": [{}],
     "estimate_patches": [{}],
@@ -23,13 +20,20 @@ CASES = {
         {"HEIGHT": 1, "WIDTH": 16, "CHANNELS": 1, "WARPS": 4},
     ],
 }
-ARCHITECTURES = ("sm_80", "sm_90")
-EVERYWHERE = [(name, macros, dtype) for name, cases in CASES.items() for macros in cases for dtype in ("float32", "float64")]
-TILES = [
-    ("convolution", convolution.macros_of(tile, True), "float32", ARCHITECTURES[number % 2])
-    for number, tile in enumerate(convolution.TILES)
+ENGINE = [
+    (name, macros, dtype, architecture)
+    for name, cases in CASES.items()
+    for macros in cases
+    for dtype in ("float32", "float64")
+    for architecture in ("sm_80", "sm_90")
 ]
-"""Of tensor cores; each on one architecture, for it takes seconds."""
+PLAIN = {"channels": {}, "convolution": convolution.macros_of(convolution.DOUBLE[0], False), "depthwise": {}}
+NETWORKS = [
+    *((name, macros, *how) for name, macros in PLAIN.items() for how in (("float32", "sm_80"), ("float64", "sm_90"))),
+    ("convolution", convolution.macros_of(convolution.TILES[0], True), "float32", "sm_80"),
+    ("convolution", convolution.macros_of(convolution.TILES[-1], True), "float32", "sm_90"),
+]
+"""Each once, for it takes seconds; with tensor cores the smallest tile and the largest."""
 
 
 def sources():
@@ -37,13 +41,10 @@ def sources():
 
 
 def test_every_source_is_compiled_here():
-    assert sources().keys() == CASES.keys()
+    assert sources().keys() == {name for name, *_ in ENGINE + NETWORKS}
 
 
-@pytest.mark.parametrize(
-    ("name", "macros", "dtype", "architecture"),
-    [*((*case, architecture) for case in EVERYWHERE for architecture in ARCHITECTURES), *TILES],
-)
+@pytest.mark.parametrize(("name", "macros", "dtype", "architecture"), ENGINE + NETWORKS)
 def test_the_device_compiler_takes_the_source(name, macros, dtype, architecture):
     compiler = pytest.importorskip("cupy.cuda.compiler", reason="CuPy isn't installed: pip install '.[nvrtc]'")
     nvidia = pytest.importorskip("nvidia", reason="NVRTC and its headers aren't installed: pip install '.[nvrtc]'")

@@ -59,7 +59,7 @@ def something_else(option):
         return [name] * 2 if option.count else [name, "3"]
     if isinstance(option.type, click.types.FloatParamType):
         return [name, *["0.125"] * option.nargs] * (1 + option.multiple)
-    words = {"memory": "3GB", "tile": "128", "number": "2.5", "size": "640x480"}
+    words = {"memory": "3GB", "pixels": "128", "number": "2.5", "size": "640x480"}
     return [name, words.get(option.type.name, 'näme "quoted"')]
 
 
@@ -154,8 +154,8 @@ def test_the_environment_variable_names_a_file_and_the_option_another(tmp_path, 
         ("[inpaint]\nmask-dilate = true", "a.toml: inpaint.mask-dilate: it takes one value: write a number"),
         ("mask-dilate = [1]", "a.toml: mask-dilate: it takes one value"),
         ("mask = 2026-01-01", "a.toml: mask: it takes one value"),
-        ("mask-dilate = 1.5", "a.toml: mask-dilate: '1.5' is not a valid integer"),
-        ("mask-dilate = -1", "a.toml: mask-dilate: -1 is not in the range x>=0"),
+        ("mask-dilate = 1.5", "a.toml: mask-dilate: '1.5' is neither 'auto' nor a number of pixels"),
+        ("mask-dilate = -1", "a.toml: mask-dilate: '-1' is neither 'auto' nor a number of pixels"),
         ("max-memory = 'much'", "a.toml: max-memory: 'much' isn't an amount of memory such as 4GB"),
         ("[inpaint]\ndtype = 'float16'", "a.toml: inpaint.dtype: 'float16' is not one of 'float32', 'float64'"),
         ("mask-dilate: 2", "a.toml: isn't TOML: "),
@@ -182,7 +182,9 @@ def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path, capsys):
 def test_a_wrong_value_on_the_command_line_is_not_blamed_on_the_file(tmp_path, capsys):
     (tmp_path / "a.toml").write_text("mask-dilate = 2\n")
     arguments = ["inpaint", "x.png", "--config", "a.toml", "--mask-dilate", "x"]
-    check_refused(tmp_path, capsys, arguments, "Invalid value for '--mask-dilate': 'x' is not a valid integer")
+    check_refused(
+        tmp_path, capsys, arguments, "Invalid value for '--mask-dilate': 'x' is neither 'auto' nor a number of pixels"
+    )
     check_refused(tmp_path, capsys, ["inpaint", "--config", "a.toml"], "Missing argument 'IMAGE...'")
 
 

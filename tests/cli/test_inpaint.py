@@ -9,10 +9,11 @@ import time
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from csc_cogd import Dictionary, psnr
 from csc_cogd.imagefiles import read_image
-from csc_cogd.restore.damage import random_mask
+from csc_cogd.restore.damage import random_mask, scratch_mask
 from tests.cli.calling import call, check_refused, contents, save
 
 
@@ -64,6 +65,14 @@ def test_sixteen_bit_colour_keeps_depth_alpha_and_profile(folder, rng):
     np.testing.assert_array_equal(restored.pixels[mask == 0], pixels[mask == 0])
     np.testing.assert_array_equal(restored.pixels[..., 3], pixels[..., 3])
     assert restored.icc_profile == b"profile" * 9
+
+
+def test_gaps_of_channels_are_counted_in_values(folder, rng, capsys):
+    bands = rng.random((16, 16, 6))
+    bands[np.arange(16), np.arange(16), np.arange(16) % 6] = np.nan
+    np.save(folder / "bands.npy", bands)
+    assert call("inpaint", folder / "bands.npy", "--axes", "YXC", "--fast", "--dry-run") == 0
+    assert "bands.npy: 1.0% of the values missing (1.0% by NaN)" in capsys.readouterr().err
 
 
 def test_nan_in_float_data_needs_no_mask(folder, photo):
@@ -290,3 +299,35 @@ def test_a_dry_run_writes_nothing_and_names_tiles_and_memory(folder, capsys):
 def test_tiles_and_memory_that_cannot_be_are_named(folder, capsys, arguments, message):
     assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_will_be_lost_or_left_is_said_before_the_work(folder, photo, capsys):
+    soft = scratch_mask(photo.shape, [4, 4, 4, 4], seed=3)
+    cover = gaussian_filter(soft.astype(float), 0.8)
+    save(folder / "scratched.png", (photo + cover * (255.0 - photo)).astype(np.uint8))
+    save(folder / "m.png", soft.astype(np.uint8))
+    arguments = ("inpaint", folder / "scratched.png", "-m", folder / "m.png", "-o", folder / "out.jpg", "--dry-run")
+    assert call(*arguments) == 0
+    err = capsys.readouterr().err
+    assert err.index("JPEG is lossy") < err.index("of the pixels missing")
+    advice = re.search(r"hold some of the damage, too, which will show: take them in by --mask-dilate (\d), or auto", err)
+    assert advice is not None
+    assert call(*arguments, "--mask-dilate", "auto") == 0
+    err = capsys.readouterr().err
+    assert f"grown by {advice[1]} px" in err
+    assert "which will show" not in err
+    assert call(*arguments[:-1], "--fast", "--iterations", 1, "--mask-dilate", advice[1]) == 0
+    assert capsys.readouterr().err.count("JPEG is lossy") == 1
+
+
+def test_red_marks_are_a_mask(folder, photo, capsys):
+    colour = np.stack([photo // 2, photo, photo], axis=-1)  # no red
+    colour[10:14, 5:40] = 255, 0, 0
+    save(folder / "marked.png", colour)
+    assert call("inpaint", folder / "marked.png", "--mask-color", "red", "--mask-color-tolerance", 10, "--fast") == 0
+    restored = read_image(folder / "marked_inpainted.png").pixels
+    assert (restored[10:14, 5:40, 0] < 200).all()
+    np.testing.assert_array_equal(restored[14:], colour[14:])
+    capsys.readouterr()
+    arguments = ("inpaint", folder / "marked.png", "--mask-color", "rot")
+    check_refused(folder, capsys, arguments, "--mask-color: 'rot' isn't a colour")

@@ -29,7 +29,7 @@ def test_learns_a_dictionary_that_inpaint_takes(folder, capsys):
     assert call("learn", "a.png", "b.png", "-o", "d.npz", *FEW) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "d.npz: 5 filters from 2 image(s), 2 rounds, objective" in captured.err
+    assert "d.npz: 5 filters from 2 file(s), 2 rounds, objective" in captured.err
     assert Dictionary.load("d.npz").filters.shape == (5, 4, 4)
     save(folder / "mask.png", np.eye(40, 36, dtype=np.uint8))
     assert call("inpaint", "a.png", "-m", "mask.png", "--dictionary", "d.npz", "--iterations", 5) == 0

@@ -29,7 +29,7 @@ def folder(tmp_path, photo, monkeypatch):
 
 def test_shards_of_files_give_one_dictionary_wherever_they_are_worked_on(folder, capsys):
     assert call("learn", "a.png", "b.png", "c.png", "-o", "here.npz", *FEW, "--shards", 2) == 0
-    assert "here.npz: 4 filters from 3 image(s), 2 shard(s), 3 rounds, objective" in capsys.readouterr().err
+    assert "here.npz: 4 filters from 3 file(s), 2 shard(s), 3 rounds, objective" in capsys.readouterr().err
     assert call("learn", "a.png", "b.png", "c.png", "-o", "there.npz", *FEW, "--shards", 2, "--jobs", 2, "-q") == 0
     assert capsys.readouterr() == ("", "")
     here, there = Dictionary.load("here.npz"), Dictionary.load("there.npz")

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from csc_cogd import __version__
+from tests.cli.calling import check_refused
 
 
 def run(*arguments):
@@ -43,6 +44,14 @@ def test_version_and_unknown_commands():
     assert unknown.stderr.startswith("csc-cogd: error: No such command 'sharpen'")
     assert unknown.stderr.count("\n") == 1
     assert run().returncode == 2
+
+
+def test_what_was_meant_is_guessed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-dash.png").touch()
+    check_refused(tmp_path, capsys, ["inpant", "a.png"], "No such command 'inpant'. Did you mean inpaint?")
+    check_refused(tmp_path, capsys, ["inpaint", "-dash.png"], "If the file -dash.png is meant, write ./-dash.png")
+    check_refused(tmp_path, capsys, ["inpaint", "-zebra.png"], "No such option '-z'")
 
 
 @pytest.mark.parametrize(

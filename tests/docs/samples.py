@@ -10,6 +10,7 @@ from skimage.data import camera
 from csc_cogd.imagefiles import ImageFile, write_image
 
 SIDE = 48
+DEAD = 17  # column
 
 
 def make_samples(folder: Path) -> None:
@@ -29,6 +30,7 @@ def arrays() -> dict[str, Any]:
     return {
         "image": files["photo.png"][:24, :24], "mask": files["dust.png"][:24, :24], "kernel": files["psf.npy"],
         "images": scenes()[:2, :24, :24] / 255, "frames": dead_column(),
+        "bad": np.arange(SIDE) == np.full((SIDE, 1), DEAD),
     }  # fmt: skip
 
 
@@ -52,6 +54,7 @@ def pictures() -> dict[str, np.ndarray]:
         "scan.tif": np.where(dust, 0, deep).astype(np.uint16), "microscope.tif": deep,
         "sensor.tif": np.where(gaps, 65535, deep).astype(np.uint16),
         "measurement.npy": gappy[0], "stack.npy": gappy, "psf.npy": gaussian_filter(point, 1.5),
+        "marked.png": np.where(dust[..., None], (255, 0, 0), colour).astype(np.uint8),
         "stars.npy": rng.poisson(blurred / 2.3).astype(np.float32),
     }  # fmt: skip
     made |= {f"photos/{n}.jpg": scene[:32, :32] for n, scene in enumerate(scenes()[:3])}
@@ -69,7 +72,7 @@ def scenes() -> np.ndarray:
 
 def dead_column() -> np.ndarray:
     frames = scenes()
-    frames[:, :, 17] = 255
+    frames[:, :, DEAD] = 255
     return frames
 
 

@@ -205,7 +205,8 @@ def cube():
         (truncated("uint16"), "damaged PNG: the file ends too early"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 40, "damaged or unsupported JPEG"),
         (b"II*\0" + struct.pack("<I", 8), "damaged or unsupported TIFF"),
-        (pickled(), "damaged or unsupported NPY"),
+        (pickled(), "Python objects, which are never unpickled here: save it"),
+        (b"SIMPLE  =                    T", r"astropy\.io\.fits"),
         (cube(), "--axes, such as NYX"),
     ],
 )

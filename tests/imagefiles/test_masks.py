@@ -167,3 +167,55 @@ def test_a_page_may_be_complete_but_not_empty(gray, tmp_path):
     assert (missing.any(), sources) == (False, [])
     with pytest.raises(InputError, match="the mask is full"):
         missing_pixels(gray, MaskRules(full), complete=True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("color", ["red", "#ff0000", "255,0,0", "RGB(255, 0, 0)"])
+def test_painted_colours_are_missing(tmp_path, hole, dtype, color, rng):
+    step = np.iinfo(dtype).max // 255
+    pixels = rng.integers(0, 200, (10, 12, 3))  # no red
+    pixels[hole] = 250, 20, 5
+    pixels[5, 7] = 210, 0, 0  # beyond the default tolerance, 40
+    image = ImageFile((pixels * step).astype(dtype), tmp_path / "a.png", "png")
+    missing, sources = missing_pixels(image, MaskRules(color=color, color_tolerance=45))
+    np.testing.assert_array_equal(missing, np.repeat(hole[..., None], 3, 2))
+    assert sources == [f"10.0% by colour {color}"]
+    hole[5, 7] = False
+    np.testing.assert_array_equal(missing_pixels(image, MaskRules(color=color))[0][..., 1], hole)
+
+
+@pytest.mark.parametrize("color", ["rot", "#ff00", "255,0", "300,0,0", "255,0,x", ""])
+def test_what_is_no_colour_is_refused(tmp_path, color):
+    image = ImageFile(np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "png")
+    if color == "#ff00":  # a short form with opacity, on web pages
+        color = "#f"
+    with pytest.raises(InputError, match="isn't a colour: write red"):
+        missing_pixels(image, MaskRules(color=color))
+
+
+def test_colours_are_looked_for_where_there_are_some(tmp_path, gray):
+    with pytest.raises(InputError, match=r"a\.png: painted colours .* not in 1 channel.s. of uint8: use --mask-value"):
+        missing_pixels(gray, MaskRules(color="red"))
+    image = ImageFile(np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "png")
+    with pytest.raises(InputError, match=r"a\.png: no pixel is missing: none is within 40 of red"):
+        missing_pixels(image, MaskRules(color="red"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((12, 10), ": turn it by a quarter"),
+        ((5, 6), ": it was drawn on a smaller or larger copy: scale it"),
+        ((10, 11), "equal$"),
+    ],
+)
+def test_a_mask_of_another_size_is_told_what_it_is(tmp_path, gray, shape, advice):
+    path = saved(tmp_path, np.ones(shape, np.uint8))
+    with pytest.raises(InputError, match=rf"the mask is {shape[1]} x {shape[0]} pixels, the image 12 x 10: .*{advice}"):
+        missing_pixels(gray, MaskRules(path))
+
+
+@pytest.mark.parametrize("dilate", ["wide", -1, True])
+def test_what_is_no_growth_is_refused(tmp_path, gray, hole, dilate):
+    with pytest.raises(InputError, match=f"mask_dilate: {dilate!r} isn't a number of pixels"):
+        missing_pixels(gray, MaskRules(saved(tmp_path, hole.astype(np.uint8)), dilate=dilate))

@@ -187,3 +187,17 @@ def test_a_resolution_that_only_exif_tells_is_found_by_readers_of_tiff(tmp_path)
 def test_a_channel_that_png_takes_for_opacity_is_named(tmp_path):
     np.save(tmp_path / "a.npy", PIXELS[..., :2])
     assert rewritten(tmp_path / "a.npy", tmp_path / "b.png")[1] == ["the last channel means opacity in PNG"]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg"])
+def test_a_description_is_kept_beside_the_one_that_tifffile_writes_for_itself(tmp_path, suffix):
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS.astype(np.uint8), photometric="rgb", description="Grandma 1931")
+    image = read_image(tmp_path / "a.tif")
+    write_image(image, tmp_path / f"b{suffix}")
+    if suffix == ".jpg":
+        with Image.open(tmp_path / "b.jpg") as picture:
+            assert picture.getexif()[270] == "Grandma 1931"
+    else:
+        with tifffile.TiffFile(tmp_path / "b.tif") as file:
+            assert file.pages[0].description == "Grandma 1931"
+            assert file.series[0].shape == PIXELS.shape

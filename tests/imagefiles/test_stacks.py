@@ -87,6 +87,13 @@ def test_pages_of_a_tiff_can_be_the_channels_of_one_image(tmp_path):
         assert [page.tags[65000].value for page in opened.pages] == ["kept"] * 4
 
 
+def test_a_description_beside_that_of_tifffile_is_kept(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", CUBE, photometric="minisblack", description="exposure=3")
+    rewritten(tmp_path / "a.tif", tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as opened:
+        assert [tag.value for tag in opened.pages[0].tags if tag.code == 270] == ["exposure=3", '{"shape": [4, 9, 7]}']
+
+
 def test_pages_of_a_tiff_may_differ(tmp_path, rng):
     pages = [pixels_of(rng, (9, 7)), pixels_of(rng, (5, 6, 3), "float32"), pixels_of(rng, (1, 1), "int16")]
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:

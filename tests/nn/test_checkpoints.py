@@ -92,6 +92,7 @@ def test_other_files_are_refused(tmp_path, content):
     with pytest.raises(InputError, match=r"model.pth: can't be read as safetensors .*convert PyTorch's") as caught:
         load_checkpoint(path)
     assert "\n" not in str(caught.value)
+    assert ("torch.load(path, weights_only=True)" in str(caught.value)) == (content[:2] in (b"\x80\x04", b"PK"))
 
 
 def test_cut_off_files_are_refused(tmp_path):

@@ -24,6 +24,14 @@ def test_pruned_networks():
 
 def test_others_are_refused():
     state = build_network("resnet20").state_dict()
-    for other in (state | {"more": np.zeros(1)}, {}, {key: state[key] for key in list(state)[1:]}):
-        with pytest.raises(InputError, match="weights: their names are those of none of the networks resnet20, "):
+    first = next(iter(state))
+    for other, differs in (
+        (state | {"more": np.zeros(1)}, "resnet20, knows no 'more'"),
+        ({}, "has '"),
+        ({key: state[key] for key in list(state)[1:]}, f"resnet20, has '{first}' besides"),
+        ({f"backbone.{key}": value for key, value in state.items()}, r"knows no 'backbone\."),
+    ):
+        with pytest.raises(
+            InputError, match=f"weights: their names are those of none of the networks resnet20, .*{differs}"
+        ):
             recognize_network(other)

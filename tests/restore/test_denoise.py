@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import median_filter
 
-from csc_cogd import Dictionary, InputError, denoise, inpaint, psnr
+from csc_cogd import Dictionary, InputError, denoise, inpaint, psnr, upscale
 from csc_cogd.restore.damage import random_mask
 from csc_cogd.restore.trace import Trace
 from tests.conftest import read_only
@@ -288,3 +288,10 @@ def test_a_large_picture_with_impulses_is_planned_in_the_memory_allowed():
     restored, report = denoise(large, noise="impulse", dry_run=True, max_memory=1.2e9, return_report=True)
     assert report.stages[0].plan.memory <= 1.2e9
     np.testing.assert_array_equal(restored, large)
+
+
+def test_a_stack_is_denoised_and_upscaled_frame_by_frame(photo):
+    stack = photo[:48, :96].reshape(48, 2, 48)
+    clean = denoise(stack, 10, stack_axis=1, **FAST)
+    np.testing.assert_array_equal(clean[:, 1], denoise(stack[:, 1], 10, **FAST))
+    assert upscale(stack, 2, stack_axis=1, max_iter=2).shape == (96, 2, 96)

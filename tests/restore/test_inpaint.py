@@ -6,6 +6,7 @@ import pytest
 from csc_cogd import DeviceError, Dictionary, InputError, inpaint, psnr
 from csc_cogd.restore.base_layer import pilot_estimate
 from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
+from csc_cogd.restore.trace import Trace
 from tests.conftest import read_only
 
 FAST = {"effort": "fast"}
@@ -273,3 +274,41 @@ def test_on_a_gpu_the_picture_is_about_as_good(cuda, photo, noise_sigma, rng):
     truth = picture.astype(float)
     assert psnr(truth, found, data_range=255) > psnr(truth, expected, data_range=255) - 0.3
     assert noise_sigma or (found == damaged)[~mask].all()
+
+
+def test_a_stack_is_restored_frame_by_frame(photo, rng, tmp_path):
+    """By a mask of its own or NaN; frames without gaps stay, and the axes may be any."""
+    stack = np.stack([photo[:40, :44], photo[40:80, 40:84], photo[10:50, 50:94]]).astype(np.float32)
+    gone = rng.random(stack.shape) < 0.3
+    gone[1] = False
+    torn = np.where(gone, np.nan, stack)
+    restored, reports = inpaint(read_only(torn), stack_axis=0, return_report=True, **FAST)
+    np.testing.assert_array_equal(restored[2], inpaint(torn[2], **FAST))
+    np.testing.assert_array_equal(restored[1], stack[1])
+    assert [report.missing for report in reports] == pytest.approx(gone.mean(axis=(1, 2)))
+    np.save(tmp_path / "last.npy", np.moveaxis(np.where(gone, 0, stack), 0, -1))
+    last = np.load(tmp_path / "last.npy", mmap_mode="r")
+    np.testing.assert_array_equal(
+        np.moveaxis(inpaint(last, np.moveaxis(gone, 0, -1), stack_axis=-1, **FAST), -1, 0), restored
+    )
+    colours = np.stack([torn, torn], axis=-1)
+    two = inpaint(colours[:1], gone[0], stack_axis=0, channel_axis=-1, **FAST)
+    np.testing.assert_array_equal(two[..., 1], restored[:1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stack_axis": 3}, "stack_axis: 3 isn't an axis"),
+        ({"stack_axis": 0, "channel_axis": -3}, "stack_axis: it is the axis of the channels"),
+        ({"stack_axis": 0, "mask": np.ones((3, 8, 8))}, "mask: it has 3 frames along stack_axis=0, the image 2"),
+        ({"stack_axis": 0}, "frame 1: image: every pixel of a channel is missing: no mask is given"),
+        ({"stack_axis": 0, "trace": Trace()}, "trace: it follows one image"),
+        ({}, "stack_axis=0"),
+    ],
+)
+def test_what_is_no_stack_is_named(change, message):
+    stack = np.zeros((2, 8, 8))
+    stack[1] = np.nan
+    with pytest.raises(InputError, match=message):
+        inpaint(stack, change.pop("mask", None), **change)

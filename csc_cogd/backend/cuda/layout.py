@@ -34,7 +34,7 @@ def channels_last(x: Any) -> Any:
     if view.flags.c_contiguous:
         return view
     xp = array_module(x)
-    if not x.flags.c_contiguous:
+    if not x.flags.c_contiguous or not x.size:
         return xp.ascontiguousarray(view)
     (N, C, H, W), turned = x.shape, xp.empty(view.shape, x.dtype)
     squares = N * -(-C // _SIDE) * -(-H * W // _SIDE)

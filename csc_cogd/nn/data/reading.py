@@ -150,5 +150,8 @@ def _check_has_parts(path: Path, holdout: float | None) -> None:
 
 def _share_for_tests(path: Path, holdout: float | None) -> float:
     if holdout is None:
-        raise InputError(f"{path}: has no part to test with: set holdout=0.1 to keep a tenth of each class for that")
+        raise InputError(
+            f"{path}: has no part to test with: set holdout=0.1 to keep a tenth of each class for that, or put images into "
+            "test/CLASS (test_images and test_labels of an npz)"
+        )
     return holdout

@@ -25,7 +25,12 @@ def recognize_network(names: Iterable[str]) -> str:
     'resnet32'
     """
     given = {name for name in names if not name.endswith(_ADDED)}
-    for name in NETWORKS:
-        if {key for key in build_network(name).state_dict() if not key.endswith(_ADDED)} == given:
-            return name
-    raise InputError(f"weights: their names are those of none of the networks {', '.join(NETWORKS)}")
+    known = {name: {key for key in build_network(name).state_dict() if not key.endswith(_ADDED)} for name in NETWORKS}
+    nearest = min(NETWORKS, key=lambda name: len(known[name] ^ given))
+    unknown, lacking = sorted(given - known[nearest]), sorted(known[nearest] - given)
+    if not unknown and not lacking:
+        return nearest
+    differs = f"knows no {unknown[0]!r}" if unknown else f"has {lacking[0]!r} besides"
+    raise InputError(
+        f"weights: their names are those of none of the networks {', '.join(NETWORKS)}; the nearest, {nearest}, {differs}"
+    )

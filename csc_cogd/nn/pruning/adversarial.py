@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import to_numpy
+from csc_cogd.backend import device_of, on_gpu, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions import binary_cross_entropy_with_logits, cross_entropy, distillation, mse, relu
 from csc_cogd.nn.layers import Linear
@@ -118,7 +118,9 @@ class AdversarialPruning(EpochHook):
             list(masks.values()), settings.mask_learning_rate, settings.sparsity,
             interval=settings.mask_interval, restart=settings.restart,
         )  # fmt: skip
-        self.discriminator = Discriminator(n_classes, np.random.default_rng(seed))
+        like = next(iter(masks.values())).array
+        where = device_of(like, "cuda") if on_gpu(like) else "cpu"
+        self.discriminator = Discriminator(n_classes, np.random.default_rng(seed)).to(where, like.dtype)
         self.optimizer = SGD(dict(self.discriminator.named_parameters()), settings.discriminator_learning_rate)
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import array_module, laid_out, to_numpy
+from csc_cogd.backend import array_module, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.shortcut import sources_of
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, PaddedShortcut, SoftMask
@@ -214,7 +214,7 @@ def _take(group: ChannelGroup, channels: np.ndarray, modules: Mapping[str, Any])
         value = getattr(layer, member.array)
         array = value.array if isinstance(value, Parameter) else value
         xp = array_module(array)
-        taken = laid_out(xp.ascontiguousarray(array.take(xp.asarray(channels), axis=member.axis)))
+        taken = xp.ascontiguousarray(array.take(xp.asarray(channels), axis=member.axis))
         if isinstance(value, Parameter):
             value.array = taken
         else:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import computing_in, on_gpu, single_threaded_blas
+from csc_cogd.backend import computing_in, laid_out, on_gpu, single_threaded_blas
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
 from csc_cogd.nn.data.image_set import ImageSet
@@ -123,6 +123,8 @@ def train(
     ['1: 50%', '2: 50%']
     """
     arrays_of_network(network)  # refuses one without any
+    for parameter in network.parameters():
+        parameter.array = laid_out(parameter.array)  # once, and not at every step
     trained = dict(network.named_parameters()) if parameters is None else parameters
     optimizer = SGD(
         trained, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,

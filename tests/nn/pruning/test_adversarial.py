@@ -52,6 +52,17 @@ def test_the_parts_of_the_loss_add_up(teacher, batch):
     assert losses[0] == pytest.approx(2 * float(distance), rel=1e-5)
 
 
+def test_on_a_gpu_it_is_the_same(cuda, teacher, rng):
+    x, labels = rng.standard_normal((2, 3, 4, 4)).astype(np.float32), np.array([0, 9])
+    found = []
+    for xp, device in ((np, "cpu"), (cuda, "cuda")):
+        there = teacher.to(device)
+        student, given = insert_masks(there, mask_start="uniform").eval(), (Tensor(xp.asarray(x)), xp.asarray(labels))
+        _, loss, told = followed(AdversarialLoss(label=1.0), student, there, given)
+        found.append([loss, *told.values()])
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
 def test_masks_of_no_use_go_to_zero_and_sgd_does_not_see_them(teacher, batch):
     student = insert_masks(teacher)
     for _, mask in masks_of(student).items():
