@@ -28,8 +28,8 @@ def arrays() -> dict[str, Any]:
     """What the README's Python calls by name without making it."""
     files = pictures()
     return {
-        "image": files["photo.png"], "mask": files["dust.png"], "kernel": files["psf.npy"],
-        "images": scenes()[:2] / 255, "many_images": scenes()[:4] / 255, "frames": dead_column(),
+        "image": files["photo.png"][:24, :24], "mask": files["dust.png"][:24, :24], "kernel": files["psf.npy"],
+        "images": scenes()[:2, :24, :24] / 255, "frames": dead_column(),
         "bad": np.arange(SIDE) == np.full((SIDE, 1), DEAD),
     }  # fmt: skip
 
@@ -41,13 +41,13 @@ def pictures() -> dict[str, np.ndarray]:
     gaps = rng.random((SIDE, SIDE)) < 0.2
     dust, hole = np.zeros((2, SIDE, SIDE), np.uint8)
     dust[10:13, 5:40] = dust[20:44, 30:32] = dust[30:34, 8:12] = hole[20:28, 20:28] = 255
-    blurred = gaussian_filter(grey, 1.6)
+    blurred = gaussian_filter(grey, 1.6)[:32, :32]
     point = np.zeros((9, 9), np.float32)
     point[4, 4] = 1
     gappy = np.where(gaps, np.nan, scenes()[:2] / 255).astype(np.float32)
     made = {
         "photo.png": np.where(dust[..., None], 255, colour).astype(np.uint8), "clean.png": colour, "panorama.png": colour,
-        "noisy.png": noisy(colour, rng), "small.png": colour[::2, ::2], "layer.png": np.dstack([colour, 255 - dust]),
+        "noisy.png": noisy(colour, rng), "small.png": colour[:32:2, :32:2], "layer.png": np.dstack([colour, 255 - dust]),
         "night.png": noisy(grey, rng), "blurred.png": blurred, "fabric.jpg": scenes()[3],
         "peppered.png": np.where(gaps, np.where(rng.random(gaps.shape) < 0.5, 0, 255), grey).astype(np.uint8),
         "scratches.png": dust, "dust.png": dust, "hole.png": hole, "weights.png": 255 - dust,
