@@ -302,7 +302,7 @@ def test_tiles_and_memory_that_cannot_be_are_named(folder, capsys, arguments, me
 
 
 def test_what_will_be_lost_or_left_is_said_before_the_work(folder, photo, capsys):
-    soft = scratch_mask(photo.shape, [4, 4, 4, 4], seed=3)
+    soft = scratch_mask(photo.shape, [4, 4, 4, 4], seed=2)
     cover = gaussian_filter(soft.astype(float), 0.8)
     save(folder / "scratched.png", (photo + cover * (255.0 - photo)).astype(np.uint8))
     save(folder / "m.png", soft.astype(np.uint8))

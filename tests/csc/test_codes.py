@@ -267,15 +267,15 @@ def test_adding_few_atoms_gives_what_transforming_every_map_gives(detail, filter
 
 def test_adapting_the_penalties_keeps_the_way_and_reaches_the_same_solution(detail, filters):
     """A penalty that starts far off is mended by adaption, without a jump of the objective."""
-    from csc_cogd.csc import codes
+    from csc_cogd.csc import settings
 
     run = {"lmbda": 0.02, "dtype": "float64", "solver": "admm"}
     best = sparse_code(detail, Dictionary(filters), **run, max_iter=1500, tol=1e-7)
-    original, codes.RHO_PER_LMBDA = codes.RHO_PER_LMBDA, 2000.0
+    original, settings.RHO_PER_LMBDA = settings.RHO_PER_LMBDA, 2000.0
     try:
         adapted = sparse_code(detail, Dictionary(filters), **run, max_iter=500, tol=0)
     finally:
-        codes.RHO_PER_LMBDA = original
+        settings.RHO_PER_LMBDA = original
     first = adapted.history[0].rho
     fixed = sparse_code(detail, Dictionary(filters), **run, max_iter=500, tol=0, rho=first)
     assert adapted.history[-1].rho < first

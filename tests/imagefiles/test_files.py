@@ -198,7 +198,8 @@ def cube():
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"GIF89a...", "not an image"),
+        (b"a letter", "not an image"),
+        (b"GIF89a...", "GIF isn't read here: convert it to PNG or TIFF"),
         (cmyk_jpeg(), "CMYK"),
         (two_pages(), "2 pages"),
         (truncated("uint8"), "damaged PNG: the file ends too early"),

@@ -10,7 +10,7 @@ from csc_cogd import Dictionary, deblur, denoise, inpaint, reconstruct, restore_
 from csc_cogd.backend import get_backend
 from csc_cogd.imagefiles import read_image
 from csc_cogd.restore.base_layer import base_layer
-from csc_cogd.restore.learn import learn_from_pictures
+from csc_cogd.restore.learn import learn_from_images
 from tests.cli.calling import call, save
 
 
@@ -67,7 +67,7 @@ def test_learning_from_pictures_is_that_of_the_cpu(cuda, photo):
     pictures = [photo[:14, :16], photo[24:38, :16]]
     run = {"max_iter": 2, "dtype": "float64"}
     found, expected = (
-        learn_from_pictures(pictures, 4, (5, 4), device=device, **run)[0].filters for device in ("cuda", "cpu")
+        learn_from_images(pictures, 4, (5, 4), device=device, **run).dictionary.filters for device in ("cuda", "cpu")
     )
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
