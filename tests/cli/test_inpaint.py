@@ -38,7 +38,9 @@ def test_fills_a_photograph_beside_the_input(folder, photo, capsys):
 
 
 def test_every_option_at_once(folder, photo, capsys):
-    Dictionary.default("gray").save(folder / "d.npz")
+    shipped = Dictionary.default("gray")
+    small = (shipped.shapes <= 8).all(axis=1)
+    Dictionary(shipped.filters[small][:, :8, :8]).save(folder / "d.npz")
     code = call(
         "inpaint", folder / "photo.png", "-m", folder / "mask.png", "--mask-polarity", "missing", "--mask-threshold", 10,
         "--mask-value", 3, "--mask-dilate", 1, "-o", folder / "out.tif", "--overwrite", "--dictionary", folder / "d.npz",
@@ -49,7 +51,7 @@ def test_every_option_at_once(folder, photo, capsys):
     assert read_image(folder / "out.tif").pixels.shape == photo.shape
     err = capsys.readouterr().err
     assert "photo.png: noise of 2.5 (given)" in err
-    assert "noise 2.5; 96 filters up to 16 x 16, adapted, lmbda 0.01: 5 iterations" in err
+    assert "noise 2.5; 16 filters up to 8 x 8, adapted, lmbda 0.01: 5 iterations" in err
     assert "more than half is missing" in err
 
 

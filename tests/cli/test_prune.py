@@ -100,7 +100,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(arguments, message, fo
 
 def test_an_interrupted_run_goes_on_to_the_same_network(folder):
     """SIGINT while the smaller network is fine-tuned; what masks have learned isn't lost."""
-    long = ("--method", "gal", "--mask-epochs", "1", "--epochs", "12", "--batch-size", "16", "--device", "cpu", "-q")
+    long = ("--method", "gal", "--mask-epochs", "1", "--epochs", "6", "--batch-size", "16", "--device", "cpu", "-q")
     arguments = [sys.executable, "-m", "csc_cogd", "prune", "net.safetensors", "small.npz", *long]
     running = subprocess.Popen([*arguments, "-o", "cut.safetensors"], stderr=subprocess.PIPE, text=True)
     while not (folder / "cut.tuning.safetensors").exists() and running.poll() is None:
