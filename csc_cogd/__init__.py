@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from csc_cogd.report.metrics import psnr as psnr
     from csc_cogd.report.metrics import ssim as ssim
     from csc_cogd.restore.coding import Progress as Progress
+    from csc_cogd.restore.deblur import deblur as deblur
     from csc_cogd.restore.denoise import denoise as denoise
     from csc_cogd.restore.detect import Detection as Detection
     from csc_cogd.restore.detect import detect_damage as detect_damage
@@ -50,9 +51,8 @@ if TYPE_CHECKING:
     from csc_cogd.restore.reconstruct import Reconstruction as Reconstruction
     from csc_cogd.restore.reconstruct import reconstruct as reconstruct
     from csc_cogd.restore.restore_image import RestorationReport as RestorationReport
-    from csc_cogd.restore.restore_image import deblur as deblur
     from csc_cogd.restore.restore_image import restore_image as restore_image
-    from csc_cogd.restore.restore_image import upscale as upscale
+    from csc_cogd.restore.upscale import upscale as upscale
 
 _HOMES = {
     "Dictionary": "csc.dictionary",
@@ -72,8 +72,8 @@ _HOMES = {
     "inpaint": "restore.inpaint",
     "denoise": "restore.denoise",
     "detect_damage": "restore.detect",
-    "deblur": "restore.restore_image",
-    "upscale": "restore.restore_image",
+    "deblur": "restore.deblur",
+    "upscale": "restore.upscale",
     "restore_image": "restore.restore_image",
     "Blur": "restore.operators",
     "Decimation": "restore.operators",

@@ -14,9 +14,9 @@ from typing import Any
 from csc_cogd.backend import get_backend, usable_devices
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs
-from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, clean_up, load_dictionary
+from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
-from csc_cogd.batch.tasks import TASKS, try_settings
+from csc_cogd.batch.tasks import TASKS, load_dictionary, try_settings
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules

@@ -7,17 +7,15 @@ import traceback
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.ndimage import zoom
 
+from csc_cogd.batch.opacity import with_colours
 from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, sidecar_path, write_sidecar
-from csc_cogd.batch.tasks import TASKS
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.batch.tasks import TASKS, load_dictionary
 from csc_cogd.errors import CscCogdError, DeviceError, InputError, library_failure
 from csc_cogd.imagefiles import (
     ImageFile,
@@ -270,7 +268,7 @@ class _Work:
             facts |= {name: str(value) for name, value in job.settings.items() if name != "operator"}
             assert job.page is not None
             self.figures["report"] = write_image_page(job.page, title, colours, mask, restored, reference, trace, facts)
-        return _with_colours(image, restored, opaque=self.rules.from_alpha)
+        return with_colours(image, restored, opaque=self.rules.from_alpha)
 
     def _mask(self, image: ImageFile, page: int, where: str) -> np.ndarray | None:
         """What is missing in a page, of its colours' shape; None where nothing says anything of it."""
@@ -316,26 +314,6 @@ class _Work:
             warnings=self.lines["warnings"],
             details=self.lines["details"],
         )
-
-
-def _with_colours(image: ImageFile, colours: np.ndarray, opaque: bool) -> ImageFile:
-    """An image with restored colours, perhaps on a finer grid; with `opaque`, what was transparent has colours now."""
-    pixels = colours.reshape(*colours.shape[:2], -1)
-    if image.has_alpha:
-        opacity = image.pixels[..., -1]
-        if opaque:
-            opacity = np.where(opacity == 0, 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max, opacity)
-        opacity = _resized(opacity.astype(pixels.dtype), colours.shape[0] // image.pixels.shape[0])
-        pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
-    return image.with_pixels(pixels[..., 0] if image.pixels.ndim == 2 else pixels)
-
-
-def _resized(opacity: np.ndarray, factor: int) -> np.ndarray:
-    """Opacity (H, W) on the finer grid, by linear interpolation, in its own type."""
-    if factor == 1:
-        return opacity
-    finer = zoom(opacity.astype(np.float64), factor, order=1, mode="nearest", grid_mode=True)
-    return np.asarray(finer if opacity.dtype.kind == "f" else np.rint(finer)).astype(opacity.dtype)
 
 
 def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
@@ -405,19 +383,3 @@ def _explain(job: Job, error: Exception) -> tuple[str, int]:
         text = text if str(job.source) in text or str(job.target) in text else f"{job.source}: {text}"
         return text, 3 if isinstance(error, DeviceError) else 2
     return f"{job.source}: unexpected {type(error).__name__}: {text}: please report it, with what -vv prints", 1
-
-
-def load_dictionary(name: str) -> Dictionary | None:
-    """The dictionary of a file, read once by each process; None for the default one."""
-    if name == "default":
-        return None
-    try:
-        changed = Path(name).stat().st_mtime_ns
-    except OSError:
-        changed = 0  # loading it says what is wrong
-    return _load_dictionary(name, changed)
-
-
-@lru_cache(maxsize=2)
-def _load_dictionary(name: str, changed: int) -> Dictionary:
-    return Dictionary.load(name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,3 +136,19 @@ def try_settings(task: str, settings: dict[str, Any], dictionary: Dictionary | N
     image, mask = np.repeat(ramp[..., None], channels, axis=2), np.zeros((side, side), bool)
     mask[side // 2, side // 2] = True
     TASKS[task].run(image, mask=mask, dictionary=dictionary, channel_axis=-1, **settings | {"dry_run": True})
+
+
+def load_dictionary(name: str) -> Dictionary | None:
+    """The dictionary of a file, read once by each process; None for the default one."""
+    if name == "default":
+        return None
+    try:
+        changed = Path(name).stat().st_mtime_ns
+    except OSError:
+        changed = 0  # loading it says what is wrong
+    return _load_dictionary(name, changed)
+
+
+@lru_cache(maxsize=2)
+def _load_dictionary(name: str, changed: int) -> Dictionary:
+    return Dictionary.load(name)

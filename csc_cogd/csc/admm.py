@@ -23,7 +23,7 @@ import numpy as np
 
 from csc_cogd.backend import Backend, Index, Task, Workspace
 from csc_cogd.csc.iteration import Iteration
-from csc_cogd.csc.problem import gram
+from csc_cogd.csc.problem import gram, laplacian, laplacian_symbol
 from csc_cogd.csc.prox import DataTerm, FilterProjection, SoftThreshold
 
 _INVERTED = 2**24  # entries of the matrices that are inverted at a time: bounded memory beside them
@@ -271,7 +271,7 @@ class ConvolutionalADMM:
         self.prox.set_rho(self.rho)
         self._response = None
         if self.gradient_penalty:
-            response = self.rho / (self.rho + self.gradient_penalty * _laplacian_symbol(*self.shape[-2:]))
+            response = self.rho / (self.rho + self.gradient_penalty * laplacian_symbol(*self.shape[-2:]))
             self._response = self.backend.asarray(response)
             self._response_scaled = self.backend.asarray(response / (self.shape[-2] * self.shape[-1]))
         self._invert()
@@ -330,7 +330,7 @@ class ConvolutionalADMM:
             self.backend.kernels.spread(self.operator[index[1]], downhill[index[0]], workspace.spectrum)
             workspace.inverse()
             if self.gradient_penalty:
-                workspace.real += self.gradient_penalty * _laplacian(self.p[index], self.backend.xp)
+                workspace.real += self.gradient_penalty * laplacian(self.p[index], self.backend.xp)
             self.prox.to_state(self.p[index], workspace.real, index)
 
         self._for_visits(make_state)
@@ -378,7 +378,7 @@ class ConvolutionalADMM:
         """``g + mu/2 ||grad u||^2`` at the maps of a visit, (.., H, W); a number on the backend's device."""
         total = self.prox.value(maps, index)
         if self.gradient_penalty:
-            total = total - self.gradient_penalty / 2 * (maps * _laplacian(maps, self.backend.xp)).sum(dtype=np.float64)
+            total = total - self.gradient_penalty / 2 * (maps * laplacian(maps, self.backend.xp)).sum(dtype=np.float64)
         return total
 
     def _record(self, statistics: Any, data_statistics: Any) -> Iteration:
@@ -395,15 +395,3 @@ class ConvolutionalADMM:
             0, 0.0, data_term + l1, data_term, l1,
             float(primal_residual), float(dual_residual), self.rho, int(nonzeros),
         )  # fmt: skip
-
-
-def _laplacian_symbol(height: int, width: int) -> np.ndarray:
-    """Symbol of -Laplacian = sum of squared forward differences, circular, (H, W // 2 + 1)."""
-    rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(height))
-    columns = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(width))
-    return rows[:, None] + columns
-
-
-def _laplacian(maps: Any, xp: Any) -> Any:
-    """Sum of the four neighbours less four times the middle, circular."""
-    return sum(xp.roll(maps, shift, axis) for axis in (-2, -1) for shift in (1, -1)) - 4 * maps

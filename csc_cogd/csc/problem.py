@@ -231,3 +231,15 @@ def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", back
             sums.inverse()
             result[problems] = domain.crop(sums.real)
     return result
+
+
+def laplacian_symbol(height: int, width: int) -> np.ndarray:
+    """Symbol of -Laplacian = sum of squared forward differences, circular, (H, W // 2 + 1)."""
+    rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(height))
+    columns = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(width))
+    return rows[:, None] + columns
+
+
+def laplacian(maps: Any, xp: Any) -> Any:
+    """Sum of the four neighbours less four times the middle, circular."""
+    return sum(xp.roll(maps, shift, axis) for axis in (-2, -1) for shift in (1, -1)) - 4 * maps

@@ -227,69 +227,6 @@ def restore_image(
     return (restored, report) if return_report else restored
 
 
-def deblur(image: Any, kernel: Any, **options: Any) -> Any:
-    """Sharpen a picture that was blurred by a known kernel.
-
-    Parameters
-    ----------
-    image : (H, W) array, or with channels along `channel_axis`
-    kernel : (h, w) array
-        The picture of a point, not larger than the image; see :class:`csc_cogd.restore.operators.Blur`. There are
-        ``gaussian_kernel``, ``uniform_kernel`` and ``motion_kernel`` in that module.
-    **options
-        As in :func:`restore_image`.
-
-    Returns
-    -------
-    array of the image's shape and dtype, or (array, RestorationReport)
-
-    Raises
-    ------
-    InputError
-        As of :func:`restore_image`, and if the kernel isn't one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> deblur(np.full((16, 16), 7, np.uint8), np.ones((3, 3))).max()
-    np.uint8(7)
-    """
-    return restore_image(image, Blur(kernel), **options)
-
-
-def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> Any:
-    """Restore a picture on a finer grid.
-
-    Parameters
-    ----------
-    image : (H, W) array, or with channels along `channel_axis`
-    factor : int
-        How many times higher and wider the result is.
-    kernel : (h, w) array, optional
-        How the picture was made smaller, on the finer grid; see :class:`csc_cogd.restore.operators.Decimation`. Default: by
-        bicubic interpolation with antialiasing. ``np.ones((factor, factor))`` is a mean over blocks.
-    **options
-        As in :func:`restore_image`.
-
-    Returns
-    -------
-    array of the image's dtype, or (array, RestorationReport)
-        `factor` times as high and wide.
-
-    Raises
-    ------
-    InputError
-        As of :func:`restore_image`, and if factor or kernel isn't one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> upscale(np.full((8, 8), 7, np.uint8), 2).shape
-    (16, 16)
-    """
-    return restore_image(image, Decimation(factor, kernel), **options)
-
-
 def _check(
     pixels: np.ndarray, missing: np.ndarray, operator: Any, noise: str, noise_sigma: float | str, gain: float
 ) -> None:

@@ -1,4 +1,5 @@
-// What a CUDA kernel uses, for g++: the threads of a block are fibers that take turns, blocks run one after the other.
+// What a CUDA kernel uses, for g++: threads of a block are fibers that take turns, blocks run one after the other. (Long, as
+// sources are built with this header alone.)
 //
 // A fiber runs until it waits at a barrier or a warp collective, then another one of its warp goes on, or of the next warp
 // where the whole warp waits. In odd blocks the order of threads is reversed, and shared memory is filled with 0xFF before

@@ -1,4 +1,5 @@
-// Convolution of images whose channels lie side by side, as a product of matrices whose columns are gathered on the way.
+// Convolution of images whose channels lie side by side, as a product of matrices whose columns are gathered on the way. (Long,
+// as a source includes no other.)
 //
 // A block has TILE_M x TILE_N results; a warp WARP_M x WARP_N of them, in registers. Both factors pass through shared memory,
 // DEPTH products of a result at a time, and are fetched some steps before they are needed. Channels of a group are counted up
