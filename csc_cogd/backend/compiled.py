@@ -140,16 +140,13 @@ def least_squares_step(p, v, x, images, squared_weights, rho, relaxation):
 
 @compile_part
 def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
-    """One row; `threshold` is a row or a single element, and a non-negative prox has an unreachable lower bound."""
+    """One row; a non-negative prox has an unreachable lower bound."""
     zero = p.dtype.type(0)
     s0 = s1 = s2 = s4 = s5 = s6 = zero
     count = 0
-    constant = threshold.size == 1
-    t = threshold[0]
     kept = p.dtype.type(1) - offset
     for j in range(p.size):
-        if not constant:
-            t = threshold[j]
+        t = threshold[j]
         low = low_sign * t - (low_sign + p.dtype.type(1)) * p.dtype.type(1e30)
         p_old = p[j]
         u_old = min(max(p_old, low), t)
@@ -178,12 +175,17 @@ def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
 
 @compile_kernel
 def _shrink(p, x, threshold, low_sign, relaxation, offset, total):
-    M, B, H, _ = p.shape
-    rows = threshold.shape[2] > 1
+    M, B, H, W = p.shape
+    rows, constant = threshold.shape[2] > 1, threshold.shape[3] == 1
+    same = np.empty(W, p.dtype)  # a row of one threshold: to choose within the loop would keep it from being vectorised
     for m in range(M):
         for b in range(B):
             for i in range(H):
                 t = threshold[m, b, i if rows else 0]
+                if constant:
+                    if rows or i == 0:
+                        same[:] = t[0]
+                    t = same
                 _shrink_row(p[m, b, i], x[m, b, i], t, low_sign, relaxation, offset, total)
 
 
