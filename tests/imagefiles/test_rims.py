@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, gaussian_filter
+from skimage.data import brick, camera, coins, grass, gravel
 
 from csc_cogd.imagefiles import ImageFile, MaskRules, missing_pixels, write_image
 from csc_cogd.imagefiles.rims import WIDEST, rim_width
@@ -52,6 +53,20 @@ def test_nothing_is_found_where_nothing_is_to_be_seen(picture, scratches):
     assert rim_width(picture, random_mask((SIDE, SIDE), 0.5)) == 0
     assert rim_width(picture, np.zeros((SIDE, SIDE), bool)) == 0
     assert rim_width(picture[:3, :3], scratches[:3, :3]) == 0
+
+
+def test_texture_beside_sharp_damage_is_hardly_ever_taken_for_a_rim():
+    """In gravel, a black line is: stones are darker than what lies between them."""
+    found = []
+    for picture in (camera, coins, brick, grass, gravel):
+        piece = picture()[60:188, 60:188]
+        line = np.zeros(piece.shape, bool)
+        line[:, 42] = True
+        for name, mask in (("line", line), ("scratches", scratch_mask(piece.shape, [4, 4, 4], seed=3))):
+            for paint in (0, 255):
+                if rim_width(np.where(mask, paint, piece), mask):
+                    found.append((picture.__name__, name, paint))
+    assert found in ([], [("gravel", "line", 0)])
 
 
 def test_masks_grow_by_themselves(tmp_path, picture, scratches):

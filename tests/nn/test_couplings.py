@@ -36,7 +36,7 @@ def test_kernels_by_channel_and_back(network, kernels, rng):
     network = build_network(network, masked=True)
     parameters = dict(network.named_parameters())
     (found,) = [one for one in couplings(network, "soft_mask") if one.kernels is parameters[f"{kernels}.weight"]]
-    values = rng.standard_normal(found.kernels.shape, np.float32)
+    values = rng.standard_normal(found.kernels.shape)
     channels = found.by_channel(values)
     assert len(channels) == len(found.scale.array)
     depthwise = values.shape[1] == 1
