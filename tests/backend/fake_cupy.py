@@ -319,7 +319,9 @@ class PlanNd:
         assert source.dtype == ("c8" if self.single else "c16") if self.inverse else ("f4" if self.single else "f8")
         _queue(lambda: self._transform(source.memory, target.memory))
 
+    @np.errstate(all="ignore")
     def _transform(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Without a warning of what overflows or isn't a number, as on a GPU: memory that nobody filled may hold either."""
         if self.inverse:
             target[...] = np.fft.irfft2(source, s=self.target[1:], norm="forward")
             source[...] = np.nan
