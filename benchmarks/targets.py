@@ -145,7 +145,7 @@ BENCHMARKS = {
         alone=True,
     ),
     "code solve, to 0.1 % of the optimum": Benchmark(
-        "convergence.py --threads 1 2 --patience 30",
+        "convergence.py --patience 30",
         (Target("best of SPORCO's solvers / ours", cells("best SPORCO / ours"), least=10),),
         alone=True,
     ),
@@ -178,7 +178,7 @@ BENCHMARKS = {
         "memory.py", (Target("predicted / measured", cells("predicted / measured"), least=1),)
     ),
     "many files": Benchmark(
-        "batch.py",
+        "batch.py --count 200",
         (Target("throughput of two processes / of one", cells("ratio", processes="2"), least=1.8),),
         alone=True,
     ),

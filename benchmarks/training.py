@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -35,6 +36,8 @@ from csc_cogd.nn import (
     measure_normalization,
     train,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.nn.record_pytorch import ResNet
 
 
