@@ -64,6 +64,18 @@ def test_detect_looks_for_what_it_is_told(frames, expected, capsys):
     assert not read_image("n.png").pixels.any()
 
 
+def test_detect_takes_in_what_bleeds_into_the_columns_beside(folder, rng):
+    frame = rng.poisson(1000, (70, 90)).astype(float)
+    frame[:, 40] = 0
+    frame[:, [39, 41]] *= 0.8
+    save(folder / "a.png", frame.astype(np.uint16))
+    for dilate, columns in ((0, [40]), ("auto", [38, 39, 40, 41, 42])):  # with a pixel more, for what can't be seen
+        assert call("mask", "detect", "a.png", "-o", "m.png", "--mask-dilate", dilate, "-q", "--overwrite") == 0
+        mask = read_image("m.png").pixels
+        np.testing.assert_array_equal(np.flatnonzero(mask.all(axis=0)), columns)
+        assert not np.delete(mask, columns, axis=1).any()
+
+
 def test_detect_finds_impulses(folder, photo):
     spoilt = random_mask(photo.shape, 0.1)
     save(folder / "a.png", np.where(spoilt, 255, photo).astype(np.uint8))
