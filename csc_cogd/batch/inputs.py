@@ -145,11 +145,17 @@ def _before_magic(path: Path) -> list[str]:
 
 
 def _walk(folder: Path, recursive: bool, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    """Image files of a folder in the order of their names, and of those below; `above` are the folders it is in."""
+    """Image files of a folder in the order of their names, and of those below; `above` are the folders it is in.
+
+    A folder below that can't be read is given itself, so that reading it says why, and only its results are missing.
+    """
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
+        if above:
+            yield folder
+            return
         raise InputError(f"{folder}: the folder can't be read: {error.strerror}") from None
     here = (status.st_dev, status.st_ino)
     if here in above:

@@ -175,6 +175,7 @@ def _open_file(path: Path) -> BinaryIO:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
+            os.scandir(path).close()  # one that can't be looked into says why
             raise InputError(f"{path}: is a directory: name an image file")
         if not stat.S_ISREG(mode):  # opening a pipe would wait for somebody to write
             raise InputError(f"{path}: isn't a regular file: name an image file")

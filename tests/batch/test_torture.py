@@ -191,7 +191,9 @@ def strange(tmp_path):
     (images / "deep" / "folder.npy").mkdir(parents=True)
     for name in ("a.npy", "secret.npy", "deep/b.npy", "deep/folder.npy/c.npy"):
         (images / name).write_bytes(RIGHT["by NaN/float32.npy"].content)
-    (images / "secret.npy").chmod(0)
+    (images / "locked").mkdir()
+    for name in ("secret.npy", "locked"):
+        (images / name).chmod(0)
     os.mkfifo(images / "pipe.npy")
     for link, target in (
         ("loop.npy", "round.npy"), ("round.npy", "loop.npy"), ("gone.npy", "nowhere"), ("link.npy", "a.npy"),
@@ -214,7 +216,8 @@ posix = pytest.mark.skipif(
 def test_pipes_links_and_locked_files_cost_only_their_own_result(strange):
     code, rows, _, stderr = command(strange, "inpaint", "images", "-r", "-o", "out", *QUICK, bound=True)
     problems = {
-        "secret.npy": "can't be read: Permission denied", "pipe.npy": "isn't a regular file: name an image file",
+        "secret.npy": "can't be read: Permission denied", "locked": "can't be read: Permission denied",
+        "pipe.npy": "isn't a regular file: name an image file",
         "loop.npy": "can't be read: Too many levels of symbolic links", "gone.npy": "no such file",
         "round.npy": "can't be read: Too many levels of symbolic links",
     }  # fmt: skip
