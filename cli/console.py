@@ -7,7 +7,9 @@ import itertools
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,6 +33,21 @@ class Console:
         if trace and self.verbosity > 1:
             self.say(trace.rstrip())
         self.say("csc-cogd: error: " + " ".join(message.split()), level=-1)
+
+    @contextlib.contextmanager
+    def advising(self, saved: Callable[[], Any], advice: str) -> Iterator[None]:
+        """Where this is interrupted, say how to go on, if anything has been saved by then."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if saved():
+                self.say(advice)
+            raise
+
+    def checkpointed(self, checkpoint: Path | None) -> contextlib.AbstractContextManager[None]:
+        """Say so of learning that goes on by itself from its checkpoint."""
+        advice = f"{checkpoint}: a checkpoint: the same call goes on from it"
+        return self.advising(lambda: checkpoint is not None and checkpoint.exists(), advice)
 
     def check_device(self, settings: dict[str, Any]) -> None:
         """Refuse a device that can't be used, now and not later; say which ``auto`` is and why, where there is a choice."""

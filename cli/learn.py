@@ -120,7 +120,9 @@ def command(
     console.say(settings_line(settings, rule), level=1)
     settings |= {"max_iter": iterations, "start": initial, "axes": axes}
     names = {"n_shards": "--shards", "shards": "--shards", "jobs": "--jobs", "scheduler": "--scheduler"}
-    with console.progress() as progress, naming(paths, start=start, **names):
+    with (
+        console.checkpointed(settings["checkpoint"]), console.progress() as progress, naming(paths, start=start, **names)
+    ):  # fmt: skip
         if n_shards is None:
             learned = _learn(paths, counts, sizes, cogd=rule, callback=progress, **settings)
         else:

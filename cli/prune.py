@@ -136,17 +136,16 @@ def command(
         images = load_images(data, "train", image_size=image_size, holdout=holdout)
         assert start.normalization is not None  # as there are weights
         console.say(f"{start.name}, {len(images)} images, {len(test)} to test with, settings: {recipe}", level=1)
-        try:
-            with console.progress() as bar:
-                done = prune(
-                    start.network, images, recipe, normalization=start.normalization, test=test,
-                    checkpoint=output.with_suffix(""), resume=resume, overwrite=overwrite,
-                    progress=lambda progress: bar(EpochProgress(progress)),
-                )  # fmt: skip
-        except KeyboardInterrupt:
-            if list(output.parent.glob(f"{glob.escape(output.stem)}.*.safetensors")):
-                console.say(f"{output}: not there yet: the same call with --resume goes on from what is saved beside it")
-            raise
+        advice = f"{output}: not there yet: the same call with --resume goes on from what is saved beside it"
+        with (
+            console.advising(lambda: list(output.parent.glob(f"{glob.escape(output.stem)}.*.safetensors")), advice),
+            console.progress() as bar,
+        ):
+            done = prune(
+                start.network, images, recipe, normalization=start.normalization, test=test,
+                checkpoint=output.with_suffix(""), resume=resume, overwrite=overwrite,
+                progress=lambda progress: bar(EpochProgress(progress)),
+            )  # fmt: skip
         accuracies = (
             evaluate(start.network, test, normalization=start.normalization).accuracy,
             evaluate(done.network, test, normalization=start.normalization).accuracy,

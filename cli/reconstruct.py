@@ -164,7 +164,10 @@ def _reconstruct_together(
 
     shown = {name: value for name, value in (arguments | learning).items() if name != "cogd"}
     console.say(settings_line(shown, learning["cogd"]), level=1)
-    with console.progress() as progress, naming(paths, dictionary=dictionary_path):
+    with (
+        console.checkpointed(learning["checkpoint"]), console.progress() as progress,
+        naming(paths, dictionary=dictionary_path),
+    ):  # fmt: skip
         result = reconstruct(
             pictures, dictionary, channel_axis=-1 if pictures[0].ndim == 3 else None, callback=progress,
             **arguments, **learning,

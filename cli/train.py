@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,11 @@ def command(
 
         save_plot(draw_history(history), plot, overwrite)
     _summarize(output, start.name, history, console, as_json)
+    if history[-1].loss >= (guessing := math.log(len(images.class_names))):
+        console.warn(
+            f"the loss, {history[-1].loss:.4g}, isn't below {guessing:.4g}, that of guessing: nothing was learned; try a "
+            "smaller --learning-rate, or more --epochs"
+        )
 
 
 def _check_evaluation(ctx: click.Context, weights: Path | None) -> None:
@@ -196,18 +202,16 @@ def _train(
         if as_json:
             click.echo(json.dumps(epoch.row()))
 
-    try:
-        with bar:
-            return train(
-                start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, callback=epoch_done,
-                progress=lambda progress: bar(EpochProgress(progress)),
-                metadata={"network": start.name, "weights": start.weights}, **saving,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        output = saving["checkpoint"]
-        if output.exists() and (saving["resume"] or len(done) >= saving["checkpoint_every"]):
-            console.say(f"{output}: a checkpoint: the same call with --resume goes on from it")
-        raise
+    def saved() -> bool:
+        return output.exists() and (saving["resume"] or len(done) >= saving["checkpoint_every"])
+
+    output: Path = saving["checkpoint"]
+    with console.advising(saved, f"{output}: a checkpoint: the same call with --resume goes on from it"), bar:
+        return train(
+            start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, callback=epoch_done,
+            progress=lambda progress: bar(EpochProgress(progress)),
+            metadata={"network": start.name, "weights": start.weights}, **saving,
+        )  # fmt: skip
 
 
 def _epoch_line(epoch: Epoch, epochs: int) -> str:

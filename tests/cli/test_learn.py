@@ -174,14 +174,7 @@ def test_mixed_depth_is_learned_from_as_if_it_were_one(folder, photo):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_interrupted_it_goes_on_from_its_checkpoint_to_the_same_filters(folder):
     few = ["learn", "a.png", "--filters", "4", "--filter-size", "4", "--online", "--crop", "20"]  # which never settles
-    few += [
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--fft",
-        "scipy",
-    ]  # FFTW's plans, and so the last digits, differ between processes
+    few += ["--device", "cpu", "--threads", "1", "--fft", "scipy"]  # FFTW's plans, and last digits, differ by process
     command = [sys.executable, "-m", "csc_cogd", *few, "-o", "d.npz", "--checkpoint", "run.npz", "--iterations"]
     before = contents(folder)
     process = subprocess.Popen([*command, "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -191,7 +184,10 @@ def test_interrupted_it_goes_on_from_its_checkpoint_to_the_same_filters(folder):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err.strip() == "csc-cogd: error: interrupted: nothing half-written is left behind"
+    assert err.splitlines() == [
+        "run.npz: a checkpoint: the same call goes on from it",
+        "csc-cogd: error: interrupted: nothing half-written is left behind",
+    ]
     left = contents(folder)
     done = len(json.loads(bytes(np.load("run.npz")["about"]))["history"])
     assert left.keys() - before.keys() == {folder / "run.npz"}

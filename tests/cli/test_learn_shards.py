@@ -107,7 +107,10 @@ def test_interrupted_in_processes_it_goes_on_to_the_same_filters(folder, photo):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err.strip() == "csc-cogd: error: interrupted: nothing half-written is left behind"
+    assert err.splitlines() == [
+        "run.npz: a checkpoint: the same call goes on from it",
+        "csc-cogd: error: interrupted: nothing half-written is left behind",
+    ]
     left = contents(folder)
     assert all(path.name.startswith("run.npz") for path in left.keys() - before.keys())
     done = len(json.loads(bytes(np.load("run.npz")["about"]))["history"])

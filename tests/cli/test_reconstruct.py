@@ -192,7 +192,10 @@ def test_interrupted_it_goes_on_from_its_checkpoint(folder):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.strip() == "csc-cogd: error: interrupted: nothing half-written is left behind"
+    assert err.splitlines() == [
+        "run.npz: a checkpoint: the same call goes on from it",
+        "csc-cogd: error: interrupted: nothing half-written is left behind",
+    ]
     assert sorted(path.name for path in folder.iterdir() if path.suffix == ".npz") == ["run.npz"]
     assert not list(folder.glob("*_reconstructed*"))
     done = subprocess.run([*command, "1", "-v"], cwd=folder, capture_output=True, text=True)

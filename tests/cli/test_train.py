@@ -192,6 +192,12 @@ def test_terminated_it_says_how_to_go_on_and_does_so_to_the_same_weights(folder)
     assert same(*states("w.safetensors", "whole.safetensors"))
 
 
+def test_it_says_when_nothing_was_learned(folder, capsys):
+    for rate, learned in ((0, False), (0.05, True)):
+        assert call("train", "small.npz", *OUT, *FEW, "--learning-rate", rate, "--overwrite") == 0
+        assert ("nothing was learned; try a smaller --learning-rate" in capsys.readouterr().err) == (not learned)
+
+
 def test_a_run_that_is_over_is_only_told_of(folder, capsys):
     arguments = ("train", "small.npz", "-o", "w.safetensors", *FEW)
     assert call(*arguments, "--resume") == 0
