@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
-from csc_cogd.backend.selection import on_gpu
+from csc_cogd.backend.arrays import on_gpu
 
 
 class Moving(NamedTuple):

@@ -1,4 +1,4 @@
-"""Which kernels the layers of networks run on."""
+"""Which kernels the layers of networks run on, and how they want arrays to lie."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from csc_cogd.backend.selection import choose_kernels, on_gpu
+from csc_cogd.backend.arrays import on_gpu
+from csc_cogd.backend.selection import choose_kernels
 
 
 def compiled_kernels(name: str, array: Any) -> Any:
@@ -20,6 +21,15 @@ def compiled_kernels(name: str, array: Any) -> Any:
     if _chosen(os.environ.get("CSC_COGD_KERNELS")) == "numpy":
         return None
     return _load(f"compiled_{name}")
+
+
+def laid_out(array: Any) -> Any:
+    """The array as networks' kernels read it at once: on a GPU, channels last where it has four axes."""
+    if not on_gpu(array) or array.ndim != 4:
+        return array
+    from csc_cogd.backend.cuda.layout import channels_first, channels_last
+
+    return channels_first(channels_last(array))
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend.selection import array_module, on_gpu
+from csc_cogd.backend.arrays import array_module, on_gpu
 from csc_cogd.errors import InputError
 
 PRECISIONS = ("float32", "mixed")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend.arrays import on_gpu
 from csc_cogd.backend.cpu import Backend
 from csc_cogd.backend.fft import ENVIRONMENT_VARIABLE, choose_provider
 from csc_cogd.errors import DeviceError, InputError
@@ -71,49 +71,6 @@ def get_backend(
     from csc_cogd.backend.cuda.device import open_device
 
     return _cuda_backend(os.getpid(), dtype, open_device(device))
-
-
-def on_gpu(array: Any) -> bool:
-    """Whether an array is on a CUDA device."""
-    return hasattr(array, "__cuda_array_interface__")
-
-
-def array_module(array: Any) -> Any:
-    """The module that an array is of: NumPy, or CuPy."""
-    return sys.modules[type(array).__module__] if on_gpu(array) else np
-
-
-def as_array(array: Any) -> Any:
-    """A NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor."""
-    if not on_gpu(array):
-        return np.asarray(array)
-    if hasattr(array, "get"):
-        return array
-    import cupy
-
-    return cupy.asarray(array)
-
-
-def to_numpy(array: Any) -> np.ndarray:
-    """A NumPy array of anything."""
-    array = as_array(array)
-    return array.get() if on_gpu(array) else array
-
-
-def filled_like(array: Any, values: Any) -> Any:
-    """A new array of these values, of the other one's shape, data type, device and layout in memory."""
-    result, values = array_module(array).empty_like(array), as_array(values)
-    result[...] = values if on_gpu(values) == on_gpu(array) else array_module(array).asarray(to_numpy(values))
-    return result
-
-
-def laid_out(array: Any) -> Any:
-    """The array as networks' kernels read it at once: on a GPU, channels last where it has four axes."""
-    if not on_gpu(array) or array.ndim != 4:
-        return array
-    from csc_cogd.backend.cuda.layout import channels_first, channels_last
-
-    return channels_first(channels_last(array))
 
 
 def device_of(array: Any, device: str, name: str = "images") -> str:

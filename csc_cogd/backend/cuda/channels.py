@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend.arrays import array_module
 from csc_cogd.backend.cuda.layout import channels_first, channels_last, flat, is_whole, vector
 from csc_cogd.backend.cuda.modules import THREADS, blocks, load_function
-from csc_cogd.backend.selection import array_module
 
 _FINISHED = 8  # as in channels.cu
 _ACROSS = 32  # packs of channels that a block sums, at most

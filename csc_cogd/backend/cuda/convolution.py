@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csc_cogd.backend.arrays import array_module
 from csc_cogd.backend.cuda.channels import add_slabs
 from csc_cogd.backend.cuda.layout import channels_first, channels_last, check_size, is_whole, vector
 from csc_cogd.backend.cuda.modules import load_function
 from csc_cogd.backend.precision import is_mixed
-from csc_cogd.backend.selection import array_module
 from csc_cogd.errors import InputError
 
 Two = tuple[int, int]

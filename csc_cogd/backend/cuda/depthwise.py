@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend.arrays import array_module
 from csc_cogd.backend.cuda.channels import add_slabs, columns
 from csc_cogd.backend.cuda.layout import channels_first, channels_last, check_size, is_whole
 from csc_cogd.backend.cuda.modules import THREADS, load_function
-from csc_cogd.backend.selection import array_module
 from csc_cogd.errors import InputError
 
 Two = tuple[int, int]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend.arrays import array_module
 from csc_cogd.backend.cuda.modules import load_function
-from csc_cogd.backend.selection import array_module
 from csc_cogd.errors import InputError
 
 MOST_VALUES = 2**31 - 2**16

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from csc_cogd.backend.arrays import array_module
 from csc_cogd.backend.cuda.layout import flat, is_channels_last
 from csc_cogd.backend.cuda.modules import THREADS, load_function
-from csc_cogd.backend.momentum import Moving
-from csc_cogd.backend.selection import array_module
+
+if TYPE_CHECKING:
+    from csc_cogd.backend.momentum import Moving
 
 _PIECE = 8 * THREADS  # values of a block
 _int = np.int32

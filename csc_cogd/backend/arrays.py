@@ -1,0 +1,42 @@
+"""Arrays of NumPy and of CuPy: which one it is, and one as the other."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def on_gpu(array: Any) -> bool:
+    """Whether an array is on a CUDA device."""
+    return hasattr(array, "__cuda_array_interface__")
+
+
+def array_module(array: Any) -> Any:
+    """The module that an array is of: NumPy, or CuPy."""
+    return sys.modules[type(array).__module__] if on_gpu(array) else np
+
+
+def as_array(array: Any) -> Any:
+    """A NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor."""
+    if not on_gpu(array):
+        return np.asarray(array)
+    if hasattr(array, "get"):
+        return array
+    import cupy
+
+    return cupy.asarray(array)
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """A NumPy array of anything."""
+    array = as_array(array)
+    return array.get() if on_gpu(array) else array
+
+
+def filled_like(array: Any, values: Any) -> Any:
+    """A new array of these values, of the other one's shape, data type, device and layout in memory."""
+    result, values = array_module(array).empty_like(array), as_array(values)
+    result[...] = values if on_gpu(values) == on_gpu(array) else array_module(array).asarray(to_numpy(values))
+    return result
