@@ -77,6 +77,8 @@ def public_functions():
 
 def form(argument, what):
     """What is compared of an argument; None where it has nothing to compare: whether it may be left out is its own."""
+    if argument.kind is argument.VAR_KEYWORD:
+        return None
     if what == "annotation":
         return str(argument.annotation).removesuffix(" | None")
     given = argument.default is not argument.empty

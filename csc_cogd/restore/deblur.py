@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from csc_cogd.restore.operators import Blur
-from csc_cogd.restore.restore_image import restore_image
+from csc_cogd.restore.restore_image import Options, restore_image
 
 
-def deblur(image: Any, kernel: Any, **options: Any) -> Any:
+def deblur(image: Any, kernel: Any, **options: Unpack[Options]) -> Any:
     """Sharpen a picture that was blurred by a known kernel.
 
     Parameters

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -82,6 +82,31 @@ class RestorationReport:
                 f"residuals {end.primal_residual:.1e} and {end.dual_residual:.1e}"
             )
         return lines
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of :func:`restore_image`, for those who pass them on."""
+
+    mask: Any
+    dictionary: Dictionary | None
+    channel_axis: int | None
+    stack_axis: int | None
+    mask_polarity: str
+    noise: str
+    noise_sigma: float | str
+    gain: float
+    lmbda: float | None
+    max_iter: int | None
+    tol: float
+    tile: int | str
+    max_memory: float | None
+    dtype: Any
+    device: str
+    threads: int | None
+    fft: str | None
+    callback: Callable[[Progress], Any] | None
+    return_report: bool
+    dry_run: bool
 
 
 @restores_stacks

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from csc_cogd.restore.operators import Decimation
-from csc_cogd.restore.restore_image import restore_image
+from csc_cogd.restore.restore_image import Options, restore_image
 
 
-def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Any) -> Any:
+def upscale(image: Any, factor: int, *, kernel: Any = None, **options: Unpack[Options]) -> Any:
     """Restore a picture on a finer grid.
 
     Parameters

@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 from scipy.signal import convolve2d
@@ -6,6 +8,7 @@ from csc_cogd import Blur, Dictionary, InputError, deblur, psnr, restore_image, 
 from csc_cogd.restore.deconvolution import SMOOTHING, smooth_scene
 from csc_cogd.restore.noise import estimate_noise
 from csc_cogd.restore.operators import Decimation, gaussian_kernel, motion_kernel, uniform_kernel
+from csc_cogd.restore.restore_image import Options
 from tests.conftest import read_only
 
 FAST = {"max_iter": 10}
@@ -156,6 +159,12 @@ def test_scaling_and_shifting_the_values_scales_and_shifts_the_result(photo):
     np.testing.assert_allclose(
         deblur(1e4 * image - 7, uniform_kernel(3), dtype="float64", **FAST), 1e4 * restored - 7, rtol=1e-6
     )
+
+
+def test_the_options_that_are_passed_on_are_those_that_are_taken():
+    taken = inspect.signature(restore_image).parameters.values()
+    expected = {parameter.name: parameter.annotation for parameter in taken if parameter.kind is parameter.KEYWORD_ONLY}
+    assert {name: hint.__forward_arg__ for name, hint in Options.__annotations__.items()} == expected
 
 
 @pytest.mark.parametrize("value", [np.uint8(77), np.float64(-3e-30), np.float32(1e20), np.int16(-5)])
