@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from csc_cogd.csc.dictionary import Dictionary as Dictionary
     from csc_cogd.csc.filters import solve_filters as solve_filters
     from csc_cogd.csc.iteration import Iteration as Iteration
+    from csc_cogd.csc.learner import ConvolutionalDictionaryLearner as ConvolutionalDictionaryLearner
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
     from csc_cogd.csc.learning import learn_dictionary as learn_dictionary
     from csc_cogd.csc.online import learn_dictionary_online as learn_dictionary_online
@@ -62,6 +63,7 @@ _HOMES = {
     "reconstruct_images": "csc.codes",
     "learn_dictionary": "csc.learning",
     "LearnedDictionary": "csc.learning",
+    "ConvolutionalDictionaryLearner": "csc.learner",
     "learn_dictionary_online": "csc.online",
     "learn_dictionary_consensus": "csc.consensus",
     "CogradientRule": "cogd.rule",

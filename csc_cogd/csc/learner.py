@@ -1,0 +1,143 @@
+"""Learning and coding as an estimator, as scikit-learn has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, Self
+
+from csc_cogd.cogd.rule import CogradientRule
+from csc_cogd.csc.alternation import Round
+from csc_cogd.csc.codes import reconstruct_images, sparse_code
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.learning import learn_dictionary
+from csc_cogd.errors import InputError
+
+
+@dataclass(eq=False, repr=False)
+class ConvolutionalDictionaryLearner:
+    """:func:`csc_cogd.learn_dictionary` and :func:`csc_cogd.sparse_code` as a transformer of scikit-learn's kind.
+
+    `fit` learns filters from images, `transform` codes images over them, `inverse_transform` makes images of codes. It can
+    be cloned, searched over and put into pipelines; scikit-learn needn't be installed. Images are best without their smooth
+    part, such as a local mean. Arguments are looked at by the methods, not before.
+
+    Parameters
+    ----------
+    n_filters, filter_shape, max_iter, tol, zero_mean, seed, start, cogd
+        As in :func:`csc_cogd.learn_dictionary`, for `fit`.
+    transform_max_iter, transform_tol
+        As `max_iter` and `tol` of :func:`csc_cogd.sparse_code`, for `transform`.
+    lmbda, gradient_penalty, boundary, dtype, device, threads, fft
+        As in both.
+
+    Attributes
+    ----------
+    dictionary_ : Dictionary
+        What `fit` has learned; the others are there after it, too.
+    objective_ : float
+    history_ : list of Round
+    n_iter_ : int
+        Rounds of learning.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).standard_normal((2, 16, 16))
+    >>> learner = ConvolutionalDictionaryLearner(3, 4, lmbda=0.5, max_iter=2).fit(images)
+    >>> codes = learner.transform(images)
+    >>> codes.shape, learner.inverse_transform(codes).shape
+    ((2, 3, 19, 19), (2, 16, 16))
+    """
+
+    n_filters: Any = 32
+    filter_shape: Any = 8
+    _: KW_ONLY
+    lmbda: float = 0.05
+    max_iter: int = 30
+    tol: float = 1e-4
+    transform_max_iter: int = 200
+    transform_tol: float = 1e-3
+    zero_mean: bool = False
+    gradient_penalty: float = 0.0
+    boundary: str = "free"
+    seed: int = 0
+    start: Dictionary | None = None
+    cogd: CogradientRule | None = None
+    dtype: Any = "float32"
+    device: str = "auto"
+    threads: int | None = None
+    fft: str | None = None
+
+    def fit(
+        self, X: Any, y: Any = None, *, weights: Any = None, callback: Callable[[Round], Any] | None = None
+    ) -> Self:  # fmt: skip
+        """Learn filters.
+
+        Parameters
+        ----------
+        X : (N, H, W) or (N, C, H, W) array
+            Images.
+        y
+            Not looked at.
+        weights, callback
+            As in :func:`csc_cogd.learn_dictionary`.
+        """
+        learned = learn_dictionary(
+            X, self.n_filters, self.filter_shape, weights=weights, callback=callback,
+            **self._params("max_iter", "tol", "zero_mean", "seed", "start", "cogd", *_BOTH),
+        )  # fmt: skip
+        self.dictionary_, self.objective_, self.history_ = learned.dictionary, learned.objective, learned.history
+        self.n_iter_ = len(learned.history)
+        return self
+
+    def transform(self, X: Any, *, weights: Any = None) -> Any:
+        """Codes (N, K, H + h - 1, W + w - 1) of images (N, H, W) or (N, C, H, W), as by :func:`csc_cogd.sparse_code`."""
+        settings = self._params(*_BOTH) | {"max_iter": self.transform_max_iter, "tol": self.transform_tol}
+        return sparse_code(X, self._fitted(), weights=weights, **settings).codes
+
+    def fit_transform(self, X: Any, y: Any = None, *, weights: Any = None) -> Any:
+        """``fit`` and ``transform`` of the same images; these codes are closer to the optimum than those of learning."""
+        return self.fit(X, weights=weights).transform(X, weights=weights)
+
+    def inverse_transform(self, codes: Any) -> Any:
+        """The images (N, H, W) or (N, C, H, W) that codes stand for."""
+        return reconstruct_images(codes, self._fitted(), **self._params("boundary", "device", "threads"))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments by their names; with `deep` they are the same."""
+        return self._params(*(field.name for field in fields(self)))
+
+    def set_params(self, **params: Any) -> Self:
+        """Change arguments; what was learned stays."""
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise InputError(f"{name}: no argument of a ConvolutionalDictionaryLearner: choose from {', '.join(known)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        changed = (field for field in fields(self) if getattr(self, field.name) is not field.default)
+        return f"ConvolutionalDictionaryLearner({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks for, if it is there to ask."""
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        images = InputTags(two_d_array=False, three_d_array=True, allow_nan=True)
+        return Tags(None, TargetTags(required=False), transformer_tags=TransformerTags(), input_tags=images)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "dictionary_")
+
+    def _params(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
+
+    def _fitted(self) -> Dictionary:
+        if not self.__sklearn_is_fitted__():
+            raise InputError("there is no dictionary yet: call fit with images first")
+        return self.dictionary_
+
+
+_BOTH = ("lmbda", "gradient_penalty", "boundary", "dtype", "device", "threads", "fft")
