@@ -60,8 +60,16 @@ def run(benchmark: Benchmark) -> str:
 
 
 def commit() -> str:
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
-    return f"commit {found.stdout.strip()}" if found.returncode == 0 else f"version {version('csc-cogd')}"
+    """The commit, and whether anything but the results has changed since."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True)
+
+    found = git("rev-parse", "--short", "HEAD")
+    if found.returncode:
+        return f"version {version('csc-cogd')}"
+    changed = git("status", "--porcelain", "--", ":/", f":!{RESULTS.name}").stdout
+    return f"commit {found.stdout.strip()}{', changed' if changed else ''}"
 
 
 def machine() -> str:
