@@ -35,6 +35,16 @@ def to_numpy(array: Any) -> np.ndarray:
     return array.get() if on_gpu(array) else array
 
 
+def from_gpu(array: Any) -> Any:
+    """A NumPy array of one on a GPU; anything else as it is, such as a masked array or None."""
+    return to_numpy(array) if on_gpu(array) else array
+
+
+def beside(array: np.ndarray, other: Any) -> Any:
+    """A NumPy array as one on the current GPU, if the other one is on a GPU."""
+    return array_module(as_array(other)).asarray(array) if on_gpu(other) else array
+
+
 def filled_like(array: Any, values: Any) -> Any:
     """A new array of these values, of the other one's shape, data type, device and layout in memory."""
     result, values = array_module(array).empty_like(array), as_array(values)

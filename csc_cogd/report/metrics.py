@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import from_gpu
 from csc_cogd.errors import InputError
 
 WINDOW = 11  # pixels, of SSIM's Gaussian of sigma 1.5 out to 3.5 of them
@@ -41,7 +42,7 @@ def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None)
     restored, reference = _comparable(restored, reference, data_range)
     squares = (restored - reference) ** 2
     if where is not None:
-        squares = squares[np.asarray(where, bool)]
+        squares = squares[np.asarray(from_gpu(where), bool)]
     if not squares.size:
         raise InputError("restored: there is no pixel to compare")
     error = squares.mean()
@@ -93,7 +94,7 @@ def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int 
 
 
 def _comparable(restored: Any, reference: Any, data_range: float) -> tuple[np.ndarray, np.ndarray]:
-    restored, reference = np.asarray(restored, np.float64), np.asarray(reference, np.float64)
+    restored, reference = (np.asarray(from_gpu(image), np.float64) for image in (restored, reference))
     if restored.shape != reference.shape:
         raise InputError(f"reference: shape {reference.shape} differs from the restored image's {restored.shape}")
     if not data_range > 0:

@@ -24,7 +24,7 @@ from csc_cogd.restore.inpaint import InpaintingReport, restore_planes
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
 from csc_cogd.restore.pipeline import Stages, choose_effort, stack
-from csc_cogd.restore.stacks import restores_stacks
+from csc_cogd.restore.stacks import takes_stacks_and_gpu_arrays
 from csc_cogd.restore.tiles import Plan, admm_memory, choose_tiles, map_tiles, memory_to_plan_with, picture_memory
 from csc_cogd.restore.trace import Trace
 
@@ -39,7 +39,7 @@ LEAST_OF_EXTREMES = 0.02  # by which they deviate at least
 BYTES_A_VALUE = 48  # of the picture, that the search for impulses keeps besides
 
 
-@restores_stacks
+@takes_stacks_and_gpu_arrays
 def denoise(
     image: Any,
     noise_sigma: float | str = "auto",
@@ -78,6 +78,7 @@ def denoise(
     ----------
     image : (H, W) array, or with channels along `channel_axis`
         Integers or floats of any range. NaN, what `mask` marks, and what is masked by ``numpy.ma`` is filled.
+        Arrays of CuPy come back as such.
     noise_sigma : float or "auto"
         Standard deviation of the Gaussian noise, in the image's units; ``"auto"`` estimates it, see
         :func:`csc_cogd.restore.noise.estimate_noise`. With Poisson noise, that of the read noise beside it, and

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
+from csc_cogd.backend import from_gpu
 from csc_cogd.errors import InputError
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.defect_lines import Line, find_columns
@@ -118,6 +119,7 @@ def detect_damage(
     >>> detect_damage(image).summary()
     '1 hot pixel, 1 column (40)'
     """
+    image, mask = from_gpu(image), from_gpu(mask)
     frames: Iterable[Any] = [image]
     if stack_axis is not None:
         frames, channel_axis = frames_of(image, stack_axis, channel_axis)

@@ -17,7 +17,7 @@ from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
-from csc_cogd.restore.stacks import restores_stacks
+from csc_cogd.restore.stacks import takes_stacks_and_gpu_arrays
 from csc_cogd.restore.tiles import (
     Plan,
     admm_memory,
@@ -74,7 +74,7 @@ class InpaintingReport:
         return lines
 
 
-@restores_stacks
+@takes_stacks_and_gpu_arrays
 def inpaint(
     image: Any,
     mask: Any = None,
@@ -111,7 +111,7 @@ def inpaint(
     ----------
     image : (H, W) array, or with channels along `channel_axis`, frames along `stack_axis`, or both
         8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
-        mask along. Scaling or shifting the values scales and shifts the result.
+        mask along, arrays of CuPy come back as such. Scaling or shifting the values scales and shifts the result.
     mask : (H, W) array, or of the image's shape, optional
         Non-zero means missing.
     dictionary : Dictionary, optional

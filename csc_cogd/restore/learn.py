@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import device_of, get_backend
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
@@ -97,6 +97,8 @@ def learn_from_images(
     >>> learned.dictionary.n_filters, learned.summary().partition(",")[0]
     (3, '1 rounds')
     """
+    images = images if hasattr(images, "__len__") else list(images)
+    device = device_of(images[0], device) if len(images) else device
     layers = split_layers(images, channel_axis, get_backend(device, dtype=dtype, threads=threads, fft=fft))
     details = [layer.detail.astype(dtype) for layer in layers]
     known = [layer.known for layer in layers]

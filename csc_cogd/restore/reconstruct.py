@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import get_backend
+from csc_cogd.backend import beside, device_of, get_backend, to_numpy
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
@@ -106,6 +106,7 @@ def reconstruct(
     ----------
     images : sequence of (H, W) arrays, or with channels along `channel_axis`
         Integers or floats. Without a `dictionary`, all of one shape. NaN is missing: it is filled in.
+        Of arrays of CuPy, codes and reconstruction are such.
     dictionary : Dictionary, optional
         Default: learn one. A grey dictionary codes the channels of a colour picture one by one.
     n_filters, filter_shape : of the filters to learn; see :func:`csc_cogd.learn_dictionary`
@@ -151,11 +152,12 @@ def reconstruct(
         raise InputError("cogd, checkpoint: they belong to learning: leave them out where a dictionary is given")
     if dictionary is not None:
         check_dictionary(dictionary)
+    images = images if hasattr(images, "__len__") else list(images)
+    device = device_of(images[0], device) if len(images) else device
     engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
     if dictionary is not None:
         engine = engine_settings(dtype, device, threads, fft)
     backend = get_backend(**engine)
-    images = images if hasattr(images, "__len__") else list(images)
     layers = split_layers(images, channel_axis, backend)
 
     def tell(stage: str, total: int, record: Any) -> Any:
@@ -182,9 +184,9 @@ def reconstruct(
             code = refit(detail, code, dictionary, weights=known, **engine)
         fit = reconstruct_images(code, dictionary, device=device)  # as anybody does who has the two, to the last bit
         picture = layer.picture(fit.reshape(layer.detail.shape))
-        codes.append(code)
-        rebuilt.append(picture)
-        quality.append(_quality(np.asarray(image), picture, layer, code))
+        codes.append(beside(code, image))
+        rebuilt.append(beside(picture, image))
+        quality.append(_quality(to_numpy(image), picture, layer, code))
     return Reconstruction(dictionary, codes, rebuilt, quality, history)
 
 

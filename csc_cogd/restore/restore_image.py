@@ -23,7 +23,7 @@ from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.operators import Blur, Decimation
 from csc_cogd.restore.pipeline import Damaged
-from csc_cogd.restore.stacks import restores_stacks
+from csc_cogd.restore.stacks import takes_stacks_and_gpu_arrays
 from csc_cogd.restore.tiles import (
     Overlap,
     Plan,
@@ -109,7 +109,7 @@ class Options(TypedDict, total=False):
     dry_run: bool
 
 
-@restores_stacks
+@takes_stacks_and_gpu_arrays
 @single_threaded_blas()
 def restore_image(
     image: Any,
@@ -146,7 +146,8 @@ def restore_image(
     ----------
     image : (H, W) array, or with channels along `channel_axis`
         8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
-        mask along. With Gaussian noise, scaling or shifting the values scales and shifts the result.
+        mask along, arrays of CuPy come back as such. With Gaussian noise, scaling or shifting the values scales and shifts
+        the result.
     operator : Blur or Decimation
         H; see :mod:`csc_cogd.restore.operators`.
     mask : (H, W) array, or of the image's shape, optional

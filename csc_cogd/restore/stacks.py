@@ -1,4 +1,4 @@
-"""Stacks: what is done to one image, done to every frame of many."""
+"""Stacks, and images on a GPU: what is done to one image of NumPy's, done to every frame of many, and to one of CuPy's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from csc_cogd.backend import beside, device_of, from_gpu, on_gpu
 from csc_cogd.errors import InputError
 
 Restoring = TypeVar("Restoring", bound=Callable[..., Any])
@@ -33,22 +34,27 @@ def frames_of(image: Any, stack_axis: int, channel_axis: int | None) -> tuple[An
     return np.moveaxis(image, stack_axis, 0), channel_axis
 
 
-def restores_stacks(function: Restoring) -> Restoring:
-    """Let a function that restores an image honour its argument `stack_axis`: frame by frame, memory maps too.
+def takes_stacks_and_gpu_arrays(function: Restoring) -> Restoring:
+    """Let a function that restores an image honour its argument `stack_axis`, and restore arrays on a GPU.
 
-    The mask is one for all frames, or a stack of them, along the same axis. The report becomes a list.
+    Stacks are restored frame by frame, memory maps too. The mask is one for all frames, or a stack of them, along the same
+    axis. The report becomes a list. An image on a GPU is restored on that GPU, and so is the result there: an array of CuPy.
     """
     signature = inspect.signature(function)
 
     @wraps(function)
     def restore(*arguments: Any, **options: Any) -> Any:
         bound = signature.bind(*arguments, **options)
-        axis = bound.arguments.get("stack_axis")
+        image, mask, axis = (bound.arguments.get(name) for name in ("image", "mask", "stack_axis"))
+        if on_gpu(image) or on_gpu(mask):
+            device = device_of(image, bound.arguments.get("device", "auto"), "image")
+            bound.arguments |= {"image": from_gpu(image), "mask": from_gpu(mask), "device": device}
+            found = restore(*bound.args, **bound.kwargs)
+            return (beside(found[0], image), found[1]) if isinstance(found, tuple) else beside(found, image)
         if axis is None:
             return function(*arguments, **options)
         if bound.arguments.get("trace") is not None:
             raise InputError("trace: it follows one image, not a stack: leave it out")
-        image, mask = bound.arguments["image"], bound.arguments.get("mask")
         frames, channel_axis = frames_of(image, axis, bound.arguments.get("channel_axis"))
         masks = np.moveaxis(np.asarray(mask), axis, 0) if mask is not None and np.ndim(mask) == frames.ndim else None
         if masks is not None and len(masks) != len(frames):

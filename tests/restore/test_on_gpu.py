@@ -6,7 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csc_cogd import Dictionary, deblur, denoise, inpaint, reconstruct, restore_batch, upscale
+from csc_cogd import (
+    Dictionary,
+    InputError,
+    deblur,
+    denoise,
+    detect_damage,
+    inpaint,
+    psnr,
+    reconstruct,
+    restore_batch,
+    ssim,
+    upscale,
+)
 from csc_cogd.backend import get_backend
 from csc_cogd.imagefiles import read_image
 from csc_cogd.restore.base_layer import base_layer
@@ -47,6 +59,42 @@ def test_pictures_are_those_of_the_cpu(cuda, photo, dictionary, restore, rng):
     found, expected = (restore(picture, device=device, **settings) for device in ("cuda", "cpu"))
     difference = np.sqrt(np.mean((found - expected) ** 2))
     assert difference < (4 if restore.func is denoise else 1e-6)  # ADMM and coordinate descent stop at other places
+
+
+@pytest.mark.parametrize("restore", [inpaint, denoise, partial(deblur, kernel=np.full((1, 3), 1 / 3), max_iter=2)])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_an_array_that_is_there_comes_back_there(cuda, photo, dictionary, restore, stacked):
+    picture, mask = photo[:11, :12].astype(np.float32), np.zeros((11, 12), bool)
+    mask[5:7, 5:7] = True
+    settings = {"dictionary": dictionary, "mask": mask}
+    if stacked:
+        picture, settings["stack_axis"] = np.stack([picture, picture[::-1]]), 0
+    expected, report = restore(picture, device="cuda", return_report=True, **settings)
+    found, same = restore(cuda.asarray(picture), return_report=True, **settings | {"mask": cuda.asarray(mask)})
+    assert isinstance(found, cuda.ndarray)
+    np.testing.assert_array_equal(found.get(), expected)
+    assert type(same) is type(report)
+    only_the_mask = restore(picture, device="cuda", **settings | {"mask": cuda.asarray(mask)})
+    assert isinstance(only_the_mask, np.ndarray)
+    with pytest.raises(InputError, match="image: the array is on cuda:0, but device 'cpu' is asked for"):
+        restore(cuda.asarray(picture), device="cpu", **settings)
+
+
+def test_reconstruction_learning_detection_and_metrics_take_arrays_that_are_there(cuda, photo):
+    pictures = [photo[:14, :16].astype(np.float64), photo[24:38, :16].astype(np.float64)]
+    there = [cuda.asarray(picture) for picture in pictures]
+    run = {"n_filters": 3, "filter_shape": 4, "max_iter": 2}
+    expected, found = reconstruct(pictures, device="cuda", **run), reconstruct(there, **run)
+    for one, other in zip(found.reconstruction + found.codes, expected.reconstruction + expected.codes, strict=True):
+        assert isinstance(one, cuda.ndarray)
+        np.testing.assert_array_equal(one.get(), other)
+    assert found.quality == expected.quality
+    learned = (learn_from_images(images, device="cuda", **run).dictionary.filters for images in (pictures, there))
+    np.testing.assert_array_equal(*learned)
+    for metric in (psnr, ssim):
+        values = (metric(images[0], images[1], data_range=255) for images in (pictures, there))
+        assert len(set(values)) == 1
+    np.testing.assert_array_equal(detect_damage(there[0]).mask, detect_damage(pictures[0]).mask)
 
 
 @pytest.mark.parametrize("settings", [{}, {"debias": True}], ids=["plain", "debiased"])
