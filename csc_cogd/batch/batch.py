@@ -20,7 +20,6 @@ from csc_cogd.batch.tasks import TASKS, load_dictionary, try_settings
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
-from csc_cogd.imagefiles.masks import parse_color
 from csc_cogd.restore.coding import Progress
 from csc_cogd.restore.learn import physical_memory
 from csc_cogd.restore.tiles import MAX_MEMORY
@@ -100,7 +99,7 @@ def restore_batch(
     dictionary : path, optional
         Default: the ones that ship.
     axes : str, optional
-        What the axes of NPY and NPZ files are, such as ``"NYX"``; see :func:`csc_cogd.imagefiles.open_images`.
+        What the axes of NPY, NPZ and TIFF files are, such as ``"NYX"``; see :func:`csc_cogd.imagefiles.open_images`.
     suffix : str, optional
         Format of the results, such as ``".png"``; default: each input's own.
     overwrite : bool
@@ -208,10 +207,8 @@ def plan_batch(
         None if mask is None else Path(mask), mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate,
         mask_color, mask_color_tolerance,
     )  # fmt: skip
-    if mask_color is not None:
-        parse_color(mask_color)
     if rules.path is not None and not os.path.exists(rules.path):
-        raise InputError(f"{rules.path}: no such file or folder")
+        raise InputError(f"{rules.path}: no such file or folder: check the name of the mask")
     dictionary = os.fspath(dictionary)
     loaded = load_dictionary(dictionary)
     named = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
@@ -222,7 +219,8 @@ def plan_batch(
     devices = _devices(settings) if scheduler is None else []
     jobs = min(jobs or max(len(devices), 1), len(images))
     settings = _share_of_the_machine(settings, jobs, max(len(devices), 1), scheduler, TASKS[task].plans)
-    try_settings(task, settings, loaded)
+    remote = scheduler not in (None, "local")
+    try_settings(task, settings | ({"device": "cpu"} if remote else {}), loaded)  # the workers' device isn't here
     several = len(found) > 1 or found[0].folder is not None
     references = [
         None if reference is None else find_reference(Path(reference), image.path, image.folder or Path())

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from csc_cogd.batch.jobs import Job, Result, attempt
+from csc_cogd.batch.jobs import Job, Result, attempt, folders_of
 from csc_cogd.batch.workers import deaf_to_interrupts
 from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.storage import remove_abandoned
@@ -95,7 +95,7 @@ def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:
 
     def hand_out(number: int, job: Job) -> Any:
         absolute = _with_absolute_paths(job)
-        folders.add(os.fspath(absolute.target.parent))
+        folders.update(map(os.fspath, folders_of(absolute)))
         future = client.submit(attempt, absolute, key=f"csc-cogd-{batch}-{number}", pure=False)
         going_on[future] = job
         return future

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from csc_cogd.batch.cluster import connected
+from csc_cogd.batch.workers import deaf_to_interrupts
 from csc_cogd.csc.consensus import InThisProcess, Mapper
 from csc_cogd.errors import DeviceError
 
@@ -70,7 +71,8 @@ class Processes:
         for _ in range(jobs):
             connection, end = context.Pipe()
             process = context.Process(target=_serve, args=(end,), daemon=True)
-            process.start()
+            with deaf_to_interrupts():
+                process.start()
             end.close()
             self._workers.append((process, connection))
 

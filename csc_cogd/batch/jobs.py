@@ -35,7 +35,7 @@ from csc_cogd.restore.trace import Trace
 from csc_cogd.storage import remove_abandoned
 
 NO_RULES = MaskRules()
-NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # they change a result by rounding at most
+NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # with others, a result is about the same
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,13 @@ def restore_file(job: Job, listener: Listener) -> Result:
 
 def clean_up(jobs: Iterable[Job]) -> None:
     """Remove the temporary files that killed processes have left where these jobs write."""
-    files = (file for job in jobs for file in (job.target, sidecar_path(job.target), job.page) if file is not None)
-    for folder in {file.parent for file in files}:
+    for folder in set().union(*map(folders_of, jobs)):
         remove_abandoned(folder)
+
+
+def folders_of(job: Job) -> set[Path]:
+    """The folders that a job writes to."""
+    return {file.parent for file in (job.target, sidecar_path(job.target), job.page) if file is not None}
 
 
 class _Work:
@@ -252,7 +256,8 @@ class _Work:
             raise type(error)(f"{where}: {text}") from error
         if found:
             self.say(f"{where}: {found}", "notes")
-        if "effort" in settings and mask is None and not report.stages:
+        gaussian = job.task == "denoise" and job.settings.get("noise", "gaussian") == "gaussian"
+        if gaussian and mask is None and not report.stages:
             self.say(
                 "no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some",
                 "warnings",

@@ -52,6 +52,16 @@ class MaskRules:
     color: str | None = None
     color_tolerance: int = 40
 
+    def __post_init__(self) -> None:
+        """Raise InputError for what no image can be looked at with."""
+        if self.polarity not in ("missing", "valid"):
+            raise InputError(f"mask_polarity: {self.polarity!r} is unknown: choose 'missing' or 'valid'")
+        whole = isinstance(self.dilate, (int, np.integer)) and not isinstance(self.dilate, bool)
+        if self.dilate != "auto" and not (whole and int(self.dilate) >= 0):
+            raise InputError(f"mask_dilate: {self.dilate!r} isn't a number of pixels: use 0 or more, or 'auto'")
+        if self.color is not None:
+            parse_color(self.color)
+
     def for_image(self, image_path: Path, folder: Path = Path()) -> MaskRules:
         """These rules with the mask file of one image, found where `path` is a directory.
 
@@ -190,8 +200,6 @@ def _painted(colours: np.ndarray, rules: MaskRules, path: Path) -> np.ndarray:
 def growth(colours: np.ndarray, missing: np.ndarray, dilate: int | str) -> int:
     """By how many pixels what is missing, (H, W) bool, is grown: so many, or "auto", as :class:`MaskRules` says."""
     if dilate != "auto":
-        if isinstance(dilate, (bool, str)) or dilate < 0:
-            raise InputError(f"mask_dilate: {dilate!r} isn't a number of pixels: use 0 or more, or 'auto'")
         return int(dilate)
     width = rim_width(colours, missing)
     return width + 1 if width else 0

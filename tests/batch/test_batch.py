@@ -141,6 +141,9 @@ def test_one_mask_for_all_and_another_format(folder):
         ("empty", {}, "empty: the folder has no image"),
         ([], {}, "there is no image"),
         ("in", {"mask": "none"}, "none: no such file"),
+        ("in", {"mask_polarity": "inverted"}, "mask_polarity: 'inverted' is unknown: choose 'missing' or 'valid'"),
+        ("in", {"mask_dilate": 2.5}, "mask_dilate: 2.5 isn't a number of pixels"),
+        ("in", {"mask_color": "clean"}, "mask_color: 'clean' isn't a colour"),
         ("in", {"lmbda": -1.0}, "lmbda"),
         ("in", {"task": "denoise", "noise": "impulse", "noise_sigma": 3.0}, "noise_sigma: it belongs to Gaussian"),
         ("in", {"dictionary": "none.npz"}, "none.npz: no such dictionary"),
@@ -164,6 +167,8 @@ def test_a_device_that_is_not_there_is_refused_at_once(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
     with pytest.raises(DeviceError, match="CuPy isn't installed"):
         restore_batch("in", "out", mask="masks", device="cuda")
+    monkeypatch.setattr("csc_cogd.batch.batch.check_scheduler", lambda scheduler: None)
+    plan_batch("in", "out", task="inpaint", mask="masks", device="cuda", scheduler="tcp://a:1")  # the workers' may be there
 
 
 @pytest.mark.parametrize(
