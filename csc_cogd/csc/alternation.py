@@ -15,7 +15,7 @@ from csc_cogd.csc.filters import current_filters, filter_solver
 from csc_cogd.csc.iteration import run_phase
 from csc_cogd.csc.problem import Domain, for_maps, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, SoftThreshold
-from csc_cogd.csc.settings import check_l1_weights, check_settings, penalties, place_l1_weights
+from csc_cogd.csc.settings import check_l1_weights, penalties, place_l1_weights
 from csc_cogd.storage import digest
 
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
@@ -66,9 +66,6 @@ class Model:
     rho_data: float | None
     relaxation: float
     boundary: str = "free"
-
-    def __post_init__(self) -> None:
-        check_settings(self.lmbda, 1, 0.0, self.relaxation, self.gradient_penalty, self.boundary)
 
     def settings(self) -> dict[str, Any]:
         """As JSON can hold them."""

@@ -17,7 +17,7 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.backtracking import CogradientAlternation
 from csc_cogd.csc.checkpoint import Checkpoint
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
@@ -180,10 +180,10 @@ def learn_dictionary(
 
 
 def alternate(
-    alternation: Any, max_iter: int, iterations: tuple[int, int], tol: float,
+    alternation: Any, max_iter: int, iterations: tuple[int, int], tol: float | None,
     callback: Callable[[Round], Any] | None, checkpoint: Checkpoint | None,
 ) -> list[Round]:  # fmt: skip
-    """Rounds until the objective settles, from the checkpoint's state where there is one.
+    """Rounds until the objective settles, or all of them without `tol`; from the checkpoint's state where there is one.
 
     Of an :class:`Alternation`, or what else has its ``round``, ``saved_state`` and ``restore``.
     """
@@ -205,9 +205,11 @@ def alternate(
     return history
 
 
-def _settled(history: list[Round], tol: float) -> bool:
+def _settled(history: list[Round], tol: float | None) -> bool:
     """Whether the objective fell by less than `tol` of itself in the last round."""
-    return len(history) > 1 and abs(history[-2].objective - history[-1].objective) <= tol * history[-2].objective
+    if tol is None or len(history) < 2:
+        return False
+    return abs(history[-2].objective - history[-1].objective) <= tol * history[-2].objective
 
 
 def filter_shapes(n_filters: Any, filter_shape: Any) -> np.ndarray:
@@ -239,6 +241,7 @@ def check_iterations(code_iterations: int, filter_iterations: int) -> tuple[int,
 
 def initial_filters(shapes: np.ndarray, channels: int, seed: int, start: Dictionary | None) -> np.ndarray:
     if start is not None:
+        check_dictionary(start, "start")
         if start.n_channels != channels or not np.array_equal(start.shapes, shapes):
             raise InputError("start: its filters' number, shapes and channels must be those to be learned")
         return start.with_channels()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from csc_cogd import __version__
-from csc_cogd.backend import get_backend, to_numpy
+from csc_cogd.backend import Backend, get_backend, to_numpy
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.learning import LearnedDictionary, check_iterations, filter_shapes, initial_filters
+from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations, filter_shapes, initial_filters
 from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.csc.prox import Anchor
 from csc_cogd.csc.settings import check_settings
@@ -107,46 +106,53 @@ def learn_dictionary_online(
     >>> learned.dictionary.filters.shape, len(learned.history)
     ((3, 4, 4), 3)
     """
+    check_settings(lmbda, max_iter, 0.0, relaxation, gradient_penalty)
     shapes = filter_shapes(n_filters, filter_shape)
     crops = _Crops(images, weights, batch_size, crop, tuple(shapes.max(axis=0).tolist()), seed)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation)
     iterations = check_iterations(code_iterations, filter_iterations)
-    check_settings(lmbda, max_iter, 0.0, relaxation, gradient_penalty)
     if not 0 < forgetting <= 1:
         raise InputError(f"forgetting: {forgetting} is outside of (0, 1]")
     backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
     filters = initial_filters(shapes, crops.channels, seed, start)
-    energy = np.zeros(len(shapes))
+    learner = _Learner(backend, model, crops, filters, forgetting)
     settings = model.settings() | {
         "code_iterations": iterations[0], "filter_iterations": iterations[1], "batch_size": crops.batch_size,
         "crop": crop, "forgetting": forgetting, "seed": seed,
     }  # fmt: skip
-    history: list[Round] = []
     saved = None
     if checkpoint is not None:
         data = digest(*crops.take(0))
         identity = settings | {"images": data, "start": digest(filters, shapes), "dtype": str(backend.dtype)}
         saved = Checkpoint(Path(checkpoint), checkpoint_every, identity)
-        if (found := saved.load()) is not None:
-            state, history = found
-            filters, energy = state["filters"], state["energy"]
-
-    while len(history) < max_iter:
-        started = time.perf_counter()
-        anchor = Anchor(backend.asarray(filters), energy)
-        batch = Alternation(backend, model, filters, *crops.take(len(history)), anchor)
-        record = batch.round(*iterations)
-        filters = backend.to_host(batch.filters)
-        energy = forgetting * (energy + batch.code_energies())
-        seconds = time.perf_counter() - started + (history[-1].seconds if history else 0.0)
-        history.append(record._replace(iteration=len(history) + 1, seconds=seconds))
-        if saved is not None and len(history) % saved.every == 0:
-            saved.save({"filters": filters, "energy": energy}, history)
-        if callback is not None and callback(history[-1]):
-            break
+    history = alternate(learner, max_iter, iterations, None, callback, saved)
     provenance = {"version": __version__, "images": len(images), "masked": weights is not None, "settings": settings}
-    dictionary = Dictionary(filters[:, 0] if crops.gray else filters, shapes, provenance)
+    found = learner.filters
+    dictionary = Dictionary(found[:, 0] if crops.gray else found, shapes, provenance)
     return LearnedDictionary(dictionary, None, history[-1].objective, history)
+
+
+class _Learner:
+    """Filters, and what is remembered of the codes, from batch to batch; each is a round for :func:`alternate`."""
+
+    def __init__(self, backend: Backend, model: Model, crops: _Crops, filters: np.ndarray, forgetting: float):
+        self.backend, self.model, self.crops, self.forgetting = backend, model, crops, forgetting
+        self.filters, self.energy, self.batches = filters, np.zeros(len(filters)), 0
+
+    def round(self, code_iterations: int, filter_iterations: int) -> Round:
+        anchor = Anchor(self.backend.asarray(self.filters), self.energy)
+        batch = Alternation(self.backend, self.model, self.filters, *self.crops.take(self.batches), anchor)
+        record = batch.round(code_iterations, filter_iterations)
+        self.filters = self.backend.to_host(batch.filters)
+        self.energy = self.forgetting * (self.energy + batch.code_energies())
+        self.batches += 1
+        return record
+
+    def saved_state(self) -> dict[str, Any]:
+        return {"filters": self.filters, "energy": self.energy, "batches": np.array(self.batches)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.filters, self.energy, self.batches = state["filters"], state["energy"], int(state["batches"])
 
 
 class _Crops:

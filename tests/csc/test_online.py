@@ -55,6 +55,14 @@ def test_memory_depends_on_the_batch_and_not_on_the_images(tmp_path):
     assert peak < 3e6
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_what_diverges_is_told_of_at_once(pieces):
+    told = []
+    with pytest.raises(InputError, match="learning diverged in round 1: use dtype='float64' or a larger lmbda"):
+        learn_dictionary_online([1e25 * piece for piece in pieces], 4, 5, lmbda=1e20, max_iter=3, callback=told.append)
+    assert told == []
+
+
 def test_is_deterministic_and_stops_when_asked(pieces):
     run = {"lmbda": 0.02, "max_iter": 5, "crop": 32, "callback": lambda record: record.iteration == 2}
     one, same = (learn_dictionary_online(pieces, 4, 5, **run) for _ in range(2))
