@@ -23,7 +23,7 @@ from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.inpaint import InpaintingReport, restore_planes
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma
-from csc_cogd.restore.pipeline import Stages, choose_effort, stack
+from csc_cogd.restore.pipeline import Stages, check_restoring, choose_effort, stack
 from csc_cogd.restore.stacks import takes_stacks_and_gpu_arrays
 from csc_cogd.restore.tiles import Plan, admm_memory, choose_tiles, map_tiles, memory_to_plan_with, picture_memory
 from csc_cogd.restore.trace import Trace
@@ -122,6 +122,7 @@ def denoise(
     if noise_sigma is None:
         raise InputError("noise_sigma: None isn't a standard deviation: use a number, or 'auto'")
     check_noise_sigma(noise_sigma)
+    check_restoring(effort, lmbda, max_iter, tol)
     pixels, missing = find_missing(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True
     )  # fmt: skip

@@ -11,12 +11,11 @@ import numpy as np
 
 from csc_cogd.backend import Backend, get_backend, single_threaded_blas
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.settings import check_settings
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
 from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
-from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_effort, choose_effort, restore_channels
+from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_restoring, choose_effort, restore_channels
 from csc_cogd.restore.stacks import takes_stacks_and_gpu_arrays
 from csc_cogd.restore.tiles import (
     Plan,
@@ -225,9 +224,7 @@ def restore_planes(
     `changes` are fields of :class:`Effort` to be set otherwise, where not None. With `dry_run`, nothing is restored: the
     report says what would be done.
     """
-    check_effort(effort)
-    max_iter = changes.get("max_iter")
-    check_settings(lmbda or 0.0, 1 if max_iter is None else max_iter, tol)
+    check_restoring(effort, lmbda, changes.get("max_iter"), tol)
     changes = {name: value for name, value in changes.items() if value is not None}
     backend = get_backend(**engine)
     report = InpaintingReport(float(missing.mean()), [], [], [])

@@ -18,6 +18,7 @@ from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.csc.learning import learn_dictionary
+from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 from csc_cogd.restore.base_layer import base_layer, pilot_estimate
 from csc_cogd.restore.coding import Progress
@@ -70,14 +71,15 @@ class Effort:
 EFFORTS = ("fast", "default", "best")
 
 
-def check_effort(name: str) -> None:
-    if name not in EFFORTS:
-        raise InputError(f"effort: {name!r} is unknown: choose {', '.join(map(repr, EFFORTS))}")
+def check_restoring(effort: str, lmbda: float | None, max_iter: int | None, tol: float) -> None:
+    """Raise InputError for settings that no picture can be restored with."""
+    if effort not in EFFORTS:
+        raise InputError(f"effort: {effort!r} is unknown: choose {', '.join(map(repr, EFFORTS))}")
+    check_settings(lmbda or 0.0, 1 if max_iter is None else max_iter, tol)
 
 
 def choose_effort(name: str, missing: np.ndarray, noise: float) -> Effort:
     """Settings for a damage: (C, H, W) bool array of missing values, and noise for pictures in [0, 1]."""
-    check_effort(name)
     fast, best, channels = name == "fast", name == "best", len(missing)
     if noise:
         patches = PatchModel(size=6 if channels == 1 else 5, step=4 if fast else 2 if best else 3, solved=60, shrinkage=0.0)

@@ -261,6 +261,14 @@ def test_what_does_not_fit_is_named(change, message):
         denoise(arguments.pop("image"), arguments.pop("noise_sigma"), **arguments)
 
 
+@pytest.mark.parametrize("bad", [{"effort": "most"}, {"max_iter": 0}, {"lmbda": -1}, {"tol": -1}])
+def test_settings_are_looked_at_before_impulses_are_looked_for(photo, bad):
+    told = []
+    with pytest.raises(InputError, match=next(iter(bad))):
+        denoise(photo, noise="impulse", callback=told.append, **bad)
+    assert told == []
+
+
 @pytest.mark.parametrize("kind", ["salt and pepper", "hot pixels"])
 def test_impulses_are_found_tile_by_tile(rng, kind):
     from skimage.data import camera
