@@ -122,6 +122,7 @@ def _reconstruct_together(
 
     from csc_cogd import reconstruct
     from csc_cogd.batch.inputs import expand_inputs, place_outputs
+    from csc_cogd.batch.opacity import with_colours
     from csc_cogd.batch.reporting import check_report
     from csc_cogd.csc.codes_file import save_codes as write_codes
     from csc_cogd.imagefiles import read_image, write_image
@@ -176,7 +177,7 @@ def _reconstruct_together(
     for file, target, image in zip(files, targets, result.reconstruction, strict=True):
         if len(paths) > 1:
             make_folder(target.parent)
-        for note in write_image(file.with_colours(image), target, overwrite=overwrite):
+        for note in write_image(with_colours(file, image), target, overwrite=overwrite):
             console.warn(f"{target}: {note}")
     if save_dictionary is not None:
         result.dictionary.save(save_dictionary, overwrite=overwrite)

@@ -8,7 +8,7 @@ from scipy.ndimage import zoom
 from csc_cogd.imagefiles import ImageFile
 
 
-def with_colours(image: ImageFile, colours: np.ndarray, opaque: bool) -> ImageFile:
+def with_colours(image: ImageFile, colours: np.ndarray, opaque: bool = False) -> ImageFile:
     """An image with restored colours, perhaps on a finer grid; with `opaque`, what was transparent has colours now."""
     pixels = colours.reshape(*colours.shape[:2], -1)
     if image.has_alpha:

@@ -77,10 +77,6 @@ class ImageFile:
     notes: tuple[str, ...] = ()
 
     @property
-    def channel_axis(self) -> int | None:
-        return None if self.pixels.ndim == 2 else -1
-
-    @property
     def colours(self) -> np.ndarray:
         """The pixels without opacity, (H, W) where one channel is left."""
         colours = self.pixels[..., :-1] if self.has_alpha else self.pixels
@@ -88,14 +84,6 @@ class ImageFile:
 
     def with_pixels(self, pixels: np.ndarray) -> ImageFile:
         return replace(self, pixels=pixels)
-
-    def with_colours(self, colours: np.ndarray) -> ImageFile:
-        """Other `colours`; the opacity as it was."""
-        n_colours = 1 if self.pixels.ndim == 2 else self.pixels.shape[2] - self.has_alpha
-        pixels = colours.reshape(*colours.shape[:2], n_colours)
-        if self.has_alpha:
-            pixels = np.concatenate([pixels, self.pixels[..., -1:]], axis=2)
-        return replace(self, pixels=pixels.reshape(self.pixels.shape))
 
 
 def n_channels(pixels: np.ndarray) -> int:

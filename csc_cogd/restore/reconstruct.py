@@ -17,8 +17,9 @@ from csc_cogd.csc.debias import debias as refit
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.errors import InputError
+from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.information import code_bits
-from csc_cogd.report.metrics import psnr, ssim
+from csc_cogd.report.metrics import WINDOW, psnr, ssim
 from csc_cogd.restore.coding import Progress, engine_settings
 from csc_cogd.restore.layers import Layers, split_layers
 from csc_cogd.restore.learn import bytes_needed, check_memory
@@ -34,7 +35,8 @@ class Quality(NamedTuple):
     Attributes
     ----------
     psnr : float
-        In dB, against the original, over its known values; the peak is 255 for 8 bits, else the range of its values.
+        In dB, against the original, over its known values; for its peak see
+        :func:`csc_cogd.report.figures.data_range_of`.
     ssim : float
         With the same peak; NaN where values are missing or the picture is smaller than its window.
     nonzeros : int
@@ -217,9 +219,10 @@ def _as_coded(planes: np.ndarray, dictionary: Dictionary) -> np.ndarray:
 
 def _quality(image: np.ndarray, picture: np.ndarray, layer: Layers, code: np.ndarray) -> Quality:
     known = layer.known[0] if layer.channel_axis is None else np.moveaxis(layer.known, 0, layer.channel_axis)
-    peak = 255.0 if layer.dtype == np.uint8 else layer.high - layer.low
+    peak = data_range_of(image)
+    peak = layer.high - layer.low if np.isnan(peak) else peak
     image, picture = (np.where(known, (np.asarray(p, np.float64) - layer.low) / peak, 0) for p in (image, picture))
-    comparable = known.all() and min(layer.detail.shape[1:]) >= 11
+    comparable = known.all() and min(layer.detail.shape[1:]) >= WINDOW
     similarity = ssim(picture, image, data_range=1, channel_axis=layer.channel_axis) if comparable else float("nan")
     nonzeros, bits = int(np.count_nonzero(code)), sum(code_bits(maps, BIT_STEP) for maps in code)
     return Quality(

@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from csc_cogd import InputError
+from csc_cogd.batch.opacity import with_colours
 from csc_cogd.imagefiles import ImageFile, read_image, write_image
 from csc_cogd.imagefiles.png import insert_chunks
 
@@ -287,8 +288,8 @@ def test_what_can_not_be_written_is_named(tmp_path, name, dtype, alpha, message)
 def test_colours_can_be_replaced_under_the_opacity(rng, shape, alpha, colours):
     image = ImageFile(rng.integers(0, 255, shape), "a.npy", "npy", has_alpha=alpha)
     assert image.colours.shape == colours
-    np.testing.assert_array_equal(image.with_colours(image.colours).pixels, image.pixels)
-    negative = image.with_colours(-image.colours).pixels
+    np.testing.assert_array_equal(with_colours(image, image.colours).pixels, image.pixels)
+    negative = with_colours(image, -image.colours).pixels
     signs = np.full(shape, -1)
     if alpha:
         signs[..., -1] = 1
