@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -125,10 +124,11 @@ def command(
     console.check_device({"device": device})
     names = {name: option_name(name) for name in ("image_size", "holdout", "mean", "std", "threshold", *RECIPE, *settings)}
     with naming((), budget="--flops", weights=weights, state=weights, **names):
-        _check_outputs(output, onnx, record, (weights,), resume, overwrite)
+        _check_outputs(output, onnx, record, (weights,), overwrite)
         tuning = recipe_of(**{name: value for name, value in settings.items() if name in RECIPE})
         recipe = _recipe(settings, flops, threshold, tuning, no_fine_tuning)
         from csc_cogd.nn import evaluate, load_images, prune
+        from csc_cogd.nn.pruning.prune import checkpoint_files
 
         test = load_images(data, "test", image_size=image_size, holdout=holdout)
         start = start_network(test, weights, None, normalization_of(mean, std), tuning.seed)
@@ -137,10 +137,8 @@ def command(
         assert start.normalization is not None  # as there are weights
         console.say(f"{start.name}, {len(images)} images, {len(test)} to test with, settings: {recipe}", level=1)
         advice = f"{output}: not there yet: the same call with --resume goes on from what is saved beside it"
-        with (
-            console.advising(lambda: list(output.parent.glob(f"{glob.escape(output.stem)}.*.safetensors")), advice),
-            console.progress() as bar,
-        ):
+        saved = checkpoint_files(output.with_suffix("")).values()
+        with console.advising(lambda: any(path.exists() for path in saved), advice), console.progress() as bar:
             done = prune(
                 start.network, images, recipe, normalization=start.normalization, test=test,
                 checkpoint=output.with_suffix(""), resume=resume, overwrite=overwrite,
@@ -191,9 +189,7 @@ def _recipe(
     )  # fmt: skip
 
 
-def _check_outputs(
-    output: Path, onnx: Path | None, record: Path | None, inputs: tuple[Path, ...], resume: bool, overwrite: bool
-) -> None:
+def _check_outputs(output: Path, onnx: Path | None, record: Path | None, inputs: tuple[Path, ...], overwrite: bool) -> None:
     """Refuse now what couldn't be written later."""
     from csc_cogd.storage import check_distinct, check_writable
 
@@ -210,6 +206,7 @@ def _check_outputs(
 def _write(output: Path, onnx: Path | None, start: Start, images: ImageSet, done: Pruned, overwrite: bool) -> None:
     """Write the smaller network, and take away what a run that is cut off would have needed."""
     from csc_cogd.nn import export_onnx, save_network
+    from csc_cogd.nn.pruning.prune import checkpoint_files
 
     assert start.normalization is not None
     about: dict[str, Any] = {"class_names": images.class_names}
@@ -218,8 +215,8 @@ def _write(output: Path, onnx: Path | None, start: Start, images: ImageSet, done
     if onnx is not None:
         about = {"network": start.name, **about}
         export_onnx(done.network, onnx, image_shape=images.image_shape, metadata=about, overwrite=overwrite)
-    for stage in ("masks", "tuning"):
-        output.with_name(f"{output.stem}.{stage}.safetensors").unlink(missing_ok=True)
+    for path in checkpoint_files(output.with_suffix("")).values():
+        path.unlink(missing_ok=True)
 
 
 def _figures(done: Pruned, accuracies: tuple[float, float]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def get_backend(
         device, _ = choose_device(threads, fft, kernels)
     if device == "cpu":
         if threads is None:
-            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            threads = usable_processors()
         # a forked child has its parent's cache but not its threads
         return _cpu_backend(os.getpid(), dtype, threads, provider, chosen_kernels)
     if asked := _settings_of_the_cpu(threads, fft, kernels):
@@ -97,6 +97,11 @@ def choose_device(threads: int | None = None, fft: str | None = None, kernels: s
     if find_spec("cupy") is None:
         return "cpu", "CuPy isn't installed"
     return _answering_device(os.getpid())
+
+
+def usable_processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usable_devices() -> list[str]:

@@ -48,15 +48,26 @@ def save_checkpoint(
 
     if not arrays:
         raise InputError("arrays: there are none: give those of a network, by Module.state_dict")
-    try:
-        texts = {key: json.dumps(value) for key, value in (metadata or {}).items()}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"metadata: JSON can't hold it ({error}): use texts, numbers, lists and mappings") from None
+    texts = metadata_texts(metadata)
     try:
         content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()}, texts)
     except (SafetensorError, KeyError, TypeError) as error:
         raise InputError(f"arrays: safetensors can't hold them ({error}): use arrays of real numbers") from None
     write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+
+
+def metadata_texts(metadata: Mapping[str, Any] | None) -> dict[str, str]:
+    """Each entry as JSON.
+
+    Raises
+    ------
+    InputError
+        For what JSON can't hold.
+    """
+    try:
+        return {key: json.dumps(value) for key, value in (metadata or {}).items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metadata: JSON can't hold it ({error}): use texts, numbers, lists and mappings") from None
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
+from csc_cogd.backend import usable_processors
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.pieces import resized
 
@@ -68,8 +68,7 @@ class ImageFiles:
 
 def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> Iterable[T]:
     """The function's results in order, computed by as many threads as there are processors; the first error is raised."""
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(n_threads)
+    pool = ThreadPoolExecutor(usable_processors())
     try:
         yield from pool.map(function, items)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
+from csc_cogd.nn.checkpoints import metadata_texts
 from csc_cogd.nn.functions.shortcut import sources_of
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor
@@ -55,11 +55,7 @@ def export_onnx(
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= opset <= newest:
         raise InputError(f"opset: {opset}: this version of onnx and we know {OLDEST_OPSET} to {newest}")
-    try:
-        texts = {key: json.dumps(value) for key, value in (metadata or {}).items()}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"metadata: JSON can't hold it ({error}): use texts, numbers, lists and mappings") from None
-
+    texts = metadata_texts(metadata)
     traced = trace(network, image_shape)
     graph = _Graph(traced, fold_norms)
     helper, FLOAT = onnx.helper, onnx.TensorProto.FLOAT

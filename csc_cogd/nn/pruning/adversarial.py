@@ -169,11 +169,8 @@ class AdversarialPruning(EpochHook):
         """Leave the masks where FISTA has settled, for what comes after."""
         self.masks.settle()
         values = np.concatenate([to_numpy(mask) for mask in self.masks.settled])
-        return {
-            "masks_at_zero": float((values == 0).mean()),
-            "mask_mean": float(values.mean()),
-            "discriminator_loss": float(np.mean(self._told)) if self._told else float("nan"),
-        }
+        figures = {"masks_at_zero": float((values == 0).mean()), "mask_mean": float(values.mean())}
+        return figures | ({"discriminator_loss": float(np.mean(self._told))} if self._told else {})
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What training needs to go on after an epoch: the discriminator and its momentum."""

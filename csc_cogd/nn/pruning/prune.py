@@ -137,7 +137,7 @@ class Pruned(NamedTuple):
 
 def prune(
     network: Module, images: ImageSet, recipe: PruningRecipe, *, normalization: Normalization, test: ImageSet | None = None,
-    image_shape: Shape | None = None, checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
     overwrite: bool = False, progress: Callable[[TrainingProgress], Any] | None = None,
 ) -> Pruned:  # fmt: skip
     """Make a smaller network of a trained one, which isn't changed [CoGD, eqs. 25-29; GAL].
@@ -153,10 +153,8 @@ def prune(
         Of the pixels, as when the network was trained.
     test : ImageSet, optional
         Images to test on after each epoch. Nothing depends on how that ends.
-    image_shape : (C, H, W), optional
-        For counting FLOPs; default: the images'.
     checkpoint : path, optional
-        Beginning of the names of two files, ``.masks.safetensors`` and ``.tuning.safetensors``, by which `resume` goes on.
+        Beginning of the names of two files, see :func:`checkpoint_files`, by which `resume` goes on.
     resume, overwrite : bool
         See :func:`csc_cogd.nn.train`.
     progress : callable, optional
@@ -171,10 +169,10 @@ def prune(
     InputError
         If something of it can't be used, the budget can't be kept, or a loss becomes NaN or infinite.
     """
-    shape = image_shape or images.image_shape
+    shape = images.image_shape
 
-    def trained(stage: str, file: str, module: Module, how: Recipe, **extra: Any) -> History:
-        path = None if checkpoint is None else Path(f"{os.fspath(checkpoint)}.{file}.safetensors")
+    def trained(stage: str, module: Module, how: Recipe, **extra: Any) -> History:
+        path = None if checkpoint is None else checkpoint_files(checkpoint)[stage]
         watching = None if progress is None else lambda now: progress(replace(now, stage=stage))
         return train(
             module, images, how, normalization=normalization, test=test, checkpoint=path, resume=resume,
@@ -189,12 +187,18 @@ def prune(
         hooks: list[Any] = [adversarial]
         if recipe.method == "cogd":
             hooks.append(MaskBacktracking(recipe.cogd, image_shape=shape, reset=recipe.reset))
-        masks = trained("masks", "masks", masked, recipe.masks, loss=adversarial.loss, hooks=hooks)
+        masks = trained("masks", masked, recipe.masks, loss=adversarial.loss, hooks=hooks)
     kept = _choose(masked, recipe, shape)
     smaller = remove_channels(masked, kept, image_shape=shape)
-    tuned = None if recipe.fine_tuning is None else trained("fine-tuning", "tuning", smaller, recipe.fine_tuning)
+    tuned = None if recipe.fine_tuning is None else trained("fine-tuning", smaller, recipe.fine_tuning)
     before, after = measure_costs([network, smaller], image_shape=shape)
     return Pruned(smaller, kept, before, after, masks, tuned)
+
+
+def checkpoint_files(checkpoint: str | os.PathLike[str]) -> dict[str, Path]:
+    """The file of either stage of :func:`prune`, beside the network's."""
+    names = {"masks": "masks", "fine-tuning": "tuning"}
+    return {stage: Path(f"{os.fspath(checkpoint)}.{name}.safetensors") for stage, name in names.items()}
 
 
 def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:

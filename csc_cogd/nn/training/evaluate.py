@@ -92,13 +92,9 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
     >>> evaluate(build_network("resnet20", 2), images, normalization=half).accuracy  # they look alike
     0.5
     """
-    return evaluate_logits(predict(network, images, normalization=normalization, batch_size=batch_size), images.labels)
-
-
-def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Loss and accuracy of logits (N, K)."""
-    loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), labels)
-    return Evaluation(float(loss), float(np.mean(logits.argmax(axis=1) == labels)))
+    logits = predict(network, images, normalization=normalization, batch_size=batch_size)
+    loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
+    return Evaluation(float(loss), float(np.mean(logits.argmax(axis=1) == images.labels)))
 
 
 def arrays_of_network(network: Module) -> tuple[Any, str]:

@@ -87,6 +87,11 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_network(network, images, tmp_
     assert all((expected[name] == array).all() for name, array in found.items())
 
 
+def test_without_a_discriminator_none_is_told_of(network, images):
+    alone = prune(network, images, recipe("gal", loss=AdversarialLoss(adversarial=0)), normalization=HALF)
+    assert [sorted(epoch.figures) for epoch in alone.masks] == [["mask_mean", "masks_at_zero"]] * MASKS.epochs
+
+
 def test_residual_paths_may_be_pruned_too(network, images):
     inside = prune(network, images, recipe("group"), normalization=HALF)
     everywhere = prune(network, images, recipe("group", everywhere=True), normalization=HALF)
