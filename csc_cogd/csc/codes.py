@@ -258,6 +258,7 @@ def reconstruct_images(
     ((5, 5), [[1.0, 0.0], [0.0, 1.0]])
     """
     codes = as_array(codes)
+    check_dictionary(dictionary)
     check_boundary(boundary)
     least = (1, 1) if boundary == "circular" else dictionary.filter_shape
     if codes.ndim != 4 or codes.shape[1] != dictionary.n_filters or any(np.less(codes.shape[2:], least)):
@@ -339,12 +340,18 @@ def _check_channels(images: np.ndarray, dictionary: Dictionary, gray: bool) -> N
     if images.shape[1] == dictionary.n_channels:
         return
     what = "grey (N, H, W)" if gray else f"with {images.shape[1]} channels"
-    raise InputError(f"images: they are {what}, but the dictionary's filters have {dictionary.n_channels} channels")
+    raise InputError(
+        f"images: they are {what}, but the dictionary's filters have {dictionary.n_channels} channels: use another "
+        "dictionary, or code the channels one by one"
+    )
 
 
 def _check_circular(domain: Domain) -> None:
     if domain.boundary == "circular" and any(np.greater(domain.filter_shape, domain.image_shape)):
-        raise InputError(f"images: {domain.image_shape} is smaller than the filters {domain.filter_shape}")
+        raise InputError(
+            f"images: {domain.image_shape} is smaller than the filters, {domain.filter_shape}: use smaller ones, or "
+            "boundary='free'"
+        )
 
 
 def _check_start(start: Any, expected: tuple[int, ...]) -> Any:

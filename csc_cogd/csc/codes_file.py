@@ -78,5 +78,5 @@ def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a codes file: {error}") from None
     if about.get("format") != _FORMAT:
-        raise InputError(f"{path}: not a codes file of this version")
+        raise InputError(f"{path}: not a codes file of this version: make it again by save_codes")
     return codes

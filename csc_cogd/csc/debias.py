@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, as_array, device_of, get_backend, on_gpu
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.problem import Domain, check_images, check_weights, filter_spectra, observed_data
 from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
@@ -68,6 +68,7 @@ def debias(
     3.0
     """
     images = check_images(images)
+    check_dictionary(dictionary)
     backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
     codes = as_array(codes)

@@ -185,12 +185,12 @@ class Dictionary:
         return picture if channels == 3 else picture[..., 0]
 
 
-def check_dictionary(dictionary: Any) -> None:
-    """Raise InputError for what isn't a :class:`Dictionary`."""
+def check_dictionary(dictionary: Any, name: str = "dictionary") -> None:
+    """Raise InputError, which speaks of `name`, for what isn't a :class:`Dictionary`."""
     if not isinstance(dictionary, Dictionary):
         named = isinstance(dictionary, (str, os.PathLike))
         way = "load it, Dictionary.load(path)" if named else "make one, Dictionary(filters)"
-        raise InputError(f"dictionary: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}: {way}")
+        raise InputError(f"{name}: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}: {way}")
 
 
 @lru_cache

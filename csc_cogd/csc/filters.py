@@ -8,7 +8,7 @@ import numpy as np
 
 from csc_cogd.backend import Backend, as_array, device_of, get_backend
 from csc_cogd.csc.admm import ConvolutionalADMM
-from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.iteration import iterate
 from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, FilterProjection, MaskedLeastSquares
@@ -69,6 +69,7 @@ def solve_filters(
     True
     """
     images, gray = check_images(images), np.ndim(images) == 3
+    check_dictionary(start, "start")
     check_settings(0.0, max_iter, tol, relaxation)
     backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), start.filter_shape)

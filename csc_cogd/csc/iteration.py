@@ -30,7 +30,8 @@ class Iteration(NamedTuple):
         Codes that aren't zero.
     gap : float
         The relative duality gap, where the solver knows it, else NaN: the objective is at most that fraction of itself above
-        the optimum.
+        the optimum. The dual point is the residual, scaled until it is feasible [Kim et al. 2007, An interior-point method
+        for large-scale l1-regularized least squares].
     """
 
     iteration: int
@@ -62,8 +63,8 @@ def iterate(
     penalties are adapted and at the end: only these iterations are in the history, and told to the callback.
 
     With `adapt_every`, the penalties are scaled by the square root of the residuals' ratio every so many iterations where
-    the residuals are out of balance, less and less often, so that ADMM's convergence proof holds, and never by more than
-    ten in all: a relative residual says nothing where the solution is zero.
+    the residuals are out of balance [Boyd et al. 2011, section 3.4.1], less and less often, so that ADMM's convergence proof
+    holds, and never by more than ten in all: a relative residual says nothing where the solution is zero.
     """
     history: list[Iteration] = []
     seconds = 0.0

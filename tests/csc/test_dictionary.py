@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from csc_cogd import Dictionary, InputError
+from csc_cogd import Dictionary, InputError, debias, learn_dictionary, reconstruct_images, solve_filters
 
 
 def test_saves_and_loads_everything(tmp_path, rng):
@@ -140,3 +140,16 @@ def test_filters_of_sporco_are_taken_and_their_files_not_misread(tmp_path, rng):
 
 def test_is_told_in_a_line(rng):
     assert repr(Dictionary(rng.random((3, 3, 4, 5)))) == "Dictionary(3 of 4 x 5, 3 channels)"
+
+
+@pytest.mark.parametrize("given", ["filters.npz", np.ones((2, 3, 3))], ids=["path", "array"])
+def test_what_is_no_dictionary_is_refused_with_the_way_to_one(given):
+    images, codes = np.zeros((1, 8, 8)), np.zeros((1, 2, 10, 10))
+    way = r"load it, Dictionary\.load\(path\)" if isinstance(given, str) else r"make one, Dictionary\(filters\)"
+    for call, name in (
+        (lambda: solve_filters(images, codes, given), "start"), (lambda: debias(images, codes, given), "dictionary"),
+        (lambda: reconstruct_images(codes, given), "dictionary"),
+        (lambda: learn_dictionary(images, 2, 3, lmbda=1, start=given), "start"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"{name}: a csc_cogd.Dictionary is needed, not .*: {way}"):
+            call()
