@@ -86,7 +86,8 @@ def main(arguments: list[str] | None = None) -> Any:
     if arguments is None:  # called as a program
         arguments = sys.argv[1:]
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: files are cleaned up
-    verbose = sum(argument.count("v") for argument in arguments if re.fullmatch("-[qv]+", argument)) > 1
+    flags = (argument for argument in arguments if argument == "--verbose" or re.fullmatch("-[a-z]+", argument))
+    verbose = sum(1 if flag == "--verbose" else flag.count("v") for flag in flags) > 1
     if not verbose:
         warnings.simplefilter("ignore")  # what matters is said as an error or by the command itself
     try:

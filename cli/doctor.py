@@ -27,6 +27,7 @@ _OPTIONAL = {
     "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
     "distributed": ("distributed",),
     "matplotlib": ("matplotlib",),
+    "onnx": ("onnx",),
 }
 _VARIABLES = ("CSC_COGD_", "NUMBA_", "CUDA_", "TMPDIR")  # what matters begins with one of these
 _LEAST = 33.0  # dB of the self-test, which makes 33.5

@@ -86,7 +86,7 @@ def restore_files(
         console.check_device(options)
     from csc_cogd.batch import plan_batch
 
-    names = {name: f"--{name.replace('_', '-')}" for name in options} | {"max_iter": "--iterations", "output": "--output"}
+    names = {name: f"--{name.replace('_', '-')}" for name in (*options, "output", "kernel")} | {"max_iter": "--iterations"}
     with naming((), **names):
         batch = plan_batch(
             images, output, task=task, mask=mask_path, dictionary=dictionary_path, max_iter=iterations, **options

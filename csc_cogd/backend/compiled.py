@@ -224,16 +224,3 @@ def _of_each_map(threshold, p):
     if threshold.shape[:2] == p.shape[:2] and threshold.flags.c_contiguous:
         return threshold
     return np.ascontiguousarray(np.broadcast_to(threshold, (*p.shape[:2], *threshold.shape[2:])))
-
-
-@compile_kernel
-def solve_small(inverse, rhs, out):
-    M, R, H, W = rhs.shape
-    for m in range(M):
-        for r in range(R):
-            for i in range(H):
-                for j in range(W):
-                    out[m, r, i, j] = inverse[r, 0, i, j] * rhs[m, 0, i, j]
-                for s in range(1, R):
-                    for j in range(W):
-                        out[m, r, i, j] += inverse[r, s, i, j] * rhs[m, s, i, j]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.backend import fft as fft_module
+from csc_cogd.backend import memory
 
 Index = tuple[slice, slice]
 """Which problems and which of their maps a visit covers."""
@@ -143,6 +144,7 @@ class Backend:
 
     def release(self) -> None:
         """Give memory back that is kept for reuse."""
+        memory.release()
 
     def workspace(self, shape: tuple[int, ...]) -> Any:
         return Workspace(shape, self.dtype, self.fft)

@@ -45,7 +45,7 @@ def couple(
     Afterwards `T` holds A u times `scale`, and `q` is scaled by `q_scale`.
     """
     Aw = 2 * Av - Ap
-    solve_small(inverse, T - (Aw if response is None else response * Aw), q)
+    np.einsum("rshw,mshw->mrhw", inverse, T - (Aw if response is None else response * Aw), out=q)
     T -= q * data_factor  # NumPy divides complex numbers ten times as slowly
     Ap += relaxation * (T - Av)
     T *= scale
@@ -97,8 +97,3 @@ def shrink(
 def threshold_maps(p: np.ndarray, threshold: np.ndarray, nonnegative: bool) -> None:
     """``p = S(p)`` in place."""
     p -= np.clip(p, -np.inf if nonnegative else -threshold, threshold)
-
-
-def solve_small(inverse: np.ndarray, rhs: np.ndarray, out: np.ndarray) -> None:
-    """Apply a small matrix per frequency: ``out[m, r] = sum_s inverse[r, s] * rhs[m, s]``; shapes (R, R, H, W)."""
-    np.einsum("rshw,mshw->mrhw", inverse, rhs, out=out)

@@ -46,6 +46,15 @@ def test_version_and_unknown_commands():
     assert run().returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("flags", "asked"), [("-vv", True), ("-rvv", True), ("--verbose -v", True), ("-v", False), ("-rv", False)]
+)
+def test_a_traceback_is_shown_to_those_who_ask_twice(flags, asked):
+    done = run("inpaint", "none/*.png", *flags.split())
+    assert done.returncode == 2
+    assert ("Traceback" in done.stderr) == asked
+
+
 def test_what_was_meant_is_guessed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-dash.png").touch()
