@@ -151,7 +151,7 @@ def _check_sharing(
 
 
 def _learn(
-    files: tuple[Path, ...], counts: Any, sizes: Any, *, crop: int | None, axes: str | None, **settings: Any
+    files: tuple[Path, ...], counts: Any, sizes: Any, *, axes: str | None, **settings: Any
 ) -> LearnedDictionary:  # fmt: skip
     """Learn from all images, read here; all pages of stacks."""
     from csc_cogd import learn_from_images
@@ -166,9 +166,11 @@ def _learn(
     advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
     check_alike(tuple(paths), pictures, advice)
     axis = -1 if pictures[0].ndim == 3 else None
-    settings = {name: value for name, value in settings.items() if name != "batch_size" or value is not None}
+    for name in ("batch_size", "crop"):
+        if settings[name] is None:
+            del settings[name]
     with naming(tuple(paths)):  # by page
-        return learn_from_images(pictures, counts, sizes, channel_axis=axis, crop=crop or 128, **settings)
+        return learn_from_images(pictures, counts, sizes, channel_axis=axis, **settings)
 
 
 def _learn_in_shards(
@@ -177,12 +179,12 @@ def _learn_in_shards(
 ) -> LearnedDictionary:  # fmt: skip
     """Learn from files that are read where they are worked on; some settings mean nothing there."""
     from csc_cogd import learn_from_files
-    from csc_cogd.backend import choose_device, get_backend
+    from csc_cogd.backend import get_backend
     from csc_cogd.batch.cluster_learning import shard_mapper
 
     jobs = min(jobs, n_shards)
-    on_cpu = settings["device"] == "cpu" or choose_device(None, settings["fft"])[0] == "cpu"
-    if jobs > 1 and on_cpu and settings["threads"] is None:
+    here = get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})
+    if jobs > 1 and here.free_memory() is None and settings["threads"] is None:  # a CPU's threads are shared out
         settings["threads"] = max(get_backend("cpu").threads // jobs, 1)
     files = paths if scheduler is None else tuple(path.absolute() for path in paths)
     with shard_mapper(jobs, scheduler) as mapper:

@@ -91,7 +91,7 @@ OPTIONS = {
     ),
     "axes": click.option(
         "--axes", metavar="LETTERS",
-        help="Axes of NPY and NPZ files: Y, X, C for channels, any other letter for a stack, as in NYX or YXC.",
+        help="Axes of NPY, NPZ and TIFF files: Y, X, C for channels, any other letter for a stack, as in NYX, YXC, CYX.",
     ),
     "skip_existing": click.option(
         "--skip-existing", is_flag=True,

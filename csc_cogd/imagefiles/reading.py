@@ -181,7 +181,7 @@ def _open_file(path: Path) -> BinaryIO:
             raise InputError(f"{path}: isn't a regular file: name an image file")
         return path.open("rb")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file: check its name") from None
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -92,7 +92,7 @@ class TiffPages:
         file.seek(0)
         self._tiff = tifffile.TiffFile(file)
         kinds = [self._kind(offset) for offset in self._offsets]
-        _check_whole(path, self._tags(0), len(kinds))
+        _check_whole(path, {tag.code: tag for tag in self._directory(0)}, len(kinds))
         full = [page for page, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
         self._pages = full or list(range(len(kinds)))
         left_out = len(kinds) - len(self._pages)
@@ -120,8 +120,8 @@ class TiffPages:
     def close(self) -> None:
         self._tiff.close()
 
-    def _tags(self, page: int) -> dict[int, Tag]:
-        return {tag.code: tag for tag in read_directory(self._file, self._structure, self._offsets[page])[0]}
+    def _directory(self, page: int) -> list[Tag]:
+        return read_directory(self._file, self._structure, self._offsets[page])[0]
 
     def _kind(self, offset: int) -> int:
         tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset)[0]}
@@ -133,7 +133,8 @@ class TiffPages:
 
     def _read(self, page_number: int) -> ImageFile:
         order = self._structure.order
-        tags = self._tags(page_number)
+        directory = self._directory(page_number)
+        tags = {tag.code: tag for tag in directory}
         page: Any = self._tiff.pages[page_number]
         self._check(page, tags)
         pixels, inverted, notes = self._pixels(page, tags)
@@ -143,7 +144,6 @@ class TiffPages:
             xmp = set_xmp_upright(xmp)
         pixels = upright(pixels, orientation)
         extrasamples = tuple(int(kind) for kind in page.extrasamples)
-        directory = read_directory(self._file, self._structure, self._offsets[page_number])[0]
         told = [tag for tag in directory if tag.code == _DESCRIPTION]  # by tifffile twice: a person's, then its own
         kept = _kept([*told[:-1], *tags.values()])
         if 330 in tags:

@@ -119,7 +119,9 @@ def learn_from_images(
             "give fewer or smaller images, or raise max_memory, or learn without it"
         )  # fmt: skip
     if not online and len(shapes) > 1:
-        raise InputError("online: images of different sizes can only be learned from online")
+        raise InputError(
+            "online: images of different sizes can only be learned from online: leave it out, or cut them to one size"
+        )
     total = (BATCHES if online else ROUNDS) if max_iter is None else max_iter
     settings: dict[str, Any] = {
         "lmbda": lmbda, "max_iter": total, "seed": seed, "start": start, "checkpoint": checkpoint, "dtype": dtype,
@@ -171,7 +173,7 @@ def learn_from_files(
     crop : int, optional
         Learn from a piece of each picture, chosen at random, of this height and width at most; default: from all of it.
     axes : str, optional
-        Of NPY and NPZ files; see :func:`csc_cogd.imagefiles.open_images`.
+        Of NPY, NPZ and TIFF files; see :func:`csc_cogd.imagefiles.open_images`.
     max_iter : int, optional
         Rounds; default: 30.
     n_filters, filter_shape, lmbda, seed, start, checkpoint, dtype, device, threads, fft, callback
@@ -243,7 +245,8 @@ def _load_details(
             )
         details.append(layer.detail.astype(dtype))
         known.append(layer.known)
-        needed = bytes_needed(details, shapes, False, dtype) * (_ARRAYS_SHARD + shards_together - 1) / _ARRAYS
+        needed = len(details) * bytes_needed(details[:1], shapes, False, dtype)
+        needed *= (_ARRAYS_SHARD + shards_together - 1) / _ARRAYS
         check_memory(needed, "a shard", "use more shards or machines, fewer filters, or --crop")
     gray = len(details[0]) == 1
     images, weights = (np.stack(arrays)[:, 0] if gray else np.stack(arrays) for arrays in (details, known))

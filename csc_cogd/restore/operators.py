@@ -207,7 +207,7 @@ def motion_kernel(length: float, angle: float) -> np.ndarray:
 
 
 def bicubic_kernel(factor: int) -> np.ndarray:
-    """Kernel of reduction by bicubic interpolation with antialiasing: Keys' cubic, a = -0.5, stretched by the factor.
+    """Kernel of reduction by bicubic interpolation with antialiasing: Keys' cubic [1981], a = -0.5, stretched by the factor.
 
     What Pillow's and Matlab's bicubic reduction do, away from the border.
     """

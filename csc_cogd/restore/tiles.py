@@ -35,11 +35,7 @@ Result = TypeVar("Result")
 
 
 class Overlap(NamedTuple):
-    """How tiles lie, in pixels: context around what is restored, blending, and the sides of cores to choose from.
-
-    Where what is restored has `factor` pixels to one of the picture, all are so much smaller, for they are the picture's;
-    `reach` is how many pixels of the restored picture one of the picture depends on besides.
-    """
+    """How tiles lie, in the picture's pixels: context around what is restored, blending, and the cores' possible sides."""
 
     margin: int = MARGIN
     blend: int = BLEND
@@ -47,6 +43,7 @@ class Overlap(NamedTuple):
 
     @classmethod
     def on_grid(cls, factor: int, reach: int) -> Overlap:
+        """Of a picture that is restored with `factor` pixels to one of its own, each of which depends on `reach` more."""
         sides = tuple(max(side // factor, 8) for side in SIDES)
         return cls(-(-(MARGIN + reach) // factor), -(-BLEND // factor), sides)
 
