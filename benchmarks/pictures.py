@@ -71,7 +71,7 @@ def detection() -> list[str]:
 
 
 def dictionary() -> list[str]:
-    csc_cogd("dictionary", "show", "color", "-o", "filters.png")
+    csc_cogd("dictionary", "show", "color", "--scale", "2", "-o", "filters.png")
     return ["filters.png"]
 
 

@@ -24,7 +24,7 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     """Damage a picture that ships with csc-cogd, restore it, and compare with the truth.
 
     Half of the pixels are taken away at random; in a second copy, scratches and text are. Both are restored by csc-cogd and
-    by scikit-image's biharmonic interpolation. Writes the picture, damaged, its mask and restored, as PNG.
+    by biharmonic interpolation. Writes the picture, damaged, its mask and restored, as PNG.
 
     \b
     Examples:

@@ -34,7 +34,6 @@ ON_PURPOSE = {  # arguments that differ, and why
         "noise_sigma": "inpaint leaves known pixels as they are",
         "dtype": "reconstruct_images computes in that of the codes",
         "gain": "blurred counts aren't estimated from",
-        "image_shape": "prune has images",
     },
     "kind": {
         "noise_sigma": "denoise(image, 12)",
