@@ -155,7 +155,9 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1], help="on all sides (default 1)")
-    parser.add_argument("--patience", type=float, default=60, help="seconds after which a solver is given up (default 60)")
+    parser.add_argument(
+        "--patience", type=float, default=25, help="times of ours after which a peer is given up (default 25)"
+    )
     arguments = parser.parse_args()
     names = [name for name in SOLVERS if name != "PyTorch FISTA" or find_spec("torch")]
     cases = [(name, "grey", case, problem) for name, case in CASES.items()]
@@ -179,7 +181,8 @@ def main() -> None:
                     function, algorithm = SOLVERS[solver]
                     curve = function(filters, image, weights, threads, algorithm)
                     value = lambda codes: objective(codes, image, filters, weights)  # noqa: B023, E731
-                    found[solver] = seconds_to_goal(curve, value, exact.objective, arguments.patience)
+                    patience = arguments.patience * found[names[0]][2] if found else np.inf
+                    found[solver] = seconds_to_goal(curve, value, exact.objective, patience)
                 cells = [
                     f"{seconds:.2f} s" if seconds else f"+{100 * (reached / exact.objective - 1):.2g} % after {spent:.0f} s"
                     for seconds, reached, spent in found.values()

@@ -145,9 +145,8 @@ BENCHMARKS = {
         alone=True,
     ),
     "code solve, to 0.1 % of the optimum": Benchmark(
-        "convergence.py --patience 30",
+        "convergence.py --patience 11",
         (Target("best of SPORCO's solvers / ours", cells("best SPORCO / ours"), least=10),),
-        alone=True,
     ),
     "learning": Benchmark(
         "learning.py", (Target("SPORCO / ours, time to SPORCO's objective", cells("ratio"), least=10),), alone=True
@@ -222,11 +221,12 @@ BENCHMARKS = {
         "restoration.py --task impulse --size 160 --pictures camera,barbara,kodim23,monarch,tulips",
         (Target("against detected + biharmonic: mean, dB", cells("gain of", method="detected.*"), least=0),),
     ),
-    "ablation": Benchmark("ablation.py --size 192"),
+    "ablation": Benchmark("ablation.py --size 192 --rows 'biharmonic refined,half the passes'"),
+    "ablation, noise": Benchmark("ablation.py --task denoise --size 128 --rows 'noisy refined'"),
     "deblurring and upscaling": Benchmark("deblurring.py"),
     "detection": Benchmark("detection.py"),
     "paper's tables": Benchmark(
-        "paper_tables.py --methods 'rule off' 'k = 1' --seeds 1 2 3",
+        "paper_tables.py --methods 'rule off' 'k = 1' --seeds 1 2",
         (
             *_protocol("Inpainting", "fruit", 9990, 25.76), *_protocol("Inpainting", "city", 9057, 25.76),
             *_protocol("Reconstruction", "fruit", 11338, 28.12), *_protocol("Reconstruction", "city", 10073, 28.10),
@@ -241,7 +241,7 @@ BENCHMARKS = {
         ),
         needs=("data",),
     ),
-    "cogradient descent, eight situations": Benchmark("cogradient.py --seeds 5"),
+    "cogradient descent, eight situations": Benchmark("cogradient.py --seeds 3"),
     "cogradient descent, Beale's function": Benchmark("cogradient.py --beale"),
     "learning in shards": Benchmark("consensus.py", needs=("data",)),
     "networks, a training step": Benchmark(
@@ -251,14 +251,13 @@ BENCHMARKS = {
         needs=("torch",),
     ),
     "networks, training": Benchmark(
-        "training.py --threads 2",
+        "training.py",
         (
             Target(
                 "% right, ours less PyTorch",
                 differences(cells("csc-cogd, %", seed="mean.*"), cells("PyTorch, %", seed="mean.*")), least=-2,
             ),
         ),
-        alone=True,
         needs=("torch", "data"),
     ),
     "networks, pruning": Benchmark("pruning.py", needs=("data",)),
