@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, Workspace, borrowed
-from csc_cogd.csc.iteration import Iteration
+from csc_cogd.csc.iteration import Iteration, duality_gap
 from csc_cogd.csc.problem import Domain
 from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
 
@@ -225,7 +225,8 @@ class _Image:
         found, largest, excess, total = zip(*surveys, strict=True)
         self.candidates, self.steepest = np.concatenate(found, axis=1), float(max(largest))
         self.dual_residual = float(np.sqrt((sum(excess) + self._change) / max(sum(total), 1e-300)))
-        self.gap = self._duality_gap()
+        aligned = float(np.sum(self.residual * self.image, dtype=np.float64))
+        self.gap = duality_gap(self.objective, aligned, 2 * self.data_term, self.steepest)
 
     def _survey(self, k: int, block: Workspace) -> tuple[np.ndarray, float, float, float]:
         """A map's gradients, from the residual's spectra: the atoms that they name, and see ``atoms.find_atoms``."""
@@ -237,11 +238,3 @@ class _Image:
             gradient = shared.domain.crop_codes(workspace.real[0, 0])
             found, *survey = backend.atoms.find_atoms(gradient, shared.thresholds(self.n, k), shared.prox.nonnegative, cut)
         return np.concatenate([np.full((1, found.shape[1]), k, np.int32), found]), *survey
-
-    def _duality_gap(self) -> float:
-        """(P - D) / P, with D the dual objective at the scaled residual: ``s <W b, W r> - s^2/2 ||W r||^2``, r = b - A x."""
-        if not self.objective > 0:
-            return 0.0
-        aligned = float(np.sum(self.residual * self.image, dtype=np.float64))
-        scale = min(1 / max(self.steepest, 1e-300), max(aligned, 0.0) / max(2 * self.data_term, 1e-300))
-        return max(self.objective - (scale * aligned - scale**2 * self.data_term), 0.0) / self.objective

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, Index, Task, Workspace
-from csc_cogd.csc.iteration import Iteration
+from csc_cogd.csc.iteration import Iteration, duality_gap
 from csc_cogd.csc.problem import Domain, gram
 from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
 
@@ -105,7 +105,7 @@ class Fista:
         residual_energy, aligned, steepest, l1, move, gradient, nonzeros = self.backend.to_host(numbers).tolist()
         data_term = self.data.value(self.Ax)
         self.objective = data_term + l1
-        gap = self._duality_gap(aligned, residual_energy, steepest)
+        gap = duality_gap(self.objective, aligned, residual_energy, steepest) if self._penalised else float("nan")
         dual_residual = float(np.sqrt(move / max(gradient, 1e-300)))
         return Iteration(0, 0.0, self.objective, data_term, l1, 0.0, dual_residual, self.rho, int(nonzeros), gap)
 
@@ -170,15 +170,6 @@ class Fista:
         np.multiply(self._partial.sum(axis=0), 1 / float(np.prod(self.domain.shape)), out=block.spectrum)
         block.inverse()
         return block.real, results
-
-    def _duality_gap(self, aligned: float, residual_energy: float, steepest: float) -> float:
-        """(P - D) / P, with D the dual objective at the scaled residual: ``s <W b, W r> - s^2/2 ||W r||^2``, r = b - A y."""
-        if not self._penalised:
-            return float("nan")
-        if not self.objective > 0:
-            return 0.0
-        scale = min(1 / max(steepest, 1e-300), max(aligned, 0.0) / max(residual_energy, 1e-300))
-        return max(self.objective - (scale * aligned - scale**2 / 2 * residual_energy), 0.0) / self.objective
 
 
 def _largest_eigenvalue(operator: Any, xp: Any) -> float:

@@ -30,8 +30,7 @@ class Iteration(NamedTuple):
         Codes that aren't zero.
     gap : float
         The relative duality gap, where the solver knows it, else NaN: the objective is at most that fraction of itself above
-        the optimum. The dual point is the residual, scaled until it is feasible [Kim et al. 2007, An interior-point method
-        for large-scale l1-regularized least squares].
+        the optimum; see :func:`duality_gap`.
     """
 
     iteration: int
@@ -90,6 +89,27 @@ def iterate(
             break
         start = time.perf_counter()
     return history
+
+
+def duality_gap(objective: float, aligned: float, residual_energy: float, steepest: float) -> float:
+    """(P - D) / P, with D the dual objective ``s <W b, W r> - s^2/2 ||W r||^2`` at the scaled residual r = b - A x.
+
+    The scale s is the largest for which s W r is feasible, as far as that raises D [Kim et al. 2007, An interior-point
+    method for large-scale l1-regularized least squares].
+
+    Parameters
+    ----------
+    objective : float
+        P.
+    aligned, residual_energy : float
+        <W b, W r> and ||W r||^2.
+    steepest : float
+        The largest gradient of the data term beside its threshold; above 1, r itself isn't feasible.
+    """
+    if not objective > 0:
+        return 0.0
+    scale = min(1 / max(steepest, 1e-300), max(aligned, 0.0) / max(residual_energy, 1e-300))
+    return max(objective - (scale * aligned - scale**2 / 2 * residual_energy), 0.0) / objective
 
 
 def run_phase(solver: Any, iterations: int) -> None:
