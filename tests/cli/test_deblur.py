@@ -109,7 +109,7 @@ def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
         (["photo.png", "-k", "motion:5"], "isn't of the form motion:LEN,ANGLE", 2),
         (["photo.png", "-k", "uniform:2.5"], "isn't of the form uniform:N", 2),
         (["photo.png", "-k", "gaussian:-1"], "--kernel: 'gaussian:-1': sigma: -1.0", 2),
-        (["photo.png", "-k", "uniform:65"], "photo.png: kernel: 65 x 65 is larger than the image", 2),
+        (["photo.png", "-k", "uniform:65"], "photo.png: --kernel: 65 x 65 is larger than the image", 2),
         (["photo.png", "-k", "zero.npy"], "zero.npy: kernel: its sum isn't above zero", 2),
         (["photo.png", "-k", "negative.npy"], "negative.npy: the kernel has NaN, infinite or negative values", 2),
         (["photo.png", "-k", "nan.npy"], "nan.npy: the kernel has NaN", 2),

@@ -7,7 +7,7 @@ from csc_cogd import Dictionary, InputError, psnr
 from csc_cogd.restore import pipeline
 from csc_cogd.restore.base_layer import pilot_estimate
 from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
-from csc_cogd.restore.pipeline import EFFORTS, Damaged, choose_effort, restore_channels
+from csc_cogd.restore.pipeline import EFFORTS, Damaged, check_restoring, choose_effort, restore_channels
 from csc_cogd.restore.tiles import Plan, plan_tiles
 from tests.conftest import read_only
 
@@ -50,7 +50,7 @@ def test_large_holes_take_larger_patches(effort):
 @pytest.mark.parametrize("name", ["most", "", "Fast", None])
 def test_unknown_efforts_are_named(name):
     with pytest.raises(InputError, match=f"effort: {name!r} is unknown: choose 'fast', 'default', 'best'"):
-        choose_effort(name, hole(3), 0.0)
+        check_restoring(name, None, None, 0.0)
 
 
 def restore(observed, missing, effort, **options):
