@@ -177,7 +177,7 @@ BENCHMARKS = {
         "memory.py", (Target("predicted / measured", cells("predicted / measured"), least=1),)
     ),
     "many files": Benchmark(
-        "batch.py --count 200",
+        "batch.py --count 100",
         (Target("throughput of two processes / of one", cells("ratio", processes="2"), least=1.8),),
         alone=True,
     ),
@@ -251,7 +251,7 @@ BENCHMARKS = {
         needs=("torch",),
     ),
     "networks, training": Benchmark(
-        "training.py",
+        "training.py --seeds 2",
         (
             Target(
                 "% right, ours less PyTorch",
@@ -260,9 +260,9 @@ BENCHMARKS = {
         ),
         needs=("torch", "data"),
     ),
-    "networks, pruning": Benchmark("pruning.py", needs=("data",)),
+    "networks, pruning": Benchmark("pruning.py --seeds 2", needs=("data",)),
     "networks, training by cogradient descent": Benchmark(
-        "cogd_training.py --images 1000 --test 1000 --epochs 6", needs=("data",)
+        "cogd_training.py --images 1000 --test 1000 --epochs 4 --seeds 2", needs=("data",)
     ),
     "GPU": Benchmark(
         "gpu.py",

@@ -30,9 +30,9 @@ def images(tmp_path_factory):
 
 
 def test_a_batch_that_is_killed_again_and_again_is_resumed_each_time(tmp_path):
-    *rounds, last = kill_and_resume(tmp_path, n_images=24, n_kills=3, seed=3)
+    *rounds, last = kill_and_resume(tmp_path, n_images=16, n_kills=2, seed=6)
     assert {r.killed for r in rounds} == {"all", "parent"}
-    assert sum(r.done for r in rounds) + last.done == 24
+    assert sum(r.done for r in rounds) + last.done == 16
 
 
 def test_what_killed_processes_have_left_is_removed_and_nobody_elses(images, tmp_path):
