@@ -158,8 +158,11 @@ def main() -> None:
     parser.add_argument(
         "--patience", type=float, default=25, help="times of ours after which a peer is given up (default 25)"
     )
+    peers = list(SOLVERS)[2:]
+    parser.add_argument("--peers", nargs="+", choices=peers, default=peers, help="default: all of them")
     arguments = parser.parse_args()
-    names = [name for name in SOLVERS if name != "PyTorch FISTA" or find_spec("torch")]
+    left_out = {*peers} - {*arguments.peers} | ({"PyTorch FISTA"} if find_spec("torch") is None else set())
+    names = [name for name in SOLVERS if name not in left_out]
     cases = [(name, "grey", case, problem) for name, case in CASES.items()]
     cases.append(("64 of 3 x 8 x 8 on 256 x 256", "colour", (64, 8, 256), color_problem))
     print(f"float32, lambda {LMBDA}; seconds to 0.1 % of the optimum; how far above, where given up\n")
@@ -187,9 +190,9 @@ def main() -> None:
                     f"{seconds:.2f} s" if seconds else f"+{100 * (reached / exact.objective - 1):.2g} % after {spent:.0f} s"
                     for seconds, reached, spent in found.values()
                 ]
-                peers = [(found[peer][0], found[peer][2]) for peer in ("SPORCO ADMM", "SPORCO FISTA")]
-                best = min(seconds or spent for seconds, spent in peers)
-                sign = "" if any(seconds == best for seconds, _ in peers) else "> "
+                sporco = [(seconds, spent) for name, (seconds, _, spent) in found.items() if name.startswith("SPORCO")]
+                best = min((seconds or spent for seconds, spent in sporco), default=np.nan)
+                sign = "" if any(seconds == best for seconds, _ in sporco) else "> "
                 ratio = f"{sign}{best / found['csc-cogd'][0]:.0f} x"
                 print(
                     f"| {name} | {kind} | {'yes' if masked else 'no'} | {threads} | {' | '.join(cells)} | {ratio} |",

@@ -145,7 +145,7 @@ BENCHMARKS = {
         alone=True,
     ),
     "code solve, to 0.1 % of the optimum": Benchmark(
-        "convergence.py --patience 11",
+        "convergence.py --patience 11 --peers 'SPORCO ADMM'",
         (Target("best of SPORCO's solvers / ours", cells("best SPORCO / ours"), least=10),),
     ),
     "learning": Benchmark(
@@ -181,7 +181,7 @@ BENCHMARKS = {
         (Target("throughput of two processes / of one", cells("ratio", processes="2"), least=1.8),),
         alone=True,
     ),
-    "killed and resumed": Benchmark("killing.py"),
+    "killed and resumed": Benchmark("killing.py --count 100 --kills 10"),
     "inpainting, grey": Benchmark(
         "restoration.py --size 256",
         (
@@ -218,10 +218,10 @@ BENCHMARKS = {
         (Target("against BM3D: mean, dB", cells("gain of", method="BM3D"), least=-0.3),),
     ),
     "impulse noise": Benchmark(
-        "restoration.py --task impulse --size 160 --pictures camera,barbara,kodim23,monarch,tulips",
+        "restoration.py --task impulse --size 160 --pictures camera,barbara,kodim23",
         (Target("against detected + biharmonic: mean, dB", cells("gain of", method="detected.*"), least=0),),
     ),
-    "ablation": Benchmark("ablation.py --size 192 --rows 'biharmonic refined,half the passes'"),
+    "ablation": Benchmark("ablation.py --size 128 --rows 'biharmonic refined,half the passes'"),
     "ablation, noise": Benchmark("ablation.py --task denoise --size 128 --rows 'noisy refined'"),
     "deblurring and upscaling": Benchmark("deblurring.py"),
     "detection": Benchmark("detection.py"),
@@ -241,9 +241,9 @@ BENCHMARKS = {
         ),
         needs=("data",),
     ),
-    "cogradient descent, eight situations": Benchmark("cogradient.py --seeds 3"),
+    "cogradient descent, eight situations": Benchmark("cogradient.py --seeds 2"),
     "cogradient descent, Beale's function": Benchmark("cogradient.py --beale"),
-    "learning in shards": Benchmark("consensus.py", needs=("data",)),
+    "learning in shards": Benchmark("consensus.py --pictures fruit", needs=("data",)),
     "networks, a training step": Benchmark(
         "training_step.py --threads 2",
         (Target("ResNet-20, batches of 128: ours / PyTorch", cells("ratio", network="resnet20"), most=2),),
