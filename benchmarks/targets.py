@@ -177,7 +177,7 @@ BENCHMARKS = {
         "memory.py", (Target("predicted / measured", cells("predicted / measured"), least=1),)
     ),
     "many files": Benchmark(
-        "batch.py --count 100",
+        "batch.py --count 400",
         (Target("throughput of two processes / of one", cells("ratio", processes="2"), least=1.8),),
         alone=True,
     ),
@@ -226,7 +226,7 @@ BENCHMARKS = {
     "deblurring and upscaling": Benchmark("deblurring.py"),
     "detection": Benchmark("detection.py"),
     "paper's tables": Benchmark(
-        "paper_tables.py --methods 'rule off' 'k = 1' --seeds 1 2",
+        "paper_tables.py --methods 'rule off' 'CoGD k = 1' --seeds 1 2",
         (
             *_protocol("Inpainting", "fruit", 9990, 25.76), *_protocol("Inpainting", "city", 9057, 25.76),
             *_protocol("Reconstruction", "fruit", 11338, 28.12), *_protocol("Reconstruction", "city", 10073, 28.10),
