@@ -183,7 +183,7 @@ BENCHMARKS = {
     ),
     "killed and resumed": Benchmark("killing.py --count 100 --kills 10"),
     "inpainting, grey": Benchmark(
-        "restoration.py --size 256",
+        "restoration.py --size 192 --methods csc-cogd,biharmonic,'thin plate spline','total variation','OpenCV NS'",
         (
             *_restored("25 % random", 2), *_restored("50 % random", 2.5), *_restored("75 % random", 2),
             *_restored("90 % random", 1),
