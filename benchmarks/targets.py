@@ -181,7 +181,7 @@ BENCHMARKS = {
         (Target("throughput of two processes / of one", cells("ratio", processes="2"), least=1.8),),
         alone=True,
     ),
-    "killed and resumed": Benchmark("killing.py --count 100 --kills 10"),
+    "killed and resumed": Benchmark("killing.py --count 60 --kills 6"),
     "inpainting, grey": Benchmark(
         "restoration.py --size 192 --methods csc-cogd,biharmonic,'thin plate spline','total variation','OpenCV NS'",
         (
@@ -200,7 +200,7 @@ BENCHMARKS = {
         ),
     ),
     "inpainting, --best": Benchmark(
-        "restoration.py --size 256 --damages '50 % random' --methods 'csc-cogd --best,biharmonic'",
+        "restoration.py --size 192 --damages '50 % random' --methods 'csc-cogd --best,biharmonic'",
         (Target("gain of --best over biharmonic at 50 %: mean, dB", cells("gain of", method="biharmonic"), least=3),),
     ),
     "inpainting, time": Benchmark(
@@ -213,7 +213,7 @@ BENCHMARKS = {
         alone=True,
     ),
     "denoising": Benchmark(
-        "restoration.py --task denoise --size 192 --pictures camera,kodim23,barbara,monarch,tulips "
+        "restoration.py --task denoise --size 128 --pictures camera,kodim23,barbara,monarch,tulips "
         "--methods csc-cogd,BM3D,TV,'NL means',wavelets",
         (Target("against BM3D: mean, dB", cells("gain of", method="BM3D"), least=-0.3),),
     ),
@@ -222,7 +222,7 @@ BENCHMARKS = {
         (Target("against detected + biharmonic: mean, dB", cells("gain of", method="detected.*"), least=0),),
     ),
     "ablation": Benchmark("ablation.py --size 128 --rows 'biharmonic refined,half the passes'"),
-    "ablation, noise": Benchmark("ablation.py --task denoise --size 128 --rows 'noisy refined'"),
+    "ablation, noise": Benchmark("ablation.py --task denoise --size 96 --rows 'noisy refined'"),
     "deblurring and upscaling": Benchmark("deblurring.py"),
     "detection": Benchmark("detection.py"),
     "paper's tables": Benchmark(
@@ -243,7 +243,7 @@ BENCHMARKS = {
     ),
     "cogradient descent, eight situations": Benchmark("cogradient.py --seeds 2"),
     "cogradient descent, Beale's function": Benchmark("cogradient.py --beale"),
-    "learning in shards": Benchmark("consensus.py --pictures fruit", needs=("data",)),
+    "learning in shards": Benchmark("consensus.py --pictures fruit --rounds 15", needs=("data",)),
     "networks, a training step": Benchmark(
         "training_step.py --threads 2",
         (Target("ResNet-20, batches of 128: ours / PyTorch", cells("ratio", network="resnet20"), most=2),),
@@ -262,7 +262,7 @@ BENCHMARKS = {
     ),
     "networks, pruning": Benchmark("pruning.py --seeds 2", needs=("data",)),
     "networks, training by cogradient descent": Benchmark(
-        "cogd_training.py --images 1000 --test 1000 --epochs 4 --seeds 2", needs=("data",)
+        "cogd_training.py --images 500 --test 500 --epochs 3 --seeds 2", needs=("data",)
     ),
     "GPU": Benchmark(
         "gpu.py",
