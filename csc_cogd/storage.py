@@ -180,7 +180,11 @@ def _is_running(process: int) -> bool:
         return False
     except OSError:  # somebody else's
         return True
-    return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):  # not on Linux, or it has just ended
+        return True
+    return state != b"Z"  # one that has ended and isn't waited for, as where a container's first process doesn't do that
 
 
 def _rename_new(temporary: Path, path: Path) -> None:

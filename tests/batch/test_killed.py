@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from benchmarks.killing import kill_and_resume, marked, results, save_images, start, temporary_files, wait_until
 from csc_cogd.batch import restore_batch
-from csc_cogd.storage import whole_file
+from csc_cogd.storage import remove_abandoned, whole_file
 
 SLOW = 20  # iterations: tenths of a second for an image
 ABANDONING = """
@@ -47,6 +48,17 @@ def test_what_killed_processes_have_left_is_removed_and_nobody_elses(images, tmp
         restored = list(restore_batch([images / "images" / f"000{n}.png" for n in (0, 1)], tmp_path, **options))
         assert [result.error for result in restored] == ["", ""]
         assert [str(path) for path in temporary_files(tmp_path)] == [ours.name]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux tells who has ended and isn't waited for")
+def test_a_writer_that_has_ended_and_is_not_waited_for_is_gone(tmp_path):
+    """As orphans in a container whose first process doesn't wait for them."""
+    writer = subprocess.Popen([sys.executable, "-c", ABANDONING, tmp_path / "a.png"])
+    wait_until(lambda: Path(f"/proc/{writer.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", "its end")
+    assert len(temporary_files(tmp_path)) == 1
+    remove_abandoned(tmp_path)
+    assert temporary_files(tmp_path) == []
+    assert writer.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
