@@ -89,6 +89,8 @@ def summary(sections: dict[str, str]) -> Iterator[str]:
         for target in benchmark.targets:
             figures = target.figures(printed)
             reached = ", ".join(f"{figure:.4g}" for figure in figures) or "not run"
+            if len(figures) > 12:
+                reached = f"{min(figures):.4g} to {max(figures):.4g}, {len(figures)} figures"
             verdict = "" if not figures else "met" if target.met(printed) else "**missed**"
             yield f"| {name} | {target.what} | {target.asked} | {reached} | {verdict} |"
 
