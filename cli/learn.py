@@ -183,8 +183,8 @@ def _learn_in_shards(
     from csc_cogd.batch.cluster_learning import shard_mapper
 
     jobs = min(jobs, n_shards)
-    here = get_backend(**{name: settings[name] for name in ("device", "dtype", "threads", "fft")})
-    if jobs > 1 and here.free_memory() is None and settings["threads"] is None:  # a CPU's threads are shared out
+    engine = {name: settings[name] for name in ("device", "dtype", "threads", "fft")}
+    if jobs > 1 and settings["threads"] is None and get_backend(**engine).free_memory() is None:  # a CPU's are shared out
         settings["threads"] = max(get_backend("cpu").threads // jobs, 1)
     files = paths if scheduler is None else tuple(path.absolute() for path in paths)
     with shard_mapper(jobs, scheduler) as mapper:

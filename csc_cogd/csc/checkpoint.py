@@ -13,7 +13,7 @@ from csc_cogd.csc.alternation import Round
 from csc_cogd.errors import InputError
 from csc_cogd.storage import check_writable, read_arrays, write_arrays
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Checkpoint:

@@ -219,7 +219,7 @@ def _as_coded(planes: np.ndarray, dictionary: Dictionary) -> np.ndarray:
 
 def _quality(image: np.ndarray, picture: np.ndarray, layer: Layers, code: np.ndarray) -> Quality:
     known = layer.known[0] if layer.channel_axis is None else np.moveaxis(layer.known, 0, layer.channel_axis)
-    peak = data_range_of(image)
+    peak = data_range_of(image[known])
     peak = layer.high - layer.low if np.isnan(peak) else peak
     image, picture = (np.where(known, (np.asarray(p, np.float64) - layer.low) / peak, 0) for p in (image, picture))
     comparable = known.all() and min(layer.detail.shape[1:]) >= WINDOW

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from csc_cogd import Dictionary
+from csc_cogd import Dictionary, InputError
 from tests.cli.calling import call, check_refused, contents, save
 
 FEW = ("--filters", 4, "--filter-size", 4, "--iterations", 3, "--fft", "scipy", "--device", "cpu")
@@ -82,6 +82,16 @@ def test_pieces_of_one_size_of_images_of_any(folder, capsys):
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, arguments, message):
     check_refused(folder, capsys, ("learn", *FEW, *arguments, "-o", "d.npz"), message)
+
+
+def test_a_cluster_is_asked_whatever_device_is_here(folder, monkeypatch, capsys):
+    def ask(jobs, scheduler):
+        raise InputError(f"scheduler: {scheduler} was asked")
+
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr("csc_cogd.batch.cluster_learning.shard_mapper", ask)
+    arguments = ("learn", "a.png", "b.png", "-o", "d.npz", "--filters", "4", "--shards", 2, "--scheduler", "tcp://a:1", "-q")
+    check_refused(folder, capsys, (*arguments, "--device", "cuda"), "--scheduler: tcp://a:1 was asked")
 
 
 def test_a_shard_too_large_for_the_memory_ends_in_exit_3(folder, monkeypatch, capsys):

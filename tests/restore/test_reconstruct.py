@@ -162,6 +162,14 @@ def test_missing_pixels_count_neither_in_learning_nor_in_codes_nor_in_the_figure
     assert result.quality[0].psnr == pytest.approx(10 * np.log10(np.ptp(truth[known]) ** 2 / error))
 
 
+def test_what_a_mask_hides_has_no_influence(pictures, dictionary):
+    gaps = pictures[0].astype(float)
+    gaps[8:20, 8:24] = np.nan
+    hidden = np.ma.masked_array(np.nan_to_num(gaps, nan=1e9), np.isnan(gaps))
+    found, expected = (reconstruct([picture], dictionary).quality[0] for picture in (hidden, gaps))
+    np.testing.assert_equal(found, expected)
+
+
 def test_pictures_of_mixed_depth_are_each_on_their_own_scale(pictures, dictionary):
     mixed = [pictures[0], pictures[0].astype(np.uint16) * 257, pictures[0] / 255 - 7]
     result = reconstruct(mixed, dictionary, lmbda=0.01)
