@@ -32,27 +32,29 @@ if TYPE_CHECKING:
     from csc_cogd.csc.learning import LearnedDictionary as LearnedDictionary
     from csc_cogd.csc.learning import learn_dictionary as learn_dictionary
     from csc_cogd.csc.online import learn_dictionary_online as learn_dictionary_online
+    from csc_cogd.detect.detect import Detection as Detection
+    from csc_cogd.detect.detect import detect_damage as detect_damage
+    from csc_cogd.engine import Engine as Engine
     from csc_cogd.errors import CscCogdError as CscCogdError
     from csc_cogd.errors import DeviceError as DeviceError
     from csc_cogd.errors import InputError as InputError
+    from csc_cogd.learning.learn import learn_from_files as learn_from_files
+    from csc_cogd.learning.learn import learn_from_images as learn_from_images
+    from csc_cogd.learning.reconstruct import Quality as Quality
+    from csc_cogd.learning.reconstruct import Reconstruction as Reconstruction
+    from csc_cogd.learning.reconstruct import reconstruct as reconstruct
     from csc_cogd.report.metrics import psnr as psnr
     from csc_cogd.report.metrics import ssim as ssim
-    from csc_cogd.restore.coding import Progress as Progress
     from csc_cogd.restore.deblur import deblur as deblur
     from csc_cogd.restore.denoise import denoise as denoise
-    from csc_cogd.restore.detect import Detection as Detection
-    from csc_cogd.restore.detect import detect_damage as detect_damage
-    from csc_cogd.restore.inpaint import InpaintingReport as InpaintingReport
     from csc_cogd.restore.inpaint import inpaint as inpaint
-    from csc_cogd.restore.learn import learn_from_files as learn_from_files
-    from csc_cogd.restore.learn import learn_from_images as learn_from_images
     from csc_cogd.restore.operators import Blur as Blur
     from csc_cogd.restore.operators import Decimation as Decimation
-    from csc_cogd.restore.reconstruct import Quality as Quality
-    from csc_cogd.restore.reconstruct import Reconstruction as Reconstruction
-    from csc_cogd.restore.reconstruct import reconstruct as reconstruct
-    from csc_cogd.restore.restore_image import RestorationReport as RestorationReport
+    from csc_cogd.restore.report import Progress as Progress
+    from csc_cogd.restore.report import RestorationReport as RestorationReport
     from csc_cogd.restore.restore_image import restore_image as restore_image
+    from csc_cogd.restore.settings import Solve as Solve
+    from csc_cogd.restore.settings import Tiling as Tiling
     from csc_cogd.restore.upscale import upscale as upscale
 
 _HOMES = {
@@ -73,26 +75,28 @@ _HOMES = {
     "load_codes": "csc.codes_file",
     "inpaint": "restore.inpaint",
     "denoise": "restore.denoise",
-    "detect_damage": "restore.detect",
+    "detect_damage": "detect.detect",
     "deblur": "restore.deblur",
     "upscale": "restore.upscale",
     "restore_image": "restore.restore_image",
+    "Engine": "engine",
+    "Solve": "restore.settings",
+    "Tiling": "restore.settings",
     "Blur": "restore.operators",
     "Decimation": "restore.operators",
-    "reconstruct": "restore.reconstruct",
-    "Reconstruction": "restore.reconstruct",
+    "reconstruct": "learning.reconstruct",
+    "Reconstruction": "learning.reconstruct",
     "shard_mapper": "batch.cluster_learning",
-    "learn_from_files": "restore.learn",
-    "learn_from_images": "restore.learn",
+    "learn_from_files": "learning.learn",
+    "learn_from_images": "learning.learn",
     "restore_batch": "batch.batch",
     "psnr": "report.metrics",
     "ssim": "report.metrics",
-    "Detection": "restore.detect",
-    "InpaintingReport": "restore.inpaint",
+    "Detection": "detect.detect",
     "Iteration": "csc.iteration",
-    "Progress": "restore.coding",
-    "Quality": "restore.reconstruct",
-    "RestorationReport": "restore.restore_image",
+    "Progress": "restore.report",
+    "Quality": "learning.reconstruct",
+    "RestorationReport": "restore.report",
     "Result": "batch.jobs",
     "Round": "csc.alternation",
     "CscCogdError": "errors",

@@ -1,29 +1,74 @@
-"""The errors this package raises on purpose: one family, so that callers can catch them all."""
+"""The errors that this package raises on purpose: one family, so that callers can catch them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
 
 
 class CscCogdError(Exception):
     """Base of every error that csc-cogd raises on purpose.
 
+    An error is data, which Python, the command line and batches each put into words of their own; by default it reads
+    ``SUBJECT: ARGUMENT PROBLEM: FIX``, with the parts that are given.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the argument that is wrong; empty if it is none.
+    problem : str
+        What is wrong, as the rest of a sentence that begins with the argument's name.
+    fix : str
+        How to mend it. ``{name}`` stands for an argument, whatever it is called where the error is shown.
+    subject : str
+        The file, page or frame concerned.
+
     Examples
     --------
-    >>> import csc_cogd
-    >>> try:
-    ...     csc_cogd.Dictionary([1, 2])
-    ... except csc_cogd.CscCogdError as error:
-    ...     print(error)
-    filters: shape (2,) is neither (K, h, w) nor (K, C, h, w)
+    >>> error = InputError("gain", "must be a positive number, got 0", "or leave {noise} out", "scan.tif")
+    >>> str(error)
+    'scan.tif: gain must be a positive number, got 0: or leave noise out'
+    >>> error.render(lambda name: f"--{name}")
+    'scan.tif: --gain must be a positive number, got 0: or leave --noise out'
     """
+
+    def __init__(self, argument: str, problem: str = "", fix: str = "", subject: str = ""):
+        super().__init__(argument, problem, fix, subject)
+        self.argument, self.problem, self.fix, self.subject = argument, problem, fix, subject
+
+    def __str__(self) -> str:
+        return self.render(str)
+
+    def render(self, name_of: Callable[[str], str]) -> str:
+        """Return the message, with every argument named as `name_of` says."""
+        name = name_of(self.argument) if self.argument else ""
+        fix = self.fix.format_map(_Names(name_of))
+        return ": ".join(part for part in (self.subject, " ".join(filter(None, (name, self.problem))), fix) if part)
+
+    def about(self, subject: str) -> Self:
+        """Return the same error, about a file, page or frame."""
+        return type(self)(self.argument, self.problem, self.fix, ", ".join(filter(None, (subject, self.subject))))
+
+
+class _Names(dict[str, str]):
+    """What an argument's name is looked up in."""
+
+    def __init__(self, name_of: Callable[[str], str]):
+        self._name_of = name_of
+
+    def __missing__(self, name: str) -> str:
+        return self._name_of(name)
 
 
 class InputError(CscCogdError, ValueError):
-    """An argument or a file can't be used; the message says which, why, and how to fix it."""
+    """An argument or a file can't be used."""
 
 
 class DeviceError(CscCogdError, RuntimeError):
-    """The requested device can't be used; nothing falls back silently to another one."""
+    """The requested device can't be used, or has too little memory; nothing falls back silently to another one."""
 
 
 def library_failure(error: BaseException) -> str:
-    """What to say of an error with which a library can't be loaded; the first sentence of its own is enough."""
+    """Explain an error with which a library couldn't be loaded; the first sentence of its own is enough."""
     why = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
-    return f"a library can't be loaded: {why}: give the process more memory, or install csc-cogd anew"
+    return f"a library can't be loaded: {why}: give the process more memory, or reinstall csc-cogd"

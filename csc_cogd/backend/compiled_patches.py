@@ -243,11 +243,9 @@ def _estimate_patches(
     )  # fmt: skip
 
 
-def estimate_patches(
-    pilot, observed, known, matches, size, solved, noise, pilot_noise, shrinkage, floor, top, total, weight
-):
+def estimate_patches(pilot, observed, known, matches, model, top, total, weight):
+    size, n_estimated, *variances = model
     real = pilot.dtype.type
     _estimate_patches(
-        pilot, observed, known, matches, size, solved,
-        real(noise), real(pilot_noise), real(shrinkage), real(floor), LANES, top, total, weight,
-    )  # fmt: skip
+        pilot, observed, known, matches, size, n_estimated, *(real(value) for value in variances), LANES, top, total, weight
+    )

@@ -6,6 +6,8 @@ corner is the window's upper left pixel.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 
@@ -34,22 +36,41 @@ def match_patches(guide: np.ndarray, corners: np.ndarray, size: int, radius: int
         found[: len(best)] = np.stack([rows + top, columns + left], axis=1)
 
 
+class GroupModel(NamedTuple):
+    """How the patches of a group are estimated from each other.
+
+    Attributes
+    ----------
+    size : int
+        Side of a patch.
+    n_estimated : int
+        The first patches of a group are estimated, the others only say what the group is like.
+    noise, pilot_noise : float
+        Variance of the noise in the observed image and, where the pilot isn't clean itself, in the pilot: it is taken off
+        the covariance C.
+    shrinkage, floor : float
+        C is raised by ``floor + shrinkage * trace(C) / D`` on its diagonal.
+    """
+
+    size: int
+    n_estimated: int
+    noise: float
+    pilot_noise: float
+    shrinkage: float
+    floor: float
+
+
 def estimate_patches(
     pilot: np.ndarray,
     observed: np.ndarray,
     known: np.ndarray,
     matches: np.ndarray,
-    size: int,
-    solved: int,
-    noise: float,
-    pilot_noise: float,
-    shrinkage: float,
-    floor: float,
+    model: GroupModel,
     top: int,
     total: np.ndarray,
     weight: np.ndarray,
 ) -> None:
-    """Estimate patches under the Gaussian that their likes in `pilot` suggest, and add them up where they stand.
+    """Estimate each patch under a Gaussian fitted to its similar patches in `pilot`, and accumulate the estimates in place.
 
     With the mean m and the covariance C of a group of similar patches, a patch z of which the values K are observed is
     estimated by its conditional mean
@@ -62,17 +83,13 @@ def estimate_patches(
     known : (P, H, W) bool array
     matches : (n, N, 2) int array
         Corners of the patches of each group, see :func:`match_patches`.
-    size, solved : int
-        The first `solved` patches of a group are estimated, the others only say what the group is like.
-    noise, pilot_noise : float
-        Variance of the noise in `observed` and, where the pilot isn't clean itself, in `pilot`: it is taken off C.
-    shrinkage, floor : float
-        C is raised by ``floor + shrinkage * trace(C) / D`` on its diagonal.
+    model : GroupModel
     top : int
         The row of the image with which `total` and `weight` begin.
     total, weight : (P, rows, W) arrays, added to
         Sum and number of the estimates of every pixel. Without noise, patches with nothing missing are passed over.
     """
+    size, n_estimated, noise, pilot_noise, shrinkage, floor = model
     shape = (len(pilot), size, size)
     for group in matches:
         group = group[group[:, 0] >= 0]
@@ -83,7 +100,7 @@ def estimate_patches(
         C = likes.T @ likes / len(likes) - pilot_noise * np.eye(len(mean))
         level = np.trace(C) / len(mean)
         C = np.zeros_like(C) if level <= 0 else C + (floor + shrinkage * level) * np.eye(len(mean))
-        for window in windows[:solved]:
+        for window in windows[:n_estimated]:
             at = known[window].ravel()
             if noise == 0 and at.all():
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -27,6 +27,7 @@ from csc_cogd.csc.problem import (
 )
 from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
 from csc_cogd.csc.settings import check_boundary, check_l1_weights, check_settings, penalties, place_l1_weights
+from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 
 SOLVERS = ("auto", "admm", "coordinate descent", "fista")
@@ -81,6 +82,7 @@ def sparse_code(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    engine: Engine | None = None,
     callback: Callable[[Iteration], Any] | None = None,
 ) -> SparseCodes:
     """Code images sparsely over a dictionary.
@@ -139,6 +141,8 @@ def sparse_code(
         ``"auto"`` takes coordinate descent where it can be used and `lmbda` isn't tiny, else ADMM.
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
 
     Returns
     -------
@@ -163,9 +167,10 @@ def sparse_code(
     _check_channels(images, dictionary, gray)
     if solver not in SOLVERS:
         raise InputError(f"solver: {solver!r} is unknown: choose {', '.join(map(repr, SOLVERS))}")
-    if device == "auto" and solver == "coordinate descent":
-        device = "cpu"
-    backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    if engine.device == "auto" and solver == "coordinate descent":
+        engine = replace(engine, device="cpu")
+    backend = engine.beside(images).backend
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
     _check_circular(domain)
     data: Any = data_term(backend, domain, images, check_weights(weights, images), fidelity, background)
@@ -183,27 +188,27 @@ def sparse_code(
         obstacle = obstacle or _obstacle_to_descent(w * lmbda, backend)
     if solver in ("coordinate descent", "fista") and obstacle:
         raise InputError(f"solver: {solver} {obstacle}: use 'auto' or 'admm'")
-    engine: Any = None
+    chosen: Any = None
     adapt_every = 0
     if solver == "fista":
-        engine = Fista(backend, domain, operator, data, prox, start=start)
+        chosen = Fista(backend, domain, operator, data, prox, start=start)
     elif solver != "admm" and not obstacle:
-        engine = CoordinateDescent(backend, domain, filters, operator, data, prox, tol=tol, start=start)
-        if solver == "auto" and engine.steepest > SPARSE_ENOUGH:
-            engine = None
-    if engine is None:
+        chosen = CoordinateDescent(backend, domain, filters, operator, data, prox, tol=tol, start=start)
+        if solver == "auto" and chosen.steepest > SPARSE_ENOUGH:
+            chosen = None
+    if chosen is None:
         adapt_every = 0 if rho else 10
-        engine = ConvolutionalADMM(
+        chosen = ConvolutionalADMM(
             backend, operator, data, prox,
             **penalties(lmbda, data, rho, rho_data),
             relaxation=relaxation, gradient_penalty=gradient_penalty, filters=filters,
         )  # fmt: skip
         if start is not None:
-            placed = backend.xp.zeros(engine.shape, backend.dtype)
+            placed = backend.xp.zeros(chosen.shape, backend.dtype)
             domain.crop_codes(placed)[...] = backend.asarray(start)
-            engine.start_from(placed)
-    history = iterate(engine, max_iter, tol, callback, adapt_every)
-    maps, fit, objective = engine.finish()
+            chosen.start_from(placed)
+    history = iterate(chosen, max_iter, tol, callback, adapt_every)
+    maps, fit, objective = chosen.finish()
     if not np.isfinite(objective):
         raise InputError("images: their values or weights are too large to compute with: scale them to about [0, 1]")
     reconstruction = domain.crop(fit)

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, as_array, device_of, get_backend, on_gpu
+from csc_cogd.backend import Backend, as_array, on_gpu
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.problem import Domain, check_images, check_weights, filter_spectra, observed_data
 from csc_cogd.csc.settings import check_settings
+from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 
 TOLERANCE = 1e-6  # of the gradient, relative to its largest value at zero codes
@@ -26,6 +27,7 @@ def debias(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    engine: Engine | None = None,
 ) -> np.ndarray:
     """Refit sparse codes without the l1 term, keeping their zeros.
 
@@ -45,7 +47,7 @@ def debias(
         1 where observed, 0 where missing.
     max_iter : int
         Iterations of conjugate gradients for each image.
-    dtype, device, threads, fft
+    dtype, device, threads, fft, engine
         As in :func:`csc_cogd.sparse_code`.
 
     Returns
@@ -69,7 +71,8 @@ def debias(
     """
     images = check_images(images)
     check_dictionary(dictionary)
-    backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    backend = engine.beside(images).backend
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
     codes = as_array(codes)
     expected = (len(images), dictionary.n_filters, *domain.codes_shape)

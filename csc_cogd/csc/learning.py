@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd import __version__
-from csc_cogd.backend import device_of, get_backend, on_gpu
+from csc_cogd.backend import on_gpu
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.backtracking import CogradientAlternation
@@ -20,6 +20,7 @@ from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.csc.settings import check_settings
+from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -83,6 +84,7 @@ def learn_dictionary(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    engine: Engine | None = None,
     callback: Callable[[Round], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn filters from images, complete or with missing pixels.
@@ -125,7 +127,7 @@ def learn_dictionary(
         Called after every round with a :class:`Round`; a true return value stops learning.
     zero_mean : bool
         Learn filters of mean zero in each channel: they can't shift the brightness.
-    l1_weights, gradient_penalty, boundary, rho, rho_data, relaxation, dtype, device, threads, fft
+    l1_weights, gradient_penalty, boundary, rho, rho_data, relaxation, dtype, device, threads, fft, engine
         As in :func:`csc_cogd.sparse_code`.
 
     Returns
@@ -156,7 +158,8 @@ def learn_dictionary(
     if any(np.greater(largest, images.shape[2:])):
         raise InputError(f"filter_shape: {largest} is larger than the images, {images.shape[2:]}: use smaller filters")
     filters = initial_filters(shapes, images.shape[1], seed, start)
-    backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    backend = engine.beside(images).backend
     problem = (backend, model, filters, images, check_weights(weights, images))
     alternation = Alternation(*problem) if cogd is None else CogradientAlternation(cogd, *problem)
     settings = model.settings() | {

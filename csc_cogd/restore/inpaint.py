@@ -3,77 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-import numpy as np
-
-from csc_cogd.backend import Backend, get_backend, single_threaded_blas
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.restore.coding import Progress, channel_groups, engine_settings
-from csc_cogd.restore.damage import find_missing
-from csc_cogd.restore.layers import as_pixels, intensity_range
-from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
-from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_restoring, choose_effort, restore_channels
-from csc_cogd.restore.stacks import takes_stacks_and_gpu_arrays
-from csc_cogd.restore.tiles import (
-    Plan,
-    admm_memory,
-    choose_tiles,
-    code_memory,
-    memory_to_plan_with,
-    picture_memory,
-    retry_in_less_memory,
-)
-from csc_cogd.restore.trace import GroupTrace, Trace
+from csc_cogd.engine import Engine, record_of
+from csc_cogd.restore.noise import Gaussian
+from csc_cogd.restore.observation import Observation, over_frames
+from csc_cogd.restore.report import Progress, Reporter, Trace
+from csc_cogd.restore.restore import Problem, restore
+from csc_cogd.restore.settings import Solve, Tiling
 
 
-@dataclass(frozen=True, eq=False)
-class InpaintingReport:
-    """What :func:`inpaint` or :func:`csc_cogd.denoise` did, for those who ask.
-
-    Attributes
-    ----------
-    missing : float
-        Fraction of the values.
-    efforts, stages : lists of Effort and of Stages
-        By group of channels that are restored together.
-    noise_sigmas : list of float
-        Standard deviation of the noise that was assumed, in the image's units.
-    gain : float, or None
-        Counts to one unit of the image, of :func:`csc_cogd.denoise` with Poisson noise.
-    """
-
-    missing: float
-    efforts: list[Effort]
-    stages: list[Stages]
-    noise_sigmas: list[float]
-    gain: float | None = None
-
-    def __repr__(self) -> str:
-        return "\n".join([f"InpaintingReport: {self.missing:.1%} of the values missing", *self.lines()])
-
-    def lines(self) -> list[str]:
-        """What was chosen and how it went, for a person to read."""
-        lines = []
-        for effort, done, sigma in zip(self.efforts, self.stages, self.noise_sigmas, strict=True):
-            (h, w), patches, line = done.dictionary.filter_shape, effort.patches, str(done.plan)
-            if done.history:
-                end = done.history[-1]
-                line += (
-                    f"; noise {sigma:.3g}; {done.dictionary.n_filters} filters up to {h} x {w}"
-                    f"{', adapted' if effort.learn else ''}, lmbda {done.lmbda:.3g}: {end.iteration} iterations in "
-                    f"{end.seconds:.1f} s, objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and "
-                    f"{end.dual_residual:.1e}; {done.passes} passes over groups of {patches.similar} similar patches of "
-                    f"{patches.size} x {patches.size}"
-                    + ("" if done.trust is None else f"; weight {done.trust:.2f} against biharmonic interpolation")
-                )
-            lines.append(line)
-        return lines
-
-
-@takes_stacks_and_gpu_arrays
+@over_frames
 def inpaint(
     image: Any,
     mask: Any = None,
@@ -89,12 +30,15 @@ def inpaint(
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
+    solve: Solve | None = None,
     tile: int | str = "auto",
     max_memory: float | None = None,
+    tiling: Tiling | None = None,
     dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    engine: Engine | None = None,
     callback: Callable[[Progress], Any] | None = None,
     return_report: bool = False,
     dry_run: bool = False,
@@ -104,7 +48,7 @@ def inpaint(
 
     A base layer, the low-passed biharmonic estimate, takes the smooth part; the rest is coded sparsely over a
     dictionary from the known pixels alone, and the code fills the gaps. What it fills in is then refined from similar
-    patches of the picture, see :mod:`csc_cogd.restore.similar`.
+    patches of the picture, see :mod:`csc_cogd.restore.stages.nonlocal_bayes`.
 
     Parameters
     ----------
@@ -140,28 +84,34 @@ def inpaint(
         solves, a round is 20 iterations.
     tol : float
         Stop the code solve earlier, where the relative residuals are below.
+    solve : Solve, optional
+        In place of `effort`, `learn`, `lmbda`, `max_iter` and `tol`.
     tile : "auto" or int
         Restore in tiles of this many pixels square, blended so that no seams show; 0: all of the damage at once. By default
         what is cheapest: where nothing is missing, nothing is solved.
     max_memory : float, optional
         In bytes, of the whole program, or of a GPU's memory where that solves; tiles are chosen to fit. Default: 2e9, or
         most of what is free on the GPU.
+    tiling : Tiling, optional
+        In place of `tile` and `max_memory`.
     dtype : {"float32", "float64"}
         Precision of the computation.
     device, threads, fft
         See :func:`csc_cogd.backend.get_backend`.
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
     callback : callable, optional
         Called with a :class:`csc_cogd.Progress`; a true return value ends the present stage early.
     return_report : bool
-        Also return an :class:`csc_cogd.InpaintingReport`; of a stack, a list with one of each frame.
+        Also return an :class:`csc_cogd.RestorationReport`; of a stack, a list with one of each frame.
     dry_run : bool
         Restore nothing, return the image as it is: for the report, which says what would be done and in how much memory.
-    trace : csc_cogd.restore.trace.Trace, optional
+    trace : csc_cogd.restore.report.Trace, optional
         Gathers what the code and every stage make of the picture.
 
     Returns
     -------
-    array of the image's shape and dtype, or (array, InpaintingReport)
+    array of the image's shape and dtype, or (array, RestorationReport)
         Filled values lie within the range of the known ones.
 
     Raises
@@ -180,112 +130,29 @@ def inpaint(
     >>> restored.dtype, int(abs(restored.astype(int) - image).max()) <= 1
     (dtype('uint8'), True)
     """
-    pixels, missing = find_missing(
+    solve = record_of(Solve, solve, effort=effort, learn=learn, lmbda=lmbda, max_iter=max_iter, tol=tol)
+    tiling = record_of(Tiling, tiling, tile=tile, max_memory=max_memory)
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    observation = Observation.of(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=stack_axis is not None
     )
-    check_noise_sigma(noise_sigma, optional=True)
-    if trace is not None:
-        trace.begin(pixels.shape, channel_axis)
+    problem = inpainting(observation, dictionary, noise_sigma, keep_known)
+    planes, report = restore(
+        problem, solve, tiling, engine.without_measuring(), reporter=Reporter(callback), trace=trace, dry_run=dry_run
+    )
+    restored = observation.to_image(planes)
+    return (restored, report) if return_report else restored
+
+
+def inpainting(
+    observation: Observation,
+    dictionary: Dictionary | None = None,
+    noise_sigma: float | str | None = None,
+    keep_known: bool | None = None,
+) -> Problem:
+    """Return the problem that :func:`inpaint` solves."""
     if keep_known is None:
         keep_known = noise_sigma is None
     elif not keep_known and noise_sigma is None:
         noise_sigma = "auto"
-    restored, report = restore_planes(
-        pixels, missing, channel_groups(len(pixels), dictionary), effort, noise_sigma,
-        {"learn": learn, "max_iter": max_iter}, keep_known=keep_known, lmbda=lmbda, tol=tol, tile=tile,
-        max_memory=max_memory, dry_run=dry_run,
-        engine=engine_settings(dtype, device, threads, fft), callback=callback, trace=trace,
-    )  # fmt: skip
-    restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
-    return (restored, report) if return_report else restored
-
-
-@single_threaded_blas()
-def restore_planes(
-    pixels: np.ndarray,
-    missing: np.ndarray,
-    groups: list[tuple[slice, Dictionary]],
-    effort: str,
-    noise_sigma: float | str | None,
-    changes: dict[str, Any],
-    *,
-    keep_known: bool,
-    lmbda: float | None,
-    tol: float,
-    tile: int | str = "auto",
-    max_memory: float | None = None,
-    dry_run: bool = False,
-    engine: dict[str, Any],
-    callback: Callable[[Progress], Any] | None = None,
-    trace: Trace | None = None,
-) -> tuple[np.ndarray, InpaintingReport]:
-    """Restore (C, H, W) pixels of any dtype, group by group, each on the scale of its own values.
-
-    `changes` are fields of :class:`Effort` to be set otherwise, where not None. With `dry_run`, nothing is restored: the
-    report says what would be done.
-    """
-    check_restoring(effort, lmbda, changes.get("max_iter"), tol)
-    changes = {name: value for name, value in changes.items() if value is not None}
-    backend = get_backend(**engine)
-    report = InpaintingReport(float(missing.mean()), [], [], [])
-    known_values = [plane[~gone] for plane, gone in zip(pixels, missing, strict=True)]
-    restored = pixels.copy()
-    for channels, dictionary in groups:
-        gone = missing[channels]
-        if not gone.any() and keep_known:
-            continue
-        low, high = intensity_range(known_values[channels])
-        damaged = Damaged(pixels[channels], gone, low, high)
-        noise = _noise_of(damaged, noise_sigma)
-        if not gone.any() and not noise:
-            continue
-        chosen = replace(choose_effort(effort, gone, noise), **changes)
-        everywhere = bool(noise) and not keep_known
-        needed = np.ones(gone.shape[1:], bool) if everywhere else np.asarray(gone.any(axis=0))
-        taken, solve, most = _memory(backend, pixels, dictionary, len(gone), max_memory)
-        plan_for = partial(_plan, needed, gone, solve, taken, tile, backend.threads)
-        if dry_run:
-            estimate, stages = None, Stages(dictionary, lmbda or 0.0, [], 0, None, plan_for(most))
-        else:
-            changed = np.ones_like(gone) if everywhere else gone
-            traced = None if trace is None else GroupTrace(trace, channels, changed, low, high)
-            restore = partial(
-                restore_channels, damaged, dictionary, chosen, noise=noise, lmbda=lmbda, tol=tol, engine=engine,
-                callback=callback, traced=traced,
-            )  # fmt: skip
-            estimate, stages = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
-        report.efforts.append(chosen)
-        report.stages.append(stages)
-        report.noise_sigmas.append(noise * (high - low))
-        if estimate is None:
-            continue
-        for plane, values, known, changed in zip(restored[channels], estimate, known_values[channels], gone, strict=True):
-            if everywhere:
-                changed = np.ones_like(changed)
-            new = values[changed].astype(np.float64) * (high - low) + low
-            plane[changed] = as_pixels(np.clip(new, known.min(), known.max()), pixels.dtype)
-    return restored, report
-
-
-def _memory(
-    backend: Backend, pixels: np.ndarray, dictionary: Dictionary, n_channels: int, max_memory: float | None
-) -> tuple[int, Callable[[tuple[int, int]], int], float]:
-    """Bytes that the picture takes, that a tile takes, and that there are: of a GPU's memory where that solves."""
-    itemsize = backend.dtype.itemsize
-    by_admm = partial(admm_memory, dictionary, itemsize)
-    solve = partial(code_memory, dictionary, n_channels, itemsize) if backend.compiled else by_admm
-    taken, most = memory_to_plan_with(backend, picture_memory(pixels.size, pixels.dtype.itemsize), max_memory)
-    return taken, solve, most
-
-
-def _plan(
-    needed: np.ndarray, missing: np.ndarray, solve: Callable[[tuple[int, int]], int], taken: int, tile: int | str,
-    threads: int, most: float,
-) -> Plan:  # fmt: skip
-    return choose_tiles(needed, missing, solve, taken, tile=tile, max_memory=most, threads=threads)
-
-
-def _noise_of(damaged: Damaged, noise_sigma: float | str | None) -> float:
-    """Standard deviation of the noise, on the scale of [0, 1]; of large pictures, the middle is looked at."""
-    observed, gone = damaged.piece(*middle_of(damaged.pixels.shape[1:]))
-    return noise_of(observed, ~gone, noise_sigma, damaged.high - damaged.low)
+    return Problem(observation, noise=Gaussian(noise_sigma), dictionary=dictionary, keep_known=keep_known)

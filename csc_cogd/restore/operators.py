@@ -13,7 +13,7 @@ picture: the scene that it shows is larger by the kernel, less one pixel, and is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import scipy
@@ -25,14 +25,75 @@ from csc_cogd.errors import InputError
 LARGEST_FACTOR = 16
 
 
-class _Operator:
-    """What follows from a kernel and a factor."""
+@runtime_checkable
+class Operator(Protocol):
+    """A linear map from a scene to its picture, as restoring needs it.
 
-    kernel: np.ndarray
+    Attributes
+    ----------
+    factor : int
+        Pixels of the restored image to one of the picture's, in either direction.
+    least_sigma : float
+        Noise of pictures in [0, 1] without any: what model and code can't say.
+    """
+
     factor: int
+    least_sigma: float
+
+    @property
+    def reach(self) -> int:
+        """How far, in pixels of the scene, one of its pixels is seen."""
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """Raise InputError where pictures of a shape (H, W) can't be restored."""
 
     def restored_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the restored picture of a picture."""
+        """Height and width of the image that a picture is restored to."""
+
+    def scene_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of all of the scene that a picture depends on."""
+
+    def apply(self, scene: np.ndarray) -> np.ndarray:
+        """Return the picture (..., H, W) of a scene, whose shape is that of :meth:`scene_shape`."""
+
+    def adjoint(self, picture: np.ndarray) -> np.ndarray:
+        """Return ``H^T b`` of a picture (..., H, W), on the scene."""
+
+    def on_grid(self, picture: np.ndarray) -> np.ndarray:
+        """Return a picture on the grid that :meth:`through` lets codes be found on, zeros where it has no pixels."""
+
+    def crop(self, scene: np.ndarray) -> np.ndarray:
+        """Return the restored image's part of a scene."""
+
+    def through(self, dictionary: Dictionary) -> Dictionary:
+        """Return the filters as the operator shows them."""
+
+    def __str__(self) -> str:
+        """Say what it is, for reports."""
+
+
+class Convolution:
+    """An operator that a kernel and a factor define."""
+
+    kernel: np.ndarray
+    factor: int = 1
+    least_sigma: float = 0.5 / 255
+
+    @property
+    def reach(self) -> int:
+        return 2 * max(self.kernel.shape)
+
+    def __str__(self) -> str:
+        return "kernel of {} x {}".format(*self.kernel.shape)
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """Raise InputError where pictures of a shape (H, W) can't be restored."""
+        (h, w), (H, W) = self.kernel.shape, shape
+        if self.factor == 1 and (h > H or w > W):
+            raise InputError("kernel", f"of {h} x {w} pixels is larger than the image, {H} x {W}", "cut off its margin")
+
+    def restored_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the image that a picture is restored to."""
         return self.factor * shape[0], self.factor * shape[1]
 
     def scene_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
@@ -41,18 +102,18 @@ class _Operator:
         return self.factor * (H - 1) + h, self.factor * (W - 1) + w
 
     def apply(self, scene: np.ndarray) -> np.ndarray:
-        """The picture (..., H, W) of a scene, whose shape is that of :meth:`scene_shape`."""
+        """Return the picture (..., H, W) of a scene, whose shape is that of :meth:`scene_shape`."""
         blurred = scipy.signal.oaconvolve(scene, self._kernel_for(scene), mode="valid", axes=(-2, -1))
         return blurred[..., :: self.factor, :: self.factor]
 
     def adjoint(self, picture: np.ndarray) -> np.ndarray:
-        """``H^T b`` of a picture (..., H, W), on the scene."""
+        """Return ``H^T b`` of a picture (..., H, W), on the scene."""
         return scipy.signal.oaconvolve(
             self.on_grid(picture), self._kernel_for(picture)[..., ::-1, ::-1], mode="full", axes=(-2, -1)
         )
 
     def on_grid(self, picture: np.ndarray) -> np.ndarray:
-        """A picture's pixels on the scene's grid, (.., f (H - 1) + 1, f (W - 1) + 1), zeros between them."""
+        """Return a picture's pixels on the scene's grid, (.., f (H - 1) + 1, f (W - 1) + 1), zeros between them."""
         H, W = picture.shape[-2:]
         f = self.factor
         grid = np.zeros((*picture.shape[:-2], f * (H - 1) + 1, f * (W - 1) + 1), picture.dtype)
@@ -60,14 +121,14 @@ class _Operator:
         return grid
 
     def crop(self, scene: np.ndarray) -> np.ndarray:
-        """The restored picture's part of a scene."""
+        """Return the restored image's part of a scene."""
         f, (h, w) = self.factor, self.kernel.shape
         H, W = ((length - size) // f + 1 for length, size in zip(scene.shape[-2:], (h, w), strict=True))
         top, left = h - 1 - (f + h - 2) // 2, w - 1 - (f + w - 2) // 2
         return scene[..., top : top + f * H, left : left + f * W]
 
-    def blurred(self, dictionary: Dictionary) -> Dictionary:
-        """The filters ``h * d_k``, larger by the kernel less one pixel."""
+    def through(self, dictionary: Dictionary) -> Dictionary:
+        """Return the filters ``h * d_k``, larger by the kernel less one pixel."""
         filters, shapes = dictionary.with_channels(), dictionary.shapes + np.array(self.kernel.shape) - 1
         blurred = scipy.signal.oaconvolve(filters, self._kernel_for(filters), mode="full", axes=(-2, -1))
         for d, (height, width) in zip(blurred, shapes, strict=True):
@@ -80,7 +141,18 @@ class _Operator:
 
 
 @dataclass(frozen=True, eq=False)
-class Blur(_Operator):
+class Identity:
+    """The picture is the scene: what is missing is filled, and noise taken off."""
+
+    factor: ClassVar[int] = 1
+
+    def restored_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the image that a picture is restored to."""
+        return shape
+
+
+@dataclass(frozen=True, eq=False)
+class Blur(Convolution):
     """Convolution with a kernel, as ``scipy.signal.convolve(scene, kernel, mode="same")`` away from the border.
 
     Parameters
@@ -101,14 +173,13 @@ class Blur(_Operator):
     """
 
     kernel: np.ndarray
-    factor: ClassVar[int] = 1  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", check_kernel(self.kernel))
 
 
 @dataclass(frozen=True, eq=False)
-class Decimation(_Operator):
+class Decimation(Convolution):
     """Convolution with a kernel, of which every factor-th pixel in either direction is kept.
 
     Parameters
@@ -133,6 +204,7 @@ class Decimation(_Operator):
 
     factor: int
     kernel: np.ndarray = None  # type: ignore[assignment]  # filled in below
+    least_sigma: ClassVar[float] = 2 / 255  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_factor(self.factor)
@@ -145,7 +217,7 @@ class Decimation(_Operator):
 
 def check_factor(factor: Any) -> int:
     if not isinstance(factor, (int, np.integer)) or not 1 <= factor <= LARGEST_FACTOR:
-        raise InputError(f"factor: {factor} isn't a whole number from 1 to {LARGEST_FACTOR}")
+        raise InputError("factor", f"must be a whole number from 1 to {LARGEST_FACTOR}, got {factor}")
     return int(factor)
 
 
@@ -153,13 +225,13 @@ def check_kernel(kernel: Any) -> np.ndarray:
     """A kernel with sum one, (h, w), float64, read-only; zeros around it are cut off as long as its middle stays."""
     kernel = to_numpy(kernel)
     if kernel.ndim != 2 or 0 in kernel.shape:
-        raise InputError(f"kernel: shape {kernel.shape} isn't (height, width)")
+        raise InputError("kernel", f"must be of shape (height, width), got {kernel.shape}")
     if kernel.dtype.kind not in "fiub" or not np.isfinite(kernel).all():
-        raise InputError("kernel: finite real numbers are needed")
+        raise InputError("kernel", "must have finite real numbers")
     kernel = kernel.astype(np.float64)
     total, largest = kernel.sum(), abs(kernel).max()
     if not total > 1e-6 * largest:
-        raise InputError("kernel: its sum isn't above zero: it can't be the picture of a point")
+        raise InputError("kernel", "must have a sum above zero, as the picture of a point has")
     for axis in (0, 1):
         used = np.flatnonzero(kernel.any(axis=1 - axis))
         margin = min(used[0], kernel.shape[axis] - 1 - used[-1])
@@ -175,7 +247,7 @@ def check_kernel(kernel: Any) -> np.ndarray:
 def gaussian_kernel(sigma: float, *, even: bool = False) -> np.ndarray:
     """Gaussian of standard deviation `sigma` in pixels, out to four of them; odd height and width, or even."""
     if not (np.isfinite(sigma) and 0 < sigma <= 100):
-        raise InputError(f"sigma: {sigma} isn't the width of a kernel: use a number above 0, at most 100")
+        raise InputError("sigma", f"must be a number of pixels above 0, at most 100, got {sigma}")
     radius = int(np.ceil(4 * sigma)) - (0.5 if even else 0)
     profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return check_kernel(np.outer(profile, profile))
@@ -184,7 +256,7 @@ def gaussian_kernel(sigma: float, *, even: bool = False) -> np.ndarray:
 def uniform_kernel(size: int) -> np.ndarray:
     """Mean over `size` x `size` pixels."""
     if not isinstance(size, (int, np.integer)) or not 1 <= size <= 1000:
-        raise InputError(f"size: {size} isn't the width of a kernel: use a whole number from 1 to 1000")
+        raise InputError("size", f"must be a whole number of pixels from 1 to 1000, got {size}")
     return check_kernel(np.ones((size, size)))
 
 
@@ -194,9 +266,9 @@ def motion_kernel(length: float, angle: float) -> np.ndarray:
     Every pixel has the length of the path inside it.
     """
     if not (np.isfinite(length) and 1 <= length <= 1000):
-        raise InputError(f"length: {length} isn't the length of a motion: use a number of pixels from 1 to 1000")
+        raise InputError("length", f"must be a number of pixels from 1 to 1000, got {length}")
     if not np.isfinite(angle):
-        raise InputError(f"angle: {angle} isn't an angle: use a number of degrees")
+        raise InputError("angle", f"must be a finite number of degrees, got {angle}")
     n_points = 64 * int(np.ceil(length))
     along = ((np.arange(n_points) + 0.5) / n_points - 0.5) * length
     rows, columns = (np.rint(along * f(np.deg2rad(angle))).astype(int) for f in (lambda a: -np.sin(a), np.cos))

@@ -29,11 +29,11 @@ def estimate(
     options = {"noise": 0.0, "pilot_noise": 0.0, "shrinkage": 0.01, "floor": 1e-6} | changes
     shape = (len(pilot), rows or pilot.shape[1], pilot.shape[2])
     total, weight = (cuda.asarray(np.broadcast_to(start, (2, *shape))[n], pilot.dtype) for n in range(2))
-    plain, values = np.zeros((2, *shape)), (*options.values(), top)
+    plain, model = np.zeros((2, *shape)), patches.GroupModel(size, solved, **options)
     on_device = (cuda.asarray(array) for array in (pilot, observed, known, matches))
-    Patches(cuda, pilot.dtype, shared_memory).estimate_patches(*on_device, size, solved, *values, total, weight)
+    Patches(cuda, pilot.dtype, shared_memory).estimate_patches(*on_device, model, top, total, weight)
     arrays = (pilot.astype(float), observed.astype(float), known, matches)
-    patches.estimate_patches(*arrays, size, solved, *values, *plain)
+    patches.estimate_patches(*arrays, model, top, *plain)
     return np.stack([cuda.asnumpy(total), cuda.asnumpy(weight)]), plain
 
 
@@ -152,4 +152,4 @@ def test_arguments_that_the_kernels_cannot_use_are_refused(cuda, rng):
     total = cuda.zeros((1, 22, 38))[:, :, ::2]
     given = (on_device, on_device, on_device > 0, cuda.asarray(matches))
     with pytest.raises(InputError, match="total"):
-        kernels.estimate_patches(*given, 4, 5, 0, 0, 0, 1e-6, 0, total, total)
+        kernels.estimate_patches(*given, patches.GroupModel(4, 5, 0, 0, 0, 1e-6), 0, total, total)

@@ -41,7 +41,7 @@ def estimate(module, pilot, observed, known, matches, size=4, solved=5, top=0, r
     options = {"noise": 0.0, "pilot_noise": 0.0, "shrinkage": 0.01, "floor": 1e-6} | changes
     total = np.zeros((len(pilot), rows or pilot.shape[1], pilot.shape[2]), pilot.dtype)
     weight = np.zeros_like(total)
-    module.estimate_patches(pilot, observed, known, matches, size, solved, *options.values(), top, total, weight)
+    module.estimate_patches(pilot, observed, known, matches, GroupModel(size, solved, **options), top, total, weight)
     return total, weight
 
 
@@ -212,7 +212,7 @@ def test_the_process_that_compiles_gives_the_same_bits_as_those_that_load(tmp_pa
         "known = rng.random(image.shape) > 0.3\n"
         "matches = rng.integers(0, (37, 53), (30, 12, 2))\n"
         "total, weight = np.zeros_like(image), np.zeros_like(image)\n"
-        "estimate_patches(image, image, known, matches, 4, 6, 0.0, 0.0, 0.01, 1e-6, 0, total, weight)\n"
+        "estimate_patches(image, image, known, matches, (4, 6, 0.0, 0.0, 0.01, 1e-6), 0, total, weight)\n"
         "sys.stdout.buffer.write(total.tobytes())\n"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend.cuda.modules import load_function
+from csc_cogd.backend.patches import GroupModel
 from csc_cogd.errors import InputError
 
 _MATCH_THREADS, _STRIP = 128, 4  # as in match_patches.cu
@@ -77,10 +78,9 @@ class Patches:
         kernel((n,), (_MATCH_THREADS,), (guide, corners, *numbers, matches), shared_mem=needed)
 
     def estimate_patches(
-        self, pilot: Any, observed: Any, known: Any, matches: Any, size: int, solved: int, noise: float, pilot_noise: float,
-        shrinkage: float, floor: float, top: int, total: Any, weight: Any,
-    ) -> None:  # fmt: skip
-        """Estimate patches under the Gaussian that their likes in `pilot` suggest, and add them up where they stand.
+        self, pilot: Any, observed: Any, known: Any, matches: Any, model: GroupModel, top: int, total: Any, weight: Any
+    ) -> None:
+        """Estimate each patch under a Gaussian fitted to its similar patches in `pilot`, and accumulate the estimates in place.
 
         See :func:`csc_cogd.backend.patches.estimate_patches`; patches too large for the device's shared memory are done in
         global memory, more slowly. Pivots of a system that isn't positive definite are raised to a
@@ -94,12 +94,7 @@ class Patches:
         known : (P, H, W) bool array
         matches : (n, N, 2) int array
             Corners of the patches of each group.
-        size, solved : int
-            The first `solved` patches of a group are estimated.
-        noise, pilot_noise : float
-            Variances.
-        shrinkage, floor : float
-            The covariance C is raised by ``floor + shrinkage * trace(C) / D`` on its diagonal.
+        model : GroupModel
         top : int
             The row of the image with which `total` and `weight` begin.
         total, weight : (P, rows, W) arrays of the pilot's data type without gaps, added to
@@ -110,22 +105,23 @@ class Patches:
         InputError
             If the picture has 2^31 values or more, or an array can't be written to by a kernel.
         """
+        size, n_estimated, *variances = model
         pilot, matches = _whole(self.xp, pilot), _whole(self.xp, matches, _int)
         observed, known = _whole(self.xp, observed, pilot.dtype), _whole(self.xp, known, np.bool_)
         for name, array in (("total", total), ("weight", weight)):
             _check_output(name, array, pilot.dtype)
         (P, H, W), (n, N), rows = pilot.shape, matches.shape[:2], total.shape[1]
         _check_size("pilot", pilot)
-        if not n or not N or not solved:
+        if not n or not N or not n_estimated:
             return
         ld = -(-P * size * size // 4) * 4
         system = ld * (ld + 4) - ld // 2 * (ld - 4)
-        warps, values = _layout(ld, system, N, solved, pilot.dtype.itemsize, self.shared_memory)
+        warps, values = _layout(ld, system, N, n_estimated, pilot.dtype.itemsize, self.shared_memory)
         needed = values * pilot.dtype.itemsize
         sums, numbers = self.xp.zeros((P, H, W), np.uint64), self.xp.zeros((H, W), np.int32)
-        variances = (pilot.dtype.type(value) for value in (noise, pilot_noise, shrinkage, floor))
-        counts = (_int(value) for value in (n, N, P, H, W, size, solved, system))
-        args = (pilot, observed, known, matches, *counts, *variances, sums, numbers)
+        levels = (pilot.dtype.type(value) for value in variances)
+        counts = (_int(value) for value in (n, N, P, H, W, size, n_estimated, system))
+        args = (pilot, observed, known, matches, *counts, *levels, sums, numbers)
         if needed <= self.shared_memory:
             kernel = self._function("estimate_patches", needed)
             kernel((n,), (32 * warps,), args, shared_mem=needed)

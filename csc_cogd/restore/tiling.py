@@ -1,13 +1,14 @@
-"""Large pictures in overlapping tiles: what is far from the damage isn't solved, and memory is bounded.
+"""Large images in overlapping tiles: what is far from the damage isn't computed, and memory is bounded.
 
-A picture is cut into cores; of each, the part around its damage is restored with a margin on which the result depends, and
-the results of neighbours are blended over a few pixels on either side of the cores' borders, so that no seam shows.
+An image is cut into cores; of each, the part around its damage is restored with a margin on which the result depends, and
+the results of neighbors are blended over a few pixels on either side of the cores' borders, so that no seam shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ from scipy.ndimage import distance_transform_cdt
 from csc_cogd.backend import Backend
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
+from csc_cogd.restore.settings import Tiling
 
 SIDES = (128, 256, 512)
 """Of the cores, in pixels, from which the cheapest are chosen."""
@@ -24,14 +26,14 @@ MARGIN = 32
 """Context around what is restored: two of the largest shipped filters, and further than similar patches are looked for."""
 BLEND = 16
 """On either side of a border between cores."""
-LEAST, PER_DEPTH = 32, 4  # sides at least; in pixels, and times the distance of a missing pixel from the next known one
+TILE_PER_HOLE_DEPTH = 4  # sides at least, times the distance of a missing pixel from the next known one
 MAX_MEMORY = 2_000_000_000
-FREE = 0.8  # of a device's free memory that is planned with
-_SETUP = 64 * 64  # pixels that take as long as what every tile costs whatever its size
-_PROGRAM = 250_000_000  # bytes of the interpreter with what it has imported
-
+GPU_MEMORY_FRACTION = 0.8  # of a device's free memory that is planned with
+TILE_OVERHEAD_PIXELS = 64 * 64  # that take as long as what every tile costs whatever its size
+INTERPRETER_BYTES = 250_000_000  # of the interpreter with what it has imported
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 
 class Overlap(NamedTuple):
@@ -139,21 +141,31 @@ def admm_memory(dictionary: Dictionary, itemsize: int, shape: tuple[int, ...], g
     return int((shape[0] + h) * (shape[1] + w) * (1.25 * K * itemsize * arrays + 200 * C))
 
 
-def picture_memory(n_values: int, itemsize: int, n_restored: int | None = None) -> int:
+def image_memory(n_values: int, itemsize: int, n_restored: int | None = None) -> int:
     """Bytes of the program with a picture: as read and as restored, its mask, and the tiles' sum.
 
     `n_restored` values are restored of `n_values`, where that isn't all of them.
     """
     n_restored = n_values if n_restored is None else n_restored
-    return _PROGRAM + n_values * (itemsize + 4) + n_restored * (2 * itemsize + 4)
+    return INTERPRETER_BYTES + n_values * (itemsize + 4) + n_restored * (2 * itemsize + 4)
 
 
-def memory_to_plan_with(backend: Backend, picture: int, max_memory: float | None) -> tuple[int, float]:
-    """Bytes that are taken whatever the tiles are, and that there are in all: a GPU's own memory holds no `picture`."""
+class Memory(NamedTuple):
+    """Bytes: `base` are taken whatever the tiles are, `of_tile` tells what a tile of a shape takes, `budget` is all there is."""
+
+    base: int
+    of_tile: Callable[[tuple[int, int]], int]
+    budget: float
+
+
+def memory_for(
+    backend: Backend, image_bytes: int, of_tile: Callable[[tuple[int, int]], int], max_memory: float | None
+) -> Memory:
+    """Return the memory to plan with: a GPU's own memory doesn't hold the image."""
     free = backend.free_memory()
     if free is not None:
-        return 0, FREE * free if max_memory is None else max_memory
-    return picture, MAX_MEMORY if max_memory is None else max_memory
+        return Memory(0, of_tile, GPU_MEMORY_FRACTION * free if max_memory is None else max_memory)
+    return Memory(image_bytes, of_tile, MAX_MEMORY if max_memory is None else max_memory)
 
 
 class Plan(NamedTuple):
@@ -172,110 +184,127 @@ class Plan(NamedTuple):
 
 
 def choose_tiles(
-    damaged: np.ndarray,
-    missing: np.ndarray,
-    solve: Callable[[tuple[int, int]], int],
-    picture: int,
-    *,
-    tile: int | str,
-    max_memory: float,
-    threads: int,
-    overlap: Overlap = PLAIN,
+    damaged: np.ndarray, missing: np.ndarray, memory: Memory, tiling: Tiling, threads: int, overlap: Overlap = PLAIN
 ) -> Plan:
-    """The cheapest tiles that fit into memory, and are large beside the holes in the picture.
+    """Choose the cheapest tiles that fit into memory, and are large beside the holes in the image.
 
     Parameters
     ----------
     damaged : (H, W) bool array
         Where anything is to be restored.
     missing : (C, H, W) bool array
-    solve : callable
-        Bytes that a tile of some shape takes.
-    picture : int
-        Bytes that are taken anyway.
-    tile : "auto" or int
-        Side of the cores; 0: the whole damage at once.
-    max_memory : float
-        In bytes.
+    memory : Memory
+    tiling : Tiling
     threads : int
     overlap : Overlap, optional
 
     Raises
     ------
     InputError
-        If it doesn't fit, or `tile` isn't a side, or one too small for the holes.
+        If they don't fit, or the tiles that are asked for are too small for the holes.
     """
-    if tile != "auto" and (
-        isinstance(tile, bool) or not isinstance(tile, (int, np.integer)) or (tile != 0 and tile < LEAST)
-    ):
-        raise InputError(f"tile: {tile!r} isn't the side of a tile: use 'auto', {LEAST} or more, or 0 for all at once")
     depth = max((int(distance_transform_cdt(plane, "chessboard").max()) for plane in missing if plane.any()), default=0)
-    if tile not in ("auto", 0) and int(tile) < PER_DEPTH * depth:
-        raise InputError(f"tile: {tile} is too small for holes of {2 * depth}: use {PER_DEPTH * depth} or more, or 0")
+    least, tile = TILE_PER_HOLE_DEPTH * depth, tiling.tile
+    if tile not in ("auto", 0) and int(tile) < least:
+        raise InputError("tile", f"must be at least {least} for holes of {2 * depth} pixels, got {tile}", "or use 0")
     plans = []
     for side in (0, *overlap.sides) if tile == "auto" else (int(tile),):
-        if side == 0 or side >= PER_DEPTH * depth:
+        if side == 0 or side >= least:
             tiles = plan_tiles(damaged, side, overlap)
-            largest = max((solve(t.shape) for t in tiles), default=0)
-            jobs = max(min(threads, int((max_memory - picture) // max(largest, 1)), len(tiles)), 1)
-            plans.append(Plan(tiles, jobs, picture + jobs * largest))
-    fitting = [plan for plan in plans if plan.memory <= max_memory]
+            largest = max((memory.of_tile(t.shape) for t in tiles), default=0)
+            jobs = max(min(threads, int((memory.budget - memory.base) // max(largest, 1)), len(tiles)), 1)
+            plans.append(Plan(tiles, jobs, memory.base + jobs * largest))
+    fitting = [plan for plan in plans if plan.memory <= memory.budget]
     if not fitting:
-        least = min(plan.memory for plan in plans)
+        smallest, by = min(plan.memory for plan in plans), ", the default," if memory.budget == MAX_MEMORY else ""
         advice = "allow more" if tile == "auto" else "allow more, or smaller tiles"
-        by = ", the default," if max_memory == MAX_MEMORY else ""
-        raise InputError(f"max_memory: {max_memory / 1e9:.3g} GB{by} don't suffice, {least / 1e9:.3g} GB do: {advice}")
-    return min(fitting, key=lambda plan: sum(t.size + _SETUP for t in plan.tiles))
+        raise InputError(
+            "max_memory", f"of {memory.budget / 1e9:.3g} GB{by} doesn't suffice, {smallest / 1e9:.3g} GB do", advice
+        )
+    return min(fitting, key=lambda plan: sum(t.size + TILE_OVERHEAD_PIXELS for t in plan.tiles))
 
 
-def retry_in_less_memory(
-    work: Callable[..., Result], plan_for: Callable[[float], Plan], most: float, taken: float, release: Callable[[], None]
-) -> Result:
-    """``work(plan=plan)``; again by a plan for half of its tiles' memory, and so on, where that doesn't suffice after all.
+class PlansInLessMemory:
+    """Plans to try in turn, until one of them suffices in memory: ``for attempt in plans: with attempt as plan: ...``.
+
+    Where MemoryError is raised in the block, the next plan is for half of its tiles' memory.
 
     Parameters
     ----------
-    work : callable
     plan_for : callable
-        A plan that takes so many bytes at most, or InputError.
-    most, taken : float
-        Bytes, and how many of them are taken whatever the tiles are.
+        Chooses tiles for a memory, or raises InputError where none fit.
+    memory : Memory
     release : callable
-        Called before another try.
-
-    Raises
-    ------
-    MemoryError
-        If no smaller plan is left.
+        Called before another try, to give idle memory back.
     """
-    plan = plan_for(most)
-    while True:
+
+    def __init__(self, plan_for: Callable[[Memory], Plan], memory: Memory, release: Callable[[], None]):
+        self._plan_for, self._memory, self._release = plan_for, memory, release
+        self._next: Plan | None = None
+
+    def __iter__(self) -> Iterator[PlansInLessMemory]:
+        self._plan = self._plan_for(self._memory)
+        yield self
+        while self._next is not None:
+            self._release()  # not before: the error held what was being computed with
+            self._plan, self._next = self._next, None
+            yield self
+
+    def __enter__(self) -> Plan:
+        return self._plan
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, MemoryError):
+            return False
+        self._memory = self._memory._replace(budget=(self._plan.memory + self._memory.base) / 2)
         try:
-            return work(plan=plan)
-        except MemoryError:
-            smaller = _plan_or_none(plan_for, (plan.memory + taken) / 2)
-            if smaller is None:
-                raise
-            plan = smaller
-        release()  # not before: the error holds what was being computed with
+            self._next = self._plan_for(self._memory)
+        except InputError:
+            return False
+        return True
 
 
-def _plan_or_none(plan_for: Callable[[float], Plan], most: float) -> Plan | None:
-    try:
-        return plan_for(most)
-    except InputError:
-        return None
-
-
-def map_tiles(function: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) -> Generator[Any, None, None]:
-    """``function(task)`` of every task in order, several at once; none is begun after the caller has stopped asking."""
+def map_tiles(function: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Generator[Result, None, None]:
+    """Yield ``function(item)`` of every item in order, several at once; none is begun after the caller has stopped asking."""
     if jobs == 1:
-        yield from map(function, tasks)
+        yield from map(function, items)
         return
     with ThreadPoolExecutor(jobs, thread_name_prefix="csc-cogd-tile") as pool:
-        futures = [pool.submit(function, task) for task in tasks]
+        futures = [pool.submit(function, item) for item in items]
         try:
             while futures:
                 yield futures.pop(0).result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def blend_tiles(
+    restore: Callable[[Tile], Any],
+    plan: Plan,
+    blended: np.ndarray,
+    *,
+    factor: int = 1,
+    after: Callable[[int, Any], Any] = lambda number, state: None,
+) -> None:
+    """Restore every tile, and add its estimate to an image, by the tile's weight.
+
+    Parameters
+    ----------
+    restore : callable
+        Returns a state whose ``estimate`` is the tile restored, (C, factor * h, factor * w).
+    plan : Plan
+    blended : (C, factor * H, factor * W) array
+        Is added to.
+    factor : int
+        Pixels of the result to one of the tiles', in either direction.
+    after : callable, optional
+        Called with the number of tiles that are done, and the last one's state.
+    """
+    with ExitStack() as stack:
+        states: Iterable[Any] = map(restore, plan.tiles)
+        if plan.jobs > 1:
+            states = stack.enter_context(closing(map_tiles(restore, plan.tiles, plan.jobs)))
+        for number, (tile, state) in enumerate(zip(plan.tiles, states, strict=True), 1):
+            placed = tile.finer(factor) if factor > 1 else tile
+            blended[:, *placed.window] += placed.weight * state.estimate
+            after(number, state)

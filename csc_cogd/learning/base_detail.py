@@ -10,8 +10,9 @@ import numpy as np
 
 from csc_cogd.backend import Backend, from_gpu
 from csc_cogd.errors import InputError
-from csc_cogd.restore.base_layer import base_layer, pilot_estimate
-from csc_cogd.restore.damage import as_planes, check_values
+from csc_cogd.restore.observation import as_pixels, as_planes, check_values, intensity_range
+from csc_cogd.restore.stages.base_layer import base_layer
+from csc_cogd.restore.stages.pilot import pilot_estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +40,6 @@ class Layers:
         planes = (self.base + detail) * (self.high - self.low) + self.low
         planes = as_pixels(planes, self.dtype)
         return planes[0] if self.channel_axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
-
-
-def as_pixels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values in a picture's dtype: rounded if it is whole, and at the ends of its range where they lie beyond."""
-    if dtype.kind == "b":
-        return values >= 0.5
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return np.clip(values if dtype.kind == "f" else np.rint(values), limits.min, limits.max).astype(dtype)
 
 
 def split_layers(images: Sequence[Any], channel_axis: int | None, backend: Backend | None = None) -> list[Layers]:
@@ -78,14 +71,3 @@ def split_layers(images: Sequence[Any], channel_axis: int | None, backend: Backe
     if not layers:
         raise InputError("images: there are none: give one or more")
     return layers
-
-
-def intensity_range(known_values: list[np.ndarray]) -> tuple[float, float]:
-    """Range of the known values, without the outermost thousandth: single hot pixels don't set the scale."""
-    samples = (values[:: max(len(values) >> 20, 1)] for values in known_values)  # a million tell as much as all
-    ranges = np.array([np.quantile(values.astype(np.float64), (0.001, 0.999)) for values in samples])
-    low, high = ranges[:, 0].min(), ranges[:, 1].max()
-    if high <= low:
-        low = float(min(values.min() for values in known_values))
-        high = float(max(values.max() for values in known_values))
-    return float(low), float(high if high > low else low + max(abs(low), 1.0))

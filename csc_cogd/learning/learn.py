@@ -19,9 +19,9 @@ from csc_cogd.csc.learning import LearnedDictionary, filter_shapes, learn_dictio
 from csc_cogd.csc.online import learn_dictionary_online
 from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.imagefiles import ImageFile, open_images
-from csc_cogd.restore.coding import Progress
-from csc_cogd.restore.layers import split_layers
-from csc_cogd.restore.tiles import MAX_MEMORY
+from csc_cogd.learning.base_detail import split_layers
+from csc_cogd.restore.report import Progress
+from csc_cogd.restore.tiling import MAX_MEMORY
 
 LMBDA = 0.02
 ROUNDS, BATCHES = 30, 200
@@ -51,7 +51,7 @@ def learn_from_images(
     fft: str | None = None,
     callback: Callable[[Progress], Any] | None = None,
 ) -> LearnedDictionary:
-    """Learn a dictionary for pictures like these, from their details (see :mod:`csc_cogd.restore.layers`).
+    """Learn a dictionary for pictures like these, from their details (see :mod:`csc_cogd.learning.base_detail`).
 
     Parameters
     ----------

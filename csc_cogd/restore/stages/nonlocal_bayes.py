@@ -1,56 +1,53 @@
-"""Refinement from similar patches: pictures repeat themselves, and what is lost here is often seen elsewhere.
+"""Nonlocal Bayes: images repeat themselves, and what is lost here is often seen elsewhere.
 
 Each small patch is estimated anew under a Gaussian fitted to the patches around it that look most like it [Lebrun, Buades,
 Morel 2013, "A nonlocal Bayesian image denoising algorithm"; for missing pixels Aguerrebere et al. 2017, "A Bayesian
 hyperprior approach for joint image denoising and interpolation"]. What looks alike, and how it varies, is read from a pilot
-picture; the sparse code is that pilot.
+image; the sparse code is that pilot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from csc_cogd.backend import Backend
+from csc_cogd.backend.patches import GroupModel
+from csc_cogd.restore.settings import PatchModel
+from csc_cogd.restore.stages.state import Recipe, TileState
 
 FLOOR = 1e-6
-"""Least variance of a patch's values, for pictures in [0, 1]."""
+"""Least variance of a patch's values, for images in [0, 1]."""
 RELAXATION = 1.7
 """How far a pass goes: 1 to the estimate itself, more beyond it, but for the last."""
 
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
-"""Orthonormal change of RGB to luminance and two colour differences, which vary independently in most pictures."""
+"""Orthonormal change of RGB to luminance and two color differences, which vary independently in most images."""
 
 
-@dataclass(frozen=True)
-class PatchModel:
-    """What is taken for similar, and how it is used.
+def nonlocal_bayes(state: TileState, recipe: Recipe) -> TileState:
+    """Refine what is missing, and under noise every value, from similar patches."""
+    assert recipe.effort is not None
+    done = 0
 
-    Attributes
-    ----------
-    size : int
-        Side of a patch in pixels.
-    step : int
-        Distance between reference patches.
-    radius : int
-        How far away similar patches are looked for.
-    similar : int
-        Patches in a group.
-    solved : int
-        How many of them are estimated: the most similar ones.
-    shrinkage : float
-        Weight of a multiple of the identity in a group's covariance.
-    """
+    def count(number: int) -> bool:
+        nonlocal done
+        done = number
+        return recipe.reporter.report("patches", number, recipe.effort.passes)
 
-    size: int = 6
-    step: int = 4
-    radius: int = 15
-    similar: int = 60
-    solved: int = 16
-    shrinkage: float = 0.01
+    def watch(number: int, estimate: np.ndarray) -> None:
+        if state.trace:
+            state.trace.step("patches", number, estimate)
+
+    pilot = state.estimate if recipe.noise_sigma else np.where(state.known, state.observed, state.estimate)
+    estimate = refine(
+        pilot, state.observed, state.known, recipe.effort.patches, recipe.effort.passes, recipe.engine.backend,
+        noise=recipe.noise_sigma, callback=count, watch=watch if state.trace else None,
+    )  # fmt: skip
+    return replace(state, estimate=estimate, passes=done)
 
 
 def refine(
@@ -68,12 +65,12 @@ def refine(
     """Estimate missing or noisy values from similar patches, in several passes.
 
     Channels are estimated together, so that one tells of another where their masks differ; under noise, luminance and
-    colour differences are estimated each by itself, for groups are too small then for covariances between them.
+    color differences are estimated each by itself, for groups are too small then for covariances between them.
 
     Parameters
     ----------
     pilot : (C, H, W) array of float, in about [0, 1]
-        First estimate of the picture.
+        First estimate of the image.
     observed : (C, H, W) array of float
         Values where `known`; anything elsewhere.
     known : (C, H, W) bool array
@@ -126,7 +123,7 @@ def refine(
 
 
 def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:
-    """Corners of the reference patches, (n, 2) a task: a grid, of which only what touches missing pixels is needed."""
+    """Return the corners of the reference patches, (n, 2) a task: a grid, of which only what touches missing pixels is needed."""
     rows, columns = (
         np.unique(np.append(np.arange(0, length - model.size, model.step), length - model.size)) for length in missing.shape
     )
@@ -145,20 +142,19 @@ def _pass(
     guide: Any, pilot: Any, observed: Any, known: Any, corners: list[np.ndarray], groups: list[slice], model: PatchModel,
     noise: float, pilot_noise: float, backend: Backend,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """Sum and number of all patches' estimates of every value."""
+    """Return the sum and the number of all patches' estimates of every value."""
     H, xp = guide.shape[1], backend.xp
+    by = GroupModel(model.size, model.n_estimated, noise**2, pilot_noise**2, model.shrinkage, FLOOR)
 
     def work(references: np.ndarray) -> tuple[int, Any, Any]:
-        matches = xp.empty((len(references), model.similar, 2), np.int32)
+        matches = xp.empty((len(references), model.n_similar, 2), np.int32)
         backend.patches.match_patches(guide, xp.asarray(references), model.size, model.radius, matches)
         top = max(int(references[0, 0]) - model.radius, 0)
         bottom = min(int(references[-1, 0]) + model.radius + model.size, H)
         total, weight = xp.zeros((2, len(guide), bottom - top, guide.shape[2]), backend.dtype)
         for group in groups:
-            backend.patches.estimate_patches(
-                pilot[group], observed[group], known[group], matches, model.size, model.solved,
-                noise**2, pilot_noise**2, model.shrinkage, FLOOR, top, total[group], weight[group],
-            )  # fmt: skip
+            planes = (pilot[group], observed[group], known[group])
+            backend.patches.estimate_patches(*planes, matches, by, top, total[group], weight[group])
         return top, total, weight
 
     total, weight = np.zeros_like(guide), np.zeros_like(guide)

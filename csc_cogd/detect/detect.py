@@ -12,11 +12,10 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from csc_cogd.backend import from_gpu
+from csc_cogd.detect.lines import Line, find_columns
+from csc_cogd.detect.pixels import deviations, find_peaks
 from csc_cogd.errors import InputError
-from csc_cogd.restore.damage import find_missing
-from csc_cogd.restore.defect_lines import Line, find_columns
-from csc_cogd.restore.defect_pixels import deviations, find_peaks
-from csc_cogd.restore.stacks import frames_of
+from csc_cogd.restore.observation import Observation, frames_of
 
 KINDS = ("pixels", "columns", "rows", "impulses")
 THRESHOLD = 11.0  # usual deviations, at sensitivity 1: of noise, one in exp(11) peaks, half a million pixels, exceeds it
@@ -78,7 +77,7 @@ def detect_damage(
 
     Pixels must stand out from all eight neighbours, and columns and rows from both sides, further than noise and texture
     let others do that, and without the glow that a lens gives to small things: see
-    :mod:`csc_cogd.restore.defect_pixels` and :mod:`csc_cogd.restore.defect_lines`. What is nothing of the kind, but left out
+    :mod:`csc_cogd.detect.pixels` and :mod:`csc_cogd.detect.lines`. What is nothing of the kind, but left out
     by chance, is rarer than one in 100,000 pixels of noisy pictures. Thin straight lines of the scene that follow a column
     or row, as in print and drawings, can be taken for damage.
 
@@ -189,9 +188,8 @@ def _checked(
     shape = None
     for number, frame in enumerate(frames):
         try:
-            pixels, missing = find_missing(
-                frame, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True
-            )  # fmt: skip
+            given = Observation.of(frame, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
+            pixels, missing = given.planes, given.missing
             if pixels.dtype.kind == "b":
                 raise InputError("image: it is bilevel: nothing stands out in it")
             shape = shape or pixels.shape

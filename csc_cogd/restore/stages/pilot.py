@@ -1,26 +1,29 @@
-"""The smooth part of a damaged image, which a sparse code represents badly and is taken off before.
-
-A pilot fills the missing pixels; low-passed, it is the base layer. The pilot itself would be no base: it equals the image
-on the known pixels, and nothing would be left there to code.
-"""
+"""The pilot: a first estimate of what is missing, by biharmonic interpolation."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.fft
 import scipy.sparse
 from scipy.ndimage import binary_dilation
 from scipy.sparse.linalg import cg, splu
 
 from csc_cogd.backend import Backend
+from csc_cogd.restore.stages.state import Recipe, TileState
 
-SMOOTHING = 4.0
-"""Weight of the squared gradient against the squared distance from the pilot."""
-LITTLE = 0.3  # share of missing pixels up to which a direct solve is fast
-TOLERANCE, MOST_ITERATIONS = 1e-8, 1000
-_NOTHING = 1e-300  # nothing is divided by less: between two looks at the residual it may become zero
+DIRECT_BELOW = 0.3  # share of missing pixels up to which a direct solve is fast
+TOLERANCE, MAX_ITERATIONS = 1e-8, 1000
+_TINY = 1e-300  # nothing is divided by less: between two looks at the residual it may become zero
+
+
+def pilot(state: TileState, recipe: Recipe) -> TileState:
+    """Fill what is missing by biharmonic interpolation."""
+    estimate = pilot_estimate(state.observed, state.missing, recipe.engine.backend)
+    if state.trace:
+        state.trace.step("pilot", 0, estimate)
+    return replace(state, pilot=estimate, estimate=estimate)
 
 
 def pilot_estimate(image: np.ndarray, missing: np.ndarray, backend: Backend | None = None) -> np.ndarray:
@@ -45,7 +48,7 @@ def pilot_estimate(image: np.ndarray, missing: np.ndarray, backend: Backend | No
             key = gone.tobytes()
             known = plane[~gone]
             values = None
-            if backend is not None and backend.xp is not np and gone.mean() > LITTLE:
+            if backend is not None and backend.xp is not np and gone.mean() > DIRECT_BELOW:
                 values = _conjugate_gradients(plane, gone, backend)
             if values is None:
                 if key not in systems:
@@ -62,35 +65,35 @@ def _conjugate_gradients(plane: np.ndarray, missing: np.ndarray, backend: Backen
     """
     xp = backend.xp
     near, gone = (xp.asarray(where.astype(np.float64)) for where in (binary_dilation(missing), missing))
-    neighbours = _sum_of_neighbours(xp.ones_like(gone))
+    neighbors = _sum_of_neighbors(xp.ones_like(gone))
 
     def laplacian(u: Any) -> Any:
-        return _sum_of_neighbours(u) - neighbours * u
+        return _sum_of_neighbors(u) - neighbors * u
 
     def normal(u: Any) -> Any:
         return gone * laplacian(near * laplacian(u))
 
-    scale = gone / xp.maximum(near * neighbours**2 + _sum_of_neighbours(near), 1)  # Jacobi: by the diagonal
+    scale = gone / xp.maximum(near * neighbors**2 + _sum_of_neighbors(near), 1)  # Jacobi: by the diagonal
     x = xp.zeros_like(gone)
     residual = -normal(xp.asarray(np.where(missing, 0.0, plane)))
     enough = TOLERANCE * float((residual**2).sum()) ** 0.5
     direction = scale * residual
     energy = (residual * direction).sum()
-    for number in range(MOST_ITERATIONS):
+    for number in range(MAX_ITERATIONS):
         if number % 10 == 0 and float((residual**2).sum()) ** 0.5 <= enough:
             return backend.to_host(x)[missing]
         image = normal(direction)
-        step = energy / xp.maximum((direction * image).sum(), _NOTHING)
+        step = energy / xp.maximum((direction * image).sum(), _TINY)
         x += step * direction
         residual -= step * image
         scaled = scale * residual
         last, energy = energy, (residual * scaled).sum()
-        direction = scaled + energy / xp.maximum(last, _NOTHING) * direction
+        direction = scaled + energy / xp.maximum(last, _TINY) * direction
     return None
 
 
-def _sum_of_neighbours(u: Any) -> Any:
-    """Of the up to four neighbours of every pixel that are within the picture, (H, W)."""
+def _sum_of_neighbors(u: Any) -> Any:
+    """Of the up to four neighbors of every pixel that are within the picture, (H, W)."""
     total = np.zeros_like(u)
     total[1:] += u[:-1]
     total[:-1] += u[1:]
@@ -121,59 +124,12 @@ class _Biharmonic:
     def solve(self, plane: np.ndarray) -> np.ndarray:
         """Values of the missing pixels of a plane."""
         right = self._known @ plane.ravel()[~self._gone]
-        if self._factor is None and self._gone.mean() > LITTLE:
+        if self._factor is None and self._gone.mean() > DIRECT_BELOW:
             jacobi = scipy.sparse.diags_array(1 / self._matrix.diagonal())
-            values, unsolved = cg(self._matrix, right, rtol=TOLERANCE, maxiter=MOST_ITERATIONS, M=jacobi)
+            values, unsolved = cg(self._matrix, right, rtol=TOLERANCE, maxiter=MAX_ITERATIONS, M=jacobi)
             if not unsolved:
                 return values
         if self._factor is None:
             symmetric = {"SymmetricMode": True}
             self._factor = splu(self._matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
         return self._factor.solve(right)
-
-
-def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING, backend: Backend | None = None) -> np.ndarray:
-    """Tikhonov low-pass: ``argmin_u 1/2 ||u - pilot||^2 + smoothing/2 ||grad u||^2``, mirrored at the border.
-
-    With half-sample symmetric borders the discrete cosine transform diagonalises the gradient's Gram matrix, so the solve
-    is exact.
-
-    Parameters
-    ----------
-    pilot : (C, H, W) array of float
-    smoothing : float >= 0, in squared pixels
-    backend : Backend, optional
-        Where it is computed, and in which precision, if that is a GPU; default: the CPU.
-    """
-    if backend is not None and backend.xp is not np:
-        return _mirrored_low_pass(pilot, smoothing, backend)
-    spectrum = scipy.fft.dctn(pilot, axes=(-2, -1))
-    spectrum /= 1 + smoothing * laplacian_symbol(*pilot.shape[-2:])
-    return scipy.fft.idctn(spectrum, axes=(-2, -1))
-
-
-def _mirrored_low_pass(pilot: np.ndarray, smoothing: float, backend: Backend) -> np.ndarray:
-    """:func:`base_layer` by the FFT of the mirrored picture, which is four times as large: cuFFT knows no cosine transform.
-
-    The mean, which stays as it is, is taken off before, so that single precision suffices.
-    """
-    C, H, W = pilot.shape
-    mean = pilot.mean(axis=(1, 2), keepdims=True)
-    rows, columns = (2 - 2 * np.cos(np.pi * np.arange(n) / length) for n, length in ((2 * H, H), (W + 1, W)))
-    response = backend.asarray(1 / (1 + smoothing * (rows[:, None] + columns)) / (4 * H * W))
-    block = backend.workspace((1, C, 2 * H, 2 * W))
-    mirrored = block.real[0]
-    mirrored[:, :H, :W] = backend.asarray(pilot - mean)
-    mirrored[:, H:, :W] = mirrored[:, H - 1 :: -1, :W]
-    mirrored[:, :, W:] = mirrored[:, :, W - 1 :: -1]
-    block.forward()
-    block.spectrum *= response
-    block.inverse()
-    return mean + backend.to_host(mirrored[:, :H, :W])
-
-
-def laplacian_symbol(height: int, width: int) -> np.ndarray:
-    """What the discrete cosine transform makes of the gradient's Gram matrix with mirrored borders, (height, width)."""
-    rows = 2 - 2 * np.cos(np.pi * np.arange(height) / height)
-    columns = 2 - 2 * np.cos(np.pi * np.arange(width) / width)
-    return rows[:, None] + columns

@@ -9,20 +9,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import beside, device_of, get_backend, to_numpy
+from csc_cogd.backend import beside, device_of, to_numpy
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.debias import debias as refit
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
+from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
+from csc_cogd.learning.base_detail import Layers, split_layers
+from csc_cogd.learning.learn import bytes_needed, check_memory
 from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.information import code_bits
 from csc_cogd.report.metrics import WINDOW, psnr, ssim
-from csc_cogd.restore.coding import Progress, engine_settings
-from csc_cogd.restore.layers import Layers, split_layers
-from csc_cogd.restore.learn import bytes_needed, check_memory
+from csc_cogd.restore.report import Progress
 
 LMBDA = 0.03
 CODE_ITERATIONS = 100
@@ -101,7 +102,7 @@ def reconstruct(
 ) -> Reconstruction:
     """Learn filters and codes from pictures and rebuild them, or code them with a given dictionary.
 
-    Each picture becomes a smooth base layer and detail (see :mod:`csc_cogd.restore.layers`). Filters are learned from all
+    Each picture becomes a smooth base layer and detail (see :mod:`csc_cogd.learning.base_detail`). Filters are learned from all
     details together, which minimises CoGD's eq. 21; then each detail is coded over the filters, and rebuilt from its code.
 
     Parameters
@@ -156,11 +157,10 @@ def reconstruct(
         check_dictionary(dictionary)
     images = images if hasattr(images, "__len__") else list(images)
     device = device_of(images[0], device) if len(images) else device
-    engine: dict[str, Any] = {"dtype": dtype, "device": device, "threads": threads, "fft": fft}
+    engine = Engine(dtype, device, threads, fft)
     if dictionary is not None:
-        engine = engine_settings(dtype, device, threads, fft)
-    backend = get_backend(**engine)
-    layers = split_layers(images, channel_axis, backend)
+        engine = engine.without_measuring()
+    layers = split_layers(images, channel_axis, engine.backend)
 
     def tell(stage: str, total: int, record: Any) -> Any:
         return callback(Progress(stage, record.iteration, total, record)) if callback else None
@@ -171,7 +171,7 @@ def reconstruct(
         check_memory(bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype))
         learned = learn_dictionary(
             details, n_filters, filter_shape, lmbda=lmbda, weights=weights, max_iter=max_iter, cogd=cogd, seed=seed,
-            checkpoint=checkpoint, callback=lambda record: tell("learning", max_iter, record), **engine,
+            checkpoint=checkpoint, callback=lambda record: tell("learning", max_iter, record), engine=engine,
         )  # fmt: skip
         dictionary, history = learned.dictionary, learned.history
     codes, rebuilt, quality = [], [], []
@@ -179,11 +179,11 @@ def reconstruct(
         detail, known = _as_coded(layer.detail, dictionary), _as_coded(layer.known, dictionary)
         result = sparse_code(
             detail, dictionary, lmbda=lmbda, weights=known, max_iter=CODE_ITERATIONS,
-            callback=lambda record: tell("codes", CODE_ITERATIONS, record), **engine,
+            callback=lambda record: tell("codes", CODE_ITERATIONS, record), engine=engine,
         )  # fmt: skip
         code = result.codes
         if debias:
-            code = refit(detail, code, dictionary, weights=known, **engine)
+            code = refit(detail, code, dictionary, weights=known, engine=engine)
         fit = reconstruct_images(code, dictionary, device=device)  # as anybody does who has the two, to the last bit
         picture = layer.picture(fit.reshape(layer.detail.shape))
         codes.append(beside(code, image))

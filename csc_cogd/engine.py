@@ -1,0 +1,76 @@
+"""Where, how precisely and with how many threads everything is computed: one record, made at the door and passed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from csc_cogd.backend import Backend, device_of, get_backend
+from csc_cogd.errors import InputError
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where and how to compute; see :func:`csc_cogd.backend.get_backend` for the values.
+
+    Attributes
+    ----------
+    dtype : {"float32", "float64"}
+        Precision of the computation.
+    device : {"auto", "cpu", "cuda", "cuda:N"}
+    threads : int, optional
+        Of the CPU; default: the processors that this process may use.
+    fft : {"auto", "estimated", "pyfftw", "scipy"}, optional
+
+    Examples
+    --------
+    >>> Engine(dtype="float64", device="cpu", threads=1).backend.dtype
+    dtype('float64')
+    """
+
+    dtype: Any = "float32"
+    device: str = "auto"
+    threads: int | None = None
+    fft: str | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """The backend for these settings, which is reused.
+
+        Raises
+        ------
+        InputError, DeviceError
+            If a setting is none, or the device can't be used.
+        """
+        return get_backend(self.device, dtype=self.dtype, threads=self.threads, fft=self.fft)
+
+    def beside(self, images: Any, name: str = "images") -> Engine:
+        """Return the engine on the GPU that holds an array, or a sequence's first; itself where none does."""
+        first = images[0] if isinstance(images, (list, tuple)) and images else images
+        return replace(self, device=device_of(first, self.device, name))
+
+    def without_measuring(self) -> Engine:
+        """Return the engine with FFT plans that aren't measured, for few transforms of any one size."""
+        return replace(self, fft="estimated") if self.fft in (None, "auto") else self
+
+    def single_threaded(self) -> Engine:
+        """Return the engine for one of several threads that each compute."""
+        return replace(self, threads=1)
+
+
+def record_of(kind: type[Record], given: Record | None, **fields: Any) -> Record:
+    """Return the record that is given, or one of these fields.
+
+    Raises
+    ------
+    InputError
+        If a record is given, and a field beside it.
+    """
+    if given is None:
+        return kind(**fields)
+    for name, value in fields.items():
+        if value != getattr(kind, name):
+            raise InputError(name, f"was given twice, by itself and in a {kind.__name__}", "choose one")
+    return given

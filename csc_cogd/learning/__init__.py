@@ -1,0 +1,1 @@
+"""Learning from people's images, and rebuilding images from what was learned."""

@@ -1,0 +1,257 @@
+"""The door between people's arrays and the channels that are restored: masks, NaN, types, stacks, arrays on a GPU."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from csc_cogd.backend import beside, device_of, from_gpu, on_gpu
+from csc_cogd.errors import InputError
+
+POLARITIES = ("missing", "valid")
+LARGEST = 10.0
+"""Largest value that is computed with, where most are in [0, 1]."""
+Restoring = TypeVar("Restoring", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """An image as it was observed.
+
+    Attributes
+    ----------
+    planes : (C, H, W) array
+        Of the image's own dtype.
+    missing : (C, H, W) bool array
+    channel_axis : int, or None
+        Where the image has its channels.
+    """
+
+    planes: np.ndarray
+    missing: np.ndarray
+    channel_axis: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        image: Any,
+        mask: Any = None,
+        *,
+        channel_axis: int | None = None,
+        mask_polarity: str = "missing",
+        complete: bool = False,
+    ) -> Observation:
+        """Read an image and what is missing of it: NaN, what ``numpy.ma`` masks, and what `mask` marks.
+
+        With `complete`, it may be nothing.
+
+        Raises
+        ------
+        InputError
+            If the image isn't one, the mask doesn't fit it, or nothing or everything is missing.
+        """
+        hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
+        planes = as_planes(np.ma.getdata(image), channel_axis)
+        missing = np.zeros(planes.shape, bool)
+        if hidden is not None:
+            missing |= as_planes(hidden, channel_axis)
+        if planes.dtype.kind == "f":
+            missing |= np.isnan(planes)
+        if mask is not None:
+            missing |= _mask_planes(mask, np.shape(image), planes.shape, channel_axis, mask_polarity)
+        elif mask_polarity != "missing":
+            raise InputError("mask_polarity", "says how to read a mask, but there is none", "leave it out, or give a {mask}")
+        if not (missing.any() or complete):
+            raise _wrong_mask("no pixel is missing", mask)
+        if missing.all(axis=(1, 2)).any():
+            raise _wrong_mask("every pixel of a channel is missing", mask)
+        check_values(planes[~missing])
+        return cls(planes, missing, channel_axis)
+
+    def to_image(self, planes: np.ndarray) -> np.ndarray:
+        """Lay (C, height, width) channels out as the image was."""
+        return planes[0] if self.channel_axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
+
+    def known_values(self, channels: slice = slice(None)) -> list[np.ndarray]:
+        """The known values of each channel, (n,)."""
+        return [plane[~gone] for plane, gone in zip(self.planes[channels], self.missing[channels], strict=True)]
+
+    def also_missing(self, missing: np.ndarray) -> Observation:
+        """Return the observation without values that are marked in a (C, H, W) bool array."""
+        return replace(self, missing=self.missing | missing)
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledPlanes:
+    """Channels that are restored together, read window by window on a scale where `low` is 0 and `high` is 1.
+
+    Attributes
+    ----------
+    planes : (C, H, W) array of any dtype
+    missing : (C, H, W) bool array
+    low, high : float
+    largest : float
+        On either side of zero, values beyond it are cut off: a single wild one would drown the others in single precision.
+    """
+
+    planes: np.ndarray
+    missing: np.ndarray
+    low: float
+    high: float
+    largest: float = LARGEST
+
+    @property
+    def range(self) -> float:
+        return self.high - self.low
+
+    def crop(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Values of a window, (C, h, w) of float64 and 0 where missing, and what is missing of it."""
+        missing = self.missing[:, rows, columns]
+        values = np.where(missing, self.low, self.planes[:, rows, columns].astype(np.float64))
+        return np.clip((values - self.low) / self.range, -self.largest, self.largest), missing
+
+
+def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.ndarray:
+    """Return an image as (C, H, W), after checking that it is one; errors speak of `name`."""
+    image = np.asarray(image)
+    if image.dtype.kind not in "iufb" or image.dtype.itemsize > 8:
+        raise InputError(name, f"must have integers or floats of up to 64 bits, got {image.dtype}")
+    if 0 in image.shape:
+        raise InputError(name, f"has no pixels: its shape is {image.shape}")
+    if channel_axis is None:
+        if image.ndim != 2:
+            raise InputError(
+                name, f"must be of shape (H, W), got {image.shape}",
+                "for color, name the axis of the channels, {channel_axis}=-1; for a stack, that of the frames, {stack_axis}=0",
+            )  # fmt: skip
+        return image[None]
+    if image.ndim != 3 or not -3 <= channel_axis < 3:
+        raise InputError(name, f"must have three axes with channel_axis={channel_axis}, got shape {image.shape}")
+    return np.moveaxis(image, channel_axis, 0)
+
+
+def check_values(known: np.ndarray, name: str = "image") -> None:
+    """Raise InputError, which speaks of `name`, for values that can't be computed with."""
+    if not np.isfinite(known).all():
+        raise InputError(name, "has infinite values", "set them to NaN, which means missing")
+    if known.dtype.itemsize == 8 and known.dtype.kind in "iu" and (known > 2**53).any() | (known < -(2**53)).any():
+        raise InputError(
+            name, "has integers beyond 2**53, which aren't computed exactly", "convert it to another type first"
+        )
+    if known.dtype.kind == "f" and float(abs(known.astype(np.float64)).max()) > 1e150:
+        raise InputError(name, "has values beyond 1e150, which can't be computed with", "scale it first")
+
+
+def as_pixels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return values in an image's dtype: rounded if it is whole, and at the ends of its range where they lie beyond."""
+    if dtype.kind == "b":
+        return values >= 0.5
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return np.clip(values if dtype.kind == "f" else np.rint(values), limits.min, limits.max).astype(dtype)
+
+
+def intensity_range(known_values: list[np.ndarray]) -> tuple[float, float]:
+    """Return the range of known values without the outermost thousandth: single hot pixels don't set the scale."""
+    samples = (values[:: max(len(values) >> 20, 1)] for values in known_values)  # a million tell as much as all
+    ranges = np.array([np.quantile(values.astype(np.float64), (0.001, 0.999)) for values in samples])
+    low, high = ranges[:, 0].min(), ranges[:, 1].max()
+    if high <= low:
+        low = float(min(values.min() for values in known_values))
+        high = float(max(values.max() for values in known_values))
+    return float(low), float(high if high > low else low + max(abs(low), 1.0))
+
+
+def _mask_planes(
+    mask: Any, image_shape: tuple[int, ...], planes: tuple[int, ...], channel_axis: int | None, polarity: str
+) -> np.ndarray:
+    if polarity not in POLARITIES:
+        raise InputError("mask_polarity", f"must be 'missing' or 'valid', got {polarity!r}")
+    mask = np.ma.getdata(mask)
+    if mask.dtype.kind not in "iufb" or (mask.dtype.kind == "f" and not np.isfinite(mask).all()):
+        raise InputError("mask", "must have finite numbers or booleans")
+    marked = mask != 0
+    if marked.shape == image_shape:
+        marked = marked[None] if channel_axis is None else np.moveaxis(marked, channel_axis, 0)
+    elif marked.shape == planes[1:]:
+        marked = np.broadcast_to(marked, planes)
+    else:
+        raise InputError("mask", f"must be of shape {planes[1:]}, or of the image's {image_shape}, got {mask.shape}")
+    return marked if polarity == "missing" else ~marked
+
+
+def _wrong_mask(problem: str, mask: Any) -> InputError:
+    if mask is None:
+        return InputError("image", f"can't be filled, as {problem}", "give a {mask}, or set missing values to NaN")
+    fix = "non-zero means missing; if yours means known, use {mask_polarity} 'valid'"
+    return InputError("mask", f"leaves nothing to do, as {problem}", fix)
+
+
+# -- stacks, and images on a GPU ---------------------------------------------------------------------------------------
+
+
+def frames_of(image: Any, stack_axis: int, channel_axis: int | None) -> tuple[Any, int | None]:
+    """The frames of a stack, along axis 0, and the axis of the channels of one; both axes count those of the stack.
+
+    Raises
+    ------
+    InputError
+        If `stack_axis` isn't an axis of frames.
+    """
+    image = image if isinstance(image, np.ma.MaskedArray) else np.asarray(image)
+    if not -image.ndim <= stack_axis < image.ndim or not image.shape[stack_axis]:
+        raise InputError(f"stack_axis: {stack_axis} isn't an axis of frames of an image of shape {image.shape}")
+    if channel_axis is not None:
+        stack_axis, channel_axis = stack_axis % image.ndim, channel_axis % image.ndim
+        if stack_axis == channel_axis:
+            raise InputError("stack_axis: it is the axis of the channels: name another one")
+        channel_axis -= channel_axis > stack_axis
+    return np.moveaxis(image, stack_axis, 0), channel_axis
+
+
+def over_frames(function: Restoring) -> Restoring:
+    """Let a function that restores an image honour its argument `stack_axis`, and restore arrays on a GPU.
+
+    Stacks are restored frame by frame, memory maps too. The mask is one for all frames, or a stack of them, along the same
+    axis. The report becomes a list. An image on a GPU is restored on that GPU, and so is the result there: an array of CuPy.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def restore(*arguments: Any, **options: Any) -> Any:
+        bound = signature.bind(*arguments, **options)
+        image, mask, axis = (bound.arguments.get(name) for name in ("image", "mask", "stack_axis"))
+        if on_gpu(image) or on_gpu(mask):
+            device = device_of(image, bound.arguments.get("device", "auto"), "image")
+            bound.arguments |= {"image": from_gpu(image), "mask": from_gpu(mask), "device": device}
+            found = restore(*bound.args, **bound.kwargs)
+            return (beside(found[0], image), found[1]) if isinstance(found, tuple) else beside(found, image)
+        if axis is None:
+            return function(*arguments, **options)
+        if bound.arguments.get("trace") is not None:
+            raise InputError("trace: it follows one image, not a stack: leave it out")
+        frames, channel_axis = frames_of(image, axis, bound.arguments.get("channel_axis"))
+        masks = np.moveaxis(np.asarray(mask), axis, 0) if mask is not None and np.ndim(mask) == frames.ndim else None
+        if masks is not None and len(masks) != len(frames):
+            raise InputError(f"mask: it has {len(masks)} frames along stack_axis={axis}, the image {len(frames)}")
+        bound.arguments |= {"channel_axis": channel_axis, "return_report": True}
+        stack: Any = None
+        reports = []
+        for number, frame in enumerate(frames):
+            bound.arguments |= {"image": frame, "mask": mask if masks is None else masks[number]}
+            try:
+                restored, report = function(*bound.args, **bound.kwargs)
+            except InputError as error:
+                raise InputError(f"frame {number}: {error}") from error
+            if stack is None:
+                stack = np.empty((len(frames), *restored.shape), restored.dtype)
+            stack[number] = restored
+            reports.append(report)
+        stack = np.ascontiguousarray(np.moveaxis(stack, 0, axis))
+        return (stack, reports) if options.get("return_report") else stack
+
+    return cast(Restoring, restore)

@@ -1,0 +1,278 @@
+"""What a restoration tells: its progress, what it did, and what each stage made of the image."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.csc.alternation import Round
+from csc_cogd.csc.dictionary import Dictionary
+from csc_cogd.csc.iteration import Iteration
+from csc_cogd.errors import InputError
+from csc_cogd.restore.observation import as_planes
+from csc_cogd.restore.settings import Effort
+from csc_cogd.restore.tiling import Plan, Tile
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+class Progress(NamedTuple):
+    """What the callback of a task is told.
+
+    Attributes
+    ----------
+    stage : str
+        Such as "base layer", "codes", "patches", "tiles" or "learning".
+    done, total : int
+        How far the stage is, from 0 to `total`.
+    record : Iteration, Round, or None
+        The solver's, where there is one.
+    """
+
+    stage: str
+    done: int
+    total: int
+    record: Iteration | Round | None
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Passes progress on to a callback, if there is one."""
+
+    callback: Callable[[Progress], Any] | None = None
+
+    def report(self, stage: str, done: int, total: int, record: Any = None) -> bool:
+        """Tell how far a stage is; whether the callback asks to end it."""
+        return bool(self.callback(Progress(stage, done, total, record))) if self.callback else False
+
+
+SILENT = Reporter()
+
+# -- what was done -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class GroupReport:
+    """What was done to channels that are restored together.
+
+    Attributes
+    ----------
+    plan : Plan
+        The tiles.
+    dictionary : Dictionary
+    noise_sigma : float
+        Standard deviation of the noise that was assumed, in the image's units; for Poisson noise that at the mean.
+    effort : Effort, or None
+        Of filling and denoising.
+    lmbda : float
+        Weight of the l1 term for an image in [0, 1]; 0 after a dry run that wasn't told.
+    history : list of Iteration
+        Of the code solve of the first tile; empty after a dry run.
+    passes : int
+        Over similar patches.
+    blend_weight : float, or None
+        Of the result against biharmonic interpolation, where it was measured.
+    """
+
+    plan: Plan
+    dictionary: Dictionary
+    noise_sigma: float = 0.0
+    effort: Effort | None = None
+    lmbda: float = 0.0
+    history: list[Iteration] = field(default_factory=list)
+    passes: int = 0
+    blend_weight: float | None = None
+
+    def __str__(self) -> str:
+        if not self.history:
+            return str(self.plan)
+        end, (h, w), effort = self.history[-1], self.dictionary.filter_shape, self.effort
+        line = (
+            f"{self.plan}; noise {self.noise_sigma:.3g}; {self.dictionary.n_filters} filters up to {h} x {w}"
+            f"{', adapted' if effort and effort.learn else ''}, lmbda {self.lmbda:.3g}: {end.iteration} iterations in "
+            f"{end.seconds:.1f} s, objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and "
+            f"{end.dual_residual:.1e}"
+        )
+        if effort:
+            patches = effort.patches
+            line += (
+                f"; {self.passes} passes over groups of {patches.n_similar} similar {patches.size} x {patches.size} patches"
+            )
+        if self.blend_weight is not None:
+            line += f"; weight {self.blend_weight:.2f} against biharmonic interpolation"
+        return line
+
+
+@dataclass(frozen=True, eq=False)
+class RestorationReport:
+    """What restoring an image did, for those who ask.
+
+    Attributes
+    ----------
+    missing : float
+        Fraction of the values that were missing, or found to be impulses.
+    groups : list of GroupReport
+        One for each group of channels that are restored together; none where there was nothing to do.
+    gain : float, or None
+        Counts to one unit of the image, with Poisson noise.
+    """
+
+    missing: float
+    groups: list[GroupReport] = field(default_factory=list)
+    gain: float | None = None
+
+    @property
+    def noise_sigmas(self) -> list[float]:
+        """Standard deviation of the noise that was assumed, by group."""
+        return [group.noise_sigma for group in self.groups]
+
+    def __repr__(self) -> str:
+        return "\n".join([f"RestorationReport: {self.missing:.1%} of the values missing", *self.lines()])
+
+    def lines(self) -> list[str]:
+        """Say what was chosen and how it went, a line a group."""
+        return [str(group) for group in self.groups]
+
+
+# -- what each stage made of the image ---------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """What an image was after a step of a stage.
+
+    `seconds` are those that its tiles took until then, one after the other, and `mse` is the mean squared error over the
+    values that are restored, in the image's units; where tiles overlap, that of each by its weight.
+    """
+
+    stage: str
+    step: int
+    seconds: float
+    mse: float
+
+
+class Trace:
+    """Gathers what :func:`csc_cogd.inpaint` and :func:`csc_cogd.denoise` do to an image.
+
+    Parameters
+    ----------
+    reference : array like the image, optional
+        What it should become.
+
+    Attributes
+    ----------
+    fit : (C, H, W) array, or None
+        What the sparse code alone says, in the image's units; NaN where nothing was solved.
+    dictionary : Dictionary, or None
+        Of the first channels.
+    usage : (K,) array, or None
+        How many of its codes aren't zero, of each filter.
+    history : list of Iteration
+        Of the code solve of the first tile.
+    """
+
+    def __init__(self, reference: np.ndarray | None = None):
+        self._given = reference
+        self._reference: np.ndarray | None = None
+        self._errors: dict[tuple[int, str, int], list[float]] = {}  # by the first channel, stage and step
+        self._lock = threading.Lock()
+        self.fit: np.ndarray | None = None
+        self.dictionary: Dictionary | None = None
+        self._usages: dict[int, np.ndarray] = {}  # by the first channel
+        self.history: list[Iteration] = []
+
+    def begin(
+        self, shape: tuple[int, ...], channel_axis: int | None, units: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> None:
+        """Begin with an image of a shape (C, H, W); `units` gives estimates the image's units where they have others.
+
+        Raises
+        ------
+        InputError
+            If the reference has another one.
+        """
+        if self._given is not None:
+            self._reference = as_planes(self._given, channel_axis, "reference").astype(np.float64)
+            if self._reference.shape != shape:
+                raise InputError("reference", f"must be of the image's shape, got {np.shape(self._given)}")
+        self.units = units or (lambda estimate: estimate)
+        self.fit = np.full(shape, np.nan, np.float32)
+
+    def restart(self, channels: slice) -> None:
+        """Forget what is known of channels."""
+        assert self.fit is not None
+        self.fit[channels] = np.nan
+        self._errors = {key: total for key, total in self._errors.items() if key[0] != channels.start}
+        self._usages.pop(channels.start, None)
+
+    def count(self, dictionary: Dictionary, codes: np.ndarray, first_channel: int = 0) -> None:
+        """Count the codes (N, K, ..) that aren't zero; those of the first dictionary only, if there are several."""
+        if self.dictionary is None:
+            self.dictionary = dictionary
+        if self.dictionary.filters.shape == dictionary.filters.shape:
+            used = np.count_nonzero(codes, axis=(0, 2, 3))
+            self._usages[first_channel] = self._usages.get(first_channel, 0) + used
+
+    @property
+    def usage(self) -> np.ndarray | None:
+        return np.sum(list(self._usages.values()), axis=0) if self._usages else None
+
+    def curve(self) -> list[Step]:
+        """The steps in their order, where there is a reference."""
+        totals: dict[tuple[str, int], np.ndarray] = {}
+        for (_, stage, step), total in self._errors.items():
+            totals[stage, step] = totals.get((stage, step), np.zeros(3)) + total
+        return [
+            Step(stage, step, float(seconds), float(error / weight))
+            for (stage, step), (seconds, error, weight) in totals.items()
+            if weight > 0
+        ]
+
+
+class TileTrace:
+    """The trace of a tile of channels that are restored together.
+
+    Parameters
+    ----------
+    trace : Trace
+    channels : slice
+    tile : Tile
+    restored : (C, h, w) bool array
+        Which of its values are restored.
+    low, value_range : float
+        What is 0 on the scale of the estimates, and how far it is to 1.
+    """
+
+    def __init__(self, trace: Trace, channels: slice, tile: Tile, restored: np.ndarray, low: float, value_range: float):
+        self._trace, self._restored, self._tile = trace, restored, tile
+        self._window = (channels, *tile.window)
+        self._low, self._range = low, value_range
+        self._seconds, self._since = 0.0, time.perf_counter()
+
+    def step(self, stage: str, number: int, estimate: np.ndarray) -> None:
+        """Note that a stage has made an estimate (C, h, w)."""
+        self._seconds += time.perf_counter() - self._since
+        trace = self._trace
+        if trace._reference is not None:
+            weight = self._tile.weight * self._restored
+            error = trace.units(estimate * self._range + self._low) - trace._reference[self._window]
+            with trace._lock:
+                total = trace._errors.setdefault((self._window[0].start, stage, number), [0.0, 0.0, 0.0])
+                total[0] += self._seconds
+                total[1] += float((weight * error**2).sum())
+                total[2] += float(weight.sum())
+        self._since = time.perf_counter()
+
+    def code(self, fit: np.ndarray, codes: np.ndarray, dictionary: Dictionary, history: list[Iteration]) -> None:
+        """Note the code: the image that it stands for (C, h, w), and its maps (N, K, ..)."""
+        trace = self._trace
+        with trace._lock:
+            assert trace.fit is not None
+            place = trace.fit[self._window]
+            place[...] = np.where(np.isnan(place), 0, place) + self._tile.weight * trace.units(fit * self._range + self._low)
+            trace.history = trace.history or history
+            trace.count(dictionary, codes, self._window[0].start)

@@ -1,0 +1,371 @@
+"""The way from a damaged image to a restored one, which every task goes.
+
+An image b = H s + noise, of which values may be missing, is restored on a scale where it is in about [0, 1], channels that
+belong together at a time, tile by tile:
+
+1. a smooth base layer u is taken off: the low-passed pilot, or behind an operator H the Tikhonov solution;
+2. the detail ``b - H u`` is coded sparsely over a dictionary from the known values, ``argmin_x 1/2 ||W (sum_k (H d_k) * x_k -
+   (b - H u))||^2 + lmbda ||x||_1``, and ``u + sum_k d_k * x_k`` fills the gaps [CoGD, eq. 21, with the filters fixed];
+3. where H is the identity, similar patches refine that, and cross-validation may blend it with the pilot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from csc_cogd.backend import single_threaded_blas
+from csc_cogd.csc.dictionary import Dictionary, check_dictionary
+from csc_cogd.engine import Engine
+from csc_cogd.errors import InputError
+from csc_cogd.restore.noise import Gaussian, Noise, mean_level
+from csc_cogd.restore.observation import Observation, ScaledPlanes, as_pixels, intensity_range
+from csc_cogd.restore.operators import Identity, Operator
+from csc_cogd.restore.report import SILENT, GroupReport, Reporter, RestorationReport, TileTrace, Trace
+from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
+from csc_cogd.restore.stages.adaptation import adapt_dictionary
+from csc_cogd.restore.stages.base_layer import deconvolve, low_pass
+from csc_cogd.restore.stages.blend_weight import blend, cross_validated_weight
+from csc_cogd.restore.stages.code import code, code_scene
+from csc_cogd.restore.stages.nonlocal_bayes import nonlocal_bayes
+from csc_cogd.restore.stages.pilot import pilot
+from csc_cogd.restore.stages.state import Recipe, Stage, TileState
+from csc_cogd.restore.tiling import (
+    PLAIN,
+    Memory,
+    Overlap,
+    Plan,
+    PlansInLessMemory,
+    Tile,
+    admm_memory,
+    blend_tiles,
+    choose_tiles,
+    code_memory,
+    image_memory,
+    map_tiles,
+    memory_for,
+)
+
+FILLING: Sequence[Stage] = (pilot, low_pass, code, nonlocal_bayes, blend)
+DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene)
+LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times the noise's standard deviation
+LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
+ADMM_ITERATIONS_A_ROUND = 20  # where ADMM solves, as on a GPU: about the same images
+SCENE_ITERATIONS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is to be restored from what.
+
+    Attributes
+    ----------
+    observation : Observation
+    operator : Operator or Identity
+        What the image shows of the scene.
+    noise : Noise
+    dictionary : Dictionary, optional
+        Default: the ones that ship, for gray or for color.
+    keep_known : bool
+        Keep known values as they are.
+    """
+
+    observation: Observation
+    operator: Operator | Identity = Identity()
+    noise: Noise = Gaussian(None)
+    dictionary: Dictionary | None = None
+    keep_known: bool = False
+
+
+@single_threaded_blas()
+def restore(
+    problem: Problem,
+    solve: Solve,
+    tiling: Tiling,
+    engine: Engine,
+    *,
+    reporter: Reporter = SILENT,
+    trace: Trace | None = None,
+    dry_run: bool = False,
+) -> tuple[np.ndarray, RestorationReport]:
+    """Restore an image.
+
+    Parameters
+    ----------
+    problem : Problem
+    solve, tiling, engine : records
+    reporter : Reporter, optional
+        Is told of progress: within the stages, or where there are several tiles, of each one that is done; when it asks to
+        stop, those that are left get their first estimate.
+    trace : Trace, optional
+        Gathers what the stages make of the image; not behind an operator.
+    dry_run : bool
+        Only plan: the channels come back as they are.
+
+    Returns
+    -------
+    (C, height, width) array of the image's dtype, RestorationReport
+
+    Raises
+    ------
+    InputError
+        If the image, the operator and the noise don't go together, or memory doesn't suffice.
+    """
+    noise, operator, given = problem.noise, problem.operator, problem.observation
+    noise.check(given)
+    direct, backend = isinstance(operator, Identity), engine.backend
+    observation = noise.stabilize(given) if direct else given
+    if not direct:
+        operator.check(given.planes.shape[1:])
+    if trace:
+        trace.begin(given.planes.shape, given.channel_axis, noise.expected)
+    report = RestorationReport(float(given.missing.mean()), gain=getattr(noise, "gain", None))
+    shape = (len(given.planes), *operator.restored_shape(given.planes.shape[1:]))
+    restored = observation.planes.copy() if direct else np.empty(shape, given.planes.dtype)
+    for channels, dictionary in channel_groups(len(given.planes), problem.dictionary):
+        group = _Group.of(problem, observation, channels, dictionary, solve, engine)
+        if group is None:
+            continue
+        n_restored = None if direct else restored[channels].size
+        image_bytes = image_memory(observation.planes.size, observation.planes.dtype.itemsize, n_restored)
+        memory = memory_for(backend, image_bytes, group.tile_bytes, tiling.max_memory)
+        plan_for = partial(group.plan, tiling)
+        if dry_run:
+            report.groups.append(group.report(plan_for(memory)))
+            continue
+        for attempt in PlansInLessMemory(plan_for, memory, backend.release):
+            with attempt as plan:
+                planes, done = _restore_group(group, plan, reporter, trace)
+        group.write(planes, restored[channels])
+        report.groups.append(done)
+    if dry_run:
+        return given.planes, report
+    if observation is not given:
+        restored = as_pixels(noise.expected(restored), given.planes.dtype)
+    return restored, report
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Channels that are restored together, and how."""
+
+    channels: slice
+    scaled: ScaledPlanes
+    known_values: list[np.ndarray]
+    dictionary: Dictionary
+    operator: Operator | Identity
+    noise: Noise
+    noise_sigma: float  # on the scale of [0, 1]
+    keep_known: bool
+    effort: Effort | None
+    solve: Solve
+    engine: Engine
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        observation: Observation,
+        channels: slice,
+        dictionary: Dictionary,
+        solve: Solve,
+        engine: Engine,
+    ) -> _Group | None:
+        """Look at the values and the noise of channels; None where nothing is to be done to them."""
+        direct, noise = isinstance(problem.operator, Identity), problem.noise
+        known_values, missing = observation.known_values(channels), observation.missing[channels]
+        if direct and problem.keep_known and not missing.any():
+            return None
+        low, high = intensity_range(known_values)
+        if direct:
+            scaled = ScaledPlanes(observation.planes[channels], missing, low, high)
+        else:
+            low = 0.0 if noise.fidelity == "poisson" else low
+            scaled = ScaledPlanes(observation.planes[channels], missing, low, high, largest=np.inf)
+        sigma = noise.sigma(scaled, stabilized=direct)
+        if direct and not (missing.any() or sigma):
+            return None
+        effort = choose_effort(solve, missing, sigma) if direct else None
+        return cls(
+            channels,
+            scaled,
+            known_values,
+            dictionary,
+            problem.operator,
+            noise,
+            sigma,
+            problem.keep_known,
+            effort,
+            solve,
+            engine,
+        )
+
+    @property
+    def everything(self) -> bool:
+        """Whether known values are restored, too."""
+        return self.effort is None or (bool(self.noise_sigma) and not self.keep_known)
+
+    def tile_bytes(self, shape: tuple[int, int]) -> int:
+        """Bytes that a tile takes."""
+        backend = self.engine.backend
+        itemsize = backend.dtype.itemsize
+        if not isinstance(self.operator, Identity):
+            return admm_memory(self.dictionary, itemsize, self.operator.scene_shape(shape), gradient_penalty=True)
+        if backend.compiled:
+            return code_memory(self.dictionary, len(self.scaled.planes), itemsize, shape)
+        return admm_memory(self.dictionary, itemsize, shape)
+
+    def plan(self, tiling: Tiling, memory: Memory) -> Plan:
+        """Choose tiles."""
+        missing, operator = self.scaled.missing, self.operator
+        needed = np.ones(missing.shape[1:], bool) if self.everything else np.asarray(missing.any(axis=0))
+        overlap = PLAIN if isinstance(operator, Identity) else Overlap.on_grid(operator.factor, operator.reach)
+        return choose_tiles(needed, missing, memory, tiling, self.engine.backend.threads, overlap)
+
+    def recipe(self, dictionary: Dictionary, lmbda: float, max_iter: int) -> Recipe:
+        """Return what the stages are told."""
+        level = mean_level(self.scaled) if self.effort is None and self.noise.fidelity == "poisson" else 1.0
+        return Recipe(
+            dictionary, self.operator, self.noise, self.noise_sigma, self.effort, lmbda, self.solve.tol, max_iter,
+            self.engine, level,
+        )  # fmt: skip
+
+    def start(self, tile: Tile, trace: Trace | None = None) -> TileState:
+        """Return what is observed of a tile."""
+        observed, missing = self.scaled.crop(*tile.window)
+        if trace is None:
+            return TileState(observed, missing)
+        restored = np.ones_like(missing) if self.everything else missing
+        traced = TileTrace(trace, self.channels, tile, restored, self.scaled.low, self.scaled.range)
+        return TileState(observed, missing, trace=traced)
+
+    def report(self, plan: Plan, recipe: Recipe | None = None) -> GroupReport:
+        """Say what was, or would be, done."""
+        lmbda = (self.solve.lmbda or 0.0) if recipe is None else recipe.lmbda
+        dictionary = self.dictionary if recipe is None else recipe.dictionary
+        weight = None if recipe is None else recipe.blend_weight
+        sigma = self.noise_sigma * self.scaled.range
+        return GroupReport(plan, dictionary, sigma, self.effort, lmbda, blend_weight=weight)
+
+    def write(self, planes: np.ndarray, restored: np.ndarray) -> None:
+        """Write restored values (C, height, width), on the scale of [0, 1], where they belong, in the image's units."""
+        scaled, poisson = self.scaled, self.noise.fidelity == "poisson"
+        if self.effort is None:
+            for target, plane in zip(restored, planes, strict=True):
+                plane *= scaled.range
+                plane += scaled.low
+                target[...] = as_pixels(np.maximum(plane, 0) if poisson else plane, restored.dtype)
+            return
+        for target, plane, known, changed in zip(restored, planes, self.known_values, scaled.missing, strict=True):
+            changed = np.ones_like(changed) if self.everything else changed
+            values = plane[changed].astype(np.float64) * scaled.range + scaled.low
+            target[changed] = as_pixels(np.clip(values, known.min(), known.max()), restored.dtype)
+
+
+def _restore_group(group: _Group, plan: Plan, reporter: Reporter, trace: Trace | None) -> tuple[np.ndarray, GroupReport]:
+    """Restore (C, height, width) on the scale of [0, 1]; of filled channels, only what was to be restored is valid."""
+    scaled, operator, several = group.scaled, group.operator, len(plan.tiles) > 1
+    if trace:
+        trace.restart(group.channels)
+    stages, first = FILLING, None
+    if group.effort:
+        recipe = _recipe_of_filling(group, reporter)
+    reporter.report("tiles" if several else "base layer", 0, len(plan.tiles))
+    if not group.effort:
+        stages, (recipe, first) = DECONVOLUTION, _recipe_of_deconvolution(group, plan)
+    recipe = replace(
+        recipe,
+        engine=group.engine if plan.jobs == 1 else group.engine.single_threaded(),
+        reporter=SILENT if several else reporter,
+    )
+    done, stopped = group.report(plan, recipe), False
+
+    def work(tile: Tile) -> TileState:
+        state = first or stages[0](group.start(tile, trace), recipe)
+        for stage in () if stopped else stages[1:]:
+            state = stage(state, recipe)
+        return state
+
+    def after(number: int, state: TileState) -> None:
+        nonlocal done, stopped
+        done = replace(done, history=done.history or state.history, passes=max(done.passes, state.passes))
+        if several and reporter.report("tiles", number, len(plan.tiles)):
+            stopped = True
+
+    shape = operator.restored_shape(scaled.planes.shape[1:])
+    blended = np.zeros((len(scaled.planes), *shape), np.result_type(scaled.planes.dtype, np.float32))
+    blend_tiles(work, plan, blended, factor=operator.factor, after=after)
+    return blended, done
+
+
+def _recipe_of_filling(group: _Group, reporter: Reporter) -> Recipe:
+    """Settle what holds for all tiles: lmbda, the adapted dictionary, and the weight against the pilot."""
+    effort, scaled, dictionary, lmbda = group.effort, group.scaled, group.dictionary, group.solve.lmbda
+    assert effort is not None
+    if lmbda is None:
+        lmbda = max(LMBDA, (LMBDA_NOISE if dictionary.n_channels == 1 else LMBDA_NOISE_COLOR) * group.noise_sigma)
+    if effort.learn:
+        dictionary = adapt_dictionary(dictionary, scaled, lmbda, group.engine, reporter)
+    rounds = 1 if group.engine.backend.compiled else ADMM_ITERATIONS_A_ROUND
+    recipe = group.recipe(dictionary, lmbda, effort.max_iter * rounds)
+    if effort.check and scaled.missing.any() and not reporter.report("checking", 0, 1):
+
+        def try_out(state: TileState) -> np.ndarray:
+            for stage in (low_pass, code, nonlocal_bayes):
+                state = stage(state, recipe)
+            return state.estimate
+
+        return replace(recipe, blend_weight=cross_validated_weight(try_out, scaled))
+    return recipe
+
+
+def _recipe_of_deconvolution(group: _Group, plan: Plan) -> tuple[Recipe, TileState | None]:
+    """Settle lmbda from the detail of all tiles; with the state of a single tile after its first stage."""
+    max_iter = SCENE_ITERATIONS if group.solve.max_iter is None else group.solve.max_iter
+    recipe, scaled = group.recipe(group.dictionary, group.solve.lmbda or 0.0, max_iter), group.scaled
+    first = deconvolve(group.start(plan.tiles[0]), recipe) if len(plan.tiles) == 1 else None
+    if group.solve.lmbda is not None:
+        return recipe, first
+
+    def energy(tile: Tile) -> float:
+        state = first or deconvolve(group.start(tile), recipe)
+        return float((tile.weight * state.known * (state.observed - operator.apply(state.base)) ** 2).sum())
+
+    operator, n_known = group.operator, np.count_nonzero(~scaled.missing)
+    lmbda = _scene_lmbda(group.noise_sigma, sum(map_tiles(energy, plan.tiles, plan.jobs)) / n_known, operator)
+    return replace(recipe, lmbda=lmbda), first
+
+
+def _scene_lmbda(sigma: float, energy: float, operator: Operator) -> float:
+    """Return lmbda for noise of sigma: ``LMBDA_SCENE sigma^p a^(1 - p)``, a the standard deviation of the detail less noise.
+
+    `energy` is the detail's mean square. So lmbda scales with the image. If codes were independent with a Laplacian
+    distribution, p would be 2.
+    """
+    sigma = max(sigma, operator.least_sigma)
+    amplitude = np.sqrt(max(energy - sigma**2, sigma**2 / 4))
+    return float(LMBDA_SCENE * sigma**LMBDA_POWER * amplitude ** (1 - LMBDA_POWER))
+
+
+def channel_groups(n_channels: int, dictionary: Dictionary | None) -> list[tuple[slice, Dictionary]]:
+    """Return which channels are coded together, and over which dictionary."""
+    if dictionary is not None:
+        check_dictionary(dictionary)
+    if dictionary is not None and dictionary.n_channels not in (1, 3, n_channels):
+        have = f"has filters of {dictionary.n_channels} channels, but the image has {n_channels}"
+        raise InputError("dictionary", have, "use a gray one, or one with the image's channels")
+    if dictionary is not None and dictionary.n_channels == n_channels:
+        return [(slice(0, n_channels), dictionary)]
+    if n_channels not in (3, 4) or (dictionary is not None and dictionary.n_channels == 1):
+        gray = Dictionary.default("gray") if dictionary is None else dictionary
+        if gray.n_channels != 1:
+            raise InputError("dictionary", f"has filters of 3 channels, but the image has {n_channels}", "use a gray one")
+        return [(slice(c, c + 1), gray) for c in range(n_channels)]
+    color = Dictionary.default("color") if dictionary is None else dictionary
+    groups = [(slice(0, 3), color)]
+    if n_channels == 4:
+        groups.append((slice(3, 4), Dictionary.default("gray")))
+    return groups
