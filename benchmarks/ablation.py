@@ -25,8 +25,8 @@ from csc_cogd import Dictionary
 from csc_cogd.backend import get_backend
 from csc_cogd.restore import similar
 from csc_cogd.restore.inpaint import restore_planes
-from csc_cogd.restore.layers import intensity_range
-from csc_cogd.restore.pipeline import Effort, choose_effort
+from csc_cogd.restore.observation import intensity_range
+from csc_cogd.restore.settings import Effort, choose_effort
 
 ENGINE = {"dtype": "float32", "device": "auto", "threads": None, "fft": None}
 DAMAGES = {

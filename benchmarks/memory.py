@@ -31,7 +31,7 @@ import re
 import numpy as np
 import csc_cogd
 from skimage.data import astronaut
-from csc_cogd.restore.tiles import admm_memory, code_memory
+from csc_cogd.restore.tiling import admm_memory, code_memory
 
 def memory(name):
     return int(re.search(name + r":\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024

@@ -31,7 +31,7 @@ import peers
 from peers import Damaged, Method
 
 from csc_cogd import denoise, inpaint, psnr, ssim
-from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
+from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
 LUMINANCE = (0.299, 0.587, 0.114)
 SEED = 0

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.data import camera
 
 from csc_cogd import Dictionary, inpaint, learn_dictionary, sparse_code
-from csc_cogd.restore.base_layer import pilot_estimate
+from csc_cogd.restore.stages.pilot import pilot_estimate
 
 ITERATIONS = {"admm": 40, "coordinate descent": 4, "fista": 40}
 

@@ -40,8 +40,8 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     from csc_cogd import inpaint, psnr, ssim
     from csc_cogd.imagefiles import ImageFile, read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
-    from csc_cogd.restore.base_layer import pilot_estimate
-    from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
+    from csc_cogd.restore.stages.pilot import pilot_estimate
+    from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
     console = Console(-1 if quiet else verbose)
     console.check_device(settings)

@@ -200,7 +200,7 @@ def _restore(device: str, problems: list[str]) -> Facts:
 
     from csc_cogd import inpaint, psnr
     from csc_cogd.imagefiles import read_image
-    from csc_cogd.restore.damage import random_mask
+    from csc_cogd.restore.synthetic_masks import random_mask
 
     with resources.as_file(resources.files("csc_cogd.data") / "photo.png") as path:
         original = np.ascontiguousarray(read_image(path).pixels[64:128, 64:128, 1])

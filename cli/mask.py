@@ -215,10 +215,10 @@ def detect(
     import numpy as np
     from scipy.ndimage import binary_dilation
 
+    from csc_cogd.detect.detect import detect_in_frames
     from csc_cogd.imagefiles import open_images
     from csc_cogd.imagefiles.masks import growth
-    from csc_cogd.restore.coding import Progress
-    from csc_cogd.restore.detect import detect_in_frames
+    from csc_cogd.restore.report import Progress
 
     console = Console(-1 if quiet else verbose)
     kinds = [kind for kind, wanted in looked_for.items() if wanted]

@@ -205,7 +205,7 @@ def _write_report(
     report: Path, rows: list[dict[str, Any]], found: list[Any], pictures: list[Any], result: Any, facts: dict[str, str]
 ) -> None:
     from csc_cogd.batch.reporting import page_path, write_image_page, write_report
-    from csc_cogd.restore.trace import Trace
+    from csc_cogd.restore.report import Trace
 
     for row, image, before, after, codes in zip(rows, found, pictures, result.reconstruction, result.codes, strict=True):
         source, trace = Path(row["input"]), Trace()

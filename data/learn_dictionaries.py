@@ -17,7 +17,7 @@ import sklearn.datasets
 from skimage.transform import rescale
 
 from csc_cogd import Dictionary, learn_dictionary
-from csc_cogd.restore.base_layer import base_layer
+from csc_cogd.restore.stages.base_layer import base_layer
 
 COUNTS, SIZES = (16, 32, 48), (8, 12, 16)
 PIECE = 100

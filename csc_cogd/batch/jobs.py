@@ -30,8 +30,8 @@ from csc_cogd.imagefiles.files import make_folder, sniff_format
 from csc_cogd.imagefiles.rims import rim_width
 from csc_cogd.imagefiles.writing import losses
 from csc_cogd.report.document import plain
-from csc_cogd.restore.coding import Progress
-from csc_cogd.restore.trace import Trace
+from csc_cogd.restore.report import Progress
+from csc_cogd.restore.report import Trace
 from csc_cogd.storage import remove_abandoned
 
 NO_RULES = MaskRules()

@@ -17,7 +17,7 @@ from csc_cogd.imagefiles.files import make_folder
 from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.index import write_index
 from csc_cogd.report.page import Entry, Point, write_page
-from csc_cogd.restore.trace import Trace
+from csc_cogd.restore.report import Trace
 from csc_cogd.storage import check_writable
 
 ONLY, PAGES = "index.html", "pages"

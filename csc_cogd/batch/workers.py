@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from csc_cogd.batch.jobs import Job, Result, Silent, attempt, clean_up
-from csc_cogd.restore.coding import Progress
+from csc_cogd.restore.report import Progress
 
 TRIES = 2
 PATIENCE = 10.0  # seconds that a process has to clean up before it is killed

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csc_cogd.restore.damage import random_mask
+from csc_cogd.restore.synthetic_masks import random_mask
 from tests.cli.calling import save
 
 QUICK = {"effort": "fast", "max_iter": 1, "device": "cpu"}

@@ -4,7 +4,7 @@ import io
 import time
 
 from csc_cogd.cli.console import ProgressBar
-from csc_cogd.restore.coding import Progress
+from csc_cogd.restore.report import Progress
 
 
 class Terminal(io.StringIO):

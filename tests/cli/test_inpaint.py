@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from csc_cogd import Dictionary, psnr
 from csc_cogd.imagefiles import read_image
-from csc_cogd.restore.damage import random_mask, scratch_mask
+from csc_cogd.restore.synthetic_masks import random_mask, scratch_mask
 from tests.cli.calling import call, check_refused, contents, save
 
 
@@ -179,7 +179,7 @@ def test_what_was_transparent_is_restored_and_opaque(folder, rng):
 
 
 def test_out_of_memory_is_said_in_one_line(folder, capsys, monkeypatch):
-    from csc_cogd.restore import pipeline as module
+    from csc_cogd.restore.stages import code as module
 
     def greedy(*arguments, **named):
         raise MemoryError
@@ -216,7 +216,7 @@ def test_interrupt_leaves_nothing_half_written(folder):
 
 
 def test_an_interrupt_that_a_library_makes_an_error_of_is_one(folder, capsys, monkeypatch):
-    from csc_cogd.restore import pipeline as module
+    from csc_cogd.restore.stages import pilot as module
 
     def failing(*arguments):
         try:
@@ -234,7 +234,7 @@ def test_an_interrupt_that_a_library_makes_an_error_of_is_one(folder, capsys, mo
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_that_a_library_swallows_is_heard_at_the_next_step(folder, capsys, monkeypatch, number):
-    from csc_cogd.restore import pipeline as module
+    from csc_cogd.restore.stages import pilot as module
 
     original = module.pilot_estimate
 

@@ -114,7 +114,7 @@ def test_goes_on_from_a_dictionary_of_any_sizes(folder, capsys):
 
 
 def test_too_many_filters_for_the_memory_end_in_exit_3(folder, monkeypatch, capsys):
-    from csc_cogd.restore import learn
+    from csc_cogd.learning import learn
 
     monkeypatch.setattr(learn.os, "sysconf", lambda name: 100)
     for command in (("learn", "a.png", "-o", "d.npz", "--whole"), ("reconstruct", "a.png")):

@@ -95,7 +95,7 @@ def test_a_cluster_is_asked_whatever_device_is_here(folder, monkeypatch, capsys)
 
 
 def test_a_shard_too_large_for_the_memory_ends_in_exit_3(folder, monkeypatch, capsys):
-    from csc_cogd.restore import learn
+    from csc_cogd.learning import learn
 
     monkeypatch.setattr(learn.os, "sysconf", lambda name: 100)
     arguments = ("learn", "a.png", "b.png", "-o", "d.npz", *FEW, "--shards", 2, "-q")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from csc_cogd.imagefiles import read_image
-from csc_cogd.restore.damage import random_mask, text_mask
+from csc_cogd.restore.synthetic_masks import random_mask, text_mask
 from tests.cli.calling import call, check_refused, contents, save
 
 

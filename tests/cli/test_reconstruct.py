@@ -9,7 +9,7 @@ import pytest
 
 from csc_cogd import Dictionary, load_codes, reconstruct_images
 from csc_cogd.imagefiles import read_image
-from csc_cogd.restore.layers import split_layers
+from csc_cogd.learning.base_detail import split_layers
 from tests.cli.calling import call, check_refused, contents, save
 
 FEW = ("--filters", 6, "--filter-size", 5, "--iterations", 3)

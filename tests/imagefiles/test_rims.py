@@ -7,7 +7,7 @@ from skimage.data import brick, camera, coins, grass, gravel
 
 from csc_cogd.imagefiles import ImageFile, MaskRules, missing_pixels, write_image
 from csc_cogd.imagefiles.rims import WIDEST, rim_width
-from csc_cogd.restore.damage import random_mask, scratch_mask
+from csc_cogd.restore.synthetic_masks import random_mask, scratch_mask
 
 SIDE = 160
 

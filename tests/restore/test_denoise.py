@@ -3,8 +3,8 @@ import pytest
 from scipy.ndimage import median_filter
 
 from csc_cogd import Dictionary, InputError, denoise, inpaint, psnr, upscale
-from csc_cogd.restore.damage import random_mask
-from csc_cogd.restore.trace import Trace
+from csc_cogd.restore.report import Trace
+from csc_cogd.restore.synthetic_masks import random_mask
 from tests.conftest import read_only
 
 FAST = {"effort": "fast"}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from csc_cogd import DeviceError, Dictionary, InputError, inpaint, psnr
-from csc_cogd.restore.base_layer import pilot_estimate
-from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
-from csc_cogd.restore.trace import Trace
+from csc_cogd.restore.report import Trace
+from csc_cogd.restore.stages.pilot import pilot_estimate
+from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 from tests.conftest import read_only
 
 FAST = {"effort": "fast"}

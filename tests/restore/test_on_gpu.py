@@ -21,8 +21,8 @@ from csc_cogd import (
 )
 from csc_cogd.backend import get_backend
 from csc_cogd.imagefiles import read_image
-from csc_cogd.restore.base_layer import base_layer
-from csc_cogd.restore.learn import learn_from_images
+from csc_cogd.learning.learn import learn_from_images
+from csc_cogd.restore.stages.base_layer import base_layer
 from tests.cli.calling import call, save
 
 

@@ -5,10 +5,10 @@ import pytest
 from scipy.signal import convolve2d
 
 from csc_cogd import Blur, Dictionary, InputError, deblur, psnr, restore_image, upscale
-from csc_cogd.restore.deconvolution import SMOOTHING, smooth_scene
 from csc_cogd.restore.noise import estimate_noise
 from csc_cogd.restore.operators import Decimation, gaussian_kernel, motion_kernel, uniform_kernel
 from csc_cogd.restore.restore_image import Options
+from csc_cogd.restore.stages.base_layer import SMOOTHING, smooth_scene
 from tests.conftest import read_only
 
 FAST = {"max_iter": 10}

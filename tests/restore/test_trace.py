@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from csc_cogd import InputError, denoise, inpaint, psnr
-from csc_cogd.restore.damage import random_mask
-from csc_cogd.restore.trace import Trace
+from csc_cogd.restore.report import Trace
+from csc_cogd.restore.synthetic_masks import random_mask
 
 
 @pytest.fixture
@@ -55,17 +55,18 @@ def test_channels_and_noise(rng):
 
 def test_a_reference_of_another_shape_is_refused(damaged):
     image, mask = damaged
-    with pytest.raises(InputError, match=r"reference: shape \(5, 5\) isn't the image's"):
+    with pytest.raises(InputError, match=r"reference must be of the image's shape, got \(5, 5\)"):
         inpaint(image, mask, trace=Trace(np.zeros((5, 5))))
 
 
 def test_a_try_that_ended_for_want_of_memory_leaves_nothing(photo, damaged, monkeypatch):
-    from csc_cogd.restore import pipeline
+    from csc_cogd.restore import restore
+    from csc_cogd.restore.stages import nonlocal_bayes
 
     image, mask = damaged
     plain, disturbed = Trace(photo), Trace(photo)
     inpaint(image, mask, tile="auto", trace=plain, threads=1)
-    refine, failures = pipeline.refine, [1]
+    refine, failures = nonlocal_bayes.refine, [1]
 
     def short_of_memory(*arguments, **options):
         if failures:
@@ -73,8 +74,9 @@ def test_a_try_that_ended_for_want_of_memory_leaves_nothing(photo, damaged, monk
             raise MemoryError
         return refine(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "refine", short_of_memory)
-    monkeypatch.setattr("csc_cogd.restore.tiles._plan_or_none", lambda plan_for, most: plan_for(2e9))
+    monkeypatch.setattr(nonlocal_bayes, "refine", short_of_memory)
+    choose = restore.choose_tiles
+    monkeypatch.setattr(restore, "choose_tiles", lambda d, m, memory, *rest: choose(d, m, memory._replace(budget=2e9), *rest))
     inpaint(image, mask, tile="auto", trace=disturbed, threads=1)
     np.testing.assert_array_equal(disturbed.fit, plain.fit)
     np.testing.assert_array_equal(disturbed.usage, plain.usage)

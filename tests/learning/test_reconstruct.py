@@ -14,7 +14,7 @@ from csc_cogd import (
     reconstruct_images,
     sparse_code,
 )
-from csc_cogd.restore.layers import split_layers
+from csc_cogd.learning.base_detail import split_layers
 from tests.conftest import read_only
 
 FEW = {"n_filters": 6, "filter_shape": 5, "max_iter": 4}

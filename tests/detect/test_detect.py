@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from csc_cogd import InputError, detect_damage
-from csc_cogd.restore.damage import random_mask
-from csc_cogd.restore.detect import detect_in_frames
+from csc_cogd.detect.detect import detect_in_frames
+from csc_cogd.restore.synthetic_masks import random_mask
 from tests.conftest import read_only
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from csc_cogd.backend import get_backend
-from csc_cogd.restore.base_layer import base_layer, pilot_estimate
+from csc_cogd.restore.stages.base_layer import base_layer
+from csc_cogd.restore.stages.pilot import pilot_estimate
 from tests.conftest import read_only
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
+from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
 
 def test_random_masks_have_their_fraction_and_seed():

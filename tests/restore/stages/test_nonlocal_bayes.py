@@ -4,12 +4,13 @@ from scipy.ndimage import gaussian_filter
 
 from csc_cogd import psnr
 from csc_cogd.backend import get_backend
-from csc_cogd.restore.base_layer import pilot_estimate
-from csc_cogd.restore.damage import random_mask
-from csc_cogd.restore.similar import OPPONENT, PatchModel, refine
+from csc_cogd.restore.settings import PatchModel
+from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT, refine
+from csc_cogd.restore.stages.pilot import pilot_estimate
+from csc_cogd.restore.synthetic_masks import random_mask
 from tests.conftest import read_only
 
-SMALL = PatchModel(size=4, step=3, radius=6, similar=20, solved=6)
+SMALL = PatchModel(size=4, step=3, radius=6, n_similar=20, n_estimated=6)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_every_backend_gives_the_same(backend, double, color, noise, channels, r
     missing = rng.random((3, 24, 28)) < 0.3
     picture, known, pilot = damaged(picture, missing if channels == "different" else missing[:1])
     observed = picture + noise * rng.standard_normal(picture.shape)
-    model = PatchModel(size=3, step=3, radius=4, similar=15, solved=4)
+    model = PatchModel(size=3, step=3, radius=4, n_similar=15, n_estimated=4)
     expected = refine(pilot, observed, known, model, 2, double, noise=noise)
     assert abs(expected - pilot).max() > 0.01
     np.testing.assert_allclose(refine(pilot, observed, known, model, 2, backend, noise=noise), expected, atol=1e-6)
@@ -112,7 +113,7 @@ def test_noise_is_removed(photo, double, rng):
     picture = photo[None, :64, :64] / 255
     noisy = picture + 0.1 * rng.standard_normal(picture.shape)
     pilot, known = gaussian_filter(noisy, (0, 1, 1)), np.ones(picture.shape, bool)
-    refined = refine(pilot, noisy, known, PatchModel(step=3, solved=60, shrinkage=0.0), 2, double, noise=0.1)
+    refined = refine(pilot, noisy, known, PatchModel(step=3, n_estimated=60, shrinkage=0.0), 2, double, noise=0.1)
     assert psnr(refined, picture, data_range=1) > psnr(noisy, picture, data_range=1) + 6
     assert psnr(refined, picture, data_range=1) > psnr(pilot, picture, data_range=1) + 1
 
@@ -121,7 +122,7 @@ def test_noise_is_removed_where_pixels_are_missing_too(photo, double, rng):
     picture, known, _ = damaged(photo[None, :64, :64] / 255, random_mask((64, 64), 0.3)[None])
     noisy = picture + 0.1 * rng.standard_normal(picture.shape)
     pilot = gaussian_filter(pilot_estimate(noisy, ~known), (0, 1, 1))
-    refined = refine(pilot, noisy, known, PatchModel(step=3, solved=60, shrinkage=0.0), 2, double, noise=0.1)
+    refined = refine(pilot, noisy, known, PatchModel(step=3, n_estimated=60, shrinkage=0.0), 2, double, noise=0.1)
     for where in (known, ~known):
         before = psnr(pilot, picture, data_range=1, where=where)
         assert psnr(refined, picture, data_range=1, where=where) > before + 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import InputError
-from csc_cogd.restore.layers import split_layers
+from csc_cogd.learning.base_detail import split_layers
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64])

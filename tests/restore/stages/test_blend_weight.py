@@ -1,16 +1,17 @@
 import numpy as np
 import pytest
 
-from csc_cogd.restore.base_layer import pilot_estimate
-from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
-from csc_cogd.restore.trust import trust_in as trust_in_pieces
+from csc_cogd.restore.observation import ScaledPlanes
+from csc_cogd.restore.stages.blend_weight import cross_validated_weight
+from csc_cogd.restore.stages.pilot import pilot_estimate
+from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
 
-def trust_in(restore, image, missing):
-    def piece(rows, columns):
-        return image[:, rows, columns], missing[:, rows, columns]
+def weight_of(restore, image, missing):
+    def restore_state(state):
+        return restore(state.observed, state.missing, state.pilot)
 
-    return trust_in_pieces(restore, piece, missing.any(axis=0))
+    return cross_validated_weight(restore_state, ScaledPlanes(image, missing, 0.0, 1.0))
 
 
 @pytest.fixture
@@ -34,11 +35,11 @@ def test_a_perfect_restoration_is_trusted_and_a_useless_one_is_not(image, mask):
     def worse(tile, absent, pilot):
         return pilot + 0.1 * (pilot - image)
 
-    assert trust_in(perfect, image, missing) == pytest.approx(1)
-    assert trust_in(too_far(5), image, missing) == pytest.approx(0.2)
-    assert trust_in(too_far(3), image, missing) == 1  # in doubt for the restoration
-    assert trust_in(noise, image, missing) < 0.02
-    assert trust_in(worse, image, missing) == 0
+    assert weight_of(perfect, image, missing) == pytest.approx(1)
+    assert weight_of(too_far(5), image, missing) == pytest.approx(0.2)
+    assert weight_of(too_far(3), image, missing) == 1  # in doubt for the restoration
+    assert weight_of(noise, image, missing) < 0.02
+    assert weight_of(worse, image, missing) == 0
 
 
 @pytest.mark.parametrize("mask", [random_mask((96, 96), 0.5), scratch_and_text_mask((96, 96), "text")])
@@ -52,7 +53,7 @@ def test_a_restoration_never_sees_what_it_is_judged_by(image, mask):
         np.testing.assert_allclose(pilot, pilot_estimate(tile, absent))
         return pilot
 
-    trust_in(spy, image, missing)
+    weight_of(spy, image, missing)
     assert len(seen) == 1
     assert seen[0][missing].all()
     hidden = seen[0] & ~missing
@@ -64,7 +65,7 @@ def test_what_is_hidden_looks_like_the_damage(image):
     missing = np.zeros(image.shape, bool)
     missing[:, 10:13, 5:90] = True
     seen = []
-    trust_in(lambda tile, absent, pilot: seen.append(absent) or pilot, image, missing)
+    weight_of(lambda tile, absent, pilot: seen.append(absent) or pilot, image, missing)
     np.testing.assert_array_equal(np.flatnonzero((seen[0] & ~missing).any(axis=(0, 2))), [42, 43, 44])
 
 
@@ -77,7 +78,7 @@ def test_the_weight_is_the_one_closest_to_the_truth(image, rng):
         kept.append((absent & ~missing, pilot))
         return blurred
 
-    weight = trust_in(restore, image, missing)
+    weight = weight_of(restore, image, missing)
     hidden, pilot = kept[0]
     tried = [((pilot + w * (blurred - pilot) - image)[hidden] ** 2).sum() for w in np.linspace(0, 1, 101)]
     assert 0.01 < weight < 0.29
@@ -91,20 +92,20 @@ def test_the_worst_tiles_of_a_large_picture_are_judged(photo):
     missing[0, 96:, 96:] = random_mask((96, 192), 0.2)
     missing[0, :96, 96:][random_mask((96, 192), 0.01)] = True
     seen = []
-    trust_in(lambda tile, absent, pilot: seen.append(absent) or pilot, image, missing)
+    weight_of(lambda tile, absent, pilot: seen.append(absent) or pilot, image, missing)
     assert len(seen) == 4
     assert all(absent.shape == (1, 96, 96) and absent.mean() > 0.3 for absent in seen)
 
 
 def test_images_too_small_to_judge_are_trusted():
-    assert trust_in(None, np.zeros((1, 20, 200)), np.ones((1, 20, 200), bool)) == 1
+    assert weight_of(None, np.zeros((1, 20, 200)), np.ones((1, 20, 200), bool)) == 1
 
 
 def test_channels_are_judged_together_with_masks_of_their_own(image):
     image = np.concatenate([image, image[:, ::-1]])[:, :48, :48]
     missing = np.array([random_mask((48, 48), 0.5, seed=seed) for seed in (1, 2)])
-    assert trust_in(lambda tile, absent, pilot: image, image, missing) == pytest.approx(1)
-    half = trust_in(lambda tile, absent, pilot: np.stack([image[0], pilot[1]]), image, missing)
+    assert weight_of(lambda tile, absent, pilot: image, image, missing) == pytest.approx(1)
+    half = weight_of(lambda tile, absent, pilot: np.stack([image[0], pilot[1]]), image, missing)
     assert half == pytest.approx(1)  # where nothing was changed, nothing speaks against it
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import CogradientRule, InputError, learn_dictionary, learn_dictionary_online, learn_from_images
-from csc_cogd.restore.layers import split_layers
+from csc_cogd.learning.base_detail import split_layers
 
 
 @pytest.fixture

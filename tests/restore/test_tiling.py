@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csc_cogd import Dictionary, InputError, deblur, denoise, inpaint, psnr
-from csc_cogd.restore import restore_image
-from csc_cogd.restore.damage import random_mask, scratch_and_text_mask
-from csc_cogd.restore.tiles import MARGIN, choose_tiles, map_tiles, plan_tiles
+from csc_cogd.restore.settings import Tiling
+from csc_cogd.restore.stages import code
+from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
+from csc_cogd.restore.tiling import MARGIN, Memory, choose_tiles, map_tiles, plan_tiles
 
 
-def tiles_for(damaged, missing=None, **changes):
-    options = {"tile": "auto", "max_memory": 2e9, "threads": 2} | changes
-    missing = damaged[None] if missing is None else missing
-    return choose_tiles(damaged, missing, lambda shape: 1000 * shape[0] * shape[1], 10**6, **options)
+def tiles_for(damaged, missing=None, tile="auto", max_memory=2e9):
+    memory = Memory(10**6, lambda shape: 1000 * shape[0] * shape[1], max_memory)
+    return choose_tiles(damaged, damaged[None] if missing is None else missing, memory, Tiling(tile), threads=2)
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([0, 32, 50, 128]), st.integers(0, 9))
@@ -54,7 +54,7 @@ def test_large_holes_are_never_cut_into_small_tiles():
         assert not damaged[tile.window].all()
         if damaged[tile.window][:, : 310 - tile.window[1].start].any() and tile.window[1].start < 310:
             assert tile.shape[0] >= 210
-    with pytest.raises(InputError, match="tile: 128 is too small for holes of 210: use 420 or more, or 0"):
+    with pytest.raises(InputError, match="tile must be at least 420 for holes of 210 pixels, got 128: or use 0"):
         tiles_for(damaged, tile=128)
 
 
@@ -66,13 +66,13 @@ def test_less_memory_makes_smaller_tiles_and_fewer_at_once():
     assert len(close.tiles) > 1
     assert close.memory <= 2e8
     assert close.jobs >= 1
-    with pytest.raises(InputError, match=r"max_memory: 0.01 GB don't suffice, 0.\d+ GB do: allow more"):
+    with pytest.raises(InputError, match=r"max_memory of 0.01 GB doesn't suffice, 0.\d+ GB do: allow more"):
         tiles_for(damaged, missing, max_memory=1e7)
 
 
 @pytest.mark.parametrize("tile", [-1, 16, 1.5, "large", True, None])
 def test_what_is_no_tile_is_named(tile):
-    with pytest.raises(InputError, match=f"tile: {tile!r} isn't the side of a tile"):
+    with pytest.raises(InputError, match=f"tile must be 'auto', 0 for all at once, or 32 or more pixels, got {tile!r}"):
         tiles_for(np.ones((50, 50), bool), tile=tile)
 
 
@@ -100,7 +100,7 @@ def test_seams_cannot_be_found(photo, mask):
     damaged = np.where(mask, 0, image).astype(np.uint8)
     whole = inpaint(damaged, mask, tile=0, effort="fast").astype(float)
     tiled, report = inpaint(damaged, mask, tile=128, effort="fast", return_report=True)
-    assert len(report.stages[0].plan.tiles) == 4
+    assert len(report.groups[0].plan.tiles) == 4
     np.testing.assert_array_equal(tiled[~mask], image[~mask])
     assert abs(psnr(tiled, image, data_range=255) - psnr(whole, image, data_range=255)) < 0.15
     error = (tiled - image.astype(float)) ** 2
@@ -167,7 +167,7 @@ import re
 import numpy as np
 from skimage.data import camera
 from csc_cogd import Dictionary, deblur, denoise, inpaint
-from csc_cogd.restore.tiles import admm_memory, code_memory
+from csc_cogd.restore.tiling import admm_memory, code_memory
 
 def memory(name):
     return int(re.search(name + r":\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024
@@ -187,9 +187,7 @@ print((memory("VmHWM") - held) / {predicted})
 def test_where_memory_does_not_suffice_after_all_tiles_become_smaller(monkeypatch):
     from skimage.data import camera
 
-    from csc_cogd.restore import pipeline
-
-    solve, sizes = pipeline.sparse_code, []
+    solve, sizes = code.sparse_code, []
 
     def solve_small_ones(images, *arguments, **options):
         sizes.append(images.size)
@@ -197,18 +195,18 @@ def test_where_memory_does_not_suffice_after_all_tiles_become_smaller(monkeypatc
             raise MemoryError
         return solve(images, *arguments, **options)
 
-    monkeypatch.setattr(pipeline, "sparse_code", solve_small_ones)
+    monkeypatch.setattr(code, "sparse_code", solve_small_ones)
     picture, mask = camera()[:300, :310], random_mask((300, 310), 0.1)
     restored, report = inpaint(np.where(mask, 0, picture).astype(np.uint8), mask, effort="fast", return_report=True)
     assert sizes[0] > 230**2
-    assert len(report.stages[0].plan.tiles) > 1
+    assert len(report.groups[0].plan.tiles) > 1
     assert psnr(restored, picture, data_range=255) > 35
     with pytest.raises(MemoryError):
         inpaint(picture, mask, effort="fast", tile=0)
 
 
 def test_a_scene_is_restored_in_smaller_tiles_where_memory_does_not_suffice_after_all(photo, monkeypatch, rng):
-    solve, sizes = restore_image.sparse_code, []
+    solve, sizes = code.sparse_code, []
 
     def solve_small_ones(images, *arguments, **options):
         sizes.append(images.size)
@@ -216,11 +214,11 @@ def test_a_scene_is_restored_in_smaller_tiles_where_memory_does_not_suffice_afte
             raise MemoryError
         return solve(images, *arguments, **options)
 
-    monkeypatch.setattr(restore_image, "sparse_code", solve_small_ones)
+    monkeypatch.setattr(code, "sparse_code", solve_small_ones)
     picture, few = np.tile(photo, (7, 1))[:600, :40], Dictionary(rng.standard_normal((3, 5, 4)))
     _, report = deblur(picture, np.ones((1, 3)), dictionary=few, noise_sigma=1.0, max_iter=2, return_report=True)
     assert sizes[0] > 20000
-    assert len(report.plans[0].tiles) > 1
+    assert len(report.groups[0].plan.tiles) > 1
 
 
 def test_on_a_gpu_tiles_fill_its_memory(cuda, monkeypatch):
@@ -232,6 +230,6 @@ def test_on_a_gpu_tiles_fill_its_memory(cuda, monkeypatch):
     for free in (3e9, 6e7):
         monkeypatch.setattr(CudaBackend, "free_memory", lambda backend, free=free: free)
         _, report = inpaint(image, device="cuda", dry_run=True, return_report=True)
-        assert report.stages[0].plan.memory <= free
-        counts.append(len(report.stages[0].plan.tiles))
+        assert report.groups[0].plan.memory <= free
+        counts.append(len(report.groups[0].plan.tiles))
     assert counts[0] == 1 < counts[1]
