@@ -3,7 +3,8 @@ import pytest
 from skimage.data import astronaut, camera
 
 from csc_cogd import InputError
-from csc_cogd.restore.noise import check_noise_sigma, estimate_noise, noise_of
+from csc_cogd.restore.noise import Gaussian, estimate_noise
+from csc_cogd.restore.observation import ScaledPlanes
 from tests.conftest import read_only
 
 
@@ -60,24 +61,18 @@ def test_known_pixels_without_complete_neighbourhoods_tell_nothing(rng):
 
 def test_noise_of_several_channels_is_their_mean_power(rng):
     planes = rng.standard_normal((2, 60, 60)) * np.array([1.0, 7.0])[:, None, None]
-    known = np.ones(planes.shape, bool)
-    assert noise_of(planes, known, "auto", 255.0) == pytest.approx(5, rel=0.1)
-    assert noise_of(planes, known, 51, 255.0) == pytest.approx(0.2)
-    assert noise_of(planes, known, None, 255.0) == 0
+    scaled = ScaledPlanes(255 * planes, np.zeros(planes.shape, bool), 0.0, 255.0, largest=np.inf)
+    assert Gaussian("auto").sigma(scaled, stabilized=True) == pytest.approx(5, rel=0.1)
+    assert Gaussian(51).sigma(scaled, stabilized=True) == pytest.approx(0.2)
+    assert Gaussian(None).sigma(scaled, stabilized=True) == 0
 
 
-@pytest.mark.parametrize("value", [0, 3, 0.5, np.float32(2), "auto"])
+@pytest.mark.parametrize("value", [0, 3, 0.5, np.float32(2), "auto", None])
 def test_standard_deviations(value):
-    check_noise_sigma(value)
-
-
-def test_no_standard_deviation_is_one_where_it_may_be_left_out():
-    check_noise_sigma(None, optional=True)
-    with pytest.raises(InputError, match="noise_sigma: None"):
-        check_noise_sigma(None)
+    assert Gaussian(value).noise_sigma == value
 
 
 @pytest.mark.parametrize("value", [-1, -0.1, np.nan, np.inf, "5", "automatic"])
 def test_what_is_no_standard_deviation_is_named(value):
-    with pytest.raises(InputError, match=f"noise_sigma: {value} isn't a standard deviation"):
-        check_noise_sigma(value)
+    with pytest.raises(InputError, match=f"noise_sigma must be a finite number of zero or more, or 'auto', got {value}"):
+        Gaussian(value)

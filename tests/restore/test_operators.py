@@ -80,7 +80,7 @@ def test_blurred_filters_make_the_picture_of_what_the_filters_make(rng, channels
     dictionary, operator = Dictionary(filters, shapes), Decimation(2, 0.1 + rng.random((3, 4)))
     H, W = operator.scene_shape((6, 7))
     codes = rng.standard_normal((1, 3, H + 3, W + 4))
-    blurred = operator.blurred(dictionary)
+    blurred = operator.through(dictionary)
     np.testing.assert_array_equal(blurred.shapes, shapes + np.array([2, 3]))
     scene = reconstruct_images(codes, dictionary)
     np.testing.assert_allclose(reconstruct_images(codes, blurred)[..., ::2, ::2], operator.apply(scene), atol=1e-12)
@@ -110,21 +110,21 @@ def test_kernels_have_sum_one_and_the_stated_width():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Blur(np.ones(3)), r"kernel: shape \(3,\)"),
-        (lambda: Blur(np.ones((0, 3))), "kernel: shape"),
+        (lambda: Blur(np.ones(3)), rr"kernel must be of shape \(height, width\), got \(3,\)"),
+        (lambda: Blur(np.ones((0, 3))), "kernel must be of shape"),
         (lambda: Blur(np.full((3, 3), np.nan)), "finite"),
         (lambda: Blur(np.ones((3, 3), complex)), "finite real"),
-        (lambda: Blur(np.zeros((3, 3))), "isn't above zero"),
-        (lambda: Blur(np.array([[1, -1.0]])), "isn't above zero"),
-        (lambda: Decimation(0), "factor: 0"),
-        (lambda: Decimation(2.5), "factor: 2.5"),
+        (lambda: Blur(np.zeros((3, 3))), "must have a sum above zero"),
+        (lambda: Blur(np.array([[1, -1.0]])), "must have a sum above zero"),
+        (lambda: Decimation(0), "factor must be .* got 0"),
+        (lambda: Decimation(2.5), "factor must be .* got 2.5"),
         (lambda: Decimation(99), "1 to 16"),
-        (lambda: Decimation(2, np.zeros((2, 2))), "isn't above zero"),
-        (lambda: gaussian_kernel(0), "sigma: 0"),
-        (lambda: gaussian_kernel(np.inf), "sigma: inf"),
-        (lambda: uniform_kernel(0), "size: 0"),
-        (lambda: motion_kernel(0.5, 0), "length: 0.5"),
-        (lambda: motion_kernel(5, np.nan), "angle: nan"),
+        (lambda: Decimation(2, np.zeros((2, 2))), "must have a sum above zero"),
+        (lambda: gaussian_kernel(0), "sigma must be .* got 0"),
+        (lambda: gaussian_kernel(np.inf), "sigma must be .* got inf"),
+        (lambda: uniform_kernel(0), "size must be .* got 0"),
+        (lambda: motion_kernel(0.5, 0), "length must be .* got 0.5"),
+        (lambda: motion_kernel(5, np.nan), "angle must be .* got nan"),
     ],
 )
 def test_what_is_no_operator_is_named(make, message):

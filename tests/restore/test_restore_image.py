@@ -8,7 +8,7 @@ from csc_cogd import Blur, Dictionary, InputError, deblur, psnr, restore_image, 
 from csc_cogd.restore.noise import estimate_noise
 from csc_cogd.restore.operators import Decimation, gaussian_kernel, motion_kernel, uniform_kernel
 from csc_cogd.restore.restore_image import Options
-from csc_cogd.restore.stages.base_layer import SMOOTHING, smooth_scene
+from csc_cogd.restore.stages.base_layer import SCENE_SMOOTHING, smooth_scene
 from tests.conftest import read_only
 
 FAST = {"max_iter": 10}
@@ -138,7 +138,7 @@ def test_colour_is_coded_together_and_grey_dictionaries_take_channels_apart():
     gray, report = deblur(
         np.moveaxis(blurred, -1, 0), kernel, channel_axis=0, dictionary=Dictionary.default(), return_report=True, **FAST
     )
-    assert len(report.histories) == 3
+    assert len(report.groups) == 3
     np.testing.assert_allclose(gray[1], deblur(blurred[..., 1], kernel, **FAST))
     assert upscale(photo[:20, :24], 2, channel_axis=-1, **FAST).shape == (40, 48, 3)
 
@@ -187,7 +187,7 @@ def test_progress_is_told_and_a_callback_can_end_the_codes(photo):
     assert told[0].stage == "base layer"
     assert told[-1][:3] == ("codes", 10, 10)
     stop = deblur(photo[:32, :32], np.ones((3, 3)), callback=lambda p: p.done == 4, return_report=True)
-    assert len(stop[1].histories[0]) == 4
+    assert len(stop[1].groups[0].history) == 4
 
 
 @pytest.fixture(scope="module")
@@ -239,9 +239,9 @@ def test_what_is_estimated_is_that_of_the_whole_picture(wide):
     reports = [
         deblur(picture, gaussian_kernel(1.2), tile=tile, return_report=True, max_iter=5, threads=1)[1] for tile in (0, 64)
     ]
-    assert [len(report.plans[0].tiles) for report in reports] == [1, 12]
+    assert [len(report.groups[0].plan.tiles) for report in reports] == [1, 12]
     assert reports[0].noise_sigmas == reports[1].noise_sigmas
-    assert reports[1].lmbdas == pytest.approx(reports[0].lmbdas, rel=1e-3)
+    assert reports[1].groups[0].lmbda == pytest.approx(reports[0].groups[0].lmbda, rel=1e-3)
 
 
 def test_memory_is_bounded_by_smaller_tiles(rng):
@@ -250,15 +250,15 @@ def test_memory_is_bounded_by_smaller_tiles(rng):
     for memory in (2e9, 6e8):
         same, report = deblur(image, np.ones((3, 3)), max_memory=memory, dry_run=True, return_report=True)
         np.testing.assert_array_equal(same, image)
-        plans += report.plans
+        plans.append(report.groups[0].plan)
         assert plans[-1].memory <= memory
         assert str(plans[-1]) in report.lines()[1]
-        assert report.histories == []
+        assert report.groups[0].history == []
     assert len(plans[0].tiles) == 1 < len(plans[1].tiles)
     _, finer = upscale(image, 2, max_memory=6e8, dry_run=True, return_report=True)
-    assert finer.plans[0].memory <= 6e8
-    assert len(finer.plans[0].tiles) > len(plans[1].tiles)
-    with pytest.raises(InputError, match=r"max_memory: 0\.1 GB don't suffice"):
+    assert finer.groups[0].plan.memory <= 6e8
+    assert len(finer.groups[0].plan.tiles) > len(plans[1].tiles)
+    with pytest.raises(InputError, match=r"max_memory of 0\.1 GB doesn't suffice"):
         deblur(image, np.ones((3, 3)), max_memory=1e8)
 
 
@@ -285,7 +285,7 @@ def test_the_smooth_scene_is_the_tikhonov_solution(rng, operator):
     units = np.eye(H * W).reshape(-1, H, W)
     A = operator.apply(units).reshape(H * W, -1).T[known.ravel()]
     rows, columns = np.diff(units, axis=1).reshape(H * W, -1).T, np.diff(units, axis=2).reshape(H * W, -1).T
-    gram = A.T @ A + SMOOTHING / operator.factor**2 * (rows.T @ rows + columns.T @ columns)
+    gram = A.T @ A + SCENE_SMOOTHING / operator.factor**2 * (rows.T @ rows + columns.T @ columns)
     expected = np.linalg.solve(gram, A.T @ picture[known])
     np.testing.assert_allclose(smooth_scene(picture, known, operator).ravel(), expected, atol=1e-4)
 
@@ -305,24 +305,24 @@ def test_noise_estimates(rng, photo):
         ({"image": np.zeros((8, 8), bool)}, "bilevel"),
         ({"image": np.full((8, 8), np.inf)}, "infinite"),
         ({"image": np.full((8, 8), np.nan)}, "every pixel of a channel is missing"),
-        ({"image": np.zeros((2, 8))}, "kernel: 3 x 3 is larger than the image, 2 x 8"),
-        ({"operator": np.ones((3, 3))}, "operator: a Blur or a Decimation is needed, not ndarray"),
-        ({"mask": np.ones((8, 9))}, "fits neither"),
+        ({"image": np.zeros((2, 8))}, "kernel of 3 x 3 pixels is larger than the image, 2 x 8"),
+        ({"operator": np.ones((3, 3))}, "operator must be an operator, such as Blur or Decimation, got ndarray"),
+        ({"mask": np.ones((8, 9))}, "mask must be of shape"),
         ({"mask": np.ones((8, 8))}, "every pixel of a channel is missing"),
-        ({"mask_polarity": "valid"}, "none is given"),
-        ({"noise": "salt"}, "noise: 'salt'"),
-        ({"noise_sigma": -1}, "noise_sigma: -1"),
-        ({"noise_sigma": np.nan}, "noise_sigma: nan"),
-        ({"gain": 2.0}, "gain: it belongs"),
-        ({"gain": 0, "noise": "poisson"}, "gain: 0"),
-        ({"noise": "poisson", "noise_sigma": 1.0}, "noise_sigma: Poisson"),
+        ({"mask_polarity": "valid"}, "mask_polarity says how to read a mask, but there is none"),
+        ({"noise": "salt"}, "noise must be 'gaussian' or 'poisson', got 'salt'"),
+        ({"noise_sigma": -1}, "noise_sigma must be .* got -1"),
+        ({"noise_sigma": np.nan}, "noise_sigma must be .* got nan"),
+        ({"gain": 2.0}, "gain belongs to Poisson noise"),
+        ({"gain": 0, "noise": "poisson"}, "gain must be a positive number, got 0"),
+        ({"noise": "poisson", "noise_sigma": 1.0}, "noise_sigma follows from"),
         ({"noise": "poisson", "image": -np.ones((8, 8))}, "aren't counts"),
         ({"lmbda": -1}, "lmbda: -1"),
         ({"max_iter": 0}, "max_iter: 0"),
         ({"dictionary": np.ones((2, 3, 3))}, "csc_cogd.Dictionary is needed"),
         ({"dtype": "int8"}, "float32"),
         ({"device": "gpu"}, "device 'gpu'"),
-        ({"tile": 5}, "tile: 5 isn't the side of a tile"),
+        ({"tile": 5}, "tile must be 'auto', 0 for all at once, or 32 or more pixels, got 5"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
