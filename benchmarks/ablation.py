@@ -19,16 +19,17 @@ from unittest import mock
 
 import numpy as np
 from peers import Damaged, biharmonic
-from restoration import SEED, TASKS, choose, pictures_for, restore, write_csv
+from restoration import SEED, TASKS, choose, pictures_for, write_csv
+from restoration import restore as restore_by
 
-from csc_cogd import Dictionary
-from csc_cogd.backend import get_backend
-from csc_cogd.restore import similar
-from csc_cogd.restore.inpaint import restore_planes
-from csc_cogd.restore.observation import intensity_range
+from csc_cogd import Engine, Solve, Tiling
+from csc_cogd.restore.noise import Gaussian
+from csc_cogd.restore.observation import Observation, intensity_range
+from csc_cogd.restore.restore import Problem, restore
 from csc_cogd.restore.settings import Effort, choose_effort
+from csc_cogd.restore.stages import nonlocal_bayes
 
-ENGINE = {"dtype": "float32", "device": "auto", "threads": None, "fft": None}
+ENGINE = Engine()
 DAMAGES = {
     "inpaint": ["25 % random", "50 % random", "75 % random", "90 % random", "scratches and text"],
     "denoise": list(TASKS["denoise"]),
@@ -43,13 +44,10 @@ class Variant(NamedTuple):
 
     def __call__(self, damaged: Damaged) -> np.ndarray:
         pixels, missing = _planes(damaged)
-        effort = self.effort(choose_effort("default", missing, damaged.sigma / _units(pixels, missing)[1]))
-        groups = [(slice(0, 1), Dictionary.default("gray"))]
-        with self.constants():
-            restored, _ = restore_planes(
-                pixels, missing, groups, "default", damaged.sigma or None, vars(effort),
-                keep_known=not damaged.sigma, lmbda=None, tol=0.0, engine=ENGINE, callback=None,
-            )  # fmt: skip
+        effort = self.effort(choose_effort(Solve(), missing, damaged.sigma / _units(pixels, missing)[1]))
+        problem = Problem(Observation(pixels, missing), noise=Gaussian(damaged.sigma or None), keep_known=not damaged.sigma)
+        with self.constants(), mock.patch("csc_cogd.restore.restore.choose_effort", return_value=effort):
+            restored, _ = restore(problem, Solve(), Tiling(), ENGINE)
         return restored[0]
 
 
@@ -58,11 +56,12 @@ def uncoded(damaged: Damaged) -> np.ndarray:
     pixels, missing = _planes(damaged)
     low, units = _units(pixels, missing)
     noise = damaged.sigma / units
-    effort = choose_effort("default", missing, noise)
+    effort = choose_effort(Solve(), missing, noise)
     pilot = pixels if damaged.mask is None else biharmonic(damaged)[None]
     observed, start = ((planes - low) / units for planes in (pixels, pilot))
-    backend = get_backend(**ENGINE)
-    return similar.refine(start, observed, ~missing, effort.patches, effort.passes, backend, noise=noise)[0] * units + low
+    backend = ENGINE.backend
+    refined = nonlocal_bayes.refine(start, observed, ~missing, effort.patches, effort.passes, backend, noise=noise)
+    return refined[0] * units + low
 
 
 def _planes(damaged: Damaged) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +103,7 @@ ROWS: dict[str, dict[str, Callable[[Damaged], np.ndarray]]] = {
     "inpaint": {"biharmonic": biharmonic, "biharmonic refined": uncoded}
     | SHARED
     | {
-        "without over-relaxation": Variant(constants=lambda: mock.patch.object(similar, "RELAXATION", 1.0)),
+        "without over-relaxation": Variant(constants=lambda: mock.patch.object(nonlocal_bayes, "RELAXATION", 1.0)),
         "without the check against biharmonic": Variant(lambda e: replace(e, check=False)),
     },
     "denoise": {"noisy": lambda damaged: damaged.pixels, "noisy refined": uncoded} | SHARED,
@@ -147,7 +146,7 @@ def main() -> None:
         for picture in chosen:
             damaged = TASKS[task][kind](pictures[picture], SEED)
             for name in names:
-                figures = restore(known[name], damaged, pictures[picture])
+                figures = restore_by(known[name], damaged, pictures[picture])
                 rows.append({"task": task, "damage": kind, "picture": picture, "method": name} | figures)
                 print(
                     f"{kind}, {picture}, {name}: {figures['psnr']:.2f} dB, {figures['seconds']:.1f} s",

@@ -1,8 +1,8 @@
 """How long the way through the code is: ``python benchmarks/house.py [--details]``.
 
 One photograph is inpainted by the command while `sys.setprofile` watches which functions of the package are entered, and how
-deep ``sparse_code`` lies below the command's ``main``. The source is read as syntax trees for the rest: parameters that are
-handed on under their name through four functions or more, functions outside of the public API with twelve parameters or more,
+deep ``sparse_code`` lies below the command's ``main``. The rest is read from the source as syntax trees: parameters that are
+handed on under their name through four functions or more, functions of twelve parameters or more outside of the public API,
 untyped bags of settings (``dict[str, Any]`` and ``**``), regular expressions over messages, and messages of the library that
 name options of the command line.
 """
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -68,12 +69,10 @@ def profile_inpainting() -> tuple[set[tuple[str, int, str]], int]:
         for result in ("loaded.png", "restored.png"):  # the first run loads and compiles, the second is watched
             if result == "restored.png":
                 sys.setprofile(watch)
-            try:
+            with suppress(SystemExit):
                 main(["inpaint", str(photograph), "-m", str(mask), "-q", "-o", str(Path(folder, result))])
-            except SystemExit as end:
-                assert not end.code, f"inpainting ended with {end.code}"
-            finally:
-                sys.setprofile(None)
+            sys.setprofile(None)
+            assert Path(folder, result).exists(), "inpainting failed"
     return entered, depth
 
 
@@ -134,9 +133,7 @@ def long_ways(functions: dict[str, list[Function]]) -> dict[str, list[Function]]
     return longest
 
 
-def _callees(
-    call: ast.Call, functions: dict[str, list[Function]]
-) -> Iterator[tuple[Function, list[tuple[ast.expr, str]]]]:
+def _callees(call: ast.Call, functions: dict[str, list[Function]]) -> Iterator[tuple[Function, list[tuple[ast.expr, str]]]]:
     """The function that a call enters, where its name tells, and which of its parameters is given what."""
     target, positional = call.func, list(call.args)
     name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
@@ -180,9 +177,15 @@ def bags(tree: ast.Module) -> Iterator[int]:
 def rewritten_messages(tree: ast.Module) -> Iterator[int]:
     """Lines on which a regular expression is applied to the text of an error."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("re.sub", "re.match", "re.search", "re.fullmatch"):
-            if any(word in ast.unparse(node) for word in ("error", "text)", "message")) and "b'" not in ast.unparse(node):
-                yield node.lineno
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) not in (
+            "re.sub",
+            "re.match",
+            "re.search",
+            "re.fullmatch",
+        ):
+            continue
+        if any(word in ast.unparse(node) for word in ("error", "text)", "message")) and "b'" not in ast.unparse(node):
+            yield node.lineno
 
 
 def named_options(tree: ast.Module) -> Iterator[int]:
@@ -193,9 +196,10 @@ def named_options(tree: ast.Module) -> Iterator[int]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body and isinstance(node.body[0], ast.Expr)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-            if any(word.startswith("--") and word[2:3].isalpha() for word in node.value.replace("'", " ").split()):
-                yield node.lineno
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in docstrings:
+            continue
+        if any(word.startswith("--") and word[2:3].isalpha() for word in node.value.replace("'", " ").split()):
+            yield node.lineno
 
 
 def main() -> None:

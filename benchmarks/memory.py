@@ -1,7 +1,7 @@
 """Peak memory of restoring one tile against what is predicted for it: ``python benchmarks/memory.py``.
 
 Each line is a process of its own, in which a small picture is restored first, so that kernels are compiled: measured is the
-peak of the resident memory (Linux only) less what the process held then; predicted by ``csc_cogd.restore.tiles``.
+peak of the resident memory (Linux only) less what the process held then; predicted by ``csc_cogd.restore.tiling``.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def make(
     Exit codes: 0 done; 2 wrong usage or input, nothing written.
     """
     from csc_cogd.imagefiles import read_image
-    from csc_cogd.restore import damage
+    from csc_cogd.restore import synthetic_masks
 
     if (like is None) == (size is None):
         raise InputError("--like, --size: one of the two says how large the mask is: give one")
@@ -105,13 +105,13 @@ def make(
     width, height = map(int, size.split("x")) if size else read_image(like or "").pixels.shape[1::-1]
     shape = (height, width)
     if kind == "scratches":
-        missing = damage.scratch_mask(shape, [chosen["width"]] * chosen["count"], seed=chosen["seed"])
+        missing = synthetic_masks.scratch_mask(shape, [chosen["width"]] * chosen["count"], seed=chosen["seed"])
     elif kind == "rows":
-        missing = damage.column_mask(shape[::-1], **chosen).T
+        missing = synthetic_masks.column_mask(shape[::-1], **chosen).T
     else:
         makers: dict[str, Any] = {
-            "random": damage.random_mask, "text": damage.text_mask, "columns": damage.column_mask,
-            "blocks": damage.block_mask,
+            "random": synthetic_masks.random_mask, "text": synthetic_masks.text_mask, "columns": synthetic_masks.column_mask,
+            "blocks": synthetic_masks.block_mask,
         }  # fmt: skip
         missing = makers[kind](shape, **chosen)
     _write_mask(missing, output, overwrite, Console(-1 if quiet else verbose))

@@ -20,8 +20,8 @@ from csc_cogd.batch.tasks import TASKS, load_dictionary, try_settings
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
-from csc_cogd.restore.report import Progress
 from csc_cogd.learning.learn import physical_memory
+from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
 
 USABLE = 0.8  # of the machine's memory

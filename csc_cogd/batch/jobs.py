@@ -30,8 +30,7 @@ from csc_cogd.imagefiles.files import make_folder, sniff_format
 from csc_cogd.imagefiles.rims import rim_width
 from csc_cogd.imagefiles.writing import losses
 from csc_cogd.report.document import plain
-from csc_cogd.restore.report import Progress
-from csc_cogd.restore.report import Trace
+from csc_cogd.restore.report import Progress, Trace
 from csc_cogd.storage import remove_abandoned
 
 NO_RULES = MaskRules()
@@ -257,7 +256,7 @@ class _Work:
         if found:
             self.say(f"{where}: {found}", "notes")
         gaussian = job.task == "denoise" and job.settings.get("noise", "gaussian") == "gaussian"
-        if gaussian and mask is None and not report.stages:
+        if gaussian and mask is None and not report.groups:
             self.say(
                 "no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some",
                 "warnings",

@@ -12,9 +12,9 @@ import numpy as np
 
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
+from csc_cogd.learning.reconstruct import Reconstruction, reconstruct
 from csc_cogd.restore.denoise import denoise
 from csc_cogd.restore.inpaint import inpaint
-from csc_cogd.learning.reconstruct import Reconstruction, reconstruct
 from csc_cogd.restore.restore_image import restore_image
 
 Done = tuple[np.ndarray, Any, str]

@@ -21,7 +21,7 @@ def reference_admm(
     gradient_penalty: float = 0.0,
     n_iterations: int = 50,
 ) -> np.ndarray:
-    """Minimize ``1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda ||x||_1 + mu/2 ||grad x||^2`` with periodic images [FFCSC, eq. 8].
+    """Minimize ``1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda ||x||_1 + mu/2 ||grad x||^2``, images periodic [FFCSC, eq. 8].
 
     With the splits v0 = A u, A u = sum_k d_k * u_k, and v1 = u, and scaled duals in p = v + y, an iteration is
 
@@ -43,7 +43,7 @@ def reference_admm(
     (N, K, H, W) array
         The codes v1.
     """
-    (N, C, H, W), K = images.shape, len(filters)
+    (N, _, H, W), K = images.shape, len(filters)
     A = fft2(filters, (H, W)).transpose(2, 3, 1, 0)  # (H, W, C, K): a matrix a frequency
     symbol = (2 - 2 * np.cos(2 * np.pi * np.arange(H) / H))[:, None] + 2 - 2 * np.cos(2 * np.pi * np.arange(W) / W)
     identity = (rho + gradient_penalty * symbol)[..., None, None] * np.eye(K)

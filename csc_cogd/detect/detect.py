@@ -14,8 +14,12 @@ from scipy.ndimage import distance_transform_edt, uniform_filter
 from csc_cogd.backend import from_gpu
 from csc_cogd.detect.lines import Line, find_columns
 from csc_cogd.detect.pixels import deviations, find_peaks
+from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
+from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation, frames_of
+from csc_cogd.restore.report import Reporter
+from csc_cogd.restore.settings import Tiling
 
 KINDS = ("pixels", "columns", "rows", "impulses")
 THRESHOLD = 11.0  # usual deviations, at sensitivity 1: of noise, one in exp(11) peaks, half a million pixels, exceeds it
@@ -168,9 +172,8 @@ def detect_in_frames(
                 peaks = find_peaks(sign * average.deviations[channel], usable, threshold)
                 found[channel] = peaks & average.lasting[sign][channel]
     if "impulses" in kinds:
-        from csc_cogd.restore.denoise import find_impulses
-
-        impulses = find_impulses(pixels, ~known | on_lines) & ~hot & ~dead
+        search = ImpulseSearch(Tiling(), Engine(), Reporter())
+        impulses = search.find(Observation(pixels, ~known | on_lines), None) & ~hot & ~dead
 
     def as_image(planes: np.ndarray) -> np.ndarray:
         return planes[0] if channel_axis is None else np.moveaxis(planes, 0, channel_axis)

@@ -102,8 +102,8 @@ def reconstruct(
 ) -> Reconstruction:
     """Learn filters and codes from pictures and rebuild them, or code them with a given dictionary.
 
-    Each picture becomes a smooth base layer and detail (see :mod:`csc_cogd.learning.base_detail`). Filters are learned from all
-    details together, which minimises CoGD's eq. 21; then each detail is coded over the filters, and rebuilt from its code.
+    Each picture becomes a smooth base layer and detail (see :mod:`csc_cogd.learning.base_detail`). Filters are learned from
+    all details together, which minimises CoGD's eq. 21; then each detail is coded over the filters, and rebuilt from its code.
 
     Parameters
     ----------

@@ -52,10 +52,11 @@ def denoise(
     """Remove noise from an image, and fill what is missing.
 
     Gaussian noise: the sparse code of the image is the pilot, from which similar patches are found and estimated under a
-    Gaussian model of their own (see :mod:`csc_cogd.restore.stages.nonlocal_bayes`). Impulse noise (salt and pepper, hot and dead pixels):
-    a sparse code under the sum of absolute deviations, which outliers hardly move, tells which pixels are spoilt; these
-    are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were. Poisson noise, of counts of
-    photons or electrons, is made Gaussian and alike everywhere first, see :class:`csc_cogd.restore.noise.Poisson`.
+    Gaussian model of their own (see :mod:`csc_cogd.restore.stages.nonlocal_bayes`). Impulse noise (salt and pepper, hot
+    and dead pixels): a sparse code under the sum of absolute deviations, which outliers hardly move, tells which pixels
+    are spoilt; these are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were. Poisson
+    noise, of counts of photons or electrons, is made Gaussian and alike everywhere first, see
+    :class:`csc_cogd.restore.noise.Poisson`.
 
     Parameters
     ----------
@@ -74,8 +75,8 @@ def denoise(
     dtype, device, threads, fft, engine, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
-        Also return an :class:`csc_cogd.RestorationReport`; `missing` is the fraction of the values that were missing or found
-        spoilt. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
+        Also return an :class:`csc_cogd.RestorationReport`; `missing` is the fraction of the values that were missing
+        or found spoilt. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
 
     Returns
     -------

@@ -119,12 +119,16 @@ class ImpulseSearch:
             )  # fmt: skip
             return code.reconstruction.reshape(detail[window].shape)
 
-        after = (lambda done, state: tell(done, len(plan.tiles))) if several else None
+        after = (lambda done, state: tell(done, len(plan.tiles))) if several else _silent
         return _blended(plan, detail.shape, fit, after), stopped
 
 
+def _silent(number: int, state: TileState) -> None:
+    """Tell nobody."""
+
+
 def _blended(
-    plan: Plan, shape: tuple[int, ...], function: Callable[[Any], np.ndarray], after: Callable[..., Any] | None = None
+    plan: Plan, shape: tuple[int, ...], function: Callable[[Any], np.ndarray], after: Callable[[int, Any], Any] = _silent
 ) -> np.ndarray:
     """Return what a function makes of the tiles' windows, (C, H, W) in all."""
     total = np.zeros(shape)
@@ -133,7 +137,7 @@ def _blended(
         window = (slice(None), *tile.window)
         return TileState(np.empty(0), np.empty(0), estimate=function(window))
 
-    blend_tiles(work, plan, total, **({"after": after} if after else {}))
+    blend_tiles(work, plan, total, after=after)
     return total
 
 

@@ -127,7 +127,7 @@ def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.n
         if image.ndim != 2:
             raise InputError(
                 name, f"must be of shape (H, W), got {image.shape}",
-                "for color, name the axis of the channels, {channel_axis}=-1; for a stack, that of the frames, {stack_axis}=0",
+                "for color, name the axis of the channels, {channel_axis}=-1; for stacks that of the frames, {stack_axis}=0",
             )  # fmt: skip
         return image[None]
     if image.ndim != 3 or not -3 <= channel_axis < 3:

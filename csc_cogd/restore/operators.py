@@ -29,16 +29,16 @@ LARGEST_FACTOR = 16
 class Operator(Protocol):
     """A linear map from a scene to its picture, as restoring needs it.
 
-    Attributes
-    ----------
-    factor : int
-        Pixels of the restored image to one of the picture's, in either direction.
-    least_sigma : float
-        Noise of pictures in [0, 1] without any: what model and code can't say.
+    One is added by a class with these; see :class:`Convolution` for what a kernel gives.
     """
 
-    factor: int
-    least_sigma: float
+    @property
+    def factor(self) -> int:
+        """Pixels of the restored image to one of the picture's, in either direction."""
+
+    @property
+    def least_sigma(self) -> float:
+        """Noise to assume in pictures in [0, 1] without any: what model and code can't say."""
 
     @property
     def reach(self) -> int:
@@ -140,15 +140,10 @@ class Convolution:
         return self.kernel.reshape((1,) * (array.ndim - 2) + self.kernel.shape)
 
 
-@dataclass(frozen=True, eq=False)
-class Identity:
-    """The picture is the scene: what is missing is filled, and noise taken off."""
+class Identity(Convolution):
+    """The picture is the scene: what is missing is filled, and noise is removed."""
 
-    factor: ClassVar[int] = 1
-
-    def restored_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the image that a picture is restored to."""
-        return shape
+    kernel = np.ones((1, 1))
 
 
 @dataclass(frozen=True, eq=False)

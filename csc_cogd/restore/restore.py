@@ -4,8 +4,8 @@ An image b = H s + noise, of which values may be missing, is restored on a scale
 belong together at a time, tile by tile:
 
 1. a smooth base layer u is taken off: the low-passed pilot, or behind an operator H the Tikhonov solution;
-2. the detail ``b - H u`` is coded sparsely over a dictionary from the known values, ``argmin_x 1/2 ||W (sum_k (H d_k) * x_k -
-   (b - H u))||^2 + lmbda ||x||_1``, and ``u + sum_k d_k * x_k`` fills the gaps [CoGD, eq. 21, with the filters fixed];
+2. the detail ``b - H u`` is coded sparsely over a dictionary from the known values, ``argmin_x 1/2 ||W (sum_k (H d_k) * x_k
+   - (b - H u))||^2 + lmbda ||x||_1``, and ``u + sum_k d_k * x_k`` fills the gaps [CoGD, eq. 21, with the filters fixed];
 3. where H is the identity, similar patches refine that, and cross-validation may blend it with the pilot.
 """
 
@@ -55,6 +55,7 @@ LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times t
 LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
 ADMM_ITERATIONS_A_ROUND = 20  # where ADMM solves, as on a GPU: about the same images
 SCENE_ITERATIONS = 60
+IDENTITY, NO_NOISE = Identity(), Gaussian(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class Problem:
     Attributes
     ----------
     observation : Observation
-    operator : Operator or Identity
+    operator : Operator
         What the image shows of the scene.
     noise : Noise
     dictionary : Dictionary, optional
@@ -74,8 +75,8 @@ class Problem:
     """
 
     observation: Observation
-    operator: Operator | Identity = Identity()
-    noise: Noise = Gaussian(None)
+    operator: Operator = IDENTITY
+    noise: Noise = NO_NOISE
     dictionary: Dictionary | None = None
     keep_known: bool = False
 
@@ -156,7 +157,7 @@ class _Group:
     scaled: ScaledPlanes
     known_values: list[np.ndarray]
     dictionary: Dictionary
-    operator: Operator | Identity
+    operator: Operator
     noise: Noise
     noise_sigma: float  # on the scale of [0, 1]
     keep_known: bool

@@ -75,9 +75,9 @@ def restore_image(
 ) -> Any:
     """Restore the scene s behind a picture ``b = H s + noise`` of which pixels may be missing.
 
-    A smooth base layer u (see :func:`csc_cogd.restore.stages.base_layer.smooth_scene`) is taken off, the detail ``b - H u`` is
-    coded sparsely over the filters as H shows them, and the scene is u plus what the filters themselves make of the code.
-    Nothing is imposed beyond the picture. (The function isn't called ``restore``, as a subpackage is.)
+    A smooth base layer u (see :func:`csc_cogd.restore.stages.base_layer.smooth_scene`) is taken off, the detail ``b - H
+    u`` is coded sparsely over the filters as H shows them, and the scene is u plus what the filters themselves make of
+    the code. Nothing is imposed beyond the picture. (The function isn't called ``restore``, as a subpackage is.)
 
     Parameters
     ----------

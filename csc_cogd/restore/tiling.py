@@ -151,7 +151,7 @@ def image_memory(n_values: int, itemsize: int, n_restored: int | None = None) ->
 
 
 class Memory(NamedTuple):
-    """Bytes: `base` are taken whatever the tiles are, `of_tile` tells what a tile of a shape takes, `budget` is all there is."""
+    """Bytes: taken whatever the tiles are, taken by a tile of a shape, and those that there are in all."""
 
     base: int
     of_tile: Callable[[tuple[int, int]], int]
@@ -265,7 +265,7 @@ class PlansInLessMemory:
 
 
 def map_tiles(function: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Generator[Result, None, None]:
-    """Yield ``function(item)`` of every item in order, several at once; none is begun after the caller has stopped asking."""
+    """Yield ``function(item)`` of every item in order, several at once; none is begun after the caller has stopped."""
     if jobs == 1:
         yield from map(function, items)
         return

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from csc_cogd.backend import compiled_patches, patches
+from csc_cogd.backend.patches import GroupModel
 
 KERNELS = [patches, compiled_patches]
 

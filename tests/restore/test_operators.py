@@ -110,7 +110,7 @@ def test_kernels_have_sum_one_and_the_stated_width():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Blur(np.ones(3)), rr"kernel must be of shape \(height, width\), got \(3,\)"),
+        (lambda: Blur(np.ones(3)), r"kernel must be of shape \(height, width\), got \(3,\)"),
         (lambda: Blur(np.ones((0, 3))), "kernel must be of shape"),
         (lambda: Blur(np.full((3, 3), np.nan)), "finite"),
         (lambda: Blur(np.ones((3, 3), complex)), "finite real"),

@@ -76,7 +76,11 @@ def test_a_try_that_ended_for_want_of_memory_leaves_nothing(photo, damaged, monk
 
     monkeypatch.setattr(nonlocal_bayes, "refine", short_of_memory)
     choose = restore.choose_tiles
-    monkeypatch.setattr(restore, "choose_tiles", lambda d, m, memory, *rest: choose(d, m, memory._replace(budget=2e9), *rest))
+
+    def choose_as_if_all_were_free(damaged, missing, memory, *settings):
+        return choose(damaged, missing, memory._replace(budget=2e9), *settings)
+
+    monkeypatch.setattr(restore, "choose_tiles", choose_as_if_all_were_free)
     inpaint(image, mask, tile="auto", trace=disturbed, threads=1)
     np.testing.assert_array_equal(disturbed.fit, plain.fit)
     np.testing.assert_array_equal(disturbed.usage, plain.usage)

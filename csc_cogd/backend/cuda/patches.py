@@ -80,7 +80,7 @@ class Patches:
     def estimate_patches(
         self, pilot: Any, observed: Any, known: Any, matches: Any, model: GroupModel, top: int, total: Any, weight: Any
     ) -> None:
-        """Estimate each patch under a Gaussian fitted to its similar patches in `pilot`, and accumulate the estimates in place.
+        """Estimate each patch under a Gaussian fitted to its similar patches in `pilot`, and accumulate in place.
 
         See :func:`csc_cogd.backend.patches.estimate_patches`; patches too large for the device's shared memory are done in
         global memory, more slowly. Pivots of a system that isn't positive definite are raised to a

@@ -31,12 +31,12 @@ OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6
 def nonlocal_bayes(state: TileState, recipe: Recipe) -> TileState:
     """Refine what is missing, and under noise every value, from similar patches."""
     assert recipe.effort is not None
-    done = 0
+    done, passes, model = 0, recipe.effort.passes, recipe.effort.patches
 
     def count(number: int) -> bool:
         nonlocal done
         done = number
-        return recipe.reporter.report("patches", number, recipe.effort.passes)
+        return recipe.reporter.report("patches", number, passes)
 
     def watch(number: int, estimate: np.ndarray) -> None:
         if state.trace:
@@ -44,7 +44,7 @@ def nonlocal_bayes(state: TileState, recipe: Recipe) -> TileState:
 
     pilot = state.estimate if recipe.noise_sigma else np.where(state.known, state.observed, state.estimate)
     estimate = refine(
-        pilot, state.observed, state.known, recipe.effort.patches, recipe.effort.passes, recipe.engine.backend,
+        pilot, state.observed, state.known, model, passes, recipe.engine.backend,
         noise=recipe.noise_sigma, callback=count, watch=watch if state.trace else None,
     )  # fmt: skip
     return replace(state, estimate=estimate, passes=done)
@@ -123,7 +123,7 @@ def refine(
 
 
 def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:
-    """Return the corners of the reference patches, (n, 2) a task: a grid, of which only what touches missing pixels is needed."""
+    """Return the corners of the reference patches, (n, 2) a task: a grid, or what of it touches missing pixels."""
     rows, columns = (
         np.unique(np.append(np.arange(0, length - model.size, model.step), length - model.size)) for length in missing.shape
     )

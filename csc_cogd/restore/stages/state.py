@@ -12,7 +12,7 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.engine import Engine
 from csc_cogd.restore.noise import Noise
-from csc_cogd.restore.operators import Identity, Operator
+from csc_cogd.restore.operators import Operator
 from csc_cogd.restore.report import SILENT, Reporter, TileTrace
 from csc_cogd.restore.settings import Effort
 
@@ -60,7 +60,7 @@ class Recipe:
     ----------
     dictionary : Dictionary
         With C channels; or gray, for each channel by itself.
-    operator : Operator or Identity
+    operator : Operator
     noise : Noise
     noise_sigma : float
         Standard deviation of the noise, on the scale of [0, 1].
@@ -79,7 +79,7 @@ class Recipe:
     """
 
     dictionary: Dictionary
-    operator: Operator | Identity
+    operator: Operator
     noise: Noise
     noise_sigma: float
     effort: Effort | None
