@@ -5,7 +5,7 @@ along, in situations where the rule might help: little data, bad starts, few ite
 Per situation and variant, over the seeds: mean and standard deviation of the paired difference in the final objective,
 in per cent (less is better), how many seeds ended lower, and outer iterations to the objective at which plain
 alternation ended. Controls: the rule with its sign reversed, and a restart of the same size without the rule's
-direction, that is the codes drawn back by half the bound wherever the asynchrony test says so.
+direction, that is the codes drawn back by half of max_beta wherever the asynchrony test says so.
 
 ``--beale`` does the same on Beale's function (see ``csc-cogd beale``), from 100 random starting points: mean iterations
 until within 0.1 of the minimum, at how many starts earlier and later than without the rule, and mean path length. The
@@ -32,7 +32,7 @@ class Undirected(CogradientRule):
     """The asynchrony test and the size of a step, without the gradient's direction."""
 
     def beta(self, inner: Any) -> Any:
-        return np.full_like(inner, self.bound / 2)
+        return np.full_like(inner, self.max_beta / 2)
 
 
 class RandomSign(CogradientRule):
@@ -49,7 +49,7 @@ VARIANTS: dict[str, CogradientRule] = {
     "k = 1": RULE,
     "k = 2": replace(RULE, degree=2),
     "k = 3": replace(RULE, degree=3),
-    "k = 1, eta 1, bound 0.5": replace(RULE, eta=1.0, bound=0.5),
+    "k = 1, eta 1, bound 0.5": replace(RULE, eta=1.0, max_beta=0.5),
     "control: sign reversed": replace(RULE, sign=1),
     "control: no direction": Undirected(),
 }

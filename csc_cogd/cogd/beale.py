@@ -190,7 +190,7 @@ def compare(
 def _backtrack(rule: CogradientRule, new: np.ndarray, old: np.ndarray, gradient: np.ndarray) -> np.ndarray | None:
     """`new` with x2 corrected, or None where the rule leaves it as it is. Both variables are arrays of one entry here."""
     partner, sparse, old_partner, old_sparse = new[:1], new[1:], old[:1], old[1:]
-    where = rule.out_of_step(rule.norms(sparse, axis=0), rule.norms(partner, axis=0))
+    where = rule.asynchronous(rule.norms(sparse, axis=0), rule.norms(partner, axis=0))
     g = gradient[:1] / old_sparse if abs(old_sparse) > _SMALL else np.zeros(1)
     inner = g * rule.difference_ratio(partner - old_partner, sparse - old_sparse)
     x_hat, statistics = rule.backtrack(sparse, old_sparse, inner, where)

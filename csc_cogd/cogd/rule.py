@@ -5,7 +5,7 @@ what of A is trained through a small x_j stands still, so a sparse x that settle
 rule finds where that happens and moves x_j along its earlier value:
 
     c_j     = K(g_j, dA_j/dx_j) = (sum_i g_ij dA_ij/dx_j)^k            kernel of degree k                     eq. 15
-    beta_j  = sign eta c_j,  cut off at +- bound                       sign -1: the coupled gradient step     eq. 14
+    beta_j  = sign eta c_j,  cut off at +- max_beta                      sign -1: the coupled gradient step     eq. 14
     x_hat_j = x_j^{t+1} + beta_j x_j^t                                 the projection P                       eq. 17
               where (not s(x_j)) and s(A_j), else x_j^{t+1}            the asynchrony test                    eqs. 18-20
     s(v)    = 1 if R(v) >= alpha else 0
@@ -68,10 +68,10 @@ class CogradientRule:
         R of the asynchrony test.
     alpha_sparse, alpha_partner : float, "mean", "median" or callable
         Thresholds of the asynchrony test on R(x) and R(A): a number, or a function of all the norms; see :class:`Quantile`.
-    bound : float >= 0
+    max_beta : float >= 0
         Cut-off of |beta|: one use of the rule moves no entry by more than this fraction of its earlier value, so that a
         small denominator in the difference ratio can't throw the iterates off.
-    limit : float >= 0
+    zero_tol : float >= 0
         Differences up to this fraction of the largest count as none in the difference ratio.
 
     Raises
@@ -84,7 +84,7 @@ class CogradientRule:
     >>> import numpy as np
     >>> rule = CogradientRule(degree=1, eta=0.1, alpha_sparse=1.0, alpha_partner=1.0)
     >>> new, old, inner = np.array([0.5, 0.5]), np.array([2.0, 2.0]), np.array([-1.0, -1.0])
-    >>> where = rule.out_of_step(sparse_norms=abs(new), partner_norms=np.array([3.0, 0.2]))
+    >>> where = rule.asynchronous(sparse_norms=abs(new), partner_norms=np.array([3.0, 0.2]))
     >>> x_hat, statistics = rule.backtrack(new, old, inner, where)
     >>> x_hat, statistics.backtracked
     (array([0.7, 0.5]), 1)
@@ -96,25 +96,25 @@ class CogradientRule:
     norm: Norm = "l1"
     alpha_sparse: Threshold = "mean"
     alpha_partner: Threshold = "median"
-    bound: float = 0.1
-    limit: float = 1e-6
+    max_beta: float = 0.1
+    zero_tol: float = 1e-6
 
     def __post_init__(self) -> None:
         if not isinstance(self.degree, (int, np.integer)) or self.degree < 1:
-            raise InputError(f"degree: {self.degree} isn't a degree of the kernel: use 1, 2 or 3")
+            raise InputError("degree", f"must be an integer >= 1, got {self.degree}")
         if self.sign not in (None, -1, 1):
-            raise InputError(f"sign: {self.sign} isn't a sign: use -1 (descend) or 1 (pull back)")
-        for name in ("eta", "bound", "limit"):
+            raise InputError("sign", f"must be -1 (descend) or 1 (pull back), got {self.sign}")
+        for name in ("eta", "max_beta", "zero_tol"):
             value = getattr(self, name)
             if not (isinstance(value, Real) and 0 <= float(value) < np.inf):
-                raise InputError(f"{name}: {value} isn't a finite number of zero or more")
+                raise InputError(name, f"must be a finite number of zero or more, got {value}")
         if not callable(self.norm) and self.norm not in _NORMS:
-            raise InputError(f"norm: {self.norm!r} is unknown: choose one of {', '.join(_NORMS)}, or give a function")
+            raise InputError("norm", f"must be one of {', '.join(map(repr, _NORMS))} or a function, got {self.norm!r}")
         for name in ("alpha_sparse", "alpha_partner"):
             value = getattr(self, name)
             known = value in _THRESHOLDS if isinstance(value, str) else callable(value) or not np.isnan(value)
             if not known:
-                raise InputError(f"{name}: {value!r} is unknown: choose 'mean', 'median', a number or a function")
+                raise InputError(name, f"must be 'mean', 'median', a number or a function, got {value!r}")
 
     def norms(self, array: Any, axis: Any = None) -> Any:
         """R over the axes that make up one entry of the test."""
@@ -126,20 +126,20 @@ class CogradientRule:
 
         The arrays broadcast against each other, and belong to one problem: sizes are compared over all of them.
         """
-        moved = self.moved(delta_partner) & self.moved(delta_sparse)
-        return np.where(moved, delta_partner / np.where(moved, delta_sparse, 1), 1.0)
+        changed = self.changed(delta_partner) & self.changed(delta_sparse)
+        return np.where(changed, delta_partner / np.where(changed, delta_sparse, 1), 1.0)
 
-    def moved(self, delta: Any) -> Any:
-        """Where a difference isn't (nearly) zero: above `limit` times the largest."""
+    def changed(self, delta: Any) -> Any:
+        """Where a difference isn't (nearly) zero: above `zero_tol` times the largest."""
         size = abs(delta)
-        return size > self.limit * size.max()
+        return size > self.zero_tol * size.max()
 
     def beta(self, inner: Any) -> Any:
-        """``sign eta inner^degree``, cut off at `bound` (eqs. 14, 15, 17)."""
+        """``sign eta inner^degree``, cut off at `max_beta` (eqs. 14, 15, 17)."""
         sign = self.sign or (-1 if self.degree % 2 else 1)
-        return np.clip(sign * self.eta * inner**self.degree, -self.bound, self.bound)
+        return np.clip(sign * self.eta * inner**self.degree, -self.max_beta, self.max_beta)
 
-    def out_of_step(self, sparse_norms: Any, partner_norms: Any) -> Any:
+    def asynchronous(self, sparse_norms: Any, partner_norms: Any) -> Any:
         """Where convergence is asynchronous: the sparse variable small while its partner is large (eqs. 18-19).
 
         A partner is large from its threshold upwards, within rounding; where all norms are equal, as those of normalised
@@ -149,17 +149,17 @@ class CogradientRule:
         large_partner = partner_norms >= (1 - 1e-5) * _threshold(self.alpha_partner, partner_norms)
         return ~large_sparse & large_partner
 
-    def backtrack(self, new: Any, old: Any, inner: Any, out_of_step: Any) -> tuple[Any, Backtracking]:
-        """``x_hat = new + beta old`` where out of step, else `new` (eqs. 17, 20); all arrays broadcast against `new`.
+    def backtrack(self, new: Any, old: Any, inner: Any, asynchronous: Any) -> tuple[Any, Backtracking]:
+        """Return ``x_hat = new + beta old`` where asynchronous, else `new` (eqs. 17, 20); all arrays broadcast against `new`.
 
         Entries where beta = 0, old = 0 or the inner product isn't finite come back bit for bit, and aren't counted as
         backtracked.
         """
-        beta = np.where(out_of_step & (old != 0) & np.isfinite(inner), self.beta(inner), 0)
-        moved = beta != 0
-        count = int(moved.sum())
+        beta = np.where(asynchronous & (old != 0) & np.isfinite(inner), self.beta(inner), 0)
+        changed = beta != 0
+        count = int(changed.sum())
         mean_beta = float(abs(beta).sum(dtype=np.float64)) / max(count, 1)
-        x_hat = np.where(moved, new + beta * old, new).astype(new.dtype, copy=False)
+        x_hat = np.where(changed, new + beta * old, new).astype(new.dtype, copy=False)
         return x_hat, Backtracking(int(np.size(new)), count, mean_beta)
 
 
@@ -171,7 +171,7 @@ class Quantile:
 
     def __post_init__(self) -> None:
         if not 0 <= self.q <= 1:
-            raise InputError(f"q: {self.q} is outside of [0, 1]")
+            raise InputError("q", f"must be in [0, 1], got {self.q}")
 
     def __call__(self, norms: Any) -> Any:
         return np.quantile(norms, self.q)

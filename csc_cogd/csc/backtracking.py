@@ -82,7 +82,7 @@ class CogradientAlternation(Alternation):
         block.forward()
 
         change = self.filters - earlier_filters
-        moving = rule.moved(change)
+        moving = rule.changed(change)
         inside = backend.xp.asarray(_supports(self.model.shapes, self.filters.shape))
         moving_part, still_part, whole = (
             map_spectra(backend, self.domain, backend.asarray(part))
@@ -95,12 +95,12 @@ class CogradientAlternation(Alternation):
             return abs(self.sparse_maps(index, workspace.real) - earlier_codes[index]).max()
 
         filter_norms = backend.to_host(rule.norms(self.filters, axis=(1, 2, 3)))
-        out_of_step = rule.out_of_step(norms, filter_norms)
-        smallest_change = rule.limit * float(reduce(np.maximum, self.for_maps(largest_change)))
+        asynchronous = rule.asynchronous(norms, filter_norms)
+        smallest_change = rule.zero_tol * float(reduce(np.maximum, self.for_maps(largest_change)))
 
         def move(workspace: Any, index: Index) -> Backtracking:
             problems, maps = index
-            here = out_of_step[index]
+            here = asynchronous[index]
             if not here.any():
                 return Backtracking(here.size * H * W, 0, 0.0)
 

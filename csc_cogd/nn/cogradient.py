@@ -107,7 +107,7 @@ class KernelBacktracking(EpochHook):
         for coupling, old_scale, old_kernels, gradient in self._epoch.changes():
             gamma, kernels = coupling.scale.array, coupling.by_channel(coupling.kernels.array)
             norms = self.rule.norms(kernels, axis=(1, 2))
-            where = self.rule.out_of_step(norms, self.rule.norms(gamma[:, None], axis=1))
+            where = self.rule.asynchronous(norms, self.rule.norms(gamma[:, None], axis=1))
             ratio = self.rule.difference_ratio((gamma - old_scale)[:, None, None], kernels - old_kernels)
             inner = _without(gradient, old_scale[:, None, None]) * ratio
             moved, statistics = self.rule.backtrack(
@@ -171,7 +171,7 @@ class MaskBacktracking(EpochHook):
         done = []
         for coupling, old_mask, old_kernels, gradient in self._epoch.changes():
             mask, kernels = coupling.scale.array, coupling.by_channel(coupling.kernels.array)
-            where = self.rule.out_of_step(abs(mask), self.rule.norms(kernels, axis=(1, 2)))
+            where = self.rule.asynchronous(abs(mask), self.rule.norms(kernels, axis=(1, 2)))
             xp = array_module(mask)
             if self.reset is not None:
                 coupling.scale.array = xp.where(where, mask.dtype.type(self.reset), mask)

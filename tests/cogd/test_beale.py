@@ -96,7 +96,7 @@ def test_one_step_by_hand():
     """x = (2, 0.25), no penalties: SGD and then eq. 14, with dx1/dx2 as the ratio of the two partial gradients."""
     objective, rate, x = SparseBeale(0, 0), 1e-4, np.array([2.0, 0.25])
     in_x1, in_x2 = objective.gradient(x)
-    rule = CogradientRule(eta=0.01, bound=10, alpha_sparse=0.5, alpha_partner=1.0)
+    rule = CogradientRule(eta=0.01, max_beta=10, alpha_sparse=0.5, alpha_partner=1.0)
     run = descend(objective, x, SGD(rate), rule, iterations=1)
     assert run.accepted == 1
     expected = x - rate * np.array([in_x1, in_x2]) - [0, 0.01 * in_x1 * (in_x1 / in_x2)]

@@ -40,7 +40,7 @@ def test_where_no_map_is_out_of_step_nothing_changes(images):
 @pytest.mark.parametrize("degree", [1, 2, 3])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_an_accepted_round_descends(images, degree, sign):
-    rule = CogradientRule(degree=degree, eta=1.0, sign=sign, bound=2.0)
+    rule = CogradientRule(degree=degree, eta=1.0, sign=sign, max_beta=2.0)
     history = learn_dictionary(images, **SETTINGS | {"max_iter": 10}, cogd=rule).history
     assert any(record.backtracking and record.backtracking.backtracked for record in history)
     for before, record in pairwise(history):
@@ -50,7 +50,7 @@ def test_an_accepted_round_descends(images, degree, sign):
 
 
 def test_a_harmful_rule_is_taken_back_and_the_round_is_the_plain_one(images):
-    harmful = CogradientRule(degree=2, eta=1e9, sign=1, bound=30.0, alpha_sparse=np.inf, alpha_partner=0.0)
+    harmful = CogradientRule(degree=2, eta=1e9, sign=1, max_beta=30.0, alpha_sparse=np.inf, alpha_partner=0.0)
     plain = learn_dictionary(images, **SETTINGS, dtype="float64")
     guarded = learn_dictionary(images, **SETTINGS, dtype="float64", cogd=harmful)
     used = [record.backtracking for record in guarded.history if record.backtracking and record.backtracking.backtracked]
@@ -78,7 +78,7 @@ def test_agrees_with_the_dense_dictionary_matrix(backend, rng, degree):
     images, weights = rng.standard_normal((1, 1, H, W)), rng.random((1, 1, H, W)) < 0.8
     model = Model(np.array([[h, w]] * K), 0.05, None, 0.0, False, 1.0, 1.0, 1.8)
     filters = rng.standard_normal((K, 1, h, w))
-    rule = CogradientRule(degree=degree, eta=1e-3, limit=0.2, bound=1e3, alpha_sparse=np.inf, alpha_partner=0.0)
+    rule = CogradientRule(degree=degree, eta=1e-3, zero_tol=0.2, max_beta=1e3, alpha_sparse=np.inf, alpha_partner=0.0)
     learning = CogradientAlternation(rule, backend, model, filters, check_images(images), check_weights(weights, images))
     learning.round(6, 6)
     crop = learning.domain.crop_codes

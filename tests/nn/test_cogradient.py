@@ -12,7 +12,7 @@ from csc_cogd.nn.cogradient import KernelBacktracking, MaskBacktracking, pruning
 from csc_cogd.nn.couplings import couplings
 from csc_cogd.nn.functions import cross_entropy
 
-EVERYWHERE = {"alpha_sparse": 1e9, "alpha_partner": 0.0, "bound": 1e9}
+EVERYWHERE = {"alpha_sparse": 1e9, "alpha_partner": 0.0, "max_beta": 1e9}
 
 
 @pytest.fixture
