@@ -144,10 +144,11 @@ def command(
                 checkpoint=output.with_suffix(""), resume=resume, overwrite=overwrite,
                 progress=lambda progress: bar(EpochProgress(progress)),
             )  # fmt: skip
-        accuracies = (
-            evaluate(start.network, test, normalization=start.normalization).accuracy,
-            evaluate(done.network, test, normalization=start.normalization).accuracy,
+        before, after = (
+            evaluate(network, test, normalization=start.normalization, batch_size=tuning.batch_size)
+            for network in (start.network, done.network)
         )
+        accuracies = before.accuracy, after.accuracy
         _write(output, onnx, start, images, done, overwrite)
     if record is not None:
         from csc_cogd.storage import write_whole

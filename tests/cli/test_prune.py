@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from csc_cogd.nn import build_network, load_checkpoint, load_images, load_network, predict, save_network
+from csc_cogd.nn import Module, build_network, load_checkpoint, load_images, load_network, predict, save_network
+from csc_cogd.nn.networks.resnet import CifarResNet
 from tests.cli.calling import call, check_refused, contents
 from tests.cli.test_train import save_set
 from tests.nn.training.small import HALF, small_images
@@ -68,6 +69,19 @@ def test_every_option_at_once(folder, capsys):
     x = HALF(images.images)
     expected = predict(load_network("small.safetensors"), images, normalization=HALF)
     np.testing.assert_allclose(session.run(None, {"images": x})[0], expected, atol=1e-4)
+
+
+def test_no_test_takes_more_images_at_a_time_than_training(folder, monkeypatch):
+    sizes, forward = set(), Module.__call__
+
+    def watched(network, x):
+        if type(network) is CifarResNet:
+            sizes.add(len(x.array))
+        return forward(network, x)
+
+    monkeypatch.setattr(Module, "__call__", watched)
+    assert call("prune", *BOTH, *OUT, "--epochs", 1, "--batch-size", 12, "-q") == 0
+    assert sizes == {12, 8, 1, 64}  # of 32 and 20 images; 1 is traced, and by 64 time is measured
 
 
 def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):

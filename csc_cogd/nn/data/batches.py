@@ -100,7 +100,7 @@ def batches(
     normalization: Normalization,
     rng: np.random.Generator | None = None,
     augmentation: Augmentation | None = None,
-    drop_last: bool = False,
+    at_least: int = 1,
     dtype: Any = "float32",
 ) -> Iterator[Batch]:
     """All images of a set, once each, in batches of `batch_size`.
@@ -117,8 +117,8 @@ def batches(
         Shuffles the images; without one they come in their order.
     augmentation : Augmentation, optional
         Needs `rng`. Squares are filled with the mean, to half a grey level.
-    drop_last : bool
-        Whether images that don't fill a last batch are left out, other ones in each epoch; else it is smaller.
+    at_least : int
+        Where fewer images than this are left over for the last batch, they join the one before it, if there is one.
     dtype : dtype
         Of floating point.
 
@@ -145,16 +145,15 @@ def batches(
         raise InputError(f"batch_size: {batch_size} is too small for a batch: use 1 or more")
     if augmentation is not None and rng is None:
         raise InputError("augmentation: needs a generator: give rng too")
-    if drop_last and batch_size > len(images):
-        raise InputError(f"batch_size: {batch_size} with drop_last leaves no batch of {len(images)} images: use less")
     if np.dtype(dtype).kind != "f":
         raise InputError(f"dtype: {dtype} isn't of floating point: use float32")
     order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
     seed = None if rng is None else int(rng.integers(1 << 63))
     fill = np.rint(255 * np.asarray(normalization.mean))
+    n_batches = count_batches(len(images), batch_size, at_least)
 
     def make(number: int) -> Batch:
-        chosen = order[number * batch_size : (number + 1) * batch_size]
+        chosen = order[number * batch_size : (number + 1) * batch_size if number < n_batches - 1 else None]
         if augmentation is None or seed is None:
             pixels = images.fetch(chosen)
         else:
@@ -163,8 +162,13 @@ def batches(
             pixels = augmentation.change(pixels, own, fill)
         return normalization(pixels, dtype), images.labels[chosen]
 
-    n_batches = len(images) // batch_size if drop_last else -(-len(images) // batch_size)
     return map(make, range(n_batches)) if images.in_memory else _made_ahead(make, n_batches)
+
+
+def count_batches(n_images: int, batch_size: int, at_least: int = 1) -> int:
+    """How many :func:`batches` there are."""
+    full, left = divmod(n_images, batch_size)
+    return full + (left >= at_least or (not full and left > 0))
 
 
 def _made_ahead(make: Callable[[int], Batch], n_batches: int) -> Iterator[Batch]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from math import ceil
 from typing import Any
 
 from csc_cogd.backend import check_precision
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.augmentation import Augmentation
+from csc_cogd.nn.data.batches import count_batches
 from csc_cogd.nn.training import schedules
 from csc_cogd.nn.training.sgd import check_sgd
 
 SCHEDULES = ("cosine", "step", "constant")
+SMALLEST_BATCH = 2
+"""Images of the last batch of an epoch: of a single value a channel, batch norm can't tell the variance."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Recipe:
     epochs : int
         Passes over the images.
     batch_size : int
+        Images to a step; also of the tests after each epoch. An image that would be left over alone for the last step of an
+        epoch takes part in the step before it.
     learning_rate : float
         The largest; the schedule and the warm-up multiply it, anew for each batch.
     momentum, nesterov, weight_decay, decay_vectors
@@ -93,7 +97,7 @@ class Recipe:
 
     def batches(self, n_images: int) -> int:
         """How many there are in an epoch."""
-        return ceil(n_images / self.batch_size)
+        return count_batches(n_images, self.batch_size, SMALLEST_BATCH)
 
     def learning_rate_at(self, epochs: float) -> float:
         """The learning rate after a number of epochs, which needn't be whole."""

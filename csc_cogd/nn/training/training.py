@@ -23,7 +23,7 @@ from csc_cogd.nn.training.checkpoint import TrainingCheckpoint, identity_of
 from csc_cogd.nn.training.evaluate import arrays_of_network, evaluate
 from csc_cogd.nn.training.history import Epoch, History
 from csc_cogd.nn.training.hooks import EpochHook
-from csc_cogd.nn.training.recipe import Recipe
+from csc_cogd.nn.training.recipe import SMALLEST_BATCH, Recipe
 from csc_cogd.nn.training.sgd import SGD
 
 Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
@@ -140,7 +140,7 @@ def train(
         while len(history) < recipe.epochs:
             epoch = run.epoch(len(history))
             if test is not None:
-                result = evaluate(network, test, normalization=normalization)
+                result = evaluate(network, test, normalization=normalization, batch_size=recipe.batch_size)
                 if not isfinite(result.loss):
                     raise InputError(_diverged(f"test loss is {result.loss} after epoch {epoch.epoch}", recipe))
                 epoch = replace(epoch, test_loss=result.loss, test_accuracy=result.accuracy)
@@ -210,7 +210,8 @@ class _Run:
         recipe, network, (xp, dtype) = self.recipe, self.network, arrays_of_network(self.network)
         fed = batches(
             self.images, recipe.batch_size, normalization=self.normalization,
-            rng=np.random.default_rng([recipe.seed, number]), augmentation=recipe.augmentation, dtype=dtype,
+            rng=np.random.default_rng([recipe.seed, number]), augmentation=recipe.augmentation, at_least=SMALLEST_BATCH,
+            dtype=dtype,
         )  # fmt: skip
         for batch, (x, labels) in enumerate(fed):
             self.optimizer.learning_rate = recipe.learning_rate_at(number + batch / recipe.batches(len(self.images)))
@@ -224,7 +225,9 @@ class _Run:
             for hook in self.hooks:
                 hook.after_step(network)
             right = (logits.array.argmax(axis=1) == labels).sum()
-            yield _Step(loss.array, right, len(labels), self.optimizer.learning_rate)
+            step = _Step(loss.array, right, len(labels), self.optimizer.learning_rate)
+            del loss, logits  # and with them the tape, before the next step records its own
+            yield step
 
     def _on_gpu(self) -> bool:
         return on_gpu(self.network.parameters()[0].array)
