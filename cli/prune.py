@@ -123,7 +123,7 @@ def command(
     console = Console(-1 if quiet else verbose)
     console.check_device({"device": device})
     names = {name: option_name(name) for name in ("image_size", "holdout", "mean", "std", "threshold", *RECIPE, *settings)}
-    with naming((), budget="--flops", weights=weights, state=weights, **names):
+    with naming((), budget="--flops", weights=weights, state=weights, network=weights, **names):
         _check_outputs(output, onnx, record, (weights,), overwrite)
         tuning = recipe_of(**{name: value for name, value in settings.items() if name in RECIPE})
         recipe = _recipe(settings, flops, threshold, tuning, no_fine_tuning)

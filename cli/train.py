@@ -103,7 +103,7 @@ def command(
     console = Console(-1 if quiet else verbose)
     console.check_device({"device": device})
     names = {name: option_name(name) for name in ("image_size", "holdout", "mean", "std", *RECIPE)}
-    with naming((), weights=weights, state=weights, **names):
+    with naming((), weights=weights, state=weights, network=weights, **names):
         if evaluating:
             _check_evaluation(ctx, weights)
         else:

@@ -8,7 +8,16 @@ import time
 import numpy as np
 import pytest
 
-from csc_cogd.nn import Module, build_network, load_checkpoint, load_images, load_network, predict, save_network
+from csc_cogd.nn import (
+    Module,
+    build_network,
+    load_checkpoint,
+    load_images,
+    load_network,
+    predict,
+    save_checkpoint,
+    save_network,
+)
 from csc_cogd.nn.networks.resnet import CifarResNet
 from tests.cli.calling import call, check_refused, contents
 from tests.cli.test_train import save_set
@@ -18,6 +27,13 @@ FEW = ("--mask-epochs", 1, "--epochs", 1, "--batch-size", 16, "--device", "cpu")
 OUT = ("-o", "a.safetensors")
 BOTH = ("net.safetensors", "small.npz")
 ABOUT = {"class_names": ["upright", "lying"], "norm_mean": HALF.mean, "norm_std": HALF.std}
+
+
+def spoil_weights(path, to):
+    """Write weights of which one is NaN."""
+    arrays, about = load_checkpoint(path)
+    arrays["layer2.1.conv1.weight"][0, 0, 0, 0] = np.nan
+    save_checkpoint(arrays, to, metadata=about)
 
 
 @pytest.fixture
@@ -101,6 +117,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
         ((*BOTH, *OUT, "--record", "a.txt"), "a.txt: it is written as .json"),
         ((*BOTH, *OUT, "--flops", 0.5, "--threshold", 0), "give one"),
         ((*BOTH, *OUT, "--flops", 1e-6), "FLOPs can't be kept"),
+        (("nan.safetensors", "small.npz", *OUT), "nan.safetensors: state: layer2.1.conv1.weight holds NaN or infinity"),
         ((*BOTH, *OUT, "--method", "l1", "--sparsity", 1), "--sparsity: --method l1 has no use for it"),
         ((*BOTH, *OUT, "--method", "gal", "--keep", 1), "--keep: --method gal has no use for it"),
         ((*BOTH, *OUT, "--method", "l1", "--threshold", 0), "--threshold: 0.0: it is for masks"),
@@ -109,6 +126,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_and_nothing_is_written(arguments, message, folder, capsys):
     few = FEW if {"cogd", "gal"} & set(arguments) else FEW[2:]
+    spoil_weights("net.safetensors", "nan.safetensors")
     check_refused(folder, capsys, ("prune", *arguments, *few), message)
 
 

@@ -264,6 +264,8 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", "--evaluate", "--weights", "plain.safetensors", "--flip"), "--flip: it belongs to training"),
         (("small.npz", "--evaluate", "--weights", "plain.safetensors", *OUT), "--output: it belongs to training"),
         (("small.npz", *OUT, "--learning-rate", 1000, "--batch-size", 8, "-q"), "--learning-rate: the "),
+        (("small.npz", "--evaluate", "--weights", "nan.safetensors"), "nan.safetensors: state: bn1.bias holds NaN"),
+        (("small.npz", "--evaluate", "--weights", "huge.safetensors"), "huge.safetensors: its loss over the images is nan"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -274,6 +276,9 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, argume
     save_checkpoint(state, "named.safetensors", metadata=about)
     save_checkpoint(build_network("resnet20").state_dict(), "ten.safetensors")
     save_checkpoint({"linear.weight": np.zeros((2, 3))}, "other.safetensors")
+    about = {"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3}
+    save_checkpoint(state | {"bn1.bias": np.full(16, np.nan)}, "nan.safetensors", metadata=about)
+    save_checkpoint(state | {"bn1.bias": np.full(16, 3e38)}, "huge.safetensors", metadata=about)
     check_refused(folder, capsys, ["train", *arguments], message)
 
 
@@ -302,13 +307,13 @@ def test_interrupted_it_speaks_of_a_checkpoint_where_there_is_one(folder, capsys
                 raise KeyboardInterrupt
             return training_evaluate(*arguments, **settings)
 
-        monkeypatch.setattr(training, "evaluate", evaluate)
+        monkeypatch.setattr(training, "unchecked_evaluate", evaluate)
 
     def said(*arguments):
         assert call("train", "small.npz", *OUT, *FEW, *arguments) == 130
         return "--resume goes on" in capsys.readouterr().err
 
-    training_evaluate = training.evaluate
+    training_evaluate = training.unchecked_evaluate
     before = contents(folder)
     interrupted_after(0)
     assert not said()

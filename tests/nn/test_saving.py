@@ -91,6 +91,8 @@ def resized(key, *shape):
         (resized("linear.bias", 9), "its layers don't fit each other"),
         (lambda state: state.update({"layer2.0.shortcut.sources": np.full(32, 16)}), "don't fit each other .sources"),
         (lambda state: state.update({"bn1.bias": np.zeros(16, bool)}), "bn1.bias is of bool"),
+        (lambda state: state["bn1.running_var"].fill(np.inf), "bn1.running_var holds NaN or infinity"),
+        (lambda state: state.update({"linear.bias": np.full(10, np.nan, np.float16)}), "linear.bias holds NaN or infinity"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
@@ -100,6 +102,14 @@ def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
     with pytest.raises(InputError, match=f"a.safetensors: state: .*{message.removeprefix('state: ')}") as caught:
         load_network(tmp_path / "a.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path):
+    network = build_network("resnet20")
+    network.linear.weight.array[3, 5] = np.nan
+    with pytest.raises(InputError, match=r"state: linear.weight holds NaN or infinity: .* their training diverged"):
+        save_network(network, tmp_path / "a.safetensors", "resnet20")
+    assert not list(tmp_path.iterdir())
 
 
 def test_unknown_networks_are_refused(tmp_path):

@@ -170,6 +170,7 @@ def prune(
         If something of it can't be used, the budget can't be kept, or a loss becomes NaN or infinite.
     """
     shape = images.image_shape
+    network.check_finite()
 
     def trained(stage: str, module: Module, how: Recipe, **extra: Any) -> History:
         path = None if checkpoint is None else checkpoint_files(checkpoint)[stage]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,7 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
     Raises
     ------
     InputError
-        As of :func:`predict`.
+        As of :func:`predict`, or if the loss is NaN or infinite.
 
     Examples
     --------
@@ -92,8 +93,18 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
     >>> evaluate(build_network("resnet20", 2), images, normalization=half).accuracy  # they look alike
     0.5
     """
+    result = unchecked_evaluate(network, images, normalization=normalization, batch_size=batch_size)
+    if not isfinite(result.loss):
+        why = "its weights are damaged, or their training diverged: use others"
+        raise InputError(f"network: its loss over the images is {result.loss}: {why}")
+    return result
+
+
+def unchecked_evaluate(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int) -> Evaluation:
+    """As :func:`evaluate`, whose loss may be NaN or infinite; then the accuracy says nothing."""
     logits = predict(network, images, normalization=normalization, batch_size=batch_size)
-    loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
+    with np.errstate(invalid="ignore"):  # of infinite logits
+        loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
     return Evaluation(float(loss), float(np.mean(logits.argmax(axis=1) == images.labels)))
 
 

@@ -20,7 +20,7 @@ from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tensor import Tensor
 from csc_cogd.nn.training.checkpoint import TrainingCheckpoint, identity_of
-from csc_cogd.nn.training.evaluate import arrays_of_network, evaluate
+from csc_cogd.nn.training.evaluate import arrays_of_network, unchecked_evaluate
 from csc_cogd.nn.training.history import Epoch, History
 from csc_cogd.nn.training.hooks import EpochHook
 from csc_cogd.nn.training.recipe import SMALLEST_BATCH, Recipe
@@ -111,7 +111,7 @@ def train(
     ------
     InputError
         If the network has no parameters, or isn't where the recipe's precision is to be had, a checkpoint can't be used, or
-        the loss becomes NaN or infinite.
+        a loss or a weight becomes NaN or infinite; what is saved is finite.
 
     Examples
     --------
@@ -140,10 +140,12 @@ def train(
         while len(history) < recipe.epochs:
             epoch = run.epoch(len(history))
             if test is not None:
-                result = evaluate(network, test, normalization=normalization, batch_size=recipe.batch_size)
+                result = unchecked_evaluate(network, test, normalization=normalization, batch_size=recipe.batch_size)
                 if not isfinite(result.loss):
                     raise InputError(_diverged(f"test loss is {result.loss} after epoch {epoch.epoch}", recipe))
                 epoch = replace(epoch, test_loss=result.loss, test_accuracy=result.accuracy)
+            if names := network.non_finite():
+                raise InputError(_diverged(f"array {names[0]} holds NaN or infinity after epoch {epoch.epoch}", recipe))
             history = history.with_epoch(epoch)
             if file is not None:
                 file.save(network, optimizer, hooks, history, recipe.epochs)

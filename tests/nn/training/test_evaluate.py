@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from csc_cogd import InputError
 from csc_cogd.nn import Normalization, Tensor, build_network, evaluate, load_checkpoint, load_images, predict
 from tests.nn.training.small import HALF, SmallNetwork, small_images
 
@@ -29,6 +30,14 @@ def test_loss_and_accuracy_are_means_over_the_images():
     found = evaluate(network, images, normalization=HALF, batch_size=7)
     assert found.loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert found.accuracy == sum(right) / 30
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_loss_that_is_not_finite_is_no_result(value):
+    network = SmallNetwork()
+    network.linear.bias.array[1] = value
+    with pytest.raises(InputError, match=r"network: its loss over the images is (nan|inf): its weights are damaged, or"):
+        evaluate(network, small_images(5), normalization=HALF)
 
 
 def test_a_network_on_a_gpu_answers_in_main_memory(cuda):

@@ -268,6 +268,21 @@ def test_a_loss_that_is_not_finite_ends_it_with_epoch_batch_and_remedy(device, r
         trained(Recipe(3, batch_size=12), network=network, hooks=[Spoiler()])
 
 
+def test_weights_that_the_last_step_spoils_are_not_saved(tmp_path):
+    """Without a test, no loss would tell of it."""
+
+    class Last(EpochHook):
+        def end_epoch(self, network, epoch):
+            if epoch:
+                network.bn.running_var[2] = np.nan
+            return {}
+
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(InputError, match=r"learning_rate: the array bn.running_var holds NaN or infinity after epoch 2"):
+        trained(Recipe(2), hooks=[Last()], checkpoint=path)
+    assert load_checkpoint(path)[1]["epoch"] == 1
+
+
 def test_a_network_without_parameters_is_refused():
     with pytest.raises(InputError, match="network: it has no parameters"):
         trained(Recipe(1), network=Identity())
