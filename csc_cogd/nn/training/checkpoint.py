@@ -61,7 +61,7 @@ class TrainingCheckpoint:
         Raises
         ------
         InputError
-            If the file isn't a checkpoint of training, or is one of another run.
+            If the file isn't a checkpoint of training, or is damaged, or one of another run.
         """
         if not self.path.exists():
             return History()
@@ -75,13 +75,16 @@ class TrainingCheckpoint:
                 f"{self.path}: a checkpoint of another run ({_differences(saved, self.identity, other)}): "
                 "repeat its settings, or name another file"
             )
-        network.load_state_dict(network_arrays(arrays))
-        history = History.from_json(about["history"])
-        if len(history) < saved["recipe"]["epochs"]:  # else the weights are all that was kept
-            optimizer.load_state_dict(_under(_OPTIMIZER, arrays))
-            for number, hook in enumerate(hooks):
-                if isinstance(hook, StatefulHook):
-                    hook.load_state_dict(_under(f"{_HOOK}{number}.", arrays))
+        try:
+            network.load_state_dict(network_arrays(arrays))
+            history = History.from_json(about.get("history"))
+            if len(history) < saved["recipe"]["epochs"]:  # else the weights are all that was kept
+                optimizer.load_state_dict(_under(_OPTIMIZER, arrays))
+                for number, hook in enumerate(hooks):
+                    if isinstance(hook, StatefulHook):
+                        hook.load_state_dict(_under(f"{_HOOK}{number}.", arrays))
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
         return history
 
     def save(self, network: Module, optimizer: SGD, hooks: Sequence[EpochHook], history: History, epochs: int) -> None:
