@@ -12,7 +12,15 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.networks import NETWORKS, EpochProgress, Start, data_options, normalization_of, start_network
+from csc_cogd.cli.networks import (
+    NETWORKS,
+    EpochProgress,
+    Start,
+    data_options,
+    normalization_of,
+    start_network,
+    told_normalization,
+)
 from csc_cogd.cli.options import PATH, cogradient_rule, naming, options
 from csc_cogd.cli.plots import check_plot, save_plot
 from csc_cogd.cli.recipes import RECIPE, option_name, recipe_of, recipe_options
@@ -186,8 +194,13 @@ def _train(
 ) -> History:  # fmt: skip
     """Train, and tell of it epoch by epoch."""
     from csc_cogd.nn import measure_normalization, train
+    from csc_cogd.nn.checkpoints import load_metadata
 
-    normalization = start.normalization or measure_normalization(images)
+    output: Path = saving["checkpoint"]
+    normalization = start.normalization
+    if normalization is None and saving["resume"] and output.exists():
+        normalization = told_normalization(load_metadata(output))
+    normalization = normalization or measure_normalization(images)
     console.say(
         f"{start.name}, {len(images)} images in {len(images.class_names)} classes, {len(test)} to test with", level=1
     )
@@ -205,7 +218,6 @@ def _train(
     def saved() -> bool:
         return output.exists() and (saving["resume"] or len(done) >= saving["checkpoint_every"])
 
-    output: Path = saving["checkpoint"]
     with console.advising(saved, f"{output}: a checkpoint: the same call with --resume goes on from it"), bar:
         return train(
             start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, callback=epoch_done,

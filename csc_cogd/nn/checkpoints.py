@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.storage import write_whole
+
+_READ = re.compile("BOOL|BF16|[FIUC](8|16|32|64)")
+"""What is read, in the words of safetensors."""
 
 
 def save_checkpoint(
@@ -73,6 +77,8 @@ def metadata_texts(metadata: Mapping[str, Any] | None) -> dict[str, str]:
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a safetensors file by their names, and its metadata, of which what is JSON is parsed.
 
+    Numbers in bfloat16, which NumPy hasn't, come as float32, unchanged.
+
     Parameters
     ----------
     path : path
@@ -85,26 +91,53 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
     Raises
     ------
     InputError
-        If the file is missing, damaged, of another kind, or holds numbers that NumPy hasn't, such as bfloat16.
+        If the file is missing, damaged, of another kind, or holds other numbers that NumPy hasn't, such as those of 8 bits.
 
     Examples
     --------
     See :func:`save_checkpoint`.
     """
+    with _opened(path) as file:
+        kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118  # not a mapping
+        if others := [f"{key} is of {kind}" for key, kind in kinds.items() if not _READ.fullmatch(kind)]:
+            raise InputError(f"{path}: {others[0]}, which NumPy hasn't: convert it where PyTorch is, by tensor.float()")
+        arrays = {key: file.get_tensor(key) for key, kind in kinds.items() if kind != "BF16"}
+        if len(arrays) < len(kinds):
+            arrays |= _widened(Path(path).read_bytes())
+        return {key: arrays[key] for key in kinds}, _parsed_metadata(file)
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata of a safetensors file; see :func:`load_checkpoint`."""
+    with _opened(path) as file:
+        return _parsed_metadata(file)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A safetensors file; errors while it is read say what to do."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file of weights")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
-            for key, array in arrays.items():
-                if array.dtype.kind not in "biufc":  # once a package such as onnx has taught NumPy bfloat16
-                    raise TypeError(f"{key} is of {array.dtype}")
-            return arrays, metadata
+            yield file
+    except InputError:
+        raise
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: can't be read as safetensors {_way(Path(path), error)}") from None
+
+
+def _widened(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays in bfloat16, which is the upper half of float32."""
+    from safetensors import deserialize
+
+    return {
+        key: (np.frombuffer(array["data"], "<u2").astype(np.uint32) << 16).view(np.float32).reshape(array["shape"])
+        for key, array in deserialize(content)
+        if array["dtype"] == "BF16"
+    }
 
 
 def _way(path: Path, error: Exception) -> str:
@@ -120,8 +153,12 @@ def _way(path: Path, error: Exception) -> str:
     return f"({error}): fetch it again if it is damaged; convert PyTorch's .pt and .pth by safetensors.torch"
 
 
+def _parsed_metadata(file: Any) -> dict[str, Any]:
+    return {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
+
+
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

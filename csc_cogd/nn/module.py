@@ -108,6 +108,10 @@ class Module(ABC):
             for module, training in before:
                 module.training = training
 
+    def array_names(self) -> list[str]:
+        """The names of all parameters and buffers."""
+        return [key for _, _, key in self._places()]
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and buffers in main memory, by their names."""
         return {key: np.array(to_numpy(_array(owner, name))) for owner, name, key in self._places()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,8 +64,9 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     Parameters
     ----------
     path : path
-        Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our networks, each
-        perhaps behind ``"module."``.
+        Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our networks, also
+        with what DataParallel (``"module."``) and torch.compile (``"_orig_mod."``) put before them. Any precision; bfloat16,
+        too.
     name : str, optional
         What network it is. Default: as its metadata says, or as it is known by the names of its weights.
 
@@ -76,25 +77,41 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     Raises
     ------
     InputError
-        If the file can't be read, is of no network that ships, or its weights don't fit the network that it is said to be.
+        If the file can't be read, is of no network that ships, or its weights aren't finite, or don't fit the network that
+        it is said to be.
 
     Examples
     --------
     See :func:`save_network`.
     """
+    return read_network(path, name).network
+
+
+class NetworkFile(NamedTuple):
+    """What a file says of a network."""
+
+    network: Module
+    name: str
+    metadata: dict[str, Any]
+
+
+def read_network(path: str | os.PathLike[str], name: str | None = None) -> NetworkFile:
+    """As :func:`load_network`, with what else the file says."""
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)
     try:
-        return network_of_state(str(name or metadata.get("network") or recognize_network(state)), state)
+        name = str(name or metadata.get("network") or recognize_network(state))
+        return NetworkFile(network_of_state(name, state), name, metadata)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
 def _unwrapped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of the arrays in a file those of the network, without what PyTorch's DataParallel puts before their names."""
-    state = network_arrays(arrays)
-    wrapped = all(key.startswith("module.") for key in state)
-    return {key.removeprefix("module."): array for key, array in state.items()} if wrapped else state
+    """Of the arrays in a file those of the network, without what torch.compile and DataParallel put into their names."""
+    names = {key: ".".join(part for part in key.split(".") if part != "_orig_mod") for key in network_arrays(arrays)}
+    if all(name.startswith("module.") for name in names.values()):
+        names = {key: name.removeprefix("module.") for key, name in names.items()}
+    return {name: arrays[key] for key, name in names.items()}
 
 
 def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
@@ -110,7 +127,7 @@ def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
     if not heads:
         raise InputError(f"state: neither of {' and '.join(_HEADS)} is a matrix in it: these weights are of another network")
     masked = any(key.endswith(".mask.weight") for key in state)
-    network = build_network(name, len(heads[0]), masked=masked)
+    network = build_network(name, len(heads[0]), seed=None, masked=masked)
     for key, module in network.named_modules():
         _resize(module, f"{key}." if key else "", state)
     network.load_state_dict(state)

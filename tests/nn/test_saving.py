@@ -50,7 +50,10 @@ def test_checkpoints_of_training_are_networks(tmp_path):
     np.testing.assert_array_equal(logits(load_network(tmp_path / "run.safetensors")), logits(network))
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+PREFIXES = ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
 def test_state_dicts_of_pytorch_are_known_by_their_names(prefix, tmp_path):
     network = build_network("resnet20", seed=4)
     state = {prefix + key: array.astype(np.float64) for key, array in network.state_dict().items()}
@@ -62,6 +65,14 @@ def test_state_dicts_of_pytorch_are_known_by_their_names(prefix, tmp_path):
     save_checkpoint(state | {"more": np.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"other.safetensors: weights: their names are those of none of the networks"):
         load_network(tmp_path / "other.safetensors")
+
+
+def test_weights_of_a_network_of_which_a_part_was_compiled(tmp_path):
+    """By torch.compile, whose name stands within those of the arrays then."""
+    network = build_network("resnet20", seed=4)
+    state = {key.replace("layer2.", "layer2._orig_mod."): array for key, array in network.state_dict().items()}
+    save_checkpoint(state, tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(logits(load_network(tmp_path / "a.safetensors")), logits(network))
 
 
 def test_pretrained_weights_load_by_their_name(research_data):

@@ -42,7 +42,10 @@ class Normalization:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
-            values = np.asarray(getattr(self, name), float)
+            try:
+                values = np.asarray(getattr(self, name), float)
+            except (TypeError, ValueError, OverflowError):  # text, a mapping, anything else
+                values = np.empty(0)
             if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
                 what = "positive numbers" if name == "std" else "numbers"
                 raise InputError(f"{name}: {getattr(self, name)}: give three {what}, one a channel")

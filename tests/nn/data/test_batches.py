@@ -143,6 +143,12 @@ def test_a_set_without_contrast_is_not_measured():
         ((0.5,), (1, 1, 1), "mean: .* give three numbers"),
         ((0.5, np.nan, 0), (1, 1, 1), "mean: .* give three numbers"),
         ((0, 0, 0), (1, 0, 1), "std: .* give three positive numbers"),
+        ("0.5, 0.5, 0.5", (1, 1, 1), "mean: 0.5, 0.5, 0.5: give three numbers"),
+        ((0, 0, 0), {"a": 1}, "std: .* give three positive numbers"),
+        (["x", 1, 2], (1, 1, 1), "mean: .* give three numbers"),
+        (None, (1, 1, 1), "mean: None: give three numbers"),
+        ((10**400, 0, 0), (1, 1, 1), "mean: .* give three numbers"),
+        (((1, 2), 3, 4), (1, 1, 1), "mean: .* give three numbers"),
     ],
 )
 def test_a_normalization_of_other_numbers_is_refused(mean, std, message):
