@@ -128,6 +128,7 @@ def command(
         tuning = recipe_of(**{name: value for name, value in settings.items() if name in RECIPE})
         recipe = _recipe(settings, flops, threshold, tuning, no_fine_tuning)
         from csc_cogd.nn import evaluate, load_images, prune
+        from csc_cogd.nn.cogradient import never_acted
         from csc_cogd.nn.pruning.prune import checkpoint_files
 
         test = load_images(data, "test", image_size=image_size, holdout=holdout)
@@ -156,6 +157,11 @@ def command(
         text = json.dumps(_figures(done, accuracies), indent=1) + "\n"
         write_whole(record, lambda file: file.write(text.encode()), overwrite=overwrite)
     _summarize(output, done, accuracies, console, as_json)
+    if done.masks is not None and never_acted(done.masks):
+        console.warn(
+            "the rule of cogradient descent never acted, as no mask fell below 0.5 before large kernels: this is what "
+            "--method gal gives; try more --mask-epochs, or another --mask-start"
+        )
 
 
 def _recipe(

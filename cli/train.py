@@ -119,7 +119,7 @@ def command(
             recipe = recipe_of(**settings)
             rule = cogradient_rule(cogd, kernel_degree)
         from csc_cogd.nn import load_images
-        from csc_cogd.nn.cogradient import KernelBacktracking
+        from csc_cogd.nn.cogradient import KernelBacktracking, never_acted
 
         test = load_images(data, "test", image_size=image_size, holdout=holdout)
         start = start_network(test, weights, network_name, normalization_of(mean, std), settings["seed"])
@@ -138,6 +138,8 @@ def command(
 
         save_plot(draw_history(history), plot, overwrite)
     _summarize(output, start.name, history, console, as_json)
+    if never_acted(history):
+        console.warn("the rule of cogradient descent never acted: the weights are those of training without --cogd")
     if history[-1].loss >= (guessing := math.log(len(images.class_names))):
         console.warn(
             f"the loss, {history[-1].loss:.4g}, isn't below {guessing:.4g}, that of guessing: nothing was learned; try a "

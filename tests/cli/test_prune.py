@@ -48,11 +48,13 @@ def folder(tmp_path, monkeypatch):
 def test_prunes_a_network_that_loads_and_can_be_tested(method, folder, capsys):
     few = FEW if method in ("cogd", "gal") else FEW[2:]
     assert call("prune", "net.safetensors", "small.npz", "-o", "half.safetensors", "--method", method, *few) == 0
-    head, flops, *_, right, end = capsys.readouterr().err.splitlines()
+    head, flops, *rest = capsys.readouterr().err.splitlines()
+    right, end, *warnings = rest[rest.index("half.safetensors: written") - 1 :]
     assert head.split() == ["before", "after", "left"]
     assert flops.startswith("multiply-adds an image")
     assert 45 < float(flops.split()[-1].rstrip("%")) <= 50
     assert end == "half.safetensors: written"
+    assert len(warnings) == (method == "cogd")  # in an epoch masks don't come from 1 to below 0.5
     arrays, about = load_checkpoint("half.safetensors")
     assert about["class_names"] == ABOUT["class_names"]
     assert sum(array.size for array in arrays.values()) < sum(
@@ -61,6 +63,14 @@ def test_prunes_a_network_that_loads_and_can_be_tested(method, folder, capsys):
     assert call("train", "small.npz", "--weights", "half.safetensors", "--evaluate") == 0
     assert capsys.readouterr().out.split()[1] == right.split()[-2]
     assert {path.name for path in contents(folder)} == {"small.npz", "net.safetensors", "half.safetensors"}
+
+
+@pytest.mark.parametrize(("start", "acted"), [("ones", False), ("uniform", True)])
+def test_a_rule_that_never_acted_is_told_of(start, acted, folder, capsys):
+    method = ("--method", "cogd", "--no-fine-tuning", "--mask-start", start)
+    assert call("prune", *BOTH, *OUT, *FEW, *method) == 0
+    told = "warning: the rule of cogradient descent never acted, as no mask fell below 0.5"
+    assert (told in capsys.readouterr().err) == (not acted)
 
 
 def test_every_option_at_once(folder, capsys):

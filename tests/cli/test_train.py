@@ -150,6 +150,18 @@ def test_cogradient_descent_takes_part(folder):
     assert ["kernels_backtracked" in head for head in heads] == [False, True, True]
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_rule_that_never_acted_is_told_of(alike, folder, capsys):
+    """It acts on kernels that are smaller than others."""
+    state = build_network("resnet20", 2).state_dict()
+    if alike:
+        state = {key: np.full_like(array, 2**-5) if array.ndim == 4 else array for key, array in state.items()}
+    save_checkpoint(state, "start.safetensors", metadata={"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3})
+    still = ("--weights", "start.safetensors", "--cogd", "--learning-rate", 0)
+    assert call("train", "small.npz", *OUT, *FEW, *still) == 0
+    assert ("warning: the rule of cogradient descent never acted" in capsys.readouterr().err) == alike
+
+
 def test_a_network_that_lost_channels_is_tested_and_trained_further(folder, capsys):
     network = build_network("resnet20", 2)
     name = next(iter(channel_groups(network)))
