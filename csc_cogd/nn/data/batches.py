@@ -11,7 +11,7 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.augmentation import Augmentation
-from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.data.image_set import ImageSet, check_labelled
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -82,6 +82,7 @@ def measure_normalization(images: ImageSet) -> Normalization:
     >>> measure_normalization(ImageSet(pixels, np.array([0, 1]), ("black", "white"))).mean
     (0.5, 0.5, 0.5)
     """
+    check_labelled(images)
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), 256):
         pixels = images.fetch(np.arange(start, min(start + 256, len(images))))
@@ -144,6 +145,7 @@ def batches(
     >>> [labels.tolist() for _, labels in batches(images, 2, normalization=half)]
     [[0, 1], [2, 3], [4]]
     """
+    check_labelled(images)
     if batch_size < 1:
         raise InputError(f"batch_size: {batch_size} is too small for a batch: use 1 or more")
     if augmentation is not None and rng is None:

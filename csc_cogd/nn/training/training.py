@@ -15,7 +15,7 @@ import numpy as np
 from csc_cogd.backend import computing_in, laid_out, on_gpu, single_threaded_blas
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
-from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.data.image_set import ImageSet, check_labelled
 from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tensor import Tensor
@@ -123,6 +123,8 @@ def train(
     ['1: 50%', '2: 50%']
     """
     arrays_of_network(network)  # refuses one without any
+    for given in (images,) if test is None else (images, test):
+        check_labelled(given)
     for parameter in network.parameters():
         parameter.array = laid_out(parameter.array)  # once, and not at every step
     trained = dict(network.named_parameters()) if parameters is None else parameters

@@ -21,6 +21,28 @@ def test_logits_come_in_order_whatever_the_batches():
     assert (network.training, network.bn.training) == (True, False)
 
 
+def test_pixels_need_no_labels_for_their_logits():
+    network, images = SmallNetwork(), small_images(5)
+    expected = predict(network, images, normalization=HALF)
+    np.testing.assert_array_equal(predict(network, images.images, normalization=HALF), expected)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((2, 6, 6, 3)), r"images: float64 of shape \(2, 6, 6, 3\): give uint8 of \(N, H, W, 3\)"),
+        (np.zeros((6, 6, 3), np.uint8), r"images: uint8 of shape \(6, 6, 3\): give"),
+        (np.zeros((2, 3, 6, 6), np.uint8), r"images: uint8 of shape \(2, 3, 6, 6\): give"),
+        (np.zeros((0, 6, 6, 3), np.uint8), "images: there are none"),
+        ("a.png", "images: <U5 of shape .*: give uint8"),
+        (None, "images: object of shape .*: give uint8"),
+    ],
+)
+def test_pixels_of_another_kind_are_refused(pixels, message):
+    with pytest.raises(InputError, match=message):
+        predict(SmallNetwork(), pixels, normalization=HALF)
+
+
 def test_loss_and_accuracy_are_means_over_the_images():
     network, images = SmallNetwork(), small_images(30)
     logits = predict(network, images, normalization=HALF).astype(float)
