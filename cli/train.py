@@ -196,7 +196,7 @@ def _train(
 ) -> History:  # fmt: skip
     """Train, and tell of it epoch by epoch."""
     from csc_cogd.nn import measure_normalization, train
-    from csc_cogd.nn.checkpoints import load_metadata
+    from csc_cogd.nn.saving import load_metadata
 
     output: Path = saving["checkpoint"]
     normalization = start.normalization

@@ -11,9 +11,9 @@ import numpy as np
 
 from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
-from csc_cogd.nn.checkpoints import metadata_texts
 from csc_cogd.nn.functions.shortcut import sources_of
 from csc_cogd.nn.module import Module
+from csc_cogd.nn.saving import metadata_texts
 from csc_cogd.nn.tensor import Tensor
 from csc_cogd.nn.tracing import Shape, Trace, trace
 from csc_cogd.storage import write_whole

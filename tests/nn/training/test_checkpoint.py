@@ -13,7 +13,7 @@ from csc_cogd import InputError
 from csc_cogd.nn import EpochHook, load_checkpoint, save_checkpoint, train
 from csc_cogd.nn.data.batches import Normalization
 from csc_cogd.nn.data.image_set import ImageSet
-from csc_cogd.nn.training.checkpoint import network_arrays
+from csc_cogd.nn.saving import network_arrays
 from tests.nn.training.small import HALF, RECIPE, SmallNetwork, small_images
 
 
