@@ -192,7 +192,8 @@ class _Run:
             hook.begin_epoch(self.network, number)
         loss, right, images = 0.0, 0, 0
         steps = self._steps(number)
-        for batch, step in enumerate(_one_behind(steps) if self._on_gpu() else steps, start=1):
+        behind = on_gpu(self.network.parameters()[0].array)
+        for batch, step in enumerate(_one_behind(steps) if behind else steps, start=1):
             if not isfinite(value := float(step.loss)):
                 raise InputError(_diverged(f"loss is {value} in epoch {number + 1}, batch {batch}", self.recipe))
             loss, right, images = loss + value * step.images, right + int(step.right), images + step.images
@@ -232,9 +233,6 @@ class _Run:
             step = _Step(loss.array, right, len(labels), self.optimizer.learning_rate)
             del loss, logits  # and with them the tape, before the next step records its own
             yield step
-
-    def _on_gpu(self) -> bool:
-        return on_gpu(self.network.parameters()[0].array)
 
 
 def _one_behind(steps: Iterator[_Step]) -> Iterator[_Step]:
