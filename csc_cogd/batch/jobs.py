@@ -14,7 +14,7 @@ import numpy as np
 
 from csc_cogd.batch.opacity import with_colours
 from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
-from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, sidecar_path, write_sidecar
+from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS, load_dictionary
 from csc_cogd.errors import CscCogdError, DeviceError, InputError, library_failure
 from csc_cogd.imagefiles import (
@@ -364,9 +364,8 @@ def _found(job: Job, record: dict[str, Any]) -> Result | None:
         return None
     if found.get("run") != job.run and not job.resume:
         return None
-    names = {f.name for f in fields(Result)}
-    told = {name: value for name, value in found.get("result", {}).items() if name in names}
-    figures = dict(told.get("figures") or {})
+    told = result_of(found)
+    figures = dict(told.get("figures", {}))
     if job.page is None or not job.page.exists() or (figures.get("report") or {}).get("page") != page_name(job.page):
         figures.pop("report", None)  # that page isn't in this report
     status = "done" if found.get("run") == job.run else "skipped"

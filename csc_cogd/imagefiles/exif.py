@@ -8,14 +8,15 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 ORIENTATION, EXIF, GPS, INTEROPERABILITY = 274, 34665, 34853, 40965
 _POINTERS = (EXIF, GPS, INTEROPERABILITY)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SHORT, _LONG, _LONG8 = 3, 4, 16
+_IFD = (13, 18)  # types of pointers
 _INTEGERS = {1: "B", _SHORT: "H", _LONG: "I", 6: "b", 8: "h", 9: "i", 13: "I", _LONG8: "Q", 17: "q", 18: "Q"}
 
 
@@ -31,6 +32,11 @@ class Tag:
     @property
     def count(self) -> int:
         return len(self.value) // _SIZES[self.type]
+
+    @property
+    def dangles(self) -> bool:
+        """Whether it points to something that wasn't read, and that wouldn't be where it says in another file."""
+        return self.children is None and (self.code in _POINTERS or self.type in _IFD)
 
     def integers(self, order: str) -> tuple[int, ...]:
         """The values; none where they aren't integers."""
@@ -73,33 +79,68 @@ def read_header(file: BinaryIO) -> tuple[Structure, int]:
     return Structure(order, big=True), struct.unpack_from(f"{order}Q", head, 8)[0]
 
 
-def read_directory(file: BinaryIO, structure: Structure, offset: int, depth: int = 0) -> tuple[list[Tag], int]:
-    """The tags of the directory at `offset`, those of damaged values left out, and the offset of the next one.
+def read_directory(
+    file: BinaryIO, structure: Structure, offset: int, codes: Collection[int] | None = None
+) -> tuple[list[Tag], int]:
+    """The tags of the directory at `offset`, or those of some codes, and the offset of the next one.
 
-    Raises ValueError where there is no directory.
+    Those of damaged values are left out. A pointer to a directory that can't be read, or that isn't known, has no children.
+
+    Raises ValueError where there is no directory, or its values together are larger than the file.
     """
+    return _read_directory(file, structure, offset, codes, _Room(file.seek(0, io.SEEK_END)), 0)
+
+
+@dataclass
+class _Room:
+    """How many bytes the values of a directory and of those below it may still take: all of them are in the file."""
+
+    left: int
+
+
+def _read_directory(
+    file: BinaryIO, structure: Structure, offset: int, codes: Collection[int] | None, room: _Room, depth: int
+) -> tuple[list[Tag], int]:
     file_size = file.seek(0, io.SEEK_END)
     n_tags = _n_tags(file, structure, offset)
     size = struct.calcsize(structure.entry)
     entries = file.read(n_tags * size)
+    if len(entries) < n_tags * size:
+        raise ValueError("the file ends too early")
     following = _unpack(structure.offset, file)
-    tags = []
+    tags, followed = list[Tag](), set[int]()
     for code, kind, count, inline in struct.iter_unpack(structure.entry, entries):
+        if codes is not None and code not in codes:
+            continue
         n_bytes = count * _SIZES.get(kind, 0)
         value = inline[:n_bytes]
         if len(inline) < n_bytes <= file_size:
+            if n_bytes > room.left:
+                raise ValueError("its tags are larger than the file")
+            room.left -= n_bytes
             file.seek(min(struct.unpack(structure.offset, inline)[0], file_size))
             value = file.read(n_bytes)
         if kind not in _SIZES or len(value) != n_bytes:
             continue
         tag = Tag(code, kind, value)
-        if code in _POINTERS and depth < 2 and len(places := tag.integers(structure.order)) == 1:
-            try:
-                tag = Tag(code, kind, b"", tuple(read_directory(file, structure, places[0], depth + 1)[0]))
-            except ValueError:
-                continue
-        tags.append(tag)
+        if code in _POINTERS and code not in followed and depth < 2:  # of several, the first
+            tag = _followed(file, structure, tag, room, depth)
+            followed.add(code)
+        if depth == 0 or not tag.dangles:
+            tags.append(tag)
     return tags, following
+
+
+def _followed(file: BinaryIO, structure: Structure, tag: Tag, room: _Room, depth: int) -> Tag:
+    """A pointer with the tags that it points to; without them, where they can't be read."""
+    places = tag.integers(structure.order)
+    if len(places) != 1:
+        return tag
+    try:
+        children, _ = _read_directory(file, structure, places[0], None, room, depth + 1)
+    except ValueError:
+        return tag
+    return replace(tag, children=tuple(children))
 
 
 def directory_offsets(file: BinaryIO, structure: Structure, first: int) -> list[int]:
@@ -121,19 +162,21 @@ def pack_directory(tags: Iterable[Tag], structure: Structure, start: int) -> byt
     size = struct.calcsize(structure.offset)
     begin = start + struct.calcsize(structure.count) + len(tags) * struct.calcsize(structure.entry) + size
     begin += begin % 2
-    entries, behind = b"", b""
+    entries, behind, end = list[bytes](), list[bytes](), begin
     for tag in tags:
-        kind, count, value = tag.type, tag.count, tag.value
-        place = struct.pack(structure.offset, begin + len(behind))
+        kind, count, value, elsewhere = tag.type, tag.count, tag.value, b""
         if tag.children is not None:
-            behind += pack_directory(tag.children, structure, begin + len(behind))
-            kind, count, value = (_LONG8 if structure.big else _LONG), 1, place
+            elsewhere = pack_directory(tag.children, structure, end)
+            kind, count = (_LONG8 if structure.big else _LONG), 1
         elif len(value) > size:
-            behind += value + b"\0" * (len(value) % 2)
-            value = place
-        entries += struct.pack(structure.entry, tag.code, kind, count, value)
-    directory = struct.pack(structure.count, len(tags)) + entries + bytes(size)
-    return directory.ljust(begin - start, b"\0") + behind
+            elsewhere = value + b"\0" * (len(value) % 2)
+        if elsewhere:
+            value = struct.pack(structure.offset, end)
+        entries.append(struct.pack(structure.entry, tag.code, kind, count, value))
+        behind.append(elsewhere)
+        end += len(elsewhere)
+    directory = struct.pack(structure.count, len(tags)) + b"".join(entries) + bytes(size)
+    return directory.ljust(begin - start, b"\0") + b"".join(behind)
 
 
 def pack_exif(tags: Iterable[Tag], order: str) -> bytes:

@@ -10,9 +10,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from csc_cogd.errors import InputError
+from csc_cogd.npy import check_claim
 
-_CLAIMS = {2**26: 50_000, 2**30: 200}  # from so many bytes of pixels on, how many a byte of the file may hold
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
     2: np.fliplr,
     3: lambda pixels: pixels[::-1, ::-1],
@@ -100,10 +99,7 @@ def turned(density: Density | None, orientation: int) -> Density | None:
     return Density(density.y, density.x, density.unit) if density is not None and orientation in (5, 6, 7, 8) else density
 
 
-def check_claim(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:
-    """Refuse a large image in a file that is far too small for a picture of that size."""
-    if any(n_bytes > large and n_bytes > most * file_size for large, most in _CLAIMS.items()):
-        raise InputError(
-            f"{path}: claims {width} x {height} pixels, {n_bytes / 1e9:.2g} GB, in a file of {file_size} bytes: if it is "
-            "real, store it uncompressed, as TIFF or NPY"
-        )
+def check_pixels_claim(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:
+    """Refuse a large image in a file that is far too small for a picture of that size: see :func:`check_claim`."""
+    way = "store it uncompressed, as TIFF or NPY"
+    check_claim(path, f"{width} x {height} pixels,", n_bytes, file_size, way)

@@ -13,13 +13,15 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright
-from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_claim, turned, upright
+from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, turned, upright
 
 LARGEST = 65535  # pixels a side
 _SOI, _EOI, _SOS, _DQT, _COMMENT = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE
+_ALONE = {0x00, 0x01, 0xFF, *range(0xD0, 0xD8)}  # what no segment begins with: zeros behind 0xFF, padding, restarts
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JFIF, _EXIF, _XMP, _ICC = b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _MOST = 65533  # bytes that a segment holds
+_MOST_SCANS = 100  # each takes its time, however empty it is; progressive ones have about ten
 _SUBSAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}  # of the chroma across and down, as Pillow numbers them
 
 Segment = tuple[int, bytes]  # marker and content
@@ -43,6 +45,7 @@ def read(content: bytes, path: Path) -> ImageFile:
     segments, scan = _read_segments(content)
     if content.rfind(b"\xff\xd9", scan) < 0:
         raise InputError(f"{path}: damaged JPEG: the file ends too early")
+    _check_scans(content, scan)
     marker, frame = next((segment for segment in segments if segment[0] in _FRAMES), (0, b""))
     if len(frame) < 6:
         raise InputError(f"{path}: damaged JPEG: it doesn't say its size")
@@ -51,7 +54,7 @@ def read(content: bytes, path: Path) -> ImageFile:
         raise InputError(f"{path}: this kind of JPEG isn't supported: only 8 bits, baseline or progressive are")
     if n_components == 4:
         raise InputError(f"{path}: CMYK colours aren't supported: convert the image to RGB first")
-    check_claim(path, width, height, width * height * n_components, len(content))
+    check_pixels_claim(path, width, height, width * height * n_components, len(content))
     pixels = imagecodecs.jpeg8_decode(content)
 
     exif, xmp, orientation = _first(segments, 0xE1, _EXIF), _first(segments, 0xE1, _XMP), 1
@@ -67,6 +70,17 @@ def read(content: bytes, path: Path) -> ImageFile:
         layout=JpegLayout(tuple(own), _coding(segments, frame)),
         notes=("the further pictures in this JPEG (MPF) aren't carried over",) if pictures else (),
     )  # fmt: skip
+
+
+def coded_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG. Raises ValueError where it doesn't say them, or can't be decoded soon."""
+    segments, scan = _read_segments(content)
+    _check_scans(content, scan)
+    frame = next((body for marker, body in segments if marker in _FRAMES), b"")
+    if len(frame) < 5:
+        raise ValueError("it doesn't say its size")
+    height, width = struct.unpack(">HH", frame[1:5])
+    return width, height
 
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
@@ -104,22 +118,33 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
 
 
 def _read_segments(content: bytes) -> tuple[list[Segment], int]:
-    """The segments before the pixels, and where the first scan begins. Raises ValueError."""
+    """The segments before the pixels, and where the first scan begins. Raises ValueError.
+
+    Bytes between segments that don't belong to any are passed over, as all readers do.
+    """
     segments: list[Segment] = []
     position = 2
-    while position + 4 <= len(content):
-        if content[position] != 0xFF:
-            raise ValueError("a segment doesn't begin where the one before ends")
+    while (position := content.find(b"\xff", position)) >= 0 and position + 4 <= len(content):
         marker = content[position + 1]
-        if marker == 0xFF:  # padding
-            position += 1
+        if marker in _ALONE:
+            position += 1 if marker == 0xFF else 2
             continue
-        length = int.from_bytes(content[position + 2 : position + 4])
+        if marker == _EOI:
+            break
         if marker == _SOS:
             return segments, position
+        length = int.from_bytes(content[position + 2 : position + 4])
         segments.append((marker, content[position + 4 : position + 2 + length]))
         position += 2 + length
     raise ValueError("the file ends too early")
+
+
+def _check_scans(content: bytes, first: int) -> None:
+    """Raise ValueError where there are too many scans, of which the first begins there."""
+    end = content.find(bytes((0xFF, _EOI)), first)
+    n_scans = content.count(bytes((0xFF, _SOS)), first, len(content) if end < 0 else end)
+    if n_scans > _MOST_SCANS:
+        raise ValueError(f"its pixels are in {n_scans} scans")
 
 
 def _segment(marker: int, body: bytes) -> bytes:

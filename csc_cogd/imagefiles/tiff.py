@@ -14,9 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.imagefiles.codestreams import CODED, coded_pixels
 from csc_cogd.imagefiles.exif import (
     EXIF,
     GPS,
+    INTEROPERABILITY,
     ORIENTATION,
     Structure,
     Tag,
@@ -28,7 +30,8 @@ from csc_cogd.imagefiles.exif import (
     set_xmp_upright,
     unpack_exif,
 )
-from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_claim, n_channels, turned, upright
+from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
+from csc_cogd.imagefiles.samples import looked_up, scaled
 
 _CLASSIC = 2**32 - 2**25  # bytes of pixels that are sure to fit into a classic TIFF, tags included
 _DESCRIPTION, _ICC, _XMP, _RESOLUTION = 270, 34675, 700, (282, 283, 296)
@@ -41,7 +44,11 @@ _OF_THE_PIXELS = {
 _IN_FIELDS = {ORIENTATION, _ICC, _XMP, *_RESOLUTION}  # of ImageFile
 _OF_THE_SIZE = {33550, 33922, 34264, 34735, 34736, 34737}  # GeoTIFF's, which place pixels on the earth
 _LOSSLESS = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_DIRECTORIES = {EXIF: "EXIF", GPS: "GPS", INTEROPERABILITY: "interoperability"}
+_BOUNDED = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000, 50013}  # of which no more than a strip or tile is unpacked
+_SMALL = 2**16  # pixels of a strip or tile that are decoded in any case
 _RATIONAL = {5: 4, 10: 9}  # types, and those of their numerators and denominators
+_EXTRA = (0, 1, 2)  # kinds of extra samples: unspecified, and opacities
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SHAPE = b'{"shape"'  # how tifffile describes an array, in JSON
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
@@ -89,10 +96,10 @@ class TiffPages:
         self._offsets = directory_offsets(file, self._structure, first)
         if not self._offsets:
             raise ValueError("no page in it")
-        file.seek(0)
-        self._tiff = tifffile.TiffFile(file)
         kinds = [self._kind(offset) for offset in self._offsets]
         _check_whole(path, {tag.code: tag for tag in self._directory(0)}, len(kinds))
+        file.seek(0)
+        self._tiff = tifffile.TiffFile(file)
         full = [page for page, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
         self._pages = full or list(range(len(kinds)))
         left_out = len(kinds) - len(self._pages)
@@ -124,7 +131,7 @@ class TiffPages:
         return read_directory(self._file, self._structure, self._offsets[page])[0]
 
     def _kind(self, offset: int) -> int:
-        tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset)[0]}
+        tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset, (254, 255))[0]}
         return self._number(tags, 254) or (_REDUCED if self._number(tags, 255) == 2 else 0)
 
     def _number(self, tags: dict[int, Tag], code: int, default: int = 0) -> int:
@@ -143,13 +150,16 @@ class TiffPages:
         if xmp and orientation != 1:
             xmp = set_xmp_upright(xmp)
         pixels = upright(pixels, orientation)
-        extrasamples = tuple(int(kind) for kind in page.extrasamples)
+        extrasamples = tuple(int(kind) if kind in _EXTRA else 0 for kind in page.extrasamples)
+        if unknown := [str(int(kind)) for kind in page.extrasamples if kind not in _EXTRA]:
+            notes.append(f"extra samples of the unknown kind {', '.join(unknown)} are taken for unspecified ones")
         told = [tag for tag in directory if tag.code == _DESCRIPTION]  # by tifffile twice: a person's, then its own
         kept = _kept([*told[:-1], *tags.values()])
         if 330 in tags:
             notes.append("sub-images in the TIFF (SubIFDs, such as reduced copies) aren't carried over")
         if 37724 in tags:
             notes.append("Photoshop's layers aren't carried over")
+        notes += _lost_pointers(directory)
         in_exif = [tag for tag in kept if tag.code in _IN_EXIF and not _by_software(tag)]
         return ImageFile(
             pixels, self._path, "tiff", icc_profile=tags[_ICC].value if _ICC in tags else None,
@@ -172,11 +182,16 @@ class TiffPages:
             raise InputError(f"{path}: TIFF colours of kind {name} aren't supported: convert the image to grey or RGB first")
         if 1 in page.extrasamples:
             raise InputError(f"{path}: colours multiplied by opacity aren't supported: save it with plain (straight) alpha")
+        if isinstance(page.bitspersample, tuple):
+            bits = ", ".join(map(str, page.bitspersample))
+            raise InputError(
+                f"{path}: samples of {bits} bits aren't supported: convert the image to 8 or 16 bits each first"
+            )
         if page.dtype is None:
             raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
         size = self._file.seek(0, 2)
         n_values = max(page.size, math.prod(page.chunks))  # a tile may be larger than the image
-        check_claim(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
+        check_pixels_claim(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
         plain = page.compression == 1 and sum(page.databytecounts) >= page.nbytes
         if len(page.dataoffsets) < math.prod(page.chunked) and not plain:
             raise InputError(
@@ -185,6 +200,22 @@ class TiffPages:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
             if offset + count > size:
                 raise InputError(f"{path}: damaged TIFF: the file ends too early")
+        if sum(page.databytecounts) > size + 2 * page.nbytes:
+            raise ValueError("its strips or tiles are larger than the file")
+        self._check_coded(page)
+
+    def _check_coded(self, page: Any) -> None:
+        """Refuse strips or tiles that unpack to more pixels than they have in the image."""
+        compression, most = int(page.compression), 2 * max(math.prod(page.chunks), _SMALL)
+        if compression not in CODED and compression not in _BOUNDED:
+            name = getattr(page.compression, "name", compression)
+            raise InputError(f"{self._path}: TIFF compression {name} isn't supported: save it with another, such as deflate")
+        if compression in _BOUNDED or page.jpegheader is not None:  # tifffile makes that one say what is right
+            return
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            self._file.seek(offset)
+            if count and (found := coded_pixels(self._file.read(count), compression)) > most:
+                raise ValueError(f"a strip or tile claims {found} pixels")
 
     def _pixels(self, page: Any, tags: dict[int, Tag]) -> tuple[np.ndarray, bool, list[str]]:
         """Pixels as they are shown, whether white was zero in the file, and notes."""
@@ -196,12 +227,12 @@ class TiffPages:
         bits = 1 if pixels.dtype == bool else int(page.bitspersample)
         pixels = pixels.astype(np.uint8 if bits == 1 else pixels.dtype.newbyteorder("="), copy=False)
         if page.photometric == _PALETTE:
-            return _looked_up(pixels, tags[320].integers(self._structure.order)), False, []
+            return looked_up(pixels, tags[320].integers(self._structure.order), bits), False, []
         white = page.photometric == _MINISWHITE
         if white and pixels.dtype.kind != "u":
             raise InputError(f"{self._path}: MINISWHITE isn't supported for {pixels.dtype}: convert it to plain grey")
         if bits < 8:
-            pixels = pixels * (255 // (2**bits - 1))
+            pixels = scaled(pixels, bits, np.uint8)
         elif bits < pixels.dtype.itemsize * 8 and pixels.dtype.kind in "ui":
             white_is = np.array(2**bits - 1, pixels.dtype)
             notes = [f"samples of {bits} bits are written as {pixels.dtype.itemsize * 8} bits, of the same values"]
@@ -305,22 +336,19 @@ def _check_whole(path: Path, tags: dict[int, Tag], n_pages: int) -> None:
 def _kept(tags: Iterable[Tag]) -> tuple[Tag, ...]:
     """The tags that aren't about the storage of pixels, nor in the image's fields, nor point to something unknown."""
     without = _OF_THE_PIXELS | _IN_FIELDS
-    return tuple(tag for tag in tags if tag.code not in without and tag.type not in (13, 18) and (tag.value or tag.children))
+    return tuple(tag for tag in tags if tag.code not in without and not tag.dangles and (tag.value or tag.children))
+
+
+def _lost_pointers(tags: Iterable[Tag]) -> list[str]:
+    """What is to be said of the directories that tags point to, and that aren't known or can't be read."""
+    lost = dict.fromkeys(tag.code for tag in tags if tag.dangles and tag.code not in _OF_THE_PIXELS)
+    names = ", ".join(_DIRECTORIES.get(code, f"tag {code}") for code in lost)
+    return [f"directories of tags that are damaged or unknown aren't carried over: {names}"] if lost else []
 
 
 def _by_software(tag: Tag) -> bool:
     """Whether it is a description that a program wrote for itself, of this file's pages: OME-XML, ImageJ's, tifffile's."""
     return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
-
-
-def _looked_up(indices: np.ndarray, table: tuple[int, ...]) -> np.ndarray:
-    """RGB of a palette: 8 bits where they are enough, else 16."""
-    colours = np.array(table, np.uint16).reshape(3, -1).T
-    if (colours % 257 == 0).all() or (colours % 256 == 0).all():
-        colours = (colours >> 8).astype(np.uint8)
-    elif (colours < 256).all():  # by programs that took the table for one of 8 bits
-        colours = colours.astype(np.uint8)
-    return colours[indices]
 
 
 def _density(tags: dict[int, Tag], order: str) -> Density | None:
