@@ -256,12 +256,8 @@ class _Work:
             raise type(error)(f"{where}: {text}") from error
         if found:
             self.say(f"{where}: {found}", "notes")
-        gaussian = job.task == "denoise" and job.settings.get("noise", "gaussian") == "gaussian"
-        if gaussian and mask is None and not report.stages:
-            self.say(
-                "no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some",
-                "warnings",
-            )
+        for text in report.warnings:
+            self.say(text, "warnings")
         for line in report.lines():
             self.say(line, "notes" if settings.get("dry_run") else "details")
         self.figures |= getattr(report, "figures", {})
