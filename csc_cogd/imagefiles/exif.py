@@ -26,7 +26,11 @@ _XMP_ACROSS = (b"tiff:ImageWidth", b"tiff:XResolution", b"exif:PixelXDimension",
 _XMP_DOWN = (b"tiff:ImageLength", b"tiff:YResolution", b"exif:PixelYDimension", b"exif:FocalPlaneYResolution")
 _STRIPS, _STRIP_SIZES, _THUMBNAIL, _THUMBNAIL_SIZE = 273, 279, 513, 514
 _JPEG = b"\xff\xd8\xff"
-_MOST_PREVIEWS, _MOST_SEGMENTS = 100, 100  # that are looked at, in metadata and in a preview
+_MOST_PREVIEWS, _MOST_STRIPS, _MOST_SEGMENTS = (
+    100,
+    4096,
+    100,
+)  # that are looked at: in metadata, in a thumbnail, in a preview
 
 
 @dataclass(frozen=True)
@@ -298,9 +302,10 @@ def _entries(file: BinaryIO, structure: Structure, offset: int) -> Iterator[_Ent
             yield _Entry(code, kind, place, n_bytes)
 
 
-def _read(file: BinaryIO, entry: _Entry) -> Tag:
+def _read(file: BinaryIO, entry: _Entry, most: int = 1) -> Tag:
+    """A tag with as many of its values, at most."""
     file.seek(entry.place)
-    return Tag(entry.code, entry.type, file.read(entry.size))
+    return Tag(entry.code, entry.type, file.read(min(entry.size, most * _SIZES[entry.type])))
 
 
 def _end_of_entries(file: BinaryIO, structure: Structure, offset: int) -> int:
@@ -311,7 +316,9 @@ def _end_of_entries(file: BinaryIO, structure: Structure, offset: int) -> int:
 def _wipe_thumbnails(file: BinaryIO, structure: Structure, first: int, data: bytearray) -> None:
     """Put zeros where the directories behind the first one are, and what they point to, pixels included."""
     following, wiped = _next_directory(file, structure, first), list[tuple[int, int]]()
-    for _ in range(_MOST_PREVIEWS):
+    seen = {first}
+    while following not in seen and len(seen) <= _MOST_PREVIEWS:
+        seen.add(following)
         try:
             entries = {entry.code: entry for entry in _entries(file, structure, following)}
             end, after = _end_of_entries(file, structure, following), _next_directory(file, structure, following)
@@ -321,7 +328,7 @@ def _wipe_thumbnails(file: BinaryIO, structure: Structure, first: int, data: byt
         wiped += [(entry.place, entry.size) for entry in entries.values()]
         for places, sizes in ((_THUMBNAIL, _THUMBNAIL_SIZE), (_STRIPS, _STRIP_SIZES)):
             if places in entries and sizes in entries:
-                pairs = (_read(file, entries[code]).integers(structure.order) for code in (places, sizes))
+                pairs = (_read(file, entries[code], _MOST_STRIPS).integers(structure.order) for code in (places, sizes))
                 wiped += zip(*pairs, strict=False)
         following = after
     changes = np.zeros(len(data) + 1, np.int64)
