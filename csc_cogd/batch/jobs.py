@@ -231,7 +231,8 @@ class _Work:
 
     def restore(self, image: ImageFile, page: int) -> ImageFile:
         """A page restored; as it is, if nothing has to be done to it."""
-        job, task, colours = self.job, TASKS[self.job.task], image.colours
+        job, task = self.job, TASKS[self.job.task]
+        colours = image.colours if task.takes_mask else image.observed
         where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
         mask = self._mask(image, page, where)
         if task.needs_mask and mask is not None and not mask.any() and job.settings.get("noise_sigma") is None:
@@ -256,12 +257,8 @@ class _Work:
             raise type(error)(f"{where}: {text}") from error
         if found:
             self.say(f"{where}: {found}", "notes")
-        gaussian = job.task == "denoise" and job.settings.get("noise", "gaussian") == "gaussian"
-        if gaussian and mask is None and not report.stages:
-            self.say(
-                "no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some",
-                "warnings",
-            )
+        for text in report.warnings:
+            self.say(text, "warnings")
         for line in report.lines():
             self.say(line, "notes" if settings.get("dry_run") else "details")
         self.figures |= getattr(report, "figures", {})
@@ -281,7 +278,7 @@ class _Work:
         task, colours = TASKS[self.job.task], image.colours
         if not task.takes_mask:
             return None
-        gaps = colours.dtype.kind == "f" and bool(np.isnan(colours).any())
+        gaps = (colours.dtype.kind == "f" and bool(np.isnan(colours).any())) or image.without_data is not None
         if not (gaps or task.needs_mask or self.rules != NO_RULES):
             return None
         if self.masks is None and self.rules.path is not None:

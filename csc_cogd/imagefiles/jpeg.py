@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright
+from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_pictures, without_thumbnail
 from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, turned, upright
 
 LARGEST = 65535  # pixels a side
 _SOI, _EOI, _SOS, _DQT, _COMMENT = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE
 _ALONE = {0x00, 0x01, 0xFF, *range(0xD0, 0xD8)}  # what no segment begins with: zeros behind 0xFF, padding, restarts
+_PROGRESSIVE = 0xC2
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JFIF, _EXIF, _XMP, _ICC = b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _MOST = 65533  # bytes that a segment holds
@@ -29,10 +30,11 @@ Segment = tuple[int, bytes]  # marker and content
 
 @dataclass(frozen=True)
 class JpegLayout:
-    """Further segments (comments, IPTC and others), and how the pixels were coded, in Pillow's words."""
+    """Further segments (comments, IPTC and others), and how the pixels were coded: in Pillow's words, how finely."""
 
     segments: tuple[Segment, ...] = ()
     coding: dict[str, Any] | None = None
+    progressive: bool = False
 
     def names(self, kind: str) -> list[str]:
         return sorted({"comment" if marker == _COMMENT else f"APP{marker - 0xE0}" for marker, _ in self.segments})
@@ -50,7 +52,7 @@ def read(content: bytes, path: Path) -> ImageFile:
     if len(frame) < 6:
         raise InputError(f"{path}: damaged JPEG: it doesn't say its size")
     depth, height, width, n_components = struct.unpack(">BHHB", frame[:6])
-    if depth != 8 or marker not in (0xC0, 0xC1, 0xC2) or n_components == 2:
+    if depth != 8 or marker not in (0xC0, 0xC1, _PROGRESSIVE) or n_components == 2:
         raise InputError(f"{path}: this kind of JPEG isn't supported: only 8 bits, baseline or progressive are")
     if n_components == 4:
         raise InputError(f"{path}: CMYK colours aren't supported: convert the image to RGB first")
@@ -60,14 +62,15 @@ def read(content: bytes, path: Path) -> ImageFile:
     exif, xmp, orientation = _first(segments, 0xE1, _EXIF), _first(segments, 0xE1, _XMP), 1
     if exif:
         orientation, exif = set_upright(exif)
+    xmp = xmp and without_thumbnail(xmp)
     if xmp and orientation != 1:
         xmp = set_xmp_upright(xmp)
-    own = [(mark, body) for mark, body in segments if _is_kept(mark, body)]
+    own = [(mark, without_pictures(body)) for mark, body in segments if _is_kept(mark, body)]
     pictures = any(mark == 0xE2 and body.startswith(b"MPF\0") for mark, body in segments)
     return ImageFile(
         upright(pixels, orientation), path, "jpeg", icc_profile=_profile(segments), exif=exif, xmp=xmp,
         density=turned(_density(_first(segments, 0xE0, _JFIF)), orientation),
-        layout=JpegLayout(tuple(own), _coding(segments, frame)),
+        layout=JpegLayout(tuple(own), _coding(segments, frame), marker == _PROGRESSIVE),
         notes=("the further pictures in this JPEG (MPF) aren't carried over",) if pictures else (),
     )  # fmt: skip
 
@@ -86,7 +89,7 @@ def coded_size(content: bytes) -> tuple[int, int]:
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     """A JPEG of the image, uint8 of one or three channels; and what was left out.
 
-    An image that was a JPEG is coded as finely as it was there.
+    An image that was a JPEG is coded as finely as it was there, and progressively if it was.
     """
     from PIL import Image
 
@@ -96,7 +99,7 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     colours = len((layout.coding or {}).get("qtables", ())) == 2
     coding = layout.coding if layout.coding and colours == (pixels.ndim == 3) else {"quality": 95, "subsampling": 0}
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", **coding)
+    Image.fromarray(pixels).save(stream, "JPEG", progressive=layout.progressive, **coding)
     coded, _ = _read_segments(stream.getvalue())
     head = len(_segment(*coded[0])) + 2  # the start, and Pillow's own JFIF segment
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright
-from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_pixels_claim, turned, upright
+from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_thumbnail
+from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
@@ -21,7 +21,7 @@ _STORED = {_GREY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}  # samples of a pixel in 
 _SHOWN = {**_STORED, _PALETTE: 3}  # and in memory, without the opacity that a tRNS chunk gives
 _LARGEST = 1_000_000  # pixels a side, by libpng's limit
 _DECODED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
-_OF_THE_PIXELS = _DECODED | {b"bKGD", b"hIST", b"sBIT", b"acTL", b"fcTL", b"fdAT"}
+_OF_THE_PIXELS = _DECODED | {b"acTL", b"fcTL", b"fdAT"}
 _SAFE = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME"}  # besides those whose name says so
 _ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 _INTERLACED = 1
@@ -70,7 +70,10 @@ def read(content: bytes, path: Path) -> ImageFile:
         if kind in _OF_THE_PIXELS or kind in (b"eXIf", b"pHYs"):
             continue
         try:
-            if kind == b"iCCP":
+            if kind in (b"sBIT", b"bKGD"):
+                if body is first[kind]:
+                    before.append((kind, _as_decoded(kind, body, first, pixels)))
+            elif kind == b"iCCP":
                 profile = _profile(body)
             elif kind == b"iTXt" and body.startswith(_XMP):
                 xmp = _packet(body)
@@ -80,10 +83,11 @@ def read(content: bytes, path: Path) -> ImageFile:
                 place.append((kind, body))
             else:
                 lost.append(kind.decode())
-        except (zlib.error, ValueError, IndexError):
+        except (zlib.error, ValueError, IndexError, struct.error):
             notes.append(_damaged(kind))
     if exif:
         orientation, exif = set_upright(exif)
+    xmp = xmp and without_thumbnail(xmp)
     if xmp and orientation != 1:
         xmp = set_xmp_upright(xmp)
     if lost:
@@ -104,7 +108,9 @@ def encode(image: ImageFile) -> bytes:
     room = (pixels.nbytes + len(pixels)) * 9 // 8 + 4096  # rows that can't be compressed, their filters, and chunks
     content = bytes(imagecodecs.png_encode(pixels, out=room))
     layout = image.layout if isinstance(image.layout, PngLayout) else PngLayout()
-    chunks = list(layout.before)
+    n_colours = n_channels(pixels) - (n_channels(pixels) in (2, 4))
+    sizes = {b"sBIT": n_channels(pixels), b"bKGD": 2 * n_colours}
+    chunks = [(kind, body) for kind, body in layout.before if len(body) == sizes.get(kind, len(body))]
     if image.icc_profile:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
     if image.density:
@@ -238,6 +244,24 @@ def _has_surplus(data: list[bytes], size: int) -> bool:
     except zlib.error:
         return False
     return False
+
+
+def _as_decoded(kind: bytes, body: bytes, first: dict[bytes, bytes], pixels: np.ndarray) -> bytes:
+    """The significant bits (sBIT) or the background (bKGD) of the pixels as they are decoded. Raises ValueError, IndexError.
+
+    Palettes and grey of fewer than 8 bits are widened, and one transparent colour, or those of a palette, become opacity.
+    """
+    depth, colour = first[b"IHDR"][8:10]
+    n_colours = 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1
+    opacity = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    if kind == b"sBIT":
+        if len(body) < n_colours:
+            raise ValueError("too few numbers")
+        return body[: n_colours + opacity].ljust(n_colours + opacity, bytes([8 * pixels.itemsize]))
+    if colour == _PALETTE:
+        return struct.pack(">3H", *(first[b"PLTE"][3 * body[0] + channel] for channel in range(3)))
+    values = struct.unpack(f">{n_colours}H", body)
+    return struct.pack(f">{n_colours}H", *(value * (255 // (2**depth - 1)) if depth < 8 else value for value in values))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

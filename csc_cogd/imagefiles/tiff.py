@@ -27,9 +27,13 @@ from csc_cogd.imagefiles.exif import (
     pack_exif,
     read_directory,
     read_header,
+    scaled_tags,
     set_xmp_upright,
     unpack_exif,
+    without_pictures,
+    without_thumbnail,
 )
+from csc_cogd.imagefiles.georeference import regridded
 from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
 from csc_cogd.imagefiles.samples import looked_up, scaled
 
@@ -42,7 +46,7 @@ _OF_THE_PIXELS = {
     50674,
 }  # fmt: skip
 _IN_FIELDS = {ORIENTATION, _ICC, _XMP, *_RESOLUTION}  # of ImageFile
-_OF_THE_SIZE = {33550, 33922, 34264, 34735, 34736, 34737}  # GeoTIFF's, which place pixels on the earth
+_NODATA = 42113  # GDAL's: the value of pixels without data, as text
 _LOSSLESS = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _DIRECTORIES = {EXIF: "EXIF", GPS: "GPS", INTEROPERABILITY: "interoperability"}
 _BOUNDED = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000, 50013}  # of which no more than a strip or tile is unpacked
@@ -119,6 +123,8 @@ class TiffPages:
             raise InputError(f"{self._path}: --axes CYX: the pages aren't grey images of one size and type")
         layouts = tuple(image.layout for image in images if isinstance(image.layout, TiffLayout))
         notes = dict.fromkeys((*self._notes, *(note for image in images for note in image.notes)))
+        if len({image.nodata for image in images}) > 1:
+            notes["the pages name different nodata values: that of the first one counts"] = None
         pixels = np.stack([image.pixels for image in images], axis=-1)
         return replace(
             images[0], pixels=pixels, layout=replace(layouts[0], shape=pixels.shape, pages=layouts), notes=tuple(notes)
@@ -146,9 +152,10 @@ class TiffPages:
         self._check(page, tags)
         pixels, inverted, notes = self._pixels(page, tags)
         orientation = self._number(tags, ORIENTATION, 1)
-        xmp = tags[_XMP].value if _XMP in tags else None
+        xmp = without_thumbnail(tags[_XMP].value) if _XMP in tags else None
         if xmp and orientation != 1:
             xmp = set_xmp_upright(xmp)
+        nodata = self._nodata(tags, page, notes)
         pixels = upright(pixels, orientation)
         extrasamples = tuple(int(kind) if kind in _EXTRA else 0 for kind in page.extrasamples)
         if unknown := [str(int(kind)) for kind in page.extrasamples if kind not in _EXTRA]:
@@ -165,13 +172,28 @@ class TiffPages:
             pixels, self._path, "tiff", icc_profile=tags[_ICC].value if _ICC in tags else None,
             exif=pack_exif(in_exif, order) if in_exif else None, xmp=xmp,
             has_alpha=extrasamples[-1:] == (2,) and pixels.ndim == 3, density=turned(_density(tags, order), orientation),
-            notes=tuple(notes),
+            notes=tuple(notes), nodata=nodata,
             layout=TiffLayout(
                 self._structure, kept, pixels.shape, page.photometric in (_RGB, _PALETTE, _YCBCR),
                 page.planarconfig == 2 and pixels.ndim == 3, extrasamples, _LOSSLESS.get(int(page.compression), "zlib"),
                 int(page.predictor), page.tile if page.is_tiled else None, page.subfiletype, inverted,
             ),
         )  # fmt: skip
+
+    def _nodata(self, tags: dict[int, Tag], page: Any, notes: list[str]) -> float | None:
+        """The value of pixels without data; noted where it can't be heeded."""
+        if _NODATA not in tags:
+            return None
+        text = tags[_NODATA].value.rstrip(b"\0 ").decode("latin-1").strip()
+        stored = page.photometric in (_MINISWHITE, _PALETTE) or int(page.bitspersample) < 8
+        try:
+            value = float(text)
+        except ValueError:
+            notes.append(f"its nodata value, {text[:40]!r}, isn't a number and isn't heeded")
+            return None
+        if stored:
+            notes.append(f"its nodata value, {text}, is that of stored pixels, not of shown ones, and isn't heeded")
+        return None if stored else value
 
     def _check(self, page: Any, tags: dict[int, Tag]) -> None:
         photometric, path = int(page.photometric), self._path
@@ -336,7 +358,15 @@ def _check_whole(path: Path, tags: dict[int, Tag], n_pages: int) -> None:
 def _kept(tags: Iterable[Tag]) -> tuple[Tag, ...]:
     """The tags that aren't about the storage of pixels, nor in the image's fields, nor point to something unknown."""
     without = _OF_THE_PIXELS | _IN_FIELDS
-    return tuple(tag for tag in tags if tag.code not in without and not tag.dangles and (tag.value or tag.children))
+    kept = (tag for tag in tags if tag.code not in without and not tag.dangles and (tag.value or tag.children))
+    return tuple(map(_without_previews, kept))
+
+
+def _without_previews(tag: Tag) -> Tag:
+    """A tag without pictures of the picture before, as they are in those of Photoshop and of makers."""
+    if tag.children is not None:
+        return replace(tag, children=tuple(map(_without_previews, tag.children)))
+    return replace(tag, value=without_pictures(tag.value)) if tag.type in (1, 7) else tag
 
 
 def _lost_pointers(tags: Iterable[Tag]) -> list[str]:
@@ -383,10 +413,16 @@ def _predictor(layout: TiffLayout, dtype: np.dtype) -> int | None:
 
 
 def _resized(layout: TiffLayout, shape: tuple[int, ...]) -> tuple[TiffLayout | None, list[str]]:
-    """The layout for pixels of another shape: without the tags that wouldn't hold any more."""
+    """The layout for a finer or coarser grid over the same picture, and what of it is left out."""
     if shape[2:] != layout.shape[2:]:
         return None, ["TIFF tags aren't carried over, as the number of channels has changed"]
-    lost = [tag for tag in layout.tags if tag.code in _OF_THE_SIZE or _by_software(tag)]
+    order = layout.structure.order
+    down, across = (Fraction(new, old) for new, old in zip(shape[:2], layout.shape[:2], strict=True))
+    tags, lost = regridded(scaled_tags(layout.tags, order, across, down), order, across, down)
+    if any(map(_by_software, tags)):
+        lost.append("a program's description of the file")
     pages = tuple(page for page in (_resized(page, shape[:2])[0] for page in layout.pages) if page is not None)
-    notes = ["GeoTIFF tags or a program's description aren't carried over, as the size has changed"] if lost else []
-    return replace(layout, tags=tuple(tag for tag in layout.tags if tag not in lost), shape=shape, pages=pages), notes
+    verb = "isn't" if len(lost) == 1 else "aren't"
+    notes = [f"{', '.join(lost)} {verb} carried over, as the size has changed"] if lost else []
+    kept = tuple(tag for tag in tags if not _by_software(tag))
+    return replace(layout, tags=kept, shape=shape, pages=pages), notes

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.restore.noise import estimate_noise, middle_of
+from csc_cogd.restore.noise import middle_of, noise_of
 
 _OFFSET = 3 / 8
 _FEW = 32  # values that occur, up to which one value and the next are taken to be one count apart
@@ -52,17 +52,18 @@ class Counts:
 def estimate_gain(planes: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     """The gain with which the noise of channels, (H, W) values and what is known of them, has standard deviation one.
 
-    Where so few values occur that they must be single counts, their distance tells more. One where there is no noise.
+    Where so few values occur that they must be single counts, their distance tells more. NaN where no noise can be seen.
     """
     pieces = [(plane[middle_of(plane.shape)].astype(np.float64), known[middle_of(plane.shape)]) for plane, known in planes]
     values = np.unique(np.concatenate([np.unique(p[k]) for p, k in pieces]))
     if 1 < len(values) <= _FEW:
         return float(1 / np.diff(values).min())
+    known = np.stack([k for _, k in pieces])
     gain = 1.0
     for number in range(_ROUNDS):
         offset = _OFFSET / gain if number else 0.0
-        squares = [estimate_noise(2 * np.sqrt(np.where(k, p, 0) + offset), k) ** 2 for p, k in pieces]
-        if not np.mean(squares) > 0:
-            return 1.0
-        gain = float(1 / np.mean(squares))
+        sigma = noise_of(np.stack([2 * np.sqrt(np.where(k, p, 0) + offset) for p, k in pieces]), known, "auto", 1.0)
+        if not sigma > 0:
+            return np.nan
+        gain = sigma**-2
     return gain

@@ -29,6 +29,7 @@ from csc_cogd.restore.tiles import Plan, admm_memory, choose_tiles, map_tiles, m
 from csc_cogd.restore.trace import Trace
 
 NOISES = ("gaussian", "poisson", "impulse")
+NO_NOISE = "noise_sigma: no noise was found, and nothing was taken off: give its standard deviation if you see some"
 MEDIAN = 5  # side of the window whose median is the first guess under impulse noise
 IMPULSE_LMBDA, IMPULSE_RHO = 1.5, 5.0
 IMPULSE_ROUNDS, IMPULSE_ITERATIONS = 3, 25  # in each, the pixels that were found before are left out
@@ -128,7 +129,7 @@ def denoise(
     )  # fmt: skip
     if pixels.dtype.kind == "b":
         raise InputError("image: it is bilevel: widen it to 8 bits first")
-    counts = _counts_of(pixels, missing, gain, noise_sigma) if noise == "poisson" else None
+    counts, told = _counts_of(pixels, missing, gain, noise_sigma) if noise == "poisson" else (None, [])
     if trace is not None:
         trace.begin(pixels.shape, channel_axis, None if counts is None else counts.expected)
     groups = channel_groups(len(pixels), dictionary)
@@ -151,23 +152,31 @@ def denoise(
         stabilized = counts.stabilized(np.where(missing, 0, pixels))
         stabilized, report = run(stabilized, missing=missing, noise_sigma=1.0, keep_known=False)
         restored = pixels if dry_run else as_pixels(counts.expected(stabilized), pixels.dtype)
-        report = replace(report, gain=counts.gain)
+        report = replace(report, gain=counts.gain, warnings=told)
     else:
         restored, report = run(pixels, missing=missing, noise_sigma=noise_sigma, keep_known=False)
+        if noise_sigma == "auto" and not report.warnings and not any(report.noise_sigmas):
+            report.warnings.append(NO_NOISE)
     restored = restored[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(restored, 0, channel_axis))
     return (restored, report) if return_report else restored
 
 
-def _counts_of(pixels: np.ndarray, missing: np.ndarray, gain: float | str, read_noise: float | str) -> Counts:
+def _counts_of(
+    pixels: np.ndarray, missing: np.ndarray, gain: float | str, read_noise: float | str
+) -> tuple[Counts, list[str]]:
+    """What the values count, and warnings."""
     read_noise = 0.0 if isinstance(read_noise, str) else float(read_noise)
     if not read_noise and (pixels[~missing] < 0).any():
         raise InputError(
             "image: there are negative values, which aren't counts: take off the detector's offset first, or give the read "
             "noise as noise_sigma"
         )
+    told = list[str]()
     if isinstance(gain, str):
         gain = estimate_gain(zip(pixels, ~missing, strict=True))
-    return Counts(float(gain), read_noise)
+        if np.isnan(gain):
+            gain, told = 1.0, ["gain: no noise is seen that it could be estimated from, and it is taken for 1: give it"]
+    return Counts(float(gain), read_noise), told
 
 
 def find_impulses(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:

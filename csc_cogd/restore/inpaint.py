@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.restore.coding import Progress, channel_groups, engine_settings
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.layers import as_pixels, intensity_range
-from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
+from csc_cogd.restore.noise import NOISE_UNKNOWN, check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.pipeline import Damaged, Effort, Stages, check_restoring, choose_effort, restore_channels
 from csc_cogd.restore.stacks import takes_stacks_and_gpu_arrays
 from csc_cogd.restore.tiles import (
@@ -38,11 +38,14 @@ class InpaintingReport:
     missing : float
         Fraction of the values.
     efforts, stages : lists of Effort and of Stages
-        By group of channels that are restored together.
+        By group of channels that are restored together; none of those to which nothing has to be done.
     noise_sigmas : list of float
-        Standard deviation of the noise that was assumed, in the image's units.
+        Standard deviation of the noise that was assumed, in the image's units; also of groups without noise.
     gain : float, or None
         Counts to one unit of the image, of :func:`csc_cogd.denoise` with Poisson noise.
+    warnings : list of str
+        What the caller should know, such as that noise couldn't be estimated. Where no report is asked for, these are
+        warnings of Python's.
     """
 
     missing: float
@@ -50,6 +53,7 @@ class InpaintingReport:
     stages: list[Stages]
     noise_sigmas: list[float]
     gain: float | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return "\n".join([f"InpaintingReport: {self.missing:.1%} of the values missing", *self.lines()])
@@ -57,12 +61,12 @@ class InpaintingReport:
     def lines(self) -> list[str]:
         """What was chosen and how it went, for a person to read."""
         lines = []
-        for effort, done, sigma in zip(self.efforts, self.stages, self.noise_sigmas, strict=True):
+        for effort, done in zip(self.efforts, self.stages, strict=True):
             (h, w), patches, line = done.dictionary.filter_shape, effort.patches, str(done.plan)
             if done.history:
                 end = done.history[-1]
                 line += (
-                    f"; noise {sigma:.3g}; {done.dictionary.n_filters} filters up to {h} x {w}"
+                    f"; noise {done.noise_sigma:.3g}; {done.dictionary.n_filters} filters up to {h} x {w}"
                     f"{', adapted' if effort.learn else ''}, lmbda {done.lmbda:.3g}: {end.iteration} iterations in "
                     f"{end.seconds:.1f} s, objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and "
                     f"{end.dual_residual:.1e}; {done.passes} passes over groups of {patches.similar} similar patches of "
@@ -237,6 +241,9 @@ def restore_planes(
         low, high = intensity_range(known_values[channels])
         damaged = Damaged(pixels[channels], gone, low, high)
         noise = _noise_of(damaged, noise_sigma)
+        if np.isnan(noise):
+            noise, report.warnings[:] = 0.0, [NOISE_UNKNOWN]
+        report.noise_sigmas.append(noise * (high - low))
         if not gone.any() and not noise:
             continue
         chosen = replace(choose_effort(effort, gone, noise), **changes)
@@ -255,8 +262,7 @@ def restore_planes(
             )  # fmt: skip
             estimate, stages = retry_in_less_memory(restore, plan_for, most, taken, backend.release)
         report.efforts.append(chosen)
-        report.stages.append(stages)
-        report.noise_sigmas.append(noise * (high - low))
+        report.stages.append(replace(stages, noise_sigma=noise * (high - low)))
         if estimate is None:
             continue
         for plane, values, known, changed in zip(restored[channels], estimate, known_values[channels], gone, strict=True):
@@ -286,6 +292,6 @@ def _plan(
 
 
 def _noise_of(damaged: Damaged, noise_sigma: float | str | None) -> float:
-    """Standard deviation of the noise, on the scale of [0, 1]; of large pictures, the middle is looked at."""
+    """Standard deviation of the noise, on the scale of [0, 1], or NaN; of large pictures, the middle is looked at."""
     observed, gone = damaged.piece(*middle_of(damaged.pixels.shape[1:]))
     return noise_of(observed, ~gone, noise_sigma, damaged.high - damaged.low)

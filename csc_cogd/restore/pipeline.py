@@ -137,7 +137,7 @@ class Stages:
     """What was done to a group of channels: see :func:`restore_channels`.
 
     `history` is that of the first tile; `trust` is the weight of the result against biharmonic interpolation, None where it
-    wasn't measured.
+    wasn't measured; `noise_sigma` is the standard deviation of the noise that was assumed, in the image's units.
     """
 
     dictionary: Dictionary
@@ -146,6 +146,7 @@ class Stages:
     passes: int
     trust: float | None
     plan: Plan
+    noise_sigma: float = 0.0
 
 
 def restore_channels(

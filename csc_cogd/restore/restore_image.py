@@ -20,7 +20,7 @@ from csc_cogd.restore.coding import Progress, channel_groups, engine_settings, f
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.deconvolution import smooth_scene
 from csc_cogd.restore.layers import as_pixels, intensity_range
-from csc_cogd.restore.noise import check_noise_sigma, middle_of, noise_of
+from csc_cogd.restore.noise import NOISE_UNKNOWN, check_noise_sigma, middle_of, noise_of
 from csc_cogd.restore.operators import Blur, Decimation
 from csc_cogd.restore.pipeline import Damaged
 from csc_cogd.restore.stacks import takes_stacks_and_gpu_arrays
@@ -57,6 +57,8 @@ class RestorationReport:
         By group of channels that are coded together: the tiles, standard deviation of the noise in the image's units (for
         Poisson noise that at the mean), the weight of the l1 term for an image in [0, 1], the solver's history in the first
         tile, the dictionary. The last three are empty after a dry run.
+    warnings : list of str
+        As of :class:`csc_cogd.InpaintingReport`.
     """
 
     missing: float
@@ -66,6 +68,7 @@ class RestorationReport:
     lmbdas: list[float] = field(default_factory=list)
     histories: list[list[Iteration]] = field(default_factory=list)
     dictionaries: list[Dictionary] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """What was chosen and how it went, for a person to read."""
@@ -232,6 +235,8 @@ def restore_image(
         else:
             level, (looked_at, gone) = 1.0, damaged.piece(*middle_of(pixels.shape[1:]))
             sigma = noise_of(looked_at, ~gone, noise_sigma, high - low)
+        if np.isnan(sigma):
+            sigma, report.warnings[:] = 0.0, [NOISE_UNKNOWN]
         report.plans.append(plan)
         report.noise_sigmas.append(sigma * (high - low))
         if restored is None:
