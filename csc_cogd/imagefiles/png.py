@@ -13,6 +13,7 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright
 from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_claim, turned, upright
+from csc_cogd.locks import importing
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by colour type; a palette may have opacities
@@ -86,7 +87,8 @@ def read(content: bytes, path: Path) -> ImageFile:
 
 def encode(image: ImageFile) -> bytes:
     """A PNG of the image; its pixels are uint8 or uint16 of 1 to 4 channels."""
-    import imagecodecs
+    with importing():
+        import imagecodecs
 
     pixels = np.ascontiguousarray(image.pixels)
     content = bytes(imagecodecs.png_encode(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels))
@@ -133,7 +135,8 @@ def insert_chunks(content: bytes, before: list[Chunk], behind: list[Chunk] | Non
 
 
 def _decoded(chunks: list[Chunk]) -> np.ndarray:
-    import imagecodecs
+    with importing():
+        import imagecodecs
 
     header = dict(chunks)[b"IHDR"]
     if header[-1] == _INTERLACED:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.locks import importing
 from csc_cogd.storage import write_whole
 
 
@@ -43,8 +44,9 @@ def save_checkpoint(
     ...     load_checkpoint(f"{folder}/a.safetensors")
     ({'weight': array([1., 1., 1.])}, {'epoch': 7})
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
+    with importing():
+        from safetensors import SafetensorError
+        from safetensors.numpy import save
 
     if not arrays:
         raise InputError("arrays: there are none: give those of a network, by Module.state_dict")
@@ -91,7 +93,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
     --------
     See :func:`save_checkpoint`.
     """
-    from safetensors import SafetensorError, safe_open
+    with importing():
+        from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file of weights")
