@@ -14,6 +14,7 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_pictures, without_thumbnail
 from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, turned, upright
+from csc_cogd.locks import importing
 
 LARGEST = 65535  # pixels a side
 _SOI, _EOI, _SOS, _DQT, _COMMENT = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE
@@ -42,7 +43,8 @@ class JpegLayout:
 
 def read(content: bytes, path: Path) -> ImageFile:
     """Decode a JPEG of 8 bits, grey or in colour."""
-    import imagecodecs
+    with importing():
+        import imagecodecs
 
     segments, scan = _read_segments(content)
     if content.rfind(b"\xff\xd9", scan) < 0:
@@ -91,7 +93,8 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
 
     An image that was a JPEG is coded as finely as it was there, and progressively if it was.
     """
-    from PIL import Image
+    with importing():
+        from PIL import Image
 
     pixels = np.ascontiguousarray(image.pixels)
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
@@ -191,7 +194,8 @@ def _jfif(density: Density | None) -> bytes:
 
 def _coding(segments: list[Segment], frame: bytes) -> dict[str, Any] | None:
     """The quantisation tables and the subsampling; None where Pillow can't write those."""
-    from PIL.JpegImagePlugin import zigzag_index
+    with importing():
+        from PIL.JpegImagePlugin import zigzag_index
 
     tables: dict[int, list[int]] = {}
     for body in (body for marker, body in segments if marker == _DQT):

@@ -13,6 +13,7 @@ from scipy.ndimage import binary_dilation
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, ImageReader, open_images
 from csc_cogd.imagefiles.rims import rim_width
+from csc_cogd.locks import importing
 
 _ENDINGS = [*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)]
 
@@ -173,7 +174,8 @@ def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
 
 def parse_color(text: str) -> tuple[int, int, int]:
     """Red, green and blue, 0 to 255, of a colour as on web pages (``red``, ``#ff0000``), or of three numbers."""
-    from PIL import ImageColor
+    with importing():
+        from PIL import ImageColor
 
     try:
         red, green, blue = ImageColor.getrgb(f"rgb({text})" if "," in text and "(" not in text else text.strip())[:3]

@@ -13,6 +13,7 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_thumbnail
 from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
+from csc_cogd.locks import importing
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
@@ -101,7 +102,8 @@ def read(content: bytes, path: Path) -> ImageFile:
 
 def encode(image: ImageFile) -> bytes:
     """A PNG of the image; its pixels are uint8 or uint16 of 1 to 4 channels."""
-    import imagecodecs
+    with importing():
+        import imagecodecs
 
     pixels = np.ascontiguousarray(image.pixels)
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
@@ -188,7 +190,8 @@ def _colour_chunks(chunks: list[Chunk], colour: int) -> tuple[list[Chunk], list[
 
 def _decoded(header: bytes, colours: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, bool]:
     """Pixels, and whether there is more than pixels in their data; of such, libpng would print a warning."""
-    import imagecodecs
+    with importing():
+        import imagecodecs
 
     if header[-1] == _INTERLACED:
         return _from_passes(header, colours, data)

@@ -36,6 +36,7 @@ from csc_cogd.imagefiles.exif import (
 from csc_cogd.imagefiles.georeference import regridded
 from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
 from csc_cogd.imagefiles.samples import looked_up, scaled
+from csc_cogd.locks import importing
 
 _CLASSIC = 2**32 - 2**25  # bytes of pixels that are sure to fit into a classic TIFF, tags included
 _DESCRIPTION, _ICC, _XMP, _RESOLUTION = 270, 34675, 700, (282, 283, 296)
@@ -79,7 +80,8 @@ class TiffLayout:
     pages: tuple[TiffLayout, ...] = ()
 
     def names(self, kind: str) -> list[str]:
-        import tifffile
+        with importing():
+            import tifffile
 
         tags = [tag for page in (self.pages or (self,)) for tag in page.tags if not tag.value.startswith(_SHAPE)]
         codes = {tag.code for tag in tags if kind in ("npy", "npz") or tag.code not in _IN_EXIF or _by_software(tag)}
@@ -90,7 +92,8 @@ class TiffPages:
     """The pages of an open TIFF file; reduced copies and masks among them are left out, and noted."""
 
     def __init__(self, path: Path, file: BinaryIO, axes: str | None):
-        import tifffile
+        with importing():
+            import tifffile
 
         if axes not in (None, "CYX"):
             raise InputError(f"{path}: --axes {axes}: pages of a TIFF are images: leave it out, or CYX if they are channels")
@@ -292,7 +295,8 @@ class TiffEncoder:
             self._writer.close()
 
     def _begin(self, image: ImageFile, layout: TiffLayout | None) -> None:
-        import tifffile
+        with importing():
+            import tifffile
 
         large = image.pixels.nbytes * self._n_pages > _CLASSIC
         order = layout.structure.order if layout is not None else unpack_exif(image.exif or b"")[0]

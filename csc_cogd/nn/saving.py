@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.locks import importing
 from csc_cogd.nn.layers import Conv2d, PaddedShortcut
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
@@ -55,8 +56,9 @@ def save_checkpoint(
     ...     load_checkpoint(f"{folder}/a.safetensors")
     ({'weight': array([1., 1., 1.])}, {'epoch': 7})
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
+    with importing():
+        from safetensors import SafetensorError
+        from safetensors.numpy import save
 
     if not arrays:
         raise InputError("arrays: there are none: give those of a network, by Module.state_dict")
@@ -262,7 +264,8 @@ def _resize(module: Module, prefix: str, state: Mapping[str, np.ndarray]) -> Non
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A safetensors file; errors while it is read say what to do."""
-    from safetensors import SafetensorError, safe_open
+    with importing():
+        from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file of weights")
@@ -277,7 +280,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 def _widened(content: bytes) -> dict[str, np.ndarray]:
     """The arrays in bfloat16, which is the upper half of float32."""
-    from safetensors import deserialize
+    with importing():
+        from safetensors import deserialize
 
     return {
         key: (np.frombuffer(array["data"], "<u2").astype(np.uint32) << 16).view(np.float32).reshape(array["shape"])

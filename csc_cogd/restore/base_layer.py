@@ -15,11 +15,13 @@ from scipy.ndimage import binary_dilation
 from scipy.sparse.linalg import cg, splu
 
 from csc_cogd.backend import Backend
+from csc_cogd.locks import SharedLock, kept_across_forks
 
 SMOOTHING = 4.0
 """Weight of the squared gradient against the squared distance from the pilot."""
 LITTLE = 0.3  # share of missing pixels up to which a direct solve is fast
 TOLERANCE, MOST_ITERATIONS = 1e-8, 1000
+in_scipy = kept_across_forks(SharedLock())  # SuperLU's memory, while there is some, is an error in a child that is forked
 _NOTHING = 1e-300  # nothing is divided by less: between two looks at the residual it may become zero
 
 
@@ -39,8 +41,14 @@ def pilot_estimate(image: np.ndarray, missing: np.ndarray, backend: Backend | No
         Where conjugate gradients run, if that is a GPU; default: the CPU.
     """
     filled = np.where(missing, 0.0, image)
+    with in_scipy:
+        _fill(filled, missing, backend)
+    return filled
+
+
+def _fill(planes: np.ndarray, missing: np.ndarray, backend: Backend | None) -> None:
     systems: dict[bytes, _Biharmonic] = {}
-    for plane, gone in zip(filled, missing, strict=True):
+    for plane, gone in zip(planes, missing, strict=True):
         if gone.any():
             key = gone.tobytes()
             known = plane[~gone]
@@ -52,7 +60,6 @@ def pilot_estimate(image: np.ndarray, missing: np.ndarray, backend: Backend | No
                     systems[key] = _Biharmonic(gone)
                 values = systems[key].solve(plane)
             plane[gone] = np.clip(values, known.min(), known.max())
-    return filled
 
 
 def _conjugate_gradients(plane: np.ndarray, missing: np.ndarray, backend: Backend) -> np.ndarray | None:
@@ -147,9 +154,9 @@ def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING, backend: Backend
     """
     if backend is not None and backend.xp is not np:
         return _mirrored_low_pass(pilot, smoothing, backend)
-    spectrum = scipy.fft.dctn(pilot, axes=(-2, -1))
-    spectrum /= 1 + smoothing * laplacian_symbol(*pilot.shape[-2:])
-    return scipy.fft.idctn(spectrum, axes=(-2, -1))
+    response = 1 + smoothing * laplacian_symbol(*pilot.shape[-2:])
+    with in_scipy:
+        return scipy.fft.idctn(scipy.fft.dctn(pilot, axes=(-2, -1)) / response, axes=(-2, -1))
 
 
 def _mirrored_low_pass(pilot: np.ndarray, smoothing: float, backend: Backend) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.fft
 from scipy.sparse.linalg import LinearOperator, cg
 
-from csc_cogd.restore.base_layer import laplacian_symbol
+from csc_cogd.restore.base_layer import in_scipy, laplacian_symbol
 from csc_cogd.restore.operators import Blur, Decimation
 
 SMOOTHING = 6.0
@@ -52,4 +52,5 @@ def smooth_scene(picture: np.ndarray, known: np.ndarray, operator: Blur | Decima
 
 
 def _filter(u: np.ndarray, symbol: np.ndarray) -> np.ndarray:
-    return scipy.fft.idctn(symbol * scipy.fft.dctn(u))
+    with in_scipy:
+        return scipy.fft.idctn(symbol * scipy.fft.dctn(u))

@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from csc_cogd.backend import from_gpu
 from csc_cogd.errors import InputError
+from csc_cogd.locks import importing
 from csc_cogd.restore.damage import find_missing
 from csc_cogd.restore.defect_lines import Line, find_columns
 from csc_cogd.restore.defect_pixels import deviations, find_peaks
@@ -169,7 +170,8 @@ def detect_in_frames(
                 peaks = find_peaks(sign * average.deviations[channel], usable, threshold)
                 found[channel] = peaks & average.lasting[sign][channel]
     if "impulses" in kinds:
-        from csc_cogd.restore.denoise import find_impulses
+        with importing():
+            from csc_cogd.restore.denoise import find_impulses
 
         impulses = find_impulses(pixels, ~known | on_lines) & ~hot & ~dead
 
