@@ -137,6 +137,9 @@ class MaskBacktracking(EpochHook):
     ----------
     cogd : CogradientRule, optional
         By default :func:`pruning_rule`.
+    reset : float, optional
+        Instead of moving masks along their earlier values, set them to this one: 0.75 in code that the authors published,
+        for comparison.
     image_shape : (C, H, W)
         Of the images, for a first look at the network.
 
@@ -147,16 +150,17 @@ class MaskBacktracking(EpochHook):
 
     Examples
     --------
-    >>> MaskBacktracking(pruning_rule(keep=0.8)).rule.alpha_sparse
-    0.5
+    >>> MaskBacktracking(reset=0.75).reset
+    0.75
     """
 
-    def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32)):
+    def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), reset: float | None = None):
         self.rule = cogd or pruning_rule()
+        self.reset = reset
         self.image_shape = image_shape
 
     def __repr__(self) -> str:
-        return f"MaskBacktracking({self.rule})"
+        return f"MaskBacktracking({self.rule}, reset={self.reset})"
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
         found = couplings(network, "soft_mask", self.image_shape)
@@ -172,10 +176,15 @@ class MaskBacktracking(EpochHook):
         for coupling, old_mask, old_kernels, gradient in self._epoch.changes():
             mask, kernels = coupling.scale.array, coupling.by_channel(coupling.kernels.array)
             where = self.rule.out_of_step(abs(mask), self.rule.norms(kernels, axis=(1, 2)))
+            xp = array_module(mask)
+            if self.reset is not None:
+                coupling.scale.array = xp.where(where, mask.dtype.type(self.reset), mask)
+                done.append(Backtracking(mask.size, int(where.sum()), 0.0))
+                continue
             ratio = self.rule.difference_ratio(kernels - old_kernels, (mask - old_mask)[:, None, None])
             inner = _without((gradient * ratio).sum(axis=(1, 2)), old_mask)
             moved, statistics = self.rule.backtrack(mask, old_mask, inner, where)
-            coupling.scale.array = array_module(mask).maximum(moved, 0)
+            coupling.scale.array = xp.maximum(moved, 0)
             done.append(statistics)
         return _summary("masks", done)
 

@@ -8,7 +8,7 @@ from csc_cogd.backend import array_module, laid_out
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tracing import Shape, trace
 
-_BETWEEN = ("relu", "relu6", "soft_mask", "max_pool2d")
+_BETWEEN = ("relu", "relu6", "soft_mask", "avg_pool2d", "max_pool2d")
 """What may stand between a scale and the kernels: it leaves channels where they are."""
 
 

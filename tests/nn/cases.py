@@ -22,6 +22,8 @@ CASES = {
     "relu6": ("relu6", {"x": (3, 4, 5, 5)}, {}),
     "soft_mask": ("soft_mask", {"x": (2, 4, 3, 3), "mask": (4,)}, {}),
     "max_pool2d": ("max_pool2d", {"x": (2, 3, 9, 8)}, {"kernel": 3, "stride": 2, "padding": 1}),
+    "avg_pool2d": ("avg_pool2d", {"x": (2, 3, 9, 8)}, {"kernel": 2}),
+    "avg_pool2d overlapping": ("avg_pool2d", {"x": (2, 3, 9, 8)}, {"kernel": (3, 2), "stride": 2}),
     "global_avg_pool2d": ("global_avg_pool2d", {"x": (2, 3, 5, 4)}, {}),
     "subsample_and_pad": ("subsample_and_pad", {"x": (2, 4, 6, 7)}, {"channels": 8}),
     "cross_entropy": ("cross_entropy", {"x": (6, 5)}, {"labels": np.array([0, 4, 2, 2, 1, 3])}),

@@ -33,6 +33,7 @@ FUNCTIONS = {
     "relu6": F.relu6,
     "soft_mask": lambda x, mask: x * mask[:, None, None],
     "max_pool2d": lambda x, kernel, stride, padding: F.max_pool2d(x, kernel, stride, padding),
+    "avg_pool2d": lambda x, kernel, stride=None: F.avg_pool2d(x, kernel, stride),
     "global_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 1).flatten(1),
     "subsample_and_pad": subsample_and_pad,
     "cross_entropy": lambda x, labels, label_smoothing=0.0: F.cross_entropy(x, labels, label_smoothing=label_smoothing),

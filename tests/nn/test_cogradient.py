@@ -119,6 +119,14 @@ def test_only_small_masks_before_large_kernels_move(network, batch, rng):
     assert len(moved) > 0
 
 
+def test_reset_sets_masks_that_are_out_of_step(network, batch):
+    coupling = couplings(network, "soft_mask")[0]
+    coupling.scale.array = np.where(np.arange(16) % 2, 0.3, 0.9)
+    coupling.kernels.array = np.ones_like(coupling.kernels.array)
+    epoch(MaskBacktracking(reset=0.75), network, batch, [])
+    np.testing.assert_array_equal(coupling.scale.array, np.where(np.arange(16) % 2, 0.75, 0.9))
+
+
 def test_masks_at_zero_stay_there(network, batch):
     coupling = couplings(network, "soft_mask")[0]
     coupling.scale.array = np.zeros(16)

@@ -190,6 +190,10 @@ def _max_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> N
     graph.add("MaxPool", result, kernel_shape=settings["kernel"], strides=settings["stride"], pads=pads)
 
 
+def _avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    graph.add("AveragePool", result, kernel_shape=settings["kernel"], strides=settings["stride"])
+
+
 def _global_avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     graph.add("Flatten", result, source=graph.add("GlobalAveragePool", result), axis=1)
 
@@ -207,6 +211,7 @@ def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any
 
 _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
     "add": lambda graph, result, settings: graph.add("Add", result, graph.input(result, 1)),
+    "avg_pool2d": _avg_pool2d,
     "batch_norm": _batch_norm,
     "conv2d": _conv2d,
     "global_avg_pool2d": _global_avg_pool2d,

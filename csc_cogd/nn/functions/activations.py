@@ -13,7 +13,20 @@ from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 def relu(x: Tensor) -> Tensor:
     """``max(x, 0)``; its derivative at 0 is taken for 0."""
-    return _clipped(x, np.inf, "relu")
+    (array,) = arrays_of(x)
+    y, saved = relu_forward(array)
+    return record(y, (x,), lambda dy: (relu_backward(dy, saved),), Operation("relu"))
+
+
+def relu_forward(x: Any) -> tuple[Any, Any]:
+    compiled = compiled_kernels("channels", x)
+    y = compiled.clip(x, np.inf) if compiled else np.maximum(x, 0)
+    return y, y
+
+
+def relu_backward(dy: Any, saved: Any) -> Any:
+    compiled = compiled_kernels("channels", dy)
+    return compiled.clip_gradient(dy, saved, np.inf) if compiled else dy * (saved > 0)
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -21,25 +34,20 @@ def relu6(x: Tensor) -> Tensor:
 
     A. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10" (2010).
     """
-    return _clipped(x, 6, "relu6")
-
-
-def _clipped(x: Tensor, top: float, name: str) -> Tensor:
     (array,) = arrays_of(x)
-    y, saved = clip_forward(array, top)
-    return record(y, (x,), lambda dy: (clip_backward(dy, saved),), Operation(name))
+    y, saved = relu6_forward(array)
+    return record(y, (x,), lambda dy: (relu6_backward(dy, saved),), Operation("relu6"))
 
 
-def clip_forward(x: Any, top: float) -> tuple[Any, Any]:
+def relu6_forward(x: Any) -> tuple[Any, Any]:
     compiled = compiled_kernels("channels", x)
-    y = compiled.clip(x, top) if compiled else np.clip(x, 0, top)
-    return y, (y, top)
+    y = compiled.clip(x, 6) if compiled else np.clip(x, 0, 6)
+    return y, y
 
 
-def clip_backward(dy: Any, saved: Any) -> Any:
-    y, top = saved
+def relu6_backward(dy: Any, saved: Any) -> Any:
     compiled = compiled_kernels("channels", dy)
-    return compiled.clip_gradient(dy, y, top) if compiled else dy * ((y > 0) & (y < top))
+    return compiled.clip_gradient(dy, saved, 6) if compiled else dy * ((saved > 0) & (saved < 6))
 
 
 def soft_mask(x: Tensor, mask: Tensor) -> Tensor:

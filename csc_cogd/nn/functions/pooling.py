@@ -58,6 +58,41 @@ def max_pool2d_backward(dy: Any, saved: Any) -> Any:
     return crop(dx, padding)
 
 
+def avg_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None) -> Tensor:
+    """The mean of each window.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) tensor
+    kernel, stride : int or pair of int
+        Height and width of windows, and their distances, by default the same.
+    """
+    (array,) = arrays_of(x)
+    check_shape("x", array, "N C H W")
+    kernels, strides = _windows(kernel, stride)
+    y, saved = avg_pool2d_forward(array, kernels, strides)
+    made_by = Operation("avg_pool2d", {"kernel": kernels, "stride": strides})
+    return record(y, (x,), lambda dy: (avg_pool2d_backward(dy, saved),), made_by)
+
+
+def avg_pool2d_forward(x: Any, kernel: Two, stride: Two) -> tuple[Any, Any]:
+    size = output_size("avg_pool2d", x.shape[2:], kernel, stride, (0, 0))
+    y = array_module(x).zeros((*x.shape[:2], *size), x.dtype)
+    for _, _, window in taps(kernel, stride, size):
+        y += x[window]
+    y /= kernel[0] * kernel[1]
+    return y, (x.shape, kernel, stride)
+
+
+def avg_pool2d_backward(dy: Any, saved: Any) -> Any:
+    shape, kernel, stride = saved
+    dx = array_module(dy).zeros(shape, dy.dtype)
+    share = dy / (kernel[0] * kernel[1])
+    for _, _, window in taps(kernel, stride, dy.shape[2:]):
+        dx[window] += share
+    return dx
+
+
 def global_avg_pool2d(x: Tensor) -> Tensor:
     """The mean of each channel: (N, C, H, W) to (N, C)."""
     (array,) = arrays_of(x)

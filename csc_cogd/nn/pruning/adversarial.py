@@ -38,6 +38,8 @@ class AdversarialLoss:
     mask_learning_rate, discriminator_learning_rate : float > 0
     mask_interval : int >= 1
         Batches whose mean gradient makes a step of the masks.
+    restart : bool
+        Of FISTA; off only to see what it is good for.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class AdversarialLoss:
     mask_learning_rate: float = 0.01
     discriminator_learning_rate: float = 0.001
     mask_interval: int = 1
+    restart: bool = True
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -112,7 +115,8 @@ class AdversarialPruning(EpochHook):
             raise InputError("network: it has no soft masks: put them in by insert_masks")
         self.teacher, self.settings = teacher, settings
         self.masks = SparseMasks(
-            list(masks.values()), settings.mask_learning_rate, settings.sparsity, interval=settings.mask_interval
+            list(masks.values()), settings.mask_learning_rate, settings.sparsity,
+            interval=settings.mask_interval, restart=settings.restart,
         )  # fmt: skip
         like = next(iter(masks.values())).array
         where = device_of(like, "cuda") if on_gpu(like) else "cpu"

@@ -36,7 +36,7 @@ def _constants(result: Tensor, inputs: list[np.ndarray]) -> np.ndarray:
             return x * settings["factor"]
         case "add":
             return x + inputs[1]
-        case "max_pool2d" | "global_avg_pool2d":
+        case "max_pool2d" | "avg_pool2d" | "global_avg_pool2d":
             return x
         case "soft_mask":
             return _times(x, arrays[0])

@@ -17,7 +17,7 @@ from csc_cogd.nn.tracing import Shape, Trace, trace
 
 Role = Literal["output", "own", "input"]
 
-_SAME_CHANNELS = ("relu", "relu6", "multiply", "max_pool2d", "global_avg_pool2d")
+_SAME_CHANNELS = ("relu", "relu6", "multiply", "max_pool2d", "avg_pool2d", "global_avg_pool2d")
 
 
 class Member(NamedTuple):

@@ -13,11 +13,7 @@ from csc_cogd.errors import InputError
 from csc_cogd.nn.layers import SoftMask
 from csc_cogd.nn.module import Module, Parameter
 
-STARTS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
-    "ones": lambda rng, n: np.ones(n),
-    "uniform": lambda rng, n: rng.uniform(size=n),
-    "normal": lambda rng, n: np.maximum(rng.standard_normal(n), 0),
-}
+STARTS = ("ones", "uniform", "normal")
 
 
 def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) -> Module:
@@ -53,12 +49,17 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
     places: list[Any] = [module for _, module in masked.named_modules() if hasattr(module, "mask")]
     if not places:
         raise InputError("network: no block has a place for a mask: use one that build_network makes")
+    drawn: dict[str, Callable[[int], np.ndarray]] = {
+        "ones": np.ones,
+        "uniform": lambda n: rng.uniform(size=n),
+        "normal": lambda n: np.maximum(rng.standard_normal(n), 0),
+    }
     for block in places:
         if isinstance(block.mask, SoftMask):
             raise InputError("network: it has soft masks already: give the network without them")
         scale = block.bn1.weight.array
         block.mask = SoftMask(len(scale))
-        values = STARTS[mask_start](rng, len(scale))
+        values = drawn[mask_start](len(scale))
         block.mask.weight.array = array_module(scale).asarray(values.astype(scale.dtype))
     return masked
 
@@ -90,12 +91,17 @@ class SparseMasks:
         Weight of the masks' l1 norm.
     interval : int
         Batches whose mean gradient makes a step.
+    restart : bool
     """
 
-    def __init__(self, masks: list[Parameter], learning_rate: float, lmbda: float, *, interval: int = 1):
-        self.masks, self.learning_rate, self.lmbda, self.interval = masks, learning_rate, lmbda, interval
+    def __init__(
+        self, masks: list[Parameter], learning_rate: float, lmbda: float, *, interval: int = 1, restart: bool = True
+    ):
+        self.masks, self.learning_rate, self.lmbda = masks, learning_rate, lmbda
+        self.interval, self.restart = interval, restart
         self.settled = [mask.array for mask in masks]
         self.t = 1.0
+        self.restarts = 0
         self._sums: list[Any] = [0] * len(masks)
         self._batches = 0
 
@@ -119,8 +125,8 @@ class SparseMasks:
             new.append(m)
         t = (1 + np.sqrt(1 + 4 * self.t**2)) / 2
         momentum = (self.t - 1) / t
-        if float(uphill) > 0:
-            t, momentum = 1.0, 0.0
+        if self.restart and float(uphill) > 0:
+            t, momentum, self.restarts = 1.0, 0.0, self.restarts + 1
         for mask, m, old in zip(self.masks, new, self.settled, strict=True):
             mask.array = array_module(m).maximum(m + m.dtype.type(momentum) * (m - old), 0)
         self.settled, self.t = new, t

@@ -52,6 +52,8 @@ class PruningRecipe:
     loss : AdversarialLoss
     cogd : CogradientRule, optional
         Of "cogd"; default: :func:`~csc_cogd.nn.cogradient.pruning_rule`.
+    reset : float, optional
+        See :class:`~csc_cogd.nn.cogradient.MaskBacktracking`.
     mask_start : {"ones", "uniform", "normal"}
     ranking : "uniform" or "global", optional
         See :func:`~csc_cogd.nn.pruning.budget.keep_within`. Default: uniform for "l1", whose norms can't be compared
@@ -78,6 +80,7 @@ class PruningRecipe:
     fine_tuning: Recipe | None = None
     loss: AdversarialLoss = field(default_factory=AdversarialLoss)
     cogd: CogradientRule | None = None
+    reset: float | None = None
     mask_start: str = "ones"
     ranking: str | None = None
     everywhere: bool = False
@@ -99,8 +102,8 @@ class PruningRecipe:
             raise InputError(f"masks: {self.method} trains masks: give a recipe for that")
         if not self.masked and self.masks is not None:
             raise InputError(f"masks: {self.method} has none to train: leave the recipe out")
-        if self.method != "cogd" and self.cogd is not None:
-            raise InputError(f"cogd: it belongs to the method cogd: leave it out for {self.method}")
+        if self.method != "cogd" and (self.cogd is not None or self.reset is not None):
+            raise InputError(f"cogd, reset: they belong to the method cogd: leave them out for {self.method}")
         if self.masked and self.everywhere:
             raise InputError(f"everywhere: the masks of {self.method} are inside of blocks: leave it out")
 
@@ -185,7 +188,7 @@ def prune(
         adversarial = AdversarialPruning(masked, network, recipe.loss, len(images.class_names), recipe.masks.seed)
         hooks: list[Any] = [adversarial]
         if recipe.method == "cogd":
-            hooks.append(MaskBacktracking(recipe.cogd, image_shape=shape))
+            hooks.append(MaskBacktracking(recipe.cogd, image_shape=shape, reset=recipe.reset))
         masks = trained("masks", masked, recipe.masks, loss=adversarial.loss, hooks=hooks)
     kept = _choose(masked, recipe, shape)
     smaller = remove_channels(masked, kept, image_shape=shape)

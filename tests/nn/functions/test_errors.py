@@ -39,7 +39,7 @@ STATISTICS = functions.Statistics(np.zeros(4, np.float32), np.ones(4, np.float32
         (lambda: functions.max_pool2d(X, 2, padding=2), "padding: 2 is more than half of the window 2"),
         (lambda: functions.max_pool2d(X, 2, stride=0), "stride: 0 is too small"),
         (lambda: functions.subsample_and_pad(X, 6, stride=0), "stride: 0 is too small"),
-        (lambda: functions.max_pool2d(X, 7), r"max_pool2d: a window of \(7, 7\) doesn't fit"),
+        (lambda: functions.avg_pool2d(X, 7), r"avg_pool2d: a window of \(7, 7\) doesn't fit"),
         (lambda: functions.subsample_and_pad(X, 5), "channels: 5 isn't 4 plus an even number"),
         (lambda: functions.subsample_and_pad(X, 2), "channels: 2 isn't 4 plus an even number"),
         (lambda: functions.subsample_and_pad(X, 2, sources=np.arange(3)), r"sources: its shape is \(3,\): \(2,\) is needed"),

@@ -90,6 +90,7 @@ def test_pooling(kernel, stride, padding, size, seed):
     x = np.random.default_rng(seed).standard_normal((2, 2, *size))
     padding = min(padding, kernel // 2)
     check_gradients(lambda x: functions.max_pool2d(x, kernel, stride=stride, padding=padding), [x], seed=seed)
+    check_gradients(lambda x: functions.avg_pool2d(x, kernel, stride=stride), [x], seed=seed)
     check_gradients(functions.global_avg_pool2d, [x], seed=seed)
 
 
@@ -155,7 +156,7 @@ def test_a_nan_is_passed_on():
     x[0, 0, 1, 2] = np.nan
     for y in (
         functions.relu(Tensor(x)), functions.relu6(Tensor(x)), functions.max_pool2d(Tensor(x), 2),
-        functions.max_pool2d(Tensor(x), 3, stride=2, padding=1),
+        functions.avg_pool2d(Tensor(x), 2), functions.max_pool2d(Tensor(x), 3, stride=2, padding=1),
     ):  # fmt: skip
         assert np.isnan(y.array).any()
 

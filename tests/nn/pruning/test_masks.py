@@ -51,6 +51,7 @@ def iterate(masks, A, b, count):
         masks[0].grad, masks[1].grad = gradient[:10], gradient[10:]
         fista.add_gradients()
     fista.settle()
+    return fista
 
 
 def test_fista_finds_what_nonnegative_least_squares_finds(rng):
@@ -59,8 +60,9 @@ def test_fista_finds_what_nonnegative_least_squares_finds(rng):
     shifted = b - 3.0 * A @ np.linalg.solve(A.T @ A, np.ones(30))
     expected, _ = nnls(A, shifted)
     masks = [Parameter(np.ones(10)), Parameter(np.ones(20))]
-    iterate(masks, A, b, 400)
+    fista = iterate(masks, A, b, 400)
     np.testing.assert_allclose(np.concatenate([mask.array for mask in masks]), expected, atol=1e-8)
+    assert fista.restarts > 0
     assert (expected == 0).any()
     assert all(mask.grad is None for mask in masks)
 
@@ -75,13 +77,19 @@ def test_a_step_takes_the_mean_of_several_gradients():
     np.testing.assert_allclose(mask.array, [1 - 0.1 * (2 + 0.5), 0.0])
 
 
-def test_restarts_keep_momentum_from_driving_masks_away():
-    """A gradient that turns: the mask should come back to 1, and not go far beyond."""
-    mask = Parameter(np.array([5.0]))
-    fista = SparseMasks([mask], 0.01, 0.0)
-    values = []
-    for _ in range(260):
-        mask.grad = mask.array - 1.0
-        fista.add_gradients()
-        values.append(float(mask.array[0]))
-    assert min(values[60:]) > 0.95
+def test_without_restarts_momentum_drives_masks_away():
+    """A gradient that turns: the mask should come back to 1."""
+    ends = []
+    for restart in (True, False):
+        mask = Parameter(np.array([5.0]))
+        fista = SparseMasks([mask], 0.01, 0.0, restart=restart)
+        for _ in range(60):
+            mask.grad = mask.array - 1.0
+            fista.add_gradients()
+        lowest = 5.0
+        for _ in range(200):
+            mask.grad = mask.array - 1.0
+            fista.add_gradients()
+            lowest = min(lowest, float(mask.array[0]))
+        ends.append(lowest)
+    assert ends[0] > 0.95 > ends[1]

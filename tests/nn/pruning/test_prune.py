@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import InputError
-from csc_cogd.nn import AdversarialLoss, Normalization, PruningRecipe, Recipe, build_network, predict, prune, pruning_rule
+from csc_cogd.nn import AdversarialLoss, Normalization, PruningRecipe, Recipe, build_network, predict, prune
 from csc_cogd.nn.pruning.masks import masks_of
 from tests.nn.training.small import HALF, small_images
 
@@ -109,7 +109,7 @@ def test_residual_paths_may_be_pruned_too(network, images):
         ({"budget": None, "threshold": -1}, "threshold: -1"),
         ({"masks": None}, "masks: cogd trains masks"),
         ({"method": "l1"}, "masks: l1 has none"),
-        ({"method": "gal", "cogd": pruning_rule()}, "cogd: it belongs to the method cogd"),
+        ({"method": "gal", "reset": 0.75}, "they belong to the method cogd"),
         ({"everywhere": True}, "everywhere"),
     ],
 )
