@@ -160,7 +160,7 @@ def _learn(
     pictures, paths = [], []
     for path in files:
         with open_images(path, axes=axes) as pages:
-            pictures += [image.colours for image in pages]
+            pictures += [image.observed for image in pages]
             paths += [path] * len(pages)
     together = "--cogd" if settings["cogd"] else "--whole"
     advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None

@@ -309,7 +309,8 @@ def _frames(paths: Iterable[Path], axes: str | None) -> Iterator[Any]:
     for path in paths:
         with open_images(path, axes=axes) as pages:
             for image in pages:
-                yield image.colours[..., None] if image.colours.ndim == 2 else image.colours
+                colours = image.observed
+                yield colours[..., None] if colours.ndim == 2 else colours
 
 
 def _missing(image: Any, rules: dict[str, Any], page: int = 0, n_pages: int = 1) -> tuple[Any, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,27 +69,37 @@ def start_network(
     images: ImageSet, weights: Path | None, name: str | None, normalization: Normalization | None, seed: int
 ) -> Start:
     """A network with random weights, or with those of a file, for the classes of some images."""
-    from csc_cogd.nn import Normalization, build_network, load_checkpoint, load_network
-    from csc_cogd.nn.networks.recognition import recognize_network
+    from csc_cogd.nn import build_network
+    from csc_cogd.nn.saving import read_network
     from csc_cogd.storage import digest
 
     n_classes = len(images.class_names)
     if weights is None:
         name = name or "resnet20"
         return Start(build_network(name, n_classes, seed=seed), name, None, normalization)
-    network, about = load_network(weights), load_checkpoint(weights)[1]
+    network, found, about = read_network(weights)
     state = network.state_dict()
-    found = recognize_network(state)
     if name not in (None, found):
         raise InputError(f"--network: {name} is asked for, but {weights} is of {found}: leave it out")
     known_classes = len(next(state[head] for head in ("linear.bias", "fc.bias") if head in state))
-    if known_classes != n_classes or about.get("class_names") not in (None, list(images.class_names)):
+    class_names = about.get("class_names")
+    if known_classes != n_classes or (isinstance(class_names, list) and class_names != list(images.class_names)):
         raise InputError(f"{weights}: it tells other classes apart than those of the images: train from random weights")
     if normalization is None:
-        if not {"norm_mean", "norm_std"} <= about.keys():
+        normalization = told_normalization(about)
+        if normalization is None:
             raise InputError(f"{weights}: it doesn't say how pixels are normalised: give --mean and --std")
-        normalization = Normalization(about["norm_mean"], about["norm_std"])
     return Start(network, found, digest(*(state[key] for key in sorted(state))), normalization)
+
+
+def told_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
+    """That of the images that a network was trained with, where its file says it in numbers, and not in other words."""
+    from csc_cogd.nn import Normalization
+
+    try:
+        return Normalization(metadata.get("norm_mean"), metadata.get("norm_std"))  # type: ignore[arg-type]
+    except InputError:
+        return None
 
 
 class EpochProgress:

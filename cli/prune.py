@@ -123,11 +123,12 @@ def command(
     console = Console(-1 if quiet else verbose)
     console.check_device({"device": device})
     names = {name: option_name(name) for name in ("image_size", "holdout", "mean", "std", "threshold", *RECIPE, *settings)}
-    with naming((), budget="--flops", weights=weights, state=weights, **names):
+    with naming((), budget="--flops", weights=weights, state=weights, network=weights, **names):
         _check_outputs(output, onnx, record, (weights,), overwrite)
         tuning = recipe_of(**{name: value for name, value in settings.items() if name in RECIPE})
         recipe = _recipe(settings, flops, threshold, tuning, no_fine_tuning)
         from csc_cogd.nn import evaluate, load_images, prune
+        from csc_cogd.nn.cogradient import never_acted
         from csc_cogd.nn.pruning.prune import checkpoint_files
 
         test = load_images(data, "test", image_size=image_size, holdout=holdout)
@@ -144,10 +145,11 @@ def command(
                 checkpoint=output.with_suffix(""), resume=resume, overwrite=overwrite,
                 progress=lambda progress: bar(EpochProgress(progress)),
             )  # fmt: skip
-        accuracies = (
-            evaluate(start.network, test, normalization=start.normalization).accuracy,
-            evaluate(done.network, test, normalization=start.normalization).accuracy,
+        before, after = (
+            evaluate(network, test, normalization=start.normalization, batch_size=tuning.batch_size)
+            for network in (start.network, done.network)
         )
+        accuracies = before.accuracy, after.accuracy
         _write(output, onnx, start, images, done, overwrite)
     if record is not None:
         from csc_cogd.storage import write_whole
@@ -155,6 +157,11 @@ def command(
         text = json.dumps(_figures(done, accuracies), indent=1) + "\n"
         write_whole(record, lambda file: file.write(text.encode()), overwrite=overwrite)
     _summarize(output, done, accuracies, console, as_json)
+    if done.masks is not None and never_acted(done.masks):
+        console.warn(
+            "the rule of cogradient descent never acted, as no mask fell below 0.5 before large kernels: this is what "
+            "--method gal gives; try more --mask-epochs, or another --mask-start"
+        )
 
 
 def _recipe(

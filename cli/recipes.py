@@ -16,7 +16,10 @@ _POSITIVE = click.IntRange(min=1)
 _ZERO_OR_MORE = click.IntRange(min=0)
 _OPTIONS = (
     click.option("--epochs", type=_POSITIVE, default=200, show_default=True, metavar="N", help="Passes over the images."),
-    click.option("--batch-size", type=_POSITIVE, default=128, show_default=True, metavar="N", help="Images to a step."),
+    click.option(
+        "--batch-size", type=_POSITIVE, default=128, show_default=True, metavar="N",
+        help="Images to a step, and at a time in a test.",
+    ),
     click.option(
         "--learning-rate", type=click.FloatRange(0, 1000), default=0.1, show_default=True, metavar="R", help="The largest."
     ),

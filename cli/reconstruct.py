@@ -156,7 +156,7 @@ def _reconstruct_together(
     check_distinct(*targets, save_dictionary, save_codes, learning["checkpoint"])
     if report is not None:
         check_report(report, overwrite, resume=False)
-    pictures = [file.colours for file in files]
+    pictures = [file.observed for file in files]
     advice = "leave out --save-codes, or save the codes of one image at a time" if save_codes else None
     if dictionary_path is None:
         advice = "give images of one size, or csc-cogd learn a --dictionary from them first"

@@ -97,7 +97,7 @@ def restore_files(
     live = single and batch.n_processes == 1 and batch.scheduler is None
     tally = _Tally(console, names, single, live, as_json)
     with console.progress(len(batch.jobs)) as progress:
-        for result in batch.run(_Listener(console, progress, images[0] if live else "")):
+        for result in batch.run(_Listener(console, progress, images[0] if live else "", names)):
             progress.file_done(Path(result.input).name)
             tally.add(result)
     return tally.close(time.perf_counter() - started)
@@ -106,20 +106,28 @@ def restore_files(
 class _Listener:
     """Hears of a job while it runs: says what is said of a `single` file at once, and moves the bar."""
 
-    def __init__(self, console: Console, progress: ProgressBar, single: str):
-        self._console, self._single, self.progress = console, single, progress
+    def __init__(self, console: Console, progress: ProgressBar, single: str, names: dict[str, str]):
+        self._console, self._single, self.progress, self._names = console, single, progress, names
 
     def say(self, text: str, kind: str) -> None:
         if self._single:
-            say(self._console, text, kind, self._single)
+            say(self._console, text, kind, self._single, self._names)
 
 
-def say(console: Console, text: str, kind: str, name: str, level: int = 0) -> None:
-    """A line of a result's `notes`, `warnings` or `details`; a warning names the file, as the others do by themselves."""
+def say(console: Console, text: str, kind: str, name: str, names: dict[str, str], level: int = 0) -> None:
+    """A line of a result's `notes`, `warnings` or `details`; a warning names the file, as the others do by themselves.
+
+    `names` are the options by their arguments.
+    """
     if kind == "warnings":
-        console.warn(f"{name}: {text}")
+        console.warn(f"{name}: {with_options(text, names)}")
     else:
         console.say(text, level=level + (kind == "details"))
+
+
+def with_options(text: str, names: dict[str, str]) -> str:
+    """An error or a warning that speaks of options instead of arguments."""
+    return re.sub(r"(^|: )(\w+): ", lambda found: f"{found[1]}{names.get(found[2], found[2])}: ", text)
 
 
 def print_quality(rows: list[dict[str, Any]]) -> None:
@@ -149,20 +157,21 @@ class _Tally:
     def add(self, result: Result) -> None:
         self._counts[result.status] += 1
         if result.status == "failed":
-            self._failed.append(replace(result, error=self._with_options(result.error)))
+            self._failed.append(replace(result, error=with_options(result.error, self._names)))
         if self._as_json:
-            click.echo(json.dumps(result.row() | {"error": self._with_options(result.error)}))
+            warnings = [with_options(text, self._names) for text in result.warnings]
+            told = {"error": with_options(result.error, self._names), "warnings": warnings}
+            click.echo(json.dumps(result.row() | told))
         if result.status == "done":
             self._missing.append(result.missing)
             self._rows.append({"input": result.input, "figures": result.figures})
         for kind in ("notes", "details", "warnings") if not self._live else ():
             for text in getattr(result, kind):
                 if kind == "warnings" and not self._single:
-                    self._warnings[text].append(result.input)
+                    self._warnings[with_options(text, self._names)].append(result.input)
                 else:
-                    say(
-                        self._console, text, kind, result.input, level=0 if self._single or result.status == "planned" else 1
-                    )
+                    level = 0 if self._single or result.status == "planned" else 1
+                    say(self._console, text, kind, result.input, self._names, level)
         if result.status == "done":
             text = f"{result.output}: written after {result.seconds:.1f} s"
             self._console.say(text, level=0 if self._single else 1)
@@ -188,7 +197,3 @@ class _Tally:
         share = f"; {min(missing):.1%} to {max(missing):.1%} of the pixels were missing" if missing else ""
         self._console.say(f"{sum(self._counts.values())} images in {seconds:.1f} s: {counts}{share}")
         return 1 if self._failed else 0
-
-    def _with_options(self, text: str) -> str:
-        """An error that speaks of options instead of arguments."""
-        return re.sub(r": (\w+): ", lambda found: f": {self._names.get(found[1], found[1])}: ", text)

@@ -12,7 +12,15 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.networks import NETWORKS, EpochProgress, Start, data_options, normalization_of, start_network
+from csc_cogd.cli.networks import (
+    NETWORKS,
+    EpochProgress,
+    Start,
+    data_options,
+    normalization_of,
+    start_network,
+    told_normalization,
+)
 from csc_cogd.cli.options import PATH, cogradient_rule, naming, options
 from csc_cogd.cli.plots import check_plot, save_plot
 from csc_cogd.cli.recipes import RECIPE, option_name, recipe_of, recipe_options
@@ -103,7 +111,7 @@ def command(
     console = Console(-1 if quiet else verbose)
     console.check_device({"device": device})
     names = {name: option_name(name) for name in ("image_size", "holdout", "mean", "std", *RECIPE)}
-    with naming((), weights=weights, state=weights, **names):
+    with naming((), weights=weights, state=weights, network=weights, **names):
         if evaluating:
             _check_evaluation(ctx, weights)
         else:
@@ -111,7 +119,7 @@ def command(
             recipe = recipe_of(**settings)
             rule = cogradient_rule(cogd, kernel_degree)
         from csc_cogd.nn import load_images
-        from csc_cogd.nn.cogradient import KernelBacktracking
+        from csc_cogd.nn.cogradient import KernelBacktracking, never_acted
 
         test = load_images(data, "test", image_size=image_size, holdout=holdout)
         start = start_network(test, weights, network_name, normalization_of(mean, std), settings["seed"])
@@ -130,6 +138,8 @@ def command(
 
         save_plot(draw_history(history), plot, overwrite)
     _summarize(output, start.name, history, console, as_json)
+    if never_acted(history):
+        console.warn("the rule of cogradient descent never acted: the weights are those of training without --cogd")
     if history[-1].loss >= (guessing := math.log(len(images.class_names))):
         console.warn(
             f"the loss, {history[-1].loss:.4g}, isn't below {guessing:.4g}, that of guessing: nothing was learned; try a "
@@ -186,8 +196,13 @@ def _train(
 ) -> History:  # fmt: skip
     """Train, and tell of it epoch by epoch."""
     from csc_cogd.nn import measure_normalization, train
+    from csc_cogd.nn.saving import load_metadata
 
-    normalization = start.normalization or measure_normalization(images)
+    output: Path = saving["checkpoint"]
+    normalization = start.normalization
+    if normalization is None and saving["resume"] and output.exists():
+        normalization = told_normalization(load_metadata(output))
+    normalization = normalization or measure_normalization(images)
     console.say(
         f"{start.name}, {len(images)} images in {len(images.class_names)} classes, {len(test)} to test with", level=1
     )
@@ -205,7 +220,6 @@ def _train(
     def saved() -> bool:
         return output.exists() and (saving["resume"] or len(done) >= saving["checkpoint_every"])
 
-    output: Path = saving["checkpoint"]
     with console.advising(saved, f"{output}: a checkpoint: the same call with --resume goes on from it"), bar:
         return train(
             start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, callback=epoch_done,

@@ -6,20 +6,19 @@ from collections.abc import Callable
 from typing import Self
 
 
-class CscCogdError(Exception):
-    """Base of every error that csc-cogd raises on purpose.
+class Message(BaseException):
+    """What an error or a warning says, as data, which Python, the command line and batches each put into their own words.
 
-    An error is data, which Python, the command line and batches each put into words of their own; by default it reads
-    ``SUBJECT: ARGUMENT PROBLEM: FIX``, with the parts that are given.
+    By default it reads ``SUBJECT: ARGUMENT PROBLEM: FIX``, with the parts that are given.
 
     Parameters
     ----------
     argument : str
-        Name of the argument that is wrong; empty if it is none.
+        Name of the argument that is spoken of; empty if it is none.
     problem : str
         What is wrong, as the rest of a sentence that begins with the argument's name.
     fix : str
-        How to mend it. ``{name}`` stands for an argument, whatever it is called where the error is shown.
+        How to mend it. ``{name}`` stands for an argument, whatever it is called where the message is shown.
     subject : str
         The file, page or frame concerned.
 
@@ -39,6 +38,12 @@ class CscCogdError(Exception):
     def __str__(self) -> str:
         return self.render(str)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and type(self) is type(other) and self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.args))
+
     def render(self, name_of: Callable[[str], str]) -> str:
         """Return the message, with every argument named as `name_of` says."""
         name = name_of(self.argument) if self.argument else ""
@@ -46,7 +51,7 @@ class CscCogdError(Exception):
         return ": ".join(part for part in (self.subject, " ".join(filter(None, (name, self.problem))), fix) if part)
 
     def about(self, subject: str) -> Self:
-        """Return the same error, about a file, page or frame."""
+        """Return the same message, about a file, page or frame."""
         return type(self)(self.argument, self.problem, self.fix, ", ".join(filter(None, (subject, self.subject))))
 
 
@@ -60,12 +65,20 @@ class _Names(dict[str, str]):
         return self._name_of(name)
 
 
+class CscCogdError(Message, Exception):
+    """Base of every error that csc-cogd raises on purpose; its parameters are those of :class:`Message`."""
+
+
 class InputError(CscCogdError, ValueError):
     """An argument or a file can't be used."""
 
 
 class DeviceError(CscCogdError, RuntimeError):
     """The requested device can't be used, or has too little memory; nothing falls back silently to another one."""
+
+
+class Remark(Message, UserWarning):
+    """What a caller should know; a warning of Python's where no report is asked for."""
 
 
 def library_failure(error: BaseException) -> str:

@@ -6,6 +6,7 @@ threads want the processors too, ours or another program's, that takes many time
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-_lock = threading.Lock()
+from csc_cogd.locks import kept_across_forks
+
+_lock = kept_across_forks(threading.RLock())
 _thread = threading.local()  # `inside`: whether this thread has asked already
 _before: list[Any] = []  # what to go back to, once for everyone who is inside
 
@@ -37,3 +40,16 @@ def single_threaded_blas() -> Iterator[None]:
         _thread.inside = False
         with _lock:  # by every thread, for another one might not be able to
             _before.pop().restore_original_limits()
+
+
+def _forget_other_threads() -> None:
+    """In a forked child: those who had asked in other threads aren't there to leave."""
+    n_here = int(getattr(_thread, "inside", False))
+    others = _before[n_here:]
+    del _before[n_here:]
+    if others and not n_here:
+        others[0].restore_original_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)

@@ -9,8 +9,12 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
+
+from csc_cogd.locks import kept_across_forks
 
 _options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+kept_across_forks(global_compiler_lock)  # kernels are compiled when they are called first, which can take a minute
 
 
 def compile_kernel(function, **options):

@@ -15,6 +15,7 @@ import numpy as np
 
 from csc_cogd.backend import fft as fft_module
 from csc_cogd.backend import memory
+from csc_cogd.locks import importing
 
 Index = tuple[slice, slice]
 """Which problems and which of their maps a visit covers."""
@@ -181,4 +182,5 @@ def borrowed(workspaces: queue.SimpleQueue[Workspace]) -> Iterator[Workspace]:
 
 
 def _load(name: str) -> ModuleType:
-    return import_module(f"csc_cogd.backend.{name}")
+    with importing():
+        return import_module(f"csc_cogd.backend.{name}")

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
+from typing import Any
 
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.locks import SharedLock, importing, kept_across_forks
 
 try:
     import pyfftw
@@ -23,9 +26,9 @@ PROVIDERS = ("pyfftw", "estimated", "scipy")
 """``"estimated"`` is pyFFTW with plans that are not measured: a transform takes 1.1 to 1.8 times as long, but no plan takes
 the tenths of a second that a new size costs otherwise, and results repeat bit for bit from process to process."""
 ENVIRONMENT_VARIABLE = "CSC_COGD_FFT"
-_planning = threading.Lock()  # FFTW's planner is not thread-safe; its execution is
-if hasattr(os, "register_at_fork"):  # a child forked while another thread planned would wait for ever
-    os.register_at_fork(before=_planning.acquire, after_in_parent=_planning.release, after_in_child=_planning.release)
+_planning = kept_across_forks(threading.RLock())  # FFTW makes and destroys plans in one thread at a time; it executes in all
+_discarded: deque[Any] = deque()  # plans that nobody needs any more
+_in_scipy = kept_across_forks(SharedLock())  # it locks its cache of plans
 
 
 def choose_provider(name: str | None = None) -> str:
@@ -72,6 +75,7 @@ class PyfftwTransforms:
             self._inverse = [
                 pyfftw.FFTW(s, r, axes=(0, 1), direction="FFTW_BACKWARD", flags=flags).execute for r, s in pairs
             ]
+            _discarded.clear()
 
     def forward(self) -> None:
         for execute in self._forward:
@@ -81,20 +85,30 @@ class PyfftwTransforms:
         for execute in self._inverse:
             execute()
 
+    def __del__(self, planning: Any = _planning, discarded: Any = _discarded) -> None:
+        discarded.append(vars(self).copy())
+        if planning.acquire(blocking=False):  # it may be anywhere that memory is tidied up: not a place to wait
+            vars(self).clear()
+            discarded.clear()
+            planning.release()
+
 
 class ScipyTransforms:
     """The same by scipy.fft, for installations without pyFFTW."""
 
     def __init__(self, real: np.ndarray, spectrum: np.ndarray):
-        import scipy.fft
+        with importing():
+            import scipy.fft
 
         self._fft, self._real, self._spectrum = scipy.fft, real, spectrum
 
     def forward(self) -> None:
-        self._spectrum[...] = self._fft.rfft2(self._real)
+        with _in_scipy:
+            self._spectrum[...] = self._fft.rfft2(self._real)
 
     def inverse(self) -> None:
-        self._real[...] = self._fft.irfft2(self._spectrum, s=self._real.shape[-2:], norm="forward")
+        with _in_scipy:
+            self._real[...] = self._fft.irfft2(self._spectrum, s=self._real.shape[-2:], norm="forward")
 
 
 def plan(real: np.ndarray, spectrum: np.ndarray, provider: str) -> PyfftwTransforms | ScipyTransforms:

@@ -9,6 +9,7 @@ from typing import Any
 
 from csc_cogd.backend.arrays import on_gpu
 from csc_cogd.backend.selection import choose_kernels
+from csc_cogd.locks import importing
 
 
 def compiled_kernels(name: str, array: Any) -> Any:
@@ -39,4 +40,5 @@ def _chosen(variable: str | None) -> str:
 
 @lru_cache
 def _load(name: str) -> Any:
-    return import_module(f"csc_cogd.backend.{name}")
+    with importing():
+        return import_module(f"csc_cogd.backend.{name}")

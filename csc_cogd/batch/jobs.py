@@ -14,7 +14,7 @@ import numpy as np
 
 from csc_cogd.batch.opacity import with_colours
 from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
-from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, sidecar_path, write_sidecar
+from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS, load_dictionary
 from csc_cogd.errors import CscCogdError, DeviceError, InputError, library_failure
 from csc_cogd.imagefiles import (
@@ -230,7 +230,8 @@ class _Work:
 
     def restore(self, image: ImageFile, page: int) -> ImageFile:
         """A page restored; as it is, if nothing has to be done to it."""
-        job, task, colours = self.job, TASKS[self.job.task], image.colours
+        job, task = self.job, TASKS[self.job.task]
+        colours = image.colours if task.takes_mask else image.observed
         where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
         mask = self._mask(image, page, where)
         if task.needs_mask and mask is not None and not mask.any() and job.settings.get("noise_sigma") is None:
@@ -255,12 +256,8 @@ class _Work:
             raise type(error)(f"{where}: {text}") from error
         if found:
             self.say(f"{where}: {found}", "notes")
-        gaussian = job.task == "denoise" and job.settings.get("noise", "gaussian") == "gaussian"
-        if gaussian and mask is None and not report.groups:
-            self.say(
-                "no noise was found, and nothing was changed: say how much there is, by --noise-sigma, if you see some",
-                "warnings",
-            )
+        for remark in report.warnings:
+            self.say(str(remark), "warnings")
         for line in report.lines():
             self.say(line, "notes" if settings.get("dry_run") else "details")
         self.figures |= getattr(report, "figures", {})
@@ -280,7 +277,7 @@ class _Work:
         task, colours = TASKS[self.job.task], image.colours
         if not task.takes_mask:
             return None
-        gaps = colours.dtype.kind == "f" and bool(np.isnan(colours).any())
+        gaps = (colours.dtype.kind == "f" and bool(np.isnan(colours).any())) or image.without_data is not None
         if not (gaps or task.needs_mask or self.rules != NO_RULES):
             return None
         if self.masks is None and self.rules.path is not None:
@@ -363,9 +360,8 @@ def _found(job: Job, record: dict[str, Any]) -> Result | None:
         return None
     if found.get("run") != job.run and not job.resume:
         return None
-    names = {f.name for f in fields(Result)}
-    told = {name: value for name, value in found.get("result", {}).items() if name in names}
-    figures = dict(told.get("figures") or {})
+    told = result_of(found)
+    figures = dict(told.get("figures", {}))
     if job.page is None or not job.page.exists() or (figures.get("report") or {}).get("page") != page_name(job.page):
         figures.pop("report", None)  # that page isn't in this report
     status = "done" if found.get("run") == job.run else "skipped"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.index import write_index
 from csc_cogd.report.page import Entry, Point, write_page
 from csc_cogd.restore.report import Trace
-from csc_cogd.storage import check_writable
+from csc_cogd.storage import check_writable, parse_json
 
 ONLY, PAGES = "index.html", "pages"
 
@@ -48,7 +47,7 @@ def check_report(folder: Path, overwrite: bool, resume: bool) -> None:
 
 def _is_report(folder: Path) -> bool:
     try:
-        return {"version", "totals", "files"} <= json.loads((folder / "report.json").read_bytes()).keys()
+        return {"version", "totals", "files"} <= parse_json((folder / "report.json").read_bytes()).keys()
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import numpy as np
 
 from csc_cogd import __version__
 from csc_cogd.errors import InputError
-from csc_cogd.storage import digest, write_whole
+from csc_cogd.storage import digest, is_number, parse_json, write_whole
 
 FOLDER = ".csc-cogd"
+_NAMES = ("title", "page", "dtype")  # among a page's figures
 MOST = 240  # bytes of a name that are sure to leave room for a suffix
 
 
@@ -43,13 +45,50 @@ def write_sidecar(target: Path, finished: Path, record: dict[str, Any]) -> None:
 
 
 def read_sidecar(target: Path) -> dict[str, Any] | None:
-    """The record of a result that is there unchanged; None where there is none, or it speaks of another content."""
+    """The record of a result that is there unchanged; None where there is none, or it speaks of another content.
+
+    Nor is there one where its ``"result"`` isn't what was written there.
+    """
+    path = sidecar_path(target)
     try:
-        record = json.loads(sidecar_path(target).read_bytes())
+        record: Any = parse_json(path.read_bytes()) if path.is_file() else None
         unchanged = record["output"]["sha256"] == file_digest(target)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if unchanged else None
+    return record if unchanged and _is_result(record.setdefault("result", {})) else None
+
+
+def result_of(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of its result, as arguments of :class:`csc_cogd.Result`."""
+    return {name: value for name, value in record["result"].items() if name in _RESULT}
+
+
+def _is_result(told: Any) -> bool:
+    """Whether it describes a result, so that programs and reports can go on with it."""
+    return isinstance(told, dict) and all(name not in told or is_right(told[name]) for name, is_right in _RESULT.items())
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _are_figures(value: Any) -> bool:
+    """Numbers, NaN and infinite ones too, by names; and below ``"report"``, those of a page, and what it is called."""
+    if not isinstance(value, dict):
+        return False
+    figures, page = value | {"report": None}, value.get("report") or {}
+    if not isinstance(page, dict):
+        return False
+    named = all(isinstance(page.get(name, ""), str) for name in _NAMES)
+    numbers = [*figures.values(), *(number for name, number in page.items() if name not in _NAMES)]
+    return named and all(number is None or isinstance(number, float) or is_number(number) for number in numbers)
+
+
+_RESULT: dict[str, Callable[[Any], bool]] = {
+    "seconds": is_number, "pages": is_number, "missing": is_number, "notes": _are_texts, "warnings": _are_texts,
+    "details": _are_texts, "figures": _are_figures,
+}  # fmt: skip
+"""What is taken from a record of :class:`csc_cogd.Result`, and what it must be like."""
 
 
 def file_digest(path: Path) -> str:

@@ -102,6 +102,7 @@ class _Rebuilt:
         self.figures = result.quality[0]._asdict()
         self.dictionary = result.dictionary
         self.codes = result.codes[0]
+        self.warnings = list[str]()
 
     def lines(self) -> list[str]:
         return [f"{self.dictionary.n_filters} given filters"]

@@ -17,6 +17,7 @@ import numpy as np
 from csc_cogd.cogd.optimizers import SGD, Adam, Momentum, Optimizer
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.errors import InputError
+from csc_cogd.locks import importing
 
 OPTIMIZERS: dict[str, Optimizer] = {"SGD": SGD(0.001), "Momentum": Momentum(0.005), "Adam": Adam(0.1)}
 """The optimisers of the paper, with its learning rates."""
@@ -66,7 +67,8 @@ class SparseBeale:
 
         Found by a search without derivatives, which a minimum on the kink doesn't disturb.
         """
-        from scipy.optimize import minimize
+        with importing():
+            from scipy.optimize import minimize
 
         precise = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 2000}
         return np.asarray(minimize(self, (3.0, 0.5), method="Nelder-Mead", options=precise).x)

@@ -150,7 +150,7 @@ class CogradientRule:
         return ~large_sparse & large_partner
 
     def backtrack(self, new: Any, old: Any, inner: Any, asynchronous: Any) -> tuple[Any, Backtracking]:
-        """Return ``x_hat = new + beta old`` where asynchronous, else `new` (eqs. 17, 20); all arrays broadcast against `new`.
+        """Return ``x_hat = new + beta old`` where asynchronous, else `new` (eqs. 17, 20); arrays broadcast against `new`.
 
         Entries where beta = 0, old = 0 or the inner product isn't finite come back bit for bit, and aren't counted as
         backtracked.

@@ -16,6 +16,7 @@ from csc_cogd.csc.iteration import run_phase
 from csc_cogd.csc.problem import Domain, for_maps, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, SoftThreshold
 from csc_cogd.csc.settings import check_l1_weights, penalties, place_l1_weights
+from csc_cogd.csc.state import Entry, solver_entries
 from csc_cogd.storage import digest
 
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
@@ -223,6 +224,16 @@ class Alternation:
                 penalties = np.array([solver.rho, solver.rho_data])
                 state |= {f"{name}_p": solver.p.copy(), f"{name}_p0": solver.p0.copy(), f"{name}_penalties": penalties}
         return state
+
+    def saved_entries(self) -> dict[str, Entry]:
+        """What :meth:`saved_state` consists of."""
+        (N, K, H, W), C = self.code_solver.shape, self.data.images.shape[1]
+        entries = {"filters": Entry(self.filters.shape), "fit": Entry((N, C, H, W))}
+        return (
+            entries
+            | solver_entries("code", (N, K, H, W), (N, C, H, W))
+            | solver_entries("filter", (C, K, H, W), (C, N, H, W))
+        )
 
     def saved_state(self) -> dict[str, np.ndarray]:
         """The state in main memory, for a file."""

@@ -11,6 +11,7 @@ from csc_cogd.backend import Index
 from csc_cogd.cogd.rule import Backtracking, CogradientRule
 from csc_cogd.csc.alternation import Alternation, Round
 from csc_cogd.csc.problem import map_spectra
+from csc_cogd.csc.state import Entry
 
 
 class CogradientAlternation(Alternation):
@@ -53,6 +54,10 @@ class CogradientAlternation(Alternation):
         if self.earlier is not None:
             state |= {"earlier_codes": self.earlier[0], "earlier_filters": self.earlier[1]}
         return state
+
+    def saved_entries(self) -> dict[str, Entry]:
+        earlier = {"earlier_codes": Entry(self.code_solver.shape), "earlier_filters": Entry(self.filters.shape)}
+        return super().saved_entries() | earlier | {"objective": Entry(())}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)

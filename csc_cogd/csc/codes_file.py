@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.npy import check_claim
 from csc_cogd.storage import read_arrays, write_arrays
 
 _FORMAT = 1
+_CLAIMS = {2**30: 50_000}  # see check_claim: codes are nearly all zero
 
 
 def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -62,7 +65,7 @@ def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is missing or holds no codes.
+        If the file is missing, holds no codes, or claims many more than one of its size can hold.
 
     Examples
     --------
@@ -70,11 +73,18 @@ def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
     """
     arrays, about = read_arrays(path, "codes")
     try:
-        values, places = arrays["values"], arrays["places"]
+        values, places, shape = arrays["values"], arrays["places"], arrays["shape"]
         if values.dtype.kind not in "fiu" or values.shape != places.shape or (places < 0).any():
             raise ValueError("its values and places don't belong together")
-        codes = np.zeros(arrays["shape"], values.dtype)
+        if shape.dtype.kind not in "iu" or shape.ndim != 1 or (shape < 0).any():
+            raise ValueError("its shape isn't a row of lengths")
+        n_bytes = math.prod(shape.tolist()) * values.itemsize
+        way = "make them again by save_codes, image by image"
+        check_claim(path, f"codes of shape {tuple(shape.tolist())},", n_bytes, os.path.getsize(path), way, _CLAIMS)
+        codes = np.zeros(shape, values.dtype)
         codes.ravel()[places] = values
+    except InputError:
+        raise
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a codes file: {error}") from None
     if about.get("format") != _FORMAT:

@@ -18,6 +18,7 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations, filter_shapes, initial_filters
 from csc_cogd.csc.settings import check_settings
 from csc_cogd.csc.shard import Engine, Opened, Share, load_shard, open_shard, save_shard, work_shard
+from csc_cogd.csc.state import COUNT, Entry
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -203,6 +204,9 @@ class _Consensus:
             0, 0.0, data_term + penalty, data_term, penalty, sum(share.nonzeros for share in shares),
             consensus_residual=float(np.sqrt(distance)),
         )  # fmt: skip
+
+    def saved_entries(self) -> dict[str, Entry]:
+        return {"filters": Entry(self.filters.shape), "reached": Entry(self.filters.shape), "rounds": COUNT}
 
     def saved_state(self) -> dict[str, np.ndarray]:
         """The state for a checkpoint's file; the shards' are in files beside it, where they are worked on."""

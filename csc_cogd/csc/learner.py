@@ -12,6 +12,7 @@ from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
 from csc_cogd.errors import InputError
+from csc_cogd.locks import importing
 
 
 @dataclass(eq=False, repr=False)
@@ -123,7 +124,8 @@ class ConvolutionalDictionaryLearner:
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn asks for, if it is there to ask."""
-        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+        with importing():
+            from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         images = InputTags(two_d_array=False, three_d_array=True, allow_nan=True)
         return Tags(None, TargetTags(required=False), transformer_tags=TransformerTags(), input_tags=images)

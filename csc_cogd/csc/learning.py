@@ -188,11 +188,24 @@ def alternate(
 ) -> list[Round]:  # fmt: skip
     """Rounds until the objective settles, or all of them without `tol`; from the checkpoint's state where there is one.
 
-    Of an :class:`Alternation`, or what else has its ``round``, ``saved_state`` and ``restore``.
+    Of an :class:`Alternation`, or what else has its ``round``, ``saved_entries``, ``saved_state`` and ``restore``.
     """
     history: list[Round] = []
-    if checkpoint is not None and (saved := checkpoint.load()) is not None:
-        state, history = saved
+    try:
+        _go_on(alternation, history, max_iter, iterations, tol, callback, checkpoint)
+    except np.linalg.LinAlgError:  # numbers beyond all bounds
+        raise _diverged(len(history) + 1) from None
+    return history
+
+
+def _go_on(
+    alternation: Any, history: list[Round], max_iter: int, iterations: tuple[int, int], tol: float | None,
+    callback: Callable[[Round], Any] | None, checkpoint: Checkpoint | None,
+) -> None:  # fmt: skip
+    """See :func:`alternate`; the rounds are appended to `history`."""
+    if checkpoint is not None and (saved := checkpoint.load(alternation.saved_entries())) is not None:
+        state, rounds = saved
+        history += rounds
         alternation.restore(state)
     while len(history) < max_iter and not _settled(history, tol):
         started = time.perf_counter()
@@ -200,12 +213,15 @@ def alternate(
         seconds = time.perf_counter() - started + (history[-1].seconds if history else 0.0)
         history.append(record._replace(iteration=len(history) + 1, seconds=seconds))
         if not np.isfinite(record.objective):
-            raise InputError(f"learning diverged in round {len(history)}: use dtype='float64' or a larger lmbda")
+            raise _diverged(len(history))
         if checkpoint is not None and len(history) % checkpoint.every == 0:
             checkpoint.save(alternation.saved_state(), history)
         if callback is not None and callback(history[-1]):
             break
-    return history
+
+
+def _diverged(number: int) -> InputError:
+    return InputError(f"learning diverged in round {number}: use dtype='float64' or a larger lmbda")
 
 
 def _settled(history: list[Round], tol: float | None) -> bool:

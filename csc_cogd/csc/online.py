@@ -18,6 +18,7 @@ from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations
 from csc_cogd.csc.problem import check_images, check_weights
 from csc_cogd.csc.prox import Anchor
 from csc_cogd.csc.settings import check_settings
+from csc_cogd.csc.state import COUNT, Entry
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -147,6 +148,9 @@ class _Learner:
         self.energy = self.forgetting * (self.energy + batch.code_energies())
         self.batches += 1
         return record
+
+    def saved_entries(self) -> dict[str, Entry]:
+        return {"filters": Entry(self.filters.shape), "energy": Entry(self.energy.shape, 0.0), "batches": COUNT}
 
     def saved_state(self) -> dict[str, Any]:
         return {"filters": self.filters, "energy": self.energy, "batches": np.array(self.batches)}

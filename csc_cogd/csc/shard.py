@@ -12,8 +12,9 @@ import numpy as np
 from csc_cogd.backend import Backend, get_backend, to_numpy
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.alternation import Alternation, Model
-from csc_cogd.csc.problem import check_images, check_weights
+from csc_cogd.csc.problem import Domain, check_images, check_weights
 from csc_cogd.csc.prox import Anchor
+from csc_cogd.csc.state import POSITIVE, Entry, check_state, solver_entries
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest, read_arrays, write_arrays
 
@@ -145,7 +146,14 @@ def save_shard(state: ShardState, name: str) -> tuple[ShardState, None]:
 
 def load_shard(state: ShardState, name: str) -> tuple[ShardState, None]:
     """Go back to what :func:`save_shard` saved."""
-    arrays, _ = read_arrays(f"{name}{state.number}.npz", "checkpoint")
+    path = f"{name}{state.number}.npz"
+    arrays, _ = read_arrays(path, "checkpoint")
+    N, C, height, width = state.images.shape
+    K, (h, w) = len(state.model.shapes), state.model.shapes.max(axis=0).tolist()
+    H, W = Domain((height, width), (h, w), state.model.boundary).shape
+    entries = {"filters": Entry((K, C, h, w)), "dual": Entry((K, C, h, w)), "pull": Entry((K,), *POSITIVE)}
+    entries |= solver_entries("code", (N, K, H, W), (N, C, H, W)) | solver_entries("filter", (C, K, H, W), (C, N, H, W))
+    check_state(path, arrays, entries)
     filters, dual, pull = (arrays.pop(key) for key in ("filters", "dual", "pull"))
     return replace(state, filters=filters, dual=dual, pull=pull, solvers=arrays), None
 

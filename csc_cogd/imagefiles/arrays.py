@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,12 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles.image import ImageFile, check_claim
-
-_HEADERS: dict[tuple[int, int], Callable[[Any], Any]] = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+from csc_cogd.imagefiles.image import ImageFile, check_pixels_claim
+from csc_cogd.imagefiles.pieces import ArrayInFile, Index
+from csc_cogd.npy import check_members, member_header, read_header, read_member
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +41,21 @@ class ArrayLayout:
     def names(self, kind: str) -> list[str]:
         return [f"array {name.removesuffix('.npy')}" for name in self.others]
 
-    def page(self, array: np.ndarray, page: int) -> np.ndarray:
-        """A view of one page, (H, W) or (H, W, C)."""
-        stack = [letter for letter in self.axes if letter not in "YXC"]
-        ordered = array.transpose([self.axes.index(letter) for letter in (*stack, *"YXC") if letter in self.axes])
-        view: np.ndarray = ordered[np.unravel_index(page, ordered.shape[: len(stack)])]
-        return view
+    def index(self, page: int) -> Index:
+        """Where one page is in the array."""
+        lengths = [length for letter, length in zip(self.axes, self.shape, strict=True) if letter not in "YXC"]
+        positions = iter(np.unravel_index(page, lengths))
+        return tuple(slice(None) if letter in "YXC" else int(next(positions)) for letter in self.axes)
+
+    def upright(self, piece: np.ndarray) -> np.ndarray:
+        """A view of a piece at such a place as an image, (H, W) or (H, W, C)."""
+        kept = [letter for letter in self.axes if letter in "YXC"]
+        return piece.transpose([kept.index(letter) for letter in "YXC" if letter in kept])
+
+    def laid(self, pixels: np.ndarray) -> np.ndarray:
+        """A view of an image as a piece of the array: the way back from :meth:`upright`."""
+        ordered = [letter for letter in "YXC" if letter in self.axes]
+        return pixels.transpose([ordered.index(letter) for letter in self.axes if letter in "YXC"])
 
     def filled_with(self, pixels: np.ndarray) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array that holds such pixels in every page, in the byte order that it had."""
@@ -60,32 +65,35 @@ class ArrayLayout:
 
 
 class NpyPages:
-    """The pages of an NPY file, through a memory map."""
+    """The pages of an open NPY file."""
 
-    def __init__(self, path: Path, axes: str | None, like: ImageFile | None):
+    def __init__(self, path: Path, file: BinaryIO, axes: str | None, like: ImageFile | None):
         self._path = path
-        try:
-            self._array: Any = np.lib.format.open_memmap(path, mode="r")
-        except ValueError as error:
-            if "Python objects" not in str(error):
-                raise
+        file_size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        shape, fortran, dtype = header = read_header(file)
+        if dtype.hasobject:
             raise InputError(
                 f"{path}: it holds Python objects, which are never unpickled here: save it as an array of numbers, as by "
                 "np.save(path, array.astype(float))"
-            ) from None
+            )
+        if 0 in shape:
+            raise InputError(f"{path}: holds no pixel")
+        if header.n_bytes > file_size - file.tell():
+            raise ValueError("the file ends too early")
         if like is not None:
-            axes = axes_like(like, self._array.ndim)
-        shape, fortran = self._array.shape, self._array.flags.f_contiguous and not self._array.flags.c_contiguous
-        self._layout = ArrayLayout(_axes(path, shape, axes), shape, self._array.dtype, fortran)
+            axes = axes_like(like, len(shape))
+        self._layout = ArrayLayout(_axes(path, shape, axes), shape, dtype, fortran)
+        self._array = ArrayInFile(file, file.tell(), shape, dtype, fortran)
 
     def __len__(self) -> int:
         return self._layout.n_pages
 
     def read(self, page: int) -> ImageFile:
-        return _image(self._path, "npy", self._layout.page(self._array, page), self._layout)
+        return _image(self._path, "npy", self._array.read(self._layout.index(page)), self._layout)
 
     def close(self) -> None:
-        self._array = None
+        pass
 
 
 class NpzPages:
@@ -95,16 +103,18 @@ class NpzPages:
         self._path, self._file_size = path, file.seek(0, os.SEEK_END)
         self._zip = zipfile.ZipFile(file)
         self._held: tuple[str, Any] = ("", None)
-        headers = {name: self._header(name) for name in self._zip.namelist()}
+        members = {member.filename: member for member in self._zip.infolist()}
         others, self._layouts = list[str](), list[ArrayLayout]()
-        for name, header in headers.items():
+        for name, member in members.items():
+            header = member_header(self._zip, member)
             named = axes if like is None or header is None else axes_like(like, len(header[0]))
             if header is None or not _is_image(*header, named):
                 others.append(name)
                 continue
             shape, fortran, dtype = header
-            compression = self._zip.getinfo(name).compress_type
-            self._layouts.append(ArrayLayout(_axes(path, shape, named), shape, dtype, fortran, name, compression, path))
+            axes_of_it = _axes(path, shape, named)
+            self._layouts.append(ArrayLayout(axes_of_it, shape, dtype, fortran, name, member.compress_type, path))
+        check_members(path, [members[name] for name in others], self._file_size)
         if not self._layouts:
             raise InputError(f"{path}: no array in it is an image" + (f" of axes {axes}" if axes else ""))
         self._layouts = [replace(layout, others=tuple(others)) for layout in self._layouts]
@@ -115,7 +125,7 @@ class NpzPages:
     def read(self, page: int) -> ImageFile:
         for layout in self._layouts:
             if page < layout.n_pages:
-                return _image(self._path, "npz", layout.page(self._member(layout), page), layout)
+                return _image(self._path, "npz", self._member(layout)[layout.index(page)], layout)
             page -= layout.n_pages
         raise IndexError(page)
 
@@ -123,58 +133,50 @@ class NpzPages:
         self._held = ("", None)
         self._zip.close()
 
-    def _header(self, name: str) -> tuple[tuple[int, ...], bool, np.dtype] | None:
-        with self._zip.open(name) as member:
-            try:
-                return _HEADERS[np.lib.format.read_magic(member)](member)
-            except (ValueError, KeyError):  # something else than an array, or one of a structured type
-                return None
-
     def _member(self, layout: ArrayLayout) -> np.ndarray:
         if self._held[0] != layout.name:
             self._held = ("", None)  # before the next one is read
             n_bytes = math.prod(layout.shape) * layout.dtype.itemsize
-            check_claim(self._path, layout.shape[-1], layout.shape[-2], n_bytes, self._file_size)
-            with self._zip.open(layout.name) as member:
-                self._held = (layout.name, np.lib.format.read_array(member, allow_pickle=False))
+            check_pixels_claim(self._path, layout.shape[-1], layout.shape[-2], n_bytes, self._file_size)
+            self._held = (layout.name, read_member(self._zip, self._zip.getinfo(layout.name)))
         held: np.ndarray = self._held[1]
         return held
 
 
 class NpyEncoder:
-    """Writes images as pages of one array, through a memory map."""
+    """Writes images as pages of one array."""
 
     def __init__(self, file: BinaryIO, n_pages: int):
         self._file, self._n_pages = file, n_pages
         self._layout: ArrayLayout | None = None
-        self._array: Any = None
+        self._array: ArrayInFile | None = None
         self._written = 0
 
     def write(self, image: ImageFile) -> list[str]:
-        if self._layout is None:
+        if self._layout is None or self._array is None:
             self._layout = _layout_for(image, self._n_pages)
-            self._array = self._allocate(self._layout, image.pixels)
-        _put(self._layout, self._array, self._written, image)
+            self._shape, self._dtype = self._layout.filled_with(image.pixels)
+            self._array = self._allocate(self._layout.fortran)
+        _check_page(self._layout, self._shape, self._dtype, image)
+        self._array.write(self._layout.index(self._written), self._layout.laid(image.pixels))
         self._written += 1
         return []
 
     def finish(self) -> None:
-        if self._array is not None:
-            self._array.flush()
+        pass
 
     def close(self) -> None:
-        self._array = None
+        pass
 
-    def _allocate(self, layout: ArrayLayout, pixels: np.ndarray) -> Any:
-        """The array in the file, whose place on the disk is taken first: a map of a full disk would end the process."""
-        shape, dtype = layout.filled_with(pixels)
-        described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": layout.fortran, "shape": shape}
+    def _allocate(self, fortran: bool) -> ArrayInFile:
+        """The array in the file, whose place on the disk is taken first, so that a full one is known of early."""
+        shape, dtype = self._shape, self._dtype
+        described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": fortran, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, described)
         offset = self._file.tell()
         for start in range(0, n_bytes := math.prod(shape) * dtype.itemsize, 2**20):
             self._file.write(bytes(min(2**20, n_bytes - start)))
-        self._file.flush()
-        return np.memmap(self._file, dtype, "r+", offset, shape, "F" if layout.fortran else "C")
+        return ArrayInFile(self._file, offset, shape, dtype, fortran)
 
 
 class NpzEncoder:
@@ -193,7 +195,8 @@ class NpzEncoder:
         if self._array is None:
             shape, dtype = layout.filled_with(image.pixels)
             self._array, self._page = np.zeros(shape, dtype, "F" if layout.fortran else "C"), 0
-        _put(layout, self._array, self._page, image)
+        _check_page(layout, self._array.shape, self._array.dtype, image)
+        self._array[layout.index(self._page)] = layout.laid(image.pixels)
         self._page, self._written, self._last = self._page + 1, self._written + 1, layout
         if self._page == layout.n_pages:
             with self._zip.open(self._info(layout.name, layout.compression), "w", force_zip64=True) as member:
@@ -252,7 +255,8 @@ def _is_image(shape: tuple[int, ...], fortran: bool, dtype: np.dtype, axes: str 
     return dtype.kind in "biuf" and 0 not in shape and (len(shape) in (2, 3, 4) if axes is None else len(shape) == len(axes))
 
 
-def _image(path: Path, kind: str, page: np.ndarray, layout: ArrayLayout) -> ImageFile:
+def _image(path: Path, kind: str, piece: np.ndarray, layout: ArrayLayout) -> ImageFile:
+    page = layout.upright(piece)
     pixels = np.array(page, page.dtype.newbyteorder("="), order="C")
     return ImageFile(pixels, path, kind, layout=layout)
 
@@ -270,11 +274,12 @@ def _layout_for(image: ImageFile, n_pages: int, name: str = "") -> ArrayLayout:
     return ArrayLayout("N" * len(stack) + axes, (*stack, *pixels.shape), pixels.dtype, name=name)
 
 
-def _put(layout: ArrayLayout, array: np.ndarray, page: int, image: ImageFile) -> None:
-    place = layout.page(array, page)
-    if place.shape != image.pixels.shape or array.dtype.newbyteorder("=") != image.pixels.dtype:
+def _check_page(layout: ArrayLayout, shape: tuple[int, ...], dtype: np.dtype, image: ImageFile) -> None:
+    """Refuse a page that an array of such a shape and type can't hold."""
+    lengths = dict(zip(layout.axes, shape, strict=True))
+    expected, pixels = tuple(lengths[letter] for letter in "YXC" if letter in lengths), image.pixels
+    if expected != pixels.shape or dtype.newbyteorder("=") != pixels.dtype:
         raise InputError(
-            f"{image.path}: the images differ in shape or type ({place.shape} {array.dtype}, {image.pixels.shape} "
-            f"{image.pixels.dtype}), and one array can't hold them: write .tif or .npz"
+            f"{image.path}: the images differ in shape or type ({expected} {dtype}, {pixels.shape} {pixels.dtype}), and one "
+            "array can't hold them: write .tif or .npz"
         )
-    place[...] = image.pixels

@@ -8,15 +8,30 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
 
 ORIENTATION, EXIF, GPS, INTEROPERABILITY = 274, 34665, 34853, 40965
 _POINTERS = (EXIF, GPS, INTEROPERABILITY)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_SHORT, _LONG, _LONG8 = 3, 4, 16
+_SHORT, _LONG, _RATIONAL, _LONG8 = 3, 4, 5, 16
+_IFD = (13, 18)  # types of pointers
 _INTEGERS = {1: "B", _SHORT: "H", _LONG: "I", 6: "b", 8: "h", 9: "i", 13: "I", _LONG8: "Q", 17: "q", 18: "Q"}
+
+_ACROSS, _DOWN = {256, 282, 40962, 41486}, {257, 283, 40963, 41487}  # size, resolution, size again, that on the sensor
+_XMP_ACROSS = (b"tiff:ImageWidth", b"tiff:XResolution", b"exif:PixelXDimension", b"exif:FocalPlaneXResolution")
+_XMP_DOWN = (b"tiff:ImageLength", b"tiff:YResolution", b"exif:PixelYDimension", b"exif:FocalPlaneYResolution")
+_STRIPS, _STRIP_SIZES, _THUMBNAIL, _THUMBNAIL_SIZE = 273, 279, 513, 514
+_JPEG = b"\xff\xd8\xff"
+_MOST_PREVIEWS, _MOST_STRIPS, _MOST_SEGMENTS = (
+    100,
+    4096,
+    100,
+)  # that are looked at: in metadata, in a thumbnail, in a preview
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,11 @@ class Tag:
     @property
     def count(self) -> int:
         return len(self.value) // _SIZES[self.type]
+
+    @property
+    def dangles(self) -> bool:
+        """Whether it points to something that wasn't read, and that wouldn't be where it says in another file."""
+        return self.children is None and (self.code in _POINTERS or self.type in _IFD)
 
     def integers(self, order: str) -> tuple[int, ...]:
         """The values; none where they aren't integers."""
@@ -73,33 +93,68 @@ def read_header(file: BinaryIO) -> tuple[Structure, int]:
     return Structure(order, big=True), struct.unpack_from(f"{order}Q", head, 8)[0]
 
 
-def read_directory(file: BinaryIO, structure: Structure, offset: int, depth: int = 0) -> tuple[list[Tag], int]:
-    """The tags of the directory at `offset`, those of damaged values left out, and the offset of the next one.
+def read_directory(
+    file: BinaryIO, structure: Structure, offset: int, codes: Collection[int] | None = None
+) -> tuple[list[Tag], int]:
+    """The tags of the directory at `offset`, or those of some codes, and the offset of the next one.
 
-    Raises ValueError where there is no directory.
+    Those of damaged values are left out. A pointer to a directory that can't be read, or that isn't known, has no children.
+
+    Raises ValueError where there is no directory, or its values together are larger than the file.
     """
+    return _read_directory(file, structure, offset, codes, _Room(file.seek(0, io.SEEK_END)), 0)
+
+
+@dataclass
+class _Room:
+    """How many bytes the values of a directory and of those below it may still take: all of them are in the file."""
+
+    left: int
+
+
+def _read_directory(
+    file: BinaryIO, structure: Structure, offset: int, codes: Collection[int] | None, room: _Room, depth: int
+) -> tuple[list[Tag], int]:
     file_size = file.seek(0, io.SEEK_END)
     n_tags = _n_tags(file, structure, offset)
     size = struct.calcsize(structure.entry)
     entries = file.read(n_tags * size)
+    if len(entries) < n_tags * size:
+        raise ValueError("the file ends too early")
     following = _unpack(structure.offset, file)
-    tags = []
+    tags, followed = list[Tag](), set[int]()
     for code, kind, count, inline in struct.iter_unpack(structure.entry, entries):
+        if codes is not None and code not in codes:
+            continue
         n_bytes = count * _SIZES.get(kind, 0)
         value = inline[:n_bytes]
         if len(inline) < n_bytes <= file_size:
+            if n_bytes > room.left:
+                raise ValueError("its tags are larger than the file")
+            room.left -= n_bytes
             file.seek(min(struct.unpack(structure.offset, inline)[0], file_size))
             value = file.read(n_bytes)
         if kind not in _SIZES or len(value) != n_bytes:
             continue
         tag = Tag(code, kind, value)
-        if code in _POINTERS and depth < 2 and len(places := tag.integers(structure.order)) == 1:
-            try:
-                tag = Tag(code, kind, b"", tuple(read_directory(file, structure, places[0], depth + 1)[0]))
-            except ValueError:
-                continue
-        tags.append(tag)
+        if code in _POINTERS and code not in followed and depth < 2:  # of several, the first
+            tag = _followed(file, structure, tag, room, depth)
+            followed.add(code)
+        if depth == 0 or not tag.dangles:
+            tags.append(tag)
     return tags, following
+
+
+def _followed(file: BinaryIO, structure: Structure, tag: Tag, room: _Room, depth: int) -> Tag:
+    """A pointer with the tags that it points to; without them, where they can't be read."""
+    places = tag.integers(structure.order)
+    if len(places) != 1:
+        return tag
+    try:
+        children, _ = _read_directory(file, structure, places[0], None, room, depth + 1)
+    except ValueError:
+        return tag
+    return replace(tag, children=tuple(children))
 
 
 def directory_offsets(file: BinaryIO, structure: Structure, first: int) -> list[int]:
@@ -121,19 +176,21 @@ def pack_directory(tags: Iterable[Tag], structure: Structure, start: int) -> byt
     size = struct.calcsize(structure.offset)
     begin = start + struct.calcsize(structure.count) + len(tags) * struct.calcsize(structure.entry) + size
     begin += begin % 2
-    entries, behind = b"", b""
+    entries, behind, end = list[bytes](), list[bytes](), begin
     for tag in tags:
-        kind, count, value = tag.type, tag.count, tag.value
-        place = struct.pack(structure.offset, begin + len(behind))
+        kind, count, value, elsewhere = tag.type, tag.count, tag.value, b""
         if tag.children is not None:
-            behind += pack_directory(tag.children, structure, begin + len(behind))
-            kind, count, value = (_LONG8 if structure.big else _LONG), 1, place
+            elsewhere = pack_directory(tag.children, structure, end)
+            kind, count = (_LONG8 if structure.big else _LONG), 1
         elif len(value) > size:
-            behind += value + b"\0" * (len(value) % 2)
-            value = place
-        entries += struct.pack(structure.entry, tag.code, kind, count, value)
-    directory = struct.pack(structure.count, len(tags)) + entries + bytes(size)
-    return directory.ljust(begin - start, b"\0") + behind
+            elsewhere = value + b"\0" * (len(value) % 2)
+        if elsewhere:
+            value = struct.pack(structure.offset, end)
+        entries.append(struct.pack(structure.entry, tag.code, kind, count, value))
+        behind.append(elsewhere)
+        end += len(elsewhere)
+    directory = struct.pack(structure.count, len(tags)) + b"".join(entries) + bytes(size)
+    return directory.ljust(begin - start, b"\0") + b"".join(behind)
 
 
 def pack_exif(tags: Iterable[Tag], order: str) -> bytes:
@@ -153,28 +210,196 @@ def unpack_exif(exif: bytes) -> tuple[str, list[Tag]]:
 
 
 def set_upright(exif: bytes) -> tuple[int, bytes]:
-    """The orientation that EXIF data name, and the data with orientation 1 and without a thumbnail, else as they were.
+    """The orientation that EXIF data name, and the data with orientation 1 and without thumbnails, else as they were.
 
-    They are changed in place, as makers' notes hold offsets that nobody else knows of.
+    They are changed in place, as makers' notes hold offsets that nobody else knows of; where a thumbnail was, there are
+    zeros, as it shows the picture before.
     """
     exif = exif.removeprefix(b"Exif\0\0")
     file, changed, orientation = io.BytesIO(exif), bytearray(exif), 1
     try:
         structure, first = read_header(file)
-        n_tags = _n_tags(file, structure, first)
-        for _ in range(n_tags):
-            code, kind, count, value = struct.unpack(structure.entry, file.read(struct.calcsize(structure.entry)))
-            if (code, kind, count) == (ORIENTATION, _SHORT, 1):
-                orientation = struct.unpack(f"{structure.order}H", value[:2])[0]
-                struct.pack_into(f"{structure.order}H", changed, file.tell() - len(value), 1)
-        struct.pack_into(structure.offset, changed, file.tell(), 0)
+        for entry in _entries(file, structure, first):
+            if (entry.code, entry.type, entry.size) == (ORIENTATION, _SHORT, 2):
+                orientation = _read(file, entry).integers(structure.order)[0]
+                struct.pack_into(f"{structure.order}H", changed, entry.place, 1)
+        end = _end_of_entries(file, structure, first)
+        _wipe_thumbnails(file, structure, first, changed)
+        struct.pack_into(structure.offset, changed, end, 0)
     except (ValueError, struct.error):
         return 1, exif
-    return orientation, bytes(changed)
+    return orientation, without_pictures(bytes(changed))
 
 
 def set_xmp_upright(xmp: bytes) -> bytes:
     return re.sub(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""", rb"\g<1>1", xmp)
+
+
+def without_pictures(data: bytes) -> bytes:
+    """Metadata with zeros where a whole JPEG lies in them: a preview of the picture before, as in makers' notes."""
+    changed, start = bytearray(data), 0
+    for _ in range(_MOST_PREVIEWS):
+        if (start := data.find(_JPEG, start)) < 0:
+            break
+        end = _end_of_jpeg(data, start)
+        changed[start:end] = bytes(end - start)
+        start = max(end, start + 1)
+    return bytes(changed)
+
+
+def without_thumbnail(xmp: bytes) -> bytes:
+    """XMP data without the thumbnails in them, which are in base 64."""
+    xmp = re.sub(rb"(<xmpGImg:image\s*>)[^<]*", rb"\g<1>", xmp)
+    return re.sub(rb"""(xmpGImg:image\s*=\s*)(?:"[^"]*"|'[^']*')""", rb'\g<1>""', xmp)
+
+
+def scaled_tags(tags: Iterable[Tag], order: str, across: Fraction, down: Fraction) -> tuple[Tag, ...]:
+    """Tags of a picture that has become so many times wider and higher, with its size and resolution in them."""
+    return tuple(
+        _scaled(tag, order, across, down)
+        if tag.children is None
+        else replace(tag, children=scaled_tags(tag.children, order, across, down))
+        for tag in tags
+    )
+
+
+def scale_exif(exif: bytes, across: Fraction, down: Fraction) -> bytes:
+    """EXIF data of a picture that has become so many times wider and higher; they are changed in place."""
+    prefix = b"Exif\0\0" if exif.startswith(b"Exif\0\0") else b""
+    file, changed = io.BytesIO(exif.removeprefix(prefix)), bytearray(exif.removeprefix(prefix))
+    try:
+        structure, first = read_header(file)
+        entries = list(_entries(file, structure, first))
+        for pointer in [entry for entry in entries if entry.code == EXIF]:
+            entries += _entries(file, structure, _read(file, pointer).integers(structure.order)[0])
+    except (ValueError, IndexError):
+        return exif
+    for entry in entries:
+        if entry.code in _ACROSS | _DOWN:
+            scaled = _scaled(_read(file, entry), structure.order, across, down)
+            if scaled.type != entry.type:  # of a single value, whose place has room for it
+                struct.pack_into(f"{structure.order}H", changed, entry.place - 6, scaled.type)
+            changed[entry.place : entry.place + len(scaled.value)] = scaled.value
+    return prefix + bytes(changed)
+
+
+def scale_xmp(xmp: bytes, across: Fraction, down: Fraction) -> bytes:
+    """XMP data of a picture that has become so many times wider and higher."""
+
+    def scaled(found: re.Match[bytes]) -> bytes:
+        numerator, _, denominator = found[3].partition(b"/")
+        number = Fraction(int(numerator), int(denominator or 1) or 1) * (across if found[2] in _XMP_ACROSS else down)
+        return found[1] + (f"{number.numerator}/{number.denominator}" if denominator else f"{round(number)}").encode()
+
+    names = b"|".join(_XMP_ACROSS + _XMP_DOWN)
+    return re.sub(rb"((" + names + rb""")(?:\s*=\s*["']|>\s*))(\d+(?:/\d+)?)""", scaled, xmp)
+
+
+def _scaled(tag: Tag, order: str, across: Fraction, down: Fraction) -> Tag:
+    """A tag of the size or the resolution times a factor, any other one as it is."""
+    if tag.code not in _ACROSS | _DOWN:
+        return tag
+    factor = across if tag.code in _ACROSS else down
+    if tag.type == _RATIONAL and tag.count == 1:
+        numerator, denominator = struct.unpack(f"{order}2I", tag.value)
+        return replace(tag, value=struct.pack(f"{order}2I", *_scaled_ratio(numerator, denominator, factor)))
+    if tag.type in (_SHORT, _LONG) and tag.count == 1:
+        size = min(round(tag.integers(order)[0] * factor), 2**32 - 1)
+        kind = tag.type if size < 2**16 else _LONG
+        return replace(tag, type=kind, value=struct.pack(f"{order}{_INTEGERS[kind]}", size))
+    return tag
+
+
+def _scaled_ratio(numerator: int, denominator: int, factor: Fraction) -> tuple[int, int]:
+    """A ratio of 32-bit integers times a factor, of the same denominator where that is possible."""
+    if not denominator:
+        return numerator, denominator
+    product = numerator * factor
+    if product.denominator == 1 and product < 2**32:
+        return product.numerator, denominator
+    ratio = (product / denominator).limit_denominator(2**31 // max(int(product / denominator), 1) or 1)
+    return min(ratio.numerator, 2**32 - 1), ratio.denominator
+
+
+class _Entry(NamedTuple):
+    """A tag in a file: where its values are, and their bytes."""
+
+    code: int
+    type: int
+    place: int
+    size: int
+
+
+def _entries(file: BinaryIO, structure: Structure, offset: int) -> Iterator[_Entry]:
+    """The tags of a directory, those of damaged values left out. Raises ValueError where there is no directory."""
+    n_tags, size = _n_tags(file, structure, offset), struct.calcsize(structure.entry)
+    start = file.tell()
+    entries, file_size = file.read(n_tags * size), file.seek(0, io.SEEK_END)
+    if len(entries) < n_tags * size:
+        raise ValueError("the file ends too early")
+    for number, (code, kind, count, inline) in enumerate(struct.iter_unpack(structure.entry, entries), 1):
+        n_bytes, place = count * _SIZES.get(kind, 0), start + number * size - len(inline)
+        if n_bytes > len(inline):
+            place = struct.unpack(structure.offset, inline)[0]
+        if kind in _SIZES and place + n_bytes <= file_size:
+            yield _Entry(code, kind, place, n_bytes)
+
+
+def _read(file: BinaryIO, entry: _Entry, most: int = 1) -> Tag:
+    """A tag with as many of its values, at most."""
+    file.seek(entry.place)
+    return Tag(entry.code, entry.type, file.read(min(entry.size, most * _SIZES[entry.type])))
+
+
+def _end_of_entries(file: BinaryIO, structure: Structure, offset: int) -> int:
+    """Where a directory names the next one."""
+    return _n_tags(file, structure, offset) * struct.calcsize(structure.entry) + file.tell()
+
+
+def _wipe_thumbnails(file: BinaryIO, structure: Structure, first: int, data: bytearray) -> None:
+    """Put zeros where the directories behind the first one are, and what they point to, pixels included."""
+    following, wiped = _next_directory(file, structure, first), list[tuple[int, int]]()
+    seen = {first}
+    while following not in seen and len(seen) <= _MOST_PREVIEWS:
+        seen.add(following)
+        try:
+            entries = {entry.code: entry for entry in _entries(file, structure, following)}
+            end, after = _end_of_entries(file, structure, following), _next_directory(file, structure, following)
+        except ValueError:
+            break
+        wiped.append((following, end + struct.calcsize(structure.offset) - following))
+        wiped += [(entry.place, entry.size) for entry in entries.values()]
+        for places, sizes in ((_THUMBNAIL, _THUMBNAIL_SIZE), (_STRIPS, _STRIP_SIZES)):
+            if places in entries and sizes in entries:
+                pairs = (_read(file, entries[code], _MOST_STRIPS).integers(structure.order) for code in (places, sizes))
+                wiped += zip(*pairs, strict=False)
+        following = after
+    changes = np.zeros(len(data) + 1, np.int64)
+    for start, size in wiped:
+        if 0 < start <= start + size <= len(data):
+            changes[start] += 1
+            changes[start + size] -= 1
+    covered = np.cumsum(changes)[:-1] > 0
+    covered[:8] = covered[first : _end_of_entries(file, structure, first) + struct.calcsize(structure.offset)] = False
+    np.frombuffer(data, np.uint8)[covered] = 0
+
+
+def _next_directory(file: BinaryIO, structure: Structure, offset: int) -> int:
+    file.seek(_end_of_entries(file, structure, offset))
+    return _unpack(structure.offset, file)
+
+
+def _end_of_jpeg(data: bytes, start: int) -> int:
+    """Where a JPEG that starts there ends; there, too, if it isn't one."""
+    position = start + 2
+    for _ in range(_MOST_SEGMENTS):
+        if position + 4 > len(data) or data[position] != 0xFF or data[position + 1] < 0xC0:
+            break
+        if data[position + 1] == 0xDA:
+            end = data.find(b"\xff\xd9", position)
+            return start if end < 0 else end + 2
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    return start
 
 
 def _n_tags(file: BinaryIO, structure: Structure, offset: int) -> int:

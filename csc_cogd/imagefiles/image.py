@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from csc_cogd.errors import InputError
+from csc_cogd.imagefiles.exif import scale_exif, scale_xmp
+from csc_cogd.npy import check_claim
 
-_CLAIMS = {2**26: 50_000, 2**30: 200}  # from so many bytes of pixels on, how many a byte of the file may hold
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
     2: np.fliplr,
     3: lambda pixels: pixels[::-1, ::-1],
@@ -61,6 +61,8 @@ class ImageFile:
     density : Density, optional
     layout : Layout, optional
         For the same format only.
+    nodata : float, optional
+        The value by which the file itself says that nothing was measured, as GeoTIFF does.
     notes : tuple of str
         What couldn't be read, for the user to know.
     """
@@ -75,6 +77,7 @@ class ImageFile:
     density: Density | None = None
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
+    nodata: float | None = None
 
     @property
     def colours(self) -> np.ndarray:
@@ -82,8 +85,41 @@ class ImageFile:
         colours = self.pixels[..., :-1] if self.has_alpha else self.pixels
         return colours[..., 0] if colours.ndim == 3 and colours.shape[2] == 1 else colours
 
+    @property
+    def without_data(self) -> np.ndarray | None:
+        """Which of the colours have the file's nodata value, bool of their shape; None where none has.
+
+        Values without a sign are as well those of dark or of bright pixels: they must be alike in every channel.
+        """
+        colours = self.colours
+        if self.nodata is None or colours.dtype.kind not in "iuf":
+            return None
+        if colours.dtype.kind == "f":
+            limits = np.finfo(colours.dtype)
+            infinite = np.isinf(self.nodata)
+            value = self.nodata if infinite else np.clip(self.nodata, float(limits.min), float(limits.max))
+            absent = colours == colours.dtype.type(value)
+        else:
+            absent = colours == self.nodata
+        if colours.dtype.kind == "u" and colours.ndim == 3:
+            absent &= absent.all(axis=2, keepdims=True)
+        return absent if absent.any() else None
+
+    @property
+    def observed(self) -> np.ndarray:
+        """The colours; as an array of ``numpy.ma`` where some of them have the nodata value."""
+        absent = self.without_data
+        return self.colours if absent is None else np.ma.array(self.colours, mask=absent)
+
     def with_pixels(self, pixels: np.ndarray) -> ImageFile:
-        return replace(self, pixels=pixels)
+        """The image with other pixels; the resolution is that of the grid, if it is finer or coarser."""
+        down, across = (Fraction(new, old) for new, old in zip(pixels.shape[:2], self.pixels.shape[:2], strict=True))
+        if down == across == 1:
+            return replace(self, pixels=pixels)
+        density = self.density and Density(self.density.x * across, self.density.y * down, self.density.unit)
+        exif = self.exif and scale_exif(self.exif, across, down)
+        xmp = self.xmp and scale_xmp(self.xmp, across, down)
+        return replace(self, pixels=pixels, density=density, exif=exif, xmp=xmp)
 
 
 def n_channels(pixels: np.ndarray) -> int:
@@ -100,10 +136,7 @@ def turned(density: Density | None, orientation: int) -> Density | None:
     return Density(density.y, density.x, density.unit) if density is not None and orientation in (5, 6, 7, 8) else density
 
 
-def check_claim(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:
-    """Refuse a large image in a file that is far too small for a picture of that size."""
-    if any(n_bytes > large and n_bytes > most * file_size for large, most in _CLAIMS.items()):
-        raise InputError(
-            f"{path}: claims {width} x {height} pixels, {n_bytes / 1e9:.2g} GB, in a file of {file_size} bytes: if it is "
-            "real, store it uncompressed, as TIFF or NPY"
-        )
+def check_pixels_claim(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:
+    """Refuse a large image in a file that is far too small for a picture of that size: see :func:`check_claim`."""
+    way = "store it uncompressed, as TIFF or NPY"
+    check_claim(path, f"{width} x {height} pixels,", n_bytes, file_size, way)

@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright
-from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_claim, turned, upright
+from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_pictures, without_thumbnail
+from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, turned, upright
+from csc_cogd.locks import importing
 
 LARGEST = 65535  # pixels a side
 _SOI, _EOI, _SOS, _DQT, _COMMENT = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE
+_ALONE = {0x00, 0x01, 0xFF, *range(0xD0, 0xD8)}  # what no segment begins with: zeros behind 0xFF, padding, restarts
+_PROGRESSIVE = 0xC2
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JFIF, _EXIF, _XMP, _ICC = b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _MOST = 65533  # bytes that a segment holds
+_MOST_SCANS = 100  # each takes its time, however empty it is; progressive ones have about ten
 _SUBSAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}  # of the chroma across and down, as Pillow numbers them
 
 Segment = tuple[int, bytes]  # marker and content
@@ -27,10 +31,11 @@ Segment = tuple[int, bytes]  # marker and content
 
 @dataclass(frozen=True)
 class JpegLayout:
-    """Further segments (comments, IPTC and others), and how the pixels were coded, in Pillow's words."""
+    """Further segments (comments, IPTC and others), and how the pixels were coded: in Pillow's words, how finely."""
 
     segments: tuple[Segment, ...] = ()
     coding: dict[str, Any] | None = None
+    progressive: bool = False
 
     def names(self, kind: str) -> list[str]:
         return sorted({"comment" if marker == _COMMENT else f"APP{marker - 0xE0}" for marker, _ in self.segments})
@@ -38,43 +43,58 @@ class JpegLayout:
 
 def read(content: bytes, path: Path) -> ImageFile:
     """Decode a JPEG of 8 bits, grey or in colour."""
-    import imagecodecs
+    with importing():
+        import imagecodecs
 
     segments, scan = _read_segments(content)
     if content.rfind(b"\xff\xd9", scan) < 0:
         raise InputError(f"{path}: damaged JPEG: the file ends too early")
+    _check_scans(content, scan)
     marker, frame = next((segment for segment in segments if segment[0] in _FRAMES), (0, b""))
     if len(frame) < 6:
         raise InputError(f"{path}: damaged JPEG: it doesn't say its size")
     depth, height, width, n_components = struct.unpack(">BHHB", frame[:6])
-    if depth != 8 or marker not in (0xC0, 0xC1, 0xC2) or n_components == 2:
+    if depth != 8 or marker not in (0xC0, 0xC1, _PROGRESSIVE) or n_components == 2:
         raise InputError(f"{path}: this kind of JPEG isn't supported: only 8 bits, baseline or progressive are")
     if n_components == 4:
         raise InputError(f"{path}: CMYK colours aren't supported: convert the image to RGB first")
-    check_claim(path, width, height, width * height * n_components, len(content))
+    check_pixels_claim(path, width, height, width * height * n_components, len(content))
     pixels = imagecodecs.jpeg8_decode(content)
 
     exif, xmp, orientation = _first(segments, 0xE1, _EXIF), _first(segments, 0xE1, _XMP), 1
     if exif:
         orientation, exif = set_upright(exif)
+    xmp = xmp and without_thumbnail(xmp)
     if xmp and orientation != 1:
         xmp = set_xmp_upright(xmp)
-    own = [(mark, body) for mark, body in segments if _is_kept(mark, body)]
+    own = [(mark, without_pictures(body)) for mark, body in segments if _is_kept(mark, body)]
     pictures = any(mark == 0xE2 and body.startswith(b"MPF\0") for mark, body in segments)
     return ImageFile(
         upright(pixels, orientation), path, "jpeg", icc_profile=_profile(segments), exif=exif, xmp=xmp,
         density=turned(_density(_first(segments, 0xE0, _JFIF)), orientation),
-        layout=JpegLayout(tuple(own), _coding(segments, frame)),
+        layout=JpegLayout(tuple(own), _coding(segments, frame), marker == _PROGRESSIVE),
         notes=("the further pictures in this JPEG (MPF) aren't carried over",) if pictures else (),
     )  # fmt: skip
+
+
+def coded_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG. Raises ValueError where it doesn't say them, or can't be decoded soon."""
+    segments, scan = _read_segments(content)
+    _check_scans(content, scan)
+    frame = next((body for marker, body in segments if marker in _FRAMES), b"")
+    if len(frame) < 5:
+        raise ValueError("it doesn't say its size")
+    height, width = struct.unpack(">HH", frame[1:5])
+    return width, height
 
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     """A JPEG of the image, uint8 of one or three channels; and what was left out.
 
-    An image that was a JPEG is coded as finely as it was there.
+    An image that was a JPEG is coded as finely as it was there, and progressively if it was.
     """
-    from PIL import Image
+    with importing():
+        from PIL import Image
 
     pixels = np.ascontiguousarray(image.pixels)
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
@@ -82,7 +102,7 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     colours = len((layout.coding or {}).get("qtables", ())) == 2
     coding = layout.coding if layout.coding and colours == (pixels.ndim == 3) else {"quality": 95, "subsampling": 0}
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", **coding)
+    Image.fromarray(pixels).save(stream, "JPEG", progressive=layout.progressive, **coding)
     coded, _ = _read_segments(stream.getvalue())
     head = len(_segment(*coded[0])) + 2  # the start, and Pillow's own JFIF segment
 
@@ -104,22 +124,33 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
 
 
 def _read_segments(content: bytes) -> tuple[list[Segment], int]:
-    """The segments before the pixels, and where the first scan begins. Raises ValueError."""
+    """The segments before the pixels, and where the first scan begins. Raises ValueError.
+
+    Bytes between segments that don't belong to any are passed over, as all readers do.
+    """
     segments: list[Segment] = []
     position = 2
-    while position + 4 <= len(content):
-        if content[position] != 0xFF:
-            raise ValueError("a segment doesn't begin where the one before ends")
+    while (position := content.find(b"\xff", position)) >= 0 and position + 4 <= len(content):
         marker = content[position + 1]
-        if marker == 0xFF:  # padding
-            position += 1
+        if marker in _ALONE:
+            position += 1 if marker == 0xFF else 2
             continue
-        length = int.from_bytes(content[position + 2 : position + 4])
+        if marker == _EOI:
+            break
         if marker == _SOS:
             return segments, position
+        length = int.from_bytes(content[position + 2 : position + 4])
         segments.append((marker, content[position + 4 : position + 2 + length]))
         position += 2 + length
     raise ValueError("the file ends too early")
+
+
+def _check_scans(content: bytes, first: int) -> None:
+    """Raise ValueError where there are too many scans, of which the first begins there."""
+    end = content.find(bytes((0xFF, _EOI)), first)
+    n_scans = content.count(bytes((0xFF, _SOS)), first, len(content) if end < 0 else end)
+    if n_scans > _MOST_SCANS:
+        raise ValueError(f"its pixels are in {n_scans} scans")
 
 
 def _segment(marker: int, body: bytes) -> bytes:
@@ -163,7 +194,8 @@ def _jfif(density: Density | None) -> bytes:
 
 def _coding(segments: list[Segment], frame: bytes) -> dict[str, Any] | None:
     """The quantisation tables and the subsampling; None where Pillow can't write those."""
-    from PIL.JpegImagePlugin import zigzag_index
+    with importing():
+        from PIL.JpegImagePlugin import zigzag_index
 
     tables: dict[int, list[int]] = {}
     for body in (body for marker, body in segments if marker == _DQT):

@@ -13,6 +13,7 @@ from scipy.ndimage import binary_dilation
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.files import SUFFIXES, ImageFile, ImageReader, open_images
 from csc_cogd.imagefiles.rims import rim_width
+from csc_cogd.locks import importing
 
 _ENDINGS = [*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)]
 
@@ -90,7 +91,8 @@ def missing_pixels(
 ) -> tuple[np.ndarray, list[str]]:
     """Which pixels are missing, bool of the image's shape, and what each source says, in words.
 
-    Opacity itself is never missing. NaN is missing in its own channel only, but grown in all. The image is a `page` of
+    Opacity itself is never missing. NaN is missing in its own channel only, but grown in all; so is the nodata value of the
+    file, but see :attr:`ImageFile.without_data`. The image is a `page` of
     `n_pages`; a mask file holds a mask for each, or one for all, and may be open already as `masks`. With `complete`,
     nothing need be missing in it.
 
@@ -121,6 +123,8 @@ def missing_pixels(
         add(~marked if valid else marked, f"{rules.path.name} ({how}, non-zero is {rules.polarity})")
     if colours.dtype.kind == "f" and np.isnan(colours).any():
         add(np.isnan(colours), "NaN")
+    if (absent := image.without_data) is not None:
+        add(absent, f"the file's nodata value {image.nodata:g}")
     if rules.value is not None:
         add((colours == rules.value).all(axis=2), f"value {rules.value:g}")
     if rules.color is not None:
@@ -170,7 +174,8 @@ def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
 
 def parse_color(text: str) -> tuple[int, int, int]:
     """Red, green and blue, 0 to 255, of a colour as on web pages (``red``, ``#ff0000``), or of three numbers."""
-    from PIL import ImageColor
+    with importing():
+        from PIL import ImageColor
 
     try:
         red, green, blue = ImageColor.getrgb(f"rgb({text})" if "," in text and "(" not in text else text.strip())[:3]
@@ -226,6 +231,11 @@ def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
     if rules.value is not None or rules.from_alpha:
         what = "is fully transparent" if rules.value is None else f"has the value {rules.value:g}"
         raise InputError(f"{image.path}: no pixel is missing: none {what}")
+    if image.nodata is not None:
+        raise InputError(
+            f"{image.path}: no pixel is missing: none has the file's nodata value {image.nodata:g}: give --mask FILE, "
+            "--mask-color or --mask-value"
+        )
     raise InputError(
         f"{image.path}: nothing says what is missing: give --mask FILE, --mask-color, --mask-value or --mask-from-alpha"
     )

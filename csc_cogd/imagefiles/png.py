@@ -11,16 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright
-from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_claim, turned, upright
+from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_thumbnail
+from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
+from csc_cogd.locks import importing
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by colour type; a palette may have opacities
+_GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
+_DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
+_STORED = {_GREY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}  # samples of a pixel in the file,
+_SHOWN = {**_STORED, _PALETTE: 3}  # and in memory, without the opacity that a tRNS chunk gives
+_LARGEST = 1_000_000  # pixels a side, by libpng's limit
 _DECODED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
-_OF_THE_PIXELS = _DECODED | {b"bKGD", b"hIST", b"sBIT", b"acTL", b"fcTL", b"fdAT"}
+_OF_THE_PIXELS = _DECODED | {b"acTL", b"fcTL", b"fdAT"}
 _SAFE = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME"}  # besides those whose name says so
 _ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 _INTERLACED = 1
+_PIECE, _MOST = 2**16, 2**22  # bytes of data that are inflated at once, and of what becomes of them
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp\0"
 
@@ -42,13 +48,19 @@ def read(content: bytes, path: Path) -> ImageFile:
     """Decode a PNG: 8 or 16 bits, with opacity where it has any; palettes and fewer bits are widened."""
     chunks, notes = read_chunks(content)
     first = dict(reversed(chunks))  # of several of a kind the first
-    if not {b"IHDR", b"IDAT", b"IEND"} <= first.keys() or len(first[b"IHDR"]) != 13:
+    if not {b"IHDR", b"IDAT", b"IEND"} <= first.keys():
         raise InputError(f"{path}: damaged PNG: the file ends too early")
+    header = _checked_header(chunks)
     if int.from_bytes(first.get(b"acTL", b"")[:4]) > 1:
         raise InputError(f"{path}: it is an animation: save its pictures as single images")
-    width, height, depth, colour = struct.unpack(">IIBB", first[b"IHDR"][:10])
-    check_claim(path, width, height, width * height * _SAMPLES.get(colour, 4) * (1 + (depth == 16)), len(content))
-    pixels = _decoded([chunk for chunk in chunks if chunk[0] in _DECODED])
+    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
+    samples = min(_SHOWN[colour] + (b"tRNS" in first), 4)
+    check_pixels_claim(path, width, height, width * height * samples * (1 + (depth == 16)), len(content))
+    colours, doubtful = _colour_chunks(chunks, colour)
+    pixels, surplus = _decoded(header, colours, [body for kind, body in chunks if kind == b"IDAT"])
+    notes += [_damaged(kind) for kind in doubtful]
+    if surplus:
+        notes.append("what is behind the pixels in the PNG's data isn't carried over")
 
     xmp, profile, exif, orientation = None, None, first.get(b"eXIf"), 1
     before, behind, lost = list[Chunk](), list[Chunk](), list[str]()
@@ -59,7 +71,10 @@ def read(content: bytes, path: Path) -> ImageFile:
         if kind in _OF_THE_PIXELS or kind in (b"eXIf", b"pHYs"):
             continue
         try:
-            if kind == b"iCCP":
+            if kind in (b"sBIT", b"bKGD"):
+                if body is first[kind]:
+                    before.append((kind, _as_decoded(kind, body, first, pixels)))
+            elif kind == b"iCCP":
                 profile = _profile(body)
             elif kind == b"iTXt" and body.startswith(_XMP):
                 xmp = _packet(body)
@@ -69,14 +84,15 @@ def read(content: bytes, path: Path) -> ImageFile:
                 place.append((kind, body))
             else:
                 lost.append(kind.decode())
-        except (zlib.error, ValueError, IndexError):
+        except (zlib.error, ValueError, IndexError, struct.error):
             notes.append(_damaged(kind))
     if exif:
         orientation, exif = set_upright(exif)
+    xmp = xmp and without_thumbnail(xmp)
     if xmp and orientation != 1:
         xmp = set_xmp_upright(xmp)
     if lost:
-        notes.append(f"PNG chunks that may depend on the pixels aren't carried over: {', '.join(lost)}")
+        notes.append(f"PNG chunks that may depend on the pixels aren't carried over: {', '.join(dict.fromkeys(lost))}")
     return ImageFile(
         upright(pixels, orientation), path, "png", icc_profile=profile, exif=exif, xmp=xmp,
         has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4), layout=PngLayout(tuple(before), tuple(behind)),
@@ -86,12 +102,17 @@ def read(content: bytes, path: Path) -> ImageFile:
 
 def encode(image: ImageFile) -> bytes:
     """A PNG of the image; its pixels are uint8 or uint16 of 1 to 4 channels."""
-    import imagecodecs
+    with importing():
+        import imagecodecs
 
     pixels = np.ascontiguousarray(image.pixels)
-    content = bytes(imagecodecs.png_encode(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels))
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    room = (pixels.nbytes + len(pixels)) * 9 // 8 + 4096  # rows that can't be compressed, their filters, and chunks
+    content = bytes(imagecodecs.png_encode(pixels, out=room))
     layout = image.layout if isinstance(image.layout, PngLayout) else PngLayout()
-    chunks = list(layout.before)
+    n_colours = n_channels(pixels) - (n_channels(pixels) in (2, 4))
+    sizes = {b"sBIT": n_channels(pixels), b"bKGD": 2 * n_colours}
+    chunks = [(kind, body) for kind, body in layout.before if len(body) == sizes.get(kind, len(body))]
     if image.icc_profile:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
     if image.density:
@@ -132,34 +153,118 @@ def insert_chunks(content: bytes, before: list[Chunk], behind: list[Chunk] | Non
     return content[:start] + packed[0] + content[start:end] + packed[1] + content[end:]
 
 
-def _decoded(chunks: list[Chunk]) -> np.ndarray:
-    import imagecodecs
+def _checked_header(chunks: list[Chunk]) -> bytes:
+    """The only header of a PNG. Raises ValueError where there are several, or pixels can't be as it says."""
+    headers = [body for kind, body in chunks if kind == b"IHDR"]
+    if len(headers) > 1 or chunks[0][0] != b"IHDR" or len(headers[0]) != 13:
+        raise ValueError("it doesn't begin with one header")
+    width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", headers[0])
+    if depth not in _DEPTHS.get(colour, ()) or methods not in ([0, 0, 0], [0, 0, _INTERLACED]):
+        raise ValueError("its header names pixels of an unknown kind")
+    if not (0 < width <= _LARGEST and 0 < height <= _LARGEST):
+        raise ValueError(f"{width} x {height} pixels can't be read: 1 to {_LARGEST} a side can")
+    return headers[0]
 
-    header = dict(chunks)[b"IHDR"]
+
+def _colour_chunks(chunks: list[Chunk], colour: int) -> tuple[list[Chunk], list[bytes]]:
+    """The palette and what is transparent, as far as they belong to pixels of such a colour type, and the damaged ones.
+
+    Raises ValueError where a palette is needed, and there is none.
+    """
+    first: dict[bytes, bytes] = {}
+    for kind, body in chunks[: [kind for kind, _ in chunks].index(b"IDAT")]:
+        first.setdefault(kind, body)
+    palette, clear = first.get(b"PLTE", b""), first.get(b"tRNS")
+    if colour != _PALETTE:
+        palette = b""  # only a suggestion
+    elif not 0 < len(palette) <= 768 or len(palette) % 3:
+        raise ValueError("its palette is missing or damaged")
+    colours = [(b"PLTE", palette)] if palette else []
+    if clear is None:
+        return colours, []
+    lengths = {_GREY: [2], _RGB: [6], _PALETTE: range(1, len(palette) // 3 + 1)}
+    if len(clear) not in lengths.get(colour, []):
+        return colours, [b"tRNS"]
+    return [*colours, (b"tRNS", clear)], []
+
+
+def _decoded(header: bytes, colours: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, bool]:
+    """Pixels, and whether there is more than pixels in their data; of such, libpng would print a warning."""
+    with importing():
+        import imagecodecs
+
     if header[-1] == _INTERLACED:
-        return _from_passes(chunks, header)
-    return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)))
+        return _from_passes(header, colours, data)
+    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
+    size = height * _row_size(width, depth, colour)
+    if surplus := _has_surplus(data, size):
+        data = [zlib.compress(_inflated(data, size), 1)]
+    chunks = [(b"IHDR", header), *colours, *((b"IDAT", body) for body in data), (b"IEND", b"")]
+    return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks))), surplus
 
 
-def _from_passes(chunks: list[Chunk], header: bytes) -> np.ndarray:
+def _from_passes(header: bytes, colours: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, bool]:
     """Pixels of an interlaced PNG, whose passes are PNGs of their own; of a whole one, libpng would print a warning."""
     width, height, depth, colour = struct.unpack(">IIBB", header[:10])
     passes = [(range(top, height, down), range(left, width, right)) for top, left, down, right in _ADAM7]
-    n_bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
-    sizes = [len(rows) * (1 + (len(columns) * n_bits + 7) // 8) * bool(columns) for rows, columns in passes]
-    data = zlib.decompressobj().decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"), sum(sizes))
-    others = [chunk for chunk in chunks if chunk[0] in (b"PLTE", b"tRNS")]
+    sizes = [len(rows) * _row_size(len(columns), depth, colour) * bool(columns) for rows, columns in passes]
+    data, surplus = _inflated(packed, sum(sizes)), _has_surplus(packed, sum(sizes))
     pixels = None
     for (rows, columns), size in zip(passes, sizes, strict=True):
         if size:
             small = struct.pack(">II", len(columns), len(rows)) + header[8:12] + b"\0"
-            part = _decoded([(b"IHDR", small), *others, (b"IDAT", zlib.compress(data[:size])), (b"IEND", b"")])
+            part, _ = _decoded(small, colours, [zlib.compress(data[:size], 1)])
             if pixels is None:
                 pixels = np.zeros((height, width, *part.shape[2:]), part.dtype)
             pixels[rows.start :: rows.step, columns.start :: columns.step] = part
             data = data[size:]
     assert pixels is not None  # as the first pixel is in the first pass
-    return pixels
+    return pixels, surplus
+
+
+def _row_size(width: int, depth: int, colour: int) -> int:
+    """Bytes of a row of pixels and of the filter that is named before them."""
+    return 1 + (width * depth * _STORED[colour] + 7) // 8
+
+
+def _inflated(data: list[bytes], size: int) -> bytes:
+    """As many bytes of the data of pixels, or fewer if there aren't more."""
+    return zlib.decompressobj().decompress(b"".join(data), size)
+
+
+def _has_surplus(data: list[bytes], size: int) -> bool:
+    """Whether more than `size` bytes are in the data of pixels, or something is behind them; damage is left to libpng."""
+    inflater, found = zlib.decompressobj(), 0
+    try:
+        for piece in (body[start : start + _PIECE] for body in data for start in range(0, len(body), _PIECE)):
+            if inflater.eof:
+                return True
+            found += len(inflater.decompress(piece, _MOST))
+            while inflater.unconsumed_tail and found <= size:
+                found += len(inflater.decompress(inflater.unconsumed_tail, _MOST))
+            if found > size or inflater.unused_data:
+                return True
+    except zlib.error:
+        return False
+    return False
+
+
+def _as_decoded(kind: bytes, body: bytes, first: dict[bytes, bytes], pixels: np.ndarray) -> bytes:
+    """The significant bits (sBIT) or the background (bKGD) of the pixels as they are decoded. Raises ValueError, IndexError.
+
+    Palettes and grey of fewer than 8 bits are widened, and one transparent colour, or those of a palette, become opacity.
+    """
+    depth, colour = first[b"IHDR"][8:10]
+    n_colours = 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1
+    opacity = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    if kind == b"sBIT":
+        if len(body) < n_colours:
+            raise ValueError("too few numbers")
+        return body[: n_colours + opacity].ljust(n_colours + opacity, bytes([8 * pixels.itemsize]))
+    if colour == _PALETTE:
+        return struct.pack(">3H", *(first[b"PLTE"][3 * body[0] + channel] for channel in range(3)))
+    values = struct.unpack(f">{n_colours}H", body)
+    return struct.pack(f">{n_colours}H", *(value * (255 // (2**depth - 1)) if depth < 8 else value for value in values))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

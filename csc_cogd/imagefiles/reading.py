@@ -211,7 +211,7 @@ def _open_pages(path: Path, kind: str, file: BinaryIO, axes: str | None, like: I
     if kind == "tiff":
         return tiff.TiffPages(path, file, axes)
     if kind == "npy":
-        return arrays.NpyPages(path, axes, like)
+        return arrays.NpyPages(path, file, axes, like)
     if kind == "npz":
         return arrays.NpzPages(path, file, axes, like)
     if axes is not None:
@@ -228,6 +228,8 @@ def _named(path: Path, kind: str) -> Iterator[None]:
             yield
     except (InputError, MemoryError):
         raise
+    except EOFError:
+        raise InputError(f"{path}: damaged {kind.upper()}: the file ends too early") from None
     except Exception as error:  # decoders raise whatever they like on damaged files
         what = shorten((str(error).strip().splitlines() or [type(error).__name__])[0], 150, placeholder=" ...")
         raise InputError(f"{path}: damaged or unsupported {kind.upper()}: {what}") from None

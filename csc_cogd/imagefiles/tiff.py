@@ -14,9 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.imagefiles.codestreams import CODED, coded_pixels
 from csc_cogd.imagefiles.exif import (
     EXIF,
     GPS,
+    INTEROPERABILITY,
     ORIENTATION,
     Structure,
     Tag,
@@ -25,10 +27,16 @@ from csc_cogd.imagefiles.exif import (
     pack_exif,
     read_directory,
     read_header,
+    scaled_tags,
     set_xmp_upright,
     unpack_exif,
+    without_pictures,
+    without_thumbnail,
 )
-from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_claim, n_channels, turned, upright
+from csc_cogd.imagefiles.georeference import regridded
+from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
+from csc_cogd.imagefiles.samples import looked_up, scaled
+from csc_cogd.locks import importing
 
 _CLASSIC = 2**32 - 2**25  # bytes of pixels that are sure to fit into a classic TIFF, tags included
 _DESCRIPTION, _ICC, _XMP, _RESOLUTION = 270, 34675, 700, (282, 283, 296)
@@ -39,9 +47,13 @@ _OF_THE_PIXELS = {
     50674,
 }  # fmt: skip
 _IN_FIELDS = {ORIENTATION, _ICC, _XMP, *_RESOLUTION}  # of ImageFile
-_OF_THE_SIZE = {33550, 33922, 34264, 34735, 34736, 34737}  # GeoTIFF's, which place pixels on the earth
+_NODATA = 42113  # GDAL's: the value of pixels without data, as text
 _LOSSLESS = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_DIRECTORIES = {EXIF: "EXIF", GPS: "GPS", INTEROPERABILITY: "interoperability"}
+_BOUNDED = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000, 50013}  # of which no more than a strip or tile is unpacked
+_SMALL = 2**16  # pixels of a strip or tile that are decoded in any case
 _RATIONAL = {5: 4, 10: 9}  # types, and those of their numerators and denominators
+_EXTRA = (0, 1, 2)  # kinds of extra samples: unspecified, and opacities
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SHAPE = b'{"shape"'  # how tifffile describes an array, in JSON
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
@@ -68,7 +80,8 @@ class TiffLayout:
     pages: tuple[TiffLayout, ...] = ()
 
     def names(self, kind: str) -> list[str]:
-        import tifffile
+        with importing():
+            import tifffile
 
         tags = [tag for page in (self.pages or (self,)) for tag in page.tags if not tag.value.startswith(_SHAPE)]
         codes = {tag.code for tag in tags if kind in ("npy", "npz") or tag.code not in _IN_EXIF or _by_software(tag)}
@@ -79,7 +92,8 @@ class TiffPages:
     """The pages of an open TIFF file; reduced copies and masks among them are left out, and noted."""
 
     def __init__(self, path: Path, file: BinaryIO, axes: str | None):
-        import tifffile
+        with importing():
+            import tifffile
 
         if axes not in (None, "CYX"):
             raise InputError(f"{path}: --axes {axes}: pages of a TIFF are images: leave it out, or CYX if they are channels")
@@ -89,10 +103,10 @@ class TiffPages:
         self._offsets = directory_offsets(file, self._structure, first)
         if not self._offsets:
             raise ValueError("no page in it")
-        file.seek(0)
-        self._tiff = tifffile.TiffFile(file)
         kinds = [self._kind(offset) for offset in self._offsets]
         _check_whole(path, {tag.code: tag for tag in self._directory(0)}, len(kinds))
+        file.seek(0)
+        self._tiff = tifffile.TiffFile(file)
         full = [page for page, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
         self._pages = full or list(range(len(kinds)))
         left_out = len(kinds) - len(self._pages)
@@ -112,6 +126,8 @@ class TiffPages:
             raise InputError(f"{self._path}: --axes CYX: the pages aren't grey images of one size and type")
         layouts = tuple(image.layout for image in images if isinstance(image.layout, TiffLayout))
         notes = dict.fromkeys((*self._notes, *(note for image in images for note in image.notes)))
+        if len({image.nodata for image in images}) > 1:
+            notes["the pages name different nodata values: that of the first one counts"] = None
         pixels = np.stack([image.pixels for image in images], axis=-1)
         return replace(
             images[0], pixels=pixels, layout=replace(layouts[0], shape=pixels.shape, pages=layouts), notes=tuple(notes)
@@ -124,7 +140,7 @@ class TiffPages:
         return read_directory(self._file, self._structure, self._offsets[page])[0]
 
     def _kind(self, offset: int) -> int:
-        tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset)[0]}
+        tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset, (254, 255))[0]}
         return self._number(tags, 254) or (_REDUCED if self._number(tags, 255) == 2 else 0)
 
     def _number(self, tags: dict[int, Tag], code: int, default: int = 0) -> int:
@@ -139,29 +155,48 @@ class TiffPages:
         self._check(page, tags)
         pixels, inverted, notes = self._pixels(page, tags)
         orientation = self._number(tags, ORIENTATION, 1)
-        xmp = tags[_XMP].value if _XMP in tags else None
+        xmp = without_thumbnail(tags[_XMP].value) if _XMP in tags else None
         if xmp and orientation != 1:
             xmp = set_xmp_upright(xmp)
+        nodata = self._nodata(tags, page, notes)
         pixels = upright(pixels, orientation)
-        extrasamples = tuple(int(kind) for kind in page.extrasamples)
+        extrasamples = tuple(int(kind) if kind in _EXTRA else 0 for kind in page.extrasamples)
+        if unknown := [str(int(kind)) for kind in page.extrasamples if kind not in _EXTRA]:
+            notes.append(f"extra samples of the unknown kind {', '.join(unknown)} are taken for unspecified ones")
         told = [tag for tag in directory if tag.code == _DESCRIPTION]  # by tifffile twice: a person's, then its own
         kept = _kept([*told[:-1], *tags.values()])
         if 330 in tags:
             notes.append("sub-images in the TIFF (SubIFDs, such as reduced copies) aren't carried over")
         if 37724 in tags:
             notes.append("Photoshop's layers aren't carried over")
+        notes += _lost_pointers(directory)
         in_exif = [tag for tag in kept if tag.code in _IN_EXIF and not _by_software(tag)]
         return ImageFile(
             pixels, self._path, "tiff", icc_profile=tags[_ICC].value if _ICC in tags else None,
             exif=pack_exif(in_exif, order) if in_exif else None, xmp=xmp,
             has_alpha=extrasamples[-1:] == (2,) and pixels.ndim == 3, density=turned(_density(tags, order), orientation),
-            notes=tuple(notes),
+            notes=tuple(notes), nodata=nodata,
             layout=TiffLayout(
                 self._structure, kept, pixels.shape, page.photometric in (_RGB, _PALETTE, _YCBCR),
                 page.planarconfig == 2 and pixels.ndim == 3, extrasamples, _LOSSLESS.get(int(page.compression), "zlib"),
                 int(page.predictor), page.tile if page.is_tiled else None, page.subfiletype, inverted,
             ),
         )  # fmt: skip
+
+    def _nodata(self, tags: dict[int, Tag], page: Any, notes: list[str]) -> float | None:
+        """The value of pixels without data; noted where it can't be heeded."""
+        if _NODATA not in tags:
+            return None
+        text = tags[_NODATA].value.rstrip(b"\0 ").decode("latin-1").strip()
+        stored = page.photometric in (_MINISWHITE, _PALETTE) or int(page.bitspersample) < 8
+        try:
+            value = float(text)
+        except ValueError:
+            notes.append(f"its nodata value, {text[:40]!r}, isn't a number and isn't heeded")
+            return None
+        if stored:
+            notes.append(f"its nodata value, {text}, is that of stored pixels, not of shown ones, and isn't heeded")
+        return None if stored else value
 
     def _check(self, page: Any, tags: dict[int, Tag]) -> None:
         photometric, path = int(page.photometric), self._path
@@ -172,11 +207,16 @@ class TiffPages:
             raise InputError(f"{path}: TIFF colours of kind {name} aren't supported: convert the image to grey or RGB first")
         if 1 in page.extrasamples:
             raise InputError(f"{path}: colours multiplied by opacity aren't supported: save it with plain (straight) alpha")
+        if isinstance(page.bitspersample, tuple):
+            bits = ", ".join(map(str, page.bitspersample))
+            raise InputError(
+                f"{path}: samples of {bits} bits aren't supported: convert the image to 8 or 16 bits each first"
+            )
         if page.dtype is None:
             raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
         size = self._file.seek(0, 2)
         n_values = max(page.size, math.prod(page.chunks))  # a tile may be larger than the image
-        check_claim(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
+        check_pixels_claim(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
         plain = page.compression == 1 and sum(page.databytecounts) >= page.nbytes
         if len(page.dataoffsets) < math.prod(page.chunked) and not plain:
             raise InputError(
@@ -185,6 +225,22 @@ class TiffPages:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
             if offset + count > size:
                 raise InputError(f"{path}: damaged TIFF: the file ends too early")
+        if sum(page.databytecounts) > size + 2 * page.nbytes:
+            raise ValueError("its strips or tiles are larger than the file")
+        self._check_coded(page)
+
+    def _check_coded(self, page: Any) -> None:
+        """Refuse strips or tiles that unpack to more pixels than they have in the image."""
+        compression, most = int(page.compression), 2 * max(math.prod(page.chunks), _SMALL)
+        if compression not in CODED and compression not in _BOUNDED:
+            name = getattr(page.compression, "name", compression)
+            raise InputError(f"{self._path}: TIFF compression {name} isn't supported: save it with another, such as deflate")
+        if compression in _BOUNDED or page.jpegheader is not None:  # tifffile makes that one say what is right
+            return
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            self._file.seek(offset)
+            if count and (found := coded_pixels(self._file.read(count), compression)) > most:
+                raise ValueError(f"a strip or tile claims {found} pixels")
 
     def _pixels(self, page: Any, tags: dict[int, Tag]) -> tuple[np.ndarray, bool, list[str]]:
         """Pixels as they are shown, whether white was zero in the file, and notes."""
@@ -196,12 +252,12 @@ class TiffPages:
         bits = 1 if pixels.dtype == bool else int(page.bitspersample)
         pixels = pixels.astype(np.uint8 if bits == 1 else pixels.dtype.newbyteorder("="), copy=False)
         if page.photometric == _PALETTE:
-            return _looked_up(pixels, tags[320].integers(self._structure.order)), False, []
+            return looked_up(pixels, tags[320].integers(self._structure.order), bits), False, []
         white = page.photometric == _MINISWHITE
         if white and pixels.dtype.kind != "u":
             raise InputError(f"{self._path}: MINISWHITE isn't supported for {pixels.dtype}: convert it to plain grey")
         if bits < 8:
-            pixels = pixels * (255 // (2**bits - 1))
+            pixels = scaled(pixels, bits, np.uint8)
         elif bits < pixels.dtype.itemsize * 8 and pixels.dtype.kind in "ui":
             white_is = np.array(2**bits - 1, pixels.dtype)
             notes = [f"samples of {bits} bits are written as {pixels.dtype.itemsize * 8} bits, of the same values"]
@@ -239,7 +295,8 @@ class TiffEncoder:
             self._writer.close()
 
     def _begin(self, image: ImageFile, layout: TiffLayout | None) -> None:
-        import tifffile
+        with importing():
+            import tifffile
 
         large = image.pixels.nbytes * self._n_pages > _CLASSIC
         order = layout.structure.order if layout is not None else unpack_exif(image.exif or b"")[0]
@@ -305,22 +362,27 @@ def _check_whole(path: Path, tags: dict[int, Tag], n_pages: int) -> None:
 def _kept(tags: Iterable[Tag]) -> tuple[Tag, ...]:
     """The tags that aren't about the storage of pixels, nor in the image's fields, nor point to something unknown."""
     without = _OF_THE_PIXELS | _IN_FIELDS
-    return tuple(tag for tag in tags if tag.code not in without and tag.type not in (13, 18) and (tag.value or tag.children))
+    kept = (tag for tag in tags if tag.code not in without and not tag.dangles and (tag.value or tag.children))
+    return tuple(map(_without_previews, kept))
+
+
+def _without_previews(tag: Tag) -> Tag:
+    """A tag without pictures of the picture before, as they are in those of Photoshop and of makers."""
+    if tag.children is not None:
+        return replace(tag, children=tuple(map(_without_previews, tag.children)))
+    return replace(tag, value=without_pictures(tag.value)) if tag.type in (1, 7) else tag
+
+
+def _lost_pointers(tags: Iterable[Tag]) -> list[str]:
+    """What is to be said of the directories that tags point to, and that aren't known or can't be read."""
+    lost = dict.fromkeys(tag.code for tag in tags if tag.dangles and tag.code not in _OF_THE_PIXELS)
+    names = ", ".join(_DIRECTORIES.get(code, f"tag {code}") for code in lost)
+    return [f"directories of tags that are damaged or unknown aren't carried over: {names}"] if lost else []
 
 
 def _by_software(tag: Tag) -> bool:
     """Whether it is a description that a program wrote for itself, of this file's pages: OME-XML, ImageJ's, tifffile's."""
     return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
-
-
-def _looked_up(indices: np.ndarray, table: tuple[int, ...]) -> np.ndarray:
-    """RGB of a palette: 8 bits where they are enough, else 16."""
-    colours = np.array(table, np.uint16).reshape(3, -1).T
-    if (colours % 257 == 0).all() or (colours % 256 == 0).all():
-        colours = (colours >> 8).astype(np.uint8)
-    elif (colours < 256).all():  # by programs that took the table for one of 8 bits
-        colours = colours.astype(np.uint8)
-    return colours[indices]
 
 
 def _density(tags: dict[int, Tag], order: str) -> Density | None:
@@ -355,10 +417,16 @@ def _predictor(layout: TiffLayout, dtype: np.dtype) -> int | None:
 
 
 def _resized(layout: TiffLayout, shape: tuple[int, ...]) -> tuple[TiffLayout | None, list[str]]:
-    """The layout for pixels of another shape: without the tags that wouldn't hold any more."""
+    """The layout for a finer or coarser grid over the same picture, and what of it is left out."""
     if shape[2:] != layout.shape[2:]:
         return None, ["TIFF tags aren't carried over, as the number of channels has changed"]
-    lost = [tag for tag in layout.tags if tag.code in _OF_THE_SIZE or _by_software(tag)]
+    order = layout.structure.order
+    down, across = (Fraction(new, old) for new, old in zip(shape[:2], layout.shape[:2], strict=True))
+    tags, lost = regridded(scaled_tags(layout.tags, order, across, down), order, across, down)
+    if any(map(_by_software, tags)):
+        lost.append("a program's description of the file")
     pages = tuple(page for page in (_resized(page, shape[:2])[0] for page in layout.pages) if page is not None)
-    notes = ["GeoTIFF tags or a program's description aren't carried over, as the size has changed"] if lost else []
-    return replace(layout, tags=tuple(tag for tag in layout.tags if tag not in lost), shape=shape, pages=pages), notes
+    verb = "isn't" if len(lost) == 1 else "aren't"
+    notes = [f"{', '.join(lost)} {verb} carried over, as the size has changed"] if lost else []
+    kept = tuple(tag for tag in tags if not _by_software(tag))
+    return replace(layout, tags=kept, shape=shape, pages=pages), notes

@@ -231,7 +231,7 @@ def _load_details(
     details: list[np.ndarray] = []
     known: list[np.ndarray] = []
     for number, path, page, image in _pages(files, axes):
-        pixels = image.colours
+        pixels = image.observed
         if crop is not None:
             pixels = _crop(pixels, crop, np.random.default_rng((seed, number, page)))
         try:

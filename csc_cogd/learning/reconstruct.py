@@ -103,7 +103,7 @@ def reconstruct(
     """Learn filters and codes from pictures and rebuild them, or code them with a given dictionary.
 
     Each picture becomes a smooth base layer and detail (see :mod:`csc_cogd.learning.base_detail`). Filters are learned from
-    all details together, which minimises CoGD's eq. 21; then each detail is coded over the filters, and rebuilt from its code.
+    all details together, which minimizes CoGD's eq. 21; then each detail is coded over the filters, and rebuilt from that.
 
     Parameters
     ----------

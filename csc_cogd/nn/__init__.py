@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 from csc_cogd.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from csc_cogd.nn.checkpoints import load_checkpoint as load_checkpoint
-    from csc_cogd.nn.checkpoints import save_checkpoint as save_checkpoint
     from csc_cogd.nn.cogradient import KernelBacktracking as KernelBacktracking
     from csc_cogd.nn.cogradient import MaskBacktracking as MaskBacktracking
     from csc_cogd.nn.cogradient import pruning_rule as pruning_rule
@@ -49,7 +47,9 @@ if TYPE_CHECKING:
     from csc_cogd.nn.pruning.prune import prune as prune
     from csc_cogd.nn.pruning.removal import masks_to_kept as masks_to_kept
     from csc_cogd.nn.pruning.removal import remove_channels as remove_channels
+    from csc_cogd.nn.saving import load_checkpoint as load_checkpoint
     from csc_cogd.nn.saving import load_network as load_network
+    from csc_cogd.nn.saving import save_checkpoint as save_checkpoint
     from csc_cogd.nn.saving import save_network as save_network
     from csc_cogd.nn.tensor import Tensor as Tensor
     from csc_cogd.nn.tensor import no_grad as no_grad
@@ -64,56 +64,34 @@ if TYPE_CHECKING:
     from csc_cogd.nn.training.training import TrainingProgress as TrainingProgress
     from csc_cogd.nn.training.training import train as train
 
-_HOMES = {
-    "Tensor": "tensor",
-    "no_grad": "tensor",
-    "Module": "module",
-    "Parameter": "module",
-    "Sequential": "module",
-    "build_network": "networks",
-    "count_flops": "flops",
-    "count_parameters": "flops",
-    "flops_by_layer": "flops",
-    "ChannelGroup": "pruning.groups",
-    "channel_groups": "pruning.groups",
-    "masks_to_kept": "pruning.removal",
-    "insert_masks": "pruning.masks",
-    "AdversarialLoss": "pruning.adversarial",
-    "PruningRecipe": "pruning.prune",
-    "Pruned": "pruning.prune",
-    "prune": "pruning.prune",
-    "KernelBacktracking": "cogradient",
-    "MaskBacktracking": "cogradient",
-    "training_rule": "cogradient",
-    "pruning_rule": "cogradient",
-    "remove_channels": "pruning.removal",
-    "Augmentation": "data.augmentation",
-    "ImageSet": "data.image_set",
-    "Normalization": "data.batches",
-    "batches": "data.batches",
-    "load_images": "data.reading",
-    "measure_normalization": "data.batches",
-    "save_network": "saving",
-    "load_network": "saving",
-    "channel_scores": "pruning.importance",
-    "FlopsModel": "pruning.budget",
-    "keep_share": "pruning.budget",
-    "keep_within": "pruning.budget",
-    "Cost": "pruning.cost",
-    "measure_costs": "pruning.cost",
-    "export_onnx": "export.onnx",
-    "load_checkpoint": "checkpoints",
-    "save_checkpoint": "checkpoints",
-    "train": "training.training",
-    "Recipe": "training.recipe",
-    "SGD": "training.sgd",
-    "predict": "training.evaluate",
-    "evaluate": "training.evaluate",
-    "Evaluation": "training.evaluate",
-    "Epoch": "training.history",
-    "History": "training.history",
-    "EpochHook": "training.hooks",
-    "TrainingProgress": "training.training",
+_NAMES = {
+    "cogradient": ("KernelBacktracking", "MaskBacktracking", "pruning_rule", "training_rule"),
+    "data.augmentation": ("Augmentation",),
+    "data.batches": ("Normalization", "batches", "measure_normalization"),
+    "data.image_set": ("ImageSet",),
+    "data.reading": ("load_images",),
+    "export.onnx": ("export_onnx",),
+    "flops": ("count_flops", "count_parameters", "flops_by_layer"),
+    "module": ("Module", "Parameter", "Sequential"),
+    "networks": ("build_network",),
+    "pruning.adversarial": ("AdversarialLoss",),
+    "pruning.budget": ("FlopsModel", "keep_share", "keep_within"),
+    "pruning.cost": ("Cost", "measure_costs"),
+    "pruning.groups": ("ChannelGroup", "channel_groups"),
+    "pruning.importance": ("channel_scores",),
+    "pruning.masks": ("insert_masks",),
+    "pruning.prune": ("Pruned", "PruningRecipe", "prune"),
+    "pruning.removal": ("masks_to_kept", "remove_channels"),
+    "saving": ("load_checkpoint", "load_network", "save_checkpoint", "save_network"),
+    "tensor": ("Tensor", "no_grad"),
+    "training.evaluate": ("Evaluation", "evaluate", "predict"),
+    "training.history": ("Epoch", "History"),
+    "training.hooks": ("EpochHook",),
+    "training.recipe": ("Recipe",),
+    "training.sgd": ("SGD",),
+    "training.training": ("TrainingProgress", "train"),
 }
+"""By the modules that have them."""
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOMES)
 __getattr__, __dir__ = lazy_attributes(__name__, _HOMES)

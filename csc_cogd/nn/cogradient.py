@@ -16,7 +16,11 @@ from csc_cogd.errors import InputError
 from csc_cogd.nn.couplings import Coupling, couplings
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tracing import Shape
+from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook
+
+_BACKTRACKED = "_backtracked"
+"""End of the name of the figure that counts what was moved."""
 
 
 def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
@@ -185,6 +189,12 @@ class MaskBacktracking(EpochHook):
         return _summary("masks", done)
 
 
+def never_acted(history: History) -> bool:
+    """Whether a rule took part in a training, and moved nothing in any epoch: without it, the result would be the same."""
+    moved = [figure for epoch in history for name, figure in epoch.figures.items() if name.endswith(_BACKTRACKED)]
+    return bool(moved) and not any(moved)
+
+
 class _Epoch:
     """Scales and kernels as an epoch found them, and the sum of the kernels' gradients since."""
 
@@ -219,4 +229,4 @@ def _without(gradient: Any, scale: Any) -> Any:
 def _summary(what: str, done: list[Backtracking]) -> dict[str, float]:
     moved = sum(statistics.backtracked for statistics in done)
     total = sum(statistics.mean_beta * statistics.backtracked for statistics in done)
-    return {f"{what}_backtracked": moved, "mean_beta": total / max(moved, 1)}
+    return {f"{what}{_BACKTRACKED}": moved, "mean_beta": total / max(moved, 1)}

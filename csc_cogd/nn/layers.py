@@ -9,12 +9,17 @@ from csc_cogd.nn.functions.checks import Pair, pair
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tensor import Tensor
 
+Rng = np.random.Generator | None
+"""What draws first weights; None for zeros, where others will take their place."""
 
-def kaiming_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+
+def kaiming_normal(shape: tuple[int, ...], rng: Rng) -> np.ndarray:
     """Normal numbers of variance ``2 / fan_in``, float32, for weights (O, C, ...) in front of a ReLU.
 
     K. He, X. Zhang, S. Ren, J. Sun, "Delving Deep into Rectifiers", ICCV 2015, eq. 10.
     """
+    if rng is None:
+        return np.zeros(shape, np.float32)
     return rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
 
 
@@ -22,7 +27,7 @@ class Conv2d(Module):
     """See :func:`csc_cogd.nn.functions.conv2d`; kernels of `kernel` weights, those of `in_channels` / `groups` channels."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: Pair, rng: np.random.Generator, *,
+        self, in_channels: int, out_channels: int, kernel: Pair, rng: Rng, *,
         stride: Pair = 1, padding: Pair = 0, groups: int = 1, bias: bool = False,
     ):  # fmt: skip
         self.stride, self.padding, self.groups = stride, padding, groups
@@ -36,7 +41,7 @@ class Conv2d(Module):
 class Linear(Module):
     """See :func:`csc_cogd.nn.functions.linear`."""
 
-    def __init__(self, in_features: int, out_features: int, rng: np.random.Generator):
+    def __init__(self, in_features: int, out_features: int, rng: Rng):
         self.weight = Parameter(kaiming_normal((out_features, in_features), rng))
         self.bias = Parameter(np.zeros(out_features, np.float32))
 

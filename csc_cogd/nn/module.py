@@ -9,9 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from csc_cogd.backend import filled_like, get_backend, laid_out, to_numpy
+from csc_cogd.backend import array_module, filled_like, get_backend, laid_out, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.tensor import Tensor
+
+DAMAGED = "holds NaN or infinity: these weights are damaged, or their training diverged: use others"
+"""What is said of an array by its name."""
 
 
 class Parameter(Tensor):
@@ -105,6 +108,10 @@ class Module(ABC):
             for module, training in before:
                 module.training = training
 
+    def array_names(self) -> list[str]:
+        """The names of all parameters and buffers."""
+        return [key for _, _, key in self._places()]
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and buffers in main memory, by their names."""
         return {key: np.array(to_numpy(_array(owner, name))) for owner, name, key in self._places()}
@@ -117,7 +124,7 @@ class Module(ABC):
         Raises
         ------
         InputError
-            If one is missing, unknown, of another shape, or not of real numbers; then nothing is changed.
+            If one is missing, unknown, of another shape, or not of finite real numbers; then nothing is changed.
         """
         places = {key: (owner, name) for owner, name, key in self._places()}
         given = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
@@ -132,9 +139,23 @@ class Module(ABC):
                 raise InputError(f"state: {key} has shape {arrays[key].shape}: {wanted} is needed, is it another network's?")
             if arrays[key].dtype.kind not in "fiu":
                 raise InputError(f"state: {key} is of {arrays[key].dtype}: real numbers are needed")
+            with np.errstate(over="ignore", invalid="ignore"):
+                converted = arrays[key].astype(_array(owner, name).dtype)
+            if not (np.isfinite(arrays[key]).all() and np.isfinite(converted).all()):
+                raise InputError(f"state: {key} {DAMAGED}")
         for key, (owner, name) in places.items():
             old = _array(owner, name)
             _put(owner, name, filled_like(old, arrays[key]))
+
+    def non_finite(self) -> list[str]:
+        """The names of the parameters and buffers that hold NaN or infinity."""
+        arrays = ((key, _array(owner, name)) for owner, name, key in self._places())
+        return [key for key, array in arrays if not array_module(array).isfinite(array).all()]
+
+    def check_finite(self) -> None:
+        """Raise InputError if a parameter or a buffer holds NaN or infinity."""
+        if names := self.non_finite():
+            raise InputError(f"network: {names[0]} {DAMAGED}")
 
     def to(self, device: str = "auto", dtype: Any = "float32") -> Self:
         """Move parameters and buffers to a device and a dtype, which are those of :func:`csc_cogd.backend.get_backend`.

@@ -1,23 +1,112 @@
-"""Networks in files: their weights, and what they are; also those that lost channels, and those of PyTorch."""
+"""Weights in files: safetensors, as PyTorch's tools write and read them. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.nn.checkpoints import load_checkpoint, save_checkpoint
+from csc_cogd.locks import importing
 from csc_cogd.nn.layers import Conv2d, PaddedShortcut
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
 from csc_cogd.nn.networks.recognition import recognize_network
 from csc_cogd.nn.tracing import trace
-from csc_cogd.nn.training.checkpoint import network_arrays
+from csc_cogd.storage import write_whole
 
+OPTIMIZER, HOOK = "optimizer.", "hook."
+"""What the names of arrays begin with that a checkpoint of training holds beside those of the network."""
 _HEADS = ("linear.weight", "fc.weight")
+_READ = re.compile("BOOL|BF16|[FIUC](8|16|32|64)")
+"""What is read, in the words of safetensors."""
+
+
+def save_checkpoint(
+    arrays: Mapping[str, np.ndarray], path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:  # fmt: skip
+    """Write arrays and metadata to a safetensors file, which appears whole.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Such as :meth:`Module.state_dict` returns.
+    path : path
+    metadata : mapping of str to anything that JSON can hold, optional
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the file exists and may not be replaced, or can't be written, or the arrays or metadata can't be stored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint({"weight": np.ones(3)}, f"{folder}/a.safetensors", metadata={"epoch": 7})
+    ...     load_checkpoint(f"{folder}/a.safetensors")
+    ({'weight': array([1., 1., 1.])}, {'epoch': 7})
+    """
+    with importing():
+        from safetensors import SafetensorError
+        from safetensors.numpy import save
+
+    if not arrays:
+        raise InputError("arrays: there are none: give those of a network, by Module.state_dict")
+    texts = metadata_texts(metadata)
+    try:
+        content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()}, texts)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise InputError(f"arrays: safetensors can't hold them ({error}): use arrays of real numbers") from None
+    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a safetensors file by their names, and its metadata, of which what is JSON is parsed.
+
+    Numbers in bfloat16, which NumPy hasn't, come as float32, unchanged.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    arrays : dict of str to array
+    metadata : dict
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, of another kind, or holds other numbers that NumPy hasn't, such as those of 8 bits.
+
+    Examples
+    --------
+    See :func:`save_checkpoint`.
+    """
+    with _opened(path) as file:
+        kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118  # not a mapping
+        if others := [f"{key} is of {kind}" for key, kind in kinds.items() if not _READ.fullmatch(kind)]:
+            raise InputError(f"{path}: {others[0]}, which NumPy hasn't: convert it where PyTorch is, by tensor.float()")
+        arrays = {key: file.get_tensor(key) for key, kind in kinds.items() if kind != "BF16"}
+        if len(arrays) < len(kinds):
+            arrays |= _widened(Path(path).read_bytes())
+        return {key: arrays[key] for key in kinds}, _parsed_metadata(file)
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata of a safetensors file; see :func:`load_checkpoint`."""
+    with _opened(path) as file:
+        return _parsed_metadata(file)
 
 
 def save_network(
@@ -52,7 +141,7 @@ def save_network(
     (4, 64)
     """
     state = network.state_dict()
-    made = network_of_state(name, state)
+    made = _network_of_state(name, state)
     n_classes = next(len(array) for key, array in made.state_dict().items() if key in _HEADS)
     about = {**(metadata or {}), "network": name, "n_classes": n_classes}
     save_checkpoint(state, path, metadata=about, overwrite=overwrite)
@@ -64,8 +153,9 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     Parameters
     ----------
     path : path
-        Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our networks, each
-        perhaps behind ``"module."``.
+        Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our networks, also
+        with what DataParallel (``"module."``) and torch.compile (``"_orig_mod."``) put before them. Any precision; bfloat16,
+        too.
     name : str, optional
         What network it is. Default: as its metadata says, or as it is known by the names of its weights.
 
@@ -76,28 +166,36 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     Raises
     ------
     InputError
-        If the file can't be read, is of no network that ships, or its weights don't fit the network that it is said to be.
+        If the file can't be read, is of no network that ships, or its weights aren't finite, or don't fit the network that
+        it is said to be.
 
     Examples
     --------
     See :func:`save_network`.
     """
+    return read_network(path, name).network
+
+
+class NetworkFile(NamedTuple):
+    """What a file says of a network."""
+
+    network: Module
+    name: str
+    metadata: dict[str, Any]
+
+
+def read_network(path: str | os.PathLike[str], name: str | None = None) -> NetworkFile:
+    """As :func:`load_network`, with what else the file says."""
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)
     try:
-        return network_of_state(str(name or metadata.get("network") or recognize_network(state)), state)
+        name = str(name or metadata.get("network") or recognize_network(state))
+        return NetworkFile(_network_of_state(name, state), name, metadata)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _unwrapped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of the arrays in a file those of the network, without what PyTorch's DataParallel puts before their names."""
-    state = network_arrays(arrays)
-    wrapped = all(key.startswith("module.") for key in state)
-    return {key.removeprefix("module."): array for key, array in state.items()} if wrapped else state
-
-
-def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
+def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
     """A network by its name with weights, buffers and widths from a state dict; see :func:`load_network`.
 
     Raises
@@ -105,12 +203,11 @@ def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
     InputError
         If they don't fit.
     """
-    state = _unwrapped(state)
     heads = [state[key] for key in _HEADS if key in state and state[key].ndim == 2]
     if not heads:
         raise InputError(f"state: neither of {' and '.join(_HEADS)} is a matrix in it: these weights are of another network")
     masked = any(key.endswith(".mask.weight") for key in state)
-    network = build_network(name, len(heads[0]), masked=masked)
+    network = build_network(name, len(heads[0]), seed=None, masked=masked)
     for key, module in network.named_modules():
         _resize(module, f"{key}." if key else "", state)
     network.load_state_dict(state)
@@ -119,6 +216,33 @@ def network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
     except InputError as error:
         raise InputError(f"state: the shapes of its layers don't fit each other ({error})") from None
     return network
+
+
+def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of the arrays of a checkpoint those of the network, as :meth:`Module.load_state_dict` takes them."""
+    return {name: array for name, array in arrays.items() if not name.startswith((OPTIMIZER, HOOK))}
+
+
+def metadata_texts(metadata: Mapping[str, Any] | None) -> dict[str, str]:
+    """Each entry as JSON.
+
+    Raises
+    ------
+    InputError
+        For what JSON can't hold.
+    """
+    try:
+        return {key: json.dumps(value) for key, value in (metadata or {}).items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metadata: JSON can't hold it ({error}): use texts, numbers, lists and mappings") from None
+
+
+def _unwrapped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of the arrays in a file those of the network, without what torch.compile and DataParallel put into their names."""
+    names = {key: ".".join(part for part in key.split(".") if part != "_orig_mod") for key in network_arrays(arrays)}
+    if all(name.startswith("module.") for name in names.values()):
+        names = {key: name.removeprefix("module.") for key, name in names.items()}
+    return {name: arrays[key] for key, name in names.items()}
 
 
 def _resize(module: Module, prefix: str, state: Mapping[str, np.ndarray]) -> None:
@@ -135,3 +259,56 @@ def _resize(module: Module, prefix: str, state: Mapping[str, np.ndarray]) -> Non
             setattr(module, name, Parameter(resized) if isinstance(value, Parameter) else resized)
     if isinstance(module, Conv2d) and module.groups > 1:
         module.groups = len(module.weight.array)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A safetensors file; errors while it is read say what to do."""
+    with importing():
+        from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file of weights")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except InputError:
+        raise
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: can't be read as safetensors {_way(Path(path), error)}") from None
+
+
+def _widened(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays in bfloat16, which is the upper half of float32."""
+    with importing():
+        from safetensors import deserialize
+
+    return {
+        key: (np.frombuffer(array["data"], "<u2").astype(np.uint32) << 16).view(np.float32).reshape(array["shape"])
+        for key, array in deserialize(content)
+        if array["dtype"] == "BF16"
+    }
+
+
+def _way(path: Path, error: Exception) -> str:
+    """Why, and what to do."""
+    start = b""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(2)
+    if start in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+        return (
+            "(it is a pickle, which could run any program): convert PyTorch's .pt and .pth where PyTorch is, "
+            "safetensors.torch.save_file(torch.load(path, weights_only=True), 'name.safetensors')"
+        )
+    return f"({error}): fetch it again if it is damaged; convert PyTorch's .pt and .pth by safetensors.torch"
+
+
+def _parsed_metadata(file: Any) -> dict[str, Any]:
+    return {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

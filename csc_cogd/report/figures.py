@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from csc_cogd.locks import importing
+
 REACH = 5  # of the window of SSIM, a Gaussian of sigma 1.5
 BAND = 1 << 22  # values that are compared at a time
 
@@ -79,7 +81,8 @@ class _Totals:
 
 def _similarity(restored: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """The map of SSIM, (H, W, C), for a data range of one."""
-    from skimage.metrics import structural_similarity
+    with importing():
+        from skimage.metrics import structural_similarity
 
     if min(reference.shape[:2]) < 2 * REACH + 1:
         return np.full(reference.shape, np.nan)

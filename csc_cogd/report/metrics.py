@@ -8,6 +8,7 @@ import numpy as np
 
 from csc_cogd.backend import from_gpu
 from csc_cogd.errors import InputError
+from csc_cogd.locks import importing
 
 WINDOW = 11  # pixels, of SSIM's Gaussian of sigma 1.5 out to 3.5 of them
 
@@ -77,7 +78,8 @@ def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int 
     >>> ssim(ramp, ramp, data_range=30)
     1.0
     """
-    from skimage.metrics import structural_similarity
+    with importing():
+        from skimage.metrics import structural_similarity
 
     restored, reference = _comparable(restored, reference, data_range)
     if channel_axis is not None and not -restored.ndim <= channel_axis < restored.ndim:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from csc_cogd.locks import importing
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -64,7 +66,8 @@ def reduction(shape: tuple[int, ...]) -> int:
 
 def picture(pixels: np.ndarray, tones: tuple[float, float], factor: int = 1) -> str:
     """A picture as a data URI."""
-    from imageio.v3 import imwrite
+    with importing():
+        from imageio.v3 import imwrite
 
     reduced = np.asarray(_image(to_bytes(pixels, tones)).reduce(factor))
     return _data_uri(imwrite("<bytes>", reduced, plugin="pillow", extension=".png"))
@@ -133,7 +136,8 @@ def _data_uri(png: bytes) -> str:
 
 
 def _image(array: np.ndarray) -> Image:
-    from PIL import Image
+    with importing():
+        from PIL import Image
 
     return Image.fromarray(np.ascontiguousarray(array))
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine, record_of
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.noise import Gaussian, Poisson, estimate_gain
 from csc_cogd.restore.observation import Observation, over_frames
@@ -17,6 +19,7 @@ from csc_cogd.restore.restore import Problem, restore
 from csc_cogd.restore.settings import Solve, Tiling
 
 NOISES = ("gaussian", "poisson", "impulse")
+GAIN_UNKNOWN = Remark("gain", "can't be estimated, as no noise is seen, and is taken to be 1", "give it")
 
 
 @over_frames
@@ -139,5 +142,8 @@ def denoising(
     counts = Poisson(1.0 if isinstance(gain, str) else gain, read_noise)
     counts.check(observation)
     if isinstance(gain, str):
-        counts = replace(counts, gain=estimate_gain(zip(observation.planes, ~observation.missing, strict=True)))
+        estimate = estimate_gain(zip(observation.planes, ~observation.missing, strict=True))
+        if np.isnan(estimate):
+            return Problem(observation, noise=counts, dictionary=dictionary, remarks=(GAIN_UNKNOWN,))
+        counts = replace(counts, gain=estimate)
     return Problem(observation, noise=counts, dictionary=dictionary)

@@ -8,12 +8,17 @@ from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from csc_cogd.errors import InputError
 from csc_cogd.restore.observation import Observation, ScaledPlanes
 
 MEDIAN_OF_NORMAL = 0.6745  # of its absolute value
 ESTIMATION_SIDE = 2048  # of the middle of large images, where noise is estimated
+_FLAT_SIDE = 7  # pixels: with noise, so large a square isn't flat by chance, but for rounding to whole numbers above it
+_MENTIONED = 0.05  # share of the known pixels, up to which flat ones hardly move a median
+_BLOCK = 16  # side of the places of which the calmest count
+_OF_CALM_NOISE = 1.1  # of the lower quartile of blocks' medians of noise that is everywhere the same, the median of all
 _LEAST, _MOST = 1e-6, 1e3  # noise for images in [0, 1] that isn't lost in single precision
 _OFFSET = 3 / 8
 _FEW = 32  # values that occur, up to which one value and the next are taken to be one count apart
@@ -82,14 +87,14 @@ class Gaussian:
         return np.asarray(stabilized)
 
     def sigma(self, scaled: ScaledPlanes, *, stabilized: bool) -> float:
-        """Standard deviation on the scale of [0, 1]; of large images, the middle is looked at."""
+        """Standard deviation on the scale of [0, 1], of the middle of large images; NaN where it can't be estimated."""
         if self.noise_sigma is None:
             return 0.0
         if not isinstance(self.noise_sigma, str):
             sigma = min(float(self.noise_sigma) / scaled.range, _MOST)
             return sigma if sigma > _LEAST else 0.0
         planes, missing = scaled.crop(*middle_of(scaled.planes.shape[1:]))
-        return float(np.sqrt(np.mean([estimate_noise(p, ~gone) ** 2 for p, gone in zip(planes, missing, strict=True)])))
+        return rms_noise(zip(planes, ~missing, strict=True))
 
 
 @dataclass(frozen=True)
@@ -176,12 +181,19 @@ def estimate_noise(image: np.ndarray, known: np.ndarray | None = None) -> float:
     That filter, the outer product of (1, -2, 1) with itself, answers to little but noise, and the median of its absolute
     response to edges hardly at all [Immerkaer 1996; Donoho, Johnstone 1994]. In sharp pictures with fine texture all over,
     the texture is taken for noise. Where the image is at either end of its range, it may be clipped: these places are left
-    out. An image too small or too gappy to tell, with fewer than 9 such differences, has none.
+    out. So is what is exactly flat, if it is a part worth mentioning, as outside of a mosaic's or a scan's field; but as the
+    flat parts of a drawing are free of noise, the calmest of the other places count then.
 
     Parameters
     ----------
     image : (H, W) array of float
     known : (H, W) bool array, optional
+
+    Returns
+    -------
+    float
+        NaN where an image is too small, too gappy or too flat to tell, with fewer than 9 such differences; but 0 where all
+        pixels are equal.
 
     Examples
     --------
@@ -191,16 +203,42 @@ def estimate_noise(image: np.ndarray, known: np.ndarray | None = None) -> float:
     5
     """
     usable = np.ones(image.shape, bool) if known is None else known
-    if min(image.shape) < 3 or not usable.any():
+    if usable.any() and np.ptp(image[usable]) == 0:
         return 0.0
+    if min(image.shape) < 3 or not usable.any():
+        return np.nan
+    flat = _flat(image, usable)
+    partly_flat = flat.sum() > _MENTIONED * usable.sum()
     for end in (float(image[usable].min()), float(image[usable].max())):
         if np.count_nonzero(image[usable] == end) > 1:
             usable = usable & (image != end)
-    response = np.diff(np.diff(image, 2, axis=0), 2, axis=1)
-    response = response[np.lib.stride_tricks.sliding_window_view(usable, (3, 3)).all(axis=(2, 3))]
-    if response.size < 9:
-        return 0.0
-    return float(np.median(abs(response)) / MEDIAN_OF_NORMAL / 6)  # 6: the filter's norm
+    if partly_flat:
+        usable = usable & ~flat
+    response = abs(np.diff(np.diff(image, 2, axis=0), 2, axis=1))
+    valid = np.asarray(np.lib.stride_tricks.sliding_window_view(usable, (3, 3)).all(axis=(2, 3)))
+    if np.count_nonzero(valid) < 9:
+        return np.nan
+    median = float(np.median(response[valid]))
+    if partly_flat:
+        median = min(median, _OF_CALM_NOISE * _calm_median(response, valid))
+    return median / MEDIAN_OF_NORMAL / 6  # 6: the filter's norm
+
+
+def _flat(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return which pixels (H, W) lie in a square of side _FLAT_SIDE in which all known ones are equal."""
+    if min(image.shape) < _FLAT_SIDE:
+        return np.zeros(image.shape, bool)
+    highest = maximum_filter(np.where(known, image, -np.inf), _FLAT_SIDE)
+    lowest = minimum_filter(np.where(known, image, np.inf), _FLAT_SIDE)
+    return known & maximum_filter(highest == lowest, _FLAT_SIDE)
+
+
+def _calm_median(response: np.ndarray, valid: np.ndarray) -> float:
+    """Return the lower quartile of the valid values' medians in blocks; of blocks that are half valid, or of all values."""
+    corners = [(row, column) for row in range(0, valid.shape[0], _BLOCK) for column in range(0, valid.shape[1], _BLOCK)]
+    blocks = [(slice(row, row + _BLOCK), slice(column, column + _BLOCK)) for row, column in corners]
+    medians = [np.median(response[block][valid[block]]) for block in blocks if valid[block].sum() >= _BLOCK**2 / 2]
+    return float(np.quantile(medians, 0.25) if medians else np.median(response[valid]))
 
 
 def middle_of(shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -210,10 +248,23 @@ def middle_of(shape: tuple[int, ...]) -> tuple[slice, slice]:
     return rows, columns
 
 
-def estimate_gain(planes: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-    """The gain with which the noise of channels, (H, W) values and what is known of them, has standard deviation one.
+def rms_noise(planes: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the root mean square of the noise of channels, (H, W) values and what is known of them.
 
-    Where so few values occur that they must be single counts, their distance tells more. One where there is no noise.
+    Channels that are constant, or too flat to tell, don't count. 0 where all are constant, NaN where none tells.
+    """
+    varying = [(plane, known) for plane, known in planes if known.any() and np.ptp(plane[known]) > 0]
+    if not varying:
+        return 0.0
+    estimates = np.array([estimate_noise(plane, known) for plane, known in varying])
+    told = estimates[~np.isnan(estimates)]
+    return float(np.sqrt(np.mean(np.square(told)))) if told.size else np.nan
+
+
+def estimate_gain(planes: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the gain with which the noise of channels, (H, W) values and what is known of them, has standard deviation one.
+
+    Where so few values occur that they must be single counts, their distance tells more. NaN where no noise can be seen.
     """
     pieces = [(plane[middle_of(plane.shape)].astype(np.float64), known[middle_of(plane.shape)]) for plane, known in planes]
     values = np.unique(np.concatenate([np.unique(p[k]) for p, k in pieces]))
@@ -222,8 +273,8 @@ def estimate_gain(planes: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     gain = 1.0
     for number in range(_ROUNDS):
         offset = _OFFSET / gain if number else 0.0
-        squares = [estimate_noise(2 * np.sqrt(np.where(k, p, 0) + offset), k) ** 2 for p, k in pieces]
-        if not np.mean(squares) > 0:
-            return 1.0
-        gain = float(1 / np.mean(squares))
+        sigma = rms_noise((2 * np.sqrt(np.where(k, p, 0) + offset), k) for p, k in pieces)
+        if not sigma > 0:
+            return np.nan
+        gain = sigma**-2
     return gain

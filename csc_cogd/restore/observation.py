@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -204,20 +205,21 @@ def frames_of(image: Any, stack_axis: int, channel_axis: int | None) -> tuple[An
     """
     image = image if isinstance(image, np.ma.MaskedArray) else np.asarray(image)
     if not -image.ndim <= stack_axis < image.ndim or not image.shape[stack_axis]:
-        raise InputError(f"stack_axis: {stack_axis} isn't an axis of frames of an image of shape {image.shape}")
+        raise InputError("stack_axis", f"must be an axis of the image, of shape {image.shape}, got {stack_axis}")
     if channel_axis is not None:
         stack_axis, channel_axis = stack_axis % image.ndim, channel_axis % image.ndim
         if stack_axis == channel_axis:
-            raise InputError("stack_axis: it is the axis of the channels: name another one")
+            raise InputError("stack_axis", "must not be the axis of the channels")
         channel_axis -= channel_axis > stack_axis
     return np.moveaxis(image, stack_axis, 0), channel_axis
 
 
 def over_frames(function: Restoring) -> Restoring:
-    """Let a function that restores an image honour its argument `stack_axis`, and restore arrays on a GPU.
+    """Let a function that restores an image honor its argument `stack_axis`, and restore arrays on a GPU.
 
     Stacks are restored frame by frame, memory maps too. The mask is one for all frames, or a stack of them, along the same
     axis. The report becomes a list. An image on a GPU is restored on that GPU, and so is the result there: an array of CuPy.
+    Where no report is asked for, its remarks are warnings of Python's.
     """
     signature = inspect.signature(function)
 
@@ -225,33 +227,48 @@ def over_frames(function: Restoring) -> Restoring:
     def restore(*arguments: Any, **options: Any) -> Any:
         bound = signature.bind(*arguments, **options)
         image, mask, axis = (bound.arguments.get(name) for name in ("image", "mask", "stack_axis"))
+        reported = bound.arguments.get("return_report", False)
+        bound.arguments["return_report"] = True
         if on_gpu(image) or on_gpu(mask):
-            device = device_of(image, bound.arguments.get("device", "auto"), "image")
-            bound.arguments |= {"image": from_gpu(image), "mask": from_gpu(mask), "device": device}
-            found = restore(*bound.args, **bound.kwargs)
-            return (beside(found[0], image), found[1]) if isinstance(found, tuple) else beside(found, image)
-        if axis is None:
-            return function(*arguments, **options)
-        if bound.arguments.get("trace") is not None:
-            raise InputError("trace: it follows one image, not a stack: leave it out")
-        frames, channel_axis = frames_of(image, axis, bound.arguments.get("channel_axis"))
-        masks = np.moveaxis(np.asarray(mask), axis, 0) if mask is not None and np.ndim(mask) == frames.ndim else None
-        if masks is not None and len(masks) != len(frames):
-            raise InputError(f"mask: it has {len(masks)} frames along stack_axis={axis}, the image {len(frames)}")
-        bound.arguments |= {"channel_axis": channel_axis, "return_report": True}
-        stack: Any = None
-        reports = []
-        for number, frame in enumerate(frames):
-            bound.arguments |= {"image": frame, "mask": mask if masks is None else masks[number]}
-            try:
-                restored, report = function(*bound.args, **bound.kwargs)
-            except InputError as error:
-                raise InputError(f"frame {number}: {error}") from error
-            if stack is None:
-                stack = np.empty((len(frames), *restored.shape), restored.dtype)
-            stack[number] = restored
-            reports.append(report)
-        stack = np.ascontiguousarray(np.moveaxis(stack, 0, axis))
-        return (stack, reports) if options.get("return_report") else stack
+            engine = bound.arguments.get("engine")
+            device = device_of(image, bound.arguments.get("device", "auto") if engine is None else engine.device, "image")
+            there = {"device": device} if engine is None else {"engine": replace(engine, device=device)}
+            bound.arguments |= {"image": from_gpu(image), "mask": from_gpu(mask)} | there
+            restored, report = restore(*bound.args, **bound.kwargs)
+            restored = beside(restored, image)
+        elif axis is None:
+            restored, report = function(*bound.args, **bound.kwargs)
+        else:
+            restored, report = _each_frame(function, bound, axis)
+        if reported:
+            return restored, report
+        for remark in dict.fromkeys(remark for one in (report if axis is not None else [report]) for remark in one.warnings):
+            warnings.warn(remark, stacklevel=2)
+        return restored
 
     return cast(Restoring, restore)
+
+
+def _each_frame(function: Callable[..., Any], bound: inspect.BoundArguments, axis: int) -> tuple[Any, list[Any]]:
+    """Restore a stack frame by frame along `axis`; with the reports."""
+    image, mask = (bound.arguments.get(name) for name in ("image", "mask"))
+    if bound.arguments.get("trace") is not None:
+        raise InputError("trace", "follows one image, not a stack", "leave it out")
+    frames, channel_axis = frames_of(image, axis, bound.arguments.get("channel_axis"))
+    masks = np.moveaxis(np.asarray(mask), axis, 0) if mask is not None and np.ndim(mask) == frames.ndim else None
+    if masks is not None and len(masks) != len(frames):
+        raise InputError("mask", f"has {len(masks)} frames along stack_axis={axis}, but the image has {len(frames)}")
+    bound.arguments["channel_axis"] = channel_axis
+    stack: Any = None
+    reports = []
+    for number, frame in enumerate(frames):
+        bound.arguments |= {"image": frame, "mask": mask if masks is None else masks[number]}
+        try:
+            restored, report = function(*bound.args, **bound.kwargs)
+        except InputError as error:
+            raise error.about(f"frame {number}") from error
+        if stack is None:
+            stack = np.empty((len(frames), *restored.shape), restored.dtype)
+        stack[number] = restored
+        reports.append(report)
+    return np.ascontiguousarray(np.moveaxis(stack, 0, axis)), reports

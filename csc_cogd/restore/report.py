@@ -13,7 +13,7 @@ import numpy as np
 from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.observation import as_planes
 from csc_cogd.restore.settings import Effort
 from csc_cogd.restore.tiling import Plan, Tile
@@ -120,16 +120,18 @@ class RestorationReport:
         One for each group of channels that are restored together; none where there was nothing to do.
     gain : float, or None
         Counts to one unit of the image, with Poisson noise.
+    noise_sigmas : list of float
+        Standard deviation of the noise that was assumed, in the image's units, also of channels to which nothing was done.
+    warnings : list of Remark
+        What the caller should know, such as that noise couldn't be estimated. Where no report is asked for, these are
+        warnings of Python's.
     """
 
     missing: float
     groups: list[GroupReport] = field(default_factory=list)
     gain: float | None = None
-
-    @property
-    def noise_sigmas(self) -> list[float]:
-        """Standard deviation of the noise that was assumed, by group."""
-        return [group.noise_sigma for group in self.groups]
+    noise_sigmas: list[float] = field(default_factory=list)
+    warnings: list[Remark] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return "\n".join([f"RestorationReport: {self.missing:.1%} of the values missing", *self.lines()])

@@ -20,9 +20,9 @@ import numpy as np
 from csc_cogd.backend import single_threaded_blas
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.engine import Engine
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.noise import Gaussian, Noise, mean_level
-from csc_cogd.restore.observation import Observation, ScaledPlanes, as_pixels, intensity_range
+from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_pixels, intensity_range
 from csc_cogd.restore.operators import Identity, Operator
 from csc_cogd.restore.report import SILENT, GroupReport, Reporter, RestorationReport, TileTrace, Trace
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
@@ -55,6 +55,11 @@ LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times t
 LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
 ADMM_ITERATIONS_A_ROUND = 20  # where ADMM solves, as on a GPU: about the same images
 SCENE_ITERATIONS = 60
+NO_NOISE_FOUND = Remark("noise_sigma", "was estimated to be 0, so no noise was removed", "give it if you see noise")
+NOISE_UNKNOWN = Remark(
+    "noise_sigma", "can't be estimated, as too few pixels differ from their neighbors, and is taken to be 0",
+    "give the standard deviation of the noise",
+)  # fmt: skip
 IDENTITY, NO_NOISE = Identity(), Gaussian(None)
 
 
@@ -72,6 +77,8 @@ class Problem:
         Default: the ones that ship, for gray or for color.
     keep_known : bool
         Keep known values as they are.
+    remarks : tuple of Remark
+        For the report's warnings.
     """
 
     observation: Observation
@@ -79,6 +86,7 @@ class Problem:
     noise: Noise = NO_NOISE
     dictionary: Dictionary | None = None
     keep_known: bool = False
+    remarks: tuple[Remark, ...] = ()
 
 
 @single_threaded_blas()
@@ -123,12 +131,17 @@ def restore(
         operator.check(given.planes.shape[1:])
     if trace:
         trace.begin(given.planes.shape, given.channel_axis, noise.expected)
-    report = RestorationReport(float(given.missing.mean()), gain=getattr(noise, "gain", None))
+    report = RestorationReport(float(given.missing.mean()), gain=getattr(noise, "gain", None), warnings=[*problem.remarks])
     shape = (len(given.planes), *operator.restored_shape(given.planes.shape[1:]))
     restored = observation.planes.copy() if direct else np.empty(shape, given.planes.dtype)
     for channels, dictionary in channel_groups(len(given.planes), problem.dictionary):
+        if direct and problem.keep_known and not observation.missing[channels].any():
+            continue
         group = _Group.of(problem, observation, channels, dictionary, solve, engine)
-        if group is None:
+        if np.isnan(group.noise_sigma):
+            group, report.warnings[:] = replace(group, noise_sigma=0.0), [NOISE_UNKNOWN]
+        report.noise_sigmas.append(group.noise_sigma * group.scaled.range)
+        if direct and not (observation.missing[channels].any() or group.noise_sigma):
             continue
         n_restored = None if direct else restored[channels].size
         image_bytes = image_memory(observation.planes.size, observation.planes.dtype.itemsize, n_restored)
@@ -142,6 +155,9 @@ def restore(
                 planes, done = _restore_group(group, plan, reporter, trace)
         group.write(planes, restored[channels])
         report.groups.append(done)
+    estimated = isinstance(noise, Gaussian) and noise.noise_sigma == "auto"
+    if direct and estimated and not (report.warnings or any(report.noise_sigmas)):
+        report.warnings.append(NO_NOISE_FOUND)
     if dry_run:
         return given.planes, report
     if observation is not given:
@@ -153,86 +169,60 @@ def restore(
 class _Group:
     """Channels that are restored together, and how."""
 
+    problem: Problem
     channels: slice
+    dictionary: Dictionary
     scaled: ScaledPlanes
     known_values: list[np.ndarray]
-    dictionary: Dictionary
-    operator: Operator
-    noise: Noise
     noise_sigma: float  # on the scale of [0, 1]
-    keep_known: bool
     effort: Effort | None
     solve: Solve
     engine: Engine
 
     @classmethod
     def of(
-        cls,
-        problem: Problem,
-        observation: Observation,
-        channels: slice,
-        dictionary: Dictionary,
-        solve: Solve,
-        engine: Engine,
-    ) -> _Group | None:
-        """Look at the values and the noise of channels; None where nothing is to be done to them."""
+        cls, problem: Problem, observed: Observation, channels: slice, dictionary: Dictionary, solve: Solve, engine: Engine
+    ) -> _Group:
+        """Look at the values and the noise of channels."""
         direct, noise = isinstance(problem.operator, Identity), problem.noise
-        known_values, missing = observation.known_values(channels), observation.missing[channels]
-        if direct and problem.keep_known and not missing.any():
-            return None
+        known_values, missing = observed.known_values(channels), observed.missing[channels]
         low, high = intensity_range(known_values)
-        if direct:
-            scaled = ScaledPlanes(observation.planes[channels], missing, low, high)
-        else:
-            low = 0.0 if noise.fidelity == "poisson" else low
-            scaled = ScaledPlanes(observation.planes[channels], missing, low, high, largest=np.inf)
+        if not direct and noise.fidelity == "poisson":
+            low = 0.0
+        scaled = ScaledPlanes(observed.planes[channels], missing, low, high, LARGEST if direct else np.inf)
         sigma = noise.sigma(scaled, stabilized=direct)
-        if direct and not (missing.any() or sigma):
-            return None
-        effort = choose_effort(solve, missing, sigma) if direct else None
-        return cls(
-            channels,
-            scaled,
-            known_values,
-            dictionary,
-            problem.operator,
-            noise,
-            sigma,
-            problem.keep_known,
-            effort,
-            solve,
-            engine,
-        )
+        effort = choose_effort(solve, missing, np.nan_to_num(sigma)) if direct else None
+        return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine)
 
     @property
     def everything(self) -> bool:
         """Whether known values are restored, too."""
-        return self.effort is None or (bool(self.noise_sigma) and not self.keep_known)
+        return self.effort is None or (bool(self.noise_sigma) and not self.problem.keep_known)
 
     def tile_bytes(self, shape: tuple[int, int]) -> int:
         """Bytes that a tile takes."""
         backend = self.engine.backend
         itemsize = backend.dtype.itemsize
-        if not isinstance(self.operator, Identity):
-            return admm_memory(self.dictionary, itemsize, self.operator.scene_shape(shape), gradient_penalty=True)
+        if not isinstance(self.problem.operator, Identity):
+            return admm_memory(self.dictionary, itemsize, self.problem.operator.scene_shape(shape), gradient_penalty=True)
         if backend.compiled:
             return code_memory(self.dictionary, len(self.scaled.planes), itemsize, shape)
         return admm_memory(self.dictionary, itemsize, shape)
 
     def plan(self, tiling: Tiling, memory: Memory) -> Plan:
         """Choose tiles."""
-        missing, operator = self.scaled.missing, self.operator
+        missing, operator = self.scaled.missing, self.problem.operator
         needed = np.ones(missing.shape[1:], bool) if self.everything else np.asarray(missing.any(axis=0))
         overlap = PLAIN if isinstance(operator, Identity) else Overlap.on_grid(operator.factor, operator.reach)
         return choose_tiles(needed, missing, memory, tiling, self.engine.backend.threads, overlap)
 
     def recipe(self, dictionary: Dictionary, lmbda: float, max_iter: int) -> Recipe:
         """Return what the stages are told."""
-        level = mean_level(self.scaled) if self.effort is None and self.noise.fidelity == "poisson" else 1.0
+        level = mean_level(self.scaled) if self.effort is None and self.problem.noise.fidelity == "poisson" else 1.0
+        operator, noise, tol = self.problem.operator, self.problem.noise, self.solve.tol
         return Recipe(
-            dictionary, self.operator, self.noise, self.noise_sigma, self.effort, lmbda, self.solve.tol, max_iter,
-            self.engine, level,
-        )  # fmt: skip
+            dictionary, operator, noise, self.noise_sigma, self.effort, lmbda, tol, max_iter, self.engine, level
+        )
 
     def start(self, tile: Tile, trace: Trace | None = None) -> TileState:
         """Return what is observed of a tile."""
@@ -253,7 +243,7 @@ class _Group:
 
     def write(self, planes: np.ndarray, restored: np.ndarray) -> None:
         """Write restored values (C, height, width), on the scale of [0, 1], where they belong, in the image's units."""
-        scaled, poisson = self.scaled, self.noise.fidelity == "poisson"
+        scaled, poisson = self.scaled, self.problem.noise.fidelity == "poisson"
         if self.effort is None:
             for target, plane in zip(restored, planes, strict=True):
                 plane *= scaled.range
@@ -268,7 +258,7 @@ class _Group:
 
 def _restore_group(group: _Group, plan: Plan, reporter: Reporter, trace: Trace | None) -> tuple[np.ndarray, GroupReport]:
     """Restore (C, height, width) on the scale of [0, 1]; of filled channels, only what was to be restored is valid."""
-    scaled, operator, several = group.scaled, group.operator, len(plan.tiles) > 1
+    scaled, operator, several = group.scaled, group.problem.operator, len(plan.tiles) > 1
     if trace:
         trace.restart(group.channels)
     stages, first = FILLING, None
@@ -335,7 +325,7 @@ def _recipe_of_deconvolution(group: _Group, plan: Plan) -> tuple[Recipe, TileSta
         state = first or deconvolve(group.start(tile), recipe)
         return float((tile.weight * state.known * (state.observed - operator.apply(state.base)) ** 2).sum())
 
-    operator, n_known = group.operator, np.count_nonzero(~scaled.missing)
+    operator, n_known = group.problem.operator, np.count_nonzero(~scaled.missing)
     lmbda = _scene_lmbda(group.noise_sigma, sum(map_tiles(energy, plan.tiles, plan.jobs)) / n_known, operator)
     return replace(recipe, lmbda=lmbda), first
 

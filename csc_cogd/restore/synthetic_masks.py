@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from csc_cogd.locks import importing
+
 
 def random_mask(shape: tuple[int, int], fraction: float, *, seed: int = 0) -> np.ndarray:
     """Each pixel missing with probability `fraction`; (H, W) bool."""
@@ -19,7 +21,8 @@ def scratch_and_text_mask(shape: tuple[int, int], text: str, *, seed: int = 0) -
 
 def text_mask(shape: tuple[int, int], text: str) -> np.ndarray:
     """Lines that repeat a text across the picture; (H, W) bool."""
-    from PIL import Image, ImageDraw, ImageFont
+    with importing():
+        from PIL import Image, ImageDraw, ImageFont
 
     H, W = shape
     picture = Image.new("L", (W, H))
@@ -33,7 +36,8 @@ def text_mask(shape: tuple[int, int], text: str) -> np.ndarray:
 
 def scratch_mask(shape: tuple[int, int], widths: Sequence[int], *, seed: int = 0) -> np.ndarray:
     """Straight scratches of these widths between random points; (H, W) bool."""
-    from PIL import Image, ImageDraw
+    with importing():
+        from PIL import Image, ImageDraw
 
     H, W = shape
     generator = np.random.default_rng(seed)

@@ -1,5 +1,3 @@
-import os
-import signal
 import threading
 import time
 
@@ -8,6 +6,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from csc_cogd import InputError
 from csc_cogd.backend import get_backend, single_threaded_blas
+from tests.forking import forks, succeeds_in_a_child, while_another_thread
 
 
 @pytest.mark.parametrize(
@@ -26,45 +25,86 @@ def test_wrong_settings_are_named(arguments, message):
         get_backend(**arguments)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_has_threads_of_its_own():
-    def work():
-        backend = get_backend(threads=2)
-        return backend.run(lambda workspace, task: task, [1, 2, 3], backend.workspaces((1, 1, 4, 4)))
+class TestForking:
+    """A child that is forked while other threads are at work."""
 
-    assert work() == [1, 2, 3]
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if work() == [1, 2, 3] else 1)
-    deadline = time.monotonic() + 30
-    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if done == (0, 0):
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    assert done == (child, 0)
+    pytestmark = forks
+
+    def test_it_has_threads_of_its_own(self):
+        def work():
+            backend = get_backend(threads=2)
+            return backend.run(lambda workspace, task: task, [1, 2, 3], backend.workspaces((1, 1, 4, 4))) == [1, 2, 3]
+
+        assert work()
+        assert succeeds_in_a_child(work)
+
+    def test_it_can_hold_blas_to_one_thread_whoever_is_about_to(self, monkeypatch):
+        begun = threading.Event()
+
+        def slow_limits(*arguments, **options):
+            begun.set()
+            time.sleep(0.3)
+            return threadpool_limits(*arguments, **options)
+
+        def enter():
+            with single_threaded_blas():
+                return True
+
+        monkeypatch.setattr("csc_cogd.backend.blas.threadpool_limits", slow_limits)
+        thread = while_another_thread(enter, begun)
+        assert succeeds_in_a_child(enter)
+        thread.join()
+
+    @pytest.mark.parametrize(("by_another_thread", "expected"), [(False, 1), (True, 2)])
+    def test_blas_is_held_to_one_thread_there_only_by_who_forked(self, by_another_thread, expected):
+        found = []
+
+        def fork():
+            found.append(succeeds_in_a_child(lambda: blas_threads() == {expected}))
+
+        with threadpool_limits(2, "blas"), single_threaded_blas():
+            if by_another_thread:
+                thread = threading.Thread(target=fork)
+                thread.start()
+                thread.join()
+            else:
+                fork()
+        assert found == [True]
+
+    def test_it_compiles_whoever_compiles(self):
+        from numba.core.compiler_lock import global_compiler_lock
+
+        from csc_cogd.backend.compiled import compile_kernel
+
+        begun = threading.Event()
+
+        def compile_slowly():
+            with global_compiler_lock:
+                begun.set()
+                time.sleep(0.3)
+
+        thread = while_another_thread(compile_slowly, begun)
+        assert succeeds_in_a_child(lambda: compile_kernel(lambda x: x + 1)(1) == 2)
+        thread.join()
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
 def test_blas_has_one_thread_while_anybody_asks_for_it_and_as_many_as_before_afterwards():
-    def threads():
-        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-
     with threadpool_limits(2, "blas"):
         with single_threaded_blas():
             with single_threaded_blas():
-                assert threads() == {1}
-            assert threads() == {1}
-        assert threads() == {2}
+                assert blas_threads() == {1}
+            assert blas_threads() == {1}
+        assert blas_threads() == {2}
         with pytest.raises(MemoryError), single_threaded_blas():
             raise MemoryError
-        assert threads() == {2}
+        assert blas_threads() == {2}
 
 
 def test_blas_gets_its_threads_back_whoever_leaves_last():
-    def threads():
-        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-
     def stay(entered, leave):
         with single_threaded_blas():
             entered.set()
@@ -78,13 +118,13 @@ def test_blas_gets_its_threads_back_whoever_leaves_last():
                 other.start()
                 assert entered.wait(10)
             with single_threaded_blas():
-                assert threads() == {1}
+                assert blas_threads() == {1}
                 if not other_first:
                     other.start()
                     assert entered.wait(10)
             leave.set()
             other.join()
-            assert threads() == {2}
+            assert blas_threads() == {2}
 
 
 def test_kernels_by_environment(monkeypatch):

@@ -1,5 +1,9 @@
+import gc
 import subprocess
 import sys
+import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +13,8 @@ from hypothesis import strategies as st
 
 from csc_cogd import InputError
 from csc_cogd.backend import get_backend
-from csc_cogd.backend.fft import fast_length
+from csc_cogd.backend.fft import fast_length, plan
+from tests.forking import while_another_thread
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 8, 8), (2, 1, 15, 16), (1, 3, 24, 7)])
@@ -53,6 +58,36 @@ def test_plans_that_are_not_measured_transform_alike(rng):
         workspace.forward()
         spectra.append(workspace.spectrum.copy())
     np.testing.assert_allclose(*spectra, atol=1e-12)
+
+
+def test_no_plan_is_destroyed_while_another_thread_plans(monkeypatch):
+    """FFTW would allow neither; pyFFTW destroys without asking."""
+    state = SimpleNamespace(slow=False, planning=False, destroyed=[], begun=threading.Event())
+
+    class Plan:
+        def __init__(self, *arguments, **options):
+            self.execute = lambda plan=self: plan
+            if state.slow:
+                state.planning = True
+                state.begun.set()
+                time.sleep(0.2)
+                state.planning = False
+
+        def __del__(self):
+            state.destroyed.append(state.planning)
+
+    def transforms():
+        return plan(np.empty((8, 8), np.float32), np.empty((8, 5), np.complex64), "estimated")
+
+    monkeypatch.setattr("csc_cogd.backend.fft.pyfftw", SimpleNamespace(FFTW=Plan))
+    first, state.slow = transforms(), True
+    thread = while_another_thread(transforms, state.begun)
+    del first
+    gc.collect()
+    thread.join()
+    gc.collect()
+    assert state.destroyed
+    assert not any(state.destroyed)
 
 
 def test_restored_pixels_repeat_bit_for_bit_in_another_process():

@@ -147,7 +147,9 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
     save(folder / "flat.png", flat)
     assert call("denoise", "flat.png", "-v") == 0
     np.testing.assert_array_equal(read_image("flat_denoised.png").pixels, flat)
-    assert "flat.png: noise of 0 (estimated)" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "flat.png: noise of 0 (estimated)" in err
+    assert "flat.png: --noise-sigma: no noise was found, and nothing was taken off" in err
 
 
 @pytest.mark.parametrize(

@@ -333,3 +333,31 @@ def test_red_marks_are_a_mask(folder, photo, capsys):
     capsys.readouterr()
     arguments = ("inpaint", folder / "marked.png", "--mask-color", "rot")
     check_refused(folder, capsys, arguments, "--mask-color: 'rot' isn't a colour")
+
+
+def test_the_nodata_value_of_a_geotiff_is_missing_for_every_command(folder, photo, capsys):
+    import tifffile
+
+    height = photo[:64, :64].astype(np.float32)
+    gaps = np.zeros(height.shape, bool)
+    gaps[20:22, 10:40] = gaps[50, 50] = True
+    tags = [(33550, 12, 3, (2.0, 2.0, 0.0), False), (42113, 2, 0, "-9999", False)]
+    tifffile.imwrite("dem.tif", np.where(gaps, np.float32(-9999), height), metadata=None, extratags=tags)
+    assert call("inpaint", "dem.tif") == 0
+    assert "1.5% by the file's nodata value -9999" in capsys.readouterr().err
+    filled = read_image("dem_inpainted.tif").pixels
+    np.testing.assert_array_equal(filled[~gaps], height[~gaps])
+    assert abs(filled - height)[gaps].max() < 120
+    for command, output in (
+        (("denoise", "--fast"), "dem_denoised.tif"), (("upscale", "--iterations", 5), "dem_upscaled.tif"),
+        (("reconstruct", "--filters", 4, "--iterations", 2), "dem_reconstructed.tif"),
+    ):  # fmt: skip
+        assert call(command[0], "dem.tif", *command[1:], "-q") == 0
+        assert read_image(output).pixels.min() > -300
+    assert call("mask", "detect", "dem.tif", "-o", "bad.png", "-q") == 0
+    assert not read_image("bad.png").pixels[gaps].any()
+    assert call("mask", "from", "dem.tif", "-o", "gaps.png", "-q") == 0
+    np.testing.assert_array_equal(read_image("gaps.png").pixels > 0, gaps)
+    assert call("learn", "dem.tif", "-o", "d.npz", "--filters", 3, "--filter-size", 5, "--iterations", 2, "-q") == 0
+    with np.load("d.npz") as learned:
+        assert np.isfinite(next(iter(learned.values()))).all()

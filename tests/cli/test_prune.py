@@ -8,7 +8,17 @@ import time
 import numpy as np
 import pytest
 
-from csc_cogd.nn import build_network, load_checkpoint, load_images, load_network, predict, save_network
+from csc_cogd.nn import (
+    Module,
+    build_network,
+    load_checkpoint,
+    load_images,
+    load_network,
+    predict,
+    save_checkpoint,
+    save_network,
+)
+from csc_cogd.nn.networks.resnet import CifarResNet
 from tests.cli.calling import call, check_refused, contents
 from tests.cli.test_train import save_set
 from tests.nn.training.small import HALF, small_images
@@ -17,6 +27,13 @@ FEW = ("--mask-epochs", 1, "--epochs", 1, "--batch-size", 16, "--device", "cpu")
 OUT = ("-o", "a.safetensors")
 BOTH = ("net.safetensors", "small.npz")
 ABOUT = {"class_names": ["upright", "lying"], "norm_mean": HALF.mean, "norm_std": HALF.std}
+
+
+def spoil_weights(path, to):
+    """Write weights of which one is NaN."""
+    arrays, about = load_checkpoint(path)
+    arrays["layer2.1.conv1.weight"][0, 0, 0, 0] = np.nan
+    save_checkpoint(arrays, to, metadata=about)
 
 
 @pytest.fixture
@@ -31,11 +48,13 @@ def folder(tmp_path, monkeypatch):
 def test_prunes_a_network_that_loads_and_can_be_tested(method, folder, capsys):
     few = FEW if method in ("cogd", "gal") else FEW[2:]
     assert call("prune", "net.safetensors", "small.npz", "-o", "half.safetensors", "--method", method, *few) == 0
-    head, flops, *_, right, end = capsys.readouterr().err.splitlines()
+    head, flops, *rest = capsys.readouterr().err.splitlines()
+    right, end, *warnings = rest[rest.index("half.safetensors: written") - 1 :]
     assert head.split() == ["before", "after", "left"]
     assert flops.startswith("multiply-adds an image")
     assert 45 < float(flops.split()[-1].rstrip("%")) <= 50
     assert end == "half.safetensors: written"
+    assert len(warnings) == (method == "cogd")  # in an epoch masks don't come from 1 to below 0.5
     arrays, about = load_checkpoint("half.safetensors")
     assert about["class_names"] == ABOUT["class_names"]
     assert sum(array.size for array in arrays.values()) < sum(
@@ -44,6 +63,14 @@ def test_prunes_a_network_that_loads_and_can_be_tested(method, folder, capsys):
     assert call("train", "small.npz", "--weights", "half.safetensors", "--evaluate") == 0
     assert capsys.readouterr().out.split()[1] == right.split()[-2]
     assert {path.name for path in contents(folder)} == {"small.npz", "net.safetensors", "half.safetensors"}
+
+
+@pytest.mark.parametrize(("start", "acted"), [("ones", False), ("uniform", True)])
+def test_a_rule_that_never_acted_is_told_of(start, acted, folder, capsys):
+    method = ("--method", "cogd", "--no-fine-tuning", "--mask-start", start)
+    assert call("prune", *BOTH, *OUT, *FEW, *method) == 0
+    told = "warning: the rule of cogradient descent never acted, as no mask fell below 0.5"
+    assert (told in capsys.readouterr().err) == (not acted)
 
 
 def test_every_option_at_once(folder, capsys):
@@ -70,6 +97,19 @@ def test_every_option_at_once(folder, capsys):
     np.testing.assert_allclose(session.run(None, {"images": x})[0], expected, atol=1e-4)
 
 
+def test_no_test_takes_more_images_at_a_time_than_training(folder, monkeypatch):
+    sizes, forward = set(), Module.__call__
+
+    def watched(network, x):
+        if type(network) is CifarResNet:
+            sizes.add(len(x.array))
+        return forward(network, x)
+
+    monkeypatch.setattr(Module, "__call__", watched)
+    assert call("prune", *BOTH, *OUT, "--epochs", 1, "--batch-size", 12, "-q") == 0
+    assert sizes == {12, 8, 1, 64}  # of 32 and 20 images; 1 is traced, and by 64 time is measured
+
+
 def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
     off = ("--threshold", 0, "--sparsity", 3, "--mask-learning-rate", 0.3, "--method", "gal", "--no-fine-tuning")
     assert call("prune", "net.safetensors", "small.npz", "-o", "a.safetensors", *FEW, *off, "--json", "-q") == 0
@@ -87,6 +127,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
         ((*BOTH, *OUT, "--record", "a.txt"), "a.txt: it is written as .json"),
         ((*BOTH, *OUT, "--flops", 0.5, "--threshold", 0), "give one"),
         ((*BOTH, *OUT, "--flops", 1e-6), "FLOPs can't be kept"),
+        (("nan.safetensors", "small.npz", *OUT), "nan.safetensors: state: layer2.1.conv1.weight holds NaN or infinity"),
         ((*BOTH, *OUT, "--method", "l1", "--sparsity", 1), "--sparsity: --method l1 has no use for it"),
         ((*BOTH, *OUT, "--method", "gal", "--keep", 1), "--keep: --method gal has no use for it"),
         ((*BOTH, *OUT, "--method", "l1", "--threshold", 0), "--threshold: 0.0: it is for masks"),
@@ -95,6 +136,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_and_nothing_is_written(arguments, message, folder, capsys):
     few = FEW if {"cogd", "gal"} & set(arguments) else FEW[2:]
+    spoil_weights("net.safetensors", "nan.safetensors")
     check_refused(folder, capsys, ("prune", *arguments, *few), message)
 
 

@@ -90,6 +90,25 @@ def test_lines_of_json(folder, capsys):
     }  # fmt: skip
 
 
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_resumed_run_does_not_measure_the_images_again(folder, monkeypatch):
+    """In a folder they would all have to be read for it."""
+    assert call("train", "small.npz", "-o", "whole.safetensors", *FEW, "-q") == 0
+
+    from csc_cogd.nn.training import training
+
+    results = iter([training.unchecked_evaluate])
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "unchecked_evaluate", lambda *images, **how: next(results, interrupt)(*images, **how))
+        assert call("train", "small.npz", *OUT, *FEW, "-q") == 130
+    monkeypatch.setattr("csc_cogd.nn.measure_normalization", lambda images: pytest.fail("measured"))
+    assert call("train", "small.npz", *OUT, *FEW, "-q", "--resume") == 0
+    assert same(*states("whole.safetensors", "w.safetensors"))
+
+
 def test_every_option_at_once(folder, capsys):
     assert call("train", "whole.npz", "-o", "first.safetensors", "--holdout", 0.25, *FEW, "-q") == 0
     code = call(
@@ -131,6 +150,18 @@ def test_cogradient_descent_takes_part(folder):
     assert ["kernels_backtracked" in head for head in heads] == [False, True, True]
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_rule_that_never_acted_is_told_of(alike, folder, capsys):
+    """It acts on kernels that are smaller than others."""
+    state = build_network("resnet20", 2).state_dict()
+    if alike:
+        state = {key: np.full_like(array, 2**-5) if array.ndim == 4 else array for key, array in state.items()}
+    save_checkpoint(state, "start.safetensors", metadata={"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3})
+    still = ("--weights", "start.safetensors", "--cogd", "--learning-rate", 0)
+    assert call("train", "small.npz", *OUT, *FEW, *still) == 0
+    assert ("warning: the rule of cogradient descent never acted" in capsys.readouterr().err) == alike
+
+
 def test_a_network_that_lost_channels_is_tested_and_trained_further(folder, capsys):
     network = build_network("resnet20", 2)
     name = next(iter(channel_groups(network)))
@@ -142,6 +173,14 @@ def test_a_network_that_lost_channels_is_tested_and_trained_further(folder, caps
     assert before["layer1.0.conv1.weight"].shape != build_network("resnet20").state_dict()["layer1.0.conv1.weight"].shape
     assert call("train", "small.npz", "--weights", "w.safetensors", "--evaluate") == 0
     assert "resnet20: " in capsys.readouterr().out
+
+
+def test_free_text_about_weights_does_no_harm(folder, capsys):
+    about = {"class_names": "upright, lying", "norm_mean": "see the paper", "norm_std": {"r": 1}, "license": "BSD"}
+    save_checkpoint(build_network("resnet20", 2).state_dict(), "text.safetensors", metadata=about)
+    numbers = ("--mean", 0.5, 0.5, 0.5, "--std", 0.5, 0.5, 0.5)
+    assert call("train", "small.npz", "--weights", "text.safetensors", "--evaluate", *numbers) == 0
+    assert capsys.readouterr().out.startswith("resnet20: ")
 
 
 def test_the_seed_decides(folder):
@@ -255,6 +294,10 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", *OUT, "--weights", "ten.safetensors"), "ten.safetensors: it tells other classes apart"),
         (("small.npz", *OUT, "--weights", "named.safetensors"), "named.safetensors: it tells other classes apart"),
         (("small.npz", *OUT, "--weights", "plain.safetensors"), "plain.safetensors: it doesn't say how pixels are normal"),
+        (
+            ("small.npz", "--weights", "text.safetensors", "--evaluate"),
+            "text.safetensors: it doesn't say how pixels are normal",
+        ),
         (("small.npz", *OUT, "--weights", "plain.safetensors", "--network", "resnet32"), "--network: resnet32 is asked for"),
         (("small.npz", *OUT, "--weights", "named.safetensors", "--network", "resnet32"), "--network: resnet32 is asked for"),
         (("small.npz", "-o", "plain.safetensors"), "plain.safetensors: exists already: use --resume to go on with it"),
@@ -264,6 +307,8 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", "--evaluate", "--weights", "plain.safetensors", "--flip"), "--flip: it belongs to training"),
         (("small.npz", "--evaluate", "--weights", "plain.safetensors", *OUT), "--output: it belongs to training"),
         (("small.npz", *OUT, "--learning-rate", 1000, "--batch-size", 8, "-q"), "--learning-rate: the "),
+        (("small.npz", "--evaluate", "--weights", "nan.safetensors"), "nan.safetensors: state: bn1.bias holds NaN"),
+        (("small.npz", "--evaluate", "--weights", "huge.safetensors"), "huge.safetensors: its loss over the images is nan"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -274,6 +319,11 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, argume
     save_checkpoint(state, "named.safetensors", metadata=about)
     save_checkpoint(build_network("resnet20").state_dict(), "ten.safetensors")
     save_checkpoint({"linear.weight": np.zeros((2, 3))}, "other.safetensors")
+    about = {"norm_mean": "0.485, 0.456, 0.406", "norm_std": [0.5] * 3}
+    save_checkpoint(state, "text.safetensors", metadata=about)
+    about = {"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3}
+    save_checkpoint(state | {"bn1.bias": np.full(16, np.nan)}, "nan.safetensors", metadata=about)
+    save_checkpoint(state | {"bn1.bias": np.full(16, 3e38)}, "huge.safetensors", metadata=about)
     check_refused(folder, capsys, ["train", *arguments], message)
 
 
@@ -302,13 +352,13 @@ def test_interrupted_it_speaks_of_a_checkpoint_where_there_is_one(folder, capsys
                 raise KeyboardInterrupt
             return training_evaluate(*arguments, **settings)
 
-        monkeypatch.setattr(training, "evaluate", evaluate)
+        monkeypatch.setattr(training, "unchecked_evaluate", evaluate)
 
     def said(*arguments):
         assert call("train", "small.npz", *OUT, *FEW, *arguments) == 130
         return "--resume goes on" in capsys.readouterr().err
 
-    training_evaluate = training.evaluate
+    training_evaluate = training.unchecked_evaluate
     before = contents(folder)
     interrupted_after(0)
     assert not said()

@@ -69,3 +69,21 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(folder, capsys, argument
     assert message in err
     assert err.count("\n") == 1
     assert contents(folder) == before
+
+
+def test_lengths_and_places_measured_in_the_result_are_right(folder, photo, capsys):
+    """The resolution, the pixel size and the georeference are those of the finer grid."""
+    import tifffile
+
+    tags = [(33550, 12, 3, (10.0, 10.0, 0.0), False), (33922, 12, 6, (0.0, 0, 0, 5e5, 4e6, 0), False)]
+    tifffile.imwrite(
+        "map.tif", photo[:24, :30], resolution=(100, 100), resolutionunit=3, metadata=None, extratags=tags
+    )  # fmt: skip
+    assert call("upscale", "map.tif", "-f", 2, "--iterations", 2) == 0
+    assert "warning" not in capsys.readouterr().err
+    with tifffile.TiffFile("map_upscaled.tif") as opened:
+        page = opened.pages[0]
+        assert page.shape == (48, 60)
+        assert page.get_resolution("centimeter") == (200, 200)
+        assert page.tags[33550].value == (5, 5, 0)
+        assert page.tags[33922].value == (0, 0, 0, 5e5, 4e6, 0)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zipfile
 import zlib
 
 import imagecodecs
@@ -55,6 +56,15 @@ def npz(**arrays):
     return stream.getvalue()
 
 
+def claiming(n_bytes, **arrays):
+    """An npz with another member that is said to have so many bytes."""
+    stream = io.BytesIO(npz(**arrays))
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("zeros.npy", npy(np.zeros(9)))
+        file.getinfo("zeros.npy").file_size = n_bytes
+    return stream.getvalue()
+
+
 def png(pixels, *chunks):
     return insert_chunks(imagecodecs.png_encode(pixels), list(chunks))
 
@@ -88,3 +98,49 @@ def exif():
     tags.get_ifd(0x8769).update({0x829A: (1, 50), 0x927C: b"a maker's note"})
     tags.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0)})
     return tags.tobytes().removeprefix(b"Exif\0\0")
+
+
+NUMBERS = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}  # by TIFF's types
+
+
+def raw_directory(tags, start, order="<", big=False):
+    """A TIFF directory at an offset: tags (code, type, values); values that don't fit into it are behind it."""
+    size, kind = (8, "Q") if big else (4, "I")
+    count = struct.pack(f"{order}Q" if big else f"{order}H", len(tags))
+    end = start + len(count) + len(tags) * (4 + 2 * size) + size
+    entries, behind = b"", b""
+    for code, type_, values in tags:
+        packed = struct.pack(f"{order}{len(values)}{NUMBERS[type_]}", *values)
+        entries += struct.pack(f"{order}HH{kind}", code, type_, len(values))
+        if len(packed) > size:
+            entries += struct.pack(f"{order}{kind}", end + len(behind))
+            behind += packed
+        else:
+            entries += packed.ljust(size, b"\0")
+    return count + entries + bytes(size) + behind
+
+
+def raw_tiff(tags, data, order="<", big=False):
+    """A TIFF of one page of these tags, whose pixels are `data`, in as many strips as tag 279 has values."""
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}H", 43 if big else 42)
+    head += struct.pack(f"{order}HHQ", 8, 0, 16) if big else struct.pack(f"{order}I", 8)
+    lengths = next((values for code, _, values in tags if code == 279), [len(data)])
+    start = len(head) + len(raw_directory([*tags, (273, 4, lengths)], len(head), order, big))
+    places = [start + sum(lengths[:strip]) for strip in range(len(lengths))]
+    return head + raw_directory(sorted([*tags, (273, 4, places)]), len(head), order, big) + data
+
+
+def packed_tiff(pixels, bits, *tags, photometric=1, planar=1):
+    """A TIFF of unsigned samples (H, W) or (H, W, C) of so many bits, packed row by row."""
+    planes = [pixels] if planar == 1 else list(np.moveaxis(pixels, -1, 0))
+    strips = []
+    for plane in planes:
+        rows = ["".join(f"{value:0{bits}b}" for value in row.ravel().tolist()) for row in plane]
+        strips.append(b"".join(int(row + "0" * (-len(row) % 8), 2).to_bytes(-(-len(row) // 8), "big") for row in rows))
+    n_samples = 1 if pixels.ndim == 2 else pixels.shape[2]
+    described = [
+        (256, 4, [pixels.shape[1]]), (257, 4, [pixels.shape[0]]), (258, 3, [bits] * n_samples), (259, 3, [1]),
+        (262, 3, [photometric]), (277, 3, [n_samples]), (278, 4, [pixels.shape[0]]), (279, 4, list(map(len, strips))),
+        (284, 3, [planar]), *tags,
+    ]  # fmt: skip
+    return raw_tiff(described, b"".join(strips))

@@ -7,8 +7,8 @@ from PIL import Image
 
 from csc_cogd.imagefiles import ImageFile, open_images, read_image, write_image
 from csc_cogd.imagefiles.image import INCH, Density
-from csc_cogd.imagefiles.png import read_chunks
-from tests.imagefiles.making import exif, pillow, pixels_of, png, rewritten, tiff
+from csc_cogd.imagefiles.png import insert_chunks, read_chunks
+from tests.imagefiles.making import exif, packed_png, pillow, pixels_of, png, raw_png, rewritten
 
 PROFILE = b"an ICC profile, in name only" * 4000  # more than one segment of a JPEG
 XMP = b'<x:xmpmeta tiff:Orientation="6"/>'
@@ -92,30 +92,55 @@ def test_tags_of_every_page_come_back(tmp_path, order, bigtiff):
                 assert (now.tags[tag.code].value, now.tags[tag.code].dtype) == (tag.value, tag.dtype), tag.name
 
 
-def test_tags_that_say_where_pixels_are_do_not_survive_another_size(tmp_path):
-    tags = [(33550, 12, 3, (1.0, 2.0, 0.0), False), (42113, 2, 0, "-9999", False)]
-    (tmp_path / "a.tif").write_bytes(tiff(PIXELS, photometric="rgb", extratags=tags))
-    image = read_image(tmp_path / "a.tif")
-    notes = write_image(image.with_pixels(image.pixels.repeat(2, 0)), tmp_path / "b.tif")
-    assert notes == ["GeoTIFF tags or a program's description aren't carried over, as the size has changed"]
-    with tifffile.TiffFile(tmp_path / "b.tif") as opened:
-        assert 33550 not in opened.pages[0].tags
-        assert opened.pages[0].tags[42113].value == "-9999"
-
-
 def test_chunks_of_a_png_come_back(tmp_path):
     before = [
         (b"gAMA", struct.pack(">I", 45455)), (b"cHRM", bytes(32)), (b"sRGB", b"\0"), (b"cICP", b"\1\2\3\4"),
         (b"pHYs", struct.pack(">IIB", 2, 1, 0)), (b"tEXt", b"Title\0x"), (b"prVt", b"private"),
-        (b"tIME", b"\x07\xe4\1\1\0\0\0"),
+        (b"tIME", b"\x07\xe4\1\1\0\0\0"), (b"sBIT", b"\5\6\5"), (b"bKGD", b"\0\1\0\2\0\3"),
     ]  # fmt: skip
-    (tmp_path / "a.png").write_bytes(png(PIXELS, *before, (b"bKGD", bytes(6)), (b"unSA", b"of the pixels")))
+    (tmp_path / "a.png").write_bytes(png(PIXELS, *before, (b"unSA", b"of the pixels")))
     _, notes = rewritten(tmp_path / "a.png", tmp_path / "b.png")
     assert notes == ["PNG chunks that may depend on the pixels aren't carried over: unSA"]
     chunks, _ = read_chunks((tmp_path / "b.png").read_bytes())
     assert set(before) == {chunk for chunk in chunks if chunk[0] not in (b"IHDR", b"IDAT", b"IEND")}
     _, notes = rewritten(tmp_path / "a.png", tmp_path / "b.tif")
-    assert notes[1] == "cHRM, cICP, gAMA, prVt, sRGB, tIME, text aren't carried over from PNG to TIFF"
+    assert notes[1] == "bKGD, cHRM, cICP, gAMA, prVt, sBIT, sRGB, tIME, text aren't carried over from PNG to TIFF"
+
+
+def test_significant_bits_and_background_of_a_png_are_those_of_its_widened_pixels(tmp_path):
+    """A palette with an opacity, one bit of grey, and grey with one transparent value."""
+    palette = Image.fromarray(PIXELS).quantize(4)
+    table = np.array(palette.getpalette()[:12]).reshape(4, 3)
+    content = insert_chunks(pillow(palette, "PNG", transparency=1), [(b"sBIT", b"\5\6\5")])
+    at = content.index(b"IDAT") - 4
+    cases = {
+        "palette": (
+            content[:at] + raw_png((b"bKGD", b"\2"))[8:] + content[at:],
+            b"\5\6\5\x08",
+            struct.pack(">3H", *table[2]),
+        ),
+        "bilevel": (
+            insert_chunks(packed_png(np.tile(np.arange(8) % 2, (2, 1)), 1), [(b"sBIT", b"\1"), (b"bKGD", b"\0\1")]),
+            b"\1",
+            b"\0\xff",
+        ),
+        "transparent grey": (
+            png(PIXELS[..., 0].copy(), (b"sBIT", b"\7"), (b"bKGD", b"\0\x55"), (b"tRNS", b"\0\1")),
+            b"\7\x08",
+            b"\0\x55",
+        ),
+    }
+    for name, (before, bits, background) in cases.items():
+        (tmp_path / "a.png").write_bytes(before)
+        _, notes = rewritten(tmp_path / "a.png", tmp_path / "b.png")
+        chunks = dict(read_chunks((tmp_path / "b.png").read_bytes())[0])
+        assert (notes, chunks[b"sBIT"], chunks[b"bKGD"]) == ([], bits, background), name
+    (tmp_path / "a.png").write_bytes(png(PIXELS, (b"sBIT", b"\5"), (b"hIST", bytes(4))))
+    _, notes = rewritten(tmp_path / "a.png", tmp_path / "b.png")
+    assert notes == [
+        "the damaged PNG chunk sBIT isn't carried over",
+        "PNG chunks that may depend on the pixels aren't carried over: hIST",
+    ]
 
 
 def test_damaged_chunks_do_not_cost_the_pixels(tmp_path):
@@ -147,6 +172,7 @@ def test_a_jpeg_is_coded_as_finely_as_it_was(tmp_path, options, mode):
     with Image.open(tmp_path / "a.jpg") as before, Image.open(tmp_path / "b.jpg") as after:
         assert after.quantization == before.quantization
         assert mode == "L" or after.layer == before.layer  # the sampling
+        assert after.info.get("progressive") == before.info.get("progressive") == options.get("progressive", None)
         assert after.info["comment"] == b"a comment"
         assert after.info["dpi"] == (72, 36)
 

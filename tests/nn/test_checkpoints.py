@@ -1,5 +1,8 @@
 """Weights in files."""
 
+import json
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -105,16 +108,44 @@ def test_cut_off_files_are_refused(tmp_path):
             load_checkpoint(path)
 
 
+def write_raw(path, kind, shape, content):
+    """A safetensors file of an array of a kind that NumPy needn't have, beside one in float32."""
+    header = {
+        "a": {"dtype": kind, "shape": shape, "data_offsets": [0, len(content)]},
+        "b": {"dtype": "F32", "shape": [1], "data_offsets": [len(content), len(content) + 4]},
+        "__metadata__": {"n": "7"},
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content + np.float32(1.5).tobytes())
+
+
+@pytest.fixture(params=[False, True])
+def taught(request, monkeypatch):
+    """NumPy by itself, and where a package has taught it more kinds of numbers."""
+    if request.param:
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes, which comes with onnx, isn't installed: pip install '.[test]'")
+    else:
+        monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+
+
+@pytest.mark.usefixtures("taught")
+def test_bfloat16_comes_as_float32(tmp_path):
+    values = np.array([[1, -2.5, 0], [3.3895314e38, 9.1835e-41, -np.inf]], np.float32)
+    halves = (values.view(np.uint32) >> 16).astype("<u2")
+    write_raw(tmp_path / "a.safetensors", "BF16", [2, 3], halves.tobytes())
+    arrays, about = load_checkpoint(tmp_path / "a.safetensors")
+    assert (list(arrays), about) == (["a", "b"], {"n": 7})
+    assert arrays["a"].dtype == np.float32
+    np.testing.assert_array_equal(arrays["a"].view(np.uint32), halves.astype(np.uint32) << 16)
+    np.testing.assert_allclose(arrays["a"], values, rtol=2**-7)
+    assert arrays["b"] == np.float32(1.5)
+
+
+@pytest.mark.usefixtures("taught")
 def test_numbers_that_numpy_has_not_are_refused(tmp_path):
-    header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
-    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(InputError, match=r"a.safetensors: can't be read as safetensors"):
+    write_raw(tmp_path / "a.safetensors", "F8_E4M3", [2], bytes(2))
+    with pytest.raises(InputError, match=r"a.safetensors: a is of F8_E4M3, which NumPy hasn't: convert it where PyTorch is"):
         load_checkpoint(tmp_path / "a.safetensors")
-
-
-def test_they_are_refused_even_where_a_package_teaches_numpy_some(tmp_path):
-    pytest.importorskip("ml_dtypes", reason="ml_dtypes, which comes with onnx, isn't installed: pip install '.[test]'")
-    test_numbers_that_numpy_has_not_are_refused(tmp_path)
 
 
 def test_missing_files_are_named(tmp_path):

@@ -69,6 +69,9 @@ def test_loading_keeps_dtypes_and_passes_over_counts_of_batches(network):
         (lambda state: state.update({"1.0.bias": np.zeros(5)}), r"state: 1.0.bias has shape \(5,\): \(4,\) is needed"),
         (lambda state: state.update({"1.0.bias": np.zeros(4, complex)}), "state: 1.0.bias is of complex128: real numbers"),
         (lambda state: state.update({"1.0.bias": np.array(list("abcd"))}), "state: 1.0.bias is of <U1: real numbers"),
+        (lambda state: state.update({"1.0.bias": np.array([0, 0, np.nan, 0])}), "state: 1.0.bias holds NaN or infinity"),
+        (lambda state: state.update({"1.0.bias": np.array([0, 0, -np.inf, 0])}), "state: 1.0.bias holds NaN or infinity"),
+        (lambda state: state.update({"1.0.bias": np.array([0, 0, 1e39, 0])}), "state: 1.0.bias holds NaN or infinity"),
     ],
 )
 def test_states_that_do_not_fit_change_nothing(network, change, message):

@@ -155,3 +155,12 @@ def test_unknown_names_are_answered_with_the_list():
 def test_images_that_do_not_fit_are_refused(rng):
     with pytest.raises(InputError, match=r"x: its shape is \(1, 1, 32, 32\): \(N, 3, H, W\) is needed"):
         build_network("resnet20")(Tensor(np.zeros((1, 1, 32, 32), np.float32)))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18", "mobilenetv2", "resnet50"])
+def test_without_a_seed_there_are_zeros_for_weights_to_come(name):
+    network = build_network(name, 3, seed=None, masked=True)
+    drawn = build_network(name, 3, masked=True).state_dict()
+    assert network.array_names() == list(drawn)
+    assert {key: array.shape for key, array in network.state_dict().items()} == {key: drawn[key].shape for key in drawn}
+    assert not any(parameter.array.any() for parameter in network.parameters() if parameter.array.ndim > 1)

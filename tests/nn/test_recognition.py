@@ -16,6 +16,15 @@ def test_shipped_networks(name):
         assert recognize_network(state) == name
 
 
+def test_no_other_network_is_built_than_those_tried_first(monkeypatch):
+    def never(*arguments):
+        raise AssertionError("built")
+
+    for name in ("resnet18", "resnet50"):
+        monkeypatch.setitem(NETWORKS, name, never)
+    assert recognize_network(build_network("resnet32", seed=1).state_dict()) == "resnet32"
+
+
 def test_pruned_networks():
     network = build_network("resnet32")
     kept = {name: np.arange(group.n_channels // 2) for name, group in channel_groups(network).items()}

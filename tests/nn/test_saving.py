@@ -50,7 +50,10 @@ def test_checkpoints_of_training_are_networks(tmp_path):
     np.testing.assert_array_equal(logits(load_network(tmp_path / "run.safetensors")), logits(network))
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+PREFIXES = ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
 def test_state_dicts_of_pytorch_are_known_by_their_names(prefix, tmp_path):
     network = build_network("resnet20", seed=4)
     state = {prefix + key: array.astype(np.float64) for key, array in network.state_dict().items()}
@@ -62,6 +65,14 @@ def test_state_dicts_of_pytorch_are_known_by_their_names(prefix, tmp_path):
     save_checkpoint(state | {"more": np.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"other.safetensors: weights: their names are those of none of the networks"):
         load_network(tmp_path / "other.safetensors")
+
+
+def test_weights_of_a_network_of_which_a_part_was_compiled(tmp_path):
+    """By torch.compile, whose name stands within those of the arrays then."""
+    network = build_network("resnet20", seed=4)
+    state = {key.replace("layer2.", "layer2._orig_mod."): array for key, array in network.state_dict().items()}
+    save_checkpoint(state, tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(logits(load_network(tmp_path / "a.safetensors")), logits(network))
 
 
 def test_pretrained_weights_load_by_their_name(research_data):
@@ -91,6 +102,8 @@ def resized(key, *shape):
         (resized("linear.bias", 9), "its layers don't fit each other"),
         (lambda state: state.update({"layer2.0.shortcut.sources": np.full(32, 16)}), "don't fit each other .sources"),
         (lambda state: state.update({"bn1.bias": np.zeros(16, bool)}), "bn1.bias is of bool"),
+        (lambda state: state["bn1.running_var"].fill(np.inf), "bn1.running_var holds NaN or infinity"),
+        (lambda state: state.update({"linear.bias": np.full(10, np.nan, np.float16)}), "linear.bias holds NaN or infinity"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
@@ -100,6 +113,14 @@ def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
     with pytest.raises(InputError, match=f"a.safetensors: state: .*{message.removeprefix('state: ')}") as caught:
         load_network(tmp_path / "a.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path):
+    network = build_network("resnet20")
+    network.linear.weight.array[3, 5] = np.nan
+    with pytest.raises(InputError, match=r"state: linear.weight holds NaN or infinity: .* their training diverged"):
+        save_network(network, tmp_path / "a.safetensors", "resnet20")
+    assert not list(tmp_path.iterdir())
 
 
 def test_unknown_networks_are_refused(tmp_path):

@@ -136,7 +136,44 @@ def test_small_and_thin_images(rng, shape):
 
 
 def test_constant_images_stay_constant():
-    np.testing.assert_array_equal(denoise(np.full((20, 20), 7, np.uint8)), 7)
+    constant = np.full((20, 20), 7, np.uint8)
+    with pytest.warns(UserWarning, match="noise_sigma was estimated to be 0, so no noise was removed"):
+        np.testing.assert_array_equal(denoise(constant), 7)
+    _, report = denoise(constant, return_report=True)
+    assert report.noise_sigmas == [0]
+    assert report.groups == report.lines() == []
+
+
+def test_noise_beside_flat_parts_is_removed_and_what_was_estimated_is_said(photo, rng):
+    """Half of the pixels are padding, amid a range that goes below and above it."""
+    truth = photo - 100.0
+    noisy = truth + rng.normal(0, 20, truth.shape)
+    padded = np.pad(noisy, ((0, 0), (0, 110)))
+    restored, report = denoise(padded, return_report=True, **FAST)
+    assert report.noise_sigmas == [pytest.approx(20, rel=0.15)]
+    assert report.warnings == []
+    assert quality(restored[:, :96], truth) > quality(noisy, truth) + 6
+
+
+def test_noise_that_can_not_be_estimated_is_said(rng):
+    flat = np.zeros((40, 50))
+    flat[10:12, 20:22] = rng.normal(0, 1, (2, 2))
+    for restored in (
+        lambda **more: denoise(flat, **more),
+        lambda **more: denoise(np.stack([flat, flat]), stack_axis=0, **more),
+    ):
+        with pytest.warns(UserWarning, match="noise_sigma can't be estimated") as told:
+            restored()
+        assert len(told) == 1
+        reports = restored(return_report=True)[1]
+        for report in reports if isinstance(reports, list) else [reports]:
+            assert report.noise_sigmas == [0]
+            assert "can't be estimated" in str(report.warnings[0])
+    counts = np.full((40, 50), 3.5) + np.linspace(0, 1, 50)
+    with pytest.warns(UserWarning, match="gain can't be estimated, as no noise is seen"):
+        denoise(counts, noise="poisson", **FAST)
+    with pytest.warns(UserWarning, match="noise_sigma can't be estimated"):
+        inpaint(flat, np.eye(40, 50), noise_sigma="auto", **FAST)
 
 
 def test_missing_pixels_are_filled_and_known_ones_denoised(photo, noisy):

@@ -231,7 +231,7 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(photo):
     ("change", "message"),
     [
         ({"image": np.zeros((4, 4, 3))}, "channel_axis=-1"),
-        ({"image": np.zeros((4, 4), complex)}, "not complex"),
+        ({"image": np.zeros((4, 4), complex)}, "got complex128"),
         ({"image": np.zeros((0, 4))}, "no pixel"),
         ({"image": np.full((4, 4), np.inf)}, "infinite"),
         ({"image": np.full((4, 4), 1e200)}, "1e150"),
@@ -246,7 +246,7 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(photo):
         ({"mask_polarity": "black"}, "mask_polarity must be 'missing' or 'valid', got 'black'"),
         ({"mask": None, "mask_polarity": "valid"}, "mask_polarity says how to read a mask, but there is none"),
         ({"channel_axis": 2}, "channel_axis=2"),
-        ({"dictionary": Dictionary(np.ones((1, 3, 2, 2)))}, "3 channels, the image 1"),
+        ({"dictionary": Dictionary(np.ones((1, 3, 2, 2)))}, "filters of 3 channels, but the image has 1"),
         ({"dtype": "float16"}, "float32"),
         ({"device": "gpu"}, "device 'gpu'"),
         ({"effort": "most"}, "effort must be one of 'fast', 'default', 'best', got 'most'"),
@@ -299,11 +299,11 @@ def test_a_stack_is_restored_frame_by_frame(photo, rng, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stack_axis": 3}, "stack_axis: 3 isn't an axis"),
-        ({"stack_axis": 0, "channel_axis": -3}, "stack_axis: it is the axis of the channels"),
-        ({"stack_axis": 0, "mask": np.ones((3, 8, 8))}, "mask: it has 3 frames along stack_axis=0, the image 2"),
-        ({"stack_axis": 0}, "frame 1: image: every pixel of a channel is missing: no mask is given"),
-        ({"stack_axis": 0, "trace": Trace()}, "trace: it follows one image"),
+        ({"stack_axis": 3}, "stack_axis must be an axis"),
+        ({"stack_axis": 0, "channel_axis": -3}, "stack_axis must not be the axis of the channels"),
+        ({"stack_axis": 0, "mask": np.ones((3, 8, 8))}, "mask has 3 frames along stack_axis=0, but the image has 2"),
+        ({"stack_axis": 0}, "frame 1: image can't be filled, as every pixel of a channel is missing: give a mask"),
+        ({"stack_axis": 0, "trace": Trace()}, "trace follows one image"),
         ({}, "stack_axis=0"),
     ],
 )

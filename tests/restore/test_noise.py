@@ -3,7 +3,7 @@ import pytest
 from skimage.data import astronaut, camera
 
 from csc_cogd import InputError
-from csc_cogd.restore.noise import Gaussian, estimate_noise
+from csc_cogd.restore.noise import Gaussian, estimate_noise, rms_noise
 from csc_cogd.restore.observation import ScaledPlanes
 from tests.conftest import read_only
 
@@ -50,13 +50,56 @@ def test_missing_pixels_are_left_out(rng, fill):
 
 @pytest.mark.parametrize("shape", [(2, 50), (50, 1), (4, 4)])
 def test_too_few_pixels_tell_nothing(rng, shape):
-    assert estimate_noise(rng.standard_normal(shape)) == 0
+    assert np.isnan(estimate_noise(rng.standard_normal(shape)))
     assert estimate_noise(rng.standard_normal((5, 5))) > 0
 
 
 def test_known_pixels_without_complete_neighbourhoods_tell_nothing(rng):
     known = np.indices((30, 30)).sum(axis=0) % 2 == 0
-    assert estimate_noise(rng.standard_normal((30, 30)), known) == 0
+    assert np.isnan(estimate_noise(rng.standard_normal((30, 30)), known))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.55, 0.9])
+@pytest.mark.parametrize("whole", [False, True])
+def test_parts_that_are_exactly_flat_are_left_out(rng, share, whole):
+    """As what surrounds a mosaic of the sky, or a head: zeros that are no end of the range, as noise goes below them."""
+    i, j = np.mgrid[:160, :160]
+    noisy = 20 * np.sin(i / 15) + 20 * np.cos(j / 12) + rng.normal(0, 10, i.shape)
+    noisy = np.rint(noisy) if whole else noisy
+    disc = (i - 80) ** 2 + (j - 80) ** 2 > np.quantile((i - 80) ** 2 + (j - 80) ** 2, 1 - share)
+    for flat in (j < share * 160, disc):
+        assert estimate_noise(np.where(flat, 0, noisy)) == pytest.approx(10, rel=0.12)
+    gappy = rng.random(i.shape) > 0.1
+    assert estimate_noise(np.where(gappy, np.where(disc, 0, noisy), 1e6), gappy) == pytest.approx(10, rel=0.15)
+
+
+def test_drawings_with_flat_ground_have_hardly_any(rng):
+    """Their edges aren't taken for noise, though hardly anything else is left beside the flat ground."""
+    i, j = np.mgrid[:200, :200]
+    drawing = np.full((200, 200), 120.0)
+    discs = np.column_stack([rng.integers(20, 180, (30, 2)), rng.integers(4, 20, 30), rng.integers(0, 255, 30)])
+    for row, column, radius, grey in discs:
+        cover = np.clip(radius + 0.5 - np.hypot(i - row, j - column), 0, 1)
+        drawing += cover * (grey - drawing)
+    estimate = estimate_noise(np.rint(drawing))
+    assert np.isnan(estimate) or estimate < 2
+
+
+def test_beside_flat_parts_the_calmest_places_tell(rng):
+    """As in a photograph of a flat sky, of water and of much foliage."""
+    spread = np.repeat([0.0, 3, 30], [100, 40, 60])
+    image = 100 + spread[:, None] * rng.standard_normal((200, 120))
+    assert estimate_noise(image) == pytest.approx(3, rel=0.35)
+
+
+def test_a_channel_that_tells_nothing_does_not_lower_the_others(rng):
+    flat = np.full((60, 60), 3.0)
+    nearly_flat = np.where(np.arange(60) < 57, flat, 2)
+    planes = np.stack([flat, rng.normal(0, 5, (60, 60)), nearly_flat])
+    channels = [(plane, np.ones(plane.shape, bool)) for plane in planes]
+    assert rms_noise(channels) == pytest.approx(5, rel=0.1)
+    assert np.isnan(rms_noise(channels[2:]))
+    assert rms_noise(channels[:1]) == 0
 
 
 def test_noise_of_several_channels_is_their_mean_power(rng):

@@ -11,7 +11,7 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.augmentation import Augmentation
-from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.data.image_set import ImageSet, check_labelled
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -42,7 +42,10 @@ class Normalization:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
-            values = np.asarray(getattr(self, name), float)
+            try:
+                values = np.asarray(getattr(self, name), float)
+            except (TypeError, ValueError, OverflowError):  # text, a mapping, anything else
+                values = np.empty(0)
             if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
                 what = "positive numbers" if name == "std" else "numbers"
                 raise InputError(f"{name}: {getattr(self, name)}: give three {what}, one a channel")
@@ -79,6 +82,7 @@ def measure_normalization(images: ImageSet) -> Normalization:
     >>> measure_normalization(ImageSet(pixels, np.array([0, 1]), ("black", "white"))).mean
     (0.5, 0.5, 0.5)
     """
+    check_labelled(images)
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), 256):
         pixels = images.fetch(np.arange(start, min(start + 256, len(images))))
@@ -100,7 +104,7 @@ def batches(
     normalization: Normalization,
     rng: np.random.Generator | None = None,
     augmentation: Augmentation | None = None,
-    drop_last: bool = False,
+    at_least: int = 1,
     dtype: Any = "float32",
 ) -> Iterator[Batch]:
     """All images of a set, once each, in batches of `batch_size`.
@@ -117,8 +121,8 @@ def batches(
         Shuffles the images; without one they come in their order.
     augmentation : Augmentation, optional
         Needs `rng`. Squares are filled with the mean, to half a grey level.
-    drop_last : bool
-        Whether images that don't fill a last batch are left out, other ones in each epoch; else it is smaller.
+    at_least : int
+        Where fewer images than this are left over for the last batch, they join the one before it, if there is one.
     dtype : dtype
         Of floating point.
 
@@ -141,20 +145,20 @@ def batches(
     >>> [labels.tolist() for _, labels in batches(images, 2, normalization=half)]
     [[0, 1], [2, 3], [4]]
     """
+    check_labelled(images)
     if batch_size < 1:
         raise InputError(f"batch_size: {batch_size} is too small for a batch: use 1 or more")
     if augmentation is not None and rng is None:
         raise InputError("augmentation: needs a generator: give rng too")
-    if drop_last and batch_size > len(images):
-        raise InputError(f"batch_size: {batch_size} with drop_last leaves no batch of {len(images)} images: use less")
     if np.dtype(dtype).kind != "f":
         raise InputError(f"dtype: {dtype} isn't of floating point: use float32")
     order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
     seed = None if rng is None else int(rng.integers(1 << 63))
     fill = np.rint(255 * np.asarray(normalization.mean))
+    n_batches = count_batches(len(images), batch_size, at_least)
 
     def make(number: int) -> Batch:
-        chosen = order[number * batch_size : (number + 1) * batch_size]
+        chosen = order[number * batch_size : (number + 1) * batch_size if number < n_batches - 1 else None]
         if augmentation is None or seed is None:
             pixels = images.fetch(chosen)
         else:
@@ -163,8 +167,13 @@ def batches(
             pixels = augmentation.change(pixels, own, fill)
         return normalization(pixels, dtype), images.labels[chosen]
 
-    n_batches = len(images) // batch_size if drop_last else -(-len(images) // batch_size)
     return map(make, range(n_batches)) if images.in_memory else _made_ahead(make, n_batches)
+
+
+def count_batches(n_images: int, batch_size: int, at_least: int = 1) -> int:
+    """How many :func:`batches` there are."""
+    full, left = divmod(n_images, batch_size)
+    return full + (left >= at_least or (not full and left > 0))
 
 
 def _made_ahead(make: Callable[[int], Batch], n_batches: int) -> Iterator[Batch]:

@@ -92,7 +92,7 @@ def shape_of(path: str) -> tuple[int, int]:
 
 def _opened(path: str, use: Callable[[Image.Image], T]) -> T:
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
+        with open(path, "rb") as file, Image.open(file, formats=_FORMATS) as picture:  # by its name, it may be mapped
             return use(picture)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: read the folder again") from None

@@ -133,6 +133,12 @@ class ImageSet:
         return self.take(~held_out), self.take(held_out)
 
 
+def check_labelled(images: Any) -> None:
+    """Raise InputError for anything but an :class:`ImageSet`, such as an array of pixels."""
+    if not isinstance(images, ImageSet):
+        raise InputError(f"images: {type(images).__name__} is given: make an ImageSet of pixels, labels and class names")
+
+
 def labelled(path: Path, images: Any, labels: Any, class_names: Iterable[str]) -> ImageSet:
     """An :class:`ImageSet` of what a file holds; errors name the file."""
     try:

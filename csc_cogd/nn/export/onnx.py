@@ -11,9 +11,9 @@ import numpy as np
 
 from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
-from csc_cogd.nn.checkpoints import metadata_texts
 from csc_cogd.nn.functions.shortcut import sources_of
 from csc_cogd.nn.module import Module
+from csc_cogd.nn.saving import metadata_texts
 from csc_cogd.nn.tensor import Tensor
 from csc_cogd.nn.tracing import Shape, Trace, trace
 from csc_cogd.storage import write_whole
@@ -45,8 +45,8 @@ def export_onnx(
     Raises
     ------
     InputError
-        If the package onnx is missing, or doesn't know `opset`, or an operation has no counterpart, or the file can't be
-        written, or exists and may not be replaced.
+        If the package onnx is missing, or doesn't know `opset`, or an operation has no counterpart, or a weight is NaN or
+        infinite, or the file can't be written, or exists and may not be replaced.
     """
     try:
         import onnx
@@ -56,6 +56,7 @@ def export_onnx(
     if not OLDEST_OPSET <= opset <= newest:
         raise InputError(f"opset: {opset}: this version of onnx and we know {OLDEST_OPSET} to {newest}")
     texts = metadata_texts(metadata)
+    network.check_finite()
     traced = trace(network, image_shape)
     graph = _Graph(traced, fold_norms)
     helper, FLOAT = onnx.helper, onnx.TensorProto.FLOAT

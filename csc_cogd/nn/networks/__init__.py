@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.nn.layers import Rng
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.networks.mobilenet import CifarMobileNetV2
 from csc_cogd.nn.networks.resnet import CifarResNet, ResNet50, padded_shortcut, projected_shortcut
 
 _NARROW = (16, 32, 64)
-NETWORKS: dict[str, Callable[[int, np.random.Generator, bool], Module]] = {
+NETWORKS: dict[str, Callable[[int, Rng, bool], Module]] = {
     **{f"resnet{6 * n + 2}": partial(CifarResNet, _NARROW, (n,) * 3, padded_shortcut) for n in (3, 5, 7, 9, 18)},
     "resnet18": partial(CifarResNet, (64, 128, 256, 512), (2,) * 4, projected_shortcut),
     "mobilenetv2": CifarMobileNetV2,
@@ -22,7 +23,7 @@ NETWORKS: dict[str, Callable[[int, np.random.Generator, bool], Module]] = {
 """By name, what makes a network of a number of classes, a generator, and whether it has soft masks."""
 
 
-def build_network(name: str, n_classes: int = 10, *, seed: int = 0, masked: bool = False) -> Module:
+def build_network(name: str, n_classes: int = 10, *, seed: int | None = 0, masked: bool = False) -> Module:
     """A network with random weights, float32, on the CPU, in training mode.
 
     Its parameters are named as in the PyTorch code that is commonly used for it: torchvision's for ResNet-50.
@@ -33,8 +34,8 @@ def build_network(name: str, n_classes: int = 10, *, seed: int = 0, masked: bool
         resnet20, 32, 44, 56, 110 (16-32-64 channels, shortcuts of option A), resnet18 (64-128-256-512) and mobilenetv2 are
         for small images such as CIFAR's, resnet50 is for ImageNet's.
     n_classes : int
-    seed : int
-        Of the weights.
+    seed : int or None
+        Of the weights. None for zeros, which take no time, where others will be loaded.
     masked : bool
         Whether each block has a :class:`~csc_cogd.nn.layers.SoftMask`, named ``mask``, behind its first convolution's batch
         norm and ReLU, for pruning.
@@ -57,4 +58,4 @@ def build_network(name: str, n_classes: int = 10, *, seed: int = 0, masked: bool
         raise InputError(f"network {name!r} is unknown: choose one of {', '.join(NETWORKS)}")
     if n_classes < 1:
         raise InputError(f"n_classes: {n_classes} is too few: use 1 or more")
-    return NETWORKS[name](n_classes, np.random.default_rng(seed), masked)
+    return NETWORKS[name](n_classes, None if seed is None else np.random.default_rng(seed), masked)

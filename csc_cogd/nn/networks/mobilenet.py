@@ -5,10 +5,8 @@ M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen, "MobileNetV2: Inverted 
 
 from __future__ import annotations
 
-import numpy as np
-
 from csc_cogd.nn.functions import global_avg_pool2d, relu
-from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, Linear, SoftMask
+from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, Linear, Rng, SoftMask
 from csc_cogd.nn.module import Module, Sequential
 from csc_cogd.nn.networks.resnet import projected_shortcut
 from csc_cogd.nn.tensor import Tensor
@@ -25,7 +23,7 @@ class InvertedResidual(Module):
     Where channels change, a convolution of 1 x 1 makes the input fit. ReLU as in code for CIFAR, not the paper's ReLU6.
     """
 
-    def __init__(self, in_channels: int, channels: int, expansion: int, stride: int, rng: np.random.Generator, masked: bool):
+    def __init__(self, in_channels: int, channels: int, expansion: int, stride: int, rng: Rng, masked: bool):
         inner = expansion * in_channels
         self.stride = stride
         self.conv1 = Conv2d(in_channels, inner, 1, rng)
@@ -47,7 +45,7 @@ class InvertedResidual(Module):
 class CifarMobileNetV2(Module):
     """For small images (N, 3, H, W): the stem and the second stage keep their size."""
 
-    def __init__(self, n_classes: int, rng: np.random.Generator, masked: bool):
+    def __init__(self, n_classes: int, rng: Rng, masked: bool):
         self.conv1 = Conv2d(3, 32, 3, rng, padding=1)
         self.bn1 = BatchNorm2d(32)
         blocks: list[Module] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.networks import NETWORKS, build_network
@@ -25,12 +26,17 @@ def recognize_network(names: Iterable[str]) -> str:
     'resnet32'
     """
     given = {name for name in names if not name.endswith(_ADDED)}
-    known = {name: {key for key in build_network(name).state_dict() if not key.endswith(_ADDED)} for name in NETWORKS}
-    nearest = min(NETWORKS, key=lambda name: len(known[name] ^ given))
-    unknown, lacking = sorted(given - known[nearest]), sorted(known[nearest] - given)
-    if not unknown and not lacking:
-        return nearest
+    for name in NETWORKS:
+        if _array_names(name) == given:
+            return name
+    nearest = min(NETWORKS, key=lambda name: len(_array_names(name) ^ given))
+    unknown, lacking = sorted(given - _array_names(nearest)), sorted(_array_names(nearest) - given)
     differs = f"knows no {unknown[0]!r}" if unknown else f"has {lacking[0]!r} besides"
     raise InputError(
         f"weights: their names are those of none of the networks {', '.join(NETWORKS)}; the nearest, {nearest}, {differs}"
     )
+
+
+@cache
+def _array_names(network: str) -> frozenset[str]:
+    return frozenset(name for name in build_network(network, seed=None).array_names() if not name.endswith(_ADDED))

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from csc_cogd.nn.functions import global_avg_pool2d, max_pool2d, relu
-from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, Linear, PaddedShortcut, SoftMask
+from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, Linear, PaddedShortcut, Rng, SoftMask
 from csc_cogd.nn.module import Module, Sequential
 from csc_cogd.nn.tensor import Tensor
 
@@ -20,9 +18,7 @@ class BasicBlock(Module):
 
     expansion = 1
 
-    def __init__(
-        self, in_channels: int, channels: int, stride: int, shortcut: Module, rng: np.random.Generator, masked: bool
-    ):
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Module, rng: Rng, masked: bool):
         self.conv1 = Conv2d(in_channels, channels, 3, rng, stride=stride, padding=1)
         self.bn1 = BatchNorm2d(channels)
         self.mask = SoftMask(channels) if masked else Identity()
@@ -40,9 +36,7 @@ class Bottleneck(Module):
 
     expansion = 4
 
-    def __init__(
-        self, in_channels: int, channels: int, stride: int, shortcut: Module, rng: np.random.Generator, masked: bool
-    ):
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Module, rng: Rng, masked: bool):
         self.conv1 = Conv2d(in_channels, channels, 1, rng)
         self.bn1 = BatchNorm2d(channels)
         self.mask = SoftMask(channels) if masked else Identity()
@@ -58,23 +52,23 @@ class Bottleneck(Module):
         return relu(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
-Shortcut = Callable[[int, int, int, np.random.Generator], Module]
+Shortcut = Callable[[int, int, int, Rng], Module]
 """From input channels, output channels, stride and rng to what is added to a block whose shape changes."""
 
 
-def padded_shortcut(in_channels: int, channels: int, stride: int, rng: np.random.Generator) -> Module:
+def padded_shortcut(in_channels: int, channels: int, stride: int, rng: Rng) -> Module:
     """Option A: no parameters."""
     return PaddedShortcut(channels, stride)
 
 
-def projected_shortcut(in_channels: int, channels: int, stride: int, rng: np.random.Generator) -> Module:
+def projected_shortcut(in_channels: int, channels: int, stride: int, rng: Rng) -> Module:
     """Option B: a convolution of 1 x 1."""
     return Sequential(Conv2d(in_channels, channels, 1, rng, stride=stride), BatchNorm2d(channels))
 
 
 def stage(
     block: type[BasicBlock | Bottleneck], blocks: int, in_channels: int, channels: int, stride: int, shortcut: Shortcut,
-    rng: np.random.Generator, masked: bool,
+    rng: Rng, masked: bool,
 ) -> Sequential:  # fmt: skip
     """Blocks of the same shape, of which the first has the stride."""
     out_channels, made = channels * block.expansion, []
@@ -90,7 +84,7 @@ class CifarResNet(Module):
     """For small images (N, 3, H, W): a stem of 3 x 3, stages of basic blocks, each but the first of half the size."""
 
     def __init__(
-        self, widths: Sequence[int], blocks: Sequence[int], shortcut: Shortcut, n_classes: int, rng: np.random.Generator,
+        self, widths: Sequence[int], blocks: Sequence[int], shortcut: Shortcut, n_classes: int, rng: Rng,
         masked: bool,
     ):  # fmt: skip
         self.conv1 = Conv2d(3, widths[0], 3, rng, padding=1)
@@ -113,7 +107,7 @@ class CifarResNet(Module):
 class ResNet50(Module):
     """For images of ImageNet (N, 3, 224, 224): a stem of 7 x 7 and max pooling, four stages of bottlenecks."""
 
-    def __init__(self, n_classes: int, rng: np.random.Generator, masked: bool):
+    def __init__(self, n_classes: int, rng: Rng, masked: bool):
         self.conv1 = Conv2d(3, 64, 7, rng, stride=2, padding=3)
         self.bn1 = BatchNorm2d(64)
         self.layer1 = stage(Bottleneck, 3, 64, 64, 1, projected_shortcut, rng, masked)

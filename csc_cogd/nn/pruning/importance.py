@@ -10,7 +10,7 @@ import numpy as np
 from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.layers import BatchNorm2d, PaddedShortcut, SoftMask
-from csc_cogd.nn.module import Module
+from csc_cogd.nn.module import DAMAGED, Module
 from csc_cogd.nn.pruning.groups import ChannelGroup, Member
 
 Scores = dict[str, np.ndarray]
@@ -42,7 +42,7 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterio
     Raises
     ------
     InputError
-        If the criterion is unknown, or a group has nothing of it.
+        If the criterion is unknown, or a group has nothing of it, or weights that are NaN or infinite.
 
     Examples
     --------
@@ -60,6 +60,8 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterio
         if not members:
             raise InputError(f"criterion: group {name} has nothing that {criterion!r} could weigh: choose another")
         sizes = np.sum([_sizes(member, modules[member.layer], power) for member in members], axis=0)
+        if not np.isfinite(sizes).all():
+            raise InputError(f"network: what belongs to group {name} {DAMAGED}")
         scores[name] = np.sqrt(sizes) if power == 2 else sizes
         if criterion == "group":
             scores[name] = scores[name] / max(scores[name].mean(), np.finfo(float).tiny)

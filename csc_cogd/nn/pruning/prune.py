@@ -14,7 +14,7 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.errors import InputError
 from csc_cogd.nn.cogradient import MaskBacktracking
 from csc_cogd.nn.data.batches import Normalization
-from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.data.image_set import ImageSet, check_labelled
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.pruning.adversarial import AdversarialLoss, AdversarialPruning
 from csc_cogd.nn.pruning.budget import FlopsModel, keep_within
@@ -169,7 +169,9 @@ def prune(
     InputError
         If something of it can't be used, the budget can't be kept, or a loss becomes NaN or infinite.
     """
+    check_labelled(images)
     shape = images.image_shape
+    network.check_finite()
 
     def trained(stage: str, module: Module, how: Recipe, **extra: Any) -> History:
         path = None if checkpoint is None else checkpoint_files(checkpoint)[stage]

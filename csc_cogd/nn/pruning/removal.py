@@ -12,7 +12,7 @@ from csc_cogd.backend import array_module, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.shortcut import sources_of
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, PaddedShortcut, SoftMask
-from csc_cogd.nn.module import Module, Parameter
+from csc_cogd.nn.module import DAMAGED, Module, Parameter
 from csc_cogd.nn.pruning.constants import constant_channels
 from csc_cogd.nn.pruning.groups import ChannelGroup, groups_of_trace
 from csc_cogd.nn.tensor import Tensor
@@ -95,7 +95,7 @@ def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape
     Raises
     ------
     InputError
-        If the network can't be followed.
+        If the network can't be followed, or a mask is NaN or infinite.
 
     Examples
     --------
@@ -108,6 +108,8 @@ def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape
         masks = [modules[member.layer] for member in group.members if isinstance(modules[member.layer], SoftMask)]
         if masks:
             size = np.prod([abs(to_numpy(mask.weight.array)) for mask in masks], axis=0)  # type: ignore[attr-defined]
+            if not np.isfinite(size).all():
+                raise InputError(f"network: a mask of group {name} {DAMAGED}")
             kept[name] = np.flatnonzero(size > threshold) if (size > threshold).any() else np.array([size.argmax()])
     return kept
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.nn.checkpoints import load_checkpoint, save_checkpoint
 from csc_cogd.nn.data.batches import Normalization
 from csc_cogd.nn.data.image_set import ImageSet
 from csc_cogd.nn.module import Module
+from csc_cogd.nn.saving import HOOK, OPTIMIZER, load_checkpoint, network_arrays, save_checkpoint
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook, StatefulHook
 from csc_cogd.nn.training.recipe import Recipe
@@ -25,7 +25,6 @@ from csc_cogd.nn.training.sgd import SGD
 from csc_cogd.storage import check_writable, digest
 
 _FORMAT = 1
-_OPTIMIZER, _HOOK = "optimizer.", "hook."
 
 
 class TrainingCheckpoint:
@@ -61,7 +60,7 @@ class TrainingCheckpoint:
         Raises
         ------
         InputError
-            If the file isn't a checkpoint of training, or is one of another run.
+            If the file isn't a checkpoint of training, or is damaged, or one of another run.
         """
         if not self.path.exists():
             return History()
@@ -75,13 +74,16 @@ class TrainingCheckpoint:
                 f"{self.path}: a checkpoint of another run ({_differences(saved, self.identity, other)}): "
                 "repeat its settings, or name another file"
             )
-        network.load_state_dict(network_arrays(arrays))
-        history = History.from_json(about["history"])
-        if len(history) < saved["recipe"]["epochs"]:  # else the weights are all that was kept
-            optimizer.load_state_dict(_under(_OPTIMIZER, arrays))
-            for number, hook in enumerate(hooks):
-                if isinstance(hook, StatefulHook):
-                    hook.load_state_dict(_under(f"{_HOOK}{number}.", arrays))
+        try:
+            network.load_state_dict(network_arrays(arrays))
+            history = History.from_json(about.get("history"))
+            if len(history) < saved["recipe"]["epochs"]:  # else the weights are all that was kept
+                optimizer.load_state_dict(_under(OPTIMIZER, arrays))
+                for number, hook in enumerate(hooks):
+                    if isinstance(hook, StatefulHook):
+                        hook.load_state_dict(_under(f"{HOOK}{number}.", arrays))
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
         return history
 
     def save(self, network: Module, optimizer: SGD, hooks: Sequence[EpochHook], history: History, epochs: int) -> None:
@@ -91,18 +93,13 @@ class TrainingCheckpoint:
             return
         arrays: dict[str, Any] = network.state_dict()
         if not over:
-            arrays |= {_OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
+            arrays |= {OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
             for number, hook in enumerate(hooks):
                 if isinstance(hook, StatefulHook):
-                    arrays |= {f"{_HOOK}{number}.{name}": array for name, array in hook.state_dict().items()}
+                    arrays |= {f"{HOOK}{number}.{name}": array for name, array in hook.state_dict().items()}
         about = {"format": _FORMAT, **self.identity["about"], "run": self.identity}
         about |= {"epoch": len(history), "history": history.as_json()}
         save_checkpoint(arrays, self.path, metadata=about, overwrite=True)
-
-
-def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of the arrays of a checkpoint those of the network, as :meth:`Module.load_state_dict` takes them."""
-    return {name: array for name, array in arrays.items() if not name.startswith((_OPTIMIZER, _HOOK))}
 
 
 def identity_of(

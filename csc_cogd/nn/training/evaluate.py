@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from csc_cogd.backend import array_module, single_threaded_blas, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
-from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.data.image_set import ImageSet, check_labelled
 from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor, no_grad
@@ -30,13 +31,15 @@ class Evaluation(NamedTuple):
     accuracy: float
 
 
-def predict(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int = 250) -> np.ndarray:
+def predict(
+    network: Module, images: ImageSet | np.ndarray, *, normalization: Normalization, batch_size: int = 250
+) -> np.ndarray:
     """The logits of images, in inference, on the network's device.
 
     Parameters
     ----------
     network : Module
-    images : ImageSet
+    images : ImageSet, or (N, H, W, 3) uint8 array
     normalization : Normalization
         Of the pixels, as when the network was trained.
     batch_size : int
@@ -49,17 +52,18 @@ def predict(network: Module, images: ImageSet, *, normalization: Normalization, 
     Raises
     ------
     InputError
-        If the network has no parameters, or an image can't be read.
+        If the network has no parameters, or the images are of another kind, or one can't be read.
 
     Examples
     --------
     >>> from csc_cogd.nn import build_network
-    >>> images = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]), ("day", "night"))
     >>> half = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    >>> predict(build_network("resnet20", 2), images, normalization=half).shape
+    >>> predict(build_network("resnet20", 2), np.zeros((2, 8, 8, 3), np.uint8), normalization=half).shape
     (2, 2)
     """
     xp, dtype = arrays_of_network(network)
+    if not isinstance(images, ImageSet):
+        images = ImageSet(images, np.zeros(np.shape(images)[:1], int), ("unknown",))
     found = []
     with single_threaded_blas(), network.evaluating(), no_grad():
         for x, _ in batches(images, batch_size, normalization=normalization, dtype=dtype):
@@ -72,8 +76,9 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
 
     Parameters
     ----------
-    network, images, normalization, batch_size
+    network, normalization, batch_size
         As of :func:`predict`.
+    images : ImageSet
 
     Returns
     -------
@@ -82,7 +87,7 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
     Raises
     ------
     InputError
-        As of :func:`predict`.
+        As of :func:`predict`, or if the images have no labels, or the loss is NaN or infinite.
 
     Examples
     --------
@@ -92,8 +97,19 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
     >>> evaluate(build_network("resnet20", 2), images, normalization=half).accuracy  # they look alike
     0.5
     """
+    result = unchecked_evaluate(network, images, normalization=normalization, batch_size=batch_size)
+    if not isfinite(result.loss):
+        why = "its weights are damaged, or their training diverged: use others"
+        raise InputError(f"network: its loss over the images is {result.loss}: {why}")
+    return result
+
+
+def unchecked_evaluate(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int) -> Evaluation:
+    """As :func:`evaluate`, whose loss may be NaN or infinite; then the accuracy says nothing."""
+    check_labelled(images)
     logits = predict(network, images, normalization=normalization, batch_size=batch_size)
-    loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
+    with np.errstate(invalid="ignore"):  # of infinite logits
+        loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
     return Evaluation(float(loss), float(np.mean(logits.argmax(axis=1) == images.labels)))
 
 

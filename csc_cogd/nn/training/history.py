@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,12 @@ class Epoch:
         own = asdict(self)
         return own | own.pop("figures")
 
+    def is_numeric(self) -> bool:
+        """Whether there are numbers wherever the types say so."""
+        numbers = [self.epoch, self.learning_rate, self.loss, self.accuracy, self.seconds, *self.figures.values()]
+        numbers += [figure for figure in (self.test_loss, self.test_accuracy) if figure is not None]
+        return all(isinstance(number, (int, float)) for number in numbers)
+
 
 @dataclass(frozen=True)
 class History:
@@ -81,9 +87,22 @@ class History:
         return [asdict(epoch) for epoch in self]
 
     @classmethod
-    def from_json(cls, rows: Sequence[Mapping[str, Any]]) -> History:
-        """The history that :meth:`as_json` describes."""
-        return cls(tuple(Epoch(**row) for row in rows))
+    def from_json(cls, rows: Any) -> History:
+        """The history that :meth:`as_json` describes.
+
+        Raises
+        ------
+        InputError
+            If it describes none.
+        """
+        try:
+            history = cls(tuple(Epoch(**row) for row in rows))
+            known = all(epoch.epoch == number and epoch.is_numeric() for number, epoch in enumerate(history, start=1))
+        except (TypeError, AttributeError):
+            known = False
+        if not known:
+            raise InputError("history: it doesn't list the epochs of a run: the file is damaged, or of another program")
+        return history
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write it as a table (.csv) or as a list (.json), with the hooks' figures beside the others.

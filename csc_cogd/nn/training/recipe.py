@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import ceil
 from typing import Any
 
 from csc_cogd.backend import check_precision
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.augmentation import Augmentation
+from csc_cogd.nn.data.batches import count_batches
 from csc_cogd.nn.training import schedules
 from csc_cogd.nn.training.sgd import check_sgd
 
-SCHEDULES = ("cosine", "step", "constant")
+SMALLEST_BATCH = 2
+"""Images of the last batch of an epoch: of a single value a channel, batch norm can't tell the variance."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Recipe:
     epochs : int
         Passes over the images.
     batch_size : int
+        Images to a step; also of the tests after each epoch. An image that would be left over alone for the last step of an
+        epoch takes part in the step before it.
     learning_rate : float
         The largest; the schedule and the warm-up multiply it, anew for each batch.
     momentum, nesterov, weight_decay, decay_vectors
@@ -79,8 +83,8 @@ class Recipe:
             if not isinstance(value, int) or value < least:
                 raise InputError(f"{name}: {value} isn't a whole number of {least} or more")
         check_sgd(self.learning_rate, self.momentum, self.nesterov, self.weight_decay)
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule: {self.schedule!r} is unknown: choose one of {', '.join(SCHEDULES)}")
+        if self.schedule not in _FACTORS:
+            raise InputError(f"schedule: {self.schedule!r} is unknown: choose one of {', '.join(_FACTORS)}")
         if not all(0 < fraction < 1 for fraction in self.steps):
             raise InputError(f"steps: {self.steps}: give fractions of the epochs, between 0 and 1")
         if not 0 < self.step_factor <= 1:
@@ -93,17 +97,21 @@ class Recipe:
 
     def batches(self, n_images: int) -> int:
         """How many there are in an epoch."""
-        return ceil(n_images / self.batch_size)
+        return count_batches(n_images, self.batch_size, SMALLEST_BATCH)
 
     def learning_rate_at(self, epochs: float) -> float:
         """The learning rate after a number of epochs, which needn't be whole."""
         done = epochs / self.epochs
-        if self.schedule == "step":
-            factor = schedules.step(done, self.steps, self.step_factor)
-        else:
-            factor = {"cosine": schedules.cosine, "constant": schedules.constant}[self.schedule](done)
-        return self.learning_rate * factor * schedules.warm_up(done, self.warm_up / self.epochs)
+        return self.learning_rate * _FACTORS[self.schedule](self, done) * schedules.warm_up(done, self.warm_up / self.epochs)
 
     def as_json(self) -> dict[str, Any]:
         """The settings as JSON gives them back."""
         return json.loads(json.dumps(asdict(self)))
+
+
+_FACTORS: dict[str, Callable[[Recipe, float], float]] = {
+    "cosine": lambda recipe, done: schedules.cosine(done),
+    "step": lambda recipe, done: schedules.step(done, recipe.steps, recipe.step_factor),
+    "constant": lambda recipe, done: 1.0,
+}
+"""By the names of schedules: by what the learning rate is multiplied when a share of the epochs is done."""

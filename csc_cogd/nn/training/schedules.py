@@ -6,11 +6,6 @@ from collections.abc import Sequence
 from math import cos, pi
 
 
-def constant(done: float) -> float:
-    """1 from beginning to end."""
-    return 1.0
-
-
 def cosine(done: float) -> float:
     """From 1 to 0 along half a cosine [I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, eq. 5]."""
     return (1 + cos(pi * done)) / 2

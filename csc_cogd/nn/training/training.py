@@ -15,15 +15,15 @@ import numpy as np
 from csc_cogd.backend import computing_in, laid_out, on_gpu, single_threaded_blas
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
-from csc_cogd.nn.data.image_set import ImageSet
+from csc_cogd.nn.data.image_set import ImageSet, check_labelled
 from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tensor import Tensor
 from csc_cogd.nn.training.checkpoint import TrainingCheckpoint, identity_of
-from csc_cogd.nn.training.evaluate import arrays_of_network, evaluate
+from csc_cogd.nn.training.evaluate import arrays_of_network, unchecked_evaluate
 from csc_cogd.nn.training.history import Epoch, History
 from csc_cogd.nn.training.hooks import EpochHook
-from csc_cogd.nn.training.recipe import Recipe
+from csc_cogd.nn.training.recipe import SMALLEST_BATCH, Recipe
 from csc_cogd.nn.training.sgd import SGD
 
 Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
@@ -111,7 +111,7 @@ def train(
     ------
     InputError
         If the network has no parameters, or isn't where the recipe's precision is to be had, a checkpoint can't be used, or
-        the loss becomes NaN or infinite.
+        a loss or a weight becomes NaN or infinite; what is saved is finite.
 
     Examples
     --------
@@ -123,6 +123,8 @@ def train(
     ['1: 50%', '2: 50%']
     """
     arrays_of_network(network)  # refuses one without any
+    for given in (images,) if test is None else (images, test):
+        check_labelled(given)
     for parameter in network.parameters():
         parameter.array = laid_out(parameter.array)  # once, and not at every step
     trained = dict(network.named_parameters()) if parameters is None else parameters
@@ -140,10 +142,12 @@ def train(
         while len(history) < recipe.epochs:
             epoch = run.epoch(len(history))
             if test is not None:
-                result = evaluate(network, test, normalization=normalization)
+                result = unchecked_evaluate(network, test, normalization=normalization, batch_size=recipe.batch_size)
                 if not isfinite(result.loss):
                     raise InputError(_diverged(f"test loss is {result.loss} after epoch {epoch.epoch}", recipe))
                 epoch = replace(epoch, test_loss=result.loss, test_accuracy=result.accuracy)
+            if names := network.non_finite():
+                raise InputError(_diverged(f"array {names[0]} holds NaN or infinity after epoch {epoch.epoch}", recipe))
             history = history.with_epoch(epoch)
             if file is not None:
                 file.save(network, optimizer, hooks, history, recipe.epochs)
@@ -188,7 +192,8 @@ class _Run:
             hook.begin_epoch(self.network, number)
         loss, right, images = 0.0, 0, 0
         steps = self._steps(number)
-        for batch, step in enumerate(_one_behind(steps) if self._on_gpu() else steps, start=1):
+        behind = on_gpu(self.network.parameters()[0].array)
+        for batch, step in enumerate(_one_behind(steps) if behind else steps, start=1):
             if not isfinite(value := float(step.loss)):
                 raise InputError(_diverged(f"loss is {value} in epoch {number + 1}, batch {batch}", self.recipe))
             loss, right, images = loss + value * step.images, right + int(step.right), images + step.images
@@ -210,7 +215,8 @@ class _Run:
         recipe, network, (xp, dtype) = self.recipe, self.network, arrays_of_network(self.network)
         fed = batches(
             self.images, recipe.batch_size, normalization=self.normalization,
-            rng=np.random.default_rng([recipe.seed, number]), augmentation=recipe.augmentation, dtype=dtype,
+            rng=np.random.default_rng([recipe.seed, number]), augmentation=recipe.augmentation, at_least=SMALLEST_BATCH,
+            dtype=dtype,
         )  # fmt: skip
         for batch, (x, labels) in enumerate(fed):
             self.optimizer.learning_rate = recipe.learning_rate_at(number + batch / recipe.batches(len(self.images)))
@@ -224,10 +230,9 @@ class _Run:
             for hook in self.hooks:
                 hook.after_step(network)
             right = (logits.array.argmax(axis=1) == labels).sum()
-            yield _Step(loss.array, right, len(labels), self.optimizer.learning_rate)
-
-    def _on_gpu(self) -> bool:
-        return on_gpu(self.network.parameters()[0].array)
+            step = _Step(loss.array, right, len(labels), self.optimizer.learning_rate)
+            del loss, logits  # and with them the tape, before the next step records its own
+            yield step
 
 
 def _one_behind(steps: Iterator[_Step]) -> Iterator[_Step]:

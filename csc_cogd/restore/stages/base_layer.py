@@ -12,6 +12,7 @@ import scipy.fft
 from scipy.sparse.linalg import LinearOperator, cg
 
 from csc_cogd.backend import Backend
+from csc_cogd.locks import in_scipy
 from csc_cogd.restore.operators import Operator
 from csc_cogd.restore.stages.state import Recipe, TileState
 
@@ -48,9 +49,9 @@ def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING, backend: Backend
     """
     if backend is not None and backend.xp is not np:
         return _mirrored_low_pass(pilot, smoothing, backend)
-    spectrum = scipy.fft.dctn(pilot, axes=(-2, -1))
-    spectrum /= 1 + smoothing * laplacian_symbol(*pilot.shape[-2:])
-    return scipy.fft.idctn(spectrum, axes=(-2, -1))
+    response = 1 + smoothing * laplacian_symbol(*pilot.shape[-2:])
+    with in_scipy:
+        return scipy.fft.idctn(scipy.fft.dctn(pilot, axes=(-2, -1)) / response, axes=(-2, -1))
 
 
 def _mirrored_low_pass(pilot: np.ndarray, smoothing: float, backend: Backend) -> np.ndarray:
@@ -118,4 +119,5 @@ def smooth_scene(picture: np.ndarray, known: np.ndarray, operator: Operator) -> 
 
 
 def _filter(u: np.ndarray, symbol: np.ndarray) -> np.ndarray:
-    return scipy.fft.idctn(symbol * scipy.fft.dctn(u))
+    with in_scipy:
+        return scipy.fft.idctn(symbol * scipy.fft.dctn(u))

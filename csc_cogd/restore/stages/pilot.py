@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation
 from scipy.sparse.linalg import cg, splu
 
 from csc_cogd.backend import Backend
+from csc_cogd.locks import in_scipy
 from csc_cogd.restore.stages.state import Recipe, TileState
 
 DIRECT_BELOW = 0.3  # share of missing pixels up to which a direct solve is fast
@@ -42,8 +43,14 @@ def pilot_estimate(image: np.ndarray, missing: np.ndarray, backend: Backend | No
         Where conjugate gradients run, if that is a GPU; default: the CPU.
     """
     filled = np.where(missing, 0.0, image)
+    with in_scipy:
+        _fill(filled, missing, backend)
+    return filled
+
+
+def _fill(planes: np.ndarray, missing: np.ndarray, backend: Backend | None) -> None:
     systems: dict[bytes, _Biharmonic] = {}
-    for plane, gone in zip(filled, missing, strict=True):
+    for plane, gone in zip(planes, missing, strict=True):
         if gone.any():
             key = gone.tobytes()
             known = plane[~gone]
@@ -55,7 +62,6 @@ def pilot_estimate(image: np.ndarray, missing: np.ndarray, backend: Backend | No
                     systems[key] = _Biharmonic(gone)
                 values = systems[key].solve(plane)
             plane[gone] = np.clip(values, known.min(), known.max())
-    return filled
 
 
 def _conjugate_gradients(plane: np.ndarray, missing: np.ndarray, backend: Backend) -> np.ndarray | None:

@@ -48,9 +48,17 @@ def test_with_one_they_are_shuffled_and_keep_their_labels(images):
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in found]), images.labels[numbers])
 
 
-def test_a_last_batch_that_is_not_full_can_be_left_out(images):
-    assert [len(x) for x, _ in batches(images, 10, normalization=HALF, drop_last=True)] == [10, 10]
-    assert [len(x) for x, _ in batches(images, 23, normalization=HALF, drop_last=True)] == [23]
+@pytest.mark.parametrize("kind", ["images", "files"])
+@pytest.mark.parametrize(
+    ("batch_size", "at_least", "sizes"),
+    [(11, 1, [11, 11, 1]), (11, 2, [11, 12]), (10, 3, [10, 10, 3]), (10, 4, [10, 13]), (23, 2, [23]), (99, 99, [23]),
+     (1, 2, [1] * 23)],
+)  # fmt: skip
+def test_too_few_images_for_a_last_batch_join_the_one_before(kind, batch_size, at_least, sizes, request):
+    chosen = request.getfixturevalue(kind)
+    found = list(batches(chosen, batch_size, normalization=HALF, at_least=at_least))
+    assert [len(x) for x, _ in found] == sizes
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in found]), chosen.labels)
 
 
 @pytest.mark.parametrize("kind", ["images", "files"])
@@ -135,6 +143,12 @@ def test_a_set_without_contrast_is_not_measured():
         ((0.5,), (1, 1, 1), "mean: .* give three numbers"),
         ((0.5, np.nan, 0), (1, 1, 1), "mean: .* give three numbers"),
         ((0, 0, 0), (1, 0, 1), "std: .* give three positive numbers"),
+        ("0.5, 0.5, 0.5", (1, 1, 1), "mean: 0.5, 0.5, 0.5: give three numbers"),
+        ((0, 0, 0), {"a": 1}, "std: .* give three positive numbers"),
+        (["x", 1, 2], (1, 1, 1), "mean: .* give three numbers"),
+        (None, (1, 1, 1), "mean: None: give three numbers"),
+        ((10**400, 0, 0), (1, 1, 1), "mean: .* give three numbers"),
+        (((1, 2), 3, 4), (1, 1, 1), "mean: .* give three numbers"),
     ],
 )
 def test_a_normalization_of_other_numbers_is_refused(mean, std, message):
@@ -146,7 +160,6 @@ def test_a_normalization_of_other_numbers_is_refused(mean, std, message):
     ("setting", "message"),
     [
         ({"batch_size": 0}, "batch_size: 0 is too small"),
-        ({"batch_size": 24, "drop_last": True}, "batch_size: 24 with drop_last leaves no batch of 23"),
         ({"augmentation": EVERYTHING}, "augmentation: needs a generator"),
         ({"dtype": "int32"}, "dtype: int32 isn't of floating point"),
     ],

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from csc_cogd import InputError
-from csc_cogd.nn import ImageSet
+from csc_cogd.nn import ImageSet, PruningRecipe, batches, build_network, evaluate, measure_normalization, prune, train
+from tests.nn.training.small import HALF, RECIPE, SmallNetwork, small_images
 
 PIXELS = np.arange(6 * 4 * 5 * 3, dtype=np.uint16).reshape(6, 4, 5, 3).astype(np.uint8)
 LABELS = np.array([2, 0, 1, 0, 2, 0], np.uint8)
@@ -87,3 +88,19 @@ def test_a_split_refuses_classes_of_one_image(images):
 def test_wrong_images_and_labels_are_refused(pixels, labels, message):
     with pytest.raises(InputError, match=message):
         ImageSet(pixels, labels, ("ant", "bee", "cat"))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda images: evaluate(SmallNetwork(), images, normalization=HALF),
+        lambda images: train(SmallNetwork(), images, RECIPE, normalization=HALF),
+        lambda images: train(SmallNetwork(), small_images(), RECIPE, normalization=HALF, test=images),
+        lambda images: prune(build_network("resnet20", 2), images, PruningRecipe(budget=0.5), normalization=HALF),
+        lambda images: batches(images, 2, normalization=HALF),
+        lambda images: measure_normalization(images),
+    ],
+)
+def test_pixels_alone_are_refused_where_labels_are_needed(use):
+    with pytest.raises(InputError, match="images: ndarray is given: make an ImageSet of pixels, labels and class names"):
+        use(small_images().images)

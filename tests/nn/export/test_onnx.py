@@ -159,6 +159,14 @@ def test_what_has_no_counterpart_is_named(onnx, tmp_path, rng):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_that_are_not_finite_are_never_written(onnx, tmp_path):
+    network = build_network("resnet20")
+    network.bn1.running_var[4] = np.nan
+    with pytest.raises(InputError, match=r"network: bn1.running_var holds NaN or infinity"):
+        export_onnx(network, tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_onnx_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match=r"onnx: the package is missing: pip install 'csc-cogd\[onnx\]'"):

@@ -47,6 +47,16 @@ def test_scales_and_masks(network, rng):
     np.testing.assert_allclose(scored(network, "mask"), abs(values[1]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("kind", ["l1", "group"])
+def test_weights_that_are_not_finite_have_no_scores(kind, value):
+    network = build_network("resnet20")
+    parameters = dict(network.named_parameters())
+    parameters["layer1.0.conv1.weight"].array[2, 3, 0, 1] = value
+    with pytest.raises(InputError, match=r"network: what belongs to group layer1.0.conv1 holds NaN or infinity"):
+        scored(network, kind, "layer1.0.conv1")
+
+
 def test_channels_of_zeros_score_zero():
     network = build_network("resnet20")
     for parameter in network.parameters():

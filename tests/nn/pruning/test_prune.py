@@ -123,6 +123,14 @@ def test_a_budget_that_is_too_small_is_refused_before_anything_is_measured(netwo
         prune(network, images, recipe("l1", budget=1000.0), normalization=HALF)
 
 
+@pytest.mark.parametrize("method", ["l1", "gal"])
+def test_a_network_that_is_not_finite_is_refused(method, images):
+    network = build_network("resnet20", 2)
+    network.linear.weight.array[1, 7] = np.inf  # belongs to no group inside of blocks
+    with pytest.raises(InputError, match=r"network: linear.weight holds NaN or infinity"):
+        prune(network, images, recipe(method), normalization=HALF)
+
+
 def test_other_classes_than_the_networks_are_refused(images):
     with pytest.raises(InputError, match="labels"):
         prune(

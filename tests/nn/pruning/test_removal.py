@@ -186,6 +186,13 @@ def test_a_pruned_network_trains(rng):
     assert all(parameter.grad.shape == parameter.shape for parameter in network.parameters())
 
 
+def test_a_mask_that_is_not_finite_is_not_taken_for_one_that_is_off(rng):
+    network = made("resnet20", rng)
+    dict(network.named_parameters())["layer1.1.mask.weight"].array[3] = np.nan
+    with pytest.raises(InputError, match=r"network: a mask of group layer1.1.conv1 holds NaN or infinity"):
+        masks_to_kept(network)
+
+
 def test_a_pruned_network_works_on_a_gpu(cuda, rng):
     network = made("resnet20", rng, dtype="float32")
     kept = {"conv1": np.arange(1, 16), "layer2.0.conv2": np.arange(20), **masks_to_kept(network)}

@@ -13,7 +13,7 @@ from csc_cogd import InputError
 from csc_cogd.nn import EpochHook, load_checkpoint, save_checkpoint, train
 from csc_cogd.nn.data.batches import Normalization
 from csc_cogd.nn.data.image_set import ImageSet
-from csc_cogd.nn.training.checkpoint import network_arrays
+from csc_cogd.nn.saving import network_arrays
 from tests.nn.training.small import HALF, RECIPE, SmallNetwork, small_images
 
 
@@ -170,6 +170,46 @@ def test_another_run_is_refused(tmp_path, settings, message):
     with pytest.raises(InputError, match=rf"run.safetensors: a checkpoint of another run \({message}.*repeat its settings"):
         run(path, resume=True, **{**given, **settings})
     assert path.read_bytes() == before
+
+
+EPOCH = {"epoch": 1, "learning_rate": 0.1, "loss": 1.0, "accuracy": 0.5, "test_loss": None, "test_accuracy": None,
+         "seconds": 1.0, "figures": {}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        None, "none", 7, [7], [{"epoch": 1}], [EPOCH | {"more": 1}], [EPOCH | {"loss": "low"}], [EPOCH | {"figures": [1]}],
+        [EPOCH | {"figures": {"seen": "many"}}], [EPOCH | {"seconds": None}], [EPOCH | {"epoch": 2}], [EPOCH, EPOCH],
+    ],
+)  # fmt: skip
+def test_a_history_that_is_none_is_refused(tmp_path, history):
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(Enough):
+        run(path, stop=(2, 1))
+    arrays, about = load_checkpoint(path)
+    save_checkpoint(arrays, path, metadata=about | {"history": history}, overwrite=True)
+    with pytest.raises(InputError, match=r"run.safetensors: history: it doesn't list the epochs of a run"):
+        run(path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bn.running_mean": np.full(4, np.nan, np.float32)}, "state: bn.running_mean holds NaN or infinity"),
+        ({"more": np.zeros(2)}, "state: more is unknown"),
+        ({"optimizer.linear.bias": np.zeros(3)}, r"optimizer state: linear.bias: \(3,\) isn't its shape"),
+        ({"optimizer.more": np.zeros(3)}, "optimizer state: more: there is no such parameter"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_the_name_of_the_file(tmp_path, change, message):
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(Enough):
+        run(path, stop=(2, 1))
+    arrays, about = load_checkpoint(path)
+    save_checkpoint(arrays | change, path, metadata=about, overwrite=True)
+    with pytest.raises(InputError, match=f"run.safetensors: {message}"):
+        run(path, resume=True)
 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from csc_cogd import InputError
 from csc_cogd.nn import Normalization, Tensor, build_network, evaluate, load_checkpoint, load_images, predict
 from tests.nn.training.small import HALF, SmallNetwork, small_images
 
@@ -20,6 +21,28 @@ def test_logits_come_in_order_whatever_the_batches():
     assert (network.training, network.bn.training) == (True, False)
 
 
+def test_pixels_need_no_labels_for_their_logits():
+    network, images = SmallNetwork(), small_images(5)
+    expected = predict(network, images, normalization=HALF)
+    np.testing.assert_array_equal(predict(network, images.images, normalization=HALF), expected)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((2, 6, 6, 3)), r"images: float64 of shape \(2, 6, 6, 3\): give uint8 of \(N, H, W, 3\)"),
+        (np.zeros((6, 6, 3), np.uint8), r"images: uint8 of shape \(6, 6, 3\): give"),
+        (np.zeros((2, 3, 6, 6), np.uint8), r"images: uint8 of shape \(2, 3, 6, 6\): give"),
+        (np.zeros((0, 6, 6, 3), np.uint8), "images: there are none"),
+        ("a.png", "images: <U5 of shape .*: give uint8"),
+        (None, "images: object of shape .*: give uint8"),
+    ],
+)
+def test_pixels_of_another_kind_are_refused(pixels, message):
+    with pytest.raises(InputError, match=message):
+        predict(SmallNetwork(), pixels, normalization=HALF)
+
+
 def test_loss_and_accuracy_are_means_over_the_images():
     network, images = SmallNetwork(), small_images(30)
     logits = predict(network, images, normalization=HALF).astype(float)
@@ -29,6 +52,14 @@ def test_loss_and_accuracy_are_means_over_the_images():
     found = evaluate(network, images, normalization=HALF, batch_size=7)
     assert found.loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert found.accuracy == sum(right) / 30
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_loss_that_is_not_finite_is_no_result(value):
+    network = SmallNetwork()
+    network.linear.bias.array[1] = value
+    with pytest.raises(InputError, match=r"network: its loss over the images is (nan|inf): its weights are damaged, or"):
+        evaluate(network, small_images(5), normalization=HALF)
 
 
 def test_a_network_on_a_gpu_answers_in_main_memory(cuda):

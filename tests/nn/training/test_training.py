@@ -1,11 +1,13 @@
 """The loop: against plain NumPy, its determinism, hooks, losses, devices, failures."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 from csc_cogd import InputError
 from csc_cogd.nn import EpochHook, Module, Recipe, evaluate, load_checkpoint, train
-from csc_cogd.nn.functions import cross_entropy, global_avg_pool2d
+from csc_cogd.nn.functions import cross_entropy, global_avg_pool2d, max_pool2d
 from csc_cogd.nn.layers import Identity, Linear
 from tests.nn.training.small import HALF, SmallNetwork, small_images
 
@@ -97,6 +99,59 @@ def test_loss_and_accuracy_count_each_image_once():
     assert (history[0].loss, history[0].accuracy) == pytest.approx(
         evaluate(SmallNetwork(), small_images(), normalization=HALF)
     )
+
+
+def test_a_step_forgets_its_tape_before_the_next_one_is_recorded():
+    """Or two of them are in memory at a time."""
+    recorded = []
+
+    def loss(network, x, labels):
+        assert [logits() for logits in recorded] == [None] * len(recorded)
+        logits = network(x)
+        recorded.append(weakref.ref(logits.array))
+        return cross_entropy(logits, labels), logits
+
+    trained(Recipe(2, batch_size=8), loss=loss)
+    assert len(recorded) == 6
+
+
+class Watched(SmallNetwork):
+    """Notes how many images it is given at a time, in training and in the test."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = {True: [], False: []}
+
+    def forward(self, x):
+        self.sizes[self.training].append(len(x.array))
+        return super().forward(x)
+
+
+def test_the_test_takes_no_more_images_at_a_time_than_training():
+    network = Watched()
+    trained(Recipe(1, batch_size=10), network=network, test=small_images(24, seed=1))
+    assert network.sizes == {True: [10, 10, 4], False: [10, 10, 4]}
+
+
+def test_an_image_left_over_alone_takes_part_in_the_last_step():
+    """Batch norm of a single value knows no variance."""
+
+    class Deep(Watched):
+        """Its batch norm sees one pixel of an image."""
+
+        def forward(self, x):
+            self.sizes[self.training].append(len(x.array))
+            y = self.bn(self.conv(max_pool2d(x, 6)))
+            return self.linear(global_avg_pool2d(y))
+
+    seen, network, recipe = [], Deep(), Recipe(2, batch_size=8)
+    trained(recipe, small_images(25), network, progress=seen.append)
+    assert network.sizes[True] == [8, 8, 9] * 2
+    assert recipe.batches(25) == 3
+    assert [(p.batch, p.batches) for p in seen] == [(1, 3), (2, 3), (3, 3)] * 2
+    assert [p.learning_rate for p in seen] == pytest.approx([recipe.learning_rate_at(n / 3) for n in range(6)])
+    with pytest.raises(InputError, match="training needs a larger batch"):
+        trained(Recipe(1, batch_size=1), network=Deep())
 
 
 def in_inference(network, x, labels):
@@ -211,6 +266,21 @@ def test_a_loss_that_is_not_finite_ends_it_with_epoch_batch_and_remedy(device, r
     message = r"learning_rate: the loss is nan in epoch 2, batch 2: use a lower one than 0.1, or a warm-up"
     with pytest.raises(InputError, match=message):
         trained(Recipe(3, batch_size=12), network=network, hooks=[Spoiler()])
+
+
+def test_weights_that_the_last_step_spoils_are_not_saved(tmp_path):
+    """Without a test, no loss would tell of it."""
+
+    class Last(EpochHook):
+        def end_epoch(self, network, epoch):
+            if epoch:
+                network.bn.running_var[2] = np.nan
+            return {}
+
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(InputError, match=r"learning_rate: the array bn.running_var holds NaN or infinity after epoch 2"):
+        trained(Recipe(2), hooks=[Last()], checkpoint=path)
+    assert load_checkpoint(path)[1]["epoch"] == 1
 
 
 def test_a_network_without_parameters_is_refused():

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -74,3 +78,34 @@ def test_pilot_of_channels_with_their_own_masks(rng):
     together = pilot_estimate(image, missing)
     for c in range(2):
         np.testing.assert_allclose(together[c], pilot_estimate(image[c : c + 1], missing[c : c + 1])[0])
+
+
+FORKING = """
+import os, sys, threading, time
+import numpy as np
+from csc_cogd.restore.stages import pilot
+
+def solve_slowly(*arguments, **options):
+    factor = solve(*arguments, **options)
+    begun.set()
+    time.sleep(0.3)
+    return factor
+
+begun, solve, pilot.splu = threading.Event(), pilot.splu, solve_slowly
+image, missing = np.ones((1, 12, 12)), np.zeros((1, 12, 12), bool)
+missing[0, 3:5, 3:5] = True
+thread = threading.Thread(target=pilot.pilot_estimate, args=(image, missing))
+thread.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    os._exit(threading.active_count())
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_child_that_is_forked_while_another_thread_solves_knows_its_only_thread():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
