@@ -45,20 +45,23 @@ class PixelsOrAuto(click.ParamType):
 
 
 class NumberOrAuto(click.ParamType):
-    """A finite number of zero or more, or ``auto``, which stays a word."""
+    """A finite number of zero or more, or ``auto``, which stays a word; where there may be `several`, numbers with commas."""
 
     name = "number"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
-        if value == "auto":
-            return "auto"
+    def __init__(self, several: bool = False):
+        self.several = several
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | str | tuple[float, ...]:
+        if value == "auto" or isinstance(value, tuple):
+            return value
         try:
-            number = float(value)
+            numbers = [float(part) for part in (str(value).split(",") if self.several else [value])]
         except ValueError:
-            number = math.nan
-        if not 0 <= number < math.inf:
+            numbers = [math.nan]
+        if not all(0 <= number < math.inf for number in numbers):
             self.fail(f"{value!r} is neither 'auto' nor a number of zero or more", param, ctx)
-        return number
+        return numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
 def complete_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -176,8 +179,9 @@ OPTIONS = {
         "and pepper or as hot pixels, and the others are exact.",
     ),
     "noise_sigma": click.option(
-        "--noise-sigma", type=NumberOrAuto(), default="auto", metavar="S|auto", show_default=True,
-        help="Standard deviation of Gaussian noise in the image's units, 0 to 255 for 8 bits; auto estimates it.",
+        "--noise-sigma", type=NumberOrAuto(several=True), default="auto", metavar="S[,S..]|auto", show_default=True,
+        help="Standard deviation of Gaussian noise in the image's units, 0 to 255 for 8 bits, or one for each channel; auto "
+        "estimates it.",
     ),
     "known_noise_sigma": click.option(
         "--noise-sigma", type=NumberOrAuto(), metavar="S|auto",

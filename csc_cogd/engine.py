@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from csc_cogd.backend import Backend, device_of, get_backend
 from csc_cogd.errors import InputError
 
@@ -60,6 +62,11 @@ class Engine:
         return replace(self, threads=1)
 
 
+def as_number(value: Any) -> Any:
+    """Return the number in an array without axes, such as ``xarray.DataArray.std()`` gives; anything else as it is."""
+    return value.item() if np.ndim(value) == 0 and hasattr(value, "item") else value
+
+
 def record_of(kind: type[Record], given: Record | None, **fields: Any) -> Record:
     """Return the record that is given, or one of these fields.
 
@@ -69,7 +76,7 @@ def record_of(kind: type[Record], given: Record | None, **fields: Any) -> Record
         If a record is given, and a field beside it.
     """
     if given is None:
-        return kind(**fields)
+        return kind(**{name: as_number(value) for name, value in fields.items()})
     for name, value in fields.items():
         if value != getattr(kind, name):
             raise InputError(name, f"was given twice, by itself and in a {kind.__name__}", "choose one")

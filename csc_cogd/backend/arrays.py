@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.errors import InputError
+
 
 def on_gpu(array: Any) -> bool:
     """Whether an array is on a CUDA device."""
@@ -18,8 +20,16 @@ def array_module(array: Any) -> Any:
     return sys.modules[type(array).__module__] if on_gpu(array) else np
 
 
-def as_array(array: Any) -> Any:
-    """A NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor."""
+def as_array(array: Any, name: str = "array") -> Any:
+    """Return a NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor.
+
+    Raises
+    ------
+    InputError
+        If values are masked by ``numpy.ma``, which would be used as if they weren't; it speaks of `name`.
+    """
+    if np.ma.is_masked(array):
+        raise InputError(name, "must not have masked values here", "fill them, and say what is missing by weights or a mask")
     if not on_gpu(array):
         return np.asarray(array)
     if hasattr(array, "get"):
@@ -29,9 +39,9 @@ def as_array(array: Any) -> Any:
     return cupy.asarray(array)
 
 
-def to_numpy(array: Any) -> np.ndarray:
-    """A NumPy array of anything."""
-    array = as_array(array)
+def to_numpy(array: Any, name: str = "array") -> np.ndarray:
+    """Return a NumPy array of anything; see :func:`as_array`."""
+    array = as_array(array, name)
     return array.get() if on_gpu(array) else array
 
 

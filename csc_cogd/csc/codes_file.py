@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.npy import check_claim
 from csc_cogd.storage import read_arrays, write_arrays
@@ -42,7 +43,7 @@ def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
     ...     bool((load_codes(f"{folder}/codes.npz") == codes).all())
     True
     """
-    codes = np.asarray(codes)
+    codes = to_numpy(codes, "codes")
     if codes.dtype.kind not in "fiu":
         raise InputError(f"codes: real numbers are needed, not {codes.dtype}")
     places = np.flatnonzero(codes)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.storage import read_arrays, write_arrays
 
@@ -49,7 +50,7 @@ class Dictionary:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        filters = np.asarray(self.filters)
+        filters = to_numpy(self.filters, "filters")
         if filters.dtype.kind not in "fiu":
             raise InputError(f"filters: real numbers are needed, not {filters.dtype}")
         filters = filters.astype(filters.dtype if filters.dtype.kind == "f" else np.float64)
@@ -60,7 +61,7 @@ class Dictionary:
         if not np.any(filters.reshape(len(filters), -1), axis=1).all():
             raise InputError("filters: at least one filter is zero: leave it out")
         size = filters.shape[-2:]
-        shapes = np.broadcast_to(size, (len(filters), 2)) if self.shapes is None else np.asarray(self.shapes)
+        shapes = np.broadcast_to(size, (len(filters), 2)) if self.shapes is None else to_numpy(self.shapes, "shapes")
         if shapes.dtype.kind not in "iu" or shapes.shape != (len(filters), 2) or (shapes < 1).any() or (shapes > size).any():
             raise InputError(f"shapes: one (height, width) for each of {len(filters)} filters, within {size}, is needed")
         for k, (height, width) in enumerate(shapes):

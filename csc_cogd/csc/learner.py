@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, Self
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
+from csc_cogd.backend import to_numpy
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
@@ -14,9 +18,36 @@ from csc_cogd.csc.learning import learn_dictionary
 from csc_cogd.errors import InputError
 from csc_cogd.locks import importing
 
+if TYPE_CHECKING or find_spec("sklearn") is None:
+
+    class BaseEstimator:
+        """What scikit-learn's class of this name gives, where scikit-learn isn't installed."""
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]:
+            """Return the arguments by their names; with `deep` they are the same."""
+            return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+        def set_params(self, **params: Any) -> Self:
+            """Change arguments; what was learned stays."""
+            for name, value in params.items():
+                if name not in self.get_params():
+                    raise InputError(name, "is no argument", f"choose from {', '.join(self.get_params())}")
+                setattr(self, name, value)
+            return self
+
+    class NotFittedError(ValueError, AttributeError):
+        """What scikit-learn's class of this name says, where scikit-learn isn't installed."""
+
+else:
+    with importing():
+        from sklearn.base import BaseEstimator
+        from sklearn.exceptions import NotFittedError
+
+_BOTH = ("lmbda", "gradient_penalty", "boundary", "dtype", "device", "threads", "fft")
+
 
 @dataclass(eq=False, repr=False)
-class ConvolutionalDictionaryLearner:
+class ConvolutionalDictionaryLearner(BaseEstimator):
     """:func:`csc_cogd.learn_dictionary` and :func:`csc_cogd.sparse_code` as a transformer of scikit-learn's kind.
 
     `fit` learns filters from images, `transform` codes images over them, `inverse_transform` makes images of codes. It can
@@ -79,9 +110,11 @@ class ConvolutionalDictionaryLearner:
         ----------
         X : (N, H, W) or (N, C, H, W) array
             Images.
-        y
-            Not looked at.
-        weights, callback
+        y : object
+            Ignored.
+        weights : array, optional
+            As in :func:`csc_cogd.learn_dictionary`.
+        callback : callable, optional
             As in :func:`csc_cogd.learn_dictionary`.
         """
         learned = learn_dictionary(
@@ -93,29 +126,35 @@ class ConvolutionalDictionaryLearner:
         return self
 
     def transform(self, X: Any, *, weights: Any = None) -> Any:
-        """Codes (N, K, H + h - 1, W + w - 1) of images (N, H, W) or (N, C, H, W), as by :func:`csc_cogd.sparse_code`."""
-        settings = self._params(*_BOTH) | {"max_iter": self.transform_max_iter, "tol": self.transform_tol}
-        return sparse_code(X, self._fitted(), weights=weights, **settings).codes
+        """Return the codes (N, K, H + h - 1, W + w - 1) of images, as :func:`csc_cogd.sparse_code` does.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        return self._code(X, weights).codes
 
     def fit_transform(self, X: Any, y: Any = None, *, weights: Any = None) -> Any:
-        """``fit`` and ``transform`` of the same images; these codes are closer to the optimum than those of learning."""
+        """``fit`` and ``transform`` the same images; these codes are closer to the optimum than those of learning."""
         return self.fit(X, weights=weights).transform(X, weights=weights)
 
     def inverse_transform(self, codes: Any) -> Any:
-        """The images (N, H, W) or (N, C, H, W) that codes stand for."""
+        """Return the images (N, H, W) or (N, C, H, W) that codes stand for."""
         return reconstruct_images(codes, self._fitted(), **self._params("boundary", "device", "threads"))
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments by their names; with `deep` they are the same."""
-        return self._params(*(field.name for field in fields(self)))
+    def score(self, X: Any, y: Any = None, *, weights: Any = None) -> float:
+        """Return the share of the images' variance that their codes explain, 1 at best; with `weights`, of what is known."""
+        found = to_numpy(self._code(X, weights).reconstruction)
+        images = to_numpy(X)
+        known = np.broadcast_to(1.0 if weights is None else to_numpy(weights) > 0, images.shape).astype(bool)
+        residual, varying = images[known] - found[known], images[known] - images[known].mean()
+        return float(1 - (residual**2).sum() / max((varying**2).sum(), np.finfo(float).tiny))
 
-    def set_params(self, **params: Any) -> Self:
-        """Change arguments; what was learned stays."""
-        known = self.get_params()
-        for name, value in params.items():
-            if name not in known:
-                raise InputError(f"{name}: no argument of a ConvolutionalDictionaryLearner: choose from {', '.join(known)}")
-            setattr(self, name, value)
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Accept the default output only: codes have four axes, which no table has."""
+        if transform not in (None, "default"):
+            raise InputError("transform", f"must be 'default', as codes fit into no table, got {transform!r}")
         return self
 
     def __repr__(self) -> str:
@@ -123,23 +162,25 @@ class ConvolutionalDictionaryLearner:
         return f"ConvolutionalDictionaryLearner({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks for, if it is there to ask."""
+        """Tell scikit-learn, if it is there to ask, what is taken and given."""
         with importing():
             from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
-        images = InputTags(two_d_array=False, three_d_array=True, allow_nan=True)
-        return Tags(None, TargetTags(required=False), transformer_tags=TransformerTags(), input_tags=images)
+        images = InputTags(two_d_array=False, three_d_array=True)
+        computed_in = TransformerTags(preserves_dtype=[str(np.dtype(self.dtype))])
+        return Tags("transformer", TargetTags(required=False), transformer_tags=computed_in, input_tags=images)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "dictionary_")
+
+    def _code(self, X: Any, weights: Any) -> Any:
+        settings = self._params(*_BOTH) | {"max_iter": self.transform_max_iter, "tol": self.transform_tol}
+        return sparse_code(X, self._fitted(), weights=weights, **settings)
 
     def _params(self, *names: str) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
 
     def _fitted(self) -> Dictionary:
         if not self.__sklearn_is_fitted__():
-            raise InputError("there is no dictionary yet: call fit with images first")
+            raise NotFittedError("there is no dictionary yet: call fit with images first")
         return self.dictionary_
-
-
-_BOTH = ("lmbda", "gradient_penalty", "boundary", "dtype", "device", "threads", "fft")

@@ -173,6 +173,8 @@ class _Crops:
         for name, number in (("batch_size", batch_size), ("crop", crop)):
             if not isinstance(number, (int, np.integer)) or number < 1:
                 raise InputError(f"{name}: {number} isn't a size: use a whole number of 1 or more")
+        if any(np.ma.is_masked(image) for image in images):
+            raise InputError("images", "must not have masked values here", "fill them, and give {weights}, 0 where masked")
         sizes = [np.shape(image) for image in images]
         if any(len(size) not in (2, 3) or size[:-2] != sizes[0][:-2] for size in sizes):
             raise InputError("images: each must be (H, W), or each (C, H, W) with the same channels")
@@ -200,7 +202,8 @@ class _Crops:
 
     def _crop(self, n: int, generator: np.random.Generator) -> tuple[np.ndarray, Any]:
         image = self.images[n]
-        size = np.shape(image)
+        image = image if hasattr(image, "shape") else np.asarray(image)
+        size = image.shape
         starts = [int(generator.integers(0, size[axis] - self.shape[axis] + 1)) for axis in (-2, -1)]
         rows, columns = (slice(start, start + part) for start, part in zip(starts, self.shape, strict=True))
         weight = None if self.weights is None else np.broadcast_to(to_numpy(self.weights[n]), size)[..., rows, columns]

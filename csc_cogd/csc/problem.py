@@ -75,9 +75,9 @@ class Domain:
 def check_images(images: Any) -> Any:
     """Return `images`, of NumPy or CuPy, as (N, C, H, W), after checking its shape, type and values."""
     if np.ma.is_masked(images):
-        raise InputError("images: masks of numpy.ma aren't read here: give weights, 0 where masked and 1 elsewhere")
+        raise InputError("images", "must not have masked values here", "fill them, and give {weights}, 0 where masked")
     try:
-        images = as_array(images)
+        images = as_array(images, "images")
     except ValueError:
         raise InputError(
             "images: they are of different sizes: cut them to one, or learn by learn_dictionary_online, which takes any"
@@ -85,7 +85,10 @@ def check_images(images: Any) -> Any:
     if images.dtype.kind not in "fiub":
         raise InputError(f"images: real numbers are needed, not {images.dtype}")
     if images.ndim == 2:
-        raise InputError(f"images: shape {images.shape} is one image: add an axis, images[None]")
+        raise InputError(
+            "images", f"must be of shape (N, H, W) or (N, C, H, W), got {images.shape}",
+            "of one image, give images[None]; of signals (N, T), images[:, None], each as an image of one row",
+        )  # fmt: skip
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise InputError(f"images: shape {images.shape} is neither (N, H, W) nor (N, C, H, W)")
     return images if images.ndim == 4 else images[:, None]
@@ -95,7 +98,7 @@ def check_weights(weights: Any, images: Any) -> Any:
     """Return the data term's weights as an array that broadcasts against (N, C, H, W) `images`."""
     if weights is None:
         weights = np.ones((1, 1, 1, 1), np.float32)
-    weights = as_array(weights)
+    weights = as_array(weights, "weights")
     if weights.dtype == bool:
         weights = weights.astype(np.float32)
     if weights.dtype.kind not in "fiu" or not np.isfinite(weights).all() or (weights < 0).any():
@@ -135,7 +138,7 @@ def data_term(
 
 
 def _check_background(background: Any, images: np.ndarray) -> np.ndarray:
-    background = as_array(0.0 if background is None else background)
+    background = as_array(0.0 if background is None else background, "background")
     if background.dtype.kind not in "fiu" or not np.isfinite(background).all():
         raise InputError("background: finite numbers are needed")
     if background.ndim == 3:

@@ -90,14 +90,14 @@ def open_shard(
     number, shard = numbered
     loaded = shard if load is None else load(shard)
     given, weights = loaded if isinstance(loaded, tuple) else (loaded, None)
-    given = to_numpy(given)
     try:
+        given = to_numpy(given, "images")
         images = check_images(given)
         masked, weights = weights is not None, check_weights(weights, images)
         if not np.isfinite(images[np.broadcast_to(weights > 0, images.shape)]).all():
             raise InputError("images: there are NaN or infinite values where the weight is positive: give them weight zero")
     except InputError as error:
-        raise InputError(f"shards: shard {number}: {error}") from None
+        raise error.about(f"shard {number}") from None
     largest = tuple(model.shapes.max(axis=0).tolist())
     if any(np.greater(largest, images.shape[2:])):
         raise InputError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import from_gpu
+from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.locks import importing
 
@@ -43,7 +43,7 @@ def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None)
     restored, reference = _comparable(restored, reference, data_range)
     squares = (restored - reference) ** 2
     if where is not None:
-        squares = squares[np.asarray(from_gpu(where), bool)]
+        squares = squares[to_numpy(where, "where").astype(bool)]
     if not squares.size:
         raise InputError("restored: there is no pixel to compare")
     error = squares.mean()
@@ -96,7 +96,8 @@ def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int 
 
 
 def _comparable(restored: Any, reference: Any, data_range: float) -> tuple[np.ndarray, np.ndarray]:
-    restored, reference = (np.asarray(from_gpu(image), np.float64) for image in (restored, reference))
+    restored, reference = to_numpy(restored, "restored"), to_numpy(reference, "reference")
+    restored, reference = restored.astype(np.float64), reference.astype(np.float64)
     if restored.shape != reference.shape:
         raise InputError(f"reference: shape {reference.shape} differs from the restored image's {restored.shape}")
     if not data_range > 0:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.engine import Engine, record_of
+from csc_cogd.engine import Engine, as_number, record_of
 from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.noise import Gaussian, Poisson, estimate_gain
@@ -25,7 +25,7 @@ GAIN_UNKNOWN = Remark("gain", "can't be estimated, as no noise is seen, and is t
 @over_frames
 def denoise(
     image: Any,
-    noise_sigma: float | str = "auto",
+    noise_sigma: float | str | Sequence[float] = "auto",
     *,
     mask: Any = None,
     dictionary: Dictionary | None = None,
@@ -66,9 +66,9 @@ def denoise(
     image : (H, W) array, or with channels along `channel_axis`
         Integers or floats of any range. NaN, what `mask` marks, and what is masked by ``numpy.ma`` is filled.
         Arrays of CuPy come back as such.
-    noise_sigma : float or "auto"
-        Standard deviation of the Gaussian noise, in the image's units; ``"auto"`` estimates it, see
-        :func:`csc_cogd.restore.noise.estimate_noise`. With Poisson noise, that of the read noise beside it, and
+    noise_sigma : float, "auto", or sequence of floats
+        Standard deviation of the Gaussian noise, in the image's units, or those of the channels; ``"auto"`` estimates it,
+        see :func:`csc_cogd.restore.noise.estimate_noise`. With Poisson noise, that of the read noise beside it, and
         ``"auto"`` is none.
     noise : {"gaussian", "poisson", "impulse"}
     gain : float > 0 or "auto"
@@ -119,7 +119,7 @@ def denoising(
     observation: Observation,
     dictionary: Dictionary | None = None,
     noise: str = "gaussian",
-    noise_sigma: float | str = "auto",
+    noise_sigma: float | str | Sequence[float] = "auto",
     gain: float | str = "auto",
 ) -> Problem:
     """Return the problem that :func:`denoise` solves; under impulse noise, once the impulses are known to be missing."""
@@ -127,7 +127,8 @@ def denoising(
         raise InputError("noise", f"must be 'gaussian', 'poisson' or 'impulse', got {noise!r}")
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
-    if noise == "impulse" and noise_sigma != "auto":
+    noise_sigma, gain = as_number(noise_sigma), as_number(gain)
+    if noise == "impulse" and (not isinstance(noise_sigma, str) or noise_sigma != "auto"):
         raise InputError("noise_sigma", "belongs to Gaussian noise", "leave it out, or use {noise} 'gaussian'")
     if noise != "poisson" and gain != "auto":
         raise InputError("gain", "belongs to Poisson noise", "leave it out, or use {noise} 'poisson'")
@@ -138,7 +139,9 @@ def denoising(
         return Problem(observation, noise=Gaussian(None), dictionary=dictionary, keep_known=True)
     if noise == "gaussian":
         return Problem(observation, noise=Gaussian(noise_sigma), dictionary=dictionary)
-    read_noise = 0.0 if isinstance(noise_sigma, str) else float(noise_sigma)
+    if np.ndim(noise_sigma):
+        raise InputError("noise_sigma", "must be one number with Poisson noise: that of the read noise")
+    read_noise = 0.0 if isinstance(noise_sigma, str) else float(noise_sigma)  # type: ignore[arg-type]
     counts = Poisson(1.0 if isinstance(gain, str) else gain, read_noise)
     counts.check(observation)
     if isinstance(gain, str):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine, record_of
+from csc_cogd.errors import Remark
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation, over_frames
 from csc_cogd.restore.report import Progress, Reporter, Trace
 from csc_cogd.restore.restore import Problem, restore
 from csc_cogd.restore.settings import Solve, Tiling
+
+NOTHING_MISSING = Remark("mask", "marks no pixel, so the image comes back as it is")
 
 
 @over_frames
@@ -56,7 +62,7 @@ def inpaint(
         8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
         mask along, arrays of CuPy come back as such. Scaling or shifting the values scales and shifts the result.
     mask : (H, W) array, or of the image's shape, optional
-        Non-zero means missing.
+        Non-zero means missing. Where it marks nothing, the image comes back as it is, with a warning.
     dictionary : Dictionary, optional
         Default: the one that ships, for grey or for colour. With a grey dictionary the channels are restored one by
         one, and tell nothing of each other; with a colour dictionary three channels (the first three of four) together;
@@ -133,10 +139,13 @@ def inpaint(
     solve = record_of(Solve, solve, effort=effort, learn=learn, lmbda=lmbda, max_iter=max_iter, tol=tol)
     tiling = record_of(Tiling, tiling, tile=tile, max_memory=max_memory)
     engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    marked = mask is not None or isinstance(image, np.ma.MaskedArray)
     observation = Observation.of(
-        image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=stack_axis is not None
+        image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=marked or stack_axis is not None
     )
     problem = inpainting(observation, dictionary, noise_sigma, keep_known)
+    if marked and stack_axis is None and not observation.missing.any() and noise_sigma is None:
+        problem = replace(problem, remarks=(NOTHING_MISSING,))
     planes, report = restore(
         problem, solve, tiling, engine.without_measuring(), reporter=Reporter(callback), trace=trace, dry_run=dry_run
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from csc_cogd.engine import as_number
 from csc_cogd.errors import InputError
 from csc_cogd.restore.observation import Observation, ScaledPlanes
 
@@ -45,6 +46,9 @@ class Noise(Protocol):
     def expected(self, stabilized: Any) -> np.ndarray:
         """Return the expectation of values whose stabilized ones have this expectation."""
 
+    def of(self, channels: slice) -> Noise:
+        """Return the noise of channels that are restored together."""
+
     def sigma(self, scaled: ScaledPlanes, *, stabilized: bool) -> float:
         """Standard deviation of the noise on the scale of [0, 1]; of a stabilized image, or at the mean level."""
 
@@ -55,8 +59,8 @@ class Gaussian:
 
     Attributes
     ----------
-    noise_sigma : float >= 0, "auto", or None
-        Its standard deviation in the image's units; ``"auto"`` estimates it, None is none at all.
+    noise_sigma : float >= 0, "auto", None, or sequence of floats > 0
+        Its standard deviation in the image's units, or those of the channels; ``"auto"`` estimates it, None is none at all.
 
     Raises
     ------
@@ -64,19 +68,27 @@ class Gaussian:
         If it isn't one of these.
     """
 
-    noise_sigma: float | str | None = "auto"
+    noise_sigma: float | str | Sequence[float] | None = "auto"
     fidelity = "least squares"
 
     def __post_init__(self) -> None:
-        sigma = self.noise_sigma
-        if sigma is None or (isinstance(sigma, str) and sigma == "auto"):
+        sigma: Any = as_number(self.noise_sigma)
+        if np.ndim(sigma) == 1:
+            sigma = tuple(map(as_number, sigma))
+            if not all(isinstance(one, Real) and 0 < float(one) < np.inf for one in sigma):
+                raise InputError("noise_sigma", f"must have positive numbers, one for each channel, got {sigma}")
+        object.__setattr__(self, "noise_sigma", sigma)
+        if sigma is None or isinstance(sigma, tuple) or (isinstance(sigma, str) and sigma == "auto"):
             return
         number = float(sigma) if isinstance(sigma, Real) and not isinstance(sigma, bool) else -1.0
         if not (np.isfinite(number) and number >= 0):
             raise InputError("noise_sigma", f"must be a finite number of zero or more, or 'auto', got {sigma}")
 
     def check(self, observation: Observation) -> None:
-        """Accept every image."""
+        """Raise InputError where there isn't a standard deviation for each channel."""
+        if isinstance(self.noise_sigma, tuple) and len(self.noise_sigma) != len(observation.planes):
+            n_given, n_channels = len(self.noise_sigma), len(observation.planes)
+            raise InputError("noise_sigma", f"has {n_given} standard deviations, but the image has {n_channels} channels")
 
     def stabilize(self, observation: Observation) -> Observation:
         """Return the image: its noise is Gaussian."""
@@ -86,11 +98,18 @@ class Gaussian:
         """Return the values as they are."""
         return np.asarray(stabilized)
 
+    def of(self, channels: slice) -> Gaussian:
+        """Return the noise of channels that are restored together: of several, the root mean square."""
+        if not isinstance(self.noise_sigma, tuple):
+            return self
+        return Gaussian(float(np.sqrt(np.mean(np.square(self.noise_sigma[channels])))))
+
     def sigma(self, scaled: ScaledPlanes, *, stabilized: bool) -> float:
         """Standard deviation on the scale of [0, 1], of the middle of large images; NaN where it can't be estimated."""
         if self.noise_sigma is None:
             return 0.0
         if not isinstance(self.noise_sigma, str):
+            assert not isinstance(self.noise_sigma, Sequence), "take that of some channels by `of` first"
             sigma = min(float(self.noise_sigma) / scaled.range, _MOST)
             return sigma if sigma > _LEAST else 0.0
         planes, missing = scaled.crop(*middle_of(scaled.planes.shape[1:]))
@@ -127,6 +146,7 @@ class Poisson:
     fidelity = "poisson"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "gain", as_number(self.gain))
         if not (isinstance(self.gain, Real) and np.isfinite(self.gain) and self.gain > 0):
             raise InputError("gain", f"must be a positive number, got {self.gain}")
 
@@ -160,6 +180,10 @@ class Poisson:
     def stabilize(self, observation: Observation) -> Observation:
         """Return the image of stabilized values."""
         return replace(observation, planes=self.stabilized(np.where(observation.missing, 0, observation.planes)))
+
+    def of(self, channels: slice) -> Poisson:
+        """Return the same: every channel is counted alike."""
+        return self
 
     def sigma(self, scaled: ScaledPlanes, *, stabilized: bool) -> float:
         """Return one in the stabilized image's units, or the standard deviation at the image's mean."""

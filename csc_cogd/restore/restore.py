@@ -133,8 +133,8 @@ def restore(
         trace.begin(given.planes.shape, given.channel_axis, noise.expected)
     report = RestorationReport(float(given.missing.mean()), gain=getattr(noise, "gain", None), warnings=[*problem.remarks])
     shape = (len(given.planes), *operator.restored_shape(given.planes.shape[1:]))
-    restored = observation.planes.copy() if direct else np.empty(shape, given.planes.dtype)
-    for channels, dictionary in channel_groups(len(given.planes), problem.dictionary):
+    restored = observation.planes.copy() if direct else np.empty(shape, observation.planes.dtype)
+    for channels, dictionary in _groups_by_noise(channel_groups(len(given.planes), problem.dictionary), noise):
         if direct and problem.keep_known and not observation.missing[channels].any():
             continue
         group = _Group.of(problem, observation, channels, dictionary, solve, engine)
@@ -155,7 +155,7 @@ def restore(
                 planes, done = _restore_group(group, plan, reporter, trace)
         group.write(planes, restored[channels])
         report.groups.append(done)
-    estimated = isinstance(noise, Gaussian) and noise.noise_sigma == "auto"
+    estimated = isinstance(noise, Gaussian) and isinstance(noise.noise_sigma, str)
     if direct and estimated and not (report.warnings or any(report.noise_sigmas)):
         report.warnings.append(NO_NOISE_FOUND)
     if dry_run:
@@ -184,7 +184,7 @@ class _Group:
         cls, problem: Problem, observed: Observation, channels: slice, dictionary: Dictionary, solve: Solve, engine: Engine
     ) -> _Group:
         """Look at the values and the noise of channels."""
-        direct, noise = isinstance(problem.operator, Identity), problem.noise
+        direct, noise = isinstance(problem.operator, Identity), problem.noise.of(channels)
         known_values, missing = observed.known_values(channels), observed.missing[channels]
         low, high = intensity_range(known_values)
         if not direct and noise.fidelity == "poisson":
@@ -220,9 +220,7 @@ class _Group:
         """Return what the stages are told."""
         level = mean_level(self.scaled) if self.effort is None and self.problem.noise.fidelity == "poisson" else 1.0
         operator, noise, tol = self.problem.operator, self.problem.noise, self.solve.tol
-        return Recipe(
-            dictionary, operator, noise, self.noise_sigma, self.effort, lmbda, tol, max_iter, self.engine, level
-        )
+        return Recipe(dictionary, operator, noise, self.noise_sigma, self.effort, lmbda, tol, max_iter, self.engine, level)
 
     def start(self, tile: Tile, trace: Trace | None = None) -> TileState:
         """Return what is observed of a tile."""
@@ -339,6 +337,23 @@ def _scene_lmbda(sigma: float, energy: float, operator: Operator) -> float:
     sigma = max(sigma, operator.least_sigma)
     amplitude = np.sqrt(max(energy - sigma**2, sigma**2 / 4))
     return float(LMBDA_SCENE * sigma**LMBDA_POWER * amplitude ** (1 - LMBDA_POWER))
+
+
+def _groups_by_noise(groups: list[tuple[slice, Dictionary]], noise: Noise) -> list[tuple[slice, Dictionary]]:
+    """Add, behind each group, those of its channels that have less noise than the others: they do better by themselves.
+
+    The noisier ones gain from the others, and stay as they were restored together.
+    """
+    if not (isinstance(noise, Gaussian) and isinstance(noise.noise_sigma, tuple)):
+        return groups
+    found = []
+    for channels, dictionary in groups:
+        found.append((channels, dictionary))
+        together = noise.of(channels).noise_sigma
+        for c in range(channels.start, channels.stop) if channels.stop - channels.start > 1 else ():
+            if noise.noise_sigma[c] < together:
+                found.append((slice(c, c + 1), Dictionary.default("gray")))
+    return found
 
 
 def channel_groups(n_channels: int, dictionary: Dictionary | None) -> list[tuple[slice, Dictionary]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.engine import Engine, record_of
+from csc_cogd.engine import Engine, as_number, record_of
 from csc_cogd.errors import InputError
 from csc_cogd.restore.noise import Gaussian, Noise, Poisson
 from csc_cogd.restore.observation import Observation, over_frames
@@ -25,7 +25,7 @@ class Options(TypedDict, total=False):
     stack_axis: int | None
     mask_polarity: str
     noise: str
-    noise_sigma: float | str
+    noise_sigma: float | str | Sequence[float]
     gain: float
     lmbda: float | None
     max_iter: int | None
@@ -55,7 +55,7 @@ def restore_image(
     stack_axis: int | None = None,
     mask_polarity: str = "missing",
     noise: str = "gaussian",
-    noise_sigma: float | str = "auto",
+    noise_sigma: float | str | Sequence[float] = "auto",
     gain: float = 1.0,
     lmbda: float | None = None,
     max_iter: int | None = None,
@@ -91,8 +91,8 @@ def restore_image(
         Non-zero means missing.
     noise : {"gaussian", "poisson"}
         ``"poisson"``: the values times `gain` are counts of events (photons, electrons).
-    noise_sigma : float >= 0 or "auto"
-        Standard deviation of Gaussian noise, in the image's units; ``"auto"`` estimates it, see
+    noise_sigma : float >= 0, "auto", or sequence of floats
+        Standard deviation of Gaussian noise, in the image's units, or those of the channels; ``"auto"`` estimates it, see
         :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 2/255, it is taken
         to be that much: model and code aren't exact.
     gain : float > 0
@@ -149,7 +149,7 @@ def seen_through(
     operator: Operator,
     dictionary: Dictionary | None = None,
     noise: str = "gaussian",
-    noise_sigma: float | str = "auto",
+    noise_sigma: float | str | Sequence[float] = "auto",
     gain: float = 1.0,
 ) -> Problem:
     """Return the problem that :func:`restore_image` solves."""
@@ -159,7 +159,8 @@ def seen_through(
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
     if noise not in ("gaussian", "poisson"):
         raise InputError("noise", f"must be 'gaussian' or 'poisson', got {noise!r}")
-    if noise == "poisson" and noise_sigma != "auto":
+    noise_sigma, gain = as_number(noise_sigma), as_number(gain)
+    if noise == "poisson" and not isinstance(noise_sigma, str):
         raise InputError("noise_sigma", "follows from the values and the {gain} with Poisson noise", "leave it out")
     if noise == "gaussian" and gain != 1:
         raise InputError("gain", "belongs to Poisson noise", "leave it out, or use {noise} 'poisson'")

@@ -1,5 +1,8 @@
 """The estimator, by scikit-learn's own tools."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -56,10 +59,59 @@ def test_scikit_learn_clones_searches_and_chains_it(images):
 def test_it_says_what_it_is_and_what_it_lacks(images):
     learner = ConvolutionalDictionaryLearner(n_filters=3, max_iter=2)
     assert repr(learner) == "ConvolutionalDictionaryLearner(n_filters=3, max_iter=2)"
-    for method in (learner.transform, learner.inverse_transform):
-        with pytest.raises(InputError, match="there is no dictionary yet: call fit with images first"):
+    exceptions = pytest.importorskip("sklearn.exceptions")
+    for method in (learner.transform, learner.inverse_transform, learner.score):
+        with pytest.raises(exceptions.NotFittedError, match="there is no dictionary yet: call fit with images first"):
             method(images)
-    with pytest.raises(InputError, match="n_atoms: no argument of a ConvolutionalDictionaryLearner: choose from n_filters"):
+    with pytest.raises(ValueError, match="Invalid parameter 'n_atoms'"):
         learner.set_params(n_atoms=3)
     with pytest.raises(InputError, match="lmbda"):
         learner.set_params(lmbda=-1).fit(images)
+
+
+def test_the_score_is_the_share_of_the_variance_that_is_explained(images, rng):
+    learner = ConvolutionalDictionaryLearner(6, 5, max_iter=3, lmbda=0.02, device="cpu").fit(images)
+    found = learner.inverse_transform(learner.transform(images))
+    assert learner.score(images) == pytest.approx(1 - ((images - found) ** 2).sum() / images.var() / images.size, abs=1e-5)
+    assert learner.score(images) > ConvolutionalDictionaryLearner(6, 5, max_iter=3, lmbda=0.5).fit(images).score(images)
+    spoilt, weights = images.copy(), np.ones(images.shape)
+    spoilt[:, 5, 5], weights[:, 5, 5] = 1e3, 0
+    assert learner.score(spoilt, weights=weights) == pytest.approx(learner.score(images), abs=0.02)
+
+
+def test_codes_are_no_table(images):
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    learner = ConvolutionalDictionaryLearner(3, 4, max_iter=1)
+    assert pipeline.make_pipeline(learner).set_output(transform="default").fit_transform(images).ndim == 4
+    with pytest.raises(InputError, match="transform must be 'default', as codes fit into no table, got 'pandas'"):
+        learner.set_output(transform="pandas")
+
+
+def test_what_scikit_learn_asks_of_every_transformer():
+    """By an adapter that codes the rows of a table as signals; what it can't do is listed, with the reason."""
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    from tests.csc.row_coder import RowCoder
+
+    reasons = {"check_fit2d_1feature": "a signal of one value is shorter than the filters"}
+    checks.check_estimator(RowCoder(), expected_failed_checks=reasons, on_skip=None)
+
+
+def test_it_works_without_scikit_learn():
+    program = """
+import sys
+sys.modules["sklearn"] = None
+import numpy as np
+from csc_cogd import ConvolutionalDictionaryLearner, InputError
+learner = ConvolutionalDictionaryLearner(2, 3, max_iter=1)
+assert learner.get_params()["n_filters"] == 2
+assert learner.set_params(n_filters=3).fit_transform(np.ones((1, 8, 8))).shape == (1, 3, 10, 10)
+for wrong in (lambda: learner.set_params(n_atoms=3), lambda: ConvolutionalDictionaryLearner().transform(np.ones((1, 8, 8)))):
+    try:
+        wrong()
+    except ValueError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first.startswith("n_atoms is no argument: choose from n_filters, filter_shape")
+    assert second == "there is no dictionary yet: call fit with images first"

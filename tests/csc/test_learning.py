@@ -112,3 +112,11 @@ def test_what_does_not_fit_is_named(images, change, message):
     arguments = {"images": images, "n_filters": 4, "filter_shape": 5, "lmbda": 0.1} | change
     with pytest.raises(InputError, match=message):
         learn_dictionary(arguments.pop("images"), arguments.pop("n_filters"), arguments.pop("filter_shape"), **arguments)
+
+
+def test_signals_are_told_how_to_be_given(rng):
+    signals = np.cumsum(rng.standard_normal((3, 200)), axis=1)
+    with pytest.raises(InputError, match=r"images must be .* got \(3, 200\): .*of signals \(N, T\), images\[:, None\]"):
+        learn_dictionary(signals, 2, 16, lmbda=0.1)
+    learned = learn_dictionary(signals[:, None], 2, (1, 16), lmbda=0.1, max_iter=2)
+    assert learned.codes.shape == (3, 2, 1, 215)

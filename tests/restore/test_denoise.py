@@ -340,3 +340,32 @@ def test_a_stack_is_denoised_and_upscaled_frame_by_frame(photo):
     clean = denoise(stack, 10, stack_axis=1, **FAST)
     np.testing.assert_array_equal(clean[:, 1], denoise(stack[:, 1], 10, **FAST))
     assert upscale(stack, 2, stack_axis=1, max_iter=2).shape == (96, 2, 96)
+
+
+def test_each_channel_may_have_noise_of_its_own(rng):
+    from skimage.data import astronaut
+
+    truth, sigmas = astronaut()[40:104, 180:244].astype(float), (5.0, 40.0, 15.0)
+    noisy = truth + rng.normal(0, 1, truth.shape) * sigmas
+    told, report = denoise(noisy, sigmas, channel_axis=-1, return_report=True, **FAST)
+    alike = denoise(noisy, float(np.sqrt(np.mean(np.square(sigmas)))), channel_axis=-1, **FAST)
+    assert quality(told, truth) > quality(alike, truth) + 0.5
+    assert [quality(told[..., c], truth[..., c]) > quality(noisy[..., c], truth[..., c]) for c in range(3)] == [True] * 3
+    assert report.noise_sigmas == pytest.approx([np.sqrt(np.mean(np.square(sigmas))), 5, 15])
+    np.testing.assert_allclose(
+        denoise(noisy, [15.0] * 3, channel_axis=-1, **FAST), denoise(noisy, 15, channel_axis=-1, **FAST)
+    )
+    for wrong, message in [
+        ([1.0, 2.0], "noise_sigma has 2 standard deviations, but the image has 3 channels"),
+        ([1.0, 0.0, 2.0], "noise_sigma must have positive numbers, one for each channel"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            denoise(noisy, wrong, channel_axis=-1)
+
+
+def test_arrays_without_axes_are_numbers(photo):
+    image = photo[:32, :32]
+    np.testing.assert_array_equal(denoise(image, np.array(12.0), **FAST), denoise(image, 12.0, **FAST))
+    plain = {"noise": "poisson", "gain": 2.0, "lmbda": 0.05, "max_iter": 2}
+    arrays = plain | {name: np.array(plain[name]) for name in ("gain", "lmbda", "max_iter")}
+    np.testing.assert_array_equal(denoise(image, **arrays), denoise(image, **plain))

@@ -312,3 +312,14 @@ def test_what_is_no_stack_is_named(change, message):
     stack[1] = np.nan
     with pytest.raises(InputError, match=message):
         inpaint(stack, change.pop("mask", None), **change)
+
+
+def test_a_mask_that_marks_nothing_returns_the_image_with_a_warning(photo):
+    empty = np.zeros(photo.shape, bool)
+    for image, mask in ((photo, empty), (np.ma.array(photo), None)):
+        with pytest.warns(UserWarning, match="mask marks no pixel, so the image comes back as it is"):
+            np.testing.assert_array_equal(inpaint(image, mask), photo)
+    _, report = inpaint(photo, empty, return_report=True)
+    assert [remark.argument for remark in report.warnings] == ["mask"]
+    with pytest.raises(InputError, match="image can't be filled, as no pixel is missing: give a mask"):
+        inpaint(photo)
