@@ -45,7 +45,7 @@ class PixelsOrAuto(click.ParamType):
 
 
 class NumberOrAuto(click.ParamType):
-    """A finite number of zero or more, or ``auto``, which stays a word; where there may be `several`, numbers with commas."""
+    """A finite number of zero or more, or ``auto``, which stays a word; with `several`, numbers with commas, too."""
 
     name = "number"
 

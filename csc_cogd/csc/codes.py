@@ -99,7 +99,8 @@ def sparse_code(
     Parameters
     ----------
     images : (N, H, W) or (N, C, H, W) array of real numbers
-        Grey images, or images with the dictionary's C channels. NaN is allowed where the weight is zero. For an array of
+        Gray images, or images with the dictionary's C channels. (N, P, T) and (Z, H, W) are read as N and Z images of one
+        channel: give signals of P sensors as (N, P, 1, T). NaN is allowed where the weight is zero. For an array of
         CuPy, the solve runs where it is, and the results are arrays of CuPy too.
     dictionary : Dictionary
     lmbda : float >= 0

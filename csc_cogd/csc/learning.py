@@ -99,7 +99,8 @@ def learn_dictionary(
     Parameters
     ----------
     images : (N, H, W) or (N, C, H, W) array
-        Best without their smooth part, such as a local mean.
+        (N, P, T) and (Z, H, W) are read as N and Z images of one channel: give signals of P sensors as (N, P, 1, T), single
+        ones as (N, 1, T). Best without their smooth part, such as a local mean.
     n_filters, filter_shape : int and int or (h, w); or sequences of the same length, for mixed sizes
         ``n_filters=(16, 32), filter_shape=(8, 12)`` asks for 16 filters of 8 x 8 and 32 of 12 x 12.
     lmbda : float >= 0

@@ -15,7 +15,8 @@ class RowCoder(TransformerMixin, BaseEstimator):
 
     def fit(self, X, y=None):
         X = validate_data(self, X, dtype=DTYPES)
-        learner = ConvolutionalDictionaryLearner(2, (1, 2), lmbda=self.lmbda, max_iter=2, dtype=X.dtype, threads=1)
+        few = {"max_iter": 2, "transform_max_iter": 8, "threads": 1}
+        learner = ConvolutionalDictionaryLearner(2, (1, 2), lmbda=self.lmbda, dtype=X.dtype, **few)
         self.learner_ = learner.fit(X[:, None])
         return self
 
