@@ -16,6 +16,7 @@ import click
 
 from csc_cogd import __version__
 from csc_cogd.cli.config import configurable
+from csc_cogd.cli.console import echo
 from csc_cogd.errors import CscCogdError, DeviceError, library_failure
 
 _SECTIONS = {
@@ -129,6 +130,7 @@ def _fail(message: str, code: int, verbose: bool) -> None:
     if verbose:
         import traceback
 
-        traceback.print_exc()
-    click.echo("csc-cogd: error: " + " ".join(message.split()), err=True)
+        for line in traceback.format_exc().splitlines():
+            echo(f"  {line}", err=True)
+    echo("csc-cogd: error: " + " ".join(message.split()), err=True)
     sys.exit(code)

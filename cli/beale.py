@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cogd.cli.console import echo
 from csc_cogd.cli.options import PATH, options
 from csc_cogd.cli.plots import check_plot, save_plot
 
@@ -80,17 +81,17 @@ def command(
     points = starts or STARTS
     descents = compare(objective, points, sign=None if sign is None else int(sign), **settings)
 
-    click.echo(f"minimum {objective(minimum):.6f} at ({minimum[0]:.4f}, {minimum[1]:.4f}); starting points: {len(points)}")
+    echo(f"minimum {objective(minimum):.6f} at ({minimum[0]:.4f}, {minimum[1]:.4f}); starting points: {len(points)}")
     heads = ("path length", "final objective", "distance", f"iterations to {_TOLERANCE}", "kept/backtracked")
-    click.echo(f"{'method':<16}" + "".join(f" {head:>21}" for head in heads))
+    echo(f"{'method':<16}" + "".join(f" {head:>21}" for head in heads))
     for method, runs in descents.items():
-        click.echo(_row(method, runs, minimum))
+        echo(_row(method, runs, minimum))
         for point, run in zip(points, runs, strict=True):
             if verbose:
-                click.echo(_row(f"  {point[0]:g}, {point[1]:g}", [run], minimum))
+                echo(_row(f"  {point[0]:g}, {point[1]:g}", [run], minimum))
     if plot is not None:
         _draw(plot, objective, descents, minimum, overwrite)
-        click.echo(f"plot: {plot}")
+        echo(f"plot: {plot}")
 
 
 def _row(label: str, runs: list[Descent], minimum: np.ndarray) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from csc_cogd.cli.console import echo
 from csc_cogd.cli.options import PATH
 from csc_cogd.errors import InputError
 
@@ -53,7 +54,8 @@ class _Configurable(click.Command):
                 raise
             raise InputError(f"{ctx.meta[_PLACES][name]}: {error.message.rstrip('.')}") from None
         if printing:
-            click.echo("\n".join(_toml_lines(ctx)))
+            for line in list(_toml_lines(ctx)):
+                echo(line)
             ctx.exit()
         return rest
 
@@ -76,9 +78,9 @@ def _use(ctx: click.Context, option: click.Parameter, path: Path | None) -> None
         for key, (place, value) in _settings(_read(path), ctx.find_root().command, _names(ctx), known).items():
             name = known[key].name
             ctx.default_map[name] = _as_given(known[key], place, value, path.parent)
-            ctx.meta[_PLACES][name] = f"{click.format_filename(path)}: {place}"
+            ctx.meta[_PLACES][name] = f"{path}: {place}"
     except InputError as error:
-        raise InputError(f"{click.format_filename(path)}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
 
 
 _CONFIG = click.Option(
@@ -210,5 +212,5 @@ def _toml(option: click.Option, value: Any) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{click.format_filename(text)}: its name isn't Unicode, as TOML has to be: rename it") from None
+        raise InputError(f"{text}: its name isn't Unicode, as TOML has to be: rename it") from None
     return json.dumps(text, ensure_ascii=False).replace("\x7f", r"\u007f")

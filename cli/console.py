@@ -1,4 +1,4 @@
-"""What commands print while they work: messages and progress on stderr."""
+"""What commands print: all of it passes :func:`echo`; messages and progress while they work, on stderr."""
 
 from __future__ import annotations
 
@@ -7,12 +7,36 @@ import itertools
 import signal
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
+
+_BREAKS = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories: control characters, undecodable bytes, ends of lines
+_TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # classes of what changes the direction of writing
+
+
+def printable(text: str) -> str:
+    """One line for a terminal: what would steer it, as names of files may, is written as in JSON, ``\\u001b``."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(letter) if _steers(letter) else letter for letter in text)
+
+
+def _steers(letter: str) -> bool:
+    return unicodedata.category(letter) in _BREAKS or unicodedata.bidirectional(letter) in _TURNS
+
+
+def _escaped(letter: str) -> str:
+    return "\\n" if letter == "\n" else f"\\u{ord(letter):04x}"
+
+
+def echo(line: str, *, err: bool = False) -> None:
+    """Print a line, whatever names are in it."""
+    click.echo(printable(line), err=err)
 
 
 class Console:
@@ -24,14 +48,15 @@ class Console:
     def say(self, message: str, level: int = 0) -> None:
         if self.verbosity >= level:
             with contextlib.suppress(OSError, ValueError):  # a closed stderr must not cost the result
-                click.echo(message, err=True)
+                echo(message, err=True)
 
     def warn(self, message: str) -> None:
         self.say(f"csc-cogd: warning: {message}")
 
     def error(self, message: str, trace: str = "") -> None:
         if trace and self.verbosity > 1:
-            self.say(trace.rstrip())
+            for line in trace.splitlines():
+                self.say(f"  {line}")
         self.say("csc-cogd: error: " + " ".join(message.split()), level=-1)
 
     @contextlib.contextmanager
@@ -96,7 +121,7 @@ class ProgressBar:
                 self.close()
                 self._stage = progress.stage
                 self._bar = click.progressbar(
-                    length=progress.total, label=f"{progress.stage:<12}", item_show_func=lambda item: item, file=sys.stderr
+                    length=progress.total, label=f"{progress.stage:<12}", item_show_func=_shown, file=sys.stderr
                 )
                 self._bar.__enter__()
             self._bar.update(progress.done - self._bar.pos, getattr(progress, "note", None))
@@ -115,7 +140,7 @@ class ProgressBar:
                 length=self._n_files,
                 label=f"{'files':<12}",
                 show_pos=True,
-                item_show_func=lambda item: item,
+                item_show_func=_shown,
                 file=sys.stderr,
             )
             self._bar.__enter__()
@@ -168,3 +193,7 @@ class ProgressBar:
                     self._bar.label = f"{self._bar.label[:11]} "
                 self._bar.__exit__(None, None, None)
                 self._bar = None
+
+
+def _shown(item: str | None) -> str | None:
+    return None if item is None else printable(item)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.console import Console
+from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.options import PATH, options
 
 
@@ -54,7 +54,7 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     for path in (output / "original.png", *itertools.chain(*names.values())):
         check_output(path, photo, overwrite=overwrite)
 
-    click.echo(f"{'damage':<10} {'missing':>8} {'method':<12} {'PSNR':>8} {'in holes':>9} {'SSIM':>7} {'time':>8}")
+    echo(f"{'damage':<10} {'missing':>8} {'method':<12} {'PSNR':>8} {'in holes':>9} {'SSIM':>7} {'time':>8}")
     for kind, mask in damages.items():
         damaged = np.where(mask[..., None], 0, photo.pixels).astype(photo.pixels.dtype)
         started = time.perf_counter()
@@ -72,7 +72,7 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
                 psnr(picture, photo.pixels, data_range=255), psnr(picture, photo.pixels, data_range=255, where=mask),
                 ssim(picture, photo.pixels, data_range=255, channel_axis=-1),
             ]  # fmt: skip
-            click.echo(
+            echo(
                 f"{kind:<10} {mask.mean():>8.1%} {method:<12} {quality[0]:>5.2f} dB {quality[1]:>6.2f} dB "
                 f"{quality[2]:>7.4f} {spent:>6.1f} s"
             )
@@ -80,4 +80,4 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
         for path, pixels in zip(names[kind], pictures, strict=True):
             write_image(ImageFile(pixels, path, "png"), path, overwrite=overwrite)
     write_image(photo, output / "original.png", overwrite=overwrite)
-    click.echo(f"pictures: {output}")
+    echo(f"pictures: {output}")

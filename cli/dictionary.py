@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from csc_cogd.cli.console import echo
 from csc_cogd.cli.options import PATH, complete_files, options
 
 
@@ -47,7 +48,7 @@ def show(dictionary: str, output: Path | None, scale: int, overwrite: bool) -> N
     check_writable(target, overwrite=overwrite, inputs=(Path(dictionary),))
     picture = loaded.mosaic().repeat(scale, axis=0).repeat(scale, axis=1)
     write_image(ImageFile(picture, target, "png"), target, overwrite=overwrite)
-    click.echo(f"{click.format_filename(target)}: {loaded.n_filters} filters")
+    echo(f"{target}: {loaded.n_filters} filters")
 
 
 @command.command("info")
@@ -66,11 +67,11 @@ def info(dictionary: str) -> None:
     import json
 
     loaded = _load(dictionary)
-    click.echo(f"filters: {loaded.n_filters}")
-    click.echo(f"sizes: {loaded.sizes()}")
-    click.echo(f"channels: {loaded.n_channels}")
+    echo(f"filters: {loaded.n_filters}")
+    echo(f"sizes: {loaded.sizes()}")
+    echo(f"channels: {loaded.n_channels}")
     for name, value in loaded.provenance.items():
-        click.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+        echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
 
 
 def _load(name: str) -> Any:

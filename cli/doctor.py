@@ -17,6 +17,7 @@ import click
 
 from csc_cogd import __version__
 from csc_cogd.cli import machine
+from csc_cogd.cli.console import echo
 from csc_cogd.errors import CscCogdError, DeviceError
 
 _NEEDED = (
@@ -57,9 +58,10 @@ def command(as_json: bool) -> None:
     facts = {name: _found(name, look, problems) for name, look in _SECTIONS.items()}
     works = bool(facts["self-test"]) and all(figure["passed"] for figure in facts["self-test"].values())
     if as_json:
-        click.echo(json.dumps(facts | {"problems": problems, "works": works}))
+        echo(json.dumps(facts | {"problems": problems, "works": works}))
     else:
-        click.echo("\n".join(_lines(facts, problems, works)))
+        for line in _lines(facts, problems, works):
+            echo(line)
     if not works:
         raise click.exceptions.Exit(1)
 
@@ -188,7 +190,7 @@ def _self_test(problems: list[str]) -> Facts:
     from csc_cogd.backend.about import kernel_cache
 
     if get_backend("cpu").compiled and kernel_cache()[1] == 0:
-        click.echo("compiling kernels: the first time, the self-test takes a minute", err=True)
+        echo("compiling kernels: the first time, the self-test takes a minute", err=True)
     return {
         device: _found(f"self-test on {device}", partial(_restore, device), problems) or {"psnr_dB": None, "passed": False}
         for device in dict.fromkeys(("cpu", choose_device()[0]))

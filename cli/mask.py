@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.console import Console
+from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.options import MASK, PATH, naming, options
 from csc_cogd.errors import InputError
 
@@ -291,10 +291,10 @@ def show(
     sizes = np.bincount(holes.ravel())[1:]
     largest = int(sizes.argmax())
     high, wide = (part.stop - part.start for part in find_objects(holes)[largest])
-    click.echo(f"size: {missing.shape[1]} x {missing.shape[0]}")
-    click.echo(f"missing: {missing.mean():.1%} of the pixels ({'; '.join(sources)})")
-    click.echo(f"holes: {n_holes}")
-    click.echo(f"largest hole: {sizes[largest]} pixels, {wide} wide and {high} high")
+    echo(f"size: {missing.shape[1]} x {missing.shape[0]}")
+    echo(f"missing: {missing.mean():.1%} of the pixels ({'; '.join(sources)})")
+    echo(f"holes: {n_holes}")
+    echo(f"largest hole: {sizes[largest]} pixels, {wide} wide and {high} high")
     console = Console(-1 if quiet else verbose)
     if missing.mean() > 0.5:
         other = "missing" if rules["mask_polarity"] == "valid" else "valid"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cogd.cli.console import Console
+from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.networks import EpochProgress, Start, data_options, normalization_of, start_network
 from csc_cogd.cli.options import PATH, naming, options
 from csc_cogd.cli.recipes import RECIPE, option_name, recipe_of, recipe_options
@@ -241,7 +241,7 @@ def _summarize(
 ) -> None:  # fmt: skip
     if as_json:
         summary = {name: value for name, value in _figures(done, accuracies).items() if name in ("before", "after")}
-        click.echo(json.dumps({"output": str(output), **summary}))
+        echo(json.dumps({"output": str(output), **summary}))
     console.say(_row("", "before", "after", "left"))
     for what, (said, unit, scale) in _COSTS.items():
         before, after = getattr(done.before, what), getattr(done.after, what)

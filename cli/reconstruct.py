@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from csc_cogd.cli.console import Console
+from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.options import (
     ENGINE,
     FILES,
@@ -195,7 +195,7 @@ def _reconstruct_together(
         _write_report(report, rows, found, pictures, result, {"how": _learned(result)})
     if as_json:
         for row in [*rows, {"summary": True, "done": len(rows), "skipped": 0, "planned": 0, "failed": 0}]:
-            click.echo(json.dumps(plain(row)))
+            echo(json.dumps(plain(row)))
     elif not quiet:  # last, as a closed stdout must not cost the result
         print_quality(rows)
     return 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cogd.cli.console import Console, ProgressBar
+from csc_cogd.cli.console import Console, ProgressBar, echo, printable
 from csc_cogd.cli.options import naming
 from csc_cogd.errors import InputError
 
@@ -132,12 +132,12 @@ def with_options(text: str, names: dict[str, str]) -> str:
 
 def print_quality(rows: list[dict[str, Any]]) -> None:
     """Print a table of how well images were rebuilt, and from how much."""
-    names = [click.format_filename(row["input"]) for row in rows]
+    names = [printable(row["input"]) for row in rows]
     width = max(len(name) for name in names)
-    click.echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
+    echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
     for name, quality in zip(names, (row["figures"] for row in rows), strict=True):
         similarity = "-" if math.isnan(quality["ssim"]) else f"{quality['ssim']:.4f}"
-        click.echo(
+        echo(
             f"{name:<{width}} {quality['psnr']:>6.2f} dB {similarity:>7} "
             f"{quality['nonzeros_per_value']:>12.4f} {quality['bits_per_value']:>11.3f}"
         )
@@ -161,7 +161,7 @@ class _Tally:
         if self._as_json:
             warnings = [with_options(text, self._names) for text in result.warnings]
             told = {"error": with_options(result.error, self._names), "warnings": warnings}
-            click.echo(json.dumps(result.row() | told))
+            echo(json.dumps(result.row() | told))
         if result.status == "done":
             self._missing.append(result.missing)
             self._rows.append({"input": result.input, "figures": result.figures})
@@ -189,7 +189,7 @@ class _Tally:
         if rows and not self._as_json and self._console.verbosity >= 0:
             print_quality(rows)
         if self._as_json:
-            click.echo(json.dumps({"summary": True, **self._counts, "seconds": round(seconds, 3)}))
+            echo(json.dumps({"summary": True, **self._counts, "seconds": round(seconds, 3)}))
         if self._single:
             return self._failed[0].code if self._failed else 0
         counts = ", ".join(f"{number} {status}" for status, number in self._counts.items() if number or status == "done")

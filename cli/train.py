@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from csc_cogd.cli.console import Console
+from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.networks import (
     NETWORKS,
     EpochProgress,
@@ -185,9 +185,9 @@ def _evaluate(start: Start, test: ImageSet, batch_size: int, as_json: bool) -> N
     assert start.normalization is not None  # as there are weights
     result = evaluate(start.network, test, normalization=start.normalization, batch_size=batch_size)
     if as_json:
-        click.echo(json.dumps({"network": start.name, "images": len(test), **result._asdict()}))
+        echo(json.dumps({"network": start.name, "images": len(test), **result._asdict()}))
     else:
-        click.echo(f"{start.name}: {100 * result.accuracy:.2f} % of {len(test)} images, loss {result.loss:.4f}")
+        echo(f"{start.name}: {100 * result.accuracy:.2f} % of {len(test)} images, loss {result.loss:.4f}")
 
 
 def _train(
@@ -215,7 +215,7 @@ def _train(
         bar.close()
         console.say(_epoch_line(epoch, recipe.epochs))
         if as_json:
-            click.echo(json.dumps(epoch.row()))
+            echo(json.dumps(epoch.row()))
 
     def saved() -> bool:
         return output.exists() and (saving["resume"] or len(done) >= saving["checkpoint_every"])
@@ -241,6 +241,6 @@ def _summarize(output: Path | None, name: str, history: History, console: Consol
     last, seconds = history[-1], sum(epoch.seconds for epoch in history)
     if as_json:
         summary = {"output": str(output), "network": name, "epochs": len(history), "seconds": seconds}
-        click.echo(json.dumps(summary | {"test_loss": last.test_loss, "test_accuracy": last.test_accuracy}))
+        echo(json.dumps(summary | {"test_loss": last.test_loss, "test_accuracy": last.test_accuracy}))
     right = 100 * (last.test_accuracy or 0)
     console.say(f"{output}: {name}, {len(history)} epochs in {seconds:.0f} s: {right:.2f} % of the test images right")

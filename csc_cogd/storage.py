@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import stat
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,8 @@ def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()
     With `new_folder`, the folder may still have to be made.
     """
     try:
-        folder = path.parent
+        place = _behind_link(path) if overwrite else path
+        folder = place.parent
         while new_folder and not os.path.lexists(folder):
             folder = folder.parent
         if not folder.is_dir():
@@ -47,6 +49,14 @@ def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()
         raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
 
 
+def check_own_folder(path: Path) -> None:
+    """Raise InputError where a folder whose name is this program's choice is a link, behind which other files may lie."""
+    if os.path.islink(path):
+        raise InputError(
+            f"{path}: is a symbolic link, through which nothing is written: remove it, or choose another folder"
+        )
+
+
 def check_distinct(*paths: Path | None) -> None:
     """Raise InputError where two outputs are the same file."""
     found: set[str] = set()
@@ -57,29 +67,36 @@ def check_distinct(*paths: Path | None) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, overwrite: bool, before: Callable[[Path], Any] | None = None) -> Iterator[BinaryIO]:
+def whole_file(
+    path: Path, *, overwrite: bool, before: Callable[[Path], Any] | None = None, follow_link: bool = True
+) -> Iterator[BinaryIO]:
     """A temporary file in the same folder, to be written and read in a ``with`` statement, and renamed at its end.
 
-    `before` is called with the finished temporary file, just before it is renamed.
+    `before` is called with the finished temporary file, just before it is renamed. A file that is replaced leaves its
+    permissions to the new one. Where a symbolic link is overwritten, the file that it names is replaced; without
+    `follow_link`, for names that the user hasn't chosen, the link itself.
 
     Raises
     ------
     InputError
         If the file exists and may not be replaced, or can't be written; then nothing is left behind.
     """
+    place = _behind_link(path) if overwrite and follow_link else path
     name = f"{_temporary_prefix()}{os.getpid()}-{uuid.uuid4().hex[:12]}{path.suffix}"
-    temporary = path.parent / name  # known before it is there: an interruption may come at any moment
+    temporary = place.parent / name  # known before it is there: an interruption may come at any moment
     try:
         with open(temporary, "x+b") as file:
+            if overwrite:
+                _take_permissions(file, place)
             yield file
             file.flush()
             os.fsync(file.fileno())  # or a power failure could leave the name without its content
         if before is not None:
             before(temporary)
         if overwrite:
-            os.replace(temporary, path)
+            os.replace(temporary, place)
         else:
-            _rename_new(temporary, path)
+            _rename_new(temporary, place)
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
@@ -89,9 +106,9 @@ def whole_file(path: Path, *, overwrite: bool, before: Callable[[Path], Any] | N
             temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool, follow_link: bool = True) -> None:
     """Let `write` fill a file that appears whole: see :func:`whole_file`."""
-    with whole_file(path, overwrite=overwrite) as file:
+    with whole_file(path, overwrite=overwrite, follow_link=follow_link) as file:
         write(file)
 
 
@@ -176,6 +193,36 @@ def _exists(path: Path) -> InputError:
     return InputError(f"{path}: exists already: use --overwrite, or another name")
 
 
+def _behind_link(path: Path) -> Path:
+    """The file that a name means, also where it is a symbolic link; InputError for what can't be replaced by a file."""
+    place = Path(os.path.realpath(path)) if os.path.islink(path) else path
+    if os.path.islink(place):
+        raise InputError(f"{path}: is a symbolic link that leads to itself: remove it, or choose another name")
+    if os.path.exists(place) and not os.path.isfile(place) and not os.path.isdir(place):
+        raise InputError(f"{path}: isn't a regular file: choose another name")
+    return place
+
+
+def _take_permissions(file: BinaryIO, replaced: Path) -> None:
+    """Give a new file the permissions of the one that it will replace; owner and group, too, where that is allowed."""
+    if os.name != "posix":
+        return
+    try:
+        status = os.lstat(replaced)
+    except OSError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        return
+    for owner in (status.st_uid, -1):
+        try:
+            os.chown(file.fileno(), owner, status.st_gid)
+            break
+        except OSError:
+            continue
+    with suppress(OSError):  # not on every file system
+        os.chmod(file.fileno(), stat.S_IMODE(status.st_mode) & 0o777)
+
+
 def _temporary_prefix() -> str:
     return f"{PREFIX}{_machine()}-"
 
@@ -214,6 +261,6 @@ def _rename_new(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # no hard links on this file system
-        if path.exists():
+        if os.path.lexists(path):
             raise FileExistsError from None
         os.rename(temporary, path)

@@ -1,4 +1,5 @@
 import os
+import stat
 
 import numpy as np
 import pytest
@@ -121,3 +122,73 @@ def test_a_link_and_its_target_are_one_output(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "a")
     with pytest.raises(InputError, match="two outputs"):
         check_distinct(tmp_path / "a", tmp_path / "link")
+
+
+def put(path, content=b"after", **options):
+    write_whole(path, lambda file: file.write(content), **{"overwrite": True} | options)
+
+
+def test_overwriting_a_link_replaces_what_it_names(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a.bin").write_bytes(b"before")
+    link, dangling = tmp_path / "link.bin", tmp_path / "dangling.bin"
+    link.symlink_to("other.bin")
+    (tmp_path / "other.bin").symlink_to("store/a.bin")
+    dangling.symlink_to("store/new.bin")
+    for path, name in ((link, "a.bin"), (dangling, "new.bin")):
+        check_writable(path, overwrite=True)
+        put(path)
+        assert path.is_symlink()
+        assert (tmp_path / "store" / name).read_bytes() == b"after"
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {"a.bin", "new.bin"}
+    with pytest.raises(InputError, match="exists already"):
+        put(link, overwrite=False)
+
+
+def test_a_link_that_the_user_has_not_named_is_replaced_itself(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"before")
+    (tmp_path / "link.bin").symlink_to("a.bin")
+    put(tmp_path / "link.bin", follow_link=False)
+    assert (tmp_path / "a.bin").read_bytes() == b"before"
+    assert not (tmp_path / "link.bin").is_symlink()
+    assert (tmp_path / "link.bin").read_bytes() == b"after"
+
+
+def test_links_that_lead_nowhere_to_write_are_refused(tmp_path):
+    (tmp_path / "circle.npz").symlink_to("circle.npz")
+    (tmp_path / "far.npz").symlink_to("no folder/a.npz")
+    for name, problem in (("circle.npz", "leads to itself"), ("far.npz", "there is no folder .*no folder: create it")):
+        with pytest.raises(InputError, match=rf"{name}: .*{problem}"):
+            check_writable(tmp_path / name, overwrite=True)
+        with pytest.raises(InputError, match=name):
+            put(tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {"circle.npz", "far.npz"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes")
+def test_only_files_are_overwritten(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(InputError, match=f"{name}: isn't a regular file"):
+            check_writable(tmp_path / name, overwrite=True)
+        with pytest.raises(InputError, match=f"{name}: isn't a regular file"):
+            put(tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe").lstat().st_mode)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])
+def test_overwriting_keeps_permissions(tmp_path, mode):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+    path.chmod(mode)
+    modes = []
+
+    def write(file):
+        modes.append(os.fstat(file.fileno()).st_mode)  # nobody else reads it meanwhile, either
+        file.write(b"after")
+
+    write_whole(path, write, overwrite=True)
+    assert path.read_bytes() == b"after"
+    assert [stat.S_IMODE(found) for found in (*modes, path.stat().st_mode)] == [mode, mode]

@@ -39,7 +39,8 @@ def get_backend(
         Of the CPU; default: the environment variable ``CSC_COGD_FFT``, else pyFFTW where installed. ``"estimated"`` is that
         default with plans that aren't measured: no time to start, and results that repeat bit for bit in other processes.
     kernels : {"auto", "numba", "numpy"}, optional
-        Of the CPU; default: the environment variable ``CSC_COGD_KERNELS``, else Numba where installed.
+        Of the CPU; default: the environment variable ``CSC_COGD_KERNELS``, else Numba where it is
+        installed and ``NUMBA_DISABLE_JIT`` isn't set.
 
     Raises
     ------
@@ -149,4 +150,7 @@ def choose_kernels(name: str | None) -> str:
     installed = find_spec("numba") is not None
     if name == "numba" and not installed:
         raise InputError(f"{source}: numba is not installed: run 'pip install numba', or choose 'numpy'")
-    return "numba" if installed and name != "numpy" else "numpy"
+    disabled = os.environ.get("NUMBA_DISABLE_JIT", "").strip() not in ("", "0")
+    if name == "numba" and disabled:
+        raise InputError(f"{source}: NUMBA_DISABLE_JIT keeps Numba from compiling: unset it, or choose 'numpy'")
+    return "numba" if installed and not disabled and name != "numpy" else "numpy"

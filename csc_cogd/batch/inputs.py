@@ -90,7 +90,7 @@ def place_outputs(
     earlier = {os.path.abspath(target) for image, target in placed} if output is None else set()
     kept = [(image, target) for image, target in placed if os.path.abspath(image.path) not in earlier]
     for image, target in kept:
-        other = targets.setdefault(os.path.abspath(target), image)
+        other = targets.setdefault(os.path.realpath(target), image)
         if other is not image:
             raise InputError(
                 f"{target}: both {other.path} and {image.path} would be written there: restore them one after the other, "
@@ -102,6 +102,8 @@ def place_outputs(
 def _lines(files_from: str | os.PathLike[str] | None) -> list[str]:
     if files_from is None:
         return []
+    if os.fspath(files_from) == "-" and (sys.stdin is None or sys.stdin.closed):
+        raise InputError("standard input is closed: pipe the names of files into it, or name a file that lists them")
     try:
         text = sys.stdin.read() if os.fspath(files_from) == "-" else Path(files_from).read_text("utf-8")
     except FileNotFoundError:
@@ -127,6 +129,8 @@ def _expand(pattern: str, recursive: bool) -> Iterator[Input]:
         yield Input(path)  # if it isn't there, that is said when it is read
     else:
         root = Path(*_before_magic(path))
+        if ".." in path.parts[len(root.parts) :]:
+            raise InputError(f"{pattern}: '..' behind a wildcard would lead out of the tree: name the folder itself")
         names = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
         if not names:
             raise InputError(f"{pattern}: no file has such a name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Iterable
@@ -31,7 +32,7 @@ from csc_cogd.imagefiles.rims import rim_width
 from csc_cogd.imagefiles.writing import losses
 from csc_cogd.report.document import plain
 from csc_cogd.restore.report import Progress, Trace
-from csc_cogd.storage import remove_abandoned
+from csc_cogd.storage import check_own_folder, remove_abandoned
 
 NO_RULES = MaskRules()
 NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # with others, a result is about the same
@@ -173,6 +174,8 @@ def restore_file(job: Job, listener: Listener) -> Result:
     with open_images(job.source, axes=job.axes) as source, ExitStack() as opened:
         protected = (job.source, *job.inputs, *filter(None, [rules.path, job.reference]))
         check_output(job.target, source, overwrite=job.overwrite, inputs=protected, new_folder=job.new_folders)
+        if record:
+            check_own_folder(sidecar_path(job.target).parent)
         work = _Work(job, rules, len(source), listener, opened)
         for note in losses(job.target, source.look()) if len(source) == 1 else ():
             work.say(note, "warnings")
@@ -209,7 +212,8 @@ def clean_up(jobs: Iterable[Job]) -> None:
 
 def folders_of(job: Job) -> set[Path]:
     """The folders that a job writes to."""
-    return {file.parent for file in (job.target, sidecar_path(job.target), job.page) if file is not None}
+    behind_link = Path(os.path.realpath(job.target))
+    return {file.parent for file in (job.target, behind_link, sidecar_path(job.target), job.page) if file is not None}
 
 
 class _Work:
@@ -380,6 +384,7 @@ def _explain(job: Job, error: Exception) -> tuple[str, int]:
     if isinstance(error, ImportError):
         return f"{job.source}: {library_failure(error)}", 3
     if isinstance(error, CscCogdError):
-        text = text if str(job.source) in text or str(job.target) in text else f"{job.source}: {text}"
+        named = any(" ".join(str(path).split()) in text for path in (job.source, job.target))
+        text = text if named else f"{job.source}: {text}"
         return text, 3 if isinstance(error, DeviceError) else 2
     return f"{job.source}: unexpected {type(error).__name__}: {text}: please report it, with what -vv prints", 1

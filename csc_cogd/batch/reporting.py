@@ -17,7 +17,7 @@ from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.index import write_index
 from csc_cogd.report.page import Entry, Point, write_page
 from csc_cogd.restore.report import Trace
-from csc_cogd.storage import check_writable, parse_json
+from csc_cogd.storage import check_own_folder, check_writable, parse_json
 
 ONLY, PAGES = "index.html", "pages"
 
@@ -103,6 +103,8 @@ def write_image_page(
             for step in trace.curve()
             if step.mse > 0
         ]
+    if path.name != ONLY:
+        check_own_folder(path.parent)
     make_folder(path.parent)
     entry = Entry(title, before, missing, after, reference, fit, trace.dictionary, trace.usage, trace.history, curve, facts)
     figures = write_page(path, entry, overwrite=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from csc_cogd import __version__
 from csc_cogd.errors import InputError
-from csc_cogd.storage import digest, is_number, parse_json, write_whole
+from csc_cogd.storage import check_own_folder, digest, is_number, parse_json, write_whole
 
 FOLDER = ".csc-cogd"
 _NAMES = ("title", "page", "dtype")  # among a page's figures
@@ -35,13 +35,14 @@ def sidecar_path(target: Path) -> Path:
 def write_sidecar(target: Path, finished: Path, record: dict[str, Any]) -> None:
     """Remember a result that is finished, in a temporary file, and about to become `target`."""
     path = sidecar_path(target)
+    check_own_folder(path.parent)
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"{path.parent}: the folder can't be made: {error.strerror}") from None
     record = {"csc-cogd": __version__, **record, "output": {"name": target.name, "sha256": file_digest(finished)}}
     text = json.dumps(record, indent=1, default=str).encode()
-    write_whole(path, lambda file: file.write(text), overwrite=True)
+    write_whole(path, lambda file: file.write(text), overwrite=True, follow_link=False)
 
 
 def read_sidecar(target: Path) -> dict[str, Any] | None:

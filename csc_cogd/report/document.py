@@ -47,7 +47,7 @@ def text(value: Any) -> str:
 
 def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
     """Write a file at once."""
-    write_whole(path, lambda file: file.write(content), overwrite=overwrite)
+    write_whole(path, lambda file: file.write(content), overwrite=overwrite, follow_link=False)
 
 
 def to_utf8(content: str) -> bytes:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -152,3 +155,22 @@ def test_asarray_copies_only_what_it_must(backend):
     assert backend.asarray(fitting) is fitting
     assert backend.asarray(fitting.T).flags.c_contiguous
     assert backend.asarray([1, 2]).dtype == backend.dtype
+
+
+def test_a_process_in_which_numba_may_not_compile_takes_numpy(monkeypatch):
+    program = (
+        "import numpy as np\nfrom csc_cogd import inpaint\nfrom csc_cogd.backend import get_backend\n"
+        "assert not get_backend('cpu').compiled\n"
+        "image = np.add.outer(np.arange(16.0), np.arange(16))\n"
+        "restored = inpaint(np.where(np.eye(16), 0, image), np.eye(16) > 0, max_iter=1, effort='fast', device='cpu')\n"
+        "assert np.isfinite(restored).all() and (restored == image)[np.eye(16) == 0].all()\n"
+    )
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pytest.importorskip("numba")
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    with pytest.raises(InputError, match="kernels: NUMBA_DISABLE_JIT keeps Numba from compiling"):
+        get_backend("cpu", kernels="numba")
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
+    assert get_backend("cpu", kernels="numba").compiled

@@ -369,3 +369,58 @@ def test_progress_is_told_and_can_end_a_stage(folder):
 def test_a_setting_that_is_none_is_named(folder):
     with pytest.raises(InputError, match="lambda: inpaint has no such setting: use keep_known, "):
         restore_batch("in", "out", mask="masks", **QUICK, **{"lambda": 1})
+
+
+@pytest.fixture
+def elsewhere(folder):
+    """A folder of somebody's files, which aren't to be touched."""
+    (folder / "elsewhere").mkdir()
+    for name in ("p0.png.json", "other"):
+        (folder / "elsewhere" / name).write_text("precious")
+    return folder / "elsewhere"
+
+
+def test_records_are_not_written_through_a_link(folder, elsewhere):
+    (folder / "out").mkdir()
+    (folder / "out" / ".csc-cogd").symlink_to("../elsewhere")
+    before = contents(elsewhere)
+    results = run("in", "out", mask="masks", overwrite=True)
+    assert {result.status for result in results} == {"failed"}
+    assert all("out/.csc-cogd: is a symbolic link" in result.error for result in results)
+    assert contents(elsewhere) == before
+    assert not list((folder / "out").glob("*.png"))
+
+
+def test_a_record_that_is_a_link_is_replaced(folder, elsewhere):
+    (folder / "out" / ".csc-cogd").mkdir(parents=True)
+    (folder / "out" / ".csc-cogd" / "p0.png.json").symlink_to(elsewhere / "other")
+    assert {result.status for result in run("in", "out", mask="masks")} == {"done"}
+    assert (elsewhere / "other").read_text() == "precious"
+    assert {result.status for result in run("in", "out", mask="masks", skip_existing=True)} == {"skipped"}
+
+
+def test_pages_are_not_written_through_a_link(folder, elsewhere):
+    (folder / "report").mkdir()
+    (folder / "report" / "pages").symlink_to("../elsewhere")
+    before = contents(elsewhere)
+    results = run("in", "out", mask="masks", report="report")
+    assert all("report/pages: is a symbolic link" in result.error for result in results)
+    assert contents(elsewhere) == before
+
+
+def test_an_overwritten_result_stays_a_link_and_is_known_again(folder):
+    (folder / "store").mkdir()
+    (folder / "out").mkdir()
+    (folder / "store" / "p0.png").write_bytes((folder / "in" / "p0.png").read_bytes())
+    (folder / "out" / "p0.png").symlink_to("../store/p0.png")
+    assert {result.status for result in run("in", "out", mask="masks", overwrite=True)} == {"done"}
+    assert (folder / "out" / "p0.png").is_symlink()
+    assert contents(folder / "store")[folder / "store" / "p0.png"] != (folder / "in" / "p0.png").read_bytes()
+    assert {result.status for result in run("in", "out", mask="masks", skip_existing=True)} == {"skipped"}
+
+
+def test_an_error_names_its_file_once_whatever_its_name(folder):
+    path = folder / "in" / "two  gaps\nand lines.png"
+    path.write_bytes(b"")
+    (result,) = run(path, "out.png", mask="masks/p0.png")
+    assert result.error.count("and lines.png") == 1

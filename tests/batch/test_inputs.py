@@ -158,3 +158,32 @@ def test_no_two_results_share_a_name_and_none_is_an_input(stems):
     images, targets = placed(inputs, None)
     assert len(set(targets)) == len(targets) == len(images)
     assert not set(targets) & {name for name, _ in inputs}
+
+
+@pytest.mark.parametrize("closed", [None, io.StringIO()])
+def test_a_closed_standard_input_is_said_to_be_so(monkeypatch, closed):
+    if closed is not None:
+        closed.close()
+    monkeypatch.setattr("sys.stdin", closed)
+    with pytest.raises(InputError, match="standard input is closed"):
+        names(files_from="-")
+
+
+@pytest.mark.parametrize("pattern", ["deep/*/../../a.png", "*/../a.png", "{tree}/d*/../*.png", "**/../a.png"])
+def test_a_pattern_does_not_lead_out_of_its_tree(tree, pattern):
+    with pytest.raises(InputError, match=r"'\.\.' behind a wildcard"):
+        names(pattern.format(tree=tree))
+
+
+def test_folders_above_may_come_before_a_wildcard(tree):
+    images = expand_inputs(["deep/../deep/../*.png"])
+    assert [str(image.path) for image in images] == ["deep/../deep/../a.png"]
+    assert placed(images, "out")[1] == ["out/a.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="making links needs rights elsewhere")
+def test_results_behind_links_to_one_another_are_refused(tree):
+    (tree / "out").mkdir()
+    (tree / "out" / "a.png").symlink_to("b.png")
+    with pytest.raises(InputError, match="would be written there"):
+        placed([("a.png", None), ("b.png", None)], "out")
