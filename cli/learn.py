@@ -100,11 +100,14 @@ def command(
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
     from csc_cogd import Dictionary
-    from csc_cogd.batch.inputs import expand_inputs
+    from csc_cogd.batch.inputs import expand_inputs, unread_notes
     from csc_cogd.storage import check_distinct, check_writable
 
     console = Console(-1 if quiet else verbose)
-    paths = tuple(image.path for image in expand_inputs(images, recursive=recursive, files_from=files_from))
+    found = expand_inputs(images, recursive=recursive, files_from=files_from)
+    paths = tuple(image.path for image in found.images)
+    for note in unread_notes(found.unread):
+        console.say(note)
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
     _check_sharing(n_shards, jobs, scheduler, cogd, settings)

@@ -121,13 +121,14 @@ def _reconstruct_together(
     import numpy as np
 
     from csc_cogd import reconstruct
-    from csc_cogd.batch.inputs import expand_inputs, place_outputs
+    from csc_cogd.batch.inputs import expand_inputs, place_outputs, unread_notes
     from csc_cogd.batch.opacity import with_colours
     from csc_cogd.batch.reporting import check_report
     from csc_cogd.csc.codes_file import save_codes as write_codes
     from csc_cogd.imagefiles import read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
     from csc_cogd.report.document import plain
+    from csc_cogd.report.totals import Totals
     from csc_cogd.storage import check_distinct, check_writable
 
     for name, idle in (("skip_existing", False), ("fail_fast", False), ("jobs", None), ("scheduler", None)):
@@ -141,9 +142,12 @@ def _reconstruct_together(
         raise InputError("--reference: a reconstruction is compared with its original: leave it out")
     console = Console(-1 if quiet else verbose)
     console.check_device(arguments)
-    found, targets = place_outputs(
-        expand_inputs(images, recursive=recursive, files_from=files_from), output, "reconstructed", suffix
-    )
+    named, unread = expand_inputs(images, recursive=recursive, files_from=files_from)
+    for note in unread_notes(unread):
+        console.say(note)
+    totals = Totals(list(map(str, unread)))
+    totals.begin()
+    found, targets = place_outputs(named, output, "reconstructed", suffix)
     paths = tuple(image.path for image in found)
     files = [read_image(path, axes=axes) for path in paths]
     inputs = (*paths, *([] if dictionary_path is None else [Path(dictionary_path)]))
@@ -191,10 +195,13 @@ def _reconstruct_together(
         {"input": str(path), "output": str(target), "status": "done", "error": "", "figures": quality._asdict()}
         for path, target, quality in zip(paths, targets, result.quality, strict=True)
     ]
+    for row in rows:
+        totals.add(row)
+    totals.end()
     if report is not None:
-        _write_report(report, rows, found, pictures, result, {"how": _learned(result)})
+        _write_report(report, rows, found, pictures, result, {"how": _learned(result)}, totals)
     if as_json:
-        for row in [*rows, {"summary": True, "done": len(rows), "skipped": 0, "planned": 0, "failed": 0}]:
+        for row in [*rows, {"summary": True, **totals.row()}]:
             echo(json.dumps(plain(row)))
     elif not quiet:  # last, as a closed stdout must not cost the result
         print_quality(rows)
@@ -202,7 +209,13 @@ def _reconstruct_together(
 
 
 def _write_report(
-    report: Path, rows: list[dict[str, Any]], found: list[Any], pictures: list[Any], result: Any, facts: dict[str, str]
+    report: Path,
+    rows: list[dict[str, Any]],
+    found: list[Any],
+    pictures: list[Any],
+    result: Any,
+    facts: dict[str, str],
+    totals: Any,
 ) -> None:
     from csc_cogd.batch.reporting import page_path, write_image_page, write_report
     from csc_cogd.restore.report import Trace
@@ -214,7 +227,7 @@ def _write_report(
         page = page_path(report, source, image.folder or Path(), len(rows))
         figures = write_image_page(page, source.name, before, None, after, before, trace, facts)
         row["figures"] = row["figures"] | {"report": figures}
-    write_report(report, [row | {"seconds": 0.0} for row in rows])
+    write_report(report, [row | {"seconds": None} for row in rows], totals)  # all were made together
 
 
 def _dictionary(name: str | None, picture: Any) -> Any:

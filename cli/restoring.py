@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,12 @@ import click
 from csc_cogd.cli.console import Console, ProgressBar, echo, printable
 from csc_cogd.cli.options import naming
 from csc_cogd.errors import InputError
+from csc_cogd.report.totals import Totals, some_of
 
 if TYPE_CHECKING:
     from csc_cogd.batch import Result
 
 KERNELS = {"gaussian": "gaussian:S", "uniform": "uniform:N", "motion": "motion:LEN,ANGLE"}
-NAMES_AT_MOST = 3  # of files in a warning that many have in common
 
 
 def read_kernel(text: str, *, even: bool = False) -> Any:
@@ -78,7 +77,6 @@ def restore_files(
 
     `options` are further arguments of :func:`csc_cogd.batch.plan_batch`.
     """
-    started = time.perf_counter()
     if not images and options["files_from"] is None:
         raise click.UsageError("Missing argument 'IMAGE...'.")
     console = Console(-1 if quiet else verbose)
@@ -95,12 +93,12 @@ def restore_files(
         console.say(note)
     single = len(batch.jobs) == len(images) == 1 and batch.jobs[0].source == Path(images[0])
     live = single and batch.n_processes == 1 and batch.scheduler is None
-    tally = _Tally(console, names, single, live, as_json)
+    tally = _Tally(console, names, batch.totals, single, live, as_json)
     with console.progress(len(batch.jobs)) as progress:
         for result in batch.run(_Listener(console, progress, images[0] if live else "", names)):
             progress.file_done(Path(result.input).name)
             tally.add(result)
-    return tally.close(time.perf_counter() - started)
+    return tally.close()
 
 
 class _Listener:
@@ -146,16 +144,14 @@ def print_quality(rows: list[dict[str, Any]]) -> None:
 class _Tally:
     """Says what became of each file, and of all of them."""
 
-    def __init__(self, console: Console, names: dict[str, str], single: bool, live: bool, as_json: bool):
+    def __init__(self, console: Console, names: dict[str, str], totals: Totals, single: bool, live: bool, as_json: bool):
         self._console, self._names, self._single, self._live, self._as_json = console, names, single, live, as_json
-        self._counts = dict.fromkeys(("done", "skipped", "planned", "failed"), 0)
-        self._missing: list[float] = []
+        self._totals = totals
         self._warnings: defaultdict[str, list[str]] = defaultdict(list)
         self._failed: list[Result] = []
         self._rows: list[dict[str, Any]] = []
 
     def add(self, result: Result) -> None:
-        self._counts[result.status] += 1
         if result.status == "failed":
             self._failed.append(replace(result, error=with_options(result.error, self._names)))
         if self._as_json:
@@ -163,7 +159,6 @@ class _Tally:
             told = {"error": with_options(result.error, self._names), "warnings": warnings}
             echo(json.dumps(result.row() | told))
         if result.status == "done":
-            self._missing.append(result.missing)
             self._rows.append({"input": result.input, "figures": result.figures})
         for kind in ("notes", "details", "warnings") if not self._live else ():
             for text in getattr(result, kind):
@@ -178,22 +173,18 @@ class _Tally:
         elif result.status == "skipped":
             self._console.say(f"{result.output}: is there already: skipped", level=0 if self._single else 1)
 
-    def close(self, seconds: float) -> int:
+    def close(self) -> int:
         """Say what there is to say at the end; the exit code."""
         for text, files in self._warnings.items():
-            more = f" and {len(files) - NAMES_AT_MOST} more" if len(files) > NAMES_AT_MOST else ""
-            self._console.warn(f"{', '.join(files[:NAMES_AT_MOST])}{more}: {text}")
+            self._console.warn(f"{some_of(files)}: {text}")
         for result in self._failed:
             self._console.error(result.error, result.trace)
         rows = [row for row in self._rows if "nonzeros_per_value" in row["figures"]]
         if rows and not self._as_json and self._console.verbosity >= 0:
             print_quality(rows)
         if self._as_json:
-            echo(json.dumps({"summary": True, **self._counts, "seconds": round(seconds, 3)}))
+            echo(json.dumps({"summary": True, **self._totals.row()}))
         if self._single:
             return self._failed[0].code if self._failed else 0
-        counts = ", ".join(f"{number} {status}" for status, number in self._counts.items() if number or status == "done")
-        missing = self._missing if any(self._missing) else []
-        share = f"; {min(missing):.1%} to {max(missing):.1%} of the pixels were missing" if missing else ""
-        self._console.say(f"{sum(self._counts.values())} images in {seconds:.1f} s: {counts}{share}")
+        self._console.say(self._totals.sentence())
         return 1 if self._failed else 0

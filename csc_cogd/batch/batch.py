@@ -13,7 +13,7 @@ from typing import Any
 
 from csc_cogd.backend import get_backend, usable_devices
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
-from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs
+from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs, unread_notes
 from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
 from csc_cogd.batch.tasks import TASKS, load_dictionary, try_settings
@@ -21,6 +21,7 @@ from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
 from csc_cogd.learning.learn import physical_memory
+from csc_cogd.report.totals import Totals
 from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
 
@@ -39,21 +40,25 @@ class Batch:
     fail_fast: bool = False
     report: Path | None = None
     notes: list[str] = field(default_factory=list)
+    totals: Totals = field(default_factory=Totals)  # of the last run
 
     def run(self, listener: Listener | None = None) -> Iterator[Result]:
         """Results as they are finished. The `listener` hears of jobs that this process does itself, and of all progress."""
         listener = listener or Silent()
         clean_up(self.jobs)
+        self.totals.begin()
         reported = []
         with closing(self._results(listener)) as results:
             for result in results:
+                self.totals.add(vars(result))
                 if self.report is not None:
                     reported.append(result.row())
                 yield result
                 if self.fail_fast and result.status == "failed":
                     break
+        self.totals.end()
         if self.report is not None:
-            write_report(self.report, reported)
+            write_report(self.report, reported, self.totals)
 
     def _results(self, listener: Listener) -> Generator[Result, None, None]:
         if self.scheduler is not None:
@@ -212,7 +217,7 @@ def plan_batch(
     dictionary = os.fspath(dictionary)
     loaded = load_dictionary(dictionary)
     named = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
-    found = expand_inputs(named, recursive=recursive, files_from=files_from)
+    found, unread = expand_inputs(named, recursive=recursive, files_from=files_from)
     pictures, masks = _without_masks(found, rules)
     images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, suffix)
     settings = {name: value for name, value in settings.items() if value is not None}
@@ -231,7 +236,7 @@ def plan_batch(
     folder = None if report is None else Path(report)
     make = partial(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=axes, overwrite=overwrite,
-        run=uuid.uuid4().hex if several or skip_existing else "", resume=skip_existing, inputs=more, new_folders=several,
+        run=uuid.uuid4().hex, record_required=several, resume=skip_existing, inputs=more, new_folders=several,
     )  # fmt: skip
     todo = []
     for image, target, compared in zip(images, targets, references, strict=True):
@@ -245,7 +250,9 @@ def plan_batch(
         )
         if number
     ]  # fmt: skip
-    return Batch(todo, jobs, devices, scheduler, fail_fast, folder, notes)
+    return Batch(
+        todo, jobs, devices, scheduler, fail_fast, folder, [*notes, *unread_notes(unread)], Totals(list(map(str, unread)))
+    )
 
 
 def _check_report(

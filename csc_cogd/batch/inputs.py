@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles import SUFFIXES, true_suffix
+from csc_cogd.imagefiles import SUFFIXES, UNREAD_SUFFIXES, true_suffix
+from csc_cogd.report.totals import some_of
 from csc_cogd.storage import PREFIX
 
 
@@ -21,13 +22,21 @@ class Input(NamedTuple):
     folder: Path | None = None
 
 
+class Found(NamedTuple):
+    """The images that were meant, and the files of folders that look like images, but whose formats aren't read."""
+
+    images: list[Input]
+    unread: list[Path]
+
+
 def expand_inputs(
     patterns: Iterable[str | os.PathLike[str]], *, recursive: bool = False, files_from: str | os.PathLike[str] | None = None
-) -> list[Input]:
+) -> Found:
     """The files that are meant by names of files, patterns such as ``scans/**/*.tif``, and folders.
 
     Of a folder, the files whose suffix is that of a known format; with `recursive`, those of the folders below it too.
     Links to folders are followed, but not in circles. Hidden files are left out. A file that is meant twice is taken once.
+    Those of a folder whose suffix is that of an image format that isn't read are told of.
 
     Parameters
     ----------
@@ -42,12 +51,22 @@ def expand_inputs(
         If a pattern or a folder has no image, or `files_from` can't be read.
     """
     found: dict[str, Input] = {}
+    unread: dict[str, Path] = {}
     for pattern in [*patterns, *_lines(files_from)]:
-        for image in _expand(os.fspath(pattern), recursive):
+        images, others = _expand(os.fspath(pattern), recursive)
+        for image in images:
             found.setdefault(os.path.abspath(image.path), image)
+        for path in others:
+            unread.setdefault(os.path.abspath(path), path)
     if not found:
         raise InputError("there is no image: name files, folders or patterns such as 'scans/*.tif'")
-    return list(found.values())
+    return Found(list(found.values()), [path for place, path in unread.items() if place not in found])
+
+
+def unread_notes(unread: list[Path]) -> list[str]:
+    """What to say of files of folders whose formats aren't read."""
+    names = some_of(map(str, unread))
+    return [f"{len(unread)} of other formats left out: {names}: convert to TIFF or PNG"] if unread else []
 
 
 def place_outputs(
@@ -115,27 +134,30 @@ def _lines(files_from: str | os.PathLike[str] | None) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _expand(pattern: str, recursive: bool) -> Iterator[Input]:
+def _expand(pattern: str, recursive: bool) -> tuple[list[Input], list[Path]]:
+    """The images that a pattern means, and what else in its folder looks like some."""
     path = Path(pattern)
     if not pattern:
         raise InputError("'' isn't the name of a file: name files, folders or patterns such as 'scans/*.tif'")
     if os.path.isdir(path):  # which unlike pathlib takes names that are too long, or out of reach
-        images = [Input(file, file.parent.relative_to(path)) for file in _walk(path, recursive, ())]
+        files = list(_walk(path, recursive, ()))
+        unread = [file for file in files if file.suffix.lower() in UNREAD_SUFFIXES and not file.is_dir()]
+        others = set(unread)
+        images = [Input(file, file.parent.relative_to(path)) for file in files if file not in others]
         if not images:
+            unknown = f", but {some_of(map(str, unread))}" if unread else ""
             deeper = "" if recursive else ", or --recursive to look below it"
-            raise InputError(f"{path}: the folder has no image ({', '.join(SUFFIXES)}): name another{deeper}")
-        yield from images
-    elif os.path.lexists(path) or not glob.has_magic(pattern):
-        yield Input(path)  # if it isn't there, that is said when it is read
-    else:
-        root = Path(*_before_magic(path))
-        if ".." in path.parts[len(root.parts) :]:
-            raise InputError(f"{pattern}: '..' behind a wildcard would lead out of the tree: name the folder itself")
-        names = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
-        if not names:
-            raise InputError(f"{pattern}: no file has such a name")
-        for name in map(Path, names):
-            yield Input(name, name.parent.relative_to(root))
+            raise InputError(f"{path}: the folder has no image ({', '.join(SUFFIXES)}){unknown}: name another{deeper}")
+        return images, unread
+    if os.path.lexists(path) or not glob.has_magic(pattern):
+        return [Input(path)], []  # if it isn't there, that is said when it is read
+    root = Path(*_before_magic(path))
+    if ".." in path.parts[len(root.parts) :]:
+        raise InputError(f"{pattern}: '..' behind a wildcard would lead out of the tree: name the folder itself")
+    names = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
+    if not names:
+        raise InputError(f"{pattern}: no file has such a name")
+    return [Input(name, name.parent.relative_to(root)) for name in map(Path, names)], []
 
 
 def _before_magic(path: Path) -> list[str]:
@@ -171,5 +193,5 @@ def _walk(folder: Path, recursive: bool, above: tuple[tuple[int, int], ...]) -> 
         if os.path.isdir(path):
             if recursive:
                 yield from _walk(path, recursive, (*above, here))
-        elif path.suffix.lower() in SUFFIXES:
+        elif path.suffix.lower() in SUFFIXES.keys() | UNREAD_SUFFIXES:
             yield path

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,7 +56,9 @@ class Job:
     axes : str, optional
         Of NPY, NPZ and TIFF files; see :func:`csc_cogd.imagefiles.open_images`.
     run : str
-        Name of the batch, if its results are remembered, so that they are found when it is resumed.
+        Name of the batch, so that its results are told from those of earlier ones; without one, none is remembered.
+    record_required : bool
+        Fail where a result can't be remembered, as resuming a batch depends on it; else that is a warning.
     resume : bool
         Leave results that are there already.
     new_folders : bool
@@ -77,6 +79,7 @@ class Job:
     axes: str | None = None
     overwrite: bool = False
     run: str = ""
+    record_required: bool = False
     resume: bool = False
     new_folders: bool = False
     page: Path | None = None
@@ -98,6 +101,7 @@ class Result:
     code : int
         The exit code that the error has where it is the only one: 2 for wrong input, 3 for device or memory, else 1.
     seconds : float
+        That it took; of a skipped one, what it took when it was done.
     pages : int
     missing : float
         Fraction of the pixels that were missing in any channel, over all pages.
@@ -152,10 +156,10 @@ def attempt(job: Job, listener: Listener | None = None) -> Result:
     """Do a job; what goes wrong with its file is in the result, and nothing is left half-written."""
     started = time.perf_counter()
     try:
-        result = restore_file(job, listener or Silent())
+        return restore_file(job, listener or Silent())
     except Exception as error:  # a batch outlives whatever a file does to a decoder or to the engine
-        result = Result(str(job.source), "", "failed", *_explain(job, error), trace=traceback.format_exc())
-    return replace(result, seconds=time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return Result(str(job.source), "", "failed", *_explain(job, error), seconds, trace=traceback.format_exc())
 
 
 def restore_file(job: Job, listener: Listener) -> Result:
@@ -166,9 +170,11 @@ def restore_file(job: Job, listener: Listener) -> Result:
     CscCogdError
         If the file can't be restored; then nothing is written.
     """
+    started = time.perf_counter()
     task = TASKS[job.task]
     rules = job.rules.for_image(job.source, job.folder)
-    record = _record(job, rules) if job.run else {}
+    remembered = job.run and (job.resume or not job.settings.get("dry_run"))
+    record = _record(job, rules) if remembered else {}
     if record and (done := _done_before(job, record)) is not None:
         return done
     with open_images(job.source, axes=job.axes) as source, ExitStack() as opened:
@@ -176,7 +182,7 @@ def restore_file(job: Job, listener: Listener) -> Result:
         check_output(job.target, source, overwrite=job.overwrite, inputs=protected, new_folder=job.new_folders)
         if record:
             check_own_folder(sidecar_path(job.target).parent)
-        work = _Work(job, rules, len(source), listener, opened)
+        work = _Work(job, rules, len(source), listener, opened, started)
         for note in losses(job.target, source.look()) if len(source) == 1 else ():
             work.say(note, "warnings")
         if job.settings.get("dry_run"):
@@ -187,7 +193,12 @@ def restore_file(job: Job, listener: Listener) -> Result:
         make_folder(job.target.parent)
 
         def remember(finished: Path) -> None:
-            write_sidecar(job.target, finished, record | {"run": job.run, "result": _as_dict(work.result("done"))})
+            try:
+                write_sidecar(job.target, finished, record | {"run": job.run, "result": _as_dict(work.result("done"))})
+            except (InputError, OSError) as error:
+                if job.record_required:
+                    raise
+                work.say(f"no record is kept, so that --skip-existing won't know the result: {error}", "warnings")
 
         try:
             with create_images(job.target, source, overwrite=job.overwrite, before=remember if record else None) as sink:
@@ -219,9 +230,9 @@ def folders_of(job: Job) -> set[Path]:
 class _Work:
     """The pages of a file restored one after the other, and what is said of them."""
 
-    def __init__(self, job: Job, rules: MaskRules, n_pages: int, listener: Listener, opened: ExitStack):
+    def __init__(self, job: Job, rules: MaskRules, n_pages: int, listener: Listener, opened: ExitStack, started: float):
         self.job, self.rules, self.n_pages, self.listener, self.opened = job, rules, n_pages, listener, opened
-        self.dictionary = load_dictionary(job.dictionary)
+        self.started, self.dictionary = started, load_dictionary(job.dictionary)
         self.lines: dict[str, list[str]] = {"notes": [], "warnings": [], "details": []}
         self.n_missing = self.n_pixels = 0
         self.masks: ImageReader | None = None
@@ -312,6 +323,7 @@ class _Work:
             str(self.job.source),
             output,
             status,
+            seconds=time.perf_counter() - self.started,
             pages=self.n_pages,
             missing=share,
             figures=self.figures,

@@ -16,6 +16,7 @@ from csc_cogd.imagefiles.files import make_folder
 from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.index import write_index
 from csc_cogd.report.page import Entry, Point, write_page
+from csc_cogd.report.totals import Totals
 from csc_cogd.restore.report import Trace
 from csc_cogd.storage import check_own_folder, check_writable, parse_json
 
@@ -111,8 +112,11 @@ def write_image_page(
     return figures | {"page": page_name(path)}
 
 
-def write_report(folder: Path, results: Iterable[dict[str, Any]]) -> None:
-    """Write the index of all images, for people, programs and spreadsheets."""
+def write_report(folder: Path, results: Iterable[dict[str, Any]], totals: Totals) -> None:
+    """Write the index of all images, for people, programs and spreadsheets; `totals` is what is said of them elsewhere."""
     make_folder(folder)
     rows = [result | {"report": result["figures"].get("report")} for result in results]
-    write_index(folder, sorted(rows, key=lambda row: os.fspath(row["input"])), overwrite=True)
+    for row in rows:
+        if row["status"] == "failed" or totals.missing_range() is None:
+            row["missing"] = None  # it isn't known, or nobody asked
+    write_index(folder, sorted(rows, key=lambda row: os.fspath(row["input"])), totals=totals, overwrite=True)

@@ -26,6 +26,13 @@ _OTHERS = {  # formats that are known by their first bytes, but not read
     "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
     "a raw photo": re.compile(rb"FUJIFILMCCD|IIU\0|....ftypcrx", re.DOTALL),
 }  # fmt: skip
+UNREAD_SUFFIXES = frozenset({
+    ".3fr", ".apng", ".arw", ".avif", ".bmp", ".cr2", ".cr3", ".dcm", ".dib", ".dng", ".erf", ".exr", ".fit", ".fits",
+    ".fts", ".gif", ".heic", ".heif", ".ico", ".iiq", ".j2k", ".jfif", ".jp2", ".jpe", ".jpf", ".jpm", ".jpx", ".jxl",
+    ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pbm", ".pcx", ".pef", ".pgm", ".pnm", ".ppm", ".psb", ".psd",
+    ".qoi", ".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".tga", ".webp", ".x3f", ".xcf",
+})  # fmt: skip
+"""Suffixes of image files that aren't looked for in folders: most of them of formats that aren't read."""
 _DECODERS: dict[str, Callable[[bytes, Path], ImageFile]] = {"png": png.read, "jpeg": jpeg.read}
 
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import quote
 from csc_cogd import __version__
 from csc_cogd.report.document import document, plain, section, text, to_utf8, write_bytes
 from csc_cogd.report.sections import share
+from csc_cogd.report.totals import Totals
 from csc_cogd.storage import check_writable
 
 STATES = ("done", "skipped", "failed")
@@ -31,7 +31,9 @@ AVERAGED = {  # and how they are headed and shown in the index
 }  # fmt: skip
 
 
-def write_index(folder: Path, results: Sequence[dict[str, Any]], *, overwrite: bool = False) -> None:
+def write_index(
+    folder: Path, results: Sequence[dict[str, Any]], *, totals: Totals | None = None, overwrite: bool = False
+) -> None:
     """Write ``index.html``, ``report.json`` and ``report.csv`` into a folder; not the first where it is the only page.
 
     The CSV has COLUMNS, the same for all reports, and is UTF-8 with a byte order mark, as spreadsheets need it. Text in it
@@ -43,7 +45,9 @@ def write_index(folder: Path, results: Sequence[dict[str, Any]], *, overwrite: b
     results : list of dict
         For each file ``input``, ``output``, ``status`` ("done", "skipped" or "failed"), ``error``, ``seconds``, and where it
         is done ``report``, which is what :func:`csc_cogd.report.page.write_page` returned; its ``page`` is taken to be
-        relative to the folder.
+        relative to the folder. Where it has ``missing``, that counts, and not the report's.
+    totals : Totals, optional
+        What is said of all of them together. Default: what their sum is.
 
     Raises
     ------
@@ -51,11 +55,12 @@ def write_index(folder: Path, results: Sequence[dict[str, Any]], *, overwrite: b
         If one of the files exists or can't be written.
     """
     files = [plain(result) for result in results]
-    totals = _totals(files)
-    about = {"version": __version__, "totals": totals, "files": files}
+    totals = _sum(files) if totals is None else totals
+    means = _means(files)
+    about = {"version": __version__, "totals": {"files": len(files), **totals.row(), "mean": means}, "files": files}
     only = [_report(file).get("page") for file in files] == ["index.html"]
     contents = {
-        **({} if only else {"index.html": _index(files, totals)}),
+        **({} if only else {"index.html": _index(files, totals, means)}),
         "report.json": (json.dumps(about, indent=1, default=str) + "\n").encode(),
         "report.csv": _table(files),
     }
@@ -65,15 +70,21 @@ def write_index(folder: Path, results: Sequence[dict[str, Any]], *, overwrite: b
         write_bytes(folder / name, content, overwrite=overwrite)
 
 
-def _totals(files: list[dict[str, Any]]) -> dict[str, Any]:
-    """Numbers of files by status, seconds, and the figures' means over the files that have them."""
-    counts = Counter(file["status"] for file in files)
-    values = {name: [v for file in files if (v := _report(file).get(name)) is not None] for name in AVERAGED}
-    return {
-        "files": len(files), **{state: counts[state] for state in STATES},
-        "seconds": sum(file.get("seconds") or 0 for file in files),
-        "mean": {name: sum(found) / len(found) if found else None for name, found in values.items()},
-    }  # fmt: skip
+def _sum(files: list[dict[str, Any]]) -> Totals:
+    totals = Totals(seconds=sum(file.get("seconds") or 0 for file in files if file["status"] != "skipped"))
+    for file in files:
+        totals.add(file)
+    return totals
+
+
+def _means(files: list[dict[str, Any]]) -> dict[str, float | None]:
+    """The figures' means over the files that have them."""
+    values = {name: [v for file in files if (v := _figure(file, name)) is not None] for name in AVERAGED}
+    return {name: sum(found) / len(found) if found else None for name, found in values.items()}
+
+
+def _figure(file: dict[str, Any], name: str) -> Any:
+    return {**_report(file), **file}.get(name)
 
 
 def _report(file: dict[str, Any]) -> dict[str, Any]:
@@ -93,16 +104,17 @@ def _cell(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
-def _index(files: list[dict[str, Any]], totals: dict[str, Any]) -> bytes:
-    columns = [name for name in AVERAGED if totals["mean"][name] is not None]
-    means = {AVERAGED[name][0]: AVERAGED[name][1](totals["mean"][name]) for name in columns}
-    tiles = [(f"{totals[state]:,}", state) for state in STATES if totals[state]]
+def _index(files: list[dict[str, Any]], totals: Totals, average: dict[str, float | None]) -> bytes:
+    known = {name: mean for name, mean in average.items() if mean is not None}
+    columns = list(known)
+    means = {AVERAGED[name][0]: AVERAGED[name][1](mean) for name, mean in known.items()}
+    tiles = [(f"{totals.counts[state]:,}", state) for state in STATES if totals.counts[state]]
     tiles += [(mean, f"mean {title}") for title, mean in means.items() if title != "Missing"]
     head = _heading("File") + _heading("Status") + "".join(_heading(name, "number") for name in (*means, "Seconds"))
     foot = "".join(f'<td class="number">{mean}</td>' for mean in means.values())
     return document(
         "index", "Restored pictures", tiles="".join(f"<li><b>{figure}</b>{label}</li>" for figure, label in tiles),
-        summary=f"{totals['files']:,} files in {_duration(totals['seconds'])}, csc-cogd {__version__}",
+        summary=text(f"{totals.sentence()}; csc-cogd {__version__}"),
         failures=_failures(files), head=head, rows="\n".join(_row(file, columns) for file in files),
         means=f'<tr><th colspan="2">Mean</th>{foot}<td></td></tr>' if means else "",
     )  # fmt: skip
@@ -124,15 +136,9 @@ def _row(file: dict[str, Any], columns: list[str]) -> str:
     if report.get("page"):
         name = f'<a href="{quote(os.fsencode(report["page"]))}">{name}</a>'
     cells = [f"<td>{name}</td>", f'<td class="{text(file["status"])}">{text(file["status"])}</td>']
-    cells += [_number(report.get(column), AVERAGED[column][1]) for column in columns]
+    cells += [_number(_figure(file, column), AVERAGED[column][1]) for column in columns]
     return f"<tr>{''.join(cells)}{_number(file.get('seconds'), '{:.1f}'.format)}</tr>"
 
 
 def _number(value: float | None, show: Any) -> str:
     return '<td class="number"></td>' if value is None else f'<td class="number" data-value="{value!r}">{show(value)}</td>'
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

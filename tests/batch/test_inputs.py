@@ -26,7 +26,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def names(*patterns, **options):
-    return [str(image.path) for image in expand_inputs(patterns, **options)]
+    return [str(image.path) for image in expand_inputs(patterns, **options).images]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""What the commands that restore files have in common: what is said of many files, and what is kept of one."""
+
+import json
+import re
+from html import unescape
+
+import numpy as np
+import pytest
+from csc_cogd.restore.damage import random_mask
+
+from tests.cli.calling import call, save
+
+QUICK = ("--fast", "--iterations", 1, "--device", "cpu")
+
+
+@pytest.fixture
+def folder(tmp_path, photo, monkeypatch):
+    for place in ("in", "masks"):
+        (tmp_path / place).mkdir()
+    for i in range(3):
+        mask = random_mask((24, 20), 0.2, seed=i)
+        save(tmp_path / "in" / f"p{i}.png", np.where(mask, 0, photo[i : i + 24, :20]).astype(np.uint8))
+        save(tmp_path / "masks" / f"p{i}.png", mask.astype(np.uint8) * 255)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def restore(*arguments):
+    return call("inpaint", *arguments, "-m", "masks", *QUICK)
+
+
+def test_a_resumed_batch_says_the_same_in_words_in_json_and_in_its_report(folder, capsys):
+    (folder / "in" / "a.webp").write_bytes(b"")
+    (folder / "in" / "p1.png").rename(folder / "p1.png")
+    restore("in", "-o", "out", "--report", "report")
+    (folder / "p1.png").rename(folder / "in" / "p1.png")
+    (folder / "in" / "bad.png").write_bytes(b"")
+    capsys.readouterr()
+    assert restore("in", "-o", "out", "--report", "report", "--skip-existing", "--json") == 1
+    captured = capsys.readouterr()
+    said = captured.err.splitlines()[-1]
+    page = unescape((folder / "report" / "index.html").read_text("utf-8"))
+    pattern = (
+        r"4 images in (\d+\.\d) s: 1 done, 2 skipped \(made in (\d+\.\d) s before\), 1 failed; "
+        r"(\d+\.\d)% to (\d+\.\d)% of the pixels were missing; 1 not read: in/a\.webp"
+    )
+    assert (numbers := re.fullmatch(pattern, said))
+    assert said in page
+    *rows, summary = map(json.loads, captured.out.splitlines())
+    assert [summary[status] for status in ("done", "skipped", "failed")] == [1, 2, 1]
+    assert summary["unread"] == ["in/a.webp"]
+    figures = [summary["seconds"], summary["seconds_before"], *(100 * share for share in summary["missing"])]
+    assert [float(number) for number in numbers.groups()] == pytest.approx(figures, abs=0.051)
+    skipped = [row["seconds"] for row in rows if row["status"] == "skipped"]
+    assert sum(skipped) == pytest.approx(summary["seconds_before"], abs=1e-3)
+    totals = json.loads((folder / "report" / "report.json").read_text())["totals"]
+    assert {name: totals[name] for name in summary if name != "summary"} == {
+        name: value for name, value in summary.items() if name != "summary"
+    }
+
+
+def test_a_single_run_is_known_to_the_batch_that_follows(folder, capsys):
+    assert restore("in/p0.png") == 0
+    assert "warning" not in capsys.readouterr().err
+    assert restore("in", "--skip-existing") == 0
+    assert "3 images in" in (said := capsys.readouterr().err)
+    assert "2 done, 1 skipped" in said
+
+
+def test_a_single_run_that_can_keep_no_record_warns_and_succeeds(folder, capsys):
+    (folder / "in" / ".csc-cogd").write_text("mine")
+    assert restore("in/p0.png") == 0
+    assert "csc-cogd: warning: in/p0.png: no record is kept" in capsys.readouterr().err
+    assert (folder / "in" / "p0_inpainted.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [("reconstruct", ("-o", "out", "--json")), ("learn", ("-o", "d.npz"))],
+)
+def test_learning_tells_of_files_that_are_not_read(folder, capsys, command, more):
+    (folder / "in" / "a.webp").write_bytes(b"")
+    assert call(command, "in", *more, "--filters", 2, "--filter-size", 3, "--iterations", 1) == 0
+    captured = capsys.readouterr()
+    assert "1 of other formats left out: in/a.webp: convert to TIFF or PNG" in captured.err
+    if command == "reconstruct":
+        assert json.loads(captured.out.splitlines()[-1])["unread"] == ["in/a.webp"]
