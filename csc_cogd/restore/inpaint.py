@@ -139,7 +139,7 @@ def inpaint(
         Rounds of the code solve; default: 4, or 8 for "best". Many more don't improve the picture. On a GPU, where ADMM
         solves, a round is 20 iterations.
     tol : float
-        Stop the code solve earlier, where the relative residuals are below.
+        Stop the code solve earlier, where the relative duality gap is this at most; see :func:`csc_cogd.sparse_code`.
     tile : "auto" or int
         Restore in tiles of this many pixels square, blended so that no seams show; 0: all of the damage at once. By default
         what is cheapest: where nothing is missing, nothing is solved.
