@@ -1,4 +1,4 @@
-"""Arrays of NumPy and of CuPy: which one it is, and one as the other."""
+"""Arrays of NumPy and of CuPy: which one it is, and one as the other; and what ``numpy.ma`` masks in them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 import numpy as np
+
+from csc_cogd.errors import InputError
 
 
 def on_gpu(array: Any) -> bool:
@@ -18,9 +20,36 @@ def array_module(array: Any) -> Any:
     return sys.modules[type(array).__module__] if on_gpu(array) else np
 
 
-def as_array(array: Any) -> Any:
-    """A NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor."""
+def is_masked(array: Any) -> bool:
+    """Whether ``numpy.ma`` masks any value of an array, or of the arrays in a list."""
+    if isinstance(array, (list, tuple)):
+        return any(map(is_masked, array))
+    return bool(np.ma.is_masked(array))
+
+
+def with_mask(array: Any) -> Any:
+    """A masked array of a list of such, whose masks NumPy would drop; anything else as it is."""
+    if isinstance(array, (list, tuple)) and is_masked(array):
+        return np.ma.stack([np.ma.asarray(with_mask(part)) for part in array])
+    return array
+
+
+def check_unmasked(array: Any, name: str) -> None:
+    """Raise InputError, which speaks of `name`, where ``numpy.ma`` masks a value of what must have them all."""
+    if is_masked(array):
+        raise InputError(f"{name}: masks of numpy.ma aren't read here: fill in what is masked, as by numpy.ma.filled")
+
+
+def as_array(array: Any, name: str = "array") -> Any:
+    """A NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor.
+
+    Raises
+    ------
+    InputError
+        Where ``numpy.ma`` masks a value, for the mask would be lost; it speaks of `name`.
+    """
     if not on_gpu(array):
+        check_unmasked(array, name)
         return np.asarray(array)
     if hasattr(array, "get"):
         return array
@@ -29,9 +58,9 @@ def as_array(array: Any) -> Any:
     return cupy.asarray(array)
 
 
-def to_numpy(array: Any) -> np.ndarray:
-    """A NumPy array of anything."""
-    array = as_array(array)
+def to_numpy(array: Any, name: str = "array") -> np.ndarray:
+    """A NumPy array of anything that :func:`as_array` takes."""
+    array = as_array(array, name)
     return array.get() if on_gpu(array) else array
 
 

@@ -261,7 +261,7 @@ def reconstruct_images(
     >>> image.shape, abs(image).round(3)[2:4, 2:4].tolist()
     ((5, 5), [[1.0, 0.0], [0.0, 1.0]])
     """
-    codes = as_array(codes)
+    codes = as_array(codes, "codes")
     check_dictionary(dictionary)
     check_boundary(boundary)
     least = (1, 1) if boundary == "circular" else dictionary.filter_shape
@@ -361,7 +361,7 @@ def _check_circular(domain: Domain) -> None:
 def _check_start(start: Any, expected: tuple[int, ...]) -> Any:
     if start is None:
         return None
-    start = as_array(start)
+    start = as_array(start, "start")
     if start.shape != expected or not np.isfinite(start).all():
         raise InputError(f"start: finite codes of shape {expected} are needed, not {start.shape}")
     return start

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import check_unmasked
 from csc_cogd.errors import InputError
 from csc_cogd.storage import read_arrays, write_arrays
 
@@ -39,6 +40,7 @@ def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
     ...     bool((load_codes(f"{folder}/codes.npz") == codes).all())
     True
     """
+    check_unmasked(codes, "codes")
     codes = np.asarray(codes)
     if codes.dtype.kind not in "fiu":
         raise InputError(f"codes: real numbers are needed, not {codes.dtype}")

@@ -71,7 +71,7 @@ def debias(
     check_dictionary(dictionary)
     backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
-    codes = as_array(codes)
+    codes = as_array(codes, "codes")
     expected = (len(images), dictionary.n_filters, *domain.codes_shape)
     if codes.shape != expected or codes.dtype.kind not in "fiu" or not np.isfinite(codes).all():
         raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.dtype} of {codes.shape}")

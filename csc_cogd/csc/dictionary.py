@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import check_unmasked
 from csc_cogd.errors import InputError
 from csc_cogd.storage import read_arrays, write_arrays
 
@@ -49,6 +50,7 @@ class Dictionary:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_unmasked(self.filters, "filters")
         filters = np.asarray(self.filters)
         if filters.dtype.kind not in "fiu":
             raise InputError(f"filters: real numbers are needed, not {filters.dtype}")
@@ -156,6 +158,7 @@ class Dictionary:
         >>> Dictionary.from_sporco(np.ones((8, 8, 3, 36)))
         Dictionary(36 of 8 x 8, 3 channels)
         """
+        check_unmasked(filters, "filters")
         filters = np.asarray(filters)
         if filters.ndim not in (3, 4):
             raise InputError(f"filters: shape {filters.shape} is neither (h, w, K) nor (h, w, C, K)")

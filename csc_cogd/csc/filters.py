@@ -73,7 +73,7 @@ def solve_filters(
     check_settings(0.0, max_iter, tol, relaxation)
     backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
     domain = Domain((images.shape[2], images.shape[3]), start.filter_shape)
-    codes = as_array(codes)
+    codes = as_array(codes, "codes")
     expected = (len(images), start.n_filters, *domain.codes_shape)
     if codes.shape != expected or not np.isfinite(codes).all():
         raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.shape}")

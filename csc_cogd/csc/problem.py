@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, Index, as_array, on_gpu
+from csc_cogd.backend import Backend, Index, as_array, is_masked, on_gpu
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.prox import DataTerm, MaskedAbsoluteDeviation, MaskedLeastSquares, MaskedPoissonLikelihood
@@ -74,8 +74,7 @@ class Domain:
 
 def check_images(images: Any) -> Any:
     """Return `images`, of NumPy or CuPy, as (N, C, H, W), after checking its shape, type and values."""
-    if np.ma.is_masked(images):
-        raise InputError("images: masks of numpy.ma aren't read here: give weights, 0 where masked and 1 elsewhere")
+    refuse_masked_images(images)
     try:
         images = as_array(images)
     except ValueError:
@@ -91,11 +90,17 @@ def check_images(images: Any) -> Any:
     return images if images.ndim == 4 else images[:, None]
 
 
+def refuse_masked_images(images: Any) -> None:
+    """Raise InputError where ``numpy.ma`` masks a value: the engine's way of saying what is missing are weights."""
+    if is_masked(images):
+        raise InputError("images: masks of numpy.ma aren't read here: give weights, 0 where masked and 1 elsewhere")
+
+
 def check_weights(weights: Any, images: Any) -> Any:
     """Return the data term's weights as an array that broadcasts against (N, C, H, W) `images`."""
     if weights is None:
         weights = np.ones((1, 1, 1, 1), np.float32)
-    weights = as_array(weights)
+    weights = as_array(weights, "weights")
     if weights.dtype == bool:
         weights = weights.astype(np.float32)
     if weights.dtype.kind not in "fiu" or not np.isfinite(weights).all() or (weights < 0).any():
@@ -135,7 +140,7 @@ def data_term(
 
 
 def _check_background(background: Any, images: np.ndarray) -> np.ndarray:
-    background = as_array(0.0 if background is None else background)
+    background = as_array(0.0 if background is None else background, "background")
     if background.dtype.kind not in "fiu" or not np.isfinite(background).all():
         raise InputError("background: finite numbers are needed")
     if background.ndim == 3:

@@ -43,7 +43,7 @@ def check_boundary(boundary: str) -> None:
 
 def check_l1_weights(w: Any, codes_shape: tuple[int, ...]) -> np.ndarray:
     """Return l1 weights as (N or 1, K or 1, 1, 1) or (N or 1, K or 1, *codes)."""
-    w = to_numpy(1.0 if w is None else w)
+    w = to_numpy(1.0 if w is None else w, "l1_weights")
     if w.dtype.kind not in "fiu" or not np.isfinite(w).all() or (w < 0).any():
         raise InputError("l1_weights: finite values of zero or more are needed")
     if w.ndim == 1:

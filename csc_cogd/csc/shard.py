@@ -89,9 +89,8 @@ def open_shard(
     number, shard = numbered
     loaded = shard if load is None else load(shard)
     given, weights = loaded if isinstance(loaded, tuple) else (loaded, None)
-    given = to_numpy(given)
     try:
-        images = check_images(given)
+        images = to_numpy(check_images(given))
         masked, weights = weights is not None, check_weights(weights, images)
         if not np.isfinite(images[np.broadcast_to(weights > 0, images.shape)]).all():
             raise InputError("images: there are NaN or infinite values where the weight is positive: give them weight zero")
@@ -103,7 +102,7 @@ def open_shard(
             f"filter_shape: {largest} is larger than the images of shard {number}, {images.shape[2:]}: use smaller filters"
         )
     state = ShardState(number, model, engine, images, weights)
-    return state, Opened(images.shape, given.ndim == 3, masked, digest(images, weights))
+    return state, Opened(images.shape, np.ndim(given) == 3, masked, digest(images, weights))
 
 
 def work_shard(

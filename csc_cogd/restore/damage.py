@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import check_unmasked, with_mask
 from csc_cogd.errors import InputError
 
 POLARITIES = ("missing", "valid")
@@ -24,6 +25,7 @@ def find_missing(
     InputError
         If the image isn't one, the mask doesn't fit it, or nothing or everything is missing.
     """
+    image = with_mask(image)
     hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
     pixels = as_planes(np.ma.getdata(image), channel_axis)
     missing = np.zeros(pixels.shape, bool)
@@ -60,7 +62,8 @@ def check_values(known: np.ndarray, name: str = "image") -> None:
 
 
 def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.ndarray:
-    """Return an image as (C, H, W), after checking that it is one; errors speak of `name`."""
+    """Return an image as (C, H, W), after checking that it is one, not masked by ``numpy.ma``; errors speak of `name`."""
+    check_unmasked(image, name)
     image = np.asarray(image)
     if image.dtype.kind not in "iufb" or image.dtype.itemsize > 8:
         raise InputError(f"{name}: integers or floats of up to 64 bits are needed, not {image.dtype}")
@@ -83,7 +86,8 @@ def _mask_planes(
 ) -> np.ndarray:
     if polarity not in POLARITIES:
         raise InputError(f"mask_polarity: {polarity!r} is unknown: choose 'missing' or 'valid'")
-    mask = np.ma.getdata(mask)
+    check_unmasked(mask, "mask")
+    mask = np.asarray(mask)
     if mask.dtype.kind not in "iufb" or (mask.dtype.kind == "f" and not np.isfinite(mask).all()):
         raise InputError("mask: finite numbers or booleans are needed")
     marked = mask != 0

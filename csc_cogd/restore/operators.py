@@ -151,7 +151,7 @@ def check_factor(factor: Any) -> int:
 
 def check_kernel(kernel: Any) -> np.ndarray:
     """A kernel with sum one, (h, w), float64, read-only; zeros around it are cut off as long as its middle stays."""
-    kernel = to_numpy(kernel)
+    kernel = to_numpy(kernel, "kernel")
     if kernel.ndim != 2 or 0 in kernel.shape:
         raise InputError(f"kernel: shape {kernel.shape} isn't (height, width)")
     if kernel.dtype.kind not in "fiub" or not np.isfinite(kernel).all():

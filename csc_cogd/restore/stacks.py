@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from csc_cogd.backend import beside, device_of, from_gpu, on_gpu
+from csc_cogd.backend import beside, check_unmasked, device_of, from_gpu, on_gpu, with_mask
 from csc_cogd.errors import InputError
 
 Restoring = TypeVar("Restoring", bound=Callable[..., Any])
@@ -23,6 +23,7 @@ def frames_of(image: Any, stack_axis: int, channel_axis: int | None) -> tuple[An
     InputError
         If `stack_axis` isn't an axis of frames.
     """
+    image = with_mask(image)
     image = image if isinstance(image, np.ma.MaskedArray) else np.asarray(image)
     if not -image.ndim <= stack_axis < image.ndim or not image.shape[stack_axis]:
         raise InputError(f"stack_axis: {stack_axis} isn't an axis of frames of an image of shape {image.shape}")
@@ -56,6 +57,7 @@ def takes_stacks_and_gpu_arrays(function: Restoring) -> Restoring:
         if bound.arguments.get("trace") is not None:
             raise InputError("trace: it follows one image, not a stack: leave it out")
         frames, channel_axis = frames_of(image, axis, bound.arguments.get("channel_axis"))
+        check_unmasked(mask, "mask")
         masks = np.moveaxis(np.asarray(mask), axis, 0) if mask is not None and np.ndim(mask) == frames.ndim else None
         if masks is not None and len(masks) != len(frames):
             raise InputError(f"mask: it has {len(masks)} frames along stack_axis={axis}, the image {len(frames)}")
