@@ -65,7 +65,7 @@ def ours(filters, image, weights, threads: int, solver: str) -> Iterator[tuple[f
             result = sparse_code(image[None], Dictionary(filters), tol=0, max_iter=iterations, **run)
             yield result.history[-1].seconds, result.codes[0]
         return
-    result = sparse_code(image[None], Dictionary(filters), tol=2e-4, max_iter=600, **run)
+    result = sparse_code(image[None], Dictionary(filters), tol=1e-3, max_iter=600, **run)
     check = objective(result.codes[0], image, filters, weights)
     if abs(check / result.objective - 1) > 1e-4:
         raise SystemExit(f"the objectives differ: {check} and {result.objective}")
@@ -174,7 +174,7 @@ def main() -> None:
             if kind == "grey":
                 filters, image, weights = filters[:, None], image[None], weights[None]
             exact = sparse_code(
-                image[None], Dictionary(filters), lmbda=LMBDA, weights=weights[None], boundary="circular", tol=2e-5,
+                image[None], Dictionary(filters), lmbda=LMBDA, weights=weights[None], boundary="circular", tol=2e-4,
                 max_iter=400,
             )  # fmt: skip
             for threads in arguments.threads:

@@ -206,7 +206,7 @@ OPTIONS = {
     ),
     "tol": click.option(
         "--tol", type=click.FloatRange(min=0), metavar="E",
-        help="Stop earlier, where the relative residuals are below E. Default: 0.",
+        help="Stop earlier, where the relative duality gap is E at most. Default: 0.",
     ),
     "tile": click.option(
         "--tile", type=PixelsOrAuto(), default="auto", metavar="auto|N|0", show_default=True,

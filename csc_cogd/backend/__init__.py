@@ -3,7 +3,18 @@
 The engine is written once against :class:`Backend`; which arrays it works on is decided by :func:`get_backend`.
 """
 
-from csc_cogd.backend.arrays import array_module, as_array, beside, filled_like, from_gpu, on_gpu, to_numpy
+from csc_cogd.backend.arrays import (
+    array_module,
+    as_array,
+    beside,
+    check_unmasked,
+    filled_like,
+    from_gpu,
+    is_masked,
+    on_gpu,
+    to_numpy,
+    with_mask,
+)
 from csc_cogd.backend.blas import single_threaded_blas
 from csc_cogd.backend.cpu import Backend, Index, Task, Workspace, borrowed
 from csc_cogd.backend.momentum import Moving, momentum_step
@@ -13,7 +24,7 @@ from csc_cogd.backend.selection import choose_device, device_of, get_backend, us
 
 __all__ = [
     "Backend", "Index", "Moving", "Task", "Workspace", "array_module", "as_array", "beside", "borrowed",
-    "check_precision", "choose_device", "compiled_kernels", "computing_in", "device_of", "filled_like", "from_gpu",
-    "get_backend", "laid_out", "momentum_step", "on_gpu", "single_threaded_blas", "to_numpy", "usable_devices",
-    "usable_processors",
+    "check_precision", "check_unmasked", "choose_device", "compiled_kernels", "computing_in", "device_of", "filled_like",
+    "from_gpu", "get_backend", "is_masked", "laid_out", "momentum_step", "on_gpu", "single_threaded_blas", "to_numpy",
+    "usable_devices", "usable_processors", "with_mask",
 ]  # fmt: skip

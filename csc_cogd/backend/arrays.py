@@ -1,4 +1,4 @@
-"""Arrays of NumPy and of CuPy: which one it is, and one as the other."""
+"""Arrays of NumPy and of CuPy: which one it is, and one as the other; and what ``numpy.ma`` masks in them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,36 @@ def array_module(array: Any) -> Any:
     return sys.modules[type(array).__module__] if on_gpu(array) else np
 
 
+def is_masked(array: Any) -> bool:
+    """Whether ``numpy.ma`` masks any value of an array, or of the arrays in a list."""
+    if isinstance(array, (list, tuple)):
+        return any(map(is_masked, array))
+    return bool(np.ma.is_masked(array))
+
+
+def with_mask(array: Any) -> Any:
+    """Return a masked array of a list of such, whose masks NumPy would drop; anything else as it is."""
+    if isinstance(array, (list, tuple)) and is_masked(array):
+        return np.ma.stack([np.ma.asarray(with_mask(part)) for part in array])
+    return array
+
+
+def check_unmasked(array: Any, name: str) -> None:
+    """Raise InputError, which speaks of `name`, where ``numpy.ma`` masks a value of what must have them all."""
+    if is_masked(array):
+        raise InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
+
+
 def as_array(array: Any, name: str = "array") -> Any:
     """Return a NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor.
 
     Raises
     ------
     InputError
-        If values are masked by ``numpy.ma``, which would be used as if they weren't; it speaks of `name`.
+        Where ``numpy.ma`` masks a value, for the mask would be lost; it speaks of `name`.
     """
-    if np.ma.is_masked(array):
-        raise InputError(name, "must not have masked values here", "fill them, and say what is missing by weights or a mask")
     if not on_gpu(array):
+        check_unmasked(array, name)
         return np.asarray(array)
     if hasattr(array, "get"):
         return array

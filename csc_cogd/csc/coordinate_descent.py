@@ -22,6 +22,7 @@ from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
 
 SWEEPS = 20  # over the working set between two looks at all gradients
 ENOUGH = 0.02  # of a round's first sweep's largest change: fewer sweeps do then
+THOROUGH_SWEEPS, THOROUGHLY_ENOUGH = 100, 0.001  # the same near the optimum, where sweeps take less time than the look
 STEEPEST = 0.4  # of the largest gradient: what joins the working set, steep ones first
 BAND = 32  # rows that one task sweeps, at least
 
@@ -44,7 +45,7 @@ class CoordinateDescent:
         Their spectra on the domain.
     data, prox : the two terms; all thresholds above zero
     tol : float
-        An image whose dual residual or gap is below isn't worked on any more.
+        An image whose gap is no larger isn't worked on any more.
     start : (N, K, ...) array of the codes' shape, optional
         Where to begin, instead of at zero.
     """
@@ -69,8 +70,8 @@ class CoordinateDescent:
 
     def step(self) -> Iteration:
         """Do one round; the record's iteration number and seconds are left to the caller."""
-        busy = [image for image in self.images if min(image.dual_residual, image.gap) > self.tol]
-        self._for_all(lambda image, each: image.round(each), busy)
+        busy = [image for image in self.images if image.gap > self.tol and image.dual_residual > 0]
+        self._for_all(lambda image, each: image.round(each, thorough=image.dual_residual < self.tol), busy)
         data_term, l1 = (sum(getattr(image, name) for image in self.images) for name in ("data_term", "l1"))
         gap = sum(image.gap * image.objective for image in self.images) / max(data_term + l1, 1e-300)
         dual_residual = max(image.dual_residual for image in self.images)
@@ -153,11 +154,11 @@ class _Image:
     def objective(self) -> float:
         return self.data_term + self.l1
 
-    def round(self, each: Each) -> None:
+    def round(self, each: Each, thorough: bool) -> None:
         if not self.candidates.size and not self.codes.size:
             self.look(each)  # now that the steepest gradient is known, the candidates are found
         self._admit(self.candidates)
-        self._sweep(each)
+        self._sweep(each, *((THOROUGH_SWEEPS, THOROUGHLY_ENOUGH) if thorough else (SWEEPS, ENOUGH)))
         self.look(each)
 
     def _admit(self, candidates: np.ndarray) -> None:
@@ -186,7 +187,7 @@ class _Image:
         parts = [slice(a, b) for a, b in zip(self._bands[:-1], self._bands[1:], strict=True)]
         return [result for first in (0, 1) for result in each(function, parts[first::2])]
 
-    def _sweep(self, each: Each) -> None:
+    def _sweep(self, each: Each, sweeps: int, enough: float) -> None:
         shared = self.shared
 
         def descend(part: slice) -> tuple[float, float]:
@@ -196,10 +197,10 @@ class _Image:
             )  # fmt: skip
 
         first, zeros = 0.0, True
-        for _ in range(SWEEPS):
+        for _ in range(sweeps):
             largest, squares = zip(*self._each_band(each, descend), strict=True)
             first, zeros = first or max(largest), False
-            if max(largest) <= ENOUGH * first:
+            if max(largest) <= enough * first:
                 break
         self._change = sum(squares)
 

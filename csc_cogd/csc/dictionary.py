@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import to_numpy
+from csc_cogd.backend import check_unmasked, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.storage import read_arrays, write_arrays
 
@@ -157,6 +157,7 @@ class Dictionary:
         >>> Dictionary.from_sporco(np.ones((8, 8, 3, 36)))
         Dictionary(36 of 8 x 8, 3 channels)
         """
+        check_unmasked(filters, "filters")
         filters = np.asarray(filters)
         if filters.ndim not in (3, 4):
             raise InputError(f"filters: shape {filters.shape} is neither (h, w, K) nor (h, w, C, K)")

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from csc_cogd import __version__
-from csc_cogd.backend import Backend, get_backend, to_numpy
+from csc_cogd.backend import Backend, check_unmasked, get_backend, to_numpy
 from csc_cogd.csc.alternation import Alternation, Model, Round
 from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations, filter_shapes, initial_filters
-from csc_cogd.csc.problem import check_images, check_weights
+from csc_cogd.csc.problem import check_images, check_weights, refuse_masked_images
 from csc_cogd.csc.prox import Anchor
 from csc_cogd.csc.settings import check_settings
 from csc_cogd.csc.state import COUNT, Entry
@@ -170,11 +170,12 @@ class _Crops:
             raise InputError("images: a sequence of one image or more is needed, such as a list or an (N, H, W) array")
         if weights is not None and len(weights) != len(images):
             raise InputError(f"weights: there are {len(weights)}, but {len(images)} images")
+        check_unmasked(weights, "weights")
         for name, number in (("batch_size", batch_size), ("crop", crop)):
             if not isinstance(number, (int, np.integer)) or number < 1:
                 raise InputError(f"{name}: {number} isn't a size: use a whole number of 1 or more")
-        if any(np.ma.is_masked(image) for image in images):
-            raise InputError("images", "must not have masked values here", "fill them, and give {weights}, 0 where masked")
+        for image in images:
+            refuse_masked_images(image)
         sizes = [np.shape(image) for image in images]
         if any(len(size) not in (2, 3) or size[:-2] != sizes[0][:-2] for size in sizes):
             raise InputError("images: each must be (H, W), or each (C, H, W) with the same channels")
@@ -206,5 +207,7 @@ class _Crops:
         size = image.shape
         starts = [int(generator.integers(0, size[axis] - self.shape[axis] + 1)) for axis in (-2, -1)]
         rows, columns = (slice(start, start + part) for start, part in zip(starts, self.shape, strict=True))
-        weight = None if self.weights is None else np.broadcast_to(to_numpy(self.weights[n]), size)[..., rows, columns]
-        return to_numpy(image[..., rows, columns]), weight
+        cropped = to_numpy(image[..., rows, columns], "images")
+        if self.weights is None:
+            return cropped, None
+        return cropped, np.broadcast_to(to_numpy(self.weights[n], "weights"), size)[..., rows, columns]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, Index, as_array, on_gpu
+from csc_cogd.backend import Backend, Index, as_array, is_masked, on_gpu
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.prox import DataTerm, MaskedAbsoluteDeviation, MaskedLeastSquares, MaskedPoissonLikelihood
@@ -74,8 +74,7 @@ class Domain:
 
 def check_images(images: Any) -> Any:
     """Return `images`, of NumPy or CuPy, as (N, C, H, W), after checking its shape, type and values."""
-    if np.ma.is_masked(images):
-        raise InputError("images", "must not have masked values here", "fill them, and give {weights}, 0 where masked")
+    refuse_masked_images(images)
     try:
         images = as_array(images, "images")
     except ValueError:
@@ -92,6 +91,12 @@ def check_images(images: Any) -> Any:
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise InputError(f"images: shape {images.shape} is neither (N, H, W) nor (N, C, H, W)")
     return images if images.ndim == 4 else images[:, None]
+
+
+def refuse_masked_images(images: Any) -> None:
+    """Raise InputError where ``numpy.ma`` masks a value: the engine's way of saying what is missing are weights."""
+    if is_masked(images):
+        raise InputError("images", "must not have masked values here", "fill them, and give {weights}, 0 where masked")
 
 
 def check_weights(weights: Any, images: Any) -> Any:

@@ -28,6 +28,9 @@ class DataTerm(Protocol):
     def value(self, v: Any) -> float:
         """``f(v)``."""
 
+    def conjugate(self, y: Any) -> float:
+        """``f*(y) = sup_v <y, v> - f(v)`` at a y for which it is finite: a multiple, 0 to 1, of a subgradient of f."""
+
     def dual_state(self, v: Any, rho: float) -> Any:
         """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
 
@@ -76,6 +79,11 @@ class MaskedLeastSquares:
     def value(self, v: Any) -> float:
         return 0.5 * float((self.squared_weights * (v - self.images) ** 2).sum(dtype=np.float64))
 
+    def conjugate(self, y: Any) -> float:
+        observed = self.squared_weights > 0
+        curved = np.where(observed, y * y / np.where(observed, self.squared_weights, 1), 0)
+        return float((y * self.images + curved / 2).sum(dtype=np.float64))
+
     def dual_state(self, v: Any, rho: float) -> Any:
         """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
         return v + self.gradient(v) / rho
@@ -114,6 +122,9 @@ class MaskedAbsoluteDeviation:
 
     def value(self, v: Any) -> float:
         return float((self.weights * abs(v - self.images)).sum(dtype=np.float64))
+
+    def conjugate(self, y: Any) -> float:
+        return float((y * self.images).sum(dtype=np.float64))
 
     def dual_state(self, v: Any, rho: float) -> Any:
         """A state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
@@ -169,6 +180,11 @@ class MaskedPoissonLikelihood:
         counted = (s > 0) & (b > 0)
         ratio = np.where(counted, b / np.where(counted, s, 1), 1)
         return float((self.weights * (s - b + b * np.log(ratio))).sum(dtype=np.float64))
+
+    def conjugate(self, y: Any) -> float:
+        counted = self._known & (self.images > 0)
+        ratio = np.where(counted, 1 - y / np.where(self._known, self.weights, 1), 1)  # b / s where the gradient is y
+        return -float((self.weights * self.images * np.log(ratio) + y * self.background).sum(dtype=np.float64))
 
     def dual_state(self, v: Any, rho: float) -> Any:
         """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""

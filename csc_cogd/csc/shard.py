@@ -91,8 +91,7 @@ def open_shard(
     loaded = shard if load is None else load(shard)
     given, weights = loaded if isinstance(loaded, tuple) else (loaded, None)
     try:
-        given = to_numpy(given, "images")
-        images = check_images(given)
+        images = to_numpy(check_images(given))
         masked, weights = weights is not None, check_weights(weights, images)
         if not np.isfinite(images[np.broadcast_to(weights > 0, images.shape)]).all():
             raise InputError("images: there are NaN or infinite values where the weight is positive: give them weight zero")
@@ -104,7 +103,7 @@ def open_shard(
             f"filter_shape: {largest} is larger than the images of shard {number}, {images.shape[2:]}: use smaller filters"
         )
     state = ShardState(number, model, engine, images, weights)
-    return state, Opened(images.shape, given.ndim == 3, masked, digest(images, weights))
+    return state, Opened(images.shape, np.ndim(given) == 3, masked, digest(images, weights))
 
 
 def work_shard(

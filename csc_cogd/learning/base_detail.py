@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, from_gpu
+from csc_cogd.backend import Backend, from_gpu, with_mask
 from csc_cogd.errors import InputError
 from csc_cogd.restore.observation import as_pixels, as_planes, check_values, intensity_range
 from csc_cogd.restore.stages.base_layer import base_layer
@@ -54,7 +54,7 @@ def split_layers(images: Sequence[Any], channel_axis: int | None, backend: Backe
         raise InputError("images: this is a single image: put it into a list, [image]")
     layers = []
     for n, image in enumerate(images):
-        image, name = from_gpu(image), f"images: image {n}"
+        image, name = with_mask(from_gpu(image)), f"images: image {n}"
         p = as_planes(np.ma.getdata(image), channel_axis, name)
         k = ~as_planes(np.ma.getmaskarray(image), channel_axis) if np.ma.is_masked(image) else np.ones(p.shape, bool)
         if p.dtype.kind == "f":

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import beside, device_of, to_numpy
+from csc_cogd.backend import beside, device_of, from_gpu, with_mask
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import Round
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
@@ -188,7 +188,7 @@ def reconstruct(
         picture = layer.picture(fit.reshape(layer.detail.shape))
         codes.append(beside(code, image))
         rebuilt.append(beside(picture, image))
-        quality.append(_quality(to_numpy(image), picture, layer, code))
+        quality.append(_quality(np.ma.getdata(with_mask(from_gpu(image))), picture, layer, code))
     return Reconstruction(dictionary, codes, rebuilt, quality, history)
 
 

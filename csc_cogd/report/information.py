@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import check_unmasked
 from csc_cogd.errors import InputError
 
 
@@ -31,6 +32,7 @@ def code_bits(codes: Any, step: float) -> float:
     >>> code_bits(np.array([[[0, 0, 0.5, 0], [0, 0, -0.5, 0]]]), step=0.5)  # doctest: +ELLIPSIS
     8.490...
     """
+    check_unmasked(codes, "codes")
     codes = np.asarray(codes, np.float64)
     if codes.ndim != 3 or 0 in codes.shape or not step > 0:
         raise InputError(f"codes, step: (K, H, W) codes and a step above zero are needed, not {codes.shape} and {step}")

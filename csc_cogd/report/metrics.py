@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import to_numpy
+from csc_cogd.backend import check_unmasked, from_gpu, to_numpy, with_mask
 from csc_cogd.errors import InputError
 from csc_cogd.locks import importing
 
@@ -19,6 +19,7 @@ def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None)
     Parameters
     ----------
     restored, reference : arrays of one shape
+        What is masked by ``numpy.ma`` in either is left out.
     data_range : float
         Difference of the largest and smallest possible value: 255 for 8 bits, 1 for [0, 1].
     where : bool array, (H, W) or the images' shape, optional
@@ -40,10 +41,15 @@ def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None)
     >>> round(psnr(np.full((4, 4), 0.1), np.zeros((4, 4)), data_range=1), 6)
     20.0
     """
-    restored, reference = _comparable(restored, reference, data_range)
-    squares = (restored - reference) ** 2
+    check_unmasked(where, "where")
+    restored, reference = (with_mask(from_gpu(image)) for image in (restored, reference))
+    pixels = _comparable(np.ma.getdata(restored), np.ma.getdata(reference), data_range)
+    compared = ~(np.ma.getmaskarray(restored) | np.ma.getmaskarray(reference))
+    squares = (pixels[0] - pixels[1]) ** 2
     if where is not None:
-        squares = squares[to_numpy(where, "where").astype(bool)]
+        where = np.asarray(from_gpu(where), bool)
+        squares, compared = squares[where], compared[where]
+    squares = squares[compared]
     if not squares.size:
         raise InputError("restored: there is no pixel to compare")
     error = squares.mean()
@@ -81,6 +87,8 @@ def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int 
     with importing():
         from skimage.metrics import structural_similarity
 
+    check_unmasked(restored, "restored")
+    check_unmasked(reference, "reference")
     restored, reference = _comparable(restored, reference, data_range)
     if channel_axis is not None and not -restored.ndim <= channel_axis < restored.ndim:
         raise InputError(f"channel_axis: {channel_axis} is no axis of an array of {restored.ndim} dimensions")

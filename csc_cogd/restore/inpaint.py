@@ -89,7 +89,7 @@ def inpaint(
         Rounds of the code solve; default: 4, or 8 for "best". Many more don't improve the picture. On a GPU, where ADMM
         solves, a round is 20 iterations.
     tol : float
-        Stop the code solve earlier, where the relative residuals are below.
+        Stop the code solve earlier, where the relative duality gap is this at most; see :func:`csc_cogd.sparse_code`.
     solve : Solve, optional
         In place of `effort`, `learn`, `lmbda`, `max_iter` and `tol`.
     tile : "auto" or int

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from csc_cogd.backend import beside, device_of, from_gpu, on_gpu
+from csc_cogd.backend import beside, check_unmasked, device_of, from_gpu, on_gpu, with_mask
 from csc_cogd.errors import InputError
 
 POLARITIES = ("missing", "valid")
@@ -56,6 +56,7 @@ class Observation:
         InputError
             If the image isn't one, the mask doesn't fit it, or nothing or everything is missing.
         """
+        image = with_mask(image)
         hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
         planes = as_planes(np.ma.getdata(image), channel_axis)
         missing = np.zeros(planes.shape, bool)
@@ -118,7 +119,8 @@ class ScaledPlanes:
 
 
 def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.ndarray:
-    """Return an image as (C, H, W), after checking that it is one; errors speak of `name`."""
+    """Return an image as (C, H, W), after checking that it is one, not masked by ``numpy.ma``; errors speak of `name`."""
+    check_unmasked(image, name)
     image = np.asarray(image)
     if image.dtype.kind not in "iufb" or image.dtype.itemsize > 8:
         raise InputError(name, f"must have integers or floats of up to 64 bits, got {image.dtype}")
@@ -172,7 +174,8 @@ def _mask_planes(
 ) -> np.ndarray:
     if polarity not in POLARITIES:
         raise InputError("mask_polarity", f"must be 'missing' or 'valid', got {polarity!r}")
-    mask = np.ma.getdata(mask)
+    check_unmasked(mask, "mask")
+    mask = np.asarray(mask)
     if mask.dtype.kind not in "iufb" or (mask.dtype.kind == "f" and not np.isfinite(mask).all()):
         raise InputError("mask", "must have finite numbers or booleans")
     marked = mask != 0
@@ -203,6 +206,7 @@ def frames_of(image: Any, stack_axis: int, channel_axis: int | None) -> tuple[An
     InputError
         If `stack_axis` isn't an axis of frames.
     """
+    image = with_mask(image)
     image = image if isinstance(image, np.ma.MaskedArray) else np.asarray(image)
     if not -image.ndim <= stack_axis < image.ndim or not image.shape[stack_axis]:
         raise InputError("stack_axis", f"must be an axis of the image, of shape {image.shape}, got {stack_axis}")
@@ -255,6 +259,7 @@ def _each_frame(function: Callable[..., Any], bound: inspect.BoundArguments, axi
     if bound.arguments.get("trace") is not None:
         raise InputError("trace", "follows one image, not a stack", "leave it out")
     frames, channel_axis = frames_of(image, axis, bound.arguments.get("channel_axis"))
+    check_unmasked(mask, "mask")
     masks = np.moveaxis(np.asarray(mask), axis, 0) if mask is not None and np.ndim(mask) == frames.ndim else None
     if masks is not None and len(masks) != len(frames):
         raise InputError("mask", f"has {len(masks)} frames along stack_axis={axis}, but the image has {len(frames)}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import check_unmasked
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.files import ImageFiles
 from csc_cogd.nn.data.pieces import cut_pieces
@@ -43,6 +44,8 @@ class ImageSet:
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        check_unmasked(self.labels, "labels")
+        check_unmasked(self.images, "images")
         labels = np.asarray(self.labels)
         if not isinstance(self.images, ImageFiles):
             images = np.asarray(self.images)
