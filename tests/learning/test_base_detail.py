@@ -61,11 +61,11 @@ def test_few_bright_pixels_and_none_set_a_scale():
     [
         ([], "there are none"),
         (np.zeros((5, 5)), r"put it into a list, \[image\]"),
-        ([np.zeros((5, 5)), np.zeros((5, 5), complex)], "image 1: integers or floats"),
-        ([np.zeros((5, 5, 3))], "image 0: .*channel_axis"),
+        ([np.zeros((5, 5)), np.zeros((5, 5), complex)], "images: image 1 must have integers or floats"),
+        ([np.zeros((5, 5, 3))], "images: image 0 must be of shape .*channel_axis"),
         ([np.zeros((5, 5), bool)], "image 0 is bilevel"),
         ([np.full((5, 5), np.nan)], "image 0 has a channel without any known pixel"),
-        ([np.full((5, 5), np.inf)], "image 0: there are infinite values"),
+        ([np.full((5, 5), np.inf)], "images: image 0 has infinite values"),
     ],
 )
 def test_what_is_no_picture_is_named(images, message):
