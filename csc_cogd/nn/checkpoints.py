@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.storage import write_whole
+from csc_cogd.storage import parse_json, write_whole
 
 
 def save_checkpoint(
@@ -122,6 +122,6 @@ def _way(path: Path, error: Exception) -> str:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text

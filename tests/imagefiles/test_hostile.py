@@ -140,6 +140,7 @@ GREY = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
 INDEXED = struct.pack(">IIBBBBB", 8, 8, 8, 3, 0, 0, 0)
 RGBA = struct.pack(">IIBBBBB", 2, 8, 8, 6, 0, 0, 0)
 MORE = "what is behind the pixels in the PNG's data isn't carried over"
+WRONG = "the checksum of the PNG's pixels is wrong: some of them may be damaged"
 CLEAR = "the damaged PNG chunk tRNS isn't carried over"
 
 
@@ -149,13 +150,26 @@ CLEAR = "the damaged PNG chunk tRNS isn't carried over"
         ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS + b"more"))], [MORE]),
         ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS) + b"more")], [MORE]),
         ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS)), (b"IDAT", b"more")], [MORE]),
+        ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS)[:-4] + b"abcd")], [WRONG]),
+        ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS)[:-4]), (b"IDAT", b"ab"), (b"IDAT", b"cd")], [WRONG]),
         ([(b"IHDR", GREY), (b"PLTE", bytes(9)), (b"IDAT", zlib.compress(GREY_ROWS))], []),
         ([(b"IHDR", GREY), (b"tRNS", bytes(5)), (b"IDAT", zlib.compress(GREY_ROWS))], [CLEAR]),
         ([(b"IHDR", RGBA), (b"tRNS", bytes(6)), (b"IDAT", zlib.compress(GREY_ROWS))], [CLEAR]),
         ([(b"IHDR", INDEXED), (b"PLTE", bytes(24)), (b"tRNS", bytes(9)), (b"IDAT", zlib.compress(GREY_ROWS))], [CLEAR]),
         ([(b"IHDR", INDEXED), (b"tRNS", bytes(2)), (b"PLTE", bytes(24)), (b"IDAT", zlib.compress(GREY_ROWS))], []),
     ],
-    ids=["data", "compressed data", "chunk", "palette", "opacity", "two opacities", "long opacity", "opacity first"],
+    ids=[
+        "data",
+        "compressed data",
+        "chunk",
+        "sum",
+        "sum in pieces",
+        "palette",
+        "opacity",
+        "two opacities",
+        "long opacity",
+        "opacity first",
+    ],
 )
 def test_what_libpng_would_warn_of_is_a_note_and_not_printed(tmp_path, capfd, chunks, notes):
     (tmp_path / "a.png").write_bytes(raw_png(*chunks, (b"IEND", b"")))
@@ -179,6 +193,16 @@ def test_headers_that_libpng_would_warn_of_are_refused_in_words(tmp_path, capfd,
     ):
         read_image(tmp_path / "a.png")
     assert capfd.readouterr() == ("", "")
+
+
+def test_metadata_of_a_png_inflate_to_so_much_together(tmp_path):
+    text = zlib.compress(b"\nexif\n  9\n" + bytes(10 * 2**20))
+    chunks = [(b"zTXt", b"Raw profile type exif\0\0" + text), (b"iCCP", b"name\0\0" + text)]
+    (tmp_path / "a.png").write_bytes(png(PIXELS, *chunks))
+    image = read_image(tmp_path / "a.png")
+    assert image.icc_profile is None
+    assert set(image.notes) == {f"the damaged PNG chunk {kind} isn't carried over" for kind in ("zTXt", "iCCP")}
+    np.testing.assert_array_equal(image.pixels, PIXELS)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
@@ -405,12 +429,27 @@ def test_other_arrays_of_an_npz_may_not_unpack_to_gigabytes(tmp_path):
         "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999, 0)}",
         f"{'(' * 5000}{')' * 5000}",
         f"{'-' * 9000}1",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (9223372036854775808, 4, 4)}",
+        "{'descr': '|S0', 'fortran_order': False, 'shape': (9223372036854775808, 4, 4)}",
         "{'descr': 'what', 'fortran_order': False, 'shape': (4, 4)}",
         "{'descr': '|S9999999', 'fortran_order': False, 'shape': (4, 4)}",
         "1l",
         "[",
     ],
-    ids=["negative", "computed", "huge", "empty", "brackets", "signs", "type", "texts", "Python 2", "half"],
+    ids=[
+        "negative",
+        "computed",
+        "huge",
+        "empty",
+        "brackets",
+        "signs",
+        "endless",
+        "of nothing",
+        "type",
+        "texts",
+        "Python 2",
+        "half",
+    ],
 )
 @pytest.mark.parametrize("kind", ["npy", "npz"])
 def test_headers_of_nonsense_are_refused(tmp_path, header, kind):
@@ -421,5 +460,6 @@ def test_headers_of_nonsense_are_refused(tmp_path, header, kind):
     if kind == "npz":
         with zipfile.ZipFile(path, "w") as file:
             file.writestr("image.npy", content)
-    with pytest.raises(InputError, match=rf"^\S+a\.{kind}: [^\n]+$"):
-        read_image(path)
+    for axes in (None, "NYX"):
+        with pytest.raises(InputError, match=rf"^\S+a\.{kind}: [^\n]+$"):
+            read_image(path, axes=axes)

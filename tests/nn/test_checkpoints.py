@@ -120,3 +120,10 @@ def test_they_are_refused_even_where_a_package_teaches_numpy_some(tmp_path):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.safetensors: no such file of weights"):
         load_checkpoint(tmp_path / "nothing.safetensors")
+
+
+def test_metadata_that_are_nested_too_deeply_stay_text(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.ones(3)}, tmp_path / "a.safetensors", metadata={"depth": "[" * 10**5})
+    assert load_checkpoint(tmp_path / "a.safetensors")[1] == {"depth": "[" * 10**5}

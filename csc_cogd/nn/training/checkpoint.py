@@ -75,8 +75,13 @@ class TrainingCheckpoint:
                 f"{self.path}: a checkpoint of another run ({_differences(saved, self.identity, other)}): "
                 "repeat its settings, or name another file"
             )
+        try:
+            history = History.from_json(about.get("history"))
+        except InputError:
+            raise InputError(
+                f"{self.path}: a damaged checkpoint: its history isn't one: delete it, or name another file"
+            ) from None
         network.load_state_dict(network_arrays(arrays))
-        history = History.from_json(about["history"])
         if len(history) < saved["recipe"]["epochs"]:  # else the weights are all that was kept
             optimizer.load_state_dict(_under(_OPTIMIZER, arrays))
             for number, hook in enumerate(hooks):

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from csc_cogd.errors import InputError
-from csc_cogd.storage import write_whole
+from csc_cogd.storage import is_number, write_whole
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,16 @@ class History:
         return [asdict(epoch) for epoch in self]
 
     @classmethod
-    def from_json(cls, rows: Sequence[Mapping[str, Any]]) -> History:
-        """The history that :meth:`as_json` describes."""
+    def from_json(cls, rows: Any) -> History:
+        """The history that :meth:`as_json` describes.
+
+        Raises
+        ------
+        InputError
+            If it describes none.
+        """
+        if not isinstance(rows, list) or not all(_is_epoch(row, number) for number, row in enumerate(rows, 1)):
+            raise InputError("history: it isn't a list of epochs: delete it, or take another one")
         return cls(tuple(Epoch(**row) for row in rows))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -98,6 +106,17 @@ class History:
         rows = [epoch.row() for epoch in self]
         text = json.dumps(rows, indent=1) + "\n" if path.suffix.lower() == ".json" else _csv(rows)
         write_whole(path, lambda file: file.write(text.encode()), overwrite=overwrite)
+
+
+def _is_epoch(row: Any, number: int) -> bool:
+    """Whether JSON gives the epoch of this number back."""
+    if not isinstance(row, dict) or row.keys() != {field.name for field in fields(Epoch)} or row["epoch"] != number:
+        return False
+    unknown = [name for name in ("test_loss", "test_accuracy") if row[name] is None]
+    numbers = [value for name, value in row.items() if name not in (*unknown, "figures")]
+    figures = row["figures"]
+    known = all(map(is_number, numbers)) and isinstance(figures, dict)
+    return known and all(isinstance(figure, float) or is_number(figure) for figure in figures.values())
 
 
 def check_history_name(path: Path) -> None:

@@ -172,6 +172,42 @@ def test_another_run_is_refused(tmp_path, settings, message):
     assert path.read_bytes() == before
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The arrays and the metadata of a run that was stopped."""
+    path = tmp_path_factory.mktemp("stopped") / "run.safetensors"
+    with pytest.raises(Enough):
+        run(path, stop=(3, 1))
+    return load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: None, lambda rows: 1, lambda rows: "text", lambda rows: {}, lambda rows: [1, *rows],
+        lambda rows: [rows[1]], lambda rows: [{**rows[0], "more": 1}], lambda rows: [{"epoch": 1}],
+        lambda rows: [{**rows[0], "epoch": "1"}], lambda rows: [{**rows[0], "loss": None}],
+        lambda rows: [{**rows[0], "seconds": float("nan")}], lambda rows: [{**rows[0], "test_loss": "high"}],
+        lambda rows: [{**rows[0], "figures": 3}], lambda rows: [{**rows[0], "figures": {"a": []}}],
+    ],
+)  # fmt: skip
+def test_a_history_that_can_not_be_true_is_refused(tmp_path, stopped, change):
+    arrays, about = stopped
+    path = tmp_path / "run.safetensors"
+    save_checkpoint(arrays, path, metadata=about | {"history": change(about["history"])})
+    with pytest.raises(InputError, match=r"run\.safetensors: a damaged checkpoint: its history isn't one"):
+        run(path, resume=True)
+
+
+def test_velocities_that_are_no_real_numbers_are_refused(tmp_path, stopped):
+    arrays, about = stopped
+    for kind in (bool, np.complex64):
+        changed = arrays | {"optimizer.conv.weight": arrays["optimizer.conv.weight"].astype(kind)}
+        save_checkpoint(changed, tmp_path / "run.safetensors", metadata=about, overwrite=True)
+        with pytest.raises(InputError, match=r"conv\.weight is of \w+: real numbers are needed"):
+            run(tmp_path / "run.safetensors", resume=True)
+
+
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     save_checkpoint(SmallNetwork().state_dict(), path, metadata={"network": "small"})
