@@ -132,7 +132,7 @@ class NpzPages:
         number = bisect_right(self._ends, page)
         layout = self._layouts[number]
         within = page - self._ends[number] + layout.n_pages
-        return _image(self._path, "npz", self._member(layout)[layout.index(within)], layout)
+        return _image(self._path, "npz", self._member(layout)[layout.index(within)].copy(), layout)
 
     def close(self) -> None:
         self._held = ("", None)
@@ -259,8 +259,7 @@ def _is_image(shape: tuple[int, ...], fortran: bool, dtype: np.dtype, axes: str 
 
 
 def _image(path: Path, kind: str, piece: np.ndarray, layout: ArrayLayout) -> ImageFile:
-    page = layout.upright(piece)
-    pixels = np.array(page, page.dtype.newbyteorder("="), order="C")
+    pixels = np.ascontiguousarray(layout.upright(piece), piece.dtype.newbyteorder("="))
     return ImageFile(pixels, path, kind, layout=layout)
 
 
