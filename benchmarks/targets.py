@@ -182,6 +182,13 @@ BENCHMARKS = {
         alone=True,
     ),
     "killed and resumed": Benchmark("killing.py --count 60 --kills 6"),
+    "damaged and hostile files": Benchmark(
+        "fuzz.py",
+        tuple(
+            Target(f"files with a fault: {fault}", cells(fault), most=0)
+            for fault in ("traceback", "signal", "hang", "memory", "printed")
+        ),
+    ),
     "inpainting, grey": Benchmark(
         "restoration.py --size 192 --methods csc-cogd,biharmonic,'thin plate spline','total variation','OpenCV NS'",
         (

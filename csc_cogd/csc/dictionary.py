@@ -17,6 +17,8 @@ from csc_cogd.errors import InputError
 from csc_cogd.storage import read_arrays, write_arrays
 
 _FORMAT = 1
+_SPECTRUM = 2**24  # values of filters' spectra that are held at once
+_MOST_FILTERS, _LARGEST = 2**16, 512  # of a file: with more, no image would be done in any time or memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +66,12 @@ class Dictionary:
         shapes = np.broadcast_to(size, (len(filters), 2)) if self.shapes is None else to_numpy(self.shapes, "shapes")
         if shapes.dtype.kind not in "iu" or shapes.shape != (len(filters), 2) or (shapes < 1).any() or (shapes > size).any():
             raise InputError(f"shapes: one (height, width) for each of {len(filters)} filters, within {size}, is needed")
-        for k, (height, width) in enumerate(shapes):
-            if filters[k, ..., height:, :].any() or filters[k, ..., :, width:].any():
-                raise InputError(f"filters: filter {k} isn't zero outside its shape {height} x {width}")
+        rows, columns = np.ogrid[: size[0], : size[1]]
+        outside = (rows >= shapes[:, :1, None]) | (columns >= shapes[:, 1:, None])
+        values = filters.reshape(len(filters), -1, *size).any(axis=1)
+        if (wrong := np.flatnonzero((values & outside).any(axis=(1, 2)))).size:
+            height, width = shapes[wrong[0]]
+            raise InputError(f"filters: filter {wrong[0]} isn't zero outside its shape {height} x {width}")
         filters.setflags(write=False)
         shapes = np.array(shapes, dtype=np.int64)
         shapes.setflags(write=False)
@@ -104,10 +109,14 @@ class Dictionary:
     def center_frequencies(self) -> np.ndarray:
         """Root mean square frequency of each filter, (K,), in cycles per pixel (0 to 0.71)."""
         size = 4 * max(self.filter_shape)
-        power = (np.abs(np.fft.fft2(self.with_channels(), (size, size))) ** 2).sum(axis=1)
         frequencies = np.fft.fftfreq(size)
         squared = frequencies[:, None] ** 2 + frequencies**2
-        return np.sqrt((power * squared).sum(axis=(1, 2)) / power.sum(axis=(1, 2)))
+        at_once, moments = max(_SPECTRUM // size**2, 1), []
+        for first in range(0, self.n_filters, at_once):
+            channels = self.with_channels()[first : first + at_once].swapaxes(0, 1)
+            power: Any = sum(np.abs(np.fft.fft2(channel, (size, size))) ** 2 for channel in channels)
+            moments.append((power * squared).sum(axis=(1, 2)) / power.sum(axis=(1, 2)))
+        return np.sqrt(np.concatenate(moments))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write an npz file (no pickle in it) in one step, or not at all."""
@@ -137,6 +146,9 @@ class Dictionary:
             )
         if not isinstance(about.get("format", _FORMAT), int) or about.get("format", _FORMAT) > _FORMAT:
             raise InputError(f"{path}: written by a newer version of csc-cogd: upgrade to read it")
+        if len(shape) > 2 and (shape[0] > _MOST_FILTERS or max(shape[-2:]) > _LARGEST):
+            most = f"{_MOST_FILTERS} of {_LARGEST} x {_LARGEST} at most can be worked with"
+            raise InputError(f"{path}: {shape[0]} filters of {shape[-2]} x {shape[-1]}: {most}")
         try:
             return cls(arrays["filters"], arrays.get("shapes"), dict(about.get("provenance", {})))  # type: ignore[arg-type]
         except InputError as error:

@@ -6,7 +6,9 @@ import math
 import os
 import shutil
 import zipfile
+from bisect import bisect_right
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,7 +79,7 @@ class NpyPages:
                 f"{path}: it holds Python objects, which are never unpickled here: save it as an array of numbers, as by "
                 "np.save(path, array.astype(float))"
             )
-        if 0 in shape:
+        if 0 in (*shape, dtype.itemsize):
             raise InputError(f"{path}: holds no pixel")
         if header.n_bytes > file_size - file.tell():
             raise ValueError("the file ends too early")
@@ -112,22 +114,25 @@ class NpzPages:
                 others.append(name)
                 continue
             shape, fortran, dtype = header
+            check_pixels_claim(path, shape[-1], shape[-2], header.n_bytes, self._file_size)
+            if header.n_bytes > member.file_size:
+                raise ValueError("the file ends too early")
             axes_of_it = _axes(path, shape, named)
             self._layouts.append(ArrayLayout(axes_of_it, shape, dtype, fortran, name, member.compress_type, path))
         check_members(path, [members[name] for name in others], self._file_size)
         if not self._layouts:
             raise InputError(f"{path}: no array in it is an image" + (f" of axes {axes}" if axes else ""))
         self._layouts = [replace(layout, others=tuple(others)) for layout in self._layouts]
+        self._ends = list(accumulate(layout.n_pages for layout in self._layouts))
 
     def __len__(self) -> int:
-        return sum(layout.n_pages for layout in self._layouts)
+        return self._ends[-1]
 
     def read(self, page: int) -> ImageFile:
-        for layout in self._layouts:
-            if page < layout.n_pages:
-                return _image(self._path, "npz", self._member(layout)[layout.index(page)], layout)
-            page -= layout.n_pages
-        raise IndexError(page)
+        number = bisect_right(self._ends, page)
+        layout = self._layouts[number]
+        within = page - self._ends[number] + layout.n_pages
+        return _image(self._path, "npz", self._member(layout)[layout.index(within)].copy(), layout)
 
     def close(self) -> None:
         self._held = ("", None)
@@ -136,8 +141,6 @@ class NpzPages:
     def _member(self, layout: ArrayLayout) -> np.ndarray:
         if self._held[0] != layout.name:
             self._held = ("", None)  # before the next one is read
-            n_bytes = math.prod(layout.shape) * layout.dtype.itemsize
-            check_pixels_claim(self._path, layout.shape[-1], layout.shape[-2], n_bytes, self._file_size)
             self._held = (layout.name, read_member(self._zip, self._zip.getinfo(layout.name)))
         held: np.ndarray = self._held[1]
         return held
@@ -256,8 +259,7 @@ def _is_image(shape: tuple[int, ...], fortran: bool, dtype: np.dtype, axes: str 
 
 
 def _image(path: Path, kind: str, piece: np.ndarray, layout: ArrayLayout) -> ImageFile:
-    page = layout.upright(piece)
-    pixels = np.array(page, page.dtype.newbyteorder("="), order="C")
+    pixels = np.ascontiguousarray(layout.upright(piece), piece.dtype.newbyteorder("="))
     return ImageFile(pixels, path, kind, layout=layout)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,9 @@ _SAFE = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME"}  # besid
 _ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 _INTERLACED = 1
 _PIECE, _MOST = 2**16, 2**22  # bytes of data that are inflated at once, and of what becomes of them
+_SURPLUS = "what is behind the pixels in the PNG's data isn't carried over"
+_WRONG_SUM = "the checksum of the PNG's pixels is wrong: some of them may be damaged"
+_METADATA = 2**24  # bytes that a file's metadata may inflate to
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp\0"
 
@@ -57,14 +61,13 @@ def read(content: bytes, path: Path) -> ImageFile:
     samples = min(_SHOWN[colour] + (b"tRNS" in first), 4)
     check_pixels_claim(path, width, height, width * height * samples * (1 + (depth == 16)), len(content))
     colours, doubtful = _colour_chunks(chunks, colour)
-    pixels, surplus = _decoded(header, colours, [body for kind, body in chunks if kind == b"IDAT"])
+    pixels, remark = _decoded(header, colours, [body for kind, body in chunks if kind == b"IDAT"])
     notes += [_damaged(kind) for kind in doubtful]
-    if surplus:
-        notes.append("what is behind the pixels in the PNG's data isn't carried over")
+    notes += [remark] if remark else []
 
     xmp, profile, exif, orientation = None, None, first.get(b"eXIf"), 1
     before, behind, lost = list[Chunk](), list[Chunk](), list[str]()
-    place = before
+    place, room = before, _Room(_METADATA)
     for kind, body in chunks:
         if kind == b"IDAT":
             place = behind
@@ -75,10 +78,10 @@ def read(content: bytes, path: Path) -> ImageFile:
                 if body is first[kind]:
                     before.append((kind, _as_decoded(kind, body, first, pixels)))
             elif kind == b"iCCP":
-                profile = _profile(body)
+                profile = _profile(body, room)
             elif kind == b"iTXt" and body.startswith(_XMP):
-                xmp = _packet(body)
-            elif exif is None and kind in _TEXTS and (legacy := _legacy_exif(kind, body)):
+                xmp = _packet(body, room)
+            elif exif is None and kind in _TEXTS and (legacy := _legacy_exif(kind, body, room)):
                 exif = legacy
             elif kind in _SAFE or kind[3:].islower():
                 place.append((kind, body))
@@ -98,6 +101,24 @@ def read(content: bytes, path: Path) -> ImageFile:
         has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4), layout=PngLayout(tuple(before), tuple(behind)),
         density=turned(_density(first.get(b"pHYs", b"")), orientation), notes=tuple(notes),
     )  # fmt: skip
+
+
+def coded_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a PNG that is nothing but pixels. Raises ValueError for others, of which libpng might warn."""
+    chunks, doubtful = read_chunks(content)
+    kinds = [kind for kind, _ in chunks]
+    if b"IDAT" not in kinds or not content.startswith(SIGNATURE):
+        raise ValueError("it isn't a PNG")
+    header = _checked_header(chunks)
+    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
+    colours, bad = _colour_chunks(chunks, colour)
+    data = [body for kind, body in chunks if kind == b"IDAT"]
+    plain = kinds == [b"IHDR", *(kind for kind, _ in colours), *[b"IDAT"] * len(data), b"IEND"]
+    if doubtful or bad or not plain or header[-1] == _INTERLACED:
+        raise ValueError("a PNG within it has other chunks than those of pixels")
+    if remark := _remark(data, height * _row_size(width, depth, colour)):
+        raise ValueError(remark)
+    return width, height
 
 
 def encode(image: ImageFile) -> bytes:
@@ -188,8 +209,8 @@ def _colour_chunks(chunks: list[Chunk], colour: int) -> tuple[list[Chunk], list[
     return [*colours, (b"tRNS", clear)], []
 
 
-def _decoded(header: bytes, colours: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, bool]:
-    """Pixels, and whether there is more than pixels in their data; of such, libpng would print a warning."""
+def _decoded(header: bytes, colours: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, str]:
+    """Pixels, and what is to be said of their data, of which libpng would print a warning."""
     with importing():
         import imagecodecs
 
@@ -197,18 +218,18 @@ def _decoded(header: bytes, colours: list[Chunk], data: list[bytes]) -> tuple[np
         return _from_passes(header, colours, data)
     width, height, depth, colour = struct.unpack(">IIBB", header[:10])
     size = height * _row_size(width, depth, colour)
-    if surplus := _has_surplus(data, size):
+    if remark := _remark(data, size):
         data = [zlib.compress(_inflated(data, size), 1)]
     chunks = [(b"IHDR", header), *colours, *((b"IDAT", body) for body in data), (b"IEND", b"")]
-    return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks))), surplus
+    return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks))), remark
 
 
-def _from_passes(header: bytes, colours: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, bool]:
+def _from_passes(header: bytes, colours: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, str]:
     """Pixels of an interlaced PNG, whose passes are PNGs of their own; of a whole one, libpng would print a warning."""
     width, height, depth, colour = struct.unpack(">IIBB", header[:10])
     passes = [(range(top, height, down), range(left, width, right)) for top, left, down, right in _ADAM7]
     sizes = [len(rows) * _row_size(len(columns), depth, colour) * bool(columns) for rows, columns in passes]
-    data, surplus = _inflated(packed, sum(sizes)), _has_surplus(packed, sum(sizes))
+    data, remark = _inflated(packed, sum(sizes)), _remark(packed, sum(sizes))
     pixels = None
     for (rows, columns), size in zip(passes, sizes, strict=True):
         if size:
@@ -219,7 +240,7 @@ def _from_passes(header: bytes, colours: list[Chunk], packed: list[bytes]) -> tu
             pixels[rows.start :: rows.step, columns.start :: columns.step] = part
             data = data[size:]
     assert pixels is not None  # as the first pixel is in the first pass
-    return pixels, surplus
+    return pixels, remark
 
 
 def _row_size(width: int, depth: int, colour: int) -> int:
@@ -228,24 +249,31 @@ def _row_size(width: int, depth: int, colour: int) -> int:
 
 
 def _inflated(data: list[bytes], size: int) -> bytes:
-    """As many bytes of the data of pixels, or fewer if there aren't more."""
-    return zlib.decompressobj().decompress(b"".join(data), size)
+    """As many bytes of the data of pixels, or fewer if there aren't more, whatever their checksum is."""
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(b"".join(data)[2:], size)
 
 
-def _has_surplus(data: list[bytes], size: int) -> bool:
-    """Whether more than `size` bytes are in the data of pixels, or something is behind them; damage is left to libpng."""
-    inflater, found = zlib.decompressobj(), 0
+def _remark(data: list[bytes], size: int) -> str:
+    """What is wrong with the data of pixels besides their `size` bytes; nothing where these are, which libpng finds out."""
     try:
-        for piece in (body[start : start + _PIECE] for body in data for start in range(0, len(body), _PIECE)):
-            if inflater.eof:
-                return True
-            found += len(inflater.decompress(piece, _MOST))
-            while inflater.unconsumed_tail and found <= size:
-                found += len(inflater.decompress(inflater.unconsumed_tail, _MOST))
-            if found > size or inflater.unused_data:
-                return True
+        return _SURPLUS if _is_longer(data, size) else ""
     except zlib.error:
-        return False
+        with suppress(zlib.error):
+            return _WRONG_SUM if len(_inflated(data, size)) == size else ""
+        return ""
+
+
+def _is_longer(data: list[bytes], size: int) -> bool:
+    """Whether more than `size` bytes are in the data, or something is behind them; they are inflated bit by bit."""
+    inflater, found = zlib.decompressobj(), 0
+    for piece in (body[start : start + _PIECE] for body in data for start in range(0, len(body), _PIECE)):
+        if inflater.eof:
+            return True
+        found += len(inflater.decompress(piece, _MOST))
+        while inflater.unconsumed_tail and found <= size:
+            found += len(inflater.decompress(inflater.unconsumed_tail, _MOST))
+        if found > size or inflater.unused_data:
+            return True
     return False
 
 
@@ -275,31 +303,39 @@ def _damaged(kind: bytes) -> str:
     return f"the damaged PNG chunk {kind.decode()} isn't carried over"
 
 
-def _inflate(data: bytes) -> bytes:
-    """Inflate metadata; those of more than 16 MiB count as damaged, as a small file could fill the memory so."""
+@dataclass
+class _Room:
+    """How many bytes the metadata of a file may still inflate to."""
+
+    left: int
+
+
+def _inflate(data: bytes, room: _Room) -> bytes:
+    """Inflate metadata; those without room count as damaged, as a small file could take long to read, and much memory."""
     inflater = zlib.decompressobj()
-    inflated = inflater.decompress(data, 2**24)
-    if inflater.unconsumed_tail:
+    inflated = inflater.decompress(data, room.left) if room.left else b""
+    room.left = 0 if inflater.unconsumed_tail else room.left - len(inflated)
+    if not room.left:
         raise zlib.error("too much")
     return inflated
 
 
-def _profile(body: bytes) -> bytes:
-    return _inflate(body.partition(b"\0")[2][1:])
+def _profile(body: bytes, room: _Room) -> bytes:
+    return _inflate(body.partition(b"\0")[2][1:], room)
 
 
-def _packet(body: bytes) -> bytes:
+def _packet(body: bytes, room: _Room) -> bytes:
     """XMP data of an iTXt chunk."""
     compressed, texts = body[len(_XMP)], body[len(_XMP) + 2 :].split(b"\0", 2)
-    return _inflate(texts[2]) if compressed else texts[2]
+    return _inflate(texts[2], room) if compressed else texts[2]
 
 
-def _legacy_exif(kind: bytes, body: bytes) -> bytes | None:
+def _legacy_exif(kind: bytes, body: bytes, room: _Room) -> bytes | None:
     """EXIF data as ImageMagick wrote them before PNG had a chunk for them: as hexadecimal digits in a text chunk."""
     keyword, _, text = body.partition(b"\0")
     if keyword not in (b"Raw profile type exif", b"Raw profile type APP1") or kind == b"iTXt":
         return None
-    lines = (_inflate(text[1:]) if kind == b"zTXt" else text).split(b"\n", 3)
+    lines = (_inflate(text[1:], room) if kind == b"zTXt" else text).split(b"\n", 3)
     data = bytes.fromhex(lines[3].decode("ascii")) if len(lines) == 4 else b""
     return data if data.startswith(b"Exif\0\0") else None
 

@@ -19,7 +19,7 @@ from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
 from csc_cogd.nn.networks.recognition import recognize_network
 from csc_cogd.nn.tracing import trace
-from csc_cogd.storage import write_whole
+from csc_cogd.storage import parse_json, write_whole
 
 OPTIMIZER, HOOK = "optimizer.", "hook."
 """What the names of arrays begin with that a checkpoint of training holds beside those of the network."""
@@ -309,6 +309,6 @@ def _parsed_metadata(file: Any) -> dict[str, Any]:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except (ValueError, RecursionError):
         return text

@@ -71,6 +71,13 @@ def test_what_is_said_of_a_dictionary_is_a_table(tmp_path, about):
         Dictionary.load(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("shape", [(2**16 + 1, 1, 1), (2, 1, 600), (1, 3, 600, 2)])
+def test_filters_beyond_all_use_are_refused(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.ones(shape, np.float32))
+    with pytest.raises(InputError, match=r"a\.npy: \d+ filters of \d+ x \d+: 65536 of 512 x 512 at most can be worked with"):
+        Dictionary.load(tmp_path / "a.npy")
+
+
 RUNS = {
     "plain": (learn_dictionary, {"tol": 0}),
     "cogradient": (learn_dictionary, {"tol": 0, "cogd": CogradientRule(degree=2, eta=0.1)}),

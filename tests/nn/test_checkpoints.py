@@ -151,3 +151,10 @@ def test_numbers_that_numpy_has_not_are_refused(tmp_path):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.safetensors: no such file of weights"):
         load_checkpoint(tmp_path / "nothing.safetensors")
+
+
+def test_metadata_that_are_nested_too_deeply_stay_text(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.ones(3)}, tmp_path / "a.safetensors", metadata={"depth": "[" * 10**5})
+    assert load_checkpoint(tmp_path / "a.safetensors")[1] == {"depth": "[" * 10**5}

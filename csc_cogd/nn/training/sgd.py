@@ -95,13 +95,15 @@ class SGD:
         Raises
         ------
         InputError
-            If one is of an unknown parameter, or of another shape than it; then nothing is changed.
+            If one is of an unknown parameter, of another shape than it, or not of real numbers; then nothing is changed.
         """
         for name, velocity in state.items():
             shape = self.parameters[name].shape if name in self.parameters else None
             if velocity.shape != shape:
                 found = "there is no such parameter" if shape is None else f"{velocity.shape} isn't its shape, {shape}"
                 raise InputError(f"optimizer state: {name}: {found}: this state is of another network")
+            if velocity.dtype.kind not in "fiu":
+                raise InputError(f"optimizer state: {name} is of {velocity.dtype}: real numbers are needed")
         arrays = {name: self.parameters[name].array for name in state}
         self._velocities = {name: filled_like(array, state[name]) for name, array in arrays.items()}
 

@@ -212,6 +212,18 @@ def test_arrays_that_do_not_fit_are_refused_by_the_name_of_the_file(tmp_path, ch
         run(path, resume=True)
 
 
+def test_velocities_that_are_no_real_numbers_are_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(Enough):
+        run(path, stop=(3, 1))
+    arrays, about = load_checkpoint(path)
+    for kind in (bool, np.complex64):
+        changed = arrays | {"optimizer.conv.weight": arrays["optimizer.conv.weight"].astype(kind)}
+        save_checkpoint(changed, path, metadata=about, overwrite=True)
+        with pytest.raises(InputError, match=r"conv\.weight is of \w+: real numbers are needed"):
+            run(path, resume=True)
+
+
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     save_checkpoint(SmallNetwork().state_dict(), path, metadata={"network": "small"})
