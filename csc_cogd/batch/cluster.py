@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import queue
 import re
+import threading
+import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from csc_cogd.batch.jobs import Job, Result, attempt, folders_of
 from csc_cogd.batch.workers import deaf_to_interrupts
@@ -19,6 +23,9 @@ from csc_cogd.storage import remove_abandoned
 
 AHEAD = 2  # jobs that are handed out for each thread of the workers
 SECONDS = 10  # to answer
+SILENCE = 120  # seconds without a sign of life, after which a worker counts as lost
+
+Answer = TypeVar("Answer")
 
 
 @contextmanager
@@ -48,16 +55,18 @@ def connected(scheduler: Any, jobs: int = 1) -> Iterator[Any]:
         with here as cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client
     elif not re.fullmatch(r"(\w+://)?[^/]+:\d+", scheduler):
-        raise InputError(f"scheduler: {scheduler!r} isn't an address: give one such as tcp://host:8786, or 'local'")
+        raise InputError("scheduler", f"must be an address such as tcp://host:8786, or 'local', got {scheduler!r}")
     else:
+        _check_answer(scheduler)
         try:
-            client = distributed.Client(scheduler, timeout=SECONDS, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
-            raise DeviceError(
-                f"scheduler: {scheduler} doesn't answer: is `dask scheduler` running there? ({error})"
-            ) from None
-        with client:
+            client = within(SECONDS + 2, distributed.Client, scheduler, timeout=SECONDS, set_as_default=False)
+        except Exception as error:  # Dask raises whatever it likes
+            raise _silent(scheduler, error) from None
+        try:
             yield client
+        finally:
+            with suppress(Exception):  # what was to be done is done, and the cluster may be gone
+                within(SECONDS, client.close, timeout=SECONDS / 2)
 
 
 def check_scheduler(scheduler: Any) -> None:
@@ -69,11 +78,61 @@ def check_scheduler(scheduler: Any) -> None:
             pass
 
 
+def within(seconds: float, function: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
+    """Return what a function returns, which waits for others.
+
+    Raises
+    ------
+    TimeoutError
+        If that takes longer; the function is left to itself.
+    """
+    answers: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+    def call() -> None:
+        try:
+            answers.put((True, function(*arguments, **options)))
+        except BaseException as error:
+            answers.put((False, error))
+
+    threading.Thread(target=call, daemon=True, name="csc-cogd-waiting").start()
+    try:
+        succeeded, answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if succeeded:
+        return answer
+    raise answer
+
+
+def _check_answer(address: str) -> None:
+    """Raise DeviceError unless a scheduler answers at an address: a client would wait for minutes, or trip over others."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async def ask() -> Any:
+        async with rpc(address, connection_args=Security().get_connection_args("client")) as scheduler:
+            return await asyncio.wait_for(scheduler.identity(), SECONDS)
+
+    try:
+        identity = within(SECONDS + 2, asyncio.run, ask())
+    except (Exception, asyncio.CancelledError) as error:  # a service of another kind makes Dask raise whatever it likes
+        raise _silent(address, error) from None
+    if not isinstance(identity, dict) or identity.get("type") != "Scheduler":
+        raise _silent(address, "something else answers")
+
+
+def _silent(address: str, why: Any) -> DeviceError:
+    reason = " ".join(str(why).split())[:150] or type(why).__name__
+    return DeviceError(
+        "scheduler", f"{address} doesn't answer as a Dask scheduler ({reason})", "is `dask scheduler` running there?"
+    )
+
+
 def _distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise InputError("scheduler: Dask isn't installed: pip install 'csc-cogd[distributed]'") from None
+        raise InputError("scheduler", "needs Dask, which isn't installed", "pip install 'csc-cogd[distributed]'") from None
     return distributed
 
 
@@ -85,7 +144,7 @@ def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:
     DeviceError
         If the cluster has no workers, or is lost.
     """
-    from distributed import as_completed
+    from distributed import wait
     from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
 
@@ -93,37 +152,52 @@ def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:
     folders: set[str] = set()
     batch, waiting = uuid.uuid4().hex, enumerate(jobs)
 
-    def hand_out(number: int, job: Job) -> Any:
+    def hand_out(number: int, job: Job) -> None:
         absolute = _with_absolute_paths(job)
         folders.update(map(os.fspath, folders_of(absolute)))
-        future = client.submit(attempt, absolute, key=f"csc-cogd-{batch}-{number}", pure=False)
-        going_on[future] = job
-        return future
+        going_on[client.submit(attempt, absolute, key=f"csc-cogd-{batch}-{number}", pure=False)] = job
 
     try:
         client.wait_for_workers(1, timeout=SECONDS)
         n_threads = max(sum(client.nthreads().values()), 1)
-        first = [hand_out(*following) for following in islice(waiting, AHEAD * n_threads)]
-        futures = as_completed(first, loop=client.loop)
-        for future in futures:
-            job = going_on.pop(future)
+        for following in islice(waiting, AHEAD * n_threads):
+            hand_out(*following)
+        while going_on:
             try:
-                result = future.result()
-            except KilledWorker:
-                text = f"{job.source}: several workers were lost while they were at it: was memory short?"
-                result = Result(str(job.source), "", "failed", text, 3)
-            for following in islice(waiting, 1):
-                futures.add(hand_out(*following))
-            yield replace(result, input=str(job.source), output=str(job.target) if result.output else "")
+                with client.as_current():
+                    done = wait(list(going_on), timeout=SECONDS, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                check_workers(client)
+                continue
+            for future in done:
+                job = going_on.pop(future)
+                try:
+                    result = future.result(timeout=SECONDS)
+                except KilledWorker:
+                    text = f"{job.source}: several workers were lost while they were at it: was memory short?"
+                    result = Result(str(job.source), "", "failed", text, 3)
+                for following in islice(waiting, 1):
+                    hand_out(*following)
+                yield replace(result, input=str(job.source), output=str(job.target) if result.output else "")
     except TimeoutError:
-        raise DeviceError("scheduler: it has no workers: start some by 'dask worker ADDRESS'") from None
+        raise DeviceError("scheduler", "has no workers", "start some by 'dask worker ADDRESS'") from None
     except (FutureCancelledError, OSError) as error:
-        lost = f"scheduler: the connection was lost: what is done stays, and --skip-existing goes on from there ({error})"
-        raise DeviceError(lost) from None
+        lost = f"was lost ({error}): what is done stays"
+        raise DeviceError("scheduler", lost, "{skip_existing} goes on from there") from None
     finally:
         with suppress(Exception):  # it may be gone
-            client.cancel(list(going_on))
-            client.run(_clean_up, sorted(folders))
+            within(SECONDS, client.cancel, list(going_on))
+            within(SECONDS, client.run, _clean_up, sorted(folders))
+
+
+def check_workers(client: Any) -> None:
+    """Raise DeviceError if no worker has given a sign of life for long: nobody would ever finish what was handed out."""
+    workers = within(SECONDS, client.scheduler_info, n_workers=-1)["workers"].values()
+    if not any(time.time() - worker["last_seen"] < SILENCE for worker in workers):
+        raise DeviceError(
+            "scheduler", f"has no worker that has answered for {SILENCE} s: what is done stays",
+            "start others by 'dask worker ADDRESS'; {skip_existing} goes on from there",
+        )  # fmt: skip
 
 
 def _clean_up(folders: list[str]) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
-from csc_cogd.batch.cluster import connected
-from csc_cogd.batch.workers import deaf_to_interrupts
+from csc_cogd.batch.cluster import SECONDS, check_workers, connected
+from csc_cogd.batch.workers import PATIENCE, deaf_to_interrupts
 from csc_cogd.csc.consensus import InThisProcess, Mapper
 from csc_cogd.errors import DeviceError
 
@@ -107,7 +107,10 @@ class Processes:
             process.terminate()
             connection.close()
         for process, _ in self._workers:
-            process.join()
+            process.join(PATIENCE)
+            if process.is_alive():  # it was stopped, or doesn't get at its signals
+                process.kill()
+                process.join()
 
 
 def _serve(connection: Any) -> None:
@@ -152,7 +155,7 @@ class Cluster:
         both = [self._client.submit(_in_turn, function, state, shared, pure=False) for state in self._states]
         states, reports = (self._client.map(itemgetter(part), both, pure=False) for part in (0, 1))
         try:
-            found = [report.result() for report in reports]  # of several errors, always the same one
+            found = [self._result(report) for report in reports]  # of several errors, always the same one
         except KilledWorker as error:
             raise DeviceError(
                 f"scheduler: the workers that learned have ended again and again, perhaps for want of memory: use more "
@@ -160,6 +163,14 @@ class Cluster:
             ) from None
         self._states = states
         return found
+
+    def _result(self, report: Any) -> Any:
+        """Wait for a report as long as there are workers."""
+        while True:
+            try:
+                return report.result(timeout=SECONDS)
+            except TimeoutError:
+                check_workers(self._client)
 
 
 def _given(value: Any) -> Any:

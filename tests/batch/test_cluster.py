@@ -1,9 +1,13 @@
 """Batches on the worker processes of a Dask cluster of this machine."""
 
+import contextlib
 import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -89,7 +93,10 @@ def test_the_command_works_on_a_cluster_by_its_address(folder, cluster, capsys):
 
 @pytest.mark.parametrize(
     ("scheduler", "error", "problem"),
-    [("nowhere", InputError, "'nowhere' isn't an address"), ("tcp://127.0.0.1:9", DeviceError, "doesn't answer")],
+    [
+        ("nowhere", InputError, "scheduler must be an address such as tcp://host:8786, or 'local', got 'nowhere'"),
+        ("tcp://127.0.0.1:9", DeviceError, "scheduler tcp://127.0.0.1:9 doesn't answer as a Dask scheduler"),
+    ],
 )
 def test_a_cluster_that_is_not_there_is_named(folder, scheduler, error, problem, monkeypatch):
     from csc_cogd.batch import cluster as module
@@ -105,3 +112,67 @@ def test_without_dask_the_way_to_get_it_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(InputError, match=r"pip install 'csc-cogd\[distributed\]'"):
         restore_batch("in", "out", mask="masks", scheduler="tcp://host:8786", **QUICK)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 8 + b"GARBAGE" * 100])
+def test_another_service_at_the_address_is_one_line_in_time(folder, answer, monkeypatch, capfd):
+    from csc_cogd.batch import cluster as module
+
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(module, "SECONDS", 2)
+    held = []
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(server.accept()[0])
+                held[-1].sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(DeviceError, match="doesn't answer as a Dask scheduler"):
+            restore_batch("in", "out", mask="masks", scheduler=f"tcp://127.0.0.1:{server.getsockname()[1]}", **QUICK)
+    for connection in held:
+        connection.close()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_batch_ends_where_no_worker_answers_any_more(folder, cluster, client, monkeypatch):
+    from csc_cogd.batch import cluster as module
+
+    monkeypatch.setattr(module, "SECONDS", 1)
+    monkeypatch.setattr(module, "SILENCE", 3)
+    pids = [worker.process.pid for worker in cluster.workers.values()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(DeviceError, match="scheduler has no worker that has answered for 3 s: what is done stays"):
+            list(restore_batch("in", "out", mask="masks", scheduler=client, **QUICK))
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_cluster_may_ask_for_certificates(folder):
+    distributed = pytest.importorskip("distributed")
+    pytest.importorskip("cryptography", reason="certificates are made by it: pip install cryptography")
+    security = distributed.Security.temporary()
+    environment = os.environ.copy()
+    for name, content in [
+        ("CA_FILE", security.tls_ca_file),
+        ("CLIENT__CERT", security.tls_client_cert),
+        ("CLIENT__KEY", security.tls_client_key),
+    ]:
+        (folder / name).write_text(content)
+        environment[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(folder / name)
+    settings = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    command = [sys.executable, "-m", "csc_cogd", "inpaint", "in/p0.png", "-m", "masks", "-o", "out.png", "--fast", "-q"]
+    with distributed.LocalCluster(protocol="tls", security=security, **settings) as cluster:
+        assert cluster.scheduler_address.startswith("tls://")
+        command += ["--device", "cpu", "--scheduler", cluster.scheduler_address]
+        stranger = subprocess.run(command, capture_output=True, text=True)
+        assert stranger.returncode == 3
+        assert "doesn't answer as a Dask scheduler" in stranger.stderr
+        assert stranger.stderr.count("\n") == 1
+        subprocess.run(command, env=environment, check=True)
+    assert (folder / "out.png").exists()
