@@ -27,10 +27,9 @@ from csc_cogd.restore.operators import Identity, Operator
 from csc_cogd.restore.report import SILENT, GroupReport, Reporter, RestorationReport, TileTrace, Trace
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
 from csc_cogd.restore.stages.adaptation import adapt_dictionary
-from csc_cogd.restore.stages.base_layer import deconvolve, low_pass
-from csc_cogd.restore.stages.blend_weight import blend, cross_validated_weight
-from csc_cogd.restore.stages.code import code, code_scene
-from csc_cogd.restore.stages.nonlocal_bayes import nonlocal_bayes
+from csc_cogd.restore.stages.base_layer import deconvolve
+from csc_cogd.restore.stages.blend_weight import REFINEMENT, blend, check_border_holes, cross_validated_weight, refined
+from csc_cogd.restore.stages.code import code_scene
 from csc_cogd.restore.stages.pilot import pilot
 from csc_cogd.restore.stages.state import Recipe, Stage, TileState
 from csc_cogd.restore.tiling import (
@@ -49,7 +48,7 @@ from csc_cogd.restore.tiling import (
     memory_for,
 )
 
-FILLING: Sequence[Stage] = (pilot, low_pass, code, nonlocal_bayes, blend)
+FILLING: Sequence[Stage] = (pilot, *REFINEMENT, blend, check_border_holes)
 DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene)
 LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times the noise's standard deviation
 LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
@@ -225,11 +224,11 @@ class _Group:
     def start(self, tile: Tile, trace: Trace | None = None) -> TileState:
         """Return what is observed of a tile."""
         observed, missing = self.scaled.crop(*tile.window)
+        state = TileState(observed, missing, at_border=tile.at_border(self.scaled.planes.shape[1:]))
         if trace is None:
-            return TileState(observed, missing)
+            return state
         restored = np.ones_like(missing) if self.everything else missing
-        traced = TileTrace(trace, self.channels, tile, restored, self.scaled.low, self.scaled.range)
-        return TileState(observed, missing, trace=traced)
+        return replace(state, trace=TileTrace(trace, self.channels, tile, restored, self.scaled.low, self.scaled.range))
 
     def report(self, plan: Plan, recipe: Recipe | None = None) -> GroupReport:
         """Say what was, or would be, done."""
@@ -301,13 +300,7 @@ def _recipe_of_filling(group: _Group, reporter: Reporter) -> Recipe:
     rounds = 1 if group.engine.backend.compiled else ADMM_ITERATIONS_A_ROUND
     recipe = group.recipe(dictionary, lmbda, effort.max_iter * rounds)
     if effort.check and scaled.missing.any() and not reporter.report("checking", 0, 1):
-
-        def try_out(state: TileState) -> np.ndarray:
-            for stage in (low_pass, code, nonlocal_bayes):
-                state = stage(state, recipe)
-            return state.estimate
-
-        return replace(recipe, blend_weight=cross_validated_weight(try_out, scaled))
+        return replace(recipe, blend_weight=cross_validated_weight(partial(refined, recipe=recipe), scaled))
     return recipe
 
 

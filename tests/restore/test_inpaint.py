@@ -322,3 +322,18 @@ def test_a_mask_that_marks_nothing_returns_the_image_with_a_warning(photo):
     assert [remark.argument for remark in report.warnings] == ["mask"]
     with pytest.raises(InputError, match="image can't be filled, as no pixel is missing: give a mask"):
         inpaint(photo)
+
+
+@pytest.mark.parametrize("effort", ["fast", "default"])
+def test_a_hole_at_the_border_gets_no_worse_by_passes_over_similar_patches(effort):
+    from skimage.data import coffee
+    from skimage.restoration import inpaint_biharmonic
+
+    truth = coffee()[76:188, 242:354] / 255
+    mask = np.zeros(truth.shape[:2], bool)
+    mask[-12:, 1:11] = True
+    damaged = np.where(mask[..., None], 0, truth)
+    restored = inpaint(damaged, mask, channel_axis=-1, effort=effort, threads=1)
+    biharmonic = inpaint_biharmonic(damaged, mask, channel_axis=-1)
+    errors = [np.mean((found - truth)[mask] ** 2) for found in (restored, biharmonic)]
+    assert errors[0] < 1.1 * errors[1]
