@@ -174,7 +174,8 @@ def test_a_rule_that_is_off_changes_no_bit(settings, rng):
     ("settings", "names"),
     [
         ({"degree": 0}, "degree"), ({"degree": 1.5}, "degree"), ({"sign": 0}, "sign"), ({"sign": 2}, "sign"),
-        ({"eta": -1}, "eta"), ({"eta": float("nan")}, "eta"), ({"max_beta": float("inf")}, "max_beta"), ({"zero_tol": "x"}, "zero_tol"),
+        ({"eta": -1}, "eta"), ({"eta": float("nan")}, "eta"), ({"max_beta": float("inf")}, "max_beta"),
+        ({"zero_tol": "x"}, "zero_tol"),
         ({"norm": "l3"}, "norm"), ({"alpha_sparse": "mode"}, "alpha_sparse"), ({"alpha_partner": "max"}, "alpha_partner"),
     ],
 )  # fmt: skip
