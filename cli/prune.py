@@ -21,7 +21,7 @@ from csc_cogd.cli.networks import (
     take_options,
 )
 from csc_cogd.cli.options import PATH, options
-from csc_cogd.cli.recipes import RecipeOptions, recipe_options
+from csc_cogd.cli.recipes import recipe_options, take_recipe
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,20 +118,19 @@ def command(**given: Any) -> None:
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
     3 device or memory; 130 interrupted, --resume continues.
     """
-    data, training = take_options(DataOptions, given), take_options(RecipeOptions, given)
-    options = PruneOptions(**given)
-    console = Console(-1 if options.quiet else options.verbose)
-    console.check_device({"device": options.device})
-    others = {"state": "the weights", "names": "the names of its weights", "network": options.weights}
-    with arguments_as_options(**others):
+    console = Console(-1 if given["quiet"] else given["verbose"])
+    console.check_device({"device": given["device"]})
+    with arguments_as_options(state="its state dict", names="the names of its weights", network=given["weights"]):
+        data, tuning = take_options(DataOptions, given), take_recipe(given)
+        options = PruneOptions(**given)
         _check_outputs(options)
-        recipe = _recipe(options, training.recipe())
+        recipe = _recipe(options, tuning)
         from csc_cogd.nn import evaluate, prune
         from csc_cogd.nn.cogradient import never_acted
         from csc_cogd.nn.pruning.prune import checkpoint_files
 
         test = data.load("test")
-        start = start_network(test, options.weights, None, data.normalization(), training.seed)
+        start = start_network(test, options.weights, None, data.normalization(), tuning.seed)
         start.network.to(options.device)
         images = data.load("train")
         assert start.normalization is not None  # as there are weights
@@ -146,7 +145,7 @@ def command(**given: Any) -> None:
                 progress=lambda progress: bar(EpochProgress(progress)),
             )  # fmt: skip
         before, after = (
-            evaluate(network, test, normalization=start.normalization, batch_size=training.batch_size)
+            evaluate(network, test, normalization=start.normalization, batch_size=tuning.batch_size)
             for network in (start.network, result.network)
         )
         accuracies = before.accuracy, after.accuracy

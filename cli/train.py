@@ -26,7 +26,7 @@ from csc_cogd.cli.networks import (
 )
 from csc_cogd.cli.options import PATH, cogradient_rule, options
 from csc_cogd.cli.plots import check_plot, save_plot
-from csc_cogd.cli.recipes import RecipeOptions, recipe_options
+from csc_cogd.cli.recipes import recipe_options, take_recipe
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,23 +89,21 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
     3 device or memory; 130 interrupted, --resume continues.
     """
-    data, training = take_options(DataOptions, given), take_options(RecipeOptions, given)
-    options = TrainOptions(**given)
-    console = Console(-1 if options.quiet else options.verbose)
-    console.check_device({"device": options.device})
-    others = {"state": "the weights", "names": "the names of its weights", "network": options.weights}
-    with arguments_as_options(**others):
+    console = Console(-1 if given["quiet"] else given["verbose"])
+    console.check_device({"device": given["device"]})
+    with arguments_as_options(state="its state dict", names="the names of its weights", network=given["weights"]):
+        data, recipe = take_options(DataOptions, given), take_recipe(given)
+        options = TrainOptions(**given)
         if options.evaluating:
             _check_evaluation(ctx, options)
         else:
             output = _checked_output(options)
-            recipe = training.recipe()
             rule = cogradient_rule(options.cogd, options.kernel_degree)
         test = data.load("test")
-        start = start_network(test, options.weights, options.network_name, data.normalization(), training.seed)
+        start = start_network(test, options.weights, options.network_name, data.normalization(), recipe.seed)
         start.network.to(options.device)
         if options.evaluating:
-            _evaluate(start, test, training.batch_size, options.as_json)
+            _evaluate(start, test, recipe.batch_size, options.as_json)
             return
         from csc_cogd.nn.cogradient import KernelBacktracking, never_acted
 

@@ -39,9 +39,18 @@ _THRESHOLDS: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "median": np.me
 
 
 class Backtracking(NamedTuple):
-    """What one use of the rule did.
+    """The effect of one use of the rule.
 
-    `accepted` is what became of it, once the application's safeguard knows: until then, it is True.
+    Attributes
+    ----------
+    entries : int
+        Entries of the sparse variable.
+    backtracked : int
+        How many of them were backtracked.
+    mean_beta : float
+        Mean of |beta| over those.
+    accepted : bool
+        Whether the application's safeguard accepted the result; True until it has decided.
     """
 
     entries: int

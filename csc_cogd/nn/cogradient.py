@@ -79,7 +79,7 @@ def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int
 
 
 class _Backtracking(EpochHook):
-    """What the hooks share: they look at the scaled convolutions of a network before and after each epoch."""
+    """The base of the hooks, which compare the scaled convolutions of a network before and after each epoch."""
 
     kind: str
     rule: CogradientRule

@@ -127,7 +127,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
         ((*BOTH, *OUT, "--record", "a.txt"), "a.txt: the name of this output must end in .json"),
         ((*BOTH, *OUT, "--flops", 0.5, "--threshold", 0), "threshold: give --flops or --threshold"),
         ((*BOTH, *OUT, "--flops", 1e-6), "--flops must be at least "),
-        (("nan.safetensors", "small.npz", *OUT), "nan.safetensors: the weights must be finite, but layer2.1.conv1.weight"),
+        (("nan.safetensors", "small.npz", *OUT), "nan.safetensors: its state dict must be finite, but layer2.1.conv1"),
         ((*BOTH, *OUT, "--method", "l1", "--sparsity", 1), "--sparsity has no effect with method l1: "),
         ((*BOTH, *OUT, "--method", "gal", "--keep", 1), "--keep has no effect with method gal"),
         ((*BOTH, *OUT, "--method", "l1", "--threshold", 0), "--threshold is for masks, which method 'l1' has"),

@@ -307,7 +307,7 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", "--evaluate", "--weights", "plain.safetensors", "--flip"), "--flip has no effect on a test"),
         (("small.npz", "--evaluate", "--weights", "plain.safetensors", *OUT), "--output has no effect on a test of weights"),
         (("small.npz", *OUT, "--learning-rate", 1000, "--batch-size", 8, "-q"), "--learning-rate may be too high, as the "),
-        (("small.npz", "--evaluate", "--weights", "nan.safetensors"), "nan.safetensors: the weights must be finite"),
+        (("small.npz", "--evaluate", "--weights", "nan.safetensors"), "nan.safetensors: its state dict must be finite"),
         (("small.npz", "--evaluate", "--weights", "huge.safetensors"), "huge.safetensors must have a finite loss"),
     ],
 )

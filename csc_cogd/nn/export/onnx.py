@@ -120,17 +120,20 @@ class _Graph:
     def add(self, kind: str, result: Tensor, *more: str, source: str | None = None, **options: Any) -> str:
         """Add a node whose first input is the first parent of a result, or `source`, and return the name of its output."""
         output = f"{kind}_{len(self.nodes)}"
-        self.nodes.append((kind, [source or self.input(result, 0), *more], output, options))
+        self.nodes.append((kind, [source or self._name(result.parents[0]), *more], output, options))
         self.names[result] = output
         return output
 
-    def input(self, result: Tensor, number: int) -> str:
-        """Return the name of a parent, which was computed before or is an array."""
-        parent = result.parents[number]
-        if parent not in self.names:
-            name = self.traced.parameters.get(parent, f"constant_{len(self.arrays)}")
-            self.names[parent] = self.constant(to_numpy(parent.array), name)
-        return self.names[parent]
+    def inputs(self, result: Tensor) -> list[str]:
+        """Return the names of all parents but the first."""
+        return [self._name(parent) for parent in result.parents[1:]]
+
+    def _name(self, tensor: Tensor) -> str:
+        """Return the name of a tensor, which was computed before or is an array."""
+        if tensor not in self.names:
+            name = self.traced.parameters.get(tensor, f"constant_{len(self.arrays)}")
+            self.names[tensor] = self.constant(to_numpy(tensor.array), name)
+        return self.names[tensor]
 
     def constant(self, values: Any, name: str | None = None) -> str:
         """Add an array, floats as float32 and integers as int64, and return its name."""
@@ -144,7 +147,7 @@ def _conv2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     weight = result.parents[1]
     options = {"strides": settings["stride"], "pads": settings["padding"] * 2, "group": settings["groups"]}
     if (norm := graph.norms.get(result)) is None:
-        inputs = [graph.input(result, number) for number in range(1, len(result.parents))]
+        inputs = graph.inputs(result)
     else:
         scale, shift = _scale_and_shift(norm)
         bias = np.float64(to_numpy(result.parents[2].array)) if len(result.parents) > 2 else 0
@@ -165,38 +168,11 @@ def _scale_and_shift(norm: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def _batch_norm(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     statistics = [graph.constant(to_numpy(statistic)) for statistic in settings["statistics"]]
-    inputs = [graph.input(result, 1), graph.input(result, 2), *statistics]
-    graph.add("BatchNormalization", result, *inputs, epsilon=settings["epsilon"])
-
-
-def _linear(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    inputs = [graph.input(result, number) for number in range(1, len(result.parents))]
-    graph.add("Gemm", result, *inputs, transB=1)
-
-
-def _relu6(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    graph.add("Clip", result, graph.constant(0.0), graph.constant(6.0))
+    graph.add("BatchNormalization", result, *graph.inputs(result), *statistics, epsilon=settings["epsilon"])
 
 
 def _soft_mask(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     graph.add("Mul", result, graph.constant(to_numpy(result.parents[1].array)[:, None, None]))
-
-
-def _multiply(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    graph.add("Mul", result, graph.constant(settings["factor"]))
-
-
-def _max_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    pads = settings["padding"] * 2
-    graph.add("MaxPool", result, kernel_shape=settings["kernel"], strides=settings["stride"], pads=pads)
-
-
-def _avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    graph.add("AveragePool", result, kernel_shape=settings["kernel"], strides=settings["stride"])
-
-
-def _global_avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    graph.add("Flatten", result, source=graph.add("GlobalAveragePool", result), axis=1)
 
 
 def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
@@ -211,16 +187,22 @@ def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any
 
 
 _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
-    "add": lambda graph, result, settings: graph.add("Add", result, graph.input(result, 1)),
-    "avg_pool2d": _avg_pool2d,
+    "add": lambda graph, result, settings: graph.add("Add", result, *graph.inputs(result)),
+    "avg_pool2d": lambda graph, result, settings: graph.add(
+        "AveragePool", result, kernel_shape=settings["kernel"], strides=settings["stride"]
+    ),
     "batch_norm": _batch_norm,
     "conv2d": _conv2d,
-    "global_avg_pool2d": _global_avg_pool2d,
-    "linear": _linear,
-    "max_pool2d": _max_pool2d,
-    "multiply": _multiply,
+    "global_avg_pool2d": lambda graph, result, settings: graph.add(
+        "Flatten", result, source=graph.add("GlobalAveragePool", result), axis=1
+    ),
+    "linear": lambda graph, result, settings: graph.add("Gemm", result, *graph.inputs(result), transB=1),
+    "max_pool2d": lambda graph, result, settings: graph.add(
+        "MaxPool", result, kernel_shape=settings["kernel"], strides=settings["stride"], pads=settings["padding"] * 2
+    ),
+    "multiply": lambda graph, result, settings: graph.add("Mul", result, graph.constant(settings["factor"])),
     "relu": lambda graph, result, settings: graph.add("Relu", result),
-    "relu6": _relu6,
+    "relu6": lambda graph, result, settings: graph.add("Clip", result, graph.constant(0.0), graph.constant(6.0)),
     "soft_mask": _soft_mask,
     "subsample_and_pad": _subsample_and_pad,
 }

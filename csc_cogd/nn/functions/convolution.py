@@ -71,7 +71,7 @@ def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups:
     """Return what :func:`conv2d` does, for arrays, of which `bias` may be None, and what the backward pass needs."""
     size = output_size("x", x.shape[2:], w.shape[2:], stride, padding)
     saved = (x, w, stride, padding, groups)
-    if _is_depthwise(w, groups):
+    if is_depthwise(w, groups):
         compiled = compiled_kernels("depthwise", x)
         y = compiled.depthwise(x, w, size, stride, padding) if compiled else _plain_forward(*saved, size)
     else:
@@ -90,7 +90,7 @@ def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any
     That of the bias is the sum of `dy` over all axes but the channels.
     """
     x, w, stride, padding, groups = saved
-    if _is_depthwise(w, groups):
+    if is_depthwise(w, groups):
         if compiled := compiled_kernels("depthwise", x):
             dx = compiled.depthwise_images_gradient(dy, w, x.shape, stride, padding) if need_dx else None
             return dx, compiled.depthwise_weights_gradient(dy, x, w, stride, padding)
@@ -101,7 +101,7 @@ def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any
 
 
 def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size: Two) -> Any:
-    forward = _depthwise_forward if _is_depthwise(w, groups) else _columns_forward
+    forward = _depthwise_forward if is_depthwise(w, groups) else _columns_forward
     y = np.empty((len(x), len(w), *size), x.dtype)
     for some in _chunks(x, w, size):
         y[some] = forward(pad(x[some], padding), w, stride, size, groups)
@@ -110,7 +110,7 @@ def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size:
 
 def _plain_backward(dy: Any, saved: Any, need_dx: bool) -> tuple[Any, Any]:
     x, w, stride, padding, groups = saved
-    backward = _depthwise_backward if _is_depthwise(w, groups) else _columns_backward
+    backward = _depthwise_backward if is_depthwise(w, groups) else _columns_backward
     rest = (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
     scatter = need_dx and (stride != (1, 1) or min(rest) < 0)
     dx: Any = np.empty_like(x) if scatter else None
@@ -137,7 +137,8 @@ def _check(x: Any, w: Any, bias: Any, groups: int) -> None:
         check_shape("bias", bias, "O", O=w.shape[0])
 
 
-def _is_depthwise(w: Any, groups: int) -> bool:
+def is_depthwise(w: Any, groups: int) -> bool:
+    """Return whether each channel has a single kernel of its own."""
     return groups > 1 and w.shape[:2] == (groups, 1)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from csc_cogd.errors import InputError
+from csc_cogd.nn.functions.convolution import is_depthwise
 from csc_cogd.nn.layers import PaddedShortcut
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor
@@ -191,7 +192,7 @@ def _follow(network: Module, traced: Trace) -> dict[Tensor, _Axis]:
             layer = layer_of(result)
             source.add(layer, [*attributes(result), *modules[layer].buffer_names], 0, "own")
             axes[result] = source
-        elif name == "soft_mask" or (name == "conv2d" and _is_depthwise(result)):
+        elif name == "soft_mask" or (name == "conv2d" and is_depthwise(result.parents[1], settings["groups"])):
             source.add(layer_of(result), attributes(result), 0, "own")
             axes[result] = source
         elif name == "linear" or (name == "conv2d" and settings["groups"] == 1):
@@ -208,9 +209,3 @@ def _follow(network: Module, traced: Trace) -> dict[Tensor, _Axis]:
         else:
             raise unsupported(result, "isn't supported")
     return axes
-
-
-def _is_depthwise(convolved: Tensor) -> bool:
-    """Return whether each channel has a single kernel of its own."""
-    groups = convolved.made_by.settings["groups"]
-    return groups > 1 and convolved.parents[1].shape[:2] == (groups, 1)

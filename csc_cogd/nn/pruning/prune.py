@@ -58,7 +58,7 @@ class PruningRecipe:
         For "cogd"; see :class:`~csc_cogd.nn.cogradient.MaskBacktracking`.
     mask_start : {"ones", "uniform", "normal"}
         Initial masks; see :func:`~csc_cogd.nn.pruning.masks.insert_masks`.
-    ranking : {"uniform", "global"}, optional
+    ranking : "uniform" or "global", optional
         See :func:`~csc_cogd.nn.pruning.budget.keep_within`. Default: "uniform" for "l1", whose norms can't be compared
         between layers, "global" for the others.
     include_residual : bool
