@@ -45,13 +45,6 @@ class Module(ABC):
 
     They are named as in PyTorch, ``"layer1.0.conv1.weight"``, so that state dicts fit.
 
-    Attributes
-    ----------
-    buffer_names : tuple of str
-        The attributes that are buffers.
-    training : bool
-        Whether it is used in training, or in inference; :meth:`train` and :meth:`eval` change it.
-
     Examples
     --------
     >>> class Halved(Module):
@@ -65,7 +58,9 @@ class Module(ABC):
     """
 
     buffer_names: tuple[str, ...] = ()
+    """The attributes that are buffers."""
     training = True
+    """Whether it is used in training, or in inference; :meth:`train` and :meth:`eval` change it."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
