@@ -33,7 +33,7 @@ _SECTIONS = {
         "dictionary": "Look into a dictionary: draw its filters, or say what it is.",
     },
     "Classify": {
-        "train": "Train a network to tell the classes of images apart, or test one.",
+        "train": "Train a small image classifier, or test one.",
         "prune": "Make a trained network smaller.",
     },
     "Look around": {

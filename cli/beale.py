@@ -34,7 +34,7 @@ _TOLERANCE = 0.1
 )  # fmt: skip
 @click.option(
     "--eta", type=click.FloatRange(min=0), default=1.0, metavar="E", show_default=True,
-    help="Step size of the rule, as a multiple of the optimiser's learning rate; 0 switches it off.",
+    help="Step size of the rule, as a multiple of the optimizer's learning rate; 0 switches it off.",
 )  # fmt: skip
 @click.option(
     "--sign", type=click.Choice(["-1", "1"]),

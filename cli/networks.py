@@ -1,15 +1,16 @@
-"""Networks from files, and images for them, for the commands that train or prune one."""
+"""What the commands that train or prune a network share: their options, images, and networks from files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from csc_cogd.errors import InputError
+from csc_cogd.errors import CscCogdError, InputError
 
 if TYPE_CHECKING:
     from csc_cogd.nn import ImageSet, Module, Normalization, TrainingProgress
@@ -20,15 +21,15 @@ NETWORKS = (
 _DATA = (
     click.option(
         "--image-size", type=click.IntRange(min=1), metavar="N",
-        help="Resize and crop the images in folders of classes to N x N pixels. Default: they all have one size.",
+        help="Resize and crop the images in folders of classes to N x N pixels. Default: they must have one size.",
     ),
     click.option(
         "--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="S",
-        help="Share of each class to test with, where DATA has no part for that; always the same images.",
+        help="Share of each class to test with, if DATA has no test images; always the same images.",
     ),
     click.option(
         "--mean", type=click.FloatRange(0, 1), nargs=3, metavar="R G B",
-        help="Subtract this from pixels in [0, 1]. Default: as the weights say, or measured.",
+        help="Subtract this from pixels in [0, 1]. Default: as stored with the weights, or measured.",
     ),
     click.option(
         "--std", type=click.FloatRange(0, 1, min_open=True), nargs=3, metavar="R G B",
@@ -37,38 +38,85 @@ _DATA = (
 )  # fmt: skip
 
 
+Record = TypeVar("Record")
+
+
 def data_options(function: Any) -> Any:
-    """Decorate a command with what it needs to know about images."""
+    """Decorate a command with the options about its images."""
     for option in reversed(_DATA):
         function = option(function)
     return function
 
 
+def take_options(record: type[Record], given: dict[str, Any]) -> Record:
+    """Take the options that a record holds out of those of a command."""
+    return record(**{field.name: given.pop(field.name) for field in fields(record)})  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def arguments_as_options(**others: Any) -> Iterator[None]:
+    """Let errors name the options of the running command where they name arguments, or else `others` by argument."""
+    options = [option for option in click.get_current_context().command.params if isinstance(option, click.Option)]
+    names = {option.name: max(option.opts, key=len) for option in options}
+    names |= {name: str(other) for name, other in others.items() if other is not None}
+    try:
+        yield
+    except CscCogdError as error:
+        raise type(error)("", error.render(lambda name: names.get(name, name))) from error
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The options about images."""
+
+    data: Path
+    image_size: int | None
+    holdout: float | None
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+
+    def load(self, part: str) -> ImageSet:
+        """Load the images to train on, or to test with."""
+        from csc_cogd.nn import load_images
+
+        return load_images(self.data, part, image_size=self.image_size, holdout=self.holdout)
+
+    def normalization(self) -> Normalization | None:
+        """Return the normalization that the options ask for, if any."""
+        from csc_cogd.nn import Normalization
+
+        if self.mean is None and self.std is None:
+            return None
+        if self.mean is None or self.std is None:
+            fix = "give both {mean} and {std}, or neither"
+            raise InputError("", "images are normalized by mean and standard deviation together", fix)
+        return Normalization(self.mean, self.std)
+
+
 @dataclass(frozen=True)
 class Start:
-    """A network before it is trained or pruned."""
+    """A network before it is trained or pruned.
+
+    Attributes
+    ----------
+    network : Module
+    name : str
+    weights : str or None
+        Digest of the weights; None where they are random.
+    normalization : Normalization or None
+        None where it has to be measured.
+    """
 
     network: Module
     name: str
     weights: str | None
-    """Their digest; None where they are random."""
     normalization: Normalization | None
-    """None where it has to be measured."""
-
-
-def normalization_of(mean: Any, std: Any) -> Normalization | None:
-    """What --mean and --std ask for, or None."""
-    from csc_cogd.nn import Normalization
-
-    if (mean is None) != (std is None):
-        raise InputError("--mean, --std: one needs the other: give both, or neither")
-    return None if mean is None else Normalization(mean, std)
 
 
 def start_network(
     images: ImageSet, weights: Path | None, name: str | None, normalization: Normalization | None, seed: int
 ) -> Start:
-    """A network with random weights, or with those of a file, for the classes of some images."""
+    """Return a network with random weights, or with those of a file, for the classes of some images."""
     from csc_cogd.nn import build_network
     from csc_cogd.nn.saving import read_network
     from csc_cogd.storage import digest
@@ -80,20 +128,21 @@ def start_network(
     network, found, about = read_network(weights)
     state = network.state_dict()
     if name not in (None, found):
-        raise InputError(f"--network: {name} is asked for, but {weights} is of {found}: leave it out")
+        raise InputError("network_name", f"must be {found}, which {weights} is of, got {name}", "omit it")
     known_classes = len(next(state[head] for head in ("linear.bias", "fc.bias") if head in state))
     class_names = about.get("class_names")
     if known_classes != n_classes or (isinstance(class_names, list) and class_names != list(images.class_names)):
-        raise InputError(f"{weights}: it tells other classes apart than those of the images: train from random weights")
+        problem = "this network is for other classes than those of the images"
+        raise InputError("", problem, "train from random weights", str(weights))
     if normalization is None:
-        normalization = told_normalization(about)
+        normalization = stored_normalization(about)
         if normalization is None:
-            raise InputError(f"{weights}: it doesn't say how pixels are normalised: give --mean and --std")
+            raise InputError("", "holds no mean and standard deviation of pixels", "add {mean} and {std}", str(weights))
     return Start(network, found, digest(*(state[key] for key in sorted(state))), normalization)
 
 
-def told_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
-    """That of the images that a network was trained with, where its file says it in numbers, and not in other words."""
+def stored_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
+    """Return the normalization that a network was trained with, if its file holds it as numbers."""
     from csc_cogd.nn import Normalization
 
     try:
@@ -103,7 +152,7 @@ def told_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
 
 
 class EpochProgress:
-    """How far the training is in its epoch, for the bar."""
+    """Progress of a training in its epoch, for the bar."""
 
     def __init__(self, progress: TrainingProgress):
         stage = "" if progress.stage == "training" else f"{progress.stage} "

@@ -11,18 +11,18 @@ _FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 
 
 def check_plot(plot: Path, overwrite: bool) -> None:
-    """Raise InputError now for what :func:`save_plot` would refuse later, or where matplotlib isn't installed."""
+    """Raise InputError now for what :func:`save_plot` would refuse later, or if matplotlib isn't installed."""
     from csc_cogd.report.paths import require_matplotlib
     from csc_cogd.storage import check_writable
 
     if plot.suffix.lower() not in _FORMATS:
-        raise InputError(f"{plot}: the plot's format isn't known by its name: end it in {', '.join(_FORMATS)}")
+        raise InputError("", f"the name of a plot must end in {', '.join(_FORMATS)}", subject=str(plot))
     check_writable(plot, overwrite=overwrite)
     require_matplotlib()
 
 
 def save_plot(figure: Any, plot: Path, overwrite: bool) -> None:
-    """Write a figure of matplotlib's in the format of the file's name."""
+    """Write a Matplotlib figure in the format of the file's name."""
     from csc_cogd.storage import write_whole
 
     write_whole(plot, lambda file: figure.savefig(file, format=_FORMATS[plot.suffix.lower()], dpi=150), overwrite=overwrite)

@@ -1,12 +1,14 @@
-"""Options of how networks are trained, for all commands that train one."""
+"""The options of a training, for all commands that train a network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cogd.cli.networks import take_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,18 +20,19 @@ _OPTIONS = (
     click.option("--epochs", type=_POSITIVE, default=200, show_default=True, metavar="N", help="Passes over the images."),
     click.option(
         "--batch-size", type=_POSITIVE, default=128, show_default=True, metavar="N",
-        help="Images to a step, and at a time in a test.",
+        help="Images a step, and at a time in a test.",
     ),
     click.option(
-        "--learning-rate", type=click.FloatRange(0, 1000), default=0.1, show_default=True, metavar="R", help="The largest."
+        "--learning-rate", type=click.FloatRange(0, 1000), default=0.1, show_default=True, metavar="R",
+        help="Largest learning rate.",
     ),
     click.option(
         "--schedule", type=click.Choice(["cosine", "step", "constant"]), default="cosine", show_default=True,
-        help="How the learning rate falls: along half a cosine to 0, in --steps, or not.",
+        help="How the learning rate decreases: along half a cosine to 0, in --steps, or not at all.",
     ),
     click.option(
         "--steps", metavar="F[,F..]",
-        help="With --schedule step: fractions of the epochs from which the rate is --step-factor times what it was. "
+        help="With --schedule step: fractions of the epochs at which the rate is multiplied by --step-factor. "
         "Default: 0.5,0.75.",
     ),
     click.option(
@@ -40,48 +43,44 @@ _OPTIONS = (
         help="Epochs over which the rate rises from 0.",
     ),
     click.option(
-        "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, metavar="M", help="Of SGD."
+        "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, metavar="M",
+        help="Momentum of gradient descent."
     ),
-    click.option("--nesterov", is_flag=True, help="Look ahead along the momentum."),
+    click.option("--nesterov", is_flag=True, help="Use Nesterov's momentum."),
     click.option(
         "--weight-decay", type=click.FloatRange(0, 1000), default=1e-4, show_default=True, metavar="W",
-        help="Added to the gradient, times the weight.",
+        help="Multiple of each weight that is added to its gradient.",
     ),
     click.option(
         "--decay-vectors/--no-decay-vectors", default=True, show_default=True,
-        help="Let biases and the scales of batch norm decay as well.",
+        help="Let biases and the scales of batch norm decay, too.",
     ),
     click.option(
         "--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True, metavar="S",
-        help="Share of each label that is spread over all classes.",
+        help="Share of each label that is distributed over all classes.",
     ),
     click.option(
         "--crop", type=_ZERO_OR_MORE, default=0, show_default=True, metavar="N",
         help="Shift images at random by up to N pixels; 4 is usual for CIFAR.",
     ),
-    click.option("--flip", is_flag=True, help="Mirror every other image, at random, left to right."),
+    click.option("--flip", is_flag=True, help="Mirror images at random, left to right."),
     click.option(
         "--cutout", type=_ZERO_OR_MORE, default=0, show_default=True, metavar="N",
         help="Blank a square of N pixels at random in each image; 16 is usual for CIFAR-10.",
     ),
     click.option(
         "--area", type=click.FloatRange(0, 1), default=0.0, show_default=True, metavar="A",
-        help="Train on pieces of random size, at least this share of each image; 0.08 is usual for ImageNet.",
+        help="Train on random crops, resized, of at least this share of each image; 0.08 is usual for ImageNet.",
     ),
     click.option(
         "--precision", type=click.Choice(["float32", "mixed"]), default="float32", show_default=True,
-        help="On a GPU, mixed rounds what is multiplied to TF32, 10 bits, for its tensor cores; sums stay float32.",
+        help="On a GPU, mixed rounds factors to TF32, 10 bits, for its tensor cores; sums stay float32.",
     ),
 )  # fmt: skip
-RECIPE = (
-    "epochs", "batch_size", "learning_rate", "schedule", "steps", "step_factor", "warm_up", "momentum", "nesterov",
-    "weight_decay", "decay_vectors", "label_smoothing", "crop", "flip", "cutout", "area", "precision", "seed",
-)  # fmt: skip
-"""The names of what :func:`recipe_of` takes."""
 
 
 def recipe_options(**defaults: Any) -> Callable[[Any], Any]:
-    """Decorate a command with the options of a recipe, but for the seed; some may have other defaults."""
+    """Decorate a command with the options of a recipe except the seed; some may have other defaults."""
 
     def decorate(function: Any) -> Any:
         for option in reversed(_OPTIONS):
@@ -93,30 +92,24 @@ def recipe_options(**defaults: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-def recipe_of(
-    *, steps: str | None, step_factor: float | None, crop: int, flip: bool, cutout: int, area: float, **settings: Any
-) -> Recipe:
-    """The recipe that the options ask for."""
+def take_recipe(given: dict[str, Any]) -> Recipe:
+    """Take the options of a recipe out of those of a command, and return the recipe."""
     from csc_cogd.nn import Augmentation, Recipe
 
-    stepwise: dict[str, Any] = {"steps": _numbers(steps), "step_factor": step_factor}
-    stepwise = {name: value for name, value in stepwise.items() if value is not None}
-    if stepwise and settings["schedule"] != "step":
-        raise InputError(f"{option_name(next(iter(stepwise)))}: it belongs to --schedule step: add that, or leave it out")
-    augmented = crop or flip or cutout or area
-    augmentation = Augmentation(crop=crop, flip=flip, cutout=cutout, area=area) if augmented else None
-    return Recipe(augmentation=augmentation, **stepwise, **settings)
+    for name in ("steps", "step_factor"):
+        if given[name] is None:
+            del given[name]
+        elif given["schedule"] != "step":
+            raise InputError(name, f"has no effect with schedule {given['schedule']}", "add {schedule} step, or omit it")
+    if "steps" in given:
+        given["steps"] = _numbers(given["steps"])
+    augmentation = take_options(Augmentation, given)
+    settings = {field.name: given.pop(field.name) for field in fields(Recipe) if field.name in given}
+    return Recipe(augmentation=None if augmentation == Augmentation() else augmentation, **settings)
 
 
-def option_name(parameter: str) -> str:
-    """The option that sets a parameter."""
-    return f"--{parameter.replace('_', '-')}"
-
-
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
+def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--steps: {text!r} isn't a number, or numbers with commas between them") from None
+        raise InputError("steps", f"must be numbers separated by commas, got {text!r}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,18 @@ from click.core import ParameterSource
 from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.networks import (
     NETWORKS,
+    DataOptions,
     EpochProgress,
     Start,
+    arguments_as_options,
     data_options,
-    normalization_of,
     start_network,
-    told_normalization,
+    stored_normalization,
+    take_options,
 )
-from csc_cogd.cli.options import PATH, cogradient_rule, naming, options
+from csc_cogd.cli.options import PATH, cogradient_rule, options
 from csc_cogd.cli.plots import check_plot, save_plot
-from csc_cogd.cli.recipes import RECIPE, option_name, recipe_of, recipe_options
+from csc_cogd.cli.recipes import recipe_options, take_recipe
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,67 +37,45 @@ EVALUATION = {
     "data", "weights", "evaluating", "network_name", "image_size", "holdout", "mean", "std", "batch_size", "device",
     "as_json", "quiet", "verbose",
 }  # fmt: skip
-"""What may be given with --evaluate."""
+"""Options that may be given with --evaluate."""
 
 
 @click.command("train")
 @click.argument("data", metavar="DATA", type=PATH)
 @click.option(
     "-o", "--output", type=PATH, metavar="FILE",
-    help="The weights, as .safetensors; replaced after each epoch, and a checkpoint until the last one.",
+    help="Write the weights, as .safetensors; replaced after each epoch, and a checkpoint until the last one.",
 )  # fmt: skip
 @click.option(
     "--network", "network_name", type=click.Choice(NETWORKS),
-    help="Default: the one that --weights are of, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
+    help="Default: that of --weights, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
 )  # fmt: skip
 @click.option("--weights", type=PATH, metavar="FILE", help="Start from these weights, .safetensors.")
 @recipe_options()
 @options("cogd", "kernel_degree")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-    help="Of the first weights, the order of the images, and what is random about them.",
+    help="Seed for the initial weights, and for the order and augmentation of the images.",
 )  # fmt: skip
 @data_options
-@click.option("--evaluate", "evaluating", is_flag=True, help="Don't train: test the weights.")
+@click.option("--evaluate", "evaluating", is_flag=True, help="Test the weights instead of training.")
 @options("resume")
 @click.option(
     "--checkpoint-every", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-    help="Save each N epochs.",
+    help="Save every N epochs.",
 )  # fmt: skip
-@click.option("--history", "history_path", type=PATH, metavar="FILE", help="Write the epochs' figures: .csv or .json.")
-@click.option("--plot", type=PATH, metavar="FILE", help="Draw loss and accuracy by epoch: .png, .pdf or .svg.")
+@click.option(
+    "--history", "history_path", type=PATH, metavar="FILE", help="Write loss and accuracy by epoch: .csv or .json."
+)
+@click.option("--plot", type=PATH, metavar="FILE", help="Plot loss and accuracy by epoch: .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each epoch, and a summary.")
 @options("overwrite", "device", "quiet", "verbose")
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    data: Path,
-    output: Path | None,
-    network_name: str | None,
-    weights: Path | None,
-    image_size: int | None,
-    holdout: float | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    cogd: bool,
-    kernel_degree: int | None,
-    evaluating: bool,
-    resume: bool,
-    checkpoint_every: int,
-    history_path: Path | None,
-    plot: Path | None,
-    as_json: bool,
-    overwrite: bool,
-    device: str,
-    quiet: bool,
-    verbose: int,
-    **settings: Any,
-) -> None:
-    """Train a network to tell the classes of images apart, or test one.
+def command(ctx: click.Context, /, **given: Any) -> None:
+    """Train a small image classifier, or test one.
 
     DATA is CIFAR-10 or CIFAR-100 in its binary version, a folder of train/CLASS/*.jpg and test/CLASS/*.jpg, or an npz file
-    of images and labels. The test counts for nothing in training.
+    of images and labels. The test images are never used for training or for the choice of an epoch.
 
     \b
     Examples:
@@ -106,77 +87,96 @@ def command(
 
     \b
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
-    3 device or memory; 130 interrupted, --resume goes on.
+    3 device or memory; 130 interrupted, --resume continues.
     """
-    console = Console(-1 if quiet else verbose)
-    console.check_device({"device": device})
-    names = {name: option_name(name) for name in ("image_size", "holdout", "mean", "std", *RECIPE)}
-    with naming((), weights=weights, state=weights, network=weights, **names):
-        if evaluating:
-            _check_evaluation(ctx, weights)
+    console = Console(-1 if given["quiet"] else given["verbose"])
+    console.check_device({"device": given["device"]})
+    with arguments_as_options(state="its state dict", names="the names of its weights", network=given["weights"]):
+        data, recipe = take_options(DataOptions, given), take_recipe(given)
+        options = TrainOptions(**given)
+        if options.evaluating:
+            _check_evaluation(ctx, options)
         else:
-            _check_outputs(output, weights, history_path, plot, resume, overwrite)
-            recipe = recipe_of(**settings)
-            rule = cogradient_rule(cogd, kernel_degree)
-        from csc_cogd.nn import load_images
+            output = _checked_output(options)
+            rule = cogradient_rule(options.cogd, options.kernel_degree)
+        test = data.load("test")
+        start = start_network(test, options.weights, options.network_name, data.normalization(), recipe.seed)
+        start.network.to(options.device)
+        if options.evaluating:
+            _evaluate(start, test, recipe.batch_size, options.as_json)
+            return
         from csc_cogd.nn.cogradient import KernelBacktracking, never_acted
 
-        test = load_images(data, "test", image_size=image_size, holdout=holdout)
-        start = start_network(test, weights, network_name, normalization_of(mean, std), settings["seed"])
-        start.network.to(device)
-        if evaluating:
-            _evaluate(start, test, settings["batch_size"], as_json)
-            return
-        images = load_images(data, "train", image_size=image_size, holdout=holdout)
-        saving = {"checkpoint": output, "checkpoint_every": checkpoint_every, "resume": resume, "overwrite": overwrite}
-        hooks = [KernelBacktracking(rule, image_shape=images.image_shape)] if cogd else []
-        history = _train(start, images, test, recipe, hooks, console, as_json, saving)
-    if history_path is not None:
-        history.save(history_path, overwrite=overwrite)
-    if plot is not None:
+        images = data.load("train")
+        hooks = [KernelBacktracking(rule, image_shape=images.image_shape)] if options.cogd else []
+        history = _train(start, images, test, recipe, hooks, console, output, options)
+    if options.history_path is not None:
+        history.save(options.history_path, overwrite=options.overwrite)
+    if options.plot is not None:
         from csc_cogd.report.training import draw_history
 
-        save_plot(draw_history(history), plot, overwrite)
-    _summarize(output, start.name, history, console, as_json)
+        save_plot(draw_history(history), options.plot, options.overwrite)
+    _summarize(output, start.name, history, console, options.as_json)
     if never_acted(history):
         console.warn("the rule of cogradient descent never acted: the weights are those of training without --cogd")
     if history[-1].loss >= (guessing := math.log(len(images.class_names))):
         console.warn(
-            f"the loss, {history[-1].loss:.4g}, isn't below {guessing:.4g}, that of guessing: nothing was learned; try a "
+            f"the loss, {history[-1].loss:.4g}, isn't below {guessing:.4g}, that of guessing, so nothing was learned: try a "
             "smaller --learning-rate, or more --epochs"
         )
 
 
-def _check_evaluation(ctx: click.Context, weights: Path | None) -> None:
-    """Refuse what has no meaning when weights are tested."""
-    if weights is None:
-        raise InputError("--evaluate: there is nothing to test: add --weights FILE")
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of the command that are neither about images nor about the recipe."""
+
+    output: Path | None
+    network_name: str | None
+    weights: Path | None
+    cogd: bool
+    kernel_degree: int | None
+    evaluating: bool
+    resume: bool
+    checkpoint_every: int
+    history_path: Path | None
+    plot: Path | None
+    as_json: bool
+    overwrite: bool
+    device: str
+    quiet: bool
+    verbose: int
+
+
+def _check_evaluation(ctx: click.Context, options: TrainOptions) -> None:
+    """Refuse options that have no effect when weights are tested."""
+    if options.weights is None:
+        raise InputError("evaluating", "needs weights to test", "add {weights} FILE")
     for option in ctx.command.params:
-        if ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE and option.name not in EVALUATION:
-            raise InputError(f"{option.opts[-1]}: it belongs to training: leave it out, or --evaluate")
+        name = option.name or ""
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in EVALUATION:
+            raise InputError(name, "has no effect on a test of weights", "omit it, or {evaluating}")
 
 
-def _check_outputs(
-    output: Path | None, weights: Path | None, history: Path | None, plot: Path | None, resume: bool, overwrite: bool
-) -> None:
-    """Refuse now what couldn't be written later."""
+def _checked_output(options: TrainOptions) -> Path:
+    """Return the output, and refuse now what couldn't be written later."""
     from csc_cogd.nn.training.history import check_history_name
     from csc_cogd.storage import check_distinct, check_writable
 
+    output, inputs = options.output, () if options.weights is None else (options.weights,)
     if output is None:
-        raise InputError("--output: where are the weights to be written? Add -o FILE.safetensors")
+        raise InputError("output", "is needed", "add {output} FILE.safetensors")
     if output.suffix != ".safetensors":
-        raise InputError(f"{output}: weights are written as .safetensors: end the name in it")
-    inputs = () if weights is None else (weights,)
-    if output.exists() and not (resume or overwrite):
-        raise InputError(f"{output}: exists already: use --resume to go on with it, --overwrite, or another name")
+        raise InputError("", "the name of a file of weights must end in .safetensors", subject=str(output))
+    if output.exists() and not (options.resume or options.overwrite):
+        raise InputError("", "exists already", "add {resume} to continue, or {overwrite}, or use another name", str(output))
     check_writable(output, overwrite=True, inputs=inputs)
-    check_distinct(output, history, plot)
-    if history is not None:
-        check_history_name(history)
-        check_writable(history, overwrite=overwrite, inputs=inputs)
-    if plot is not None:
-        check_plot(plot, overwrite)
+    check_distinct(output, options.history_path, options.plot)
+    if options.history_path is not None:
+        check_history_name(options.history_path)
+        check_writable(options.history_path, overwrite=options.overwrite, inputs=inputs)
+    if options.plot is not None:
+        check_plot(options.plot, options.overwrite)
+    return output
 
 
 def _evaluate(start: Start, test: ImageSet, batch_size: int, as_json: bool) -> None:
@@ -192,16 +192,15 @@ def _evaluate(start: Start, test: ImageSet, batch_size: int, as_json: bool) -> N
 
 def _train(
     start: Start, images: ImageSet, test: ImageSet, recipe: Recipe, hooks: Sequence[EpochHook], console: Console,
-    as_json: bool, saving: dict[str, Any],
+    output: Path, options: TrainOptions,
 ) -> History:  # fmt: skip
-    """Train, and tell of it epoch by epoch."""
+    """Train, and report each epoch."""
     from csc_cogd.nn import measure_normalization, train
     from csc_cogd.nn.saving import load_metadata
 
-    output: Path = saving["checkpoint"]
     normalization = start.normalization
-    if normalization is None and saving["resume"] and output.exists():
-        normalization = told_normalization(load_metadata(output))
+    if normalization is None and options.resume and output.exists():
+        normalization = stored_normalization(load_metadata(output))
     normalization = normalization or measure_normalization(images)
     console.say(
         f"{start.name}, {len(images)} images in {len(images.class_names)} classes, {len(test)} to test with", level=1
@@ -214,17 +213,18 @@ def _train(
         done.append(epoch)
         bar.close()
         console.say(_epoch_line(epoch, recipe.epochs))
-        if as_json:
+        if options.as_json:
             echo(json.dumps(epoch.row()))
 
     def saved() -> bool:
-        return output.exists() and (saving["resume"] or len(done) >= saving["checkpoint_every"])
+        return output.exists() and (options.resume or len(done) >= options.checkpoint_every)
 
-    with console.advising(saved, f"{output}: a checkpoint: the same call with --resume goes on from it"), bar:
+    with console.advising(saved, f"{output}: checkpoint saved; the same call with --resume continues from it"), bar:
         return train(
             start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, callback=epoch_done,
-            progress=lambda progress: bar(EpochProgress(progress)),
-            metadata={"network": start.name, "weights": start.weights}, **saving,
+            progress=lambda progress: bar(EpochProgress(progress)), checkpoint=output,
+            checkpoint_every=options.checkpoint_every, resume=options.resume, overwrite=options.overwrite,
+            metadata={"network": start.name, "weights": start.weights},
         )  # fmt: skip
 
 
@@ -237,10 +237,10 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
     return ", ".join(parts)
 
 
-def _summarize(output: Path | None, name: str, history: History, console: Console, as_json: bool) -> None:
+def _summarize(output: Path, name: str, history: History, console: Console, as_json: bool) -> None:
     last, seconds = history[-1], sum(epoch.seconds for epoch in history)
     if as_json:
         summary = {"output": str(output), "network": name, "epochs": len(history), "seconds": seconds}
         echo(json.dumps(summary | {"test_loss": last.test_loss, "test_accuracy": last.test_accuracy}))
-    right = 100 * (last.test_accuracy or 0)
-    console.say(f"{output}: {name}, {len(history)} epochs in {seconds:.0f} s: {right:.2f} % of the test images right")
+    accuracy = 100 * (last.test_accuracy or 0)
+    console.say(f"{output}: {name}, {len(history)} epochs in {seconds:.0f} s: test accuracy {accuracy:.2f} %")

@@ -52,19 +52,16 @@ def is_mixed() -> bool:
 def check_precision(precision: str) -> None:
     """Raise InputError for a word that is none of the precisions."""
     if precision not in PRECISIONS:
-        raise InputError(f"precision: {precision!r} is unknown: choose 'float32' or 'mixed'")
+        raise InputError("precision", f"must be 'float32' or 'mixed', got {precision!r}")
 
 
 def _check_mixed(array: Any) -> None:
     if not on_gpu(array):
-        raise InputError("precision: 'mixed' is for tensor cores of a GPU, and this network is on the CPU: use 'float32'")
+        raise InputError("precision", "'mixed' needs a GPU, but this network is on the CPU", "use 'float32'")
     if array.dtype != np.float32:
-        raise InputError(
-            f"precision: 'mixed' is for float32, and this network is {array.dtype}: use 'float32', or convert it"
-        )
+        problem = f"'mixed' needs a network in float32, but this one is {array.dtype}"
+        raise InputError("precision", problem, "use 'float32', or convert the network")
     capability = array_module(array).cuda.Device().compute_capability
     if int(capability) < _TENSOR_CORES:
-        raise InputError(
-            f"precision: 'mixed' needs a GPU of compute capability {_TENSOR_CORES}, and this one's is {capability}: "
-            "use 'float32'"
-        )
+        problem = f"'mixed' needs a GPU of compute capability {_TENSOR_CORES} or higher, but this one has {capability}"
+        raise InputError("precision", problem, "use 'float32'")

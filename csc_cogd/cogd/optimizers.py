@@ -1,7 +1,7 @@
-"""First-order optimisers on arrays of any shape, as functional updates.
+"""First-order optimizers for arrays of any shape, as functional updates.
 
-An optimiser holds settings only. What it remembers between steps is a value that each step takes and returns, so one
-optimiser serves any number of arrays at once:
+An optimizer holds settings only. Its state between steps is a value that each step takes and returns, so one optimizer
+serves any number of arrays at once:
 
     state = None
     for _ in range(iterations):
@@ -21,7 +21,7 @@ from csc_cogd.errors import InputError
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What the optimisers share: their settings and how a step is called.
+    """The base of optimizers: settings, which are checked, and a step.
 
     Parameters
     ----------
@@ -30,37 +30,40 @@ class Optimizer(ABC):
     Raises
     ------
     InputError
-        If a setting is outside of its range; that of every further one, decay or epsilon, is [0, 1).
+        If a setting is out of range, which is [0, 1) for all but the learning rate.
     """
 
     learning_rate: float
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < np.inf:
-            raise InputError(f"learning_rate: {self.learning_rate} isn't a finite number above zero")
+            raise InputError("learning_rate", f"must be a finite number above 0, got {self.learning_rate}")
         for name in (field.name for field in fields(self) if field.name != "learning_rate"):
             if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name}: {getattr(self, name)} is outside of [0, 1)")
+                raise InputError(name, f"must be in [0, 1), got {getattr(self, name)}")
 
     @abstractmethod
     def step(self, x: Any, gradient: Any, state: Any = None) -> tuple[Any, Any]:
-        """One step from `x`, which stays as it is.
+        """Take a step from `x`, which isn't changed.
 
         Parameters
         ----------
-        x, gradient : arrays of the same shape
-        state : as the step before returned it; None at the first
+        x : array
+        gradient : array of the same shape
+        state : object, optional
+            As the previous step returned it; None in the first step.
 
         Returns
         -------
         x : array
-        state : the next step's
+        state : object
+            For the next step.
         """
 
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """``x <- x - learning_rate * gradient``.
+    """Plain gradient descent, ``x <- x - learning_rate * gradient``.
 
     Examples
     --------
@@ -76,8 +79,8 @@ class SGD(Optimizer):
 class Momentum(Optimizer):
     """Gradient descent with a velocity v: ``v <- momentum * v + gradient``, ``x <- x - learning_rate * v``.
 
-    The heavy ball of B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964), in the form
-    of today's libraries, where the velocity doesn't hold the learning rate.
+    This is the heavy-ball method of B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964),
+    in today's usual form, where the velocity isn't scaled by the learning rate.
     """
 
     momentum: float = 0.9
@@ -89,7 +92,7 @@ class Momentum(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Steps scaled, entry by entry, by running moments of the gradient, whose start from zero is corrected.
+    """Steps scaled, entry by entry, by running moments of the gradient, corrected for their start at zero.
 
         m <- beta1 m + (1 - beta1) gradient        v <- beta2 v + (1 - beta2) gradient^2
         x <- x - learning_rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)

@@ -39,9 +39,18 @@ _THRESHOLDS: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "median": np.me
 
 
 class Backtracking(NamedTuple):
-    """What one use of the rule did.
+    """The effect of one use of the rule.
 
-    `accepted` is what became of it, once the application's safeguard knows: until then, it is True.
+    Attributes
+    ----------
+    entries : int
+        Entries of the sparse variable.
+    backtracked : int
+        How many of them were backtracked.
+    mean_beta : float
+        Mean of |beta| over those.
+    accepted : bool
+        Whether the application's safeguard accepted the result; True until it has decided.
     """
 
     entries: int
@@ -117,12 +126,12 @@ class CogradientRule:
                 raise InputError(name, f"must be 'mean', 'median', a number or a function, got {value!r}")
 
     def norms(self, array: Any, axis: Any = None) -> Any:
-        """R over the axes that make up one entry of the test."""
+        """Return R over the axes that make up one entry of the test."""
         norm = self.norm if callable(self.norm) else _NORMS[self.norm]
         return norm(array, axis=axis)
 
     def difference_ratio(self, delta_partner: Any, delta_sparse: Any) -> Any:
-        """``dA_ij/dx_j ~ Delta A_ij / Delta x_j``, and 1 where either difference is (nearly) zero.
+        """Return ``dA_ij/dx_j ~ Delta A_ij / Delta x_j``, and 1 where either difference is (nearly) zero.
 
         The arrays broadcast against each other, and belong to one problem: sizes are compared over all of them.
         """
@@ -130,19 +139,19 @@ class CogradientRule:
         return np.where(changed, delta_partner / np.where(changed, delta_sparse, 1), 1.0)
 
     def changed(self, delta: Any) -> Any:
-        """Where a difference isn't (nearly) zero: above `zero_tol` times the largest."""
+        """Return where a difference isn't (nearly) zero: above `zero_tol` times the largest."""
         size = abs(delta)
         return size > self.zero_tol * size.max()
 
     def beta(self, inner: Any) -> Any:
-        """``sign eta inner^degree``, cut off at `max_beta` (eqs. 14, 15, 17)."""
+        """Return ``sign eta inner^degree``, cut off at `max_beta` (eqs. 14, 15, 17)."""
         sign = self.sign or (-1 if self.degree % 2 else 1)
         return np.clip(sign * self.eta * inner**self.degree, -self.max_beta, self.max_beta)
 
     def asynchronous(self, sparse_norms: Any, partner_norms: Any) -> Any:
-        """Where convergence is asynchronous: the sparse variable small while its partner is large (eqs. 18-19).
+        """Return where convergence is asynchronous: the sparse variable small while its partner is large (eqs. 18-19).
 
-        A partner is large from its threshold upwards, within rounding; where all norms are equal, as those of normalised
+        A partner is large from its threshold upwards, within rounding; where all norms are equal, as those of normalized
         filters, all of them count as large.
         """
         large_sparse = sparse_norms >= _threshold(self.alpha_sparse, sparse_norms)

@@ -2,9 +2,9 @@
 
 The public names are imported on first use. Everything computes on NumPy's arrays, and on CuPy's where they are on a GPU.
 
-Compiled layers share a batch among threads of their own. What matrix products are left are small: two threads of BLAS are
-no faster than one, and on a busy machine they wait for each other ten times as long as they compute. Training and evaluation
-hold BLAS to one; elsewhere, :func:`csc_cogd.backend.single_threaded_blas` does.
+Compiled layers share a batch among threads of their own. The remaining matrix products are small: two threads of BLAS are no
+faster than one, and on a busy machine they wait for each other ten times as long as they compute. Training and evaluation
+hold BLAS to one thread; elsewhere, :func:`csc_cogd.backend.single_threaded_blas` does.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from csc_cogd.nn.pruning.groups import channel_groups as channel_groups
     from csc_cogd.nn.pruning.importance import channel_scores as channel_scores
     from csc_cogd.nn.pruning.masks import insert_masks as insert_masks
-    from csc_cogd.nn.pruning.prune import Pruned as Pruned
     from csc_cogd.nn.pruning.prune import PruningRecipe as PruningRecipe
+    from csc_cogd.nn.pruning.prune import PruningResult as PruningResult
     from csc_cogd.nn.pruning.prune import prune as prune
     from csc_cogd.nn.pruning.removal import masks_to_kept as masks_to_kept
     from csc_cogd.nn.pruning.removal import remove_channels as remove_channels
@@ -80,7 +80,7 @@ _NAMES = {
     "pruning.groups": ("ChannelGroup", "channel_groups"),
     "pruning.importance": ("channel_scores",),
     "pruning.masks": ("insert_masks",),
-    "pruning.prune": ("Pruned", "PruningRecipe", "prune"),
+    "pruning.prune": ("PruningRecipe", "PruningResult", "prune"),
     "pruning.removal": ("masks_to_kept", "remove_channels"),
     "saving": ("load_checkpoint", "load_network", "save_checkpoint", "save_network"),
     "tensor": ("Tensor", "no_grad"),
@@ -91,7 +91,7 @@ _NAMES = {
     "training.sgd": ("SGD",),
     "training.training": ("TrainingProgress", "train"),
 }
-"""By the modules that have them."""
+"""The public names, by the modules that define them."""
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOMES)
 __getattr__, __dir__ = lazy_attributes(__name__, _HOMES)

@@ -1,35 +1,39 @@
 """Cogradient descent in networks, between epochs: kernels against batch norm's scales, soft masks against kernels.
 
-Both are bilinear: channel j is scaled by s_j, and meets kernels W_ij, so that ``C_ij = s_j W_ij`` is what works. Over an
-epoch, ``g`` is the mean of the loss's gradients in W with the scale taken out, and the rule's derivative of one variable by
-the other is the ratio of their changes (see :mod:`csc_cogd.cogd.rule`).
+Both problems are bilinear: channel j is scaled by s_j, and meets kernels W_ij, so that ``C_ij = s_j W_ij`` takes effect.
+Over an epoch, ``g`` is the mean of the loss's gradients in W with the scale divided out, and the rule's derivative of one
+variable by the other is the ratio of their changes (see :mod:`csc_cogd.cogd.rule`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from csc_cogd.backend import array_module
 from csc_cogd.cogd.rule import Backtracking, CogradientRule, Quantile
 from csc_cogd.errors import InputError
-from csc_cogd.nn.couplings import Coupling, couplings
 from csc_cogd.nn.module import Module
+from csc_cogd.nn.scaled_convs import ScaledConv, find_scaled_convs
 from csc_cogd.nn.tracing import Shape
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook
 
 _BACKTRACKED = "_backtracked"
-"""End of the name of the figure that counts what was moved."""
+"""Suffix of the figures that count what was backtracked."""
 
 
 def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
-    """The rule for :class:`KernelBacktracking`: kernels below a layer's mean norm, scales from the median up.
+    """Return the rule for :class:`KernelBacktracking`: kernels below a layer's mean norm, scales from the median up.
 
     Parameters
     ----------
-    degree, eta, sign
-        As of :class:`csc_cogd.CogradientRule`.
+    degree : int >= 1
+        Degree of the kernel; see :class:`csc_cogd.CogradientRule`.
+    eta : float >= 0
+        Step size.
+    sign : -1 or 1, optional
+        Sign of beta; default: by the degree.
 
     Returns
     -------
@@ -44,14 +48,18 @@ def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) ->
 
 
 def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
-    """The rule for :class:`MaskBacktracking`: masks below 0.5, and the fraction `keep` of a layer with the largest kernels.
+    """Return the rule for :class:`MaskBacktracking`: masks below 0.5, and the share `keep` of the largest kernels.
 
     Parameters
     ----------
     keep : float in [0, 1]
-        CoGD-0.5 and CoGD-0.8 of the paper's tables are keep = 0.5 and 0.8.
-    degree, eta, sign
-        As of :class:`csc_cogd.CogradientRule`.
+        Share of a layer's kernels; 0.5 and 0.8 for CoGD-0.5 and CoGD-0.8 of the paper's tables.
+    degree : int >= 1
+        Degree of the kernel; see :class:`csc_cogd.CogradientRule`.
+    eta : float >= 0
+        Step size.
+    sign : -1 or 1, optional
+        Sign of beta; default: by the degree.
 
     Returns
     -------
@@ -60,7 +68,7 @@ def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int
     Raises
     ------
     InputError
-        If a setting is outside of its range.
+        If a setting is out of range.
 
     Examples
     --------
@@ -70,8 +78,22 @@ def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int
     return CogradientRule(degree, eta, sign, alpha_sparse=0.5, alpha_partner=Quantile(1 - keep))
 
 
-class KernelBacktracking(EpochHook):
-    """Kernels pulled along their earlier values where they are small behind a large scale, once an epoch [CoGD, eq. 33].
+class _Backtracking(EpochHook):
+    """The base of the hooks, which compare the scaled convolutions of a network before and after each epoch."""
+
+    kind: str
+    rule: CogradientRule
+    image_shape: Shape
+
+    def begin_epoch(self, network: Module, epoch: int) -> None:
+        self._epoch = _Epoch(find_scaled_convs(network, self.kind, self.image_shape))
+
+    def after_backward(self, network: Module) -> None:
+        self._epoch.add_gradients()
+
+
+class KernelBacktracking(_Backtracking):
+    """Move small kernels behind a large scale along their earlier values, once an epoch [CoGD, eq. 33].
 
         c_ij     = <g_ij, dgamma_j/dW_ij>,   g_ij = (dL/dW_ij) / gamma_j                                         eq. 34
         W_hat_ij = W_ij^{t+1} + beta_ij W_ij^t   where (not s(W_.j)) and s(gamma_j), else W_ij^{t+1}
@@ -84,46 +106,41 @@ class KernelBacktracking(EpochHook):
     Parameters
     ----------
     cogd : CogradientRule, optional
-        By default :func:`training_rule`.
+        Default: :func:`training_rule`.
     image_shape : (C, H, W)
-        Of the images, for a first look at the network.
+        Shape of the images, by which the network is traced.
 
     Examples
     --------
     >>> hooks = [KernelBacktracking(training_rule(degree=2))]  # of csc_cogd.nn.train
     """
 
+    kind = "batch_norm"
+
     def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32)):
-        self.rule = cogd or training_rule()
-        self.image_shape = image_shape
+        self.rule, self.image_shape = cogd or training_rule(), image_shape
 
     def __repr__(self) -> str:
         return f"KernelBacktracking({self.rule})"
 
-    def begin_epoch(self, network: Module, epoch: int) -> None:
-        self._epoch = _Epoch(couplings(network, "batch_norm", self.image_shape))
-
-    def after_backward(self, network: Module) -> None:
-        self._epoch.add_gradients()
-
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
         done = []
-        for coupling, old_scale, old_kernels, gradient in self._epoch.changes():
-            gamma, kernels = coupling.scale.array, coupling.by_channel(coupling.kernels.array)
+        for conv, old_scale, old_kernels, gradient in self._epoch.changes():
+            gamma, kernels = conv.scale.array, conv.by_channel(conv.kernels.array)
             norms = self.rule.norms(kernels, axis=(1, 2))
             where = self.rule.asynchronous(norms, self.rule.norms(gamma[:, None], axis=1))
             ratio = self.rule.difference_ratio((gamma - old_scale)[:, None, None], kernels - old_kernels)
             inner = _without(gradient, old_scale[:, None, None]) * ratio
-            moved, statistics = self.rule.backtrack(
+            backtracked, statistics = self.rule.backtrack(
                 kernels, old_kernels, inner.sum(axis=2, keepdims=True), where[:, None, None]
             )
-            coupling.kernels.array = coupling.as_kernels(moved)
+            conv.kernels.array = conv.as_kernels(backtracked)
             done.append(statistics)
         return _summary("kernels", done)
 
 
-class MaskBacktracking(EpochHook):
-    """Soft masks pulled along their earlier values where they are small before large kernels, once an epoch [CoGD, eq. 27].
+class MaskBacktracking(_Backtracking):
+    """Move small soft masks before large kernels along their earlier values, once an epoch [CoGD, eq. 27].
 
         c_j     = sum_i <g_ij, dW_ij/dm_j>,   g_ij = (dL/dW_ij) / m_j                                            eq. 28
         m_hat_j = m_j^{t+1} + beta_j m_j^t   where (not s(m_j)) and s(sum_i ||W_ij||_1), else m_j^{t+1}
@@ -136,12 +153,12 @@ class MaskBacktracking(EpochHook):
     Parameters
     ----------
     cogd : CogradientRule, optional
-        By default :func:`pruning_rule`.
-    reset : float, optional
+        Default: :func:`pruning_rule`.
+    image_shape : (C, H, W)
+        Shape of the images, by which the network is traced.
+    reset_value : float, optional
         Instead of moving masks along their earlier values, set them to this one: 0.75 in code that the authors published,
         for comparison.
-    image_shape : (C, H, W)
-        Of the images, for a first look at the network.
 
     Raises
     ------
@@ -150,83 +167,76 @@ class MaskBacktracking(EpochHook):
 
     Examples
     --------
-    >>> MaskBacktracking(reset=0.75).reset
+    >>> MaskBacktracking(reset_value=0.75).reset_value
     0.75
     """
 
-    def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), reset: float | None = None):
-        self.rule = cogd or pruning_rule()
-        self.reset = reset
-        self.image_shape = image_shape
+    kind = "soft_mask"
+
+    def __init__(
+        self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), reset_value: float | None = None
+    ):
+        self.rule, self.image_shape, self.reset_value = cogd or pruning_rule(), image_shape, reset_value
 
     def __repr__(self) -> str:
-        return f"MaskBacktracking({self.rule}, reset={self.reset})"
+        return f"MaskBacktracking({self.rule}, reset_value={self.reset_value})"
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
-        found = couplings(network, "soft_mask", self.image_shape)
-        if not found:
-            raise InputError("network: it has no soft masks: put them in by insert_masks")
-        self._epoch = _Epoch(found)
-
-    def after_backward(self, network: Module) -> None:
-        self._epoch.add_gradients()
+        super().begin_epoch(network, epoch)
+        if not self._epoch.convs:
+            raise InputError("network", "must have soft masks", "add them by insert_masks")
 
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
         done = []
-        for coupling, old_mask, old_kernels, gradient in self._epoch.changes():
-            mask, kernels = coupling.scale.array, coupling.by_channel(coupling.kernels.array)
+        for conv, old_mask, old_kernels, gradient in self._epoch.changes():
+            mask, kernels = conv.scale.array, conv.by_channel(conv.kernels.array)
             where = self.rule.asynchronous(abs(mask), self.rule.norms(kernels, axis=(1, 2)))
             xp = array_module(mask)
-            if self.reset is not None:
-                coupling.scale.array = xp.where(where, mask.dtype.type(self.reset), mask)
+            if self.reset_value is not None:
+                conv.scale.array = xp.where(where, mask.dtype.type(self.reset_value), mask)
                 done.append(Backtracking(mask.size, int(where.sum()), 0.0))
                 continue
             ratio = self.rule.difference_ratio(kernels - old_kernels, (mask - old_mask)[:, None, None])
             inner = _without((gradient * ratio).sum(axis=(1, 2)), old_mask)
-            moved, statistics = self.rule.backtrack(mask, old_mask, inner, where)
-            coupling.scale.array = xp.maximum(moved, 0)
+            backtracked, statistics = self.rule.backtrack(mask, old_mask, inner, where)
+            conv.scale.array = xp.maximum(backtracked, 0)
             done.append(statistics)
         return _summary("masks", done)
 
 
 def never_acted(history: History) -> bool:
-    """Whether a rule took part in a training, and moved nothing in any epoch: without it, the result would be the same."""
-    moved = [figure for epoch in history for name, figure in epoch.figures.items() if name.endswith(_BACKTRACKED)]
-    return bool(moved) and not any(moved)
+    """Return whether a rule took part in a training and changed nothing: the result would be the same without it."""
+    counts = [figure for epoch in history for name, figure in epoch.figures.items() if name.endswith(_BACKTRACKED)]
+    return bool(counts) and not any(counts)
 
 
 class _Epoch:
-    """Scales and kernels as an epoch found them, and the sum of the kernels' gradients since."""
+    """Scales and kernels as they were before an epoch, and the sum of the kernels' gradients since."""
 
-    def __init__(self, found: Sequence[Coupling]):
-        self.couplings = found
-        self.before = [(coupling.scale.array.copy(), coupling.kernels.array.copy()) for coupling in found]
-        self.sums: list[Any] = [0] * len(found)
+    def __init__(self, convs: Sequence[ScaledConv]):
+        self.convs = convs
+        self.before = [(conv.scale.array.copy(), conv.kernels.array.copy()) for conv in convs]
+        self.sums: list[Any] = [0] * len(convs)
         self.steps = 0
 
     def add_gradients(self) -> None:
-        self.sums = [total + coupling.kernels.grad for total, coupling in zip(self.sums, self.couplings, strict=True)]
+        self.sums = [total + conv.kernels.grad for total, conv in zip(self.sums, self.convs, strict=True)]
         self.steps += 1
 
-    def changes(self) -> list[tuple[Coupling, Any, Any, Any]]:
-        """Each coupling with its earlier scale, and its earlier kernels and their mean gradient by channel."""
-        return (
-            [
-                (coupling, scale, coupling.by_channel(kernels), coupling.by_channel(total / max(self.steps, 1)))
-                for coupling, (scale, kernels), total in zip(self.couplings, self.before, self.sums, strict=True)
-            ]
-            if self.steps
-            else []
-        )
+    def changes(self) -> Iterator[tuple[ScaledConv, Any, Any, Any]]:
+        """Yield each convolution, its earlier scale, and by channel its earlier kernels and their mean gradient."""
+        if self.steps:
+            for conv, (scale, kernels), total in zip(self.convs, self.before, self.sums, strict=True):
+                yield conv, scale, conv.by_channel(kernels), conv.by_channel(total / self.steps)
 
 
 def _without(gradient: Any, scale: Any) -> Any:
-    """A gradient with the scale taken out; 0 where the scale is."""
+    """Return a gradient with the scale divided out; 0 where the scale is."""
     xp = array_module(gradient)
     return xp.where(scale != 0, gradient / xp.where(scale != 0, scale, 1), 0)
 
 
 def _summary(what: str, done: list[Backtracking]) -> dict[str, float]:
-    moved = sum(statistics.backtracked for statistics in done)
+    count = sum(statistics.backtracked for statistics in done)
     total = sum(statistics.mean_beta * statistics.backtracked for statistics in done)
-    return {f"{what}{_BACKTRACKED}": moved, "mean_beta": total / max(moved, 1)}
+    return {f"{what}{_BACKTRACKED}": count, "mean_beta": total / max(count, 1)}

@@ -1,4 +1,4 @@
-"""What a network costs."""
+"""The size of a network: its multiply-adds and its parameters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from csc_cogd.nn.tracing import Shape, trace
 
 
 def flops_by_layer(network: Module, *, image_shape: Shape = (3, 32, 32)) -> dict[str, int]:
-    """Multiply-adds of each convolution and linear layer for one image, by the names of their weights, in their order.
+    """Count the multiply-adds of each convolution and linear layer for one image.
 
-    That is what papers call FLOPs; biases, batch norm, activations, pooling and additions aren't counted. Read from the tape
-    of one image of zeros: weights (O, ...) are used once at every position of their layer's output (1, O, ...).
+    Papers call them FLOPs; biases, batch norm, activations, pooling and additions aren't counted. They are read from the
+    tape of one image of zeros: weights (O, ...) are used once at every position of their layer's output (1, O, ...).
 
     Parameters
     ----------
@@ -23,6 +23,7 @@ def flops_by_layer(network: Module, *, image_shape: Shape = (3, 32, 32)) -> dict
     Returns
     -------
     dict of str to int
+        By the names of the layers' weights, in the network's order.
 
     Examples
     --------
@@ -45,7 +46,7 @@ def flops_by_layer(network: Module, *, image_shape: Shape = (3, 32, 32)) -> dict
 
 
 def count_flops(network: Module, *, image_shape: Shape = (3, 32, 32)) -> int:
-    """Multiply-adds of all convolutions and linear layers for one image; see :func:`flops_by_layer`.
+    """Count the multiply-adds of all convolutions and linear layers for one image; see :func:`flops_by_layer`.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def count_flops(network: Module, *, image_shape: Shape = (3, 32, 32)) -> int:
 
 
 def count_parameters(network: Module) -> int:
-    """Numbers that are trained; batch norm's running statistics aren't.
+    """Count the numbers that are trained; the running statistics of batch norm aren't.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Layers: functions with their parameters, which start as in the papers."""
+"""Layers: functions with their parameters, which are initialized as in the papers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tensor import Tensor
 
 Rng = np.random.Generator | None
-"""What draws first weights; None for zeros, where others will take their place."""
+"""Generator of the initial weights; None for zeros, where weights will be loaded."""
 
 
 def kaiming_normal(shape: tuple[int, ...], rng: Rng) -> np.ndarray:
-    """Normal numbers of variance ``2 / fan_in``, float32, for weights (O, C, ...) in front of a ReLU.
+    """Draw normal numbers of variance ``2 / fan_in``, float32, for weights (O, C, ...) in front of a ReLU.
 
     K. He, X. Zhang, S. Ren, J. Sun, "Delving Deep into Rectifiers", ICCV 2015, eq. 10.
     """
@@ -24,7 +24,7 @@ def kaiming_normal(shape: tuple[int, ...], rng: Rng) -> np.ndarray:
 
 
 class Conv2d(Module):
-    """See :func:`csc_cogd.nn.functions.conv2d`; kernels of `kernel` weights, those of `in_channels` / `groups` channels."""
+    """Convolve images, see :func:`csc_cogd.nn.functions.conv2d`; each kernel meets `in_channels` / `groups` channels."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: Pair, rng: Rng, *,
@@ -39,7 +39,7 @@ class Conv2d(Module):
 
 
 class Linear(Module):
-    """See :func:`csc_cogd.nn.functions.linear`."""
+    """Multiply by a matrix, see :func:`csc_cogd.nn.functions.linear`."""
 
     def __init__(self, in_features: int, out_features: int, rng: Rng):
         self.weight = Parameter(kaiming_normal((out_features, in_features), rng))
@@ -50,7 +50,7 @@ class Linear(Module):
 
 
 class BatchNorm2d(Module):
-    """See :func:`csc_cogd.nn.functions.batch_norm`: by the batch in training, by running statistics in inference.
+    """Normalize, see :func:`csc_cogd.nn.functions.batch_norm`: by the batch in training, by running statistics in inference.
 
     ``running <- (1 - momentum) running + momentum batch``, with the batch's unbiased variance, as in PyTorch.
     """
@@ -65,17 +65,17 @@ class BatchNorm2d(Module):
         self.running_var = np.ones(channels, np.float32)
 
     def forward(self, x: Tensor) -> Tensor:
-        running = functions.Statistics(self.running_mean, self.running_var)
+        running = functions.BatchStats(self.running_mean, self.running_var)
         statistics = functions.batch_statistics(x.array) if self.training else running
         y = functions.batch_norm(x, self.weight, self.bias, statistics, from_batch=self.training, epsilon=self.epsilon)
         if self.training:
             n = x.array.size // x.shape[1]
-            self.running_mean, self.running_var = functions.moved_statistics(running, statistics, self.momentum, n)
+            self.running_mean, self.running_var = functions.update_running_stats(running, statistics, self.momentum, n)
         return y
 
 
 class SoftMask(Module):
-    """See :func:`csc_cogd.nn.functions.soft_mask`; it starts at 1, which changes nothing."""
+    """Scale channels, see :func:`csc_cogd.nn.functions.soft_mask`; initially by 1, which changes nothing."""
 
     def __init__(self, channels: int):
         self.weight = Parameter(np.ones(channels, np.float32))
@@ -85,16 +85,16 @@ class SoftMask(Module):
 
 
 class Identity(Module):
-    """Changes nothing."""
+    """Return the input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x
 
 
 class PaddedShortcut(Module):
-    """See :func:`csc_cogd.nn.functions.subsample_and_pad`: option A.
+    """Subsample and pad, see :func:`csc_cogd.nn.functions.subsample_and_pad`: a shortcut of option A.
 
-    `sources`, of which channels come from where, is a buffer once there are any; pruning sets them.
+    `sources`, which says where channels come from, is a buffer once pruning has set it.
     """
 
     def __init__(self, channels: int, stride: int):
@@ -105,5 +105,5 @@ class PaddedShortcut(Module):
         return functions.subsample_and_pad(x, self.channels, self.stride, self.sources)
 
     def set_sources(self, sources: np.ndarray) -> None:
-        """Take channel ``sources[c]`` of the input for channel c, or zeros where that is -1."""
+        """Use channel ``sources[c]`` of the input as channel c, or zeros where that is -1."""
         self.channels, self.sources, self.buffer_names = len(sources), sources, ("sources",)

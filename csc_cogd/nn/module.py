@@ -1,4 +1,4 @@
-"""Modules: layers and networks, which hold parameters and say what is computed with them."""
+"""Modules: layers and networks, which hold parameters and compute with them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from csc_cogd.backend import array_module, filled_like, get_backend, laid_out, t
 from csc_cogd.errors import InputError
 from csc_cogd.nn.tensor import Tensor
 
-DAMAGED = "holds NaN or infinity: these weights are damaged, or their training diverged: use others"
-"""What is said of an array by its name."""
+
+def not_finite(argument: str, where: str) -> InputError:
+    """Return the error for weights that hold NaN or infinity."""
+    fix = "use others, as these weights are damaged or their training diverged"
+    return InputError(argument, f"must be finite, but {where} holds NaN or infinity", fix)
 
 
 class Parameter(Tensor):
@@ -22,7 +25,8 @@ class Parameter(Tensor):
 
     Parameters
     ----------
-    array : float32 or float64 array of NumPy or CuPy, any shape; kept, not copied
+    array : float32 or float64 array of NumPy or CuPy
+        Of any shape; kept, not copied.
 
     Examples
     --------
@@ -37,7 +41,7 @@ class Parameter(Tensor):
 
 
 class Module(ABC):
-    """Something with parameters, buffers (arrays that are kept but not trained) and modules inside: its attributes.
+    """A part of a network, whose attributes are parameters, buffers (arrays that are kept but not trained) and modules.
 
     They are named as in PyTorch, ``"layer1.0.conv1.weight"``, so that state dicts fit.
 
@@ -60,26 +64,26 @@ class Module(ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """What is computed from `x`; each kind of module says it."""
+        """Return what is computed from `x`."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.forward(x)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module, whose name is `prefix`, and those inside, each with its name, in the order of their making."""
+        """Yield this module, whose name is `prefix`, and those inside, each with its name, in the order of creation."""
         yield prefix, self
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters, each with its name."""
+        """Yield all parameters, each with its name."""
         for owner, name, key in self._places():
             if isinstance(value := getattr(owner, name), Parameter):
                 yield key, value
 
     def parameters(self) -> list[Parameter]:
-        """All parameters."""
+        """Return all parameters."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def zero_grad(self) -> None:
@@ -88,18 +92,18 @@ class Module(ABC):
             parameter.grad = None
 
     def train(self, training: bool = True) -> Self:
-        """Use it, and what is inside, in training."""
+        """Switch this module, and those inside, to training, or to inference."""
         for _, module in self.named_modules():
             module.training = training
         return self
 
     def eval(self) -> Self:
-        """Use it, and what is inside, in inference."""
+        """Switch this module, and those inside, to inference."""
         return self.train(False)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Within it, it is used in inference; afterwards each module is as before."""
+        """Switch to inference within a ``with`` statement, and each module back afterwards."""
         before = [(module, module.training) for _, module in self.named_modules()]
         self.eval()
         try:
@@ -109,17 +113,21 @@ class Module(ABC):
                 module.training = training
 
     def array_names(self) -> list[str]:
-        """The names of all parameters and buffers."""
+        """Return the names of all parameters and buffers."""
         return [key for _, _, key in self._places()]
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and buffers in main memory, by their names."""
-        return {key: np.array(to_numpy(_array(owner, name))) for owner, name, key in self._places()}
+        """Return copies of all parameters and buffers in main memory, by their names."""
+        return {key: np.array(to_numpy(owner.get_array(name))) for owner, name, key in self._places()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take parameters and buffers from arrays; their dtype and device stay those of this module.
+        """Set parameters and buffers; they keep the dtype and the device of this module.
 
-        PyTorch's ``num_batches_tracked`` are passed over: with a fixed momentum nothing depends on them.
+        Parameters
+        ----------
+        state : mapping of str to array
+            As :meth:`state_dict` returns it. PyTorch's ``num_batches_tracked`` are ignored, as nothing depends on them
+            where the momentum is fixed.
 
         Raises
         ------
@@ -129,49 +137,71 @@ class Module(ABC):
         places = {key: (owner, name) for owner, name, key in self._places()}
         given = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
         if missing := [key for key in places if key not in given]:
-            raise InputError(f"state: {_some(missing)} missing: these weights are of another network, or incomplete")
+            raise InputError("state", f"lacks {_some(missing)}", "use complete weights of this network")
         if unknown := [key for key in given if key not in places]:
-            raise InputError(f"state: {_some(unknown)} unknown: these weights are of another network")
+            raise InputError("state", f"holds {_some(unknown)}, which this network hasn't", "use weights of this network")
         arrays = {key: to_numpy(value) for key, value in given.items()}
         for key, (owner, name) in places.items():
-            wanted = _array(owner, name).shape
-            if arrays[key].shape != wanted:
-                raise InputError(f"state: {key} has shape {arrays[key].shape}: {wanted} is needed, is it another network's?")
+            wanted = owner.get_array(name)
+            if arrays[key].shape != wanted.shape:
+                raise InputError("state", f"must hold {key} of shape {wanted.shape}, got {arrays[key].shape}")
             if arrays[key].dtype.kind not in "fiu":
-                raise InputError(f"state: {key} is of {arrays[key].dtype}: real numbers are needed")
+                raise InputError("state", f"must hold real numbers, but {key} is {arrays[key].dtype}")
             with np.errstate(over="ignore", invalid="ignore"):
-                converted = arrays[key].astype(_array(owner, name).dtype)
+                converted = arrays[key].astype(wanted.dtype)
             if not (np.isfinite(arrays[key]).all() and np.isfinite(converted).all()):
-                raise InputError(f"state: {key} {DAMAGED}")
+                raise not_finite("state", key)
         for key, (owner, name) in places.items():
-            old = _array(owner, name)
-            _put(owner, name, filled_like(old, arrays[key]))
+            owner.set_array(name, filled_like(owner.get_array(name), arrays[key]))
 
     def non_finite(self) -> list[str]:
-        """The names of the parameters and buffers that hold NaN or infinity."""
-        arrays = ((key, _array(owner, name)) for owner, name, key in self._places())
+        """Return the names of the parameters and buffers that hold NaN or infinity."""
+        arrays = ((key, owner.get_array(name)) for owner, name, key in self._places())
         return [key for key, array in arrays if not array_module(array).isfinite(array).all()]
 
     def check_finite(self) -> None:
         """Raise InputError if a parameter or a buffer holds NaN or infinity."""
         if names := self.non_finite():
-            raise InputError(f"network: {names[0]} {DAMAGED}")
+            raise not_finite("network", names[0])
 
     def to(self, device: str = "auto", dtype: Any = "float32") -> Self:
-        """Move parameters and buffers to a device and a dtype, which are those of :func:`csc_cogd.backend.get_backend`.
+        """Move parameters and buffers to a device, and convert them to a dtype.
 
         Buffers of integers, which are indices, stay as they are. Gradients are forgotten.
+
+        Parameters
+        ----------
+        device : {"auto", "cpu", "cuda", "cuda:N"}
+        dtype : {"float32", "float64"}
+
+        Returns
+        -------
+        Module
+            This one.
         """
         backend = get_backend(device, dtype=dtype)
         for owner, name, _ in self._places():
-            array = to_numpy(_array(owner, name))
+            array = to_numpy(owner.get_array(name))
             if array.dtype.kind == "f":
-                _put(owner, name, laid_out(backend.asarray(array)))
+                owner.set_array(name, laid_out(backend.asarray(array)))
         self.zero_grad()
         return self
 
+    def get_array(self, name: str) -> Any:
+        """Return the array of a parameter or buffer of this module itself."""
+        value = getattr(self, name)
+        return value.array if isinstance(value, Parameter) else value
+
+    def set_array(self, name: str, array: Any) -> None:
+        """Replace the array of a parameter or buffer of this module itself."""
+        value = getattr(self, name)
+        if isinstance(value, Parameter):
+            value.array = array
+        else:
+            setattr(self, name, array)
+
     def _places(self) -> Iterator[tuple[Module, str, str]]:
-        """The module, attribute, and name of every parameter and buffer."""
+        """Yield the module, attribute, and name of every parameter and buffer."""
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Parameter) or name in module.buffer_names:
@@ -208,20 +238,6 @@ class Sequential(Module):
         return x
 
 
-def _array(owner: Module, name: str) -> Any:
-    value = getattr(owner, name)
-    return value.array if isinstance(value, Parameter) else value
-
-
-def _put(owner: Module, name: str, array: Any) -> None:
-    value = getattr(owner, name)
-    if isinstance(value, Parameter):
-        value.array = array
-    else:
-        setattr(owner, name, array)
-
-
 def _some(keys: list[str]) -> str:
-    """Three keys at most, and how many more there are, with the verb that follows."""
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return f"{', '.join(keys[:3])}{more} {'is' if len(keys) == 1 else 'are'}"
+    """Return three keys at most, and how many more there are."""
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

@@ -1,4 +1,4 @@
-"""Weights in files: safetensors, as PyTorch's tools write and read them. Nothing is ever unpickled."""
+"""Weights in safetensors files, as PyTorch's tools write and read them. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from csc_cogd.nn.tracing import trace
 from csc_cogd.storage import parse_json, write_whole
 
 OPTIMIZER, HOOK = "optimizer.", "hook."
-"""What the names of arrays begin with that a checkpoint of training holds beside those of the network."""
+"""Prefixes of the names of arrays that a checkpoint of training holds besides those of the network."""
 _HEADS = ("linear.weight", "fc.weight")
 _READ = re.compile("BOOL|BF16|[FIUC](8|16|32|64)")
-"""What is read, in the words of safetensors."""
+"""The types that are read, as safetensors names them."""
 
 
 def save_checkpoint(
@@ -37,8 +37,8 @@ def save_checkpoint(
     Parameters
     ----------
     arrays : mapping of str to array
-        Such as :meth:`Module.state_dict` returns.
-    path : path
+        As :meth:`Module.state_dict` returns it.
+    path : str or path
     metadata : mapping of str to anything that JSON can hold, optional
     overwrite : bool
         Whether an existing file may be replaced.
@@ -61,33 +61,34 @@ def save_checkpoint(
         from safetensors.numpy import save
 
     if not arrays:
-        raise InputError("arrays: there are none: give those of a network, by Module.state_dict")
+        raise InputError("arrays", "must not be empty", "use those of a network, by Module.state_dict")
     texts = metadata_texts(metadata)
     try:
         content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()}, texts)
     except (SafetensorError, KeyError, TypeError) as error:
-        raise InputError(f"arrays: safetensors can't hold them ({error}): use arrays of real numbers") from None
+        raise InputError("arrays", f"must hold real numbers, for safetensors refuses them ({error})") from None
     write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays of a safetensors file by their names, and its metadata, of which what is JSON is parsed.
+    """Read a safetensors file.
 
-    Numbers in bfloat16, which NumPy hasn't, come as float32, unchanged.
+    Numbers in bfloat16, which NumPy hasn't, are returned as float32, unchanged.
 
     Parameters
     ----------
-    path : path
+    path : str or path
 
     Returns
     -------
     arrays : dict of str to array
     metadata : dict
+        Parsed where it is JSON, else text.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, of another kind, or holds other numbers that NumPy hasn't, such as those of 8 bits.
+        If the file is missing, damaged, of another kind, or holds other numbers that NumPy hasn't, such as floats of 8 bits.
 
     Examples
     --------
@@ -96,7 +97,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
     with _opened(path) as file:
         kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118  # not a mapping
         if others := [f"{key} is of {kind}" for key, kind in kinds.items() if not _READ.fullmatch(kind)]:
-            raise InputError(f"{path}: {others[0]}, which NumPy hasn't: convert it where PyTorch is, by tensor.float()")
+            raise InputError("", f"{others[0]}, which NumPy hasn't", "convert it by PyTorch's tensor.float()", str(path))
         arrays = {key: file.get_tensor(key) for key, kind in kinds.items() if kind != "BF16"}
         if len(arrays) < len(kinds):
             arrays |= _widened(Path(path).read_bytes())
@@ -104,7 +105,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata of a safetensors file; see :func:`load_checkpoint`."""
+    """Return the metadata of a safetensors file; see :func:`load_checkpoint`."""
     with _opened(path) as file:
         return _parsed_metadata(file)
 
@@ -118,19 +119,19 @@ def save_network(
     Parameters
     ----------
     network : Module
-        Made by :func:`csc_cogd.nn.build_network`, with all channels or without some.
-    path : path
+        Built by :func:`csc_cogd.nn.build_network`, with all channels or without some.
+    path : str or path
     name : str
-        What :func:`csc_cogd.nn.build_network` knows it by.
+        Its name for :func:`csc_cogd.nn.build_network`.
     metadata : mapping of str to anything that JSON can hold, optional
-        Kept in the file, beside ``"network"``, the name, and ``"n_classes"``.
+        Kept in the file, besides ``"network"``, the name, and ``"n_classes"``.
     overwrite : bool
         Whether an existing file may be replaced.
 
     Raises
     ------
     InputError
-        If the network isn't of that name, or the file can't be written, or exists and may not be replaced.
+        If `name` is of another network, or the file can't be written, or exists and may not be replaced.
 
     Examples
     --------
@@ -141,23 +142,23 @@ def save_network(
     (4, 64)
     """
     state = network.state_dict()
-    made = _network_of_state(name, state)
-    n_classes = next(len(array) for key, array in made.state_dict().items() if key in _HEADS)
+    rebuilt = _network_of_state(name, state)
+    n_classes = next(len(array) for key, array in rebuilt.state_dict().items() if key in _HEADS)
     about = {**(metadata or {}), "network": name, "n_classes": n_classes}
     save_checkpoint(state, path, metadata=about, overwrite=overwrite)
 
 
 def load_network(path: str | os.PathLike[str], name: str | None = None) -> Module:
-    """The network in a safetensors file, float32, on the CPU, in training mode.
+    """Read a network from a safetensors file: float32, on the CPU, in training mode.
 
     Parameters
     ----------
-    path : path
-        Of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our networks, also
-        with what DataParallel (``"module."``) and torch.compile (``"_orig_mod."``) put before them. Any precision; bfloat16,
-        too.
+    path : str or path
+        A file of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our
+        networks, which DataParallel (``"module."``) and torch.compile (``"_orig_mod."``) may have extended. Of any
+        precision, bfloat16 included.
     name : str, optional
-        What network it is. Default: as its metadata says, or as it is known by the names of its weights.
+        Name of the network. Default: as its metadata says, or recognized by the names of its weights.
 
     Returns
     -------
@@ -166,8 +167,7 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
     Raises
     ------
     InputError
-        If the file can't be read, is of no network that ships, or its weights aren't finite, or don't fit the network that
-        it is said to be.
+        If the file can't be read, is of no network that ships, or its weights aren't finite, or don't fit the network.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
 
 
 class NetworkFile(NamedTuple):
-    """What a file says of a network."""
+    """A network from a file, its name, and the file's metadata."""
 
     network: Module
     name: str
@@ -185,18 +185,18 @@ class NetworkFile(NamedTuple):
 
 
 def read_network(path: str | os.PathLike[str], name: str | None = None) -> NetworkFile:
-    """As :func:`load_network`, with what else the file says."""
+    """Read a network, its name and its metadata; see :func:`load_network`."""
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)
     try:
         name = str(name or metadata.get("network") or recognize_network(state))
         return NetworkFile(_network_of_state(name, state), name, metadata)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise error.about(str(path)) from None
 
 
 def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
-    """A network by its name with weights, buffers and widths from a state dict; see :func:`load_network`.
+    """Build a network by its name, with weights, buffers and widths of a state dict; see :func:`load_network`.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
     """
     heads = [state[key] for key in _HEADS if key in state and state[key].ndim == 2]
     if not heads:
-        raise InputError(f"state: neither of {' and '.join(_HEADS)} is a matrix in it: these weights are of another network")
+        raise InputError("state", f"must hold a matrix {' or '.join(_HEADS)}", "use weights of a network that ships")
     masked = any(key.endswith(".mask.weight") for key in state)
     network = build_network(name, len(heads[0]), seed=None, masked=masked)
     for key, module in network.named_modules():
@@ -214,31 +214,32 @@ def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
     try:
         trace(network)
     except InputError as error:
-        raise InputError(f"state: the shapes of its layers don't fit each other ({error})") from None
+        raise InputError("state", f"must hold layers whose shapes fit each other ({error})") from None
     return network
 
 
 def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of the arrays of a checkpoint those of the network, as :meth:`Module.load_state_dict` takes them."""
+    """Return the arrays of a checkpoint that belong to the network, for :meth:`Module.load_state_dict`."""
     return {name: array for name, array in arrays.items() if not name.startswith((OPTIMIZER, HOOK))}
 
 
 def metadata_texts(metadata: Mapping[str, Any] | None) -> dict[str, str]:
-    """Each entry as JSON.
+    """Return each entry as JSON.
 
     Raises
     ------
     InputError
-        For what JSON can't hold.
+        If JSON can't hold one.
     """
     try:
         return {key: json.dumps(value) for key, value in (metadata or {}).items()}
     except (TypeError, ValueError) as error:
-        raise InputError(f"metadata: JSON can't hold it ({error}): use texts, numbers, lists and mappings") from None
+        problem = f"must be texts, numbers, lists and mappings, which JSON can hold ({error})"
+        raise InputError("metadata", problem) from None
 
 
 def _unwrapped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of the arrays in a file those of the network, without what torch.compile and DataParallel put into their names."""
+    """Return the arrays of the network in a file, without the prefixes of torch.compile and DataParallel in their names."""
     names = {key: ".".join(part for part in key.split(".") if part != "_orig_mod") for key in network_arrays(arrays)}
     if all(name.startswith("module.") for name in names.values()):
         names = {key: name.removeprefix("module.") for key, name in names.items()}
@@ -246,40 +247,45 @@ def _unwrapped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _resize(module: Module, prefix: str, state: Mapping[str, np.ndarray]) -> None:
-    """Give a layer the numbers of channels that its arrays have."""
+    """Give a layer the numbers of channels of its arrays in a state dict."""
     if isinstance(module, PaddedShortcut) and f"{prefix}sources" in state:
         module.set_sources(np.zeros(len(state[f"{prefix}sources"]), np.int64))
     for name, value in list(vars(module).items()):
         given = state.get(prefix + name)
         if given is None or not (isinstance(value, Parameter) or name in module.buffer_names):
             continue
-        array = value.array if isinstance(value, Parameter) else value
+        array = module.get_array(name)
         if array.ndim == given.ndim and array.shape[2:] == given.shape[2:]:  # else load_state_dict says what is wrong
-            resized = np.zeros(given.shape, array.dtype)
-            setattr(module, name, Parameter(resized) if isinstance(value, Parameter) else resized)
+            module.set_array(name, np.zeros(given.shape, array.dtype))
     if isinstance(module, Conv2d) and module.groups > 1:
         module.groups = len(module.weight.array)
 
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A safetensors file; errors while it is read say what to do."""
+    """Open a safetensors file; errors while it is read say what to do."""
     with importing():
         from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file of weights")
+        raise InputError("", "no such file of weights", subject=str(path))
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
     except InputError:
         raise
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: can't be read as safetensors {_way(Path(path), error)}") from None
+        if _is_pickle(Path(path)):
+            why = "it is a pickle, which could run any program"
+            fix = "convert it by safetensors.torch.save_file(torch.load(path, weights_only=True), 'name.safetensors')"
+        else:
+            why = str(error)
+            fix = "get the file again if it is damaged; convert PyTorch's .pt and .pth by safetensors.torch"
+        raise InputError("", f"can't be read as safetensors ({why})", fix, str(path)) from None
 
 
 def _widened(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays in bfloat16, which is the upper half of float32."""
+    """Return the arrays in bfloat16, which is the upper half of float32."""
     with importing():
         from safetensors import deserialize
 
@@ -290,17 +296,10 @@ def _widened(content: bytes) -> dict[str, np.ndarray]:
     }
 
 
-def _way(path: Path, error: Exception) -> str:
-    """Why, and what to do."""
-    start = b""
+def _is_pickle(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
-        start = file.read(2)
-    if start in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
-        return (
-            "(it is a pickle, which could run any program): convert PyTorch's .pt and .pth where PyTorch is, "
-            "safetensors.torch.save_file(torch.load(path, weights_only=True), 'name.safetensors')"
-        )
-    return f"({error}): fetch it again if it is damaged; convert PyTorch's .pt and .pth by safetensors.torch"
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
+    return False
 
 
 def _parsed_metadata(file: Any) -> dict[str, Any]:

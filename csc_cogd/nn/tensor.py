@@ -7,9 +7,9 @@ the function that turns a gradient of the result into gradients of these:
         (array,) = arrays_of(x)
         return record(2 * array, (x,), lambda dy: (2 * dy,), Operation("double"))
 
-What it says of itself is for those who read the tape: the cost of a network, its pruning, its export.
+The :class:`Operation` is for those who read the tape: the cost of a network, its pruning, its export.
 
-Arrays are NumPy's or CuPy's, whichever they are; nothing here depends on it.
+Arrays are NumPy's or CuPy's; nothing here depends on which.
 """
 
 from __future__ import annotations
@@ -26,29 +26,43 @@ from csc_cogd.backend import array_module, as_array, compiled_kernels, on_gpu
 from csc_cogd.errors import InputError
 
 Backward = Callable[[Any], tuple[Any, ...]]
-"""From the gradient of a result to that of each of its parents; None where a parent needs none."""
+"""Takes the gradient of a result, and returns that of each of its parents; None where a parent needs none."""
 
 
 class Operation(NamedTuple):
-    """What computed a tensor from its parents."""
+    """The function that computed a tensor from its parents, and the other arguments of that function."""
 
     name: str
-    """Of the function."""
     settings: Mapping[str, Any] = MappingProxyType({})
-    """Its other arguments."""
+
+
+LEAF = Operation("", {})  # and no read-only mapping, which could not be copied
+"""Stands for the operation of a tensor that wasn't computed from others."""
 
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 
 
 class Tensor:
-    """An array, and where it came from.
+    """An array, and what it was computed from.
 
     Parameters
     ----------
-    array : float32 or float64 array of NumPy or CuPy, any shape; kept, not copied
+    array : float32 or float64 array of NumPy or CuPy
+        Of any shape; kept, not copied.
     requires_grad : bool
-        Whether :meth:`backward` leaves a gradient here, in `grad`.
+        Whether :meth:`backward` leaves a gradient in `grad`.
+
+    Attributes
+    ----------
+    array : array
+    requires_grad : bool
+    grad : array or None
+        Sum of the gradients since it was last set to None; of the array's shape, never changed in place.
+    parents : tuple of Tensor
+        The tensors that it was computed from; empty for leaves.
+    made_by : Operation
+        What computed it from them; without a name for leaves.
 
     Raises
     ------
@@ -68,24 +82,21 @@ class Tensor:
     def __init__(self, array: Any, requires_grad: bool = False):
         self.array = as_array(array)
         if self.array.dtype not in (np.float32, np.float64):
-            raise InputError(f"array: its dtype is {self.array.dtype}: convert it, by array.astype('float32')")
+            raise InputError("array", f"must be float32 or float64, got {self.array.dtype}", "use array.astype('float32')")
         self.requires_grad = requires_grad
         self.grad: Any = None
-        """The sum of the gradients since somebody set it to None; an array of the same shape, never changed in place."""
         self.parents: tuple[Tensor, ...] = ()
-        """The tensors that it was computed from; empty for leaves."""
-        self.made_by: Operation | None = None
-        """What computed it from them; None for leaves."""
+        self.made_by = LEAF
         self._backward: Backward | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array."""
+        """The shape of the array."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the array."""
+        """The dtype of the array."""
         return self.array.dtype
 
     def __repr__(self) -> str:
@@ -95,25 +106,26 @@ class Tensor:
         return float(self.array)
 
     def __add__(self, other: Tensor) -> Tensor:
-        """The sum of two tensors of the same shape."""
+        """Return the sum of two tensors of the same shape."""
         a, b = arrays_of(self, other)
         if a.shape != b.shape:
-            raise InputError(f"add: shapes {a.shape} and {b.shape} differ: nothing is broadcast here")
+            raise InputError("other", f"must be of shape {a.shape} to be added, as nothing is broadcast, got {b.shape}")
         return record(_sum(a, b), (self, other), lambda dy: (dy, dy), Operation("add"))
 
     def __mul__(self, factor: float) -> Tensor:
-        """The tensor times a number."""
+        """Return the tensor times a number."""
         factor = float(factor)
         return record(self.array * factor, (self,), lambda dy: (dy * factor,), Operation("multiply", {"factor": factor}))
 
     __rmul__ = __mul__
 
     def backward(self, gradient: Any = None) -> None:
-        """Add to `grad` of every leaf that requires it the gradient of this tensor, times `gradient`.
+        """Add the gradient of this tensor, times `gradient`, to `grad` of every leaf that requires it.
 
         Parameters
         ----------
-        gradient : array of this tensor's shape and dtype; default: 1, for a loss, which is a scalar
+        gradient : array of this tensor's shape and dtype, optional
+            Default: 1, for a loss, which is a scalar.
 
         Raises
         ------
@@ -121,11 +133,11 @@ class Tensor:
             If there is nothing to differentiate, or `gradient` has another shape or dtype.
         """
         if not self.requires_grad:
-            raise InputError("backward: no tensor that it was computed from requires a gradient, or no_grad() was on")
+            raise InputError("", "this tensor was computed from none that requires a gradient, or within no_grad()")
         if gradient is None and self.shape == ():
             gradient = array_module(self.array).ones_like(self.array)
         if (getattr(gradient, "shape", None), getattr(gradient, "dtype", None)) != (self.shape, self.dtype):
-            raise InputError(f"gradient: an array of shape {self.shape} and {self.dtype} is needed, as the tensor is")
+            raise InputError("gradient", f"must be an array of shape {self.shape} and {self.dtype}, as the tensor is")
         gradients = {self: gradient}
         for tensor in reversed(history(self)):
             dy = gradients.pop(tensor)
@@ -144,7 +156,7 @@ def _sum(a: Any, b: Any) -> Any:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Within it, nothing is recorded, and memory is freed as soon as it can be; for this thread or task only.
+    """Record nothing within a ``with`` statement, which frees memory early; in this thread or task only.
 
     Examples
     --------
@@ -161,7 +173,7 @@ def no_grad() -> Iterator[None]:
 
 
 def arrays_of(*tensors: Tensor | None) -> list[Any]:
-    """The arrays of tensors that are computed with together, and None for None.
+    """Return the arrays of tensors that are used together, and None for None.
 
     Raises
     ------
@@ -171,16 +183,16 @@ def arrays_of(*tensors: Tensor | None) -> list[Any]:
     given = [tensor for tensor in tensors if tensor is not None]
     for tensor in given:
         if not isinstance(tensor, Tensor):
-            raise InputError(f"tensors: {type(tensor).__name__} is given: make a Tensor of it")
+            raise InputError("tensors", f"must be Tensors, got {type(tensor).__name__}")
         if tensor.dtype != given[0].dtype:
-            raise InputError(f"tensors: dtypes {given[0].dtype} and {tensor.dtype} meet: convert one of them first")
+            raise InputError("tensors", f"must be of one dtype, got {given[0].dtype} and {tensor.dtype}", "convert one")
         if on_gpu(tensor.array) != on_gpu(given[0].array):
-            raise InputError("tensors: one is on a GPU and another isn't: move them to one device, by Module.to")
+            raise InputError("tensors", "must be on one device, but only some are on a GPU", "move them by Module.to")
     return [None if tensor is None else tensor.array for tensor in tensors]
 
 
 def record(array: Any, parents: tuple[Tensor, ...], backward: Backward, made_by: Operation) -> Tensor:
-    """A tensor of what was computed from `parents`, on the tape if any of them requires a gradient."""
+    """Return a tensor of what was computed from `parents`, on the tape if any of them requires a gradient."""
     result = Tensor(array)
     if _recording.get() and any(parent.requires_grad for parent in parents):
         result.requires_grad, result.parents, result._backward, result.made_by = True, parents, backward, made_by
@@ -188,7 +200,7 @@ def record(array: Any, parents: tuple[Tensor, ...], backward: Backward, made_by:
 
 
 def history(tensor: Tensor) -> list[Tensor]:
-    """A tensor and all on the tape that it was computed from and that requires a gradient, parents first."""
+    """Return a tensor, and all that it was computed from and that require a gradient, parents first."""
     order: list[Tensor] = []
     seen = {tensor}
     stack = [(tensor, iter(tensor.parents))]

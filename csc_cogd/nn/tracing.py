@@ -15,17 +15,18 @@ Shape = tuple[int, int, int]
 
 
 class Trace(NamedTuple):
-    """What one image became.
+    """The computation of one image.
 
     Attributes
     ----------
-    image, output : Tensor
+    image : Tensor
+    output : Tensor
     results : list of Tensor
-        All that was computed, in the order of computation; their `made_by` says what they are.
+        All that was computed, in the order of computation; `made_by` says how.
     parameters : dict of Tensor to str
         The names of all parameters.
     makers : dict of Tensor to str
-        The names of the modules that made results; those of a function within a module bear that of no module.
+        The names of the modules that returned results; without those of functions within a module.
     """
 
     image: Tensor
@@ -36,7 +37,7 @@ class Trace(NamedTuple):
 
 
 def trace(network: Module, image_shape: Shape = (3, 32, 32)) -> Trace:
-    """Compute one image of zeros, in inference, and keep what the tape says.
+    """Compute the output for an image of zeros, in inference, and return what is on the tape.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def trace(network: Module, image_shape: Shape = (3, 32, 32)) -> Trace:
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
     if not names:
-        raise InputError("network: it has no parameters")
+        raise InputError("network", "must have parameters")
     weight = next(iter(names))
     zeros = array_module(weight.array).zeros((1, *image_shape), weight.dtype)
     image = Tensor(zeros, requires_grad=True)
@@ -53,14 +54,14 @@ def trace(network: Module, image_shape: Shape = (3, 32, 32)) -> Trace:
     with network.evaluating(), _listening(network, makers):
         output = network(image)
     if not output.requires_grad:
-        raise InputError("network: its computation isn't on the tape: trace it outside of no_grad()")
-    results = [tensor for tensor in history(output) if tensor.made_by is not None]
+        raise InputError("network", "must be traced outside of no_grad()")
+    results = [tensor for tensor in history(output) if tensor.parents]
     return Trace(image, output, results, names, makers)
 
 
 @contextmanager
 def _listening(network: Module, makers: dict[Tensor, str]) -> Iterator[None]:
-    """Within it, whatever a module returns first is noted as made by it."""
+    """Note in `makers` which module first returned each tensor."""
     modules = list(network.named_modules())
 
     def listen(name: str, module: Module) -> None:

@@ -80,14 +80,14 @@ def test_an_existing_plot_is_replaced_only_on_request(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--plot", "paths.gif"), "end it in .png, .pdf, .svg"),
+        (("--plot", "paths.gif"), "paths.gif: the name of a plot must end in .png, .pdf, .svg"),
         (("--plot", "nowhere/paths.png"), "there is no folder nowhere"),
-        (("--start", "nan", "0"), "isn't a pair of finite numbers"),
+        (("--start", "nan", "0"), "start must be a pair of finite numbers"),
         (("--start", "11", "0"), "not in the range"),
         (("--iterations", "0"), "not in the range"),
         (("--kernel-degree", "0"), "not in the range"),
         (("--eta", "-1"), "not in the range"),
-        (("--eta", "inf"), "eta: inf"),
+        (("--eta", "inf"), "eta must be a finite number of zero or more, got inf"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(run, arguments, problem, tmp_path, monkeypatch):

@@ -72,7 +72,7 @@ def test_trains_a_network_whose_weights_load_and_can_be_tested(folder, capsys):
     assert call("train", "small.npz", "--weights", "w.safetensors", "--evaluate") == 0
     right = f"{100 * float(rows[-1]['test_accuracy']):.2f}"
     assert capsys.readouterr().out.startswith(f"resnet20: {right} % of 20 images, loss {float(rows[-1]['test_loss']):.4f}")
-    assert f"{right} % of the test images right" in end
+    assert end.endswith(f"test accuracy {right} %")
 
 
 def test_lines_of_json(folder, capsys):
@@ -222,7 +222,7 @@ def test_terminated_it_says_how_to_go_on_and_does_so_to_the_same_weights(folder)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     *_, advice, end = filter(None, err.splitlines())
-    assert advice == "w.safetensors: a checkpoint: the same call with --resume goes on from it"
+    assert advice == "w.safetensors: checkpoint saved; the same call with --resume continues from it"
     assert end == "csc-cogd: error: interrupted: nothing half-written is left behind"
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
     assert load_checkpoint("w.safetensors")[1]["epoch"] < 16
@@ -234,7 +234,7 @@ def test_terminated_it_says_how_to_go_on_and_does_so_to_the_same_weights(folder)
 def test_it_says_when_nothing_was_learned(folder, capsys):
     for rate, learned in ((0, False), (0.05, True)):
         assert call("train", "small.npz", *OUT, *FEW, "--learning-rate", rate, "--overwrite") == 0
-        assert ("nothing was learned; try a smaller --learning-rate" in capsys.readouterr().err) == (not learned)
+        assert ("nothing was learned: try a smaller --learning-rate" in capsys.readouterr().err) == (not learned)
 
 
 def test_a_run_that_is_over_is_only_told_of(folder, capsys):
@@ -248,10 +248,10 @@ def test_a_run_that_is_over_is_only_told_of(folder, capsys):
     assert (folder / "run.csv").read_text().count("\n") == 3
     check_refused(
         folder, capsys, [*arguments, "--resume", "--learning-rate", 0.2],
-        "w.safetensors: a checkpoint of another run (its learning_rate is 0.1, not 0.2)",
+        "w.safetensors: is a checkpoint of another run (its learning_rate is 0.1, not 0.2)",
     )  # fmt: skip
     check_refused(
-        folder, capsys, [*arguments, "--resume", "--cogd"], "w.safetensors: a checkpoint of another run (its hooks"
+        folder, capsys, [*arguments, "--resume", "--cogd"], "w.safetensors: is a checkpoint of another run (its hooks"
     )
     assert call(*arguments, "--overwrite", "--learning-rate", 0.2, "-q") == 0
     assert (folder / "w.safetensors").read_bytes() != before
@@ -264,51 +264,51 @@ OUT = ("-o", "w.safetensors")
     ("arguments", "message"),
     [
         ((), "Missing argument 'DATA'"),
-        (("small.npz",), "--output: where are the weights to be written? Add -o FILE.safetensors"),
-        (("small.npz", "-o", "w.pt"), "w.pt: weights are written as .safetensors"),
+        (("small.npz",), "--output is needed: add --output FILE.safetensors"),
+        (("small.npz", "-o", "w.pt"), "w.pt: the name of a file of weights must end in .safetensors"),
         (("small.npz", "-o", "x/w.safetensors"), "x/w.safetensors: there is no folder x"),
         (("none.npz", *OUT), "none.npz: no such file or folder of images"),
-        (("whole.npz", *OUT), "whole.npz: has no part to test with: set --holdout 0.1"),
-        (("small.npz", *OUT, "--holdout", 0.1), "--holdout: small.npz has a part to test with"),
-        (("small.npz", *OUT, "--image-size", 8), "--image-size: the images of small.npz have one"),
+        (("whole.npz", *OUT), "whole.npz: has no images to test with: add --holdout, such as 0.1"),
+        (("small.npz", *OUT, "--holdout", 0.1), "--holdout can't be used with small.npz, which has images to test with"),
+        (("small.npz", *OUT, "--image-size", 8), "--image-size is for folders of classes"),
         (("small.npz", *OUT, "--network", "alexnet"), "'alexnet' is not one of"),
         (("small.npz", *OUT, "--epochs", 0), "not in the range"),
         (
             ("small.npz", *OUT, "--precision", "mixed", "--device", "cpu"),
-            "--precision: 'mixed' is for tensor cores of a GPU",
+            "--precision 'mixed' needs a GPU",
         ),
         (("small.npz", *OUT, "--kernel-degree", 2), "--kernel-degree: it belongs to cogradient descent: add --cogd"),
-        (("small.npz", *OUT, "--warm-up", 300), "--warm-up: 300.0 isn't a number of epochs from 0 to 200"),
-        (("small.npz", *OUT, "--steps", 0.5), "--steps: it belongs to --schedule step"),
-        (("small.npz", *OUT, "--step-factor", 0.5), "--step-factor: it belongs to --schedule step"),
-        (("small.npz", *OUT, "--schedule", "step", "--steps", "a"), "--steps: 'a' isn't a number"),
-        (("small.npz", *OUT, "--schedule", "step", "--steps", "2"), "--steps: (2.0,): give fractions"),
-        (("small.npz", *OUT, "--mean", 0, 0, 0), "--mean, --std: one needs the other"),
-        (("small.npz", *OUT, "--momentum", 0, "--nesterov"), "--nesterov: it looks ahead along the momentum"),
-        (("small.npz", *OUT, "--history", "run.txt"), "run.txt: the history's format isn't known"),
+        (("small.npz", *OUT, "--warm-up", 300), "--warm-up must be from 0 to 200 epochs, got 300.0"),
+        (("small.npz", *OUT, "--steps", 0.5), "--steps has no effect with schedule cosine: add --schedule step"),
+        (("small.npz", *OUT, "--step-factor", 0.5), "--step-factor has no effect with schedule cosine: add --schedule step"),
+        (("small.npz", *OUT, "--schedule", "step", "--steps", "a"), "--steps must be numbers separated by commas, got 'a'"),
+        (("small.npz", *OUT, "--schedule", "step", "--steps", "2"), "--steps must be fractions of the epochs"),
+        (("small.npz", *OUT, "--mean", 0, 0, 0), "give both --mean and --std, or neither"),
+        (("small.npz", *OUT, "--momentum", 0, "--nesterov"), "--nesterov needs a momentum above 0"),
+        (("small.npz", *OUT, "--history", "run.txt"), "run.txt: the name of a history must end in .csv or .json"),
         (("small.npz", *OUT, "--history", "x/run.csv"), "x/run.csv: there is no folder x"),
-        (("small.npz", *OUT, "--plot", "run.gif"), "end it in .png, .pdf, .svg"),
+        (("small.npz", *OUT, "--plot", "run.gif"), "run.gif: the name of a plot must end in .png, .pdf, .svg"),
         (("small.npz", *OUT, "--history", "whole.npz/a.csv"), "there is no folder whole.npz"),
         (("small.npz", *OUT, "--weights", "none.safetensors"), "none.safetensors: no such file of weights"),
-        (("small.npz", *OUT, "--weights", "other.safetensors"), "other.safetensors: weights: their names are those of none"),
-        (("small.npz", *OUT, "--weights", "ten.safetensors"), "ten.safetensors: it tells other classes apart"),
-        (("small.npz", *OUT, "--weights", "named.safetensors"), "named.safetensors: it tells other classes apart"),
-        (("small.npz", *OUT, "--weights", "plain.safetensors"), "plain.safetensors: it doesn't say how pixels are normal"),
+        (("small.npz", *OUT, "--weights", "other.safetensors"), "other.safetensors: the names of its weights must be those"),
+        (("small.npz", *OUT, "--weights", "ten.safetensors"), "ten.safetensors: this network is for other classes"),
+        (("small.npz", *OUT, "--weights", "named.safetensors"), "named.safetensors: this network is for other classes"),
+        (("small.npz", *OUT, "--weights", "plain.safetensors"), "plain.safetensors: holds no mean and standard deviation"),
         (
             ("small.npz", "--weights", "text.safetensors", "--evaluate"),
-            "text.safetensors: it doesn't say how pixels are normal",
+            "text.safetensors: holds no mean and standard deviation of pixels: add --mean",
         ),
-        (("small.npz", *OUT, "--weights", "plain.safetensors", "--network", "resnet32"), "--network: resnet32 is asked for"),
-        (("small.npz", *OUT, "--weights", "named.safetensors", "--network", "resnet32"), "--network: resnet32 is asked for"),
-        (("small.npz", "-o", "plain.safetensors"), "plain.safetensors: exists already: use --resume to go on with it"),
-        (("small.npz", "-o", "plain.safetensors", "--resume"), "plain.safetensors: not a checkpoint of training"),
+        (("small.npz", *OUT, "--weights", "plain.safetensors", "--network", "resnet32"), "--network must be resnet20, "),
+        (("small.npz", *OUT, "--weights", "named.safetensors", "--network", "resnet32"), "--network must be resnet20, "),
+        (("small.npz", "-o", "plain.safetensors"), "plain.safetensors: exists already: add --resume to continue, or"),
+        (("small.npz", "-o", "plain.safetensors", "--resume"), "plain.safetensors: isn't a checkpoint of training"),
         (("small.npz", "-o", "plain.safetensors", "--weights", "plain.safetensors", "--overwrite"), "is an input"),
-        (("small.npz", "--evaluate"), "--evaluate: there is nothing to test: add --weights FILE"),
-        (("small.npz", "--evaluate", "--weights", "plain.safetensors", "--flip"), "--flip: it belongs to training"),
-        (("small.npz", "--evaluate", "--weights", "plain.safetensors", *OUT), "--output: it belongs to training"),
-        (("small.npz", *OUT, "--learning-rate", 1000, "--batch-size", 8, "-q"), "--learning-rate: the "),
-        (("small.npz", "--evaluate", "--weights", "nan.safetensors"), "nan.safetensors: state: bn1.bias holds NaN"),
-        (("small.npz", "--evaluate", "--weights", "huge.safetensors"), "huge.safetensors: its loss over the images is nan"),
+        (("small.npz", "--evaluate"), "--evaluate needs weights to test: add --weights FILE"),
+        (("small.npz", "--evaluate", "--weights", "plain.safetensors", "--flip"), "--flip has no effect on a test"),
+        (("small.npz", "--evaluate", "--weights", "plain.safetensors", *OUT), "--output has no effect on a test of weights"),
+        (("small.npz", *OUT, "--learning-rate", 1000, "--batch-size", 8, "-q"), "--learning-rate may be too high, as the "),
+        (("small.npz", "--evaluate", "--weights", "nan.safetensors"), "nan.safetensors: its state dict must be finite"),
+        (("small.npz", "--evaluate", "--weights", "huge.safetensors"), "huge.safetensors must have a finite loss"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -356,7 +356,7 @@ def test_interrupted_it_speaks_of_a_checkpoint_where_there_is_one(folder, capsys
 
     def said(*arguments):
         assert call("train", "small.npz", *OUT, *FEW, *arguments) == 130
-        return "--resume goes on" in capsys.readouterr().err
+        return "--resume continues from it" in capsys.readouterr().err
 
     training_evaluate = training.unchecked_evaluate
     before = contents(folder)

@@ -75,11 +75,11 @@ def test_nothing_is_overwritten_unless_asked(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "metadata", "message"),
     [
-        ({"a": np.zeros(1, complex)}, None, "arrays: safetensors can't hold them"),
-        ({"a": np.array(["text"])}, None, "arrays: safetensors can't hold them"),
-        ({"a": np.array([None])}, None, "arrays: safetensors can't hold them"),
-        ({}, None, "arrays: there are none"),
-        ({"a": np.zeros(1)}, {"a": np.zeros(1)}, "metadata: JSON can't hold it"),
+        ({"a": np.zeros(1, complex)}, None, "arrays must hold real numbers, for safetensors refuses"),
+        ({"a": np.array(["text"])}, None, "arrays must hold real numbers, for safetensors refuses"),
+        ({"a": np.array([None])}, None, "arrays must hold real numbers, for safetensors refuses"),
+        ({}, None, "arrays must not be empty"),
+        ({"a": np.zeros(1)}, {"a": np.zeros(1)}, "metadata must be texts, numbers, lists and mappings"),
     ],
 )
 def test_what_can_not_be_stored_leaves_no_file(tmp_path, arrays, metadata, message):
@@ -92,7 +92,7 @@ def test_what_can_not_be_stored_leaves_no_file(tmp_path, arrays, metadata, messa
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "model.pth"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"model.pth: can't be read as safetensors .*convert PyTorch's") as caught:
+    with pytest.raises(InputError, match=r"model.pth: can't be read as safetensors .*convert .*safetensors.torch") as caught:
         load_checkpoint(path)
     assert "\n" not in str(caught.value)
     assert ("torch.load(path, weights_only=True)" in str(caught.value)) == (content[:2] in (b"\x80\x04", b"PK"))
@@ -144,7 +144,7 @@ def test_bfloat16_comes_as_float32(tmp_path):
 @pytest.mark.usefixtures("taught")
 def test_numbers_that_numpy_has_not_are_refused(tmp_path):
     write_raw(tmp_path / "a.safetensors", "F8_E4M3", [2], bytes(2))
-    with pytest.raises(InputError, match=r"a.safetensors: a is of F8_E4M3, which NumPy hasn't: convert it where PyTorch is"):
+    with pytest.raises(InputError, match=r"a.safetensors: a is of F8_E4M3, which NumPy hasn't: .*tensor.float"):
         load_checkpoint(tmp_path / "a.safetensors")
 
 

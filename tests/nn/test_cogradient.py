@@ -9,8 +9,8 @@ import pytest
 from csc_cogd import InputError
 from csc_cogd.nn import Tensor, build_network
 from csc_cogd.nn.cogradient import KernelBacktracking, MaskBacktracking, pruning_rule, training_rule
-from csc_cogd.nn.couplings import couplings
 from csc_cogd.nn.functions import cross_entropy
+from csc_cogd.nn.scaled_convs import find_scaled_convs
 
 EVERYWHERE = {"alpha_sparse": 1e9, "alpha_partner": 0.0, "max_beta": 1e9}
 
@@ -59,8 +59,8 @@ def settings(make, **others):
 
 def test_masks_descend_along_the_coupled_gradient(network, batch, rng):
     """beta_j m_j = -eta dL/dm_j through W alone, if W follows m as it did over the epoch."""
-    coupling = couplings(network, "soft_mask")[4]
-    mask, kernels = coupling.scale, coupling.kernels
+    conv = find_scaled_convs(network, "soft_mask")[4]
+    mask, kernels = conv.scale, conv.kernels
     mask.array = rng.uniform(0.2, 0.9, mask.shape)
     old_mask = mask.array
     dm, dW = rng.uniform(0.01, 0.1, mask.shape), 0.1 * rng.standard_normal(kernels.shape)
@@ -75,8 +75,8 @@ def test_masks_descend_along_the_coupled_gradient(network, batch, rng):
 
 def test_kernels_descend_along_the_coupled_gradient(network, batch, rng):
     """beta_ij W_ij: the kernel times what the gradient with gamma taken out says of gamma's change with it."""
-    coupling = couplings(network, "batch_norm")[4]
-    gamma, kernels = coupling.scale, coupling.kernels
+    conv = find_scaled_convs(network, "batch_norm")[4]
+    gamma, kernels = conv.scale, conv.kernels
     gamma.array = rng.uniform(0.5, 1.5, gamma.shape)
     old_gamma, old = gamma.array, kernels.array
     dgamma, dW = rng.uniform(0.01, 0.1, gamma.shape), 0.1 * (1 + rng.uniform(size=kernels.shape))
@@ -96,7 +96,7 @@ def test_a_step_of_zero_changes_nothing(hook, make, network, batch):
     kind = "soft_mask" if hook is MaskBacktracking else "batch_norm"
     twin = copy.deepcopy(network)
     for changed in (network, twin):
-        found = couplings(changed, kind)
+        found = find_scaled_convs(changed, kind)
         changes = [(one.scale, 0.1) for one in found] + [(one.kernels, 0.1) for one in found]
         if changed is network:
             figures = epoch(hook(make(eta=0.0)), network, batch, changes)
@@ -108,8 +108,8 @@ def test_a_step_of_zero_changes_nothing(hook, make, network, batch):
 
 
 def test_only_small_masks_before_large_kernels_move(network, batch, rng):
-    coupling = couplings(network, "soft_mask")[0]
-    mask, kernels = coupling.scale, coupling.kernels
+    conv = find_scaled_convs(network, "soft_mask")[0]
+    mask, kernels = conv.scale, conv.kernels
     mask.array = np.where(np.arange(16) % 2, 0.3, 0.9)
     kernels.array = kernels.array * np.where(np.arange(16) < 8, 3.0, 0.1)[None, :, None, None]
     before = mask.array
@@ -120,18 +120,18 @@ def test_only_small_masks_before_large_kernels_move(network, batch, rng):
 
 
 def test_reset_sets_masks_that_are_out_of_step(network, batch):
-    coupling = couplings(network, "soft_mask")[0]
-    coupling.scale.array = np.where(np.arange(16) % 2, 0.3, 0.9)
-    coupling.kernels.array = np.ones_like(coupling.kernels.array)
-    epoch(MaskBacktracking(reset=0.75), network, batch, [])
-    np.testing.assert_array_equal(coupling.scale.array, np.where(np.arange(16) % 2, 0.75, 0.9))
+    conv = find_scaled_convs(network, "soft_mask")[0]
+    conv.scale.array = np.where(np.arange(16) % 2, 0.3, 0.9)
+    conv.kernels.array = np.ones_like(conv.kernels.array)
+    epoch(MaskBacktracking(reset_value=0.75), network, batch, [])
+    np.testing.assert_array_equal(conv.scale.array, np.where(np.arange(16) % 2, 0.75, 0.9))
 
 
 def test_masks_at_zero_stay_there(network, batch):
-    coupling = couplings(network, "soft_mask")[0]
-    coupling.scale.array = np.zeros(16)
-    epoch(MaskBacktracking(settings(pruning_rule, **EVERYWHERE)), network, batch, [(coupling.kernels, 0.1)])
-    np.testing.assert_array_equal(coupling.scale.array, 0)
+    conv = find_scaled_convs(network, "soft_mask")[0]
+    conv.scale.array = np.zeros(16)
+    epoch(MaskBacktracking(settings(pruning_rule, **EVERYWHERE)), network, batch, [(conv.kernels, 0.1)])
+    np.testing.assert_array_equal(conv.scale.array, 0)
 
 
 def test_an_epoch_without_batches_changes_nothing(network):
@@ -142,7 +142,7 @@ def test_an_epoch_without_batches_changes_nothing(network):
 
 
 def test_a_network_without_masks_is_refused():
-    with pytest.raises(InputError, match="no soft masks"):
+    with pytest.raises(InputError, match="network must have soft masks"):
         MaskBacktracking().begin_epoch(build_network("resnet20"), 0)
 
 
@@ -151,12 +151,12 @@ def test_on_a_gpu(xp, rng):
     network = build_network("resnet20", masked=True)
     if xp is not np:
         network.to("cuda")
-    coupling = couplings(network, "soft_mask")[0]
-    coupling.scale.array = xp.asarray(np.full(16, 0.3, np.float32))
+    conv = find_scaled_convs(network, "soft_mask")[0]
+    conv.scale.array = xp.asarray(np.full(16, 0.3, np.float32))
     hook = MaskBacktracking()
     hook.begin_epoch(network, 0)
     loss = cross_entropy(network(Tensor(xp.asarray(rng.standard_normal((2, 3, 8, 8)).astype("f")))), xp.asarray([1, 2]))
     loss.backward()
     hook.after_backward(network)
-    coupling.kernels.array = coupling.kernels.array * xp.float32(1.1)
+    conv.kernels.array = conv.kernels.array * xp.float32(1.1)
     assert hook.end_epoch(network, 0)["masks_backtracked"] > 0

@@ -63,15 +63,30 @@ def test_loading_keeps_dtypes_and_passes_over_counts_of_batches(network):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("0.bias"), "state: 0.bias is missing: these weights are of another network, or incomplete"),
-        (lambda state: state.clear(), r"state: 0.weight, 0.bias, 1.0.weight and 3 more are missing"),
-        (lambda state: state.update({"2.weight": 1}), "state: 2.weight is unknown"),
-        (lambda state: state.update({"1.0.bias": np.zeros(5)}), r"state: 1.0.bias has shape \(5,\): \(4,\) is needed"),
-        (lambda state: state.update({"1.0.bias": np.zeros(4, complex)}), "state: 1.0.bias is of complex128: real numbers"),
-        (lambda state: state.update({"1.0.bias": np.array(list("abcd"))}), "state: 1.0.bias is of <U1: real numbers"),
-        (lambda state: state.update({"1.0.bias": np.array([0, 0, np.nan, 0])}), "state: 1.0.bias holds NaN or infinity"),
-        (lambda state: state.update({"1.0.bias": np.array([0, 0, -np.inf, 0])}), "state: 1.0.bias holds NaN or infinity"),
-        (lambda state: state.update({"1.0.bias": np.array([0, 0, 1e39, 0])}), "state: 1.0.bias holds NaN or infinity"),
+        (lambda state: state.pop("0.bias"), "state lacks 0.bias: use complete weights of this network"),
+        (lambda state: state.clear(), "state lacks 0.weight, 0.bias, 1.0.weight and 3 more"),
+        (lambda state: state.update({"2.weight": 1}), "state holds 2.weight, which this network hasn't"),
+        (lambda state: state.update({"1.0.bias": np.zeros(5)}), r"state must hold 1.0.bias of shape \(4,\), got \(5,\)"),
+        (
+            lambda state: state.update({"1.0.bias": np.zeros(4, complex)}),
+            "state must hold real numbers, but 1.0.bias is complex128",
+        ),
+        (
+            lambda state: state.update({"1.0.bias": np.array(list("abcd"))}),
+            "state must hold real numbers, but 1.0.bias is <U1",
+        ),
+        (
+            lambda state: state.update({"1.0.bias": np.array([0, 0, np.nan, 0])}),
+            "state must be finite, but 1.0.bias holds NaN or infinity",
+        ),
+        (
+            lambda state: state.update({"1.0.bias": np.array([0, 0, -np.inf, 0])}),
+            "state must be finite, but 1.0.bias holds NaN or infinity",
+        ),
+        (
+            lambda state: state.update({"1.0.bias": np.array([0, 0, 1e39, 0])}),
+            "state must be finite, but 1.0.bias holds NaN or infinity",
+        ),
     ],
 )
 def test_states_that_do_not_fit_change_nothing(network, change, message):

@@ -146,14 +146,14 @@ def test_what_has_no_weights_costs_nothing():
 
 
 def test_unknown_names_are_answered_with_the_list():
-    with pytest.raises(InputError, match=r"network 'resnet19' is unknown: choose one of resnet20, .*mobilenetv2, resnet50"):
+    with pytest.raises(InputError, match=r"name must be one of resnet20, .*mobilenetv2, resnet50, got 'resnet19'"):
         build_network("resnet19")
-    with pytest.raises(InputError, match="n_classes: 0"):
+    with pytest.raises(InputError, match="n_classes must be 1 or more, got 0"):
         build_network("resnet20", 0)
 
 
 def test_images_that_do_not_fit_are_refused(rng):
-    with pytest.raises(InputError, match=r"x: its shape is \(1, 1, 32, 32\): \(N, 3, H, W\) is needed"):
+    with pytest.raises(InputError, match=r"x must be of shape \(N, 3, H, W\), got \(1, 1, 32, 32\)"):
         build_network("resnet20")(Tensor(np.zeros((1, 1, 32, 32), np.float32)))
 
 

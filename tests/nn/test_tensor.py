@@ -74,7 +74,7 @@ def test_nothing_is_recorded_without_gradients():
     assert not z.requires_grad
     assert y.parents == ()
     assert (x * 3).requires_grad
-    with pytest.raises(InputError, match="no tensor that it was computed from requires a gradient"):
+    with pytest.raises(InputError, match="computed from none that requires a gradient"):
         y.backward()
 
 
@@ -103,19 +103,19 @@ def test_dtypes_stay(xp):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.complex64, bool])
 def test_other_dtypes_are_refused(dtype):
-    with pytest.raises(InputError, match=r"its dtype is .*: convert it, by array.astype\('float32'\)"):
+    with pytest.raises(InputError, match=r"array must be float32 or float64, got .*: use array.astype\('float32'\)"):
         Tensor(np.zeros(3, dtype))
 
 
 def test_backward_wants_a_scalar_or_a_gradient_of_the_same_kind():
     x = Tensor(np.zeros(3), requires_grad=True)
     for gradient in (None, np.ones(2), 1.0, np.ones(3, np.float32)):
-        with pytest.raises(InputError, match=r"gradient: an array of shape \(3,\) and float64 is needed"):
+        with pytest.raises(InputError, match=r"gradient must be an array of shape \(3,\) and float64"):
             (x * 2).backward(gradient)
 
 
 def test_nothing_is_broadcast():
-    with pytest.raises(InputError, match=r"shapes \(3,\) and \(1,\) differ"):
+    with pytest.raises(InputError, match=r"other must be of shape \(3,\) .*got \(1,\)"):
         Tensor(np.zeros(3)) + Tensor(np.zeros(1))
 
 
@@ -129,4 +129,4 @@ def test_a_tensor_says_what_made_it():
     x = scalar(2)
     y = 3 * x
     assert (y.made_by.name, dict(y.made_by.settings), y.parents) == ("multiply", {"factor": 3.0}, (x,))
-    assert x.made_by is None
+    assert (x.made_by.name, dict(x.made_by.settings), x.parents) == ("", {}, ())

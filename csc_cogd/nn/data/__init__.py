@@ -1,1 +1,1 @@
-"""Labelled images for training and tests: read from disk, changed at random, and given in batches."""
+"""Labeled images for training and tests: read from disk, augmented at random, and returned in batches."""

@@ -1,4 +1,4 @@
-"""Random changes that an image's class doesn't depend on."""
+"""Random changes of an image that keep its class."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.nn.data.pieces import cut_pieces
+from csc_cogd.nn.data.crops import random_resized_crop
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is changed at random in each image of a batch, in this order; by default nothing.
+    """The random changes of each image of a batch: area, crop, flip and cutout, in this order; by default none.
 
     Parameters
     ----------
-    area : float
-        A piece of the image, of at least this share of its area, and of a ratio of sides from 3:4 to 4:3, is resized to the
-        image's size [Szegedy et al. 2015]; 0.08 is usual for ImageNet, 0 leaves the image whole. The piece is cut from the
-        whole picture where images are read from files.
     crop : int
-        The image is padded by this many black pixels on each side, and cropped to its size; 4 is usual for CIFAR.
+        Pad the image by this many black pixels on each side, and crop it to its size; 4 is usual for CIFAR.
     flip : bool
-        Each image is mirrored, left to right, with probability 1/2.
+        Mirror the image, left to right, with probability 1/2.
     cutout : int
-        Side of a square that is replaced; its centre may be any pixel, so that parts of it may lie outside
+        Side of a square that is replaced. Its center may be any pixel, so that parts of it may lie outside
         [DeVries & Taylor 2017]; 16 is usual for CIFAR-10.
+    area : float in [0, 1]
+        Crop a rectangle of at least this share of the image's area, and of an aspect ratio from 3:4 to 4:3, and resize it to
+        the image's size [Szegedy et al. 2015]; 0.08 is usual for ImageNet, 0 leaves the image whole. Images in files are
+        cropped before they are resized to the size of their set.
 
     Raises
     ------
     InputError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -52,35 +52,34 @@ class Augmentation:
         for name in ("crop", "cutout"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-                raise InputError(f"{name}: {value} is no number of pixels: use 0 (off) or more")
+                raise InputError(name, f"must be an integer >= 0 (0 is off), got {value}")
         if not 0 <= self.area <= 1:
-            raise InputError(f"area: {self.area} is no share of an image: use one between 0 (off) and 1")
+            raise InputError("area", f"must be in [0, 1] (0 is off), got {self.area}")
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator, fill: Any = 0) -> np.ndarray:
-        """Changed copies of a batch.
+        """Return changed copies of a batch.
 
         Parameters
         ----------
         images : (n, H, W, 3) array
             uint8, or of another type if `area` is 0.
         rng : numpy.random.Generator
-            Decides everything.
         fill : float or (3,) array
-            What squares are filled with: use the mean of the pixels, which is 0 once they are normalised.
+            Value of the squares that are cut out: the mean of the pixels, which is 0 once they are normalized.
 
         Returns
         -------
         array of the same shape and type
         """
-        pieces = self.draw_pieces(len(images), rng)
-        if pieces is not None:
+        crops = self.draw_crops(len(images), rng)
+        if crops is not None:
             if images.dtype != np.uint8:
-                raise InputError(f"images: {images.dtype} can't be cut into pieces: give uint8, or area=0")
-            images = cut_pieces(images, pieces)
+                raise InputError("images", f"must be uint8 to be cropped, got {images.dtype}", "or set {area} to 0")
+            images = random_resized_crop(images, crops)
         return self.change(images, rng, fill)
 
-    def draw_pieces(self, n: int, rng: np.random.Generator) -> np.ndarray | None:
-        """Pieces for `n` images, (n, 4), as :meth:`ImageSet.fetch` takes them; None if `area` is 0."""
+    def draw_crops(self, n: int, rng: np.random.Generator) -> np.ndarray | None:
+        """Draw crops (n, 4) for :meth:`ImageSet.fetch`; None if `area` is 0."""
         if not self.area:
             return None
         share = rng.uniform(self.area, 1, n)
@@ -88,7 +87,7 @@ class Augmentation:
         return np.stack([share, ratio, *rng.random((2, n))], axis=1)
 
     def change(self, images: np.ndarray, rng: np.random.Generator, fill: Any = 0) -> np.ndarray:
-        """All but the pieces, for images that were fetched by them: crop, flip and cutout."""
+        """Return copies with all changes but `area`, for images that were fetched with crops."""
         n, height, width, channels = images.shape
         images = _windows(images, self.crop, rng.integers(0, 2 * self.crop + 1, size=(2, n))) if self.crop else images.copy()
         if self.flip:
@@ -96,14 +95,14 @@ class Augmentation:
             flipped = rng.random((n,)) < 0.5
             pixels[flipped] = pixels[flipped, :, ::-1]
         if self.cutout:
-            centres = rng.integers((height, width), size=(n, 2))
-            for image, (top, left) in zip(images, centres - self.cutout // 2, strict=True):
+            centers = rng.integers((height, width), size=(n, 2))
+            for image, (top, left) in zip(images, centers - self.cutout // 2, strict=True):
                 image[max(top, 0) : max(top + self.cutout, 0), max(left, 0) : max(left + self.cutout, 0)] = fill
         return images
 
 
 def _windows(images: np.ndarray, padding: int, corners: np.ndarray) -> np.ndarray:
-    """Of each image, padded by zeros, the window of its size whose top and left are given."""
+    """Return the window of each image, padded by zeros, that begins at its corner (top, left) and has the image's size."""
     n, height, width, channels = images.shape
     padded = np.zeros((n, height + 2 * padding, width + 2 * padding, channels), images.dtype)
     padded[:, padding : padding + height, padding : padding + width] = images

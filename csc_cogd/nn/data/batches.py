@@ -1,4 +1,4 @@
-"""Batches as networks take them: normalised, channels first."""
+"""Batches as networks take them: normalized, channels first."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.augmentation import Augmentation
-from csc_cogd.nn.data.image_set import ImageSet, check_labelled
+from csc_cogd.nn.data.image_set import ImageSet, check_labeled
 
 Batch = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Each channel's mean is subtracted, and it is divided by its standard deviation.
+    """Subtraction of each channel's mean, and division by its standard deviation.
 
     Parameters
     ----------
-    mean, std : three floats each
-        Of pixels in [0, 1].
+    mean : (float, float, float)
+        For pixels in [0, 1].
+    std : (float, float, float)
+        Standard deviations, positive.
 
     Raises
     ------
@@ -48,20 +50,20 @@ class Normalization:
                 values = np.empty(0)
             if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
                 what = "positive numbers" if name == "std" else "numbers"
-                raise InputError(f"{name}: {getattr(self, name)}: give three {what}, one a channel")
+                raise InputError(name, f"must be three {what}, one a channel, got {getattr(self, name)}")
             object.__setattr__(self, name, tuple(values.tolist()))
 
     def __call__(self, images: np.ndarray, dtype: Any = "float32") -> np.ndarray:
-        """Of (n, H, W, 3) uint8 images, normalised (n, 3, H, W) ones, C-contiguous."""
+        """Normalize uint8 images (n, H, W, 3) to (n, 3, H, W), C-contiguous."""
         wide = np.promote_types(dtype, np.float32)
-        normalised = images.transpose(0, 3, 1, 2).astype(wide, order="C")
-        normalised *= (1 / (255 * np.asarray(self.std))).astype(wide)[:, None, None]
-        normalised -= np.divide(self.mean, self.std).astype(wide)[:, None, None]
-        return normalised.astype(dtype, copy=False)
+        normalized = images.transpose(0, 3, 1, 2).astype(wide, order="C")
+        normalized *= (1 / (255 * np.asarray(self.std))).astype(wide)[:, None, None]
+        normalized -= np.divide(self.mean, self.std).astype(wide)[:, None, None]
+        return normalized.astype(dtype, copy=False)
 
 
 def measure_normalization(images: ImageSet) -> Normalization:
-    """Mean and standard deviation of each channel over all pixels of a set.
+    """Measure the mean and the standard deviation of each channel over all pixels of a set.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ def measure_normalization(images: ImageSet) -> Normalization:
     >>> measure_normalization(ImageSet(pixels, np.array([0, 1]), ("black", "white"))).mean
     (0.5, 0.5, 0.5)
     """
-    check_labelled(images)
+    check_labeled(images)
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), 256):
         pixels = images.fetch(np.arange(start, min(start + 256, len(images))))
@@ -93,7 +95,7 @@ def measure_normalization(images: ImageSet) -> Normalization:
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
     if not std.all():
-        raise InputError("images: all pixels of a channel are equal: give a Normalization instead of measuring it")
+        raise InputError("images", "must have different pixels in each channel", "or give a Normalization instead")
     return Normalization(tuple(mean), tuple(std))
 
 
@@ -107,10 +109,10 @@ def batches(
     at_least: int = 1,
     dtype: Any = "float32",
 ) -> Iterator[Batch]:
-    """All images of a set, once each, in batches of `batch_size`.
+    """Return all images of a set, once each, in batches of `batch_size`.
 
     The generator decides order and content; what is drawn from it before this returns doesn't depend on how many batches are
-    taken. Images in files are read a batch ahead, in a thread of its own.
+    consumed. Images in files are read a batch ahead, in a thread.
 
     Parameters
     ----------
@@ -118,24 +120,23 @@ def batches(
     batch_size : int
     normalization : Normalization
     rng : numpy.random.Generator, optional
-        Shuffles the images; without one they come in their order.
+        Shuffles the images; without one they keep their order.
     augmentation : Augmentation, optional
-        Needs `rng`. Squares are filled with the mean, to half a grey level.
+        Needs `rng`. Squares are filled with the mean, to half a gray level.
     at_least : int
         Where fewer images than this are left over for the last batch, they join the one before it, if there is one.
-    dtype : dtype
-        Of floating point.
+    dtype : {"float32", "float64", "float16"}
 
     Yields
     ------
     x : (n, 3, H, W) array
-        Normalised, C-contiguous.
+        Normalized, C-contiguous.
     labels : (n,) int64 array
 
     Raises
     ------
     InputError
-        If an argument is out of its range, or, on the way, a file can't be read as an image.
+        If an argument is out of range, or, during iteration, a file can't be read as an image.
 
     Examples
     --------
@@ -145,13 +146,13 @@ def batches(
     >>> [labels.tolist() for _, labels in batches(images, 2, normalization=half)]
     [[0, 1], [2, 3], [4]]
     """
-    check_labelled(images)
+    check_labeled(images)
     if batch_size < 1:
-        raise InputError(f"batch_size: {batch_size} is too small for a batch: use 1 or more")
+        raise InputError("batch_size", f"must be 1 or more, got {batch_size}")
     if augmentation is not None and rng is None:
-        raise InputError("augmentation: needs a generator: give rng too")
+        raise InputError("augmentation", "needs a random generator", "add {rng}")
     if np.dtype(dtype).kind != "f":
-        raise InputError(f"dtype: {dtype} isn't of floating point: use float32")
+        raise InputError("dtype", f"must be a floating-point type, got {dtype}")
     order = np.arange(len(images)) if rng is None else rng.permutation(len(images))
     seed = None if rng is None else int(rng.integers(1 << 63))
     fill = np.rint(255 * np.asarray(normalization.mean))
@@ -163,21 +164,21 @@ def batches(
             pixels = images.fetch(chosen)
         else:
             own = np.random.default_rng([seed, number])
-            pixels = images.fetch(chosen, augmentation.draw_pieces(len(chosen), own))
+            pixels = images.fetch(chosen, augmentation.draw_crops(len(chosen), own))
             pixels = augmentation.change(pixels, own, fill)
         return normalization(pixels, dtype), images.labels[chosen]
 
-    return map(make, range(n_batches)) if images.in_memory else _made_ahead(make, n_batches)
+    return map(make, range(n_batches)) if images.in_memory else _prefetched(make, n_batches)
 
 
 def count_batches(n_images: int, batch_size: int, at_least: int = 1) -> int:
-    """How many :func:`batches` there are."""
+    """Return how many :func:`batches` there are."""
     full, left = divmod(n_images, batch_size)
     return full + (left >= at_least or (not full and left > 0))
 
 
-def _made_ahead(make: Callable[[int], Batch], n_batches: int) -> Iterator[Batch]:
-    """Each batch, while the next one is made in a thread."""
+def _prefetched(make: Callable[[int], Batch], n_batches: int) -> Iterator[Batch]:
+    """Yield each batch, while the next one is made in a thread."""
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(make, 0)
         for number in range(1, n_batches + 1):

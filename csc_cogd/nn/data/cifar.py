@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 [Krizhevsky 2009], in their binary version, and packed into lossless pictures."""
+"""CIFAR-10 and CIFAR-100 [Krizhevsky 2009]: the binary versions, and CIFAR-10 packed into lossless pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.files import in_threads
-from csc_cogd.nn.data.image_set import ImageSet, joined, labelled
+from csc_cogd.nn.data.image_set import ImageSet, concatenate, labeled
 from csc_cogd.storage import read_arrays
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -21,8 +21,19 @@ _PLANES = (3, 32, 32)
 
 @dataclass(frozen=True)
 class BinaryForm:
-    """How a binary version is laid out: by part its files and the records in each; by record its bytes of labels, the last
-    of which counts, followed by an image's three planes; and the file of the classes' names.
+    """Layout of a binary version, whose records are labels followed by the three planes of an image.
+
+    Attributes
+    ----------
+    name : str
+    files : dict of str to tuple of str
+        The files of each part.
+    records : dict of str to int
+        The number of records in each file of a part.
+    n_labels : int
+        Bytes of labels in a record, of which the last one is used.
+    names : str
+        The file of the names of classes.
     """
 
     name: str
@@ -33,6 +44,7 @@ class BinaryForm:
 
     @property
     def all_files(self) -> tuple[str, ...]:
+        """The files of all parts."""
         return self.files["train"] + self.files["test"]
 
 
@@ -57,28 +69,31 @@ PACKED = {
 
 
 def read_binary(folder: Path, part: str, form: BinaryForm) -> ImageSet:
-    """A part of a binary version, with the fine labels of CIFAR-100."""
+    """Read a part of a binary version, with the fine labels of CIFAR-100."""
     class_names = _class_names(folder / form.names, form)
     sets = []
     for name in form.files[part]:
         records = _records(folder / name, form, form.records[part])
         images = records[:, form.n_labels :].reshape(-1, *_PLANES).transpose(0, 2, 3, 1)
-        sets.append(labelled(folder / name, images, records[:, form.n_labels - 1], class_names))
-    return joined(sets)
+        sets.append(labeled(folder / name, images, records[:, form.n_labels - 1], class_names))
+    return concatenate(sets)
 
 
 def read_packed(folder: Path, part: str) -> ImageSet:
-    """A part of CIFAR-10 packed into npz files: `webp`, bytes of lossless strips of images, 32 pixels wide, one below the
-    other; `offsets`, where each begins and the last ends; `labels`.
+    """Read a part of CIFAR-10 packed into npz files.
+
+    They hold `webp`, the bytes of lossless strips of images, 32 pixels wide, one below the other; `offsets`, where each
+    strip begins and the last one ends; and `labels`.
     """
     sets = []
     for path in (folder / name for name in PACKED[part]):
         arrays, _ = read_arrays(path, "packed CIFAR-10")
         missing = {"webp", "offsets", "labels"} - set(arrays)
         if missing:
-            raise InputError(f"{path}: not packed CIFAR-10, it has no {' and no '.join(sorted(missing))}: copy it again")
-        sets.append(labelled(path, _unpacked(path, arrays), arrays["labels"], CIFAR10_CLASSES))
-    return joined(sets)
+            problem = f"isn't packed CIFAR-10, as it has no {' and no '.join(sorted(missing))}"
+            raise InputError("", problem, "copy it again", str(path))
+        sets.append(labeled(path, _unpacked(path, arrays), arrays["labels"], CIFAR10_CLASSES))
+    return concatenate(sets)
 
 
 def _unpacked(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -87,7 +102,7 @@ def _unpacked(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
         strips = [webp[start:end] for start, end in pairwise(offsets)]
         return np.concatenate(list(in_threads(_pixels, strips)))
     except (TypeError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: its images can't be unpacked ({error}): copy it again") from None
+        raise InputError("", f"its images can't be unpacked ({error})", "copy it again", str(path)) from None
 
 
 def _pixels(strip: bytes) -> np.ndarray:
@@ -100,10 +115,9 @@ def _records(path: Path, form: BinaryForm, count: int) -> np.ndarray:
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise InputError(f"{path}: {form.name}'s file can't be read: {error.strerror or error}: unpack it again") from None
+        raise _damaged(path, form, f"can't be read ({error.strerror or error})") from None
     if content.size != count * size:
-        text = f"holds {content.size} bytes where {form.name}'s holds {count * size}"
-        raise InputError(f"{path}: {text}: it is damaged or not whole: unpack it again")
+        raise _damaged(path, form, f"must hold {count * size} bytes, got {content.size}")
     return content.reshape(count, size)
 
 
@@ -111,11 +125,13 @@ def _class_names(path: Path, form: BinaryForm) -> tuple[str, ...]:
     try:
         names = tuple(path.read_text(encoding="utf-8").split())
     except OSError as error:
-        raise InputError(
-            f"{path}: the names of the classes can't be read: {error.strerror}: unpack {form.name} again"
-        ) from None
+        raise _damaged(path, form, f"the names of the classes can't be read ({error.strerror})") from None
     except ValueError:
         names = ()
     if not names:
-        raise InputError(f"{path}: holds no names of classes: unpack {form.name} again")
+        raise _damaged(path, form, "holds no names of classes")
     return names
+
+
+def _damaged(path: Path, form: BinaryForm, problem: str) -> InputError:
+    return InputError("", problem, f"unpack {form.name} again", str(path))

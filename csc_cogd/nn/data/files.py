@@ -1,4 +1,4 @@
-"""Images in files, decoded when they are wanted: sets that don't fit into memory."""
+"""Images in files that are decoded when they are needed, for sets that don't fit into memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from PIL import Image, ImageOps
 
 from csc_cogd.backend import usable_processors
 from csc_cogd.errors import InputError
-from csc_cogd.nn.data.pieces import resized
+from csc_cogd.nn.data.crops import resized_crop
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-"""Of files that are taken for images."""
+"""Suffixes of the files that are images."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _TRANSPOSING = (5, 6, 7, 8)  # orientations of EXIF
@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Files of images that are decoded, in threads, when they are read.
+    """Files of images, which are decoded in threads when they are read.
 
     Parameters
     ----------
     paths : tuple of str
     size : (int, int)
-        Height and width that images are resized and cropped to: see :meth:`read`.
+        Height and width to which images are resized and cropped; see :meth:`read`.
     """
 
     paths: tuple[str, ...]
@@ -42,12 +42,21 @@ class ImageFiles:
         return len(self.paths)
 
     def take(self, indices: Iterable[int]) -> ImageFiles:
+        """Return the files at these indices."""
         return replace(self, paths=tuple(self.paths[index] for index in indices))
 
-    def read(self, indices: Any, pieces: np.ndarray | None = None) -> np.ndarray:
-        """Some images, upright and in RGB, (n, H, W, 3) uint8.
+    def read(self, indices: Any, crops: np.ndarray | None = None) -> np.ndarray:
+        """Read some images, upright and in RGB.
 
-        With `pieces` (n, 4), that piece of each, resized; else the centre: see :func:`csc_cogd.nn.data.pieces.resized`.
+        Parameters
+        ----------
+        indices : (n,) integer array
+        crops : (n, 4) array, optional
+            The crop of each, see :func:`csc_cogd.nn.data.crops.resized_crop`; default: the center.
+
+        Returns
+        -------
+        (n, H, W, 3) uint8 array
 
         Raises
         ------
@@ -57,8 +66,8 @@ class ImageFiles:
         indices = np.asarray(indices)
 
         def read_one(position: int) -> np.ndarray:
-            piece = None if pieces is None else pieces[position]
-            return read_picture(self.paths[indices[position]], lambda picture: resized(picture, self.size, piece))
+            crop = None if crops is None else crops[position]
+            return read_picture(self.paths[indices[position]], lambda picture: resized_crop(picture, self.size, crop))
 
         images = np.empty((len(indices), *self.size, 3), np.uint8)
         for position, image in enumerate(in_threads(read_one, range(len(indices)))):
@@ -67,7 +76,7 @@ class ImageFiles:
 
 
 def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> Iterable[T]:
-    """The function's results in order, computed by as many threads as there are processors; the first error is raised."""
+    """Yield a function's results in order, computed by a thread a processor; the first error is raised."""
     pool = ThreadPoolExecutor(usable_processors())
     try:
         yield from pool.map(function, items)
@@ -76,16 +85,16 @@ def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> Iterable[T
 
 
 def read_picture(path: str, use: Callable[[Image.Image], T]) -> T:
-    """What a function makes of a file's picture, which it is given upright and in RGB."""
+    """Return the result of a function of a file's picture, upright and in RGB."""
     return _opened(path, lambda picture: use(_in_rgb(ImageOps.exif_transpose(picture))))
 
 
 def shape_of(path: str) -> tuple[int, int]:
-    """Height and width of a file's picture, upright; its pixels aren't decoded."""
+    """Return height and width of a file's picture, upright, without decoding its pixels."""
 
     def upright(picture: Image.Image) -> tuple[int, int]:
-        turned = picture.getexif().get(0x0112) in _TRANSPOSING
-        return picture.size if turned else picture.size[::-1]
+        transposed = picture.getexif().get(0x0112) in _TRANSPOSING
+        return picture.size if transposed else picture.size[::-1]
 
     return _opened(path, upright)
 
@@ -95,19 +104,19 @@ def _opened(path: str, use: Callable[[Image.Image], T]) -> T:
         with open(path, "rb") as file, Image.open(file, formats=_FORMATS) as picture:  # by its name, it may be mapped
             return use(picture)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file: read the folder again") from None
+        raise InputError("", "no such file", "read its folder again", path) from None
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise error.about(path) from None
     except (
         OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, AttributeError, struct.error,
         Image.DecompressionBombError,
     ) as error:  # fmt: skip  # whatever a damaged file makes Pillow stumble over
-        raise InputError(f"{path}: can't be read as an image ({error}): replace it, or take it out of its folder") from None
+        raise InputError("", f"can't be read as an image ({error})", "replace it, or remove it", path) from None
 
 
 def _in_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in _DEEP:
-        raise InputError("has more than 8 bits a channel: convert it to 8 bits")
+        raise InputError("", "has more than 8 bits a channel", "convert it to 8 bits")
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
     return picture.convert("RGB")

@@ -12,44 +12,45 @@ from csc_cogd.nn.data.files import SUFFIXES, ImageFiles, shape_of
 from csc_cogd.nn.data.image_set import ImageSet
 
 MEMORY = 1 << 30
-"""Bytes of pixels up to which images of one size are kept in memory."""
+"""Most bytes of pixels that are kept in memory, of images of one size."""
 
 PARTS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
-"""Names of the folders of each part; of several, the first that holds folders of classes is taken."""
+"""Names of the folders of each part; the first that holds folders of classes is used."""
 
 
 def find_part(folder: Path, part: str) -> Path | None:
-    """The folder of a part, if there is one that holds folders of classes."""
+    """Return the folder of a part that holds folders of classes, if there is one."""
     found = (folder / name for name in PARTS[part])
     return next((path for path in found if path.is_dir() and class_folders(path)), None)
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The names of a folder's folders, sorted; hidden ones are left out."""
+    """Return the names of a folder's folders, sorted, without hidden ones."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX")))
     except OSError as error:
-        raise InputError(f"{folder}: the folder can't be read: {error.strerror}") from None
+        raise InputError("", f"can't be read: {error.strerror}", subject=str(folder)) from None
 
 
 def read_classes(folder: Path, class_names: list[str], image_size: int | None) -> ImageSet:
-    """The images of the classes of these names; those of one size, if they aren't too many, are read into memory.
+    """Return the images of some classes, in memory if they have one size and aren't too many.
 
     Raises
     ------
     InputError
-        If a class is none of these or has no images, a file can't be read, or there are several sizes and no `image_size`.
+        If the folder has other classes, a class has no images, a file can't be read, or sizes differ without `image_size`.
     """
     unknown = sorted(set(class_folders(folder)) - set(class_names))
     if unknown:
-        raise InputError(f"{folder / unknown[0]}: there is no such class to train on: take the folder away")
+        raise InputError("", "isn't a class of the training images", "remove this folder", str(folder / unknown[0]))
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
         found = _images_below(folder / name)
         if not found and (folder / name).is_dir():
-            raise InputError(f"{folder / name}: holds no images ({', '.join(SUFFIXES)}): add some, or take the folder away")
+            problem = f"holds no images ({', '.join(SUFFIXES)})"
+            raise InputError("", problem, "add some, or remove this folder", str(folder / name))
         paths += found
         labels += [label] * len(found)
     shape = _common_shape(paths, image_size)
@@ -59,7 +60,7 @@ def read_classes(folder: Path, class_names: list[str], image_size: int | None) -
 
 
 def _images_below(folder: Path) -> list[str]:
-    """Paths of the images in a folder and its folders, in the order of their names; hidden ones are left out."""
+    """Return the paths of the images in a folder and its folders, in the order of their names, without hidden ones."""
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -69,7 +70,7 @@ def _images_below(folder: Path) -> list[str]:
 
 
 def _common_shape(paths: list[str], image_size: int | None) -> tuple[int, int] | None:
-    """Height and width that all images have, and that `image_size`, if given, asks for; None if they are to be resized."""
+    """Return height and width of all images, if they are those of `image_size`; None if the images must be resized."""
     first = (image_size, image_size) if image_size else shape_of(paths[0])
     for path in paths:
         shape = shape_of(path)
@@ -77,6 +78,6 @@ def _common_shape(paths: list[str], image_size: int | None) -> tuple[int, int] |
             continue
         if image_size:
             return None
-        what = f"{shape[1]} x {shape[0]} pixels, {Path(paths[0]).name} {first[1]} x {first[0]}"
-        raise InputError(f"{path}: has {what}: give the size to resize all to, such as image_size=224")
+        problem = f"has {shape[1]} x {shape[0]} pixels, but {Path(paths[0]).name} {first[1]} x {first[0]}"
+        raise InputError("", problem, "add {image_size}, such as 224, to resize all", path)
     return first

@@ -1,4 +1,4 @@
-"""Sets of labelled images from what lies on disk, whatever its form."""
+"""Sets of labeled images on disk, in any of several forms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.cifar import CIFAR10, CIFAR100, PACKED, read_binary, read_packed
 from csc_cogd.nn.data.folders import PARTS, class_folders, find_part, read_classes
-from csc_cogd.nn.data.image_set import ImageSet, labelled
+from csc_cogd.nn.data.image_set import ImageSet, labeled
 from csc_cogd.storage import read_arrays
 
 _PICKLED = ("batches.meta", "data_batch_1", "test_batch", "meta", "train", "test")
@@ -23,27 +23,27 @@ _BINARY_AT = "https://www.cs.toronto.edu/~kriz/cifar.html"
 def load_images(
     path: str | os.PathLike[str], part: str, *, image_size: int | None = None, holdout: float | None = None
 ) -> ImageSet:
-    """The images to train on, or to test with, of a set on disk, whose form is recognised.
+    """Load the images to train on, or to test with, from a set on disk, whose form is recognized.
 
     - **CIFAR-10 or CIFAR-100**, the binary version: a folder of ``data_batch_1.bin`` to ``test_batch.bin``, or of
-      ``train.bin`` and ``test.bin``, whose fine labels are taken; or the folder above it.
+      ``train.bin`` and ``test.bin``, whose fine labels are used; or the folder above it.
     - **CIFAR-10, packed**: a folder of ``cifar10_data_batch_1.npz`` to ``cifar10_test_batch.npz``.
     - **Folders of classes**: ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``, or ``val`` for ``test``; classes are those of
-      ``train``, in the order of their names. Without these parts, ``CLASS/*.jpg``. Images may be PNG, WebP, BMP, GIF, TIFF
-      or PPM too; they are turned upright and converted to RGB. If all have one size, they are read into memory, up to a
+      ``train``, in the order of their names. Without these parts, ``CLASS/*.jpg``. Images may also be PNG, WebP, BMP, GIF,
+      TIFF or PPM; they are rotated upright and converted to RGB. If all have one size, they are read into memory, up to a
       gibibyte of pixels; else they are read batch by batch, and resized to `image_size`.
     - **An npz file** of plain arrays: `images`, uint8, (N, H, W), (N, H, W, 1) or (N, H, W, 3), `labels`, integers from 0,
-      and perhaps `class_names`; or parts: `train_images`, `train_labels`, `test_images`, `test_labels`. A grey channel
+      and optionally `class_names`; or parts: `train_images`, `train_labels`, `test_images`, `test_labels`. A gray channel
       becomes three equal ones, as networks take three.
 
     Parameters
     ----------
-    path : path
+    path : str or path
     part : {"train", "test"}
     image_size : int, optional
-        Height and width that images in folders of classes are resized and cropped to; without it they must have one size.
+        Height and width to which images in folders of classes are resized and cropped; without it they must have one size.
     holdout : float, optional
-        For a set without parts: the share of each class that is held out for tests, such as 0.1. Always the same images.
+        For a set without parts: share of each class that is held out for tests, such as 0.1; always the same images.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def load_images(
     Raises
     ------
     InputError
-        If the form isn't recognised, files are missing or damaged, labels name no class, or an option doesn't fit the form.
+        If the form isn't recognized, files are missing or damaged, labels are of no class, or an option doesn't apply.
 
     Examples
     --------
@@ -64,16 +64,16 @@ def load_images(
     """
     path = Path(path)
     if part not in ("train", "test"):
-        raise InputError(f"part: {part!r} is unknown: use train or test")
+        raise InputError("part", f"must be 'train' or 'test', got {part!r}")
     if image_size is not None and image_size < 1:
-        raise InputError(f"image_size: {image_size} is too small: use 1 or more")
+        raise InputError("image_size", f"must be 1 or more, got {image_size}")
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder of images")
+        raise InputError("", "no such file or folder of images", subject=str(path))
     read_cifar = _find_cifar(path)
     if path.is_dir() and read_cifar is None:
         return _read_folders(path, part, image_size, holdout)
     if image_size is not None:
-        raise InputError(f"image_size: the images of {path} have one: leave it out")
+        raise InputError("image_size", f"is for folders of classes; the images of {path} have one size", "omit it")
     if read_cifar is None:
         return _read_npz(path, part, holdout)
     _check_has_parts(path, holdout)
@@ -81,7 +81,7 @@ def load_images(
 
 
 def _find_cifar(path: Path) -> Callable[[str], ImageSet] | None:
-    """What reads a part of the CIFAR set in a folder, or in the folder that its archive unpacks to; None without one."""
+    """Return a function that reads a part of the CIFAR set in a folder, or in the one that its archive unpacks to."""
     for folder in (path, path / "cifar-10-batches-bin", path / "cifar-100-binary"):
         for form in (CIFAR10, CIFAR100):
             if any((folder / name).is_file() for name in form.all_files):
@@ -90,7 +90,8 @@ def _find_cifar(path: Path) -> Callable[[str], ImageSet] | None:
         return partial(read_packed, path)
     for folder in (path, path / "cifar-10-batches-py", path / "cifar-100-python"):
         if any((folder / name).is_file() for name in _PICKLED):
-            raise InputError(f"{folder}: CIFAR as Python pickles, which may run code: get the binary version, {_BINARY_AT}")
+            problem = "holds CIFAR as Python pickles, which may run code"
+            raise InputError("", problem, f"get the binary version, {_BINARY_AT}", str(folder))
     return None
 
 
@@ -101,12 +102,13 @@ def _read_folders(path: Path, part: str, image_size: int | None, holdout: float 
         return read_classes(train if part == "train" else test, class_folders(train), image_size)
     if test:
         if part == "train":
-            raise InputError(f"{path}: there are folders to test with, and none to train on: add train/CLASS/*.jpg")
+            raise InputError("", "has images to test with, but none to train on", "add train/CLASS/*.jpg", str(path))
         return read_classes(test, class_folders(test), image_size)
     whole = train or path
     class_names = class_folders(whole)
     if not class_names or (not train and any(name in names for names in PARTS.values() for name in class_names)):
-        raise InputError(f"{path}: neither CIFAR nor folders of classes: put images into train/CLASS and test/CLASS")
+        fix = "put images into train/CLASS and test/CLASS"
+        raise InputError("", "holds neither CIFAR nor folders of classes", fix, str(path))
     if train and part == "train" and holdout is None:
         return read_classes(train, class_names, image_size)
     share = _share_for_tests(path, holdout)
@@ -115,7 +117,7 @@ def _read_folders(path: Path, part: str, image_size: int | None, holdout: float 
 
 def _read_npz(path: Path, part: str, holdout: float | None) -> ImageSet:
     if path.suffix != ".npz":
-        raise InputError(f"{path}: not an npz file: name one, or a folder; an archive must be unpacked first")
+        raise InputError("", "isn't an npz file or a folder", "unpack it first, if it is an archive", str(path))
     arrays, _ = read_arrays(path, "data set")
     if "images" in arrays:
         share = _share_for_tests(path, holdout)
@@ -123,35 +125,34 @@ def _read_npz(path: Path, part: str, holdout: float | None) -> ImageSet:
     if f"{part}_images" in arrays:
         _check_has_parts(path, holdout)
         return _from_arrays(path, arrays, f"{part}_")
-    raise InputError(f"{path}: holds neither images nor {part}_images: give its arrays such names, and labels too")
+    raise InputError("", f"holds neither images nor {part}_images", "rename its arrays, and the labels likewise", str(path))
 
 
 def _from_arrays(path: Path, arrays: dict[str, np.ndarray], prefix: str) -> ImageSet:
     images = arrays[f"{prefix}images"]
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        what = f"{prefix}images is {images.dtype} of shape {images.shape}"
-        raise InputError(f"{path}: {what}: store uint8 of (N, H, W) or (N, H, W, 3), 255 being white")
+        wanted = "must be uint8 of shape (N, H, W) or (N, H, W, 3), 255 being white"
+        raise InputError(f"{prefix}images", f"{wanted}, got {images.dtype} of {images.shape}", subject=str(path))
     integers = {name: array for name, array in arrays.items() if name.endswith("labels") and array.dtype.kind in "iu"}
     if f"{prefix}labels" not in integers:
-        raise InputError(f"{path}: there are no integers {prefix}labels: store one for each image")
+        raise InputError(f"{prefix}labels", "must be stored, an integer an image", subject=str(path))
     if "class_names" in arrays:
         names = [str(name) for name in arrays["class_names"].ravel()]
     else:  # of both parts' labels, so that both have the same classes
         last = max(int(labels.max(initial=0)) for labels in integers.values())
         names = [str(label) for label in range(min(last + 1, _MOST_CLASSES))]
     channels = images[..., None] if images.ndim == 3 else images
-    return labelled(path, np.broadcast_to(channels, (*channels.shape[:3], 3)), integers[f"{prefix}labels"], names)
+    return labeled(path, np.broadcast_to(channels, (*channels.shape[:3], 3)), integers[f"{prefix}labels"], names)
 
 
 def _check_has_parts(path: Path, holdout: float | None) -> None:
     if holdout is not None:
-        raise InputError(f"holdout: {path} has a part to test with: leave it out, or split the part to train on")
+        fix = "omit it, or use only the images to train on"
+        raise InputError("holdout", f"can't be used with {path}, which has images to test with", fix)
 
 
 def _share_for_tests(path: Path, holdout: float | None) -> float:
     if holdout is None:
-        raise InputError(
-            f"{path}: has no part to test with: set holdout=0.1 to keep a tenth of each class for that, or put images into "
-            "test/CLASS (test_images and test_labels of an npz)"
-        )
+        fix = "add {holdout}, such as 0.1 for a tenth of each class, or test/CLASS (test_images and test_labels in an npz)"
+        raise InputError("", "has no images to test with", fix, str(path))
     return holdout

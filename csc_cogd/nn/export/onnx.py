@@ -1,4 +1,4 @@
-"""Networks as ONNX, the Open Neural Network Exchange, written from the tape of one image."""
+"""Export of networks to ONNX, the Open Neural Network Exchange, from the tape of one image."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ def export_onnx(
 ) -> None:  # fmt: skip
     """Write a network, as it is in inference, to an ONNX file, which appears whole.
 
-    Its input ``images`` are (N, C, H, W) float32 for any N, its output ``logits`` (N, K); weights are written as float32.
+    Its input ``images`` is (N, C, H, W) float32 for any N, its output ``logits`` (N, K); weights are written as float32.
 
     Parameters
     ----------
     network : Module
-    path : path
+    path : str or path
     image_shape : (C, H, W)
     opset : int
-        Version of ONNX's operators, from 13 on.
+        Version of ONNX's operators, 13 or later.
     fold_norms : bool
         Whether batch norms are folded into the convolutions before them.
     metadata : mapping of str to anything that JSON can hold, optional
-        Goes into the file, such as the names of classes, and how images have to be normalised.
+        Kept in the file, such as the names of classes, and how images have to be normalized.
     overwrite : bool
+        Whether an existing file may be replaced.
 
     Raises
     ------
@@ -51,10 +52,10 @@ def export_onnx(
     try:
         import onnx
     except ImportError:
-        raise InputError("onnx: the package is missing: pip install 'csc-cogd[onnx]'") from None
+        raise InputError("", "the package onnx is missing", "pip install 'csc-cogd[onnx]'") from None
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= opset <= newest:
-        raise InputError(f"opset: {opset}: this version of onnx and we know {OLDEST_OPSET} to {newest}")
+        raise InputError("opset", f"must be from {OLDEST_OPSET} to {newest} with this version of onnx, got {opset}")
     texts = metadata_texts(metadata)
     network.check_finite()
     traced = trace(network, image_shape)
@@ -78,7 +79,7 @@ def export_onnx(
 
 
 class _Graph:
-    """Nodes (operator, inputs, output, attributes), and the arrays that are among their inputs, by their names."""
+    """Nodes (operator, inputs, output, attributes), and the arrays among their inputs, by their names."""
 
     def __init__(self, traced: Trace, fold_norms: bool):
         self.traced = traced
@@ -87,10 +88,11 @@ class _Graph:
         self.names: dict[Tensor, str] = {traced.image: "images"}
         self.norms = self._foldable_norms() if fold_norms else {}
         for result in traced.results:
-            name, settings = result.made_by or ("", {})
+            name, settings = result.made_by
             if name not in _OPERATORS:
                 maker = traced.makers.get(result)
-                raise InputError(f"network: {name}{f' in {maker}' if maker else ''} can't be exported to ONNX")
+                what = f"{name} in {maker}" if maker else name
+                raise InputError("network", f"must consist of operations that ONNX has, but computes {what}")
             if result in self.norms.values():
                 self.names[result] = self.names[result.parents[0]]
             else:
@@ -98,7 +100,7 @@ class _Graph:
         self._rename(self.names[traced.output], "logits")
 
     def _foldable_norms(self) -> dict[Tensor, Tensor]:
-        """By convolutions, the batch norms that alone use what they give."""
+        """Return the batch norms that are the only users of a convolution's result, by that result."""
         users: dict[Tensor, list[Tensor]] = {}
         for result in self.traced.results:
             for parent in result.parents:
@@ -106,9 +108,8 @@ class _Graph:
         return {
             parent: norms[0]
             for parent, norms in users.items()
-            if parent.made_by and parent.made_by.name == "conv2d"
-            and len(norms) == 1 and norms[0].made_by and norms[0].made_by.name == "batch_norm"
-        }  # fmt: skip
+            if parent.made_by.name == "conv2d" and [norm.made_by.name for norm in norms] == ["batch_norm"]
+        }
 
     def _rename(self, old: str, new: str) -> None:
         self.nodes = [
@@ -117,22 +118,25 @@ class _Graph:
         ]
 
     def add(self, kind: str, result: Tensor, *more: str, source: str | None = None, **options: Any) -> str:
-        """Write a node whose first input is the first parent of a result, or `source`; its output is the result's name."""
+        """Add a node whose first input is the first parent of a result, or `source`, and return the name of its output."""
         output = f"{kind}_{len(self.nodes)}"
-        self.nodes.append((kind, [source or self.input(result, 0), *more], output, options))
+        self.nodes.append((kind, [source or self._name(result.parents[0]), *more], output, options))
         self.names[result] = output
         return output
 
-    def input(self, result: Tensor, number: int) -> str:
-        """The name of a parent: of what was computed before, or else of an array."""
-        parent = result.parents[number]
-        if parent not in self.names:
-            name = self.traced.parameters.get(parent, f"constant_{len(self.arrays)}")
-            self.names[parent] = self.constant(to_numpy(parent.array), name)
-        return self.names[parent]
+    def inputs(self, result: Tensor) -> list[str]:
+        """Return the names of all parents but the first."""
+        return [self._name(parent) for parent in result.parents[1:]]
+
+    def _name(self, tensor: Tensor) -> str:
+        """Return the name of a tensor, which was computed before or is an array."""
+        if tensor not in self.names:
+            name = self.traced.parameters.get(tensor, f"constant_{len(self.arrays)}")
+            self.names[tensor] = self.constant(to_numpy(tensor.array), name)
+        return self.names[tensor]
 
     def constant(self, values: Any, name: str | None = None) -> str:
-        """The name of an array: floats as float32, integers as int64."""
+        """Add an array, floats as float32 and integers as int64, and return its name."""
         array = np.asarray(values)
         name = name or f"constant_{len(self.arrays)}"
         self.arrays[name] = np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind == "f" else np.int64))
@@ -143,7 +147,7 @@ def _conv2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     weight = result.parents[1]
     options = {"strides": settings["stride"], "pads": settings["padding"] * 2, "group": settings["groups"]}
     if (norm := graph.norms.get(result)) is None:
-        inputs = [graph.input(result, number) for number in range(1, len(result.parents))]
+        inputs = graph.inputs(result)
     else:
         scale, shift = _scale_and_shift(norm)
         bias = np.float64(to_numpy(result.parents[2].array)) if len(result.parents) > 2 else 0
@@ -154,9 +158,9 @@ def _conv2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
 
 
 def _scale_and_shift(norm: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """What a batch norm multiplies with and then adds in inference, float64."""
+    """Return the factors and the summands of a batch norm in inference, float64."""
     gamma, beta = (np.float64(to_numpy(parent.array)) for parent in norm.parents[1:])
-    settings = norm.made_by.settings if norm.made_by else {}
+    settings = norm.made_by.settings
     mean, variance = (np.float64(to_numpy(statistic)) for statistic in settings["statistics"])
     scale = gamma / np.sqrt(variance + settings["epsilon"])
     return scale, beta - mean * scale
@@ -164,42 +168,15 @@ def _scale_and_shift(norm: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def _batch_norm(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     statistics = [graph.constant(to_numpy(statistic)) for statistic in settings["statistics"]]
-    inputs = [graph.input(result, 1), graph.input(result, 2), *statistics]
-    graph.add("BatchNormalization", result, *inputs, epsilon=settings["epsilon"])
-
-
-def _linear(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    inputs = [graph.input(result, number) for number in range(1, len(result.parents))]
-    graph.add("Gemm", result, *inputs, transB=1)
-
-
-def _relu6(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    graph.add("Clip", result, graph.constant(0.0), graph.constant(6.0))
+    graph.add("BatchNormalization", result, *graph.inputs(result), *statistics, epsilon=settings["epsilon"])
 
 
 def _soft_mask(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     graph.add("Mul", result, graph.constant(to_numpy(result.parents[1].array)[:, None, None]))
 
 
-def _multiply(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    graph.add("Mul", result, graph.constant(settings["factor"]))
-
-
-def _max_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    pads = settings["padding"] * 2
-    graph.add("MaxPool", result, kernel_shape=settings["kernel"], strides=settings["stride"], pads=pads)
-
-
-def _avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    graph.add("AveragePool", result, kernel_shape=settings["kernel"], strides=settings["stride"])
-
-
-def _global_avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    graph.add("Flatten", result, source=graph.add("GlobalAveragePool", result), axis=1)
-
-
 def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
-    """Every `stride`-th pixel; zeros behind the channels, of which the last one is then taken wherever there is no other."""
+    """Add nodes for every `stride`-th pixel and a channel of zeros, which is then gathered wherever there is no other."""
     C, stride = result.parents[0].shape[1], settings["stride"]
     ends = [np.iinfo(np.int64).max] * 2
     slices = [graph.constant(values) for values in ([0, 0], ends, [2, 3], [stride, stride])]
@@ -210,17 +187,23 @@ def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any
 
 
 _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
-    "add": lambda graph, result, settings: graph.add("Add", result, graph.input(result, 1)),
-    "avg_pool2d": _avg_pool2d,
+    "add": lambda graph, result, settings: graph.add("Add", result, *graph.inputs(result)),
+    "avg_pool2d": lambda graph, result, settings: graph.add(
+        "AveragePool", result, kernel_shape=settings["kernel"], strides=settings["stride"]
+    ),
     "batch_norm": _batch_norm,
     "conv2d": _conv2d,
-    "global_avg_pool2d": _global_avg_pool2d,
-    "linear": _linear,
-    "max_pool2d": _max_pool2d,
-    "multiply": _multiply,
+    "global_avg_pool2d": lambda graph, result, settings: graph.add(
+        "Flatten", result, source=graph.add("GlobalAveragePool", result), axis=1
+    ),
+    "linear": lambda graph, result, settings: graph.add("Gemm", result, *graph.inputs(result), transB=1),
+    "max_pool2d": lambda graph, result, settings: graph.add(
+        "MaxPool", result, kernel_shape=settings["kernel"], strides=settings["stride"], pads=settings["padding"] * 2
+    ),
+    "multiply": lambda graph, result, settings: graph.add("Mul", result, graph.constant(settings["factor"])),
     "relu": lambda graph, result, settings: graph.add("Relu", result),
-    "relu6": _relu6,
+    "relu6": lambda graph, result, settings: graph.add("Clip", result, graph.constant(0.0), graph.constant(6.0)),
     "soft_mask": _soft_mask,
     "subsample_and_pad": _subsample_and_pad,
 }
-"""By the names of operations, what writes their nodes."""
+"""By the names of operations, the functions that add their nodes."""

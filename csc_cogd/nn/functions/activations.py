@@ -1,4 +1,4 @@
-"""What is done to each value, or to each channel, by itself."""
+"""Functions that act on each value, or on each channel, independently of the others."""
 
 from __future__ import annotations
 
@@ -12,69 +12,55 @@ from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def relu(x: Tensor) -> Tensor:
-    """``max(x, 0)``; its derivative at 0 is taken for 0."""
-    (array,) = arrays_of(x)
-    y, saved = relu_forward(array)
-    return record(y, (x,), lambda dy: (relu_backward(dy, saved),), Operation("relu"))
-
-
-def relu_forward(x: Any) -> tuple[Any, Any]:
-    compiled = compiled_kernels("channels", x)
-    y = compiled.clip(x, np.inf) if compiled else np.maximum(x, 0)
-    return y, y
-
-
-def relu_backward(dy: Any, saved: Any) -> Any:
-    compiled = compiled_kernels("channels", dy)
-    return compiled.clip_gradient(dy, saved, np.inf) if compiled else dy * (saved > 0)
+    """Return ``max(x, 0)``; its derivative at 0 is taken to be 0."""
+    return _clip(x, np.inf, "relu")
 
 
 def relu6(x: Tensor) -> Tensor:
-    """``min(max(x, 0), 6)``; its derivative at 0 and 6 is taken for 0.
+    """Return ``min(max(x, 0), 6)``; its derivative at 0 and 6 is taken to be 0.
 
     A. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10" (2010).
     """
+    return _clip(x, 6, "relu6")
+
+
+def _clip(x: Tensor, top: float, name: str) -> Tensor:
     (array,) = arrays_of(x)
-    y, saved = relu6_forward(array)
-    return record(y, (x,), lambda dy: (relu6_backward(dy, saved),), Operation("relu6"))
+    compiled = compiled_kernels("channels", array)
+    y = compiled.clip(array, top) if compiled else np.minimum(np.maximum(array, 0), top)
 
+    def backward(dy: Any) -> tuple[Any]:
+        compiled = compiled_kernels("channels", dy)
+        return (compiled.clip_gradient(dy, y, top) if compiled else dy * ((y > 0) & (y < top)),)
 
-def relu6_forward(x: Any) -> tuple[Any, Any]:
-    compiled = compiled_kernels("channels", x)
-    y = compiled.clip(x, 6) if compiled else np.clip(x, 0, 6)
-    return y, y
-
-
-def relu6_backward(dy: Any, saved: Any) -> Any:
-    compiled = compiled_kernels("channels", dy)
-    return compiled.clip_gradient(dy, saved, 6) if compiled else dy * ((saved > 0) & (saved < 6))
+    return record(y, (x,), backward, Operation(name))
 
 
 def soft_mask(x: Tensor, mask: Tensor) -> Tensor:
-    """``y[n, c] = mask[c] x[n, c]``: channels that pruning weighs, behind batch norm and ReLU [CoGD, eq. 25].
+    """Scale each channel, ``y[n, c] = mask[c] x[n, c]``, by a weight that pruning trains [CoGD, eq. 25].
 
-    In front of batch norm it would have no effect: normalisation takes any scale out again.
+    It belongs after batch norm and ReLU. In front of batch norm it would have no effect, as normalization removes any scale.
 
     Parameters
     ----------
     x : (N, C, H, W) tensor
     mask : (C,) tensor
+
+    Returns
+    -------
+    y : (N, C, H, W) tensor
     """
-    arrays = arrays_of(x, mask)
-    check_shape("x", arrays[0], "N C H W")
-    check_shape("mask", arrays[1], "C", C=x.shape[1])
-    y, saved = soft_mask_forward(*arrays)
-    return record(y, (x, mask), lambda dy: soft_mask_backward(dy, saved), Operation("soft_mask"))
+    images, weights = arrays_of(x, mask)
+    check_shape("x", images, "N C H W")
+    check_shape("mask", weights, "C", C=x.shape[1])
 
+    def scaled(array: Any) -> Any:
+        compiled = compiled_kernels("channels", images)
+        return compiled.affine(array, weights, 0 * weights) if compiled else array * weights[:, None, None]
 
-def soft_mask_forward(x: Any, mask: Any) -> tuple[Any, Any]:
-    compiled = compiled_kernels("channels", x)
-    y = compiled.affine(x, mask, 0 * mask) if compiled else x * mask[:, None, None]
-    return y, (x, mask)
+    def backward(dy: Any) -> tuple[Any, Any]:
+        compiled = compiled_kernels("channels", images)
+        dmask = compiled.products(dy, images, 0 * weights)[1] if compiled else (dy * images).sum(axis=(0, 2, 3))
+        return scaled(dy), dmask
 
-
-def soft_mask_backward(dy: Any, saved: Any) -> tuple[Any, Any]:
-    x, mask = saved
-    if compiled := compiled_kernels("channels", x):
-        return compiled.affine(dy, mask, 0 * mask), compiled.products(dy, x, 0 * mask)[1]
-    return dy * mask[:, None, None], (dy * x).sum(axis=(0, 2, 3))
+    return record(scaled(images), (x, mask), backward, Operation("soft_mask"))

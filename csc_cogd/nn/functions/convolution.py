@@ -1,4 +1,4 @@
-"""Convolution, that is correlation, of images with kernels, as in PyTorch.
+"""Convolution, which is correlation here, of images with kernels, as in PyTorch.
 
 The general way is a matrix product with the columns (im2col): K. Chellapilla, S. Puri, P. Simard, "High Performance
 Convolutional Neural Networks for Document Processing" (2006). Columns are made anew in the backward pass rather than kept,
@@ -20,14 +20,16 @@ from csc_cogd.nn.functions.checks import Pair, check_shape, pair
 from csc_cogd.nn.functions.windows import Two, crop, output_size, pad, taps
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
-CACHED = 1 << 20
-"""Bytes of columns that are made at a time."""
+COLUMNS_BYTES = 1 << 20
+"""Memory for the columns that are made at a time."""
 
 
 def conv2d(
     x: Tensor, w: Tensor, bias: Tensor | None = None, *, stride: Pair = 1, padding: Pair = 0, groups: int = 1
 ) -> Tensor:
-    """``y[n, o, p, q] = bias[o] + sum_cij w[o, c, i, j] x[n, c', stride p + i - padding, stride q + j - padding]``.
+    """Return the convolution of images with kernels.
+
+    ``y[n, o, p, q] = bias[o] + sum_cij w[o, c, i, j] x[n, c', stride p + i - padding, stride q + j - padding]``.
 
     With groups, output channel o of group g sees the input channels c' = g C / groups + c of its own group only.
 
@@ -36,7 +38,9 @@ def conv2d(
     x : (N, C, H, W) tensor
     w : (O, C / groups, I, J) tensor
     bias : (O,) tensor, optional
-    stride, padding : int or pair of int
+    stride : int or pair of int
+        Of rows and columns.
+    padding : int or pair of int
         Of rows and columns; zeros are padded on both sides.
     groups : int
         A divisor of C and O; as many as C for depthwise convolution.
@@ -64,10 +68,10 @@ def conv2d(
 
 
 def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups: int) -> tuple[Any, Any]:
-    """See :func:`conv2d`; on arrays, `bias` may be None."""
-    size = output_size("conv2d", x.shape[2:], w.shape[2:], stride, padding)
+    """Return what :func:`conv2d` does, for arrays, of which `bias` may be None, and what the backward pass needs."""
+    size = output_size("x", x.shape[2:], w.shape[2:], stride, padding)
     saved = (x, w, stride, padding, groups)
-    if _is_depthwise(w, groups):
+    if is_depthwise(w, groups):
         compiled = compiled_kernels("depthwise", x)
         y = compiled.depthwise(x, w, size, stride, padding) if compiled else _plain_forward(*saved, size)
     else:
@@ -81,9 +85,12 @@ def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups:
 
 
 def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any]:
-    """Gradients of x, None unless needed, and of w; that of the bias is the sum of `dy` over all but its channels."""
+    """Return the gradients of x, None unless needed, and of w.
+
+    That of the bias is the sum of `dy` over all axes but the channels.
+    """
     x, w, stride, padding, groups = saved
-    if _is_depthwise(w, groups):
+    if is_depthwise(w, groups):
         if compiled := compiled_kernels("depthwise", x):
             dx = compiled.depthwise_images_gradient(dy, w, x.shape, stride, padding) if need_dx else None
             return dx, compiled.depthwise_weights_gradient(dy, x, w, stride, padding)
@@ -94,57 +101,58 @@ def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any
 
 
 def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size: Two) -> Any:
-    forward = _depthwise_forward if _is_depthwise(w, groups) else _columns_forward
+    forward = _depthwise_forward if is_depthwise(w, groups) else _columns_forward
     y = np.empty((len(x), len(w), *size), x.dtype)
-    for some in _pieces(x, w, size):
+    for some in _chunks(x, w, size):
         y[some] = forward(pad(x[some], padding), w, stride, size, groups)
     return y
 
 
 def _plain_backward(dy: Any, saved: Any, need_dx: bool) -> tuple[Any, Any]:
     x, w, stride, padding, groups = saved
-    backward = _depthwise_backward if _is_depthwise(w, groups) else _columns_backward
+    backward = _depthwise_backward if is_depthwise(w, groups) else _columns_backward
     rest = (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
     scatter = need_dx and (stride != (1, 1) or min(rest) < 0)
     dx: Any = np.empty_like(x) if scatter else None
     dw = np.zeros_like(w)
-    for some in _pieces(x, w, dy.shape[2:]):
+    for some in _chunks(x, w, dy.shape[2:]):
         padded = pad(x[some], padding)
         dpadded = np.zeros_like(padded) if scatter else None
         dw += backward(dy[some], padded, w, stride, groups, dpadded)
         if scatter:
             dx[some] = crop(dpadded, padding)
     if need_dx and not scatter:  # dx is a correlation too, which is faster
-        dx = _plain_forward(dy, _turned(w, groups), (1, 1), rest, groups, x.shape[2:])
+        dx = _plain_forward(dy, _rotated(w, groups), (1, 1), rest, groups, x.shape[2:])
     return dx, dw
 
 
 def _check(x: Any, w: Any, bias: Any, groups: int) -> None:
     check_shape("w", w, "O C/groups I J")
     if 0 in w.shape:
-        raise InputError(f"w: its shape is {w.shape}: kernels and channels can't be none")
+        raise InputError("w", f"must not be empty, got shape {w.shape}")
     if groups < 1 or w.shape[0] % groups:
-        raise InputError(f"groups: {groups} doesn't divide the {w.shape[0]} output channels: use a divisor")
+        raise InputError("groups", f"must divide the {w.shape[0]} output channels, got {groups}")
     check_shape("x", x, "N C H W", C=w.shape[1] * groups)
     if bias is not None:
         check_shape("bias", bias, "O", O=w.shape[0])
 
 
-def _is_depthwise(w: Any, groups: int) -> bool:
+def is_depthwise(w: Any, groups: int) -> bool:
+    """Return whether each channel has a single kernel of its own."""
     return groups > 1 and w.shape[:2] == (groups, 1)
 
 
-def _turned(w: Any, groups: int) -> Any:
-    """Kernels turned by 180 degrees, from output to input channels."""
+def _rotated(w: Any, groups: int) -> Any:
+    """Return kernels rotated by 180 degrees, from output to input channels."""
     C, *kernel = w.shape[1:]
     grouped = w.reshape(groups, -1, C, *kernel)[..., ::-1, ::-1]
     return grouped.swapaxes(1, 2).reshape(groups * C, -1, *kernel)
 
 
-def _pieces(x: Any, w: Any, size: Two) -> Iterator[slice]:
-    """The images that are convolved at a time."""
+def _chunks(x: Any, w: Any, size: Two) -> Iterator[slice]:
+    """Return the images that are convolved at a time."""
     columns = x.shape[1] * prod(w.shape[2:]) * prod(size) * x.dtype.itemsize
-    step = max(1, CACHED // columns)
+    step = max(1, COLUMNS_BYTES // columns)
     return (slice(start, start + step) for start in range(0, len(x), step))
 
 
@@ -156,7 +164,7 @@ def _depthwise_forward(x: Any, w: Any, stride: Two, size: Two, groups: int) -> A
 
 
 def _depthwise_backward(dy: Any, x: Any, w: Any, stride: Two, groups: int, dx: Any) -> Any:
-    """The gradient of w; that of x is added to `dx` unless None, as in :func:`_columns_backward`."""
+    """Return the gradient of w; that of x is added to `dx` unless None, as in :func:`_columns_backward`."""
     dw = np.empty_like(w)
     for i, j, seen in taps(w.shape[2:], stride, dy.shape[2:]):
         dw[:, 0, i, j] = np.einsum("ncpq,ncpq->c", dy, x[seen])
@@ -166,7 +174,7 @@ def _depthwise_backward(dy: Any, x: Any, w: Any, stride: Two, groups: int, dx: A
 
 
 def _columns_forward(x: Any, w: Any, stride: Two, size: Two, groups: int) -> Any:
-    """One product of kernels (G, O/G, C/G I J) and columns (n, G, C/G I J, P Q) a group and image."""
+    """Multiply kernels (G, O/G, C/G I J) with columns (n, G, C/G I J, P Q), for each group and image."""
     y = w.reshape(groups, len(w) // groups, -1) @ _columns(x, w.shape[2:], stride, size, groups)
     return y.reshape(len(x), len(w), *size)
 
@@ -184,7 +192,7 @@ def _columns_backward(dy: Any, x: Any, w: Any, stride: Two, groups: int, dx: Any
 
 
 def _columns(x: Any, kernel: Two, stride: Two, size: Two, groups: int) -> Any:
-    """(n, C, H, W) padded images as (n, G, C/G I J, P Q): what each weight of a kernel meets."""
+    """Return padded images (n, C, H, W) as (n, G, C/G I J, P Q): the pixels that each weight of a kernel meets."""
     n, C = x.shape[:2]
     if kernel == (1, 1):
         columns = x[next(taps(kernel, stride, size))[2]]

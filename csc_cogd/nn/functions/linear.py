@@ -1,4 +1,4 @@
-"""Matrix products; on a GPU they are convolutions of images of one pixel, in the precision that convolutions have there."""
+"""Matrix products; on a GPU, as convolutions of images of one pixel, so that they have the precision of convolutions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIXELS = (1, 1), (1, 1), (0, 0), 1  # size of results, stride, padding and grou
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``y = x w^T + bias``.
+    """Return ``y = x w^T + bias``.
 
     Parameters
     ----------
@@ -24,35 +24,31 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     -------
     y : (N, O) tensor
     """
-    arrays = arrays_of(x, w, bias)
-    check_shape("w", arrays[1], "O C")
-    check_shape("x", arrays[0], "N C", C=w.shape[1])
+    rows, weights, biases = arrays_of(x, w, bias)
+    check_shape("w", weights, "O C")
+    check_shape("x", rows, "N C", C=w.shape[1])
     if bias is not None:
-        check_shape("bias", arrays[2], "O", O=w.shape[0])
-    y, saved = linear_forward(*arrays)
+        check_shape("bias", biases, "O", O=w.shape[0])
+    if on_gpu(rows):
+        kernels = compiled_kernels("convolution", rows)
+        y = kernels.conv2d(_as_pixels(rows), _as_pixels(weights), biases, *_PIXELS)[..., 0, 0]
+    else:
+        y = rows @ weights.T
+        y = y if bias is None else y + biases
 
     def backward(dy: Any) -> tuple[Any, ...]:
-        gradients = linear_backward(dy, saved)
+        gradients = _gradients(dy, rows, weights)
         return gradients if bias is None else (*gradients, dy.sum(axis=0))
 
     return record(y, (x, w) if bias is None else (x, w, bias), backward, Operation("linear"))
 
 
-def linear_forward(x: Any, w: Any, bias: Any) -> tuple[Any, Any]:
-    if on_gpu(x):
-        kernels = compiled_kernels("convolution", x)
-        return kernels.conv2d(_as_pixels(x), _as_pixels(w), bias, *_PIXELS)[..., 0, 0], (x, w)
-    y = x @ w.T
-    return (y if bias is None else y + bias), (x, w)
-
-
-def linear_backward(dy: Any, saved: Any) -> tuple[Any, Any]:
-    x, w = saved
-    if on_gpu(x):
-        kernels, (x, w, dy) = compiled_kernels("convolution", x), map(_as_pixels, (x, w, dy))
-        dx = kernels.conv2d_images_gradient(dy, w, x.shape, *_PIXELS[1:])
-        return dx[..., 0, 0], kernels.conv2d_weights_gradient(dy, x, w, *_PIXELS[1:])[..., 0, 0]
-    return dy @ w, dy.T @ x
+def _gradients(dy: Any, x: Any, w: Any) -> tuple[Any, Any]:
+    if not on_gpu(x):
+        return dy @ w, dy.T @ x
+    kernels, (x, w, dy) = compiled_kernels("convolution", x), map(_as_pixels, (x, w, dy))
+    dx = kernels.conv2d_images_gradient(dy, w, x.shape, *_PIXELS[1:])
+    return dx[..., 0, 0], kernels.conv2d_weights_gradient(dy, x, w, *_PIXELS[1:])[..., 0, 0]
 
 
 def _as_pixels(matrix: Any) -> Any:

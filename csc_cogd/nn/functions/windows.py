@@ -13,7 +13,9 @@ Tap = tuple[int, int, Any]
 
 
 def output_size(name: str, size: Two, kernel: Two, stride: Two, padding: Two) -> Two:
-    """Height and width of what comes out, as in PyTorch: what is left over at the lower and right edges is dropped.
+    """Return height and width of the result, as in PyTorch: what is left over at the lower and right edges is dropped.
+
+    `name` is that of the images.
 
     Raises
     ------
@@ -22,14 +24,12 @@ def output_size(name: str, size: Two, kernel: Two, stride: Two, padding: Two) ->
     """
     padded = (size[0] + 2 * padding[0], size[1] + 2 * padding[1])
     if kernel[0] > padded[0] or kernel[1] > padded[1]:
-        raise InputError(
-            f"{name}: a window of {kernel} doesn't fit into images of {padded}, padding included: enlarge these"
-        )
+        raise InputError(name, f"must be {kernel} pixels or more, padding included, as the window is, got {padded}")
     return (padded[0] - kernel[0]) // stride[0] + 1, (padded[1] - kernel[1]) // stride[1] + 1
 
 
 def pad(x: Any, padding: Two, value: float = 0.0) -> Any:
-    """(..., H, W) images with a frame of `value` around them; themselves if it is empty."""
+    """Return images (..., H, W) with a frame of `value` around them; the images themselves if the frame is empty."""
     if padding == (0, 0):
         return x
     (*rest, H, W), (top, left) = x.shape, padding
@@ -39,15 +39,15 @@ def pad(x: Any, padding: Two, value: float = 0.0) -> Any:
 
 
 def crop(x: Any, padding: Two) -> Any:
-    """Padded images without their frame: the adjoint of :func:`pad`."""
+    """Return padded images without their frame: the adjoint of :func:`pad`."""
     (H, W), (top, left) = x.shape[-2:], padding
     return x[..., top : H - top, left : W - left]
 
 
 def taps(kernel: Two, stride: Two, size: Two) -> Iterator[Tap]:
-    """Row i and column j of every weight of a kernel, and the index of the pixels (..., H, W) that it meets.
+    """Yield row i and column j of every weight of a kernel, and the index of the pixels (..., H, W) that it meets.
 
-    `size` is that of the output, so many pixels they are.
+    `size` is that of the output: as many pixels are met.
     """
     for i in range(kernel[0]):
         rows = slice(i, i + stride[0] * size[0], stride[0])

@@ -1,4 +1,4 @@
-"""The networks that ship, by name."""
+"""The networks that csc-cogd ships, by name."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NETWORKS: dict[str, Callable[[int, Rng, bool], Module]] = {
     "mobilenetv2": CifarMobileNetV2,
     "resnet50": ResNet50,
 }
-"""By name, what makes a network of a number of classes, a generator, and whether it has soft masks."""
+"""By name, functions that build a network from the number of classes, a generator, and whether to add soft masks."""
 
 
 def build_network(name: str, n_classes: int = 10, *, seed: int | None = 0, masked: bool = False) -> Module:
-    """A network with random weights, float32, on the CPU, in training mode.
+    """Build a network with random weights, float32, on the CPU, in training mode.
 
-    Its parameters are named as in the PyTorch code that is commonly used for it: torchvision's for ResNet-50.
+    Its parameters are named as in the PyTorch code that is commonly used for it, which is torchvision's for ResNet-50.
 
     Parameters
     ----------
@@ -34,10 +34,10 @@ def build_network(name: str, n_classes: int = 10, *, seed: int | None = 0, maske
         resnet20, 32, 44, 56, 110 (16-32-64 channels, shortcuts of option A), resnet18 (64-128-256-512) and mobilenetv2 are
         for small images such as CIFAR's, resnet50 is for ImageNet's.
     n_classes : int
-    seed : int or None
-        Of the weights. None for zeros, which take no time, where others will be loaded.
+    seed : int, optional
+        Seed for the weights; None for zeros, which take no time, where others will be loaded.
     masked : bool
-        Whether each block has a :class:`~csc_cogd.nn.layers.SoftMask`, named ``mask``, behind its first convolution's batch
+        Whether each block has a :class:`~csc_cogd.nn.layers.SoftMask`, named ``mask``, after its first convolution, batch
         norm and ReLU, for pruning.
 
     Returns
@@ -55,7 +55,7 @@ def build_network(name: str, n_classes: int = 10, *, seed: int | None = 0, maske
     269722
     """
     if name not in NETWORKS:
-        raise InputError(f"network {name!r} is unknown: choose one of {', '.join(NETWORKS)}")
+        raise InputError("name", f"must be one of {', '.join(NETWORKS)}, got {name!r}")
     if n_classes < 1:
-        raise InputError(f"n_classes: {n_classes} is too few: use 1 or more")
+        raise InputError("n_classes", f"must be 1 or more, got {n_classes}")
     return NETWORKS[name](n_classes, None if seed is None else np.random.default_rng(seed), masked)

@@ -18,9 +18,10 @@ STAGES = (
 
 
 class InvertedResidual(Module):
-    """1 x 1 to more channels, depthwise 3 x 3, 1 x 1 to fewer, without a ReLU; plus the input where the size is the same.
+    """Convolutions of 1 x 1 to more channels, depthwise 3 x 3, and 1 x 1 to fewer, plus the input if the size is the same.
 
-    Where channels change, a convolution of 1 x 1 makes the input fit. ReLU as in code for CIFAR, not the paper's ReLU6.
+    There is no ReLU after the last one; the others have ReLU, as in code for CIFAR, and not the paper's ReLU6. Where the
+    number of channels changes, a convolution of 1 x 1 makes the input fit.
     """
 
     def __init__(self, in_channels: int, channels: int, expansion: int, stride: int, rng: Rng, masked: bool):
@@ -43,7 +44,7 @@ class InvertedResidual(Module):
 
 
 class CifarMobileNetV2(Module):
-    """For small images (N, 3, H, W): the stem and the second stage keep their size."""
+    """MobileNetV2 for small images (N, 3, H, W), whose size the stem and the second stage keep."""
 
     def __init__(self, n_classes: int, rng: Rng, masked: bool):
         self.conv1 = Conv2d(3, 32, 3, rng, padding=1)

@@ -1,4 +1,4 @@
-"""Which network weights are of."""
+"""Recognition of the network that weights belong to."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from csc_cogd.errors import InputError
 from csc_cogd.nn.networks import NETWORKS, build_network
 
 _ADDED = (".mask.weight", ".sources", "num_batches_tracked", ".bias")
-"""Ends of the names of arrays that a network may have or not: by masks, by pruning, by PyTorch."""
+"""Suffixes of the names of arrays that a network may have or not: added by masks, by pruning, by PyTorch."""
 
 
 def recognize_network(names: Iterable[str]) -> str:
-    """The name of the shipped network whose arrays have these names, whatever their shapes.
+    """Return the name of the shipped network whose arrays have these names, whatever their shapes.
 
     Raises
     ------
     InputError
-        If there is none.
+        If no network has them.
 
     Examples
     --------
@@ -31,10 +31,9 @@ def recognize_network(names: Iterable[str]) -> str:
             return name
     nearest = min(NETWORKS, key=lambda name: len(_array_names(name) ^ given))
     unknown, lacking = sorted(given - _array_names(nearest)), sorted(_array_names(nearest) - given)
-    differs = f"knows no {unknown[0]!r}" if unknown else f"has {lacking[0]!r} besides"
-    raise InputError(
-        f"weights: their names are those of none of the networks {', '.join(NETWORKS)}; the nearest, {nearest}, {differs}"
-    )
+    differs = f"has no {unknown[0]!r}" if unknown else f"also has {lacking[0]!r}"
+    networks = f"must be those of the weights of one of {', '.join(NETWORKS)}"
+    raise InputError("names", f"{networks}; the most similar one, {nearest}, {differs}")
 
 
 @cache

@@ -14,7 +14,7 @@ from csc_cogd.nn.tensor import Tensor
 
 
 class BasicBlock(Module):
-    """``relu(bn2(conv2(mask(relu(bn1(conv1(x)))))) + shortcut(x))``, two convolutions of 3 x 3."""
+    """Two convolutions of 3 x 3: ``relu(bn2(conv2(mask(relu(bn1(conv1(x)))))) + shortcut(x))``."""
 
     expansion = 1
 
@@ -32,7 +32,7 @@ class BasicBlock(Module):
 
 
 class Bottleneck(Module):
-    """As :class:`BasicBlock`, of 1 x 1, 3 x 3 and 1 x 1, the last one 4 times as wide; the stride is the middle one's."""
+    """Convolutions of 1 x 1, 3 x 3 and 1 x 1, the last one 4 times as wide; the middle one has the stride."""
 
     expansion = 4
 
@@ -53,16 +53,16 @@ class Bottleneck(Module):
 
 
 Shortcut = Callable[[int, int, int, Rng], Module]
-"""From input channels, output channels, stride and rng to what is added to a block whose shape changes."""
+"""Takes input channels, output channels, stride and rng, and returns the shortcut of a block whose shape changes."""
 
 
 def padded_shortcut(in_channels: int, channels: int, stride: int, rng: Rng) -> Module:
-    """Option A: no parameters."""
+    """Return a shortcut of option A, without parameters."""
     return PaddedShortcut(channels, stride)
 
 
 def projected_shortcut(in_channels: int, channels: int, stride: int, rng: Rng) -> Module:
-    """Option B: a convolution of 1 x 1."""
+    """Return a shortcut of option B, a convolution of 1 x 1."""
     return Sequential(Conv2d(in_channels, channels, 1, rng, stride=stride), BatchNorm2d(channels))
 
 
@@ -70,7 +70,7 @@ def stage(
     block: type[BasicBlock | Bottleneck], blocks: int, in_channels: int, channels: int, stride: int, shortcut: Shortcut,
     rng: Rng, masked: bool,
 ) -> Sequential:  # fmt: skip
-    """Blocks of the same shape, of which the first has the stride."""
+    """Return blocks of the same shape, of which the first has the stride."""
     out_channels, made = channels * block.expansion, []
     for stride_here in (stride, *[1] * (blocks - 1)):
         same = stride_here == 1 and in_channels == out_channels
@@ -81,7 +81,7 @@ def stage(
 
 
 class CifarResNet(Module):
-    """For small images (N, 3, H, W): a stem of 3 x 3, stages of basic blocks, each but the first of half the size."""
+    """A network for small images (N, 3, H, W): a stem of 3 x 3, and stages of basic blocks, which halve the size."""
 
     def __init__(
         self, widths: Sequence[int], blocks: Sequence[int], shortcut: Shortcut, n_classes: int, rng: Rng,
@@ -105,7 +105,7 @@ class CifarResNet(Module):
 
 
 class ResNet50(Module):
-    """For images of ImageNet (N, 3, 224, 224): a stem of 7 x 7 and max pooling, four stages of bottlenecks."""
+    """A network for images of ImageNet (N, 3, 224, 224): a stem of 7 x 7, max pooling, and four stages of bottlenecks."""
 
     def __init__(self, n_classes: int, rng: Rng, masked: bool):
         self.conv1 = Conv2d(3, 64, 7, rng, stride=2, padding=3)

@@ -1,1 +1,1 @@
-"""Pruning: soft masks trained to be sparse, channels chosen by them or by norms, and networks without the others."""
+"""Pruning: soft masks that are trained to be sparse, channels chosen by them or by norms, and removal of the others."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -25,26 +27,31 @@ from csc_cogd.nn.training.sgd import SGD
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """Weights of the parts of the loss, and how masks and discriminator are trained.
+    """Weights of the terms of the loss, and settings for the training of masks and discriminator.
 
         L = mse ||f_student - f_teacher||^2 / NK + adversarial BCE(D(f_student), 1) + sparsity sum_j m_j
             + label CE(f_student, labels) + distillation T^2 KL(f_teacher / T, f_student / T)
 
     Parameters
     ----------
-    sparsity, mse, adversarial, label, distillation : float >= 0
+    sparsity : float >= 0
+    mse : float >= 0
+    adversarial : float >= 0
+    label : float >= 0
         GAL's own loss has no labels and no distillation; the authors' code of CoGD adds both.
+    distillation : float >= 0
     temperature : float > 0, T
-    mask_learning_rate, discriminator_learning_rate : float > 0
+    mask_learning_rate : float > 0
+    discriminator_learning_rate : float > 0
     mask_interval : int >= 1
-        Batches whose mean gradient makes a step of the masks.
+        Batches whose mean gradient is used in a step of the masks.
     restart : bool
-        Of FISTA; off only to see what it is good for.
+        Whether FISTA restarts; off only for comparison.
 
     Raises
     ------
     InputError
-        If one is outside of its range.
+        If one is out of range.
 
     Examples
     --------
@@ -68,15 +75,17 @@ class AdversarialLoss:
             value = getattr(self, name)
             least = 1 if name == "mask_interval" else 0
             if not (least <= value < np.inf) or (value == 0 and name.endswith(("rate", "temperature"))):
-                raise InputError(f"{name}: {value} is too small, or infinite")
+                bound = f">= {least}" if least or not name.endswith(("rate", "temperature")) else "> 0"
+                raise InputError(name, f"must be finite and {bound}, got {value}")
         if not self.mse + self.adversarial + self.label + self.distillation > 0:
-            raise InputError("mse, adversarial, label, distillation: all are 0: the student would learn nothing")
+            fix = "increase {mse}, {adversarial}, {label} or {distillation}, so that the student learns something"
+            raise InputError("", "all weights of the loss are 0", fix)
 
 
 class Discriminator(Module):
-    """Tells logits (N, K) of the teacher from those of the student: K-128-256-128-1 with ReLU, a logit each.
+    """A network that tells the teacher's logits (N, K) from the student's: K-128-256-128-1 with ReLU.
 
-    There is no sigmoid in it: the loss contains it.
+    It returns logits: the sigmoid is part of the loss.
     """
 
     def __init__(self, n_classes: int, rng: np.random.Generator):
@@ -97,11 +106,11 @@ class AdversarialPruning(EpochHook):
     network : Module
         The student, with soft masks.
     teacher : Module
-        With the same classes; nothing is trained in it.
+        A network with the same classes, which isn't trained.
     settings : AdversarialLoss
     n_classes : int
     seed : int
-        Of the discriminator's weights.
+        Seed for the discriminator's weights.
 
     Raises
     ------
@@ -112,7 +121,7 @@ class AdversarialPruning(EpochHook):
     def __init__(self, network: Module, teacher: Module, settings: AdversarialLoss, n_classes: int, seed: int = 0):
         masks = masks_of(network)
         if not masks:
-            raise InputError("network: it has no soft masks: put them in by insert_masks")
+            raise InputError("network", "must have soft masks", "add them by insert_masks")
         self.teacher, self.settings = teacher, settings
         self.masks = SparseMasks(
             list(masks.values()), settings.mask_learning_rate, settings.sparsity,
@@ -127,32 +136,29 @@ class AdversarialPruning(EpochHook):
         return f"AdversarialPruning({self.settings})"
 
     def loss(self, network: Module, x: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
-        """The student's loss for a batch, without the masks' norm, whose part is the proximal step; and its logits."""
+        """Return the student's loss, without the masks' norm, which the proximal step handles, and its logits."""
         settings = self.settings
         student = network(x)
         with no_grad(), self.teacher.evaluating():
             teacher = self.teacher(x)
         self._logits = student.array, teacher.array
-        parts = []
+        terms = []
         if settings.mse:
-            parts.append(settings.mse * mse(student, teacher))
+            terms.append(settings.mse * mse(student, teacher))
         if settings.adversarial:
-            parts.append(settings.adversarial * binary_cross_entropy_with_logits(self.discriminator(student), 1.0))
+            terms.append(settings.adversarial * binary_cross_entropy_with_logits(self.discriminator(student), 1.0))
         if settings.label:
-            parts.append(settings.label * cross_entropy(student, labels))
+            terms.append(settings.label * cross_entropy(student, labels))
         if settings.distillation:
-            parts.append(settings.distillation * distillation(student, teacher.array, settings.temperature))
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total, student
+            terms.append(settings.distillation * distillation(student, teacher.array, settings.temperature))
+        return reduce(add, terms), student
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
         self.masks.resume()
-        self._told: list[float] = []
+        self._losses: list[float] = []
 
     def after_backward(self, network: Module) -> None:
-        """A step of the masks, whose gradients SGD doesn't see, and one of the discriminator."""
+        """Take a step of the masks, whose gradients SGD doesn't see, and one of the discriminator."""
         self.masks.add_gradients()
         if not self.settings.adversarial:
             return
@@ -163,22 +169,22 @@ class AdversarialPruning(EpochHook):
         loss.backward()
         self.optimizer.step()
         self.discriminator.zero_grad()
-        self._told.append(float(loss))
+        self._losses.append(float(loss))
 
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
-        """Leave the masks where FISTA has settled, for what comes after."""
+        """Set the masks to FISTA's solution, for what comes after."""
         self.masks.settle()
         values = np.concatenate([to_numpy(mask) for mask in self.masks.settled])
         figures = {"masks_at_zero": float((values == 0).mean()), "mask_mean": float(values.mean())}
-        return figures | ({"discriminator_loss": float(np.mean(self._told))} if self._told else {})
+        return figures | ({"discriminator_loss": float(np.mean(self._losses))} if self._losses else {})
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """What training needs to go on after an epoch: the discriminator and its momentum."""
+        """Return what training needs to continue after an epoch: the discriminator and its momentum."""
         weights = {f"discriminator.{name}": array for name, array in self.discriminator.state_dict().items()}
         return weights | {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The way back from :meth:`state_dict`."""
+        """Restore what :meth:`state_dict` returned."""
 
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Which channels stay: a share of them, or as many as a budget of FLOPs allows."""
+"""Choice of the channels that are kept: a share of them, or as many as a budget of FLOPs allows."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.flops import flops_by_layer
+from csc_cogd.nn.functions.checks import check_positive
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.pruning.groups import ChannelGroup, channel_groups
 from csc_cogd.nn.tracing import Shape
 
 Widths = Mapping[str, int]
-"""By the names of groups: how many of their channels stay; all of those that aren't named."""
+"""By the names of groups, the number of channels that are kept; all channels of other groups are."""
 
 
 class Term(NamedTuple):
-    """FLOPs of a layer: `unit` times the widths of the groups in front of it and behind it."""
+    """The FLOPs of a layer: `unit` times the widths of the groups before and after it."""
 
     unit: int
     groups: tuple[str, ...]
@@ -53,39 +54,38 @@ class FlopsModel:
             self.terms.append(Term(flops // prod(self.groups[name].n_channels for name in names), names))
 
     def flops(self, widths: Widths | None = None) -> int:
-        """Multiply-adds for one image."""
-        whole = {name: group.n_channels for name, group in self.groups.items()}
-        left = {**whole, **(widths or {})}
-        return sum(term.unit * prod(left[name] for name in term.groups) for term in self.terms)
+        """Return the multiply-adds for one image."""
+        kept = {name: group.n_channels for name, group in self.groups.items()} | dict(widths or {})
+        return sum(term.unit * prod(kept[name] for name in term.groups) for term in self.terms)
 
 
 def keep_share(
     scores: Mapping[str, np.ndarray], share: float, *, ranking: str = "uniform", at_least: int = 1, multiple_of: int = 1
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """The channels with the highest scores.
+    """Choose the channels with the highest scores.
 
     Parameters
     ----------
     scores : mapping of str to (C,) array
-        By the names of groups; of :func:`~csc_cogd.nn.pruning.importance.channel_scores`.
+        By the names of groups; see :func:`~csc_cogd.nn.pruning.importance.channel_scores`.
     share : float in [0, 1]
-        Of the channels that stay.
+        Share of the channels that are kept.
     ranking : {"uniform", "global"}
-        That share of each group, or of all channels together, whose scores are compared with each other.
+        Keep that share of each group, or of all channels together, whose scores are compared with each other.
     at_least : int
-        Channels that each group keeps.
+        Fewest channels of a group.
     multiple_of : int
-        Widths are rounded to the nearest multiple of it, not below one of it, and never above the group's width.
+        Widths are rounded to its nearest multiple, but not to 0, and never above the group's width.
 
     Returns
     -------
     kept : dict of str to array of int
-        As :func:`~csc_cogd.nn.pruning.removal.remove_channels` takes it.
+        For :func:`~csc_cogd.nn.pruning.removal.remove_channels`.
 
     Raises
     ------
     InputError
-        If an argument is out of its range.
+        If an argument is out of range.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def keep_share(
     {'a': array([1, 2])}
     """
     if not 0 <= share <= 1:
-        raise InputError(f"share: {share} is outside of [0, 1]")
+        raise InputError("share", f"must be in [0, 1], got {share}")
     widths = _widths_by_share(scores, ranking, at_least, multiple_of)(share)
     return _best(scores, widths)
 
@@ -102,17 +102,23 @@ def keep_within(
     model: FlopsModel, scores: Mapping[str, np.ndarray], budget: float, *, ranking: str = "uniform", at_least: int = 1,
     multiple_of: int = 1,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """As many channels as a budget allows, found by bisection of the share that stays.
+    """Choose as many channels as a budget allows, by bisection of the share that is kept.
 
-    A next larger share would widen several groups at once; of these, the first ones are widened as far as the budget allows.
+    The next larger share would widen several groups at once; the first of them are widened as far as the budget allows.
 
     Parameters
     ----------
     model : FlopsModel
-    scores, ranking, at_least, multiple_of
-        As in :func:`keep_share`; groups without scores stay whole.
+    scores : mapping of str to (C,) array
+        By the names of groups; those without scores stay whole.
     budget : float > 0
         Multiply-adds for one image; up to 1, a fraction of those of the whole network.
+    ranking : {"uniform", "global"}
+        Keep the same share of each group, or of all channels together, whose scores are compared with each other.
+    at_least : int
+        Fewest channels of a group.
+    multiple_of : int
+        See :func:`keep_share`.
 
     Returns
     -------
@@ -121,7 +127,7 @@ def keep_within(
     Raises
     ------
     InputError
-        If an argument is out of its range, or the budget can't be kept.
+        If an argument is out of range, or the budget can't be met.
 
     Examples
     --------
@@ -137,11 +143,9 @@ def keep_within(
     if model.flops(widths_of(1)) <= allowed:
         return _best(scores, widths_of(1))
     if (least := model.flops(widths_of(0))) > allowed:
-        raise InputError(
-            f"budget: {allowed:.0f} FLOPs can't be kept, {least} are left where these groups keep the least: "
-            "raise it, or prune more groups"
-        )
-    low, high = 0.0, 1.0  # the first keeps the budget, the second doesn't
+        problem = f"must be at least {least} FLOPs, to which these groups can be pruned, got {allowed:.0f}"
+        raise InputError("budget", problem, "increase it, or prune more groups")
+    low, high = 0.0, 1.0  # the first meets the budget, the second doesn't
     while high - low > 1e-9:
         middle = (low + high) / 2
         low, high = (middle, high) if model.flops(widths_of(middle)) <= allowed else (low, middle)
@@ -155,11 +159,10 @@ def keep_within(
 def _widths_by_share(
     scores: Mapping[str, np.ndarray], ranking: str, at_least: int, multiple_of: int
 ) -> Callable[[float], dict[str, int]]:  # fmt: skip
-    """The width of each group for a share, never falling with it."""
+    """Return a function from shares to the width of each group, which never decreases."""
     if ranking not in ("uniform", "global"):
-        raise InputError(f"ranking: {ranking!r} is unknown: choose uniform or global")
-    if at_least < 1 or multiple_of < 1:
-        raise InputError(f"at_least, multiple_of: {at_least}, {multiple_of}: use 1 or more")
+        raise InputError("ranking", f"must be 'uniform' or 'global', got {ranking!r}")
+    check_positive(at_least=at_least, multiple_of=multiple_of)
     sizes = {name: len(values) for name, values in scores.items()}
     order = np.argsort(-np.concatenate([*scores.values(), []]), kind="stable")
     owner = np.repeat(np.arange(len(sizes)), list(sizes.values()))[order]
@@ -181,5 +184,5 @@ def _widths_by_share(
 
 
 def _best(scores: Mapping[str, np.ndarray], widths: Widths) -> dict[str, np.ndarray]:
-    """The indices of the highest scores, in order; of equal ones the first."""
+    """Return the indices of the highest scores, in order; of equal ones the first."""
     return {name: np.sort(np.argsort(-scores[name], kind="stable")[:width]) for name, width in widths.items()}

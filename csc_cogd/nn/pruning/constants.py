@@ -1,4 +1,4 @@
-"""Channels that are the same at every pixel of every image, and so contribute nothing that a bias couldn't."""
+"""Channels that are the same at every pixel of every image, whose contribution can be moved into a bias."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from csc_cogd.nn.tracing import Trace
 
 
 def constant_channels(traced: Trace) -> dict[Tensor, np.ndarray]:
-    """For the image and every result, arrays (C,) float64: the value of each constant channel in inference, NaN for others.
+    """Return the values of constant channels in inference, for the image and every result.
 
-    What zeros are padded to is constant only if it is zero.
+    Where zeros are padded, a channel is constant only if it is zero.
+
+    Returns
+    -------
+    dict of Tensor to (C,) float64 array
+        NaN for channels that aren't constant.
     """
     found = {traced.image: np.full(traced.image.shape[1], np.nan)}
     for result in traced.results:
@@ -24,7 +29,7 @@ def constant_channels(traced: Trace) -> dict[Tensor, np.ndarray]:
 
 
 def _constants(result: Tensor, inputs: list[np.ndarray]) -> np.ndarray:
-    name, settings = result.made_by or ("", {})
+    name, settings = result.made_by
     arrays = [np.float64(to_numpy(parent.array)) for parent in result.parents[1:]]
     x, unknown = inputs[0], np.full(result.shape[1], np.nan)
     match name:
@@ -48,13 +53,13 @@ def _constants(result: Tensor, inputs: list[np.ndarray]) -> np.ndarray:
             sources = sources_of(settings["sources"], len(x), len(unknown))
             return np.where(sources < 0, 0, x[sources])
         case "conv2d" if settings["groups"] == len(x) == len(unknown):
-            met = x if settings["padding"] == (0, 0) else np.where(x == 0, 0, np.nan)
+            padded = x if settings["padding"] == (0, 0) else np.where(x == 0, 0, np.nan)
             kernels = arrays[0].reshape(len(x), -1)
-            products = np.where(kernels.any(axis=1), met * kernels.sum(axis=1), 0)
+            products = np.where(kernels.any(axis=1), padded * kernels.sum(axis=1), 0)
             return products + (arrays[1] if len(arrays) > 1 else 0)
     return unknown
 
 
 def _times(x: np.ndarray, factors: Any) -> np.ndarray:
-    """A product in which 0 times what isn't constant is 0."""
+    """Return a product in which 0 times NaN is 0."""
     return np.where(factors == 0, 0, x * factors)

@@ -1,4 +1,4 @@
-"""What a network costs: computed, stored and measured."""
+"""Costs of a network: computed, stored and measured."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from csc_cogd.backend import array_module, to_numpy
-from csc_cogd.errors import InputError
 from csc_cogd.nn.flops import count_flops, count_parameters
+from csc_cogd.nn.functions.checks import check_positive
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor, no_grad
 from csc_cogd.nn.tracing import Shape
@@ -20,7 +20,7 @@ from csc_cogd.nn.tracing import Shape
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs, as :func:`measure_costs` measures it.
+    """The costs of a network, as :func:`measure_costs` measures them.
 
     Attributes
     ----------
@@ -29,9 +29,9 @@ class Cost:
     parameters : int
         Numbers that are trained.
     file_bytes : int
-        Of its weights as safetensors, without metadata.
+        Size of the weights as safetensors, without metadata.
     seconds : float
-        Of one forward pass of a batch, the median.
+        Median time of the forward pass of a batch.
     """
 
     flops: int
@@ -43,16 +43,18 @@ class Cost:
 def measure_costs(
     networks: Sequence[Module], *, image_shape: Shape = (3, 32, 32), batch_size: int = 64, repeats: int = 9
 ) -> list[Cost]:  # fmt: skip
-    """The costs of networks, such as one before and after pruning.
+    """Measure the costs of networks, such as one before and after pruning.
 
-    Their passes take turns, after one that isn't counted, so that a machine's other work slows down all of them alike. They
-    run in inference, where and in the dtype that the networks are, and with the threads that BLAS may use now.
+    The forward passes of the networks alternate, after one that isn't counted, so that other load slows all of them down
+    alike. They run in inference, on the device and in the dtype of each network, with the threads that BLAS may use.
 
     Parameters
     ----------
     networks : sequence of Module
     image_shape : (C, H, W)
-    batch_size, repeats : int >= 1
+    batch_size : int >= 1
+    repeats : int >= 1
+        Passes of each network that are timed.
 
     Returns
     -------
@@ -70,8 +72,7 @@ def measure_costs(
     >>> cost.parameters
     269722
     """
-    if min(batch_size, repeats) < 1:
-        raise InputError(f"batch_size, repeats: {batch_size}, {repeats}: use 1 or more")
+    check_positive(batch_size=batch_size, repeats=repeats)
     times: list[list[float]] = [[] for _ in networks]
     for _ in range(repeats + 1):
         for network, taken in zip(networks, times, strict=True):
@@ -88,7 +89,7 @@ def measure_costs(
 
 
 def _seconds(network: Module, shape: tuple[int, ...]) -> float:
-    """Of one pass, until its result is in main memory."""
+    """Time one pass, until its result is in main memory."""
     weight = network.parameters()[0].array
     values = np.random.default_rng(0).standard_normal(shape, np.float32)
     batch = Tensor(array_module(weight).asarray(values.astype(weight.dtype)))

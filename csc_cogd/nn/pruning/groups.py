@@ -1,4 +1,4 @@
-"""Which channels of which weights stand or fall together.
+"""Channel groups: channels of weights that can only be removed together.
 
 G. Fang, X. Ma, M. Song, M. B. Mi, X. Wang, "DepGraph: Towards Any Structural Pruning", CVPR 2023.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from csc_cogd.errors import InputError
+from csc_cogd.nn.functions.convolution import is_depthwise
 from csc_cogd.nn.layers import PaddedShortcut
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor
@@ -21,17 +22,19 @@ _SAME_CHANNELS = ("relu", "relu6", "multiply", "max_pool2d", "avg_pool2d", "glob
 
 
 class Member(NamedTuple):
-    """One axis of an array that a channel group runs along.
+    """An axis of an array that belongs to a channel group.
 
     Attributes
     ----------
-    layer, array : str
-        Names of a module and of its parameter or buffer.
+    layer : str
+        Name of a module.
+    array : str
+        Name of its parameter or buffer. Of a :class:`~csc_cogd.nn.layers.PaddedShortcut`, it is ``"sources"``, whether or
+        not there are any yet.
     axis : int
     role : {"output", "own", "input"}
-        Kernels that make the channels; what is done to each channel by itself, such as batch norm, a soft mask, a bias, and
-        depthwise kernels; kernels that meet the channels. Of a :class:`~csc_cogd.nn.layers.PaddedShortcut`, `array` is
-        ``"sources"``, whether or not it has them yet.
+        Kernels whose output the channels are; arrays that act on each channel by itself, such as batch norm, a soft mask, a
+        bias, and depthwise kernels; kernels whose input the channels are.
     """
 
     layer: str
@@ -41,7 +44,7 @@ class Member(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Its name in a state dict."""
+        """The array's name in a state dict."""
         return f"{self.layer}.{self.array}" if self.layer else self.array
 
 
@@ -52,12 +55,12 @@ class ChannelGroup:
     Attributes
     ----------
     name : str
-        Of the layer that makes them first.
+        Name of the first layer that computes them.
     n_channels : int
     members : tuple of Member
         In the network's order.
     inner : bool
-        Whether they begin and end in one block, on no residual path: no addition joins them.
+        Whether they begin and end in one block, on no residual path, so that no addition joins them.
     """
 
     name: str
@@ -66,34 +69,35 @@ class ChannelGroup:
     inner: bool
 
     def of_role(self, *roles: Role) -> list[Member]:
-        """The members of these roles."""
+        """Return the members of these roles."""
         return [member for member in self.members if member.role in roles]
 
 
 def channel_groups(
     network: Module, *, image_shape: Shape = (3, 32, 32), inner_only: bool = False
 ) -> dict[str, ChannelGroup]:
-    """The channel groups of a network by their names, in its order.
+    """Find the channel groups of a network.
 
-    The channels of images and of the network's output belong to none. A shortcut of option A may take any channels to any
-    places, so those in front of it and behind it are groups of their own.
+    The channels of images and of the network's output belong to none. A shortcut of option A may move any channel to any
+    place, so the channels before and after it are groups of their own.
 
     Parameters
     ----------
     network : Module
     image_shape : (C, H, W)
     inner_only : bool
-        Whether only those are wanted that are inner: in the networks that ship, the outputs of each block's convolutions but
+        Whether to return only groups that are inner: in the networks that ship, the outputs of each block's convolutions but
         the last.
 
     Returns
     -------
     dict of str to ChannelGroup
+        By their names, in the network's order.
 
     Raises
     ------
     InputError
-        If an operation's channels can't be followed: it is named.
+        If channels can't be followed through an operation, which is named.
 
     Examples
     --------
@@ -109,7 +113,7 @@ def channel_groups(
 
 
 def groups_of_trace(network: Module, traced: Trace) -> dict[str, ChannelGroup]:
-    """See :func:`channel_groups`."""
+    """Find the channel groups of a network that has been traced; see :func:`channel_groups`."""
     axes = _follow(network, traced)
     fixed = {axes[traced.image].root(), axes[traced.output].root()}
     roots = {axis.root() for axis in axes.values()} - fixed
@@ -120,7 +124,7 @@ def groups_of_trace(network: Module, traced: Trace) -> dict[str, ChannelGroup]:
 
 @dataclass(eq=False)
 class _Axis:
-    """The channels of a tensor; those that turn out to be the same point to one of them, their root."""
+    """The channels of a tensor; axes that turn out to be the same refer to one of them, their root."""
 
     channels: int
     members: list[Member] = field(default_factory=list)
@@ -134,7 +138,7 @@ class _Axis:
         self.root().members += [Member(layer, array, axis, role) for array in arrays]
 
     def join(self, other: _Axis) -> None:
-        """They are added: one root from now on."""
+        """Give axes that are added to each other one root."""
         first, second = self.root(), other.root()
         first.residual = True
         if first is not second:
@@ -142,7 +146,7 @@ class _Axis:
             second.same = first
 
     def group(self, places: dict[str, int]) -> ChannelGroup:
-        """What was found, ordered by the places of modules in the network."""
+        """Return the group of this axis, ordered by the places of modules in the network."""
         members = sorted(self.members, key=lambda member: places[member.layer])
         blocks = {member.layer.rpartition(".")[0] for member in members}
         inner = not self.residual and len(blocks) == 1 and blocks != {""}
@@ -151,18 +155,23 @@ class _Axis:
 
 
 def _follow(network: Module, traced: Trace) -> dict[Tensor, _Axis]:
-    """The axis of the image and of every result."""
+    """Return the axis of the image and of every result."""
     modules, used = dict(network.named_modules()), set[Tensor]()
     axes = {traced.image: _Axis(traced.image.shape[1])}
 
+    def unsupported(result: Tensor, why: str) -> InputError:
+        maker = traced.makers.get(result)
+        what = f"{result.made_by.name} in {maker}" if maker else result.made_by.name
+        return InputError("network", f"must have channels that can be followed, but {what} {why}")
+
     def layer_of(result: Tensor) -> str:
-        """The module whose parameters made a result."""
+        """Return the module whose parameters a result was computed with."""
         parameters = result.parents[1:]
         for parameter in parameters:
             if parameter not in traced.parameters:
-                raise InputError(f"network: {_described(result, traced)} has weights that are no parameters of it")
+                raise unsupported(result, "has weights that aren't parameters of it")
             if parameter in used:
-                raise InputError(f"network: {traced.parameters[parameter]} is used twice: its channels can't be followed")
+                raise unsupported(result, f"uses {traced.parameters[parameter]}, which is used elsewhere, too")
         used.update(parameters)
         return traced.parameters[parameters[0]].rpartition(".")[0]
 
@@ -170,9 +179,9 @@ def _follow(network: Module, traced: Trace) -> dict[Tensor, _Axis]:
         return [traced.parameters[parameter].rpartition(".")[2] for parameter in result.parents[1:]]
 
     for result in traced.results:
-        name, settings = result.made_by or ("", {})
+        name, settings = result.made_by
         if result.parents[0] not in axes:
-            raise InputError(f"network: {_described(result, traced)} has an input that isn't computed from the image")
+            raise unsupported(result, "has an input that isn't computed from the image")
         source = axes[result.parents[0]]
         if name in _SAME_CHANNELS:
             axes[result] = source
@@ -183,7 +192,7 @@ def _follow(network: Module, traced: Trace) -> dict[Tensor, _Axis]:
             layer = layer_of(result)
             source.add(layer, [*attributes(result), *modules[layer].buffer_names], 0, "own")
             axes[result] = source
-        elif name == "soft_mask" or (name == "conv2d" and _is_depthwise(result)):
+        elif name == "soft_mask" or (name == "conv2d" and is_depthwise(result.parents[1], settings["groups"])):
             source.add(layer_of(result), attributes(result), 0, "own")
             axes[result] = source
         elif name == "linear" or (name == "conv2d" and settings["groups"] == 1):
@@ -198,17 +207,5 @@ def _follow(network: Module, traced: Trace) -> dict[Tensor, _Axis]:
             axes[result].add(traced.makers[result], ["sources"], 0, "output")
             source.root().residual = True
         else:
-            raise InputError(f"network: channels can't be followed through {_described(result, traced)}")
+            raise unsupported(result, "isn't supported")
     return axes
-
-
-def _is_depthwise(convolved: Tensor) -> bool:
-    """Whether each channel has a kernel of its own, one."""
-    groups = convolved.made_by.settings["groups"] if convolved.made_by else 1
-    return groups > 1 and convolved.parents[1].shape[:2] == (groups, 1)
-
-
-def _described(result: Tensor, traced: Trace) -> str:
-    name = result.made_by.name if result.made_by else "a leaf"
-    maker = traced.makers.get(result)
-    return f"{name} in {maker}" if maker else name

@@ -1,4 +1,4 @@
-"""How much each channel matters, told by its weights alone."""
+"""Importance of channels, estimated from their weights alone."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.layers import BatchNorm2d, PaddedShortcut, SoftMask
-from csc_cogd.nn.module import DAMAGED, Module
+from csc_cogd.nn.module import Module, not_finite
 from csc_cogd.nn.pruning.groups import ChannelGroup, Member
 
 Scores = dict[str, np.ndarray]
-"""By the names of groups: a number (C,) >= 0 for each channel, larger where it matters more."""
+"""By the names of groups, a number (C,) >= 0 for each channel, larger where it matters more."""
 
 
 def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterion: str = "l1") -> Scores:
-    """How much the channels of groups matter.
+    """Score how much the channels of groups matter.
 
     Parameters
     ----------
     network : Module
-    groups : mapping
+    groups : mapping of str to ChannelGroup
         Some of :func:`~csc_cogd.nn.pruning.groups.channel_groups`.
     criterion : {"l1", "group", "scale", "mask"}
-        - ``"l1"``: the l1 norm of the kernels that make a channel. H. Li, A. Kadav, I. Durdanovic, H. Samet, H. P. Graf,
-          "Pruning Filters for Efficient ConvNets", ICLR 2017. To be compared within a group.
-        - ``"group"``: the l2 norm of all weights that make, scale and meet a channel, over its mean in the group. G. Fang et
-          al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
-        - ``"scale"``: the sizes of its batch norms' scales. Z. Liu, J. Li, Z. Shen, G. Huang, S. Yan, C. Zhang, "Learning
+        - ``"l1"``: l1 norm of the kernels whose output a channel is, to be compared within a group. H. Li, A. Kadav, I.
+          Durdanovic, H. Samet, H. P. Graf, "Pruning Filters for Efficient ConvNets", ICLR 2017.
+        - ``"group"``: l2 norm of all weights of a channel (output, scale and input), divided by its mean in the group. G.
+          Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
+        - ``"scale"``: magnitude of its batch norms' scales. Z. Liu, J. Li, Z. Shen, G. Huang, S. Yan, C. Zhang, "Learning
           Efficient Convolutional Networks through Network Slimming", ICCV 2017.
-        - ``"mask"``: the size of its soft mask.
+        - ``"mask"``: magnitude of its soft mask.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterio
     Raises
     ------
     InputError
-        If the criterion is unknown, or a group has nothing of it, or weights that are NaN or infinite.
+        If the criterion is unknown, or a group has no weights for it, or weights that are NaN or infinite.
 
     Examples
     --------
@@ -52,16 +52,16 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterio
     (16,)
     """
     if criterion not in _CRITERIA:
-        raise InputError(f"criterion: {criterion!r} is unknown: choose one of {', '.join(_CRITERIA)}")
-    taken, power = _CRITERIA[criterion]
+        raise InputError("criterion", f"must be one of {', '.join(_CRITERIA)}, got {criterion!r}")
+    counts, power = _CRITERIA[criterion]
     modules, scores = dict(network.named_modules()), Scores()
     for name, group in groups.items():
-        members = [member for member in group.members if taken(member, modules[member.layer])]
+        members = [member for member in group.members if counts(member, modules[member.layer])]
         if not members:
-            raise InputError(f"criterion: group {name} has nothing that {criterion!r} could weigh: choose another")
+            raise InputError("criterion", f"{criterion!r} has no weights in group {name}", "choose another")
         sizes = np.sum([_sizes(member, modules[member.layer], power) for member in members], axis=0)
         if not np.isfinite(sizes).all():
-            raise InputError(f"network: what belongs to group {name} {DAMAGED}")
+            raise not_finite("network", f"group {name}")
         scores[name] = np.sqrt(sizes) if power == 2 else sizes
         if criterion == "group":
             scores[name] = scores[name] / max(scores[name].mean(), np.finfo(float).tiny)
@@ -69,8 +69,8 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterio
 
 
 def _sizes(member: Member, layer: Any, power: int) -> np.ndarray:
-    """The sum of the powers of what an array holds for each channel."""
-    array = np.moveaxis(to_numpy(getattr(layer, member.array).array), member.axis, 0)
+    """Sum the powers of the values of an array, for each channel."""
+    array = np.moveaxis(to_numpy(layer.get_array(member.array)), member.axis, 0)
     return (abs(array.astype(float)) ** power).reshape(len(array), -1).sum(axis=1)
 
 
@@ -84,4 +84,4 @@ _CRITERIA: dict[str, tuple[Callable[[Member, Module], bool], int]] = {
     "scale": (lambda member, layer: isinstance(layer, BatchNorm2d) and _is_weight(member, layer), 1),
     "mask": (lambda member, layer: isinstance(layer, SoftMask), 1),
 }
-"""By name: which members of a group count, and the power of their values that is summed."""
+"""By name, which members of a group count, and the power of their values that is summed."""

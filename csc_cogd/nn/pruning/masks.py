@@ -1,4 +1,4 @@
-"""Soft masks on the channels of blocks, and how they are trained to be sparse."""
+"""Soft masks on the channels of blocks, and their training by FISTA."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ STARTS = ("ones", "uniform", "normal")
 
 
 def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) -> Module:
-    """A copy of a network with a soft mask behind each block's first convolution, batch norm and ReLU [CoGD, eq. 25].
+    """Return a copy of a network with a soft mask after each block's first convolution, batch norm and ReLU [CoGD, eq. 25].
 
     Parameters
     ----------
     network : Module
-        Of blocks with a place named ``mask``, as all that :func:`csc_cogd.nn.build_network` makes.
+        A network of blocks with a place named ``mask``, as :func:`csc_cogd.nn.build_network` builds them.
     mask_start : {"ones", "uniform", "normal"}
-        What masks start from: 1, which changes nothing; U[0, 1), as in the authors' code; N(0, 1) clamped at 0, as in GAL's.
+        Initial masks: 1, which changes nothing; U[0, 1), as in the authors' code; N(0, 1) clamped at 0, as in GAL's.
     seed : int
-        Of the random ones.
+        Seed for random masks.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
     Raises
     ------
     InputError
-        If there is no such place, or a mask already, or `mask_start` is unknown.
+        If there is no such place, or there is a mask already, or `mask_start` is unknown.
 
     Examples
     --------
@@ -44,11 +44,11 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
     9
     """
     if mask_start not in STARTS:
-        raise InputError(f"mask_start: {mask_start!r} is unknown: choose one of {', '.join(STARTS)}")
+        raise InputError("mask_start", f"must be one of {', '.join(STARTS)}, got {mask_start!r}")
     masked, rng = copy.deepcopy(network), np.random.default_rng(seed)
     places: list[Any] = [module for _, module in masked.named_modules() if hasattr(module, "mask")]
     if not places:
-        raise InputError("network: no block has a place for a mask: use one that build_network makes")
+        raise InputError("network", "must have blocks with a place for a mask", "use one of build_network")
     drawn: dict[str, Callable[[int], np.ndarray]] = {
         "ones": np.ones,
         "uniform": lambda n: rng.uniform(size=n),
@@ -56,7 +56,7 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
     }
     for block in places:
         if isinstance(block.mask, SoftMask):
-            raise InputError("network: it has soft masks already: give the network without them")
+            raise InputError("network", "has soft masks already", "use the network without them")
         scale = block.bn1.weight.array
         block.mask = SoftMask(len(scale))
         values = drawn[mask_start](len(scale))
@@ -65,12 +65,12 @@ def insert_masks(network: Module, *, mask_start: str = "ones", seed: int = 0) ->
 
 
 def masks_of(network: Module) -> dict[str, Parameter]:
-    """The soft masks of a network by the names of their modules."""
+    """Return the soft masks of a network by the names of their modules."""
     return {name: module.weight for name, module in network.named_modules() if isinstance(module, SoftMask)}
 
 
 class SparseMasks:
-    """FISTA on soft masks: ``min L(m) + lmbda sum_j m_j, m >= 0``, restarted where momentum leads uphill.
+    """FISTA for soft masks: ``min L(m) + lmbda sum_j m_j, m >= 0``, restarted where momentum leads uphill.
 
         m^{k+1} = max(z^k - eta (dL/dz + lmbda), 0)
         t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2
@@ -81,7 +81,7 @@ class SparseMasks:
     Sciences 2 (2009); the restart: B. O'Donoghue, E. Candes, "Adaptive Restart for Accelerated Gradient Schemes", Found.
     Comput. Math. 15 (2015), section 3.2. Without it, momentum drives almost every mask to zero.
 
-    The network computes with z; :meth:`settle` leaves m in it.
+    The network computes with z until :meth:`settle` sets its masks to m.
 
     Parameters
     ----------
@@ -90,8 +90,9 @@ class SparseMasks:
     lmbda : float >= 0
         Weight of the masks' l1 norm.
     interval : int
-        Batches whose mean gradient makes a step.
+        Batches whose mean gradient is used in a step.
     restart : bool
+        Whether to restart.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class SparseMasks:
         self._batches = 0
 
     def add_gradients(self) -> None:
-        """Take the gradients off the masks, and make a step if there are enough."""
+        """Collect the gradients of the masks, and take a step if there are enough."""
         self._sums = [total + mask.grad for total, mask in zip(self._sums, self.masks, strict=True)]
         self._batches += 1
         for mask in self.masks:
@@ -115,7 +116,7 @@ class SparseMasks:
             self.step()
 
     def step(self) -> None:
-        """One iteration by the mean of the gradients since the last one."""
+        """Iterate once, by the mean of the gradients since the last iteration."""
         eta, uphill = self.learning_rate, 0.0
         new = []
         for mask, old, total in zip(self.masks, self.settled, self._sums, strict=True):
@@ -133,7 +134,7 @@ class SparseMasks:
         self._sums, self._batches = [0] * len(new), 0
 
     def settle(self) -> None:
-        """Make a step of what gradients there are, leave m in the masks, and forget the momentum."""
+        """Take a step of the gradients that are left, set the masks to m, and forget the momentum."""
         if self._batches:
             self.step()
         for mask, m in zip(self.masks, self.settled, strict=True):
@@ -141,6 +142,6 @@ class SparseMasks:
         self.t = 1.0
 
     def resume(self) -> None:
-        """Go on from what the masks are now, which somebody may have changed since :meth:`settle`."""
+        """Continue from the current masks, which may have been changed since :meth:`settle`."""
         self.settled = [mask.array for mask in self.masks]
         self.t = 1.0

@@ -1,9 +1,9 @@
-"""Pruning from beginning to end: which channels matter, the network without the others, and its fine-tuning."""
+"""Pruning from beginning to end: the choice of channels, the removal of the others, and fine-tuning."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.errors import InputError
 from csc_cogd.nn.cogradient import MaskBacktracking
 from csc_cogd.nn.data.batches import Normalization
-from csc_cogd.nn.data.image_set import ImageSet, check_labelled
+from csc_cogd.nn.data.image_set import ImageSet, check_labeled
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.pruning.adversarial import AdversarialLoss, AdversarialPruning
 from csc_cogd.nn.pruning.budget import FlopsModel, keep_within
@@ -25,47 +25,53 @@ from csc_cogd.nn.pruning.masks import insert_masks
 from csc_cogd.nn.pruning.removal import masks_to_kept, remove_channels
 from csc_cogd.nn.tracing import Shape
 from csc_cogd.nn.training.history import History
+from csc_cogd.nn.training.hooks import EpochHook
 from csc_cogd.nn.training.recipe import Recipe
-from csc_cogd.nn.training.training import TrainingProgress, train
+from csc_cogd.nn.training.training import Loss, TrainingProgress, train
 
 METHODS = ("cogd", "gal", "l1", "group")
-"""Masks by cogradient descent, masks without it; norms of kernels, norms of all that belongs to a channel."""
+"""Masks by cogradient descent, masks without it; norms of kernels, norms of all weights of a channel."""
 
 
 @dataclass(frozen=True)
 class PruningRecipe:
-    """How to prune.
+    """The settings of pruning.
 
     Parameters
     ----------
     method : {"group", "l1", "gal", "cogd"}
-        The last two train soft masks against the network as a teacher, without and with the rule; the others rank by
+        The last two train soft masks with the network as a teacher, without and with the rule; the others rank channels by
         norms (see :func:`~csc_cogd.nn.pruning.importance.channel_scores`).
     budget : float, optional
-        FLOPs that are left; up to 1, a fraction of those of the network.
+        FLOPs of the smaller network; up to 1, a fraction of those of the network.
     threshold : float >= 0, optional
         Instead of a budget: remove channels whose masks end at or below it. 0 removes those that are off, exactly.
     masks : Recipe, optional
-        Of the training of masks and weights, which "cogd" and "gal" need.
+        For the training of masks and weights, which "cogd" and "gal" need.
     fine_tuning : Recipe, optional
-        Of the smaller network, by cross entropy; without one, it is left as it is.
+        For the smaller network, with cross entropy; without one, it isn't fine-tuned.
     loss : AdversarialLoss
+        For the training of masks.
     cogd : CogradientRule, optional
-        Of "cogd"; default: :func:`~csc_cogd.nn.cogradient.pruning_rule`.
-    reset : float, optional
-        See :class:`~csc_cogd.nn.cogradient.MaskBacktracking`.
+        For "cogd"; default: :func:`~csc_cogd.nn.cogradient.pruning_rule`.
+    reset_value : float, optional
+        For "cogd"; see :class:`~csc_cogd.nn.cogradient.MaskBacktracking`.
     mask_start : {"ones", "uniform", "normal"}
+        Initial masks; see :func:`~csc_cogd.nn.pruning.masks.insert_masks`.
     ranking : "uniform" or "global", optional
-        See :func:`~csc_cogd.nn.pruning.budget.keep_within`. Default: uniform for "l1", whose norms can't be compared
-        between layers, global for the others.
-    everywhere : bool
-        Whether "l1" and "group" may remove channels of residual paths, too; else of the inside of blocks only.
-    at_least, multiple_of : int >= 1
+        See :func:`~csc_cogd.nn.pruning.budget.keep_within`. Default: "uniform" for "l1", whose norms can't be compared
+        between layers, "global" for the others.
+    include_residual : bool
+        Whether "l1" and "group" may remove channels of residual paths, too; else only those inside of blocks.
+    at_least : int >= 1
+        Fewest channels of a group.
+    multiple_of : int >= 1
+        Widths are multiples of it; see :func:`~csc_cogd.nn.pruning.budget.keep_share`.
 
     Raises
     ------
     InputError
-        If settings are out of range, or don't belong together.
+        If settings are out of range, or don't fit each other.
 
     Examples
     --------
@@ -80,32 +86,35 @@ class PruningRecipe:
     fine_tuning: Recipe | None = None
     loss: AdversarialLoss = field(default_factory=AdversarialLoss)
     cogd: CogradientRule | None = None
-    reset: float | None = None
+    reset_value: float | None = None
     mask_start: str = "ones"
     ranking: str | None = None
-    everywhere: bool = False
+    include_residual: bool = False
     at_least: int = 1
     multiple_of: int = 1
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise InputError(f"method: {self.method!r} is unknown: choose one of {', '.join(METHODS)}")
-        if (self.budget is None) == (self.threshold is None):
-            raise InputError("budget, threshold: give one of them: what is left, or which masks are too small")
+            raise InputError("method", f"must be one of {', '.join(METHODS)}, got {self.method!r}")
+        if self.budget is None and self.threshold is None:
+            raise InputError("budget", "is needed", "add {budget}, or {threshold} for masks")
+        if self.budget is not None and self.threshold is not None:
+            raise InputError("budget", "can't be combined with a threshold", "give {budget} or {threshold}")
         if self.budget is not None and not 0 < self.budget < np.inf:
-            raise InputError(f"budget: {self.budget} isn't a number of FLOPs, or a fraction of them")
-        if self.threshold is not None and not (0 <= self.threshold < np.inf and self.masked):
-            raise InputError(
-                f"threshold: {self.threshold}: it is for masks, and not below 0: give a budget to {self.method}"
-            )
+            raise InputError("budget", f"must be a number of FLOPs, or a fraction of them, above 0, got {self.budget}")
+        if self.threshold is not None and not self.masked:
+            raise InputError("threshold", f"is for masks, which method {self.method!r} hasn't", "add {budget} instead")
+        if self.threshold is not None and not 0 <= self.threshold < np.inf:
+            raise InputError("threshold", f"must be a finite number >= 0, got {self.threshold}")
         if self.masked and self.masks is None:
-            raise InputError(f"masks: {self.method} trains masks: give a recipe for that")
-        if not self.masked and self.masks is not None:
-            raise InputError(f"masks: {self.method} has none to train: leave the recipe out")
-        if self.method != "cogd" and (self.cogd is not None or self.reset is not None):
-            raise InputError(f"cogd, reset: they belong to the method cogd: leave them out for {self.method}")
-        if self.masked and self.everywhere:
-            raise InputError(f"everywhere: the masks of {self.method} are inside of blocks: leave it out")
+            raise InputError("masks", f"must be a recipe for the masks that method {self.method!r} trains")
+        for name, fits in (("masks", self.masked), ("cogd", self.method == "cogd"), ("reset_value", self.method == "cogd")):
+            if getattr(self, name) is not None and not fits:
+                raise InputError(name, f"has no effect with method {self.method!r}", "omit it")
+        if self.masked and self.include_residual:
+            raise InputError(
+                "include_residual", f"has no effect with method {self.method!r}, whose masks are inside of blocks"
+            )
 
     @property
     def masked(self) -> bool:
@@ -113,18 +122,20 @@ class PruningRecipe:
         return self.method in ("cogd", "gal")
 
 
-class Pruned(NamedTuple):
-    """A pruned network, and how it came about.
+class PruningResult(NamedTuple):
+    """A pruned network, and how it was obtained.
 
     Attributes
     ----------
     network : Module
         Without masks.
     kept : dict of str to array of int
-        The channels that stayed, by the names of their groups.
-    before, after : Cost
-    masks, fine_tuning : History, optional
-        Of the trainings, if there were any.
+        The channels that were kept, by the names of their groups.
+    before : Cost
+    after : Cost
+    masks : History or None
+        History of the training of masks.
+    fine_tuning : History or None
     """
 
     network: Module
@@ -139,73 +150,76 @@ def prune(
     network: Module, images: ImageSet, recipe: PruningRecipe, *, normalization: Normalization, test: ImageSet | None = None,
     checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
     overwrite: bool = False, progress: Callable[[TrainingProgress], Any] | None = None,
-) -> Pruned:  # fmt: skip
-    """Make a smaller network of a trained one, which isn't changed [CoGD, eqs. 25-29; GAL].
+) -> PruningResult:  # fmt: skip
+    """Derive a smaller network from a trained one, which isn't changed [CoGD, eqs. 25-29; GAL].
 
     Parameters
     ----------
     network : Module
-        Made by :func:`csc_cogd.nn.build_network`, without masks.
+        Built by :func:`csc_cogd.nn.build_network`, without masks.
     images : ImageSet
-        To train on.
+        Images to train on.
     recipe : PruningRecipe
     normalization : Normalization
-        Of the pixels, as when the network was trained.
+        As the network was trained with.
     test : ImageSet, optional
-        Images to test on after each epoch. Nothing depends on how that ends.
-    checkpoint : path, optional
-        Beginning of the names of two files, see :func:`checkpoint_files`, by which `resume` goes on.
-    resume, overwrite : bool
-        See :func:`csc_cogd.nn.train`.
+        Images to test on after each epoch. The result doesn't depend on the test.
+    checkpoint : str or path, optional
+        Prefix of two files, see :func:`checkpoint_files`, from which `resume` continues.
+    resume : bool
+        Continue from the checkpoint, or start, if there is none yet.
+    overwrite : bool
+        Whether to start again if there is a checkpoint.
     progress : callable, optional
         Called after every batch with a :class:`TrainingProgress` of the stage "masks" or "fine-tuning".
 
     Returns
     -------
-    Pruned
+    PruningResult
 
     Raises
     ------
     InputError
-        If something of it can't be used, the budget can't be kept, or a loss becomes NaN or infinite.
+        If an argument can't be used, the budget can't be met, or a loss becomes NaN or infinite.
     """
-    check_labelled(images)
+    check_labeled(images)
     shape = images.image_shape
     network.check_finite()
 
-    def trained(stage: str, module: Module, how: Recipe, **extra: Any) -> History:
-        path = None if checkpoint is None else checkpoint_files(checkpoint)[stage]
-        watching = None if progress is None else lambda now: progress(replace(now, stage=stage))
+    def train_stage(
+        stage: str, module: Module, settings: Recipe, hooks: Sequence[EpochHook] = (), loss: Loss | None = None
+    ) -> History:
         return train(
-            module, images, how, normalization=normalization, test=test, checkpoint=path, resume=resume,
-            overwrite=overwrite, progress=watching, **extra,
+            module, images, settings, normalization=normalization, test=test, hooks=hooks, loss=loss,
+            checkpoint=None if checkpoint is None else checkpoint_files(checkpoint)[stage], resume=resume,
+            overwrite=overwrite, progress=None if progress is None else lambda now: progress(replace(now, stage=stage)),
         )  # fmt: skip
 
     masked, masks = network, None
     if recipe.masks is not None:
         masked = insert_masks(network, mask_start=recipe.mask_start, seed=recipe.masks.seed)
-        _choose(masked, recipe, shape)  # refuses now a budget that can't be kept
+        _choose(masked, recipe, shape)  # refuses a budget that can't be met before anything is trained
         adversarial = AdversarialPruning(masked, network, recipe.loss, len(images.class_names), recipe.masks.seed)
-        hooks: list[Any] = [adversarial]
+        hooks: list[EpochHook] = [adversarial]
         if recipe.method == "cogd":
-            hooks.append(MaskBacktracking(recipe.cogd, image_shape=shape, reset=recipe.reset))
-        masks = trained("masks", masked, recipe.masks, loss=adversarial.loss, hooks=hooks)
+            hooks.append(MaskBacktracking(recipe.cogd, image_shape=shape, reset_value=recipe.reset_value))
+        masks = train_stage("masks", masked, recipe.masks, hooks, adversarial.loss)
     kept = _choose(masked, recipe, shape)
     smaller = remove_channels(masked, kept, image_shape=shape)
-    tuned = None if recipe.fine_tuning is None else trained("fine-tuning", smaller, recipe.fine_tuning)
+    tuned = None if recipe.fine_tuning is None else train_stage("fine-tuning", smaller, recipe.fine_tuning)
     before, after = measure_costs([network, smaller], image_shape=shape)
-    return Pruned(smaller, kept, before, after, masks, tuned)
+    return PruningResult(smaller, kept, before, after, masks, tuned)
 
 
 def checkpoint_files(checkpoint: str | os.PathLike[str]) -> dict[str, Path]:
-    """The file of either stage of :func:`prune`, beside the network's."""
+    """Return the checkpoint of each stage of :func:`prune`, by the names of stages."""
     names = {"masks": "masks", "fine-tuning": "tuning"}
     return {stage: Path(f"{os.fspath(checkpoint)}.{name}.safetensors") for stage, name in names.items()}
 
 
 def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
-    """The groups that may be pruned, and how much their channels matter."""
-    groups = channel_groups(network, image_shape=shape, inner_only=not recipe.everywhere)
+    """Return the scores of the groups that may be pruned."""
+    groups = channel_groups(network, image_shape=shape, inner_only=not recipe.include_residual)
     if recipe.masked:
         with_masks = masks_to_kept(network, image_shape=shape)
         groups = {name: group for name, group in groups.items() if name in with_masks}
@@ -213,7 +227,7 @@ def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, n
 
 
 def _choose(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
-    """The channels that stay."""
+    """Return the channels that are kept."""
     if recipe.budget is None:
         return masks_to_kept(network, threshold=recipe.threshold or 0.0, image_shape=shape)
     ranking = recipe.ranking or ("uniform" if recipe.method == "l1" else "global")

@@ -1,4 +1,4 @@
-"""Networks without some of their channels, which compute the same if these channels contributed nothing."""
+"""Removal of channels, after which a network computes the same if they contributed nothing."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from csc_cogd.backend import array_module, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.shortcut import sources_of
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, PaddedShortcut, SoftMask
-from csc_cogd.nn.module import DAMAGED, Module, Parameter
+from csc_cogd.nn.module import Module, Parameter, not_finite
 from csc_cogd.nn.pruning.constants import constant_channels
 from csc_cogd.nn.pruning.groups import ChannelGroup, groups_of_trace
 from csc_cogd.nn.tensor import Tensor
 from csc_cogd.nn.tracing import Shape, Trace, trace
 
 Kept = Mapping[str, Any]
-"""By the names of groups: the channels that stay, an array or list of different indices."""
+"""By the names of groups, the channels that are kept: an array or list of different indices."""
 
 
 def remove_channels(
     network: Module, kept: Kept, *, image_shape: Shape = (3, 32, 32), fold_masks: bool = True
 ) -> Module:  # fmt: skip
-    """A smaller network, of the same layers with fewer channels; the given one isn't changed.
+    """Return a smaller network, of the same layers with fewer channels; the given one isn't changed.
 
-    In inference it computes the same as before, up to rounding, where all removed channels are zero when they are consumed,
-    as behind a soft mask of 0. It does, too, where they are constant and are consumed without padding, such as those that a
-    depthwise convolution and its batch norm make of zeros: what they contribute is moved into the batch norm that follows.
-    Constants in front of a padded convolution, and all that isn't constant, are dropped.
+    In inference it computes the same as before, up to rounding, if all removed channels are zero where they are used, as
+    after a soft mask of 0. So it does if they are constant and are used without padding, such as those that a depthwise
+    convolution and its batch norm make of zeros: their contribution is moved into the batch norm that follows. The
+    contributions of constants to a padded convolution, and of all that isn't constant, are lost.
 
     Parameters
     ----------
     network : Module
     kept : mapping of str to indices
-        Of groups by :func:`~csc_cogd.nn.pruning.groups.channel_groups`; others stay whole. Each keeps a channel at least:
-        without any, a block would be another network.
-    fold_masks : bool
-        Whether soft masks are multiplied into the kernels behind them, so that none are left; exact, too.
+        By the names of :func:`~csc_cogd.nn.pruning.groups.channel_groups`; others stay whole. Each group keeps at least one
+        channel.
     image_shape : (C, H, W)
+    fold_masks : bool
+        Whether soft masks are multiplied into the kernels after them, exactly, so that none are left.
 
     Returns
     -------
@@ -49,8 +49,7 @@ def remove_channels(
     Raises
     ------
     InputError
-        If a group is unknown, or its indices aren't some of its channels, or a mask can't be folded, or the network can't be
-        followed.
+        If a group is unknown, indices aren't channels of their group, a mask can't be folded, or channels can't be followed.
 
     Examples
     --------
@@ -62,7 +61,7 @@ def remove_channels(
     traced = trace(network, image_shape)
     groups = groups_of_trace(network, traced)
     if unknown := [name for name in kept if name not in groups]:
-        raise InputError(f"kept: {unknown[0]!r} is no channel group: choose from {', '.join(groups)}")
+        raise InputError("kept", f"must name channel groups ({', '.join(groups)}), got {unknown[0]!r}")
     indices = {name: _checked(groups[name], channels) for name, channels in kept.items()}
     smaller = copy.deepcopy(network)
     smaller.zero_grad()
@@ -77,9 +76,9 @@ def remove_channels(
 
 
 def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape = (3, 32, 32)) -> dict[str, np.ndarray]:
-    """The channels whose soft masks are larger than a threshold in size, by the names of their groups.
+    """Return the channels whose soft masks are larger in magnitude than a threshold.
 
-    Where none is, the one of the largest mask, or the first of several.
+    Where none is, the one of the largest mask is kept, or the first of several.
 
     Parameters
     ----------
@@ -90,12 +89,12 @@ def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape
     Returns
     -------
     dict of str to array of int
-        As :func:`remove_channels` takes it.
+        By the names of groups, for :func:`remove_channels`.
 
     Raises
     ------
     InputError
-        If the network can't be followed, or a mask is NaN or infinite.
+        If channels can't be followed, or a mask is NaN or infinite.
 
     Examples
     --------
@@ -109,32 +108,33 @@ def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape
         if masks:
             size = np.prod([abs(to_numpy(mask.weight.array)) for mask in masks], axis=0)  # type: ignore[attr-defined]
             if not np.isfinite(size).all():
-                raise InputError(f"network: a mask of group {name} {DAMAGED}")
+                raise not_finite("network", f"a mask of group {name}")
             kept[name] = np.flatnonzero(size > threshold) if (size > threshold).any() else np.array([size.argmax()])
     return kept
 
 
 def _checked(group: ChannelGroup, channels: Any) -> np.ndarray:
-    """Sorted indices."""
+    """Return sorted indices."""
     indices = np.asarray(to_numpy(channels))
     if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
-        raise InputError(f"kept: {group.name}: a list of at least one channel's index is needed")
+        raise InputError(
+            "kept", f"must hold a list of one or more indices for {group.name}, got {indices.dtype} of shape {indices.shape}"
+        )
     indices = np.sort(indices)
     if indices[0] < 0 or indices[-1] >= group.n_channels or (np.diff(indices) == 0).any():
-        raise InputError(f"kept: {group.name}: different indices from 0 to {group.n_channels - 1} are needed")
+        raise InputError("kept", f"must hold different indices from 0 to {group.n_channels - 1} for {group.name}")
     return indices
 
 
 def _fold_constants(
     traced: Trace, groups: Mapping[str, ChannelGroup], kept: Kept, modules: Mapping[str, Any]
 ) -> None:  # fmt: skip
-    """Move what constant removed channels contribute to unpadded convolutions and linear layers into what follows."""
+    """Move the contribution of constant removed channels to unpadded convolutions and linear layers into what follows."""
     constants = constant_channels(traced)
     consumers = {member.key: name for name in kept for member in groups[name].of_role("input")}
     for result in traced.results:
         group = consumers.get(traced.parameters.get(result.parents[1], "")) if len(result.parents) > 1 else None
-        padding = result.made_by.settings.get("padding", (0, 0)) if result.made_by else (0, 0)
-        if group is None or padding != (0, 0):
+        if group is None or result.made_by.settings.get("padding", (0, 0)) != (0, 0):
             continue
         values = constants[result.parents[0]].copy()
         values[kept[group]] = 0
@@ -146,14 +146,14 @@ def _fold_constants(
 
 
 def _add_constant(traced: Trace, result: Tensor, values: np.ndarray, modules: Mapping[str, Any]) -> None:
-    """To all that a layer gives: to its bias, or out of the running mean that is subtracted next."""
+    """Add values to the output of a layer: to its bias, or by subtraction from the running mean that follows."""
     layer = modules[traced.parameters[result.parents[1]].rpartition(".")[0]]
     users = [user for user in traced.results if result in user.parents]
     array = layer.weight.array
     shift = array_module(array).asarray(values.astype(array.dtype))
     if layer.bias is not None:
         layer.bias.array = layer.bias.array + shift
-    elif len(users) == 1 and users[0].made_by is not None and users[0].made_by.name == "batch_norm":
+    elif [user.made_by.name for user in users] == ["batch_norm"]:
         norm: BatchNorm2d = modules[traced.parameters[users[0].parents[1]].rpartition(".")[0]]
         norm.running_mean = norm.running_mean - shift
     else:
@@ -161,7 +161,7 @@ def _add_constant(traced: Trace, result: Tensor, values: np.ndarray, modules: Ma
 
 
 def _fold_masks(traced: Trace, modules: Mapping[str, Any]) -> None:
-    """Multiply masks into the kernels that meet what they weigh, and take them away."""
+    """Multiply masks into the kernels after them, and remove them."""
     for result in traced.results:
         name = traced.makers.get(result, "")
         if not isinstance(modules.get(name), SoftMask):
@@ -170,9 +170,10 @@ def _fold_masks(traced: Trace, modules: Mapping[str, Any]) -> None:
         for user in traced.results:
             if result not in user.parents:
                 continue
-            what, settings = user.made_by or ("", {})
+            what, settings = user.made_by
             if what not in ("conv2d", "linear"):
-                raise InputError(f"network: {name} stands in front of {what}, not of kernels: use fold_masks=False")
+                problem = f"must have kernels after each mask, but {name} is followed by {what}"
+                raise InputError("network", problem, "set {fold_masks} to False")
             kernels = modules[traced.parameters[user.parents[1]].rpartition(".")[0]].weight
             along = 0 if settings.get("groups", 1) > 1 else 1
             shape = [-1 if axis == along else 1 for axis in range(kernels.array.ndim)]
@@ -184,18 +185,18 @@ def _fold_masks(traced: Trace, modules: Mapping[str, Any]) -> None:
 def _write_sources(
     traced: Trace, groups: Mapping[str, ChannelGroup], kept: Kept, modules: Mapping[str, Any]
 ) -> None:  # fmt: skip
-    """Tell shortcuts of option A where the channels that are left come from, if any are removed before or behind them."""
+    """Set the sources of shortcuts of option A, if any channels are removed before or after them."""
     for result in traced.results:
         name = traced.makers.get(result, "")
-        if not isinstance(modules.get(name), PaddedShortcut) or result.made_by is None:
+        if not isinstance(modules.get(name), PaddedShortcut):
             continue
         C, channels = result.parents[0].shape[1], result.shape[1]
         before = _kept_by(("input", name), C, groups, kept)
-        behind = _kept_by(("output", name), channels, groups, kept)
-        if len(before) < C or len(behind) < channels:
+        after = _kept_by(("output", name), channels, groups, kept)
+        if len(before) < C or len(after) < channels:
             new = np.full(C + 1, -1)  # the last one for what is -1 already
             new[before] = np.arange(len(before))
-            modules[name].set_sources(new[sources_of(result.made_by.settings["sources"], C, channels)][behind])
+            modules[name].set_sources(new[sources_of(result.made_by.settings["sources"], C, channels)][after])
 
 
 def _kept_by(side: tuple[str, str], channels: int, groups: Mapping[str, ChannelGroup], kept: Kept) -> np.ndarray:
@@ -206,18 +207,13 @@ def _kept_by(side: tuple[str, str], channels: int, groups: Mapping[str, ChannelG
 
 
 def _take(group: ChannelGroup, channels: np.ndarray, modules: Mapping[str, Any]) -> None:
-    """Leave only some channels in all arrays of a group."""
+    """Keep only some channels in all arrays of a group."""
     for member in group.members:
         layer = modules[member.layer]
         if isinstance(layer, PaddedShortcut):
             continue
         if isinstance(layer, Conv2d) and layer.groups > 1:
             layer.groups = len(channels)
-        value = getattr(layer, member.array)
-        array = value.array if isinstance(value, Parameter) else value
+        array = layer.get_array(member.array)
         xp = array_module(array)
-        taken = xp.ascontiguousarray(array.take(xp.asarray(channels), axis=member.axis))
-        if isinstance(value, Parameter):
-            value.array = taken
-        else:
-            setattr(layer, member.array, taken)
+        layer.set_array(member.array, xp.ascontiguousarray(array.take(xp.asarray(channels), axis=member.axis)))

@@ -1,1 +1,1 @@
-"""Training: the optimiser, its schedules, recipes, the loop with its hooks and checkpoints, evaluation."""
+"""Training: the optimizer, its schedules, recipes, the loop with its hooks and checkpoints, evaluation."""

@@ -1,7 +1,7 @@
-"""A training run in one file, replaced after an epoch in one step, and taken up again.
+"""Checkpoints of a training run: one file, replaced atomically after an epoch, from which the run is resumed.
 
-It is a file of weights, whose metadata holds all that belongs to them. While the run isn't over, the file holds the state of
-the optimiser and of hooks, too, under names that start with ``optimizer.`` and ``hook.``; when it is, these are left out.
+It is a file of weights and their metadata. Until the run is over, it also holds the state of the optimizer and of hooks,
+under names that start with ``optimizer.`` and ``hook.``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FORMAT = 1
 
 
 class TrainingCheckpoint:
-    """Where a run is saved.
+    """The file of a run.
 
     Parameters
     ----------
@@ -36,44 +36,43 @@ class TrainingCheckpoint:
     every : int
         Epochs from one save to the next.
     identity : mapping
-        What two runs must share for one to go on with the other's state, as JSON gives it back; see :func:`identity_of`.
+        What two runs must share for one to resume the other, as JSON returns it; see :func:`identity_of`.
     replace : bool
         Whether there may be a file already.
 
     Raises
     ------
     InputError
-        If a file is there and may not be replaced, or none can be written.
+        If the file exists and may not be replaced, or can't be written.
     """
 
     def __init__(self, path: Path, every: int, identity: Mapping[str, Any], *, replace: bool):
         if not isinstance(every, int) or every < 1:
-            raise InputError(f"checkpoint_every: {every} isn't a number of epochs: use 1 or more")
+            raise InputError("checkpoint_every", f"must be an integer >= 1, got {every}")
         check_writable(path, overwrite=True)
         if path.exists() and not replace:
-            raise InputError(f"{path}: exists already: resume its training, or name another file")
+            raise InputError("", "exists already", "add {resume}, or name another file", str(path))
         self.path, self.every, self.identity = path, every, dict(identity)
 
     def load(self, network: Module, optimizer: SGD, hooks: Sequence[EpochHook]) -> History:
-        """Take up the run: give everyone their state. An empty history, and nothing else, where there is no file yet.
+        """Restore the state of network, optimizer and hooks, and return the history, which is empty if there is no file yet.
 
         Raises
         ------
         InputError
-            If the file isn't a checkpoint of training, or is damaged, or one of another run.
+            If the file isn't a checkpoint of training, is damaged, or is of another run.
         """
         if not self.path.exists():
             return History()
         arrays, about = load_checkpoint(self.path)
         if about.get("format") != _FORMAT or not isinstance(about.get("run"), dict):
-            raise InputError(f"{self.path}: not a checkpoint of training, or of another version: name another file")
+            problem = "isn't a checkpoint of training by this version"
+            raise InputError("", problem, "name another file", str(self.path))
         saved = about["run"]
         other = sorted(key for key in saved.keys() | self.identity.keys() if saved.get(key) != self.identity.get(key))
         if other:
-            raise InputError(
-                f"{self.path}: a checkpoint of another run ({_differences(saved, self.identity, other)}): "
-                "repeat its settings, or name another file"
-            )
+            problem = f"is a checkpoint of another run ({_differences(saved, self.identity, other)})"
+            raise InputError("", problem, "repeat its settings, or name another file", str(self.path))
         try:
             network.load_state_dict(network_arrays(arrays))
             history = History.from_json(about.get("history"))
@@ -83,11 +82,11 @@ class TrainingCheckpoint:
                     if isinstance(hook, StatefulHook):
                         hook.load_state_dict(_under(f"{HOOK}{number}.", arrays))
         except InputError as error:
-            raise InputError(f"{self.path}: {error}") from None
+            raise error.about(str(self.path)) from None
         return history
 
     def save(self, network: Module, optimizer: SGD, hooks: Sequence[EpochHook], history: History, epochs: int) -> None:
-        """Save the run, if it is time or it is over, after `epochs`."""
+        """Save the run, if that is due, or the run is over after `epochs`."""
         over = len(history) == epochs
         if not over and len(history) % self.every:
             return
@@ -106,7 +105,7 @@ def identity_of(
     network: Module, images: ImageSet, recipe: Recipe, normalization: Normalization, hooks: Sequence[EpochHook],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """What decides how a run ends, in short, and what is known about the weights, as JSON gives it back."""
+    """Return what decides the result of a run, digested, and what is known about the weights, as JSON returns it."""
     network_shapes = [f"{name} {array.shape} {array.dtype}" for name, array in network.state_dict().items()]
     known = {"norm_mean": normalization.mean, "norm_std": normalization.std, "class_names": images.class_names}
     identity = {
@@ -120,7 +119,7 @@ def identity_of(
 
 
 def _settings_of(hook: EpochHook) -> str:
-    """What a hook says of itself, if it was taught to; else what it is."""
+    """Return the repr of a hook, if its class defines one, else its class."""
     return type(hook).__qualname__ if type(hook).__repr__ is object.__repr__ else repr(hook)
 
 
@@ -129,7 +128,7 @@ def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
 
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """What differs, for a person: settings by name and value, and digests by what they are of."""
+    """Describe what differs: settings by name and value, and what only digests are known of by name."""
     said = []
     for key in keys:
         old, new = saved.get(key), now.get(key)

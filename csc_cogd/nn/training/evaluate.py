@@ -1,4 +1,4 @@
-"""What a network says of images, and how often it is right."""
+"""Predictions of a network for images, and how often they are right."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from csc_cogd.backend import array_module, single_threaded_blas, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
-from csc_cogd.nn.data.image_set import ImageSet, check_labelled
+from csc_cogd.nn.data.image_set import ImageSet, check_labeled
 from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor, no_grad
 
 
 class Evaluation(NamedTuple):
-    """Over images that all count the same.
+    """Loss and accuracy of a network, means over images.
 
     Attributes
     ----------
     loss : float
         Cross entropy, without label smoothing.
     accuracy : float
-        Share of the images, from 0 to 1, whose largest logit is their label's.
+        Share of the images, in [0, 1], whose largest logit is that of their label.
     """
 
     loss: float
@@ -34,14 +34,14 @@ class Evaluation(NamedTuple):
 def predict(
     network: Module, images: ImageSet | np.ndarray, *, normalization: Normalization, batch_size: int = 250
 ) -> np.ndarray:
-    """The logits of images, in inference, on the network's device.
+    """Return the logits of images, in inference, on the network's device.
 
     Parameters
     ----------
     network : Module
     images : ImageSet, or (N, H, W, 3) uint8 array
     normalization : Normalization
-        Of the pixels, as when the network was trained.
+        As the network was trained with.
     batch_size : int
         Images that are computed together.
 
@@ -52,7 +52,7 @@ def predict(
     Raises
     ------
     InputError
-        If the network has no parameters, or the images are of another kind, or one can't be read.
+        If the network has no parameters, the images have another shape or type, or one can't be read.
 
     Examples
     --------
@@ -72,13 +72,16 @@ def predict(
 
 
 def evaluate(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int = 250) -> Evaluation:
-    """Loss and accuracy of a network in inference.
+    """Return loss and accuracy of a network in inference.
 
     Parameters
     ----------
-    network, normalization, batch_size
-        As of :func:`predict`.
+    network : Module
     images : ImageSet
+    normalization : Normalization
+        As the network was trained with.
+    batch_size : int
+        Images that are computed together.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
     Raises
     ------
     InputError
-        As of :func:`predict`, or if the images have no labels, or the loss is NaN or infinite.
+        If the network has no parameters, the images have no labels, one can't be read, or the loss is NaN or infinite.
 
     Examples
     --------
@@ -99,14 +102,14 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
     """
     result = unchecked_evaluate(network, images, normalization=normalization, batch_size=batch_size)
     if not isfinite(result.loss):
-        why = "its weights are damaged, or their training diverged: use others"
-        raise InputError(f"network: its loss over the images is {result.loss}: {why}")
+        fix = "use other weights, as these are damaged or their training diverged"
+        raise InputError("network", f"must have a finite loss for the images, got {result.loss}", fix)
     return result
 
 
 def unchecked_evaluate(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int) -> Evaluation:
-    """As :func:`evaluate`, whose loss may be NaN or infinite; then the accuracy says nothing."""
-    check_labelled(images)
+    """Return loss and accuracy as :func:`evaluate` does, also where the loss is NaN or infinite."""
+    check_labeled(images)
     logits = predict(network, images, normalization=normalization, batch_size=batch_size)
     with np.errstate(invalid="ignore"):  # of infinite logits
         loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
@@ -114,7 +117,7 @@ def unchecked_evaluate(network: Module, images: ImageSet, *, normalization: Norm
 
 
 def arrays_of_network(network: Module) -> tuple[Any, str]:
-    """The module, NumPy or CuPy, and the dtype of a network's arrays.
+    """Return the module, NumPy or CuPy, and the dtype of a network's arrays.
 
     Raises
     ------
@@ -123,5 +126,5 @@ def arrays_of_network(network: Module) -> tuple[Any, str]:
     """
     parameter = next(iter(network.parameters()), None)
     if parameter is None:
-        raise InputError("network: it has no parameters: there is nothing to train or to evaluate")
+        raise InputError("network", "must have parameters")
     return array_module(parameter.array), parameter.dtype.name

@@ -1,4 +1,4 @@
-"""What happened in training, epoch by epoch."""
+"""The course of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from csc_cogd.storage import write_whole
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch.
+    """The figures of one epoch.
 
     Attributes
     ----------
     epoch : int
-        From 1.
+        Its number, from 1.
     learning_rate : float
-        Of its last batch.
+        That of its last batch.
     loss : float
-        Mean over its images, each at the time of its batch, as what is minimised.
+        The loss that is minimized: mean over the training images, each at the time of its batch.
     accuracy : float
-        Share of the training images, from 0 to 1, in training mode, each at the time of its batch.
-    test_loss, test_accuracy : float, or None
-        Cross entropy, and share of the test images; None without these.
+        Share of the training images, in [0, 1], in training mode, each at the time of its batch.
+    test_loss : float or None
+        Cross entropy of the test images; None without them.
+    test_accuracy : float or None
+        Share of the test images; None without them.
     seconds : float
-        Of training; the test isn't counted.
+        Time of training, without the test.
     figures : mapping of str to float
-        What hooks report.
+        Figures that hooks return.
     """
 
     epoch: int
@@ -47,12 +49,12 @@ class Epoch:
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """All of it in one flat mapping."""
+        """Return all figures in one flat mapping."""
         own = asdict(self)
         return own | own.pop("figures")
 
     def is_numeric(self) -> bool:
-        """Whether there are numbers wherever the types say so."""
+        """Return whether the figures are numbers, as their types say."""
         numbers = [self.epoch, self.learning_rate, self.loss, self.accuracy, self.seconds, *self.figures.values()]
         numbers += [figure for figure in (self.test_loss, self.test_accuracy) if figure is not None]
         return all(isinstance(number, (int, float)) for number in numbers)
@@ -60,7 +62,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """The epochs of a run, in their order; a sequence of them.
+    """The sequence of the epochs of a run.
 
     Attributes
     ----------
@@ -79,21 +81,21 @@ class History:
         return self.epochs[number]
 
     def with_epoch(self, epoch: Epoch) -> History:
-        """This history and one epoch more."""
+        """Return this history with one more epoch."""
         return History((*self.epochs, epoch))
 
     def as_json(self) -> list[dict[str, Any]]:
-        """One mapping an epoch, with the hooks' figures under ``"figures"``."""
+        """Return one mapping an epoch, with the hooks' figures under ``"figures"``."""
         return [asdict(epoch) for epoch in self]
 
     @classmethod
     def from_json(cls, rows: Any) -> History:
-        """The history that :meth:`as_json` describes.
+        """Return the history that :meth:`as_json` describes.
 
         Raises
         ------
         InputError
-            If it describes none.
+            If `rows` describe none.
         """
         try:
             history = cls(tuple(Epoch(**row) for row in rows))
@@ -101,16 +103,23 @@ class History:
         except (TypeError, AttributeError):
             known = False
         if not known:
-            raise InputError("history: it doesn't list the epochs of a run: the file is damaged, or of another program")
+            fix = "use another file, as this one is damaged or of another program"
+            raise InputError("history", "must list the epochs of a run", fix)
         return history
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write it as a table (.csv) or as a list (.json), with the hooks' figures beside the others.
+        """Write a table (.csv) or a list (.json), with the hooks' figures among the others.
+
+        Parameters
+        ----------
+        path : str or path
+        overwrite : bool
+            Whether an existing file may be replaced.
 
         Raises
         ------
         InputError
-            If the name ends in something else, or the file exists and may not be replaced, or can't be written.
+            If the name has another suffix, or the file exists and may not be replaced, or can't be written.
         """
         path = Path(path)
         check_history_name(path)
@@ -120,9 +129,9 @@ class History:
 
 
 def check_history_name(path: Path) -> None:
-    """Raise InputError unless the format of a history is known by the file's name."""
+    """Raise InputError unless a file's name has the suffix of a format for histories."""
     if path.suffix.lower() not in (".csv", ".json"):
-        raise InputError(f"{path}: the history's format isn't known by its name: end it in .csv or .json")
+        raise InputError("", "the name of a history must end in .csv or .json", subject=str(path))
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

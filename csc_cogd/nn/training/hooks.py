@@ -1,4 +1,4 @@
-"""Where others take part in training: before and after each epoch, and around each step."""
+"""Hooks that training calls before and after each epoch, and around each step."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from csc_cogd.nn.module import Module
 
 
 class EpochHook(Protocol):
-    """Something that is called while a network is trained; who inherits from it needs only the methods it wants.
+    """A hook of training; a class that inherits from it defines only the methods it needs.
 
-    A run can be resumed with hooks of the same ``repr`` only; where it has none of its own, only the class counts.
+    A run can be resumed only with hooks of the same ``repr``, or of the same class where that defines none.
 
-    Whatever a hook draws at random in an epoch has to come from that epoch's number, and what it keeps from one epoch to the
-    next has to be in its state (see :class:`StatefulHook`), or a resumed run wouldn't end as an undisturbed one.
+    For a resumed run to end as an uninterrupted one, what a hook draws at random in an epoch must follow from that epoch's
+    number, and what it keeps from one epoch to the next must be in its state (see :class:`StatefulHook`).
 
     Examples
     --------
@@ -27,28 +27,28 @@ class EpochHook(Protocol):
     """
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
-        """Before the first batch; epochs count from 0."""
+        """Act before the first batch; epochs count from 0."""
         return None
 
     def after_backward(self, network: Module) -> None:
-        """Each batch, when parameters have their gradients, before the step."""
+        """Act in each batch, when parameters have their gradients, before the step."""
         return None
 
     def after_step(self, network: Module) -> None:
-        """Each batch, after the step."""
+        """Act in each batch, after the step."""
         return None
 
     def end_epoch(self, network: Module, epoch: int) -> Mapping[str, float]:
-        """After the last batch, before the test; what it returns goes to the history."""
+        """Act after the last batch, before the test, and return figures for the history."""
         return {}
 
 
 @runtime_checkable
 class StatefulHook(Protocol):
-    """A hook that keeps arrays from one epoch to the next, which checkpoints then hold as well."""
+    """A hook that keeps arrays from one epoch to the next, which checkpoints hold as well."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of the arrays, by names."""
+        """Return copies of the arrays, by names."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with these."""
+        """Continue from these arrays."""

@@ -1,4 +1,4 @@
-"""Recipes: all that decides how a network is trained, apart from the network and the images."""
+"""Recipes: all settings of a training, apart from the network and the images."""
 
 from __future__ import annotations
 
@@ -15,44 +15,49 @@ from csc_cogd.nn.training import schedules
 from csc_cogd.nn.training.sgd import check_sgd
 
 SMALLEST_BATCH = 2
-"""Images of the last batch of an epoch: of a single value a channel, batch norm can't tell the variance."""
+"""Fewest images of the last batch of an epoch: from a single value a channel, batch norm can't estimate the variance."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train.
+    """The settings of a training.
 
     Parameters
     ----------
     epochs : int
         Passes over the images.
     batch_size : int
-        Images to a step; also of the tests after each epoch. An image that would be left over alone for the last step of an
+        Images a step, and of the tests after each epoch. An image that would be left over alone for the last step of an
         epoch takes part in the step before it.
     learning_rate : float
-        The largest; the schedule and the warm-up multiply it, anew for each batch.
-    momentum, nesterov, weight_decay, decay_vectors
+        The largest one; schedule and warm-up scale it, anew for each batch.
+    momentum : float in [0, 1)
         See :class:`csc_cogd.nn.training.sgd.SGD`.
+    nesterov : bool
+        Whether to use Nesterov's momentum.
+    weight_decay : float >= 0
+        Multiple of each parameter that is added to its gradient.
+    decay_vectors : bool
+        Whether parameters of one dimension decay, too: biases, scales of batch norm, masks.
     schedule : {"cosine", "step", "constant"}
         See :mod:`csc_cogd.nn.training.schedules`.
     steps : tuple of float in (0, 1)
-        Of the schedule ``"step"``: the fractions of the epochs from which the rate is `step_factor` times what it was.
-    step_factor : float > 0
+        For the schedule ``"step"``: fractions of the epochs at which the rate is multiplied by `step_factor`.
+    step_factor : float in (0, 1]
     warm_up : float
-        Epochs over which the rate rises from 0 to what the schedule says.
+        Epochs over which the rate rises from 0 to that of the schedule.
     label_smoothing : float in [0, 1)
     augmentation : Augmentation, optional
-        Of the images in training.
+        Random changes of the images in training.
     precision : {"float32", "mixed"}
-        On a GPU, ``"mixed"`` rounds what is multiplied to TF32, on tensor cores; see
-        :func:`csc_cogd.backend.precision.computing_in`.
+        On a GPU, ``"mixed"`` rounds factors to TF32, for tensor cores; see :func:`csc_cogd.backend.precision.computing_in`.
     seed : int
-        Of the order of the images and of their augmentation: epoch e draws from ``default_rng([seed, e])``.
+        Seed for the order of the images and their augmentation: epoch e draws from ``default_rng([seed, e])``.
 
     Raises
     ------
     InputError
-        If a setting is outside of its range.
+        If a setting is out of range.
 
     Examples
     --------
@@ -81,31 +86,31 @@ class Recipe:
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
-                raise InputError(f"{name}: {value} isn't a whole number of {least} or more")
+                raise InputError(name, f"must be an integer >= {least}, got {value}")
         check_sgd(self.learning_rate, self.momentum, self.nesterov, self.weight_decay)
         if self.schedule not in _FACTORS:
-            raise InputError(f"schedule: {self.schedule!r} is unknown: choose one of {', '.join(_FACTORS)}")
+            raise InputError("schedule", f"must be one of {', '.join(_FACTORS)}, got {self.schedule!r}")
         if not all(0 < fraction < 1 for fraction in self.steps):
-            raise InputError(f"steps: {self.steps}: give fractions of the epochs, between 0 and 1")
+            raise InputError("steps", f"must be fractions of the epochs, between 0 and 1, got {self.steps}")
         if not 0 < self.step_factor <= 1:
-            raise InputError(f"step_factor: {self.step_factor} is outside of (0, 1]")
+            raise InputError("step_factor", f"must be in (0, 1], got {self.step_factor}")
         if not 0 <= self.warm_up <= self.epochs:
-            raise InputError(f"warm_up: {self.warm_up} isn't a number of epochs from 0 to {self.epochs}")
+            raise InputError("warm_up", f"must be from 0 to {self.epochs} epochs, got {self.warm_up}")
         if not 0 <= self.label_smoothing < 1:
-            raise InputError(f"label_smoothing: {self.label_smoothing} is outside of [0, 1)")
+            raise InputError("label_smoothing", f"must be in [0, 1), got {self.label_smoothing}")
         check_precision(self.precision)
 
     def batches(self, n_images: int) -> int:
-        """How many there are in an epoch."""
+        """Return the number of batches in an epoch."""
         return count_batches(n_images, self.batch_size, SMALLEST_BATCH)
 
     def learning_rate_at(self, epochs: float) -> float:
-        """The learning rate after a number of epochs, which needn't be whole."""
+        """Return the learning rate after a number of epochs, which needn't be whole."""
         done = epochs / self.epochs
         return self.learning_rate * _FACTORS[self.schedule](self, done) * schedules.warm_up(done, self.warm_up / self.epochs)
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as JSON gives them back."""
+        """Return the settings as JSON returns them."""
         return json.loads(json.dumps(asdict(self)))
 
 
@@ -114,4 +119,4 @@ _FACTORS: dict[str, Callable[[Recipe, float], float]] = {
     "step": lambda recipe, done: schedules.step(done, recipe.steps, recipe.step_factor),
     "constant": lambda recipe, done: 1.0,
 }
-"""By the names of schedules: by what the learning rate is multiplied when a share of the epochs is done."""
+"""By the names of schedules: the factor of the learning rate when a share of the epochs is done."""

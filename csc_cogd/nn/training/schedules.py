@@ -1,4 +1,4 @@
-"""Schedules: by what the learning rate is multiplied, as functions of the share of the training that is done, in [0, 1)."""
+"""Schedules: factors of the learning rate, as functions of the share of the training that is done, in [0, 1)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from math import cos, pi
 
 
 def cosine(done: float) -> float:
-    """From 1 to 0 along half a cosine [I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, eq. 5]."""
+    """Return the factor that falls from 1 to 0 along half a cosine [I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, eq. 5]."""
     return (1 + cos(pi * done)) / 2
 
 
 def step(done: float, at: Sequence[float] = (0.5, 0.75), factor: float = 0.1) -> float:
-    """`factor` once more from each of the fractions `at`: 1, 0.1, 0.01 [He et al., CVPR 2016, section 4.2].
+    """Return the power of `factor` that rises at each fraction of `at`: 1, 0.1, 0.01 [He et al., CVPR 2016, section 4.2].
 
     Examples
     --------
@@ -23,5 +23,5 @@ def step(done: float, at: Sequence[float] = (0.5, 0.75), factor: float = 0.1) ->
 
 
 def warm_up(done: float, share: float) -> float:
-    """From 0 to 1 in a straight line over the first `share`; then 1 [P. Goyal et al. (2017), section 2.2]."""
+    """Return the factor that rises linearly to 1 over the first `share`, then stays [P. Goyal et al. (2017), sec. 2.2]."""
     return done / share if done < share else 1.0

@@ -14,7 +14,7 @@ from csc_cogd.nn.module import Parameter
 
 
 class SGD:
-    """Momentum as in PyTorch: of parameter p with gradient g and velocity v, which starts at 0,
+    """Gradient descent with momentum as in PyTorch, for parameter p with gradient g and velocity v, initially 0.
 
         g <- g + weight_decay p
         v <- momentum v + g
@@ -31,15 +31,15 @@ class SGD:
         May be set between steps.
     momentum : float in [0, 1)
     nesterov : bool
-        Needs a momentum.
+        Whether to look ahead along the momentum; needs one.
     weight_decay : float >= 0
     decay_vectors : bool
-        Whether weights of one dimension decay, too: biases, scales of batch norm, masks.
+        Whether parameters of one dimension decay, too: biases, scales of batch norm, masks.
 
     Raises
     ------
     InputError
-        If there is nothing to train, or a setting is outside of its range.
+        If there is nothing to train, or a setting is out of range.
 
     Examples
     --------
@@ -57,20 +57,20 @@ class SGD:
     ):  # fmt: skip
         self.parameters = dict(parameters)
         if not self.parameters:
-            raise InputError("parameters: there are none: give those of a network, by dict(network.named_parameters())")
+            raise InputError("parameters", "must not be empty", "use dict(network.named_parameters())")
         check_sgd(learning_rate, momentum, nesterov, weight_decay)
         self.learning_rate, self.momentum, self.nesterov = learning_rate, momentum, nesterov
         self.weight_decay, self.decay_vectors = weight_decay, decay_vectors
         self._velocities: dict[str, Any] = {}
 
     def step(self) -> None:
-        """Change every parameter by its gradient; those without one stay as they are."""
-        moving = [
+        """Update every parameter that has a gradient."""
+        updates = [
             Moving(parameter.array, parameter.grad, self._velocity(name, parameter.array), self._decay(parameter.array))
             for name, parameter in self.parameters.items()
             if parameter.grad is not None
         ]
-        momentum_step(moving, self.learning_rate, self.momentum, self.nesterov)
+        momentum_step(updates, self.learning_rate, self.momentum, self.nesterov)
 
     def _decay(self, array: Any) -> float:
         return self.weight_decay if self.decay_vectors or array.ndim > 1 else 0.0
@@ -82,38 +82,40 @@ class SGD:
         if velocity is None:
             velocity = self._velocities[name] = array_module(array).zeros_like(array)
         if velocity.shape != array.shape:
-            raise InputError(f"{name}: its shape was {velocity.shape} and is {array.shape}: make a new SGD for it")
+            problem = f"must keep their shapes, but {name} changed from {velocity.shape} to {array.shape}"
+            raise InputError("parameters", problem, "create a new SGD")
         return velocity
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the velocities in main memory, by the names of their parameters."""
+        """Return copies of the velocities in main memory, by the names of their parameters."""
         return {name: np.array(to_numpy(velocity)) for name, velocity in self._velocities.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with these velocities; those not given start at 0.
+        """Continue with these velocities; others start at 0.
 
         Raises
         ------
         InputError
-            If one is of an unknown parameter, of another shape than it, or not of real numbers; then nothing is changed.
+            If one is of an unknown parameter, of another shape than its parameter, or not of real numbers; then nothing is
+            changed.
         """
         for name, velocity in state.items():
             shape = self.parameters[name].shape if name in self.parameters else None
             if velocity.shape != shape:
-                found = "there is no such parameter" if shape is None else f"{velocity.shape} isn't its shape, {shape}"
-                raise InputError(f"optimizer state: {name}: {found}: this state is of another network")
+                found = "which isn't a parameter" if shape is None else f"of shape {velocity.shape} instead of {shape}"
+                raise InputError("state", f"of the optimizer holds {name}, {found}", "use a state of the same network")
             if velocity.dtype.kind not in "fiu":
-                raise InputError(f"optimizer state: {name} is of {velocity.dtype}: real numbers are needed")
+                raise InputError("state", f"of the optimizer holds {name} of {velocity.dtype}, not of real numbers")
         arrays = {name: self.parameters[name].array for name in state}
         self._velocities = {name: filled_like(array, state[name]) for name, array in arrays.items()}
 
 
 def check_sgd(learning_rate: float, momentum: float, nesterov: bool, weight_decay: float) -> None:
-    """Raise InputError for settings of :class:`SGD` outside of their ranges."""
+    """Raise InputError for settings of :class:`SGD` that are out of range."""
     for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
         if not 0 <= value < inf:
-            raise InputError(f"{name}: {value} isn't a finite number of zero or more")
+            raise InputError(name, f"must be a finite number >= 0, got {value}")
     if not 0 <= momentum < 1:
-        raise InputError(f"momentum: {momentum} is outside of [0, 1): use 0.9, or 0 for none")
+        raise InputError("momentum", f"must be in [0, 1), got {momentum}")
     if nesterov and not momentum:
-        raise InputError("nesterov: it looks ahead along the momentum, which is 0: give one, or leave nesterov out")
+        raise InputError("nesterov", "needs a momentum above 0, along which it looks ahead", "increase {momentum}")

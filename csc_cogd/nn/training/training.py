@@ -15,7 +15,7 @@ import numpy as np
 from csc_cogd.backend import computing_in, laid_out, on_gpu, single_threaded_blas
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
-from csc_cogd.nn.data.image_set import ImageSet, check_labelled
+from csc_cogd.nn.data.image_set import ImageSet, check_labeled
 from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tensor import Tensor
@@ -27,23 +27,30 @@ from csc_cogd.nn.training.recipe import SMALLEST_BATCH, Recipe
 from csc_cogd.nn.training.sgd import SGD
 
 Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
-"""``loss, logits = f(network, x, labels)`` of a batch: what is minimised, a scalar, and by what the accuracy is counted."""
+"""``loss, logits = f(network, x, labels)`` of a batch: the scalar to minimize, and what the accuracy is computed from."""
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far the training is.
+    """Progress of a training.
 
     Attributes
     ----------
     stage : {"training", "masks", "fine-tuning"}
-        The last two of :func:`csc_cogd.nn.prune`.
-    epoch, epochs, batch, batches : int
-        Which of how many; both count from 1.
+        The last two are stages of :func:`csc_cogd.nn.prune`.
+    epoch : int
+        From 1.
+    epochs : int
+    batch : int
+        From 1, in this epoch.
+    batches : int
+        In each epoch.
     learning_rate : float
-        Of the batch.
-    loss, accuracy : float
-        Of the epoch so far; the accuracy is a share from 0 to 1.
+        That of the batch.
+    loss : float
+        Mean over the epoch so far.
+    accuracy : float
+        Share of the epoch's images so far, in [0, 1].
     images_per_second : float
     """
 
@@ -68,37 +75,37 @@ def train(
 ) -> History:  # fmt: skip
     """Train a network, which changes in place, on its device and in its dtype.
 
-    Everything follows from the network, the images, the recipe and the hooks: on one machine, the same run gives the same
-    weights to the last bit, also when it is cut off and resumed. BLAS is held to one thread.
+    The network, the images, the recipe and the hooks decide the result: on one machine, the same run yields the same weights
+    to the last bit, also when it is interrupted and resumed. BLAS is held to one thread.
 
     Parameters
     ----------
     network : Module
     images : ImageSet
-        To train on.
+        Images to train on.
     recipe : Recipe
     normalization : Normalization
-        Of the pixels, in training and in the test.
+        For training and test.
     test : ImageSet, optional
-        Images to test on after each epoch. Nothing depends on how that ends.
+        Images to test on after each epoch. The result doesn't depend on the test.
     hooks : sequence of EpochHook
         Called in this order.
-    loss : callable(network, x, labels), returning the loss and the logits, optional
-        Default: cross entropy with the recipe's label smoothing.
+    loss : callable(network, x, labels), optional
+        Returns the loss and the logits. Default: cross entropy with the recipe's label smoothing.
     parameters : mapping of str to Parameter, optional
-        What the optimiser changes. Default: all parameters.
+        Parameters that the optimizer updates. Default: all.
     metadata : mapping of str to anything that JSON can hold, optional
-        Kept in the checkpoint; a run can be resumed with the same only.
-    checkpoint : path, optional
-        A safetensors file, replaced every `checkpoint_every` epochs, and at the end, where it holds the weights and buffers
-        alone; see :mod:`csc_cogd.nn.training.checkpoint`.
+        Kept in the checkpoint; a run can be resumed with the same metadata only.
+    checkpoint : str or path, optional
+        A safetensors file, replaced every `checkpoint_every` epochs, and at the end, when it holds only the weights and
+        buffers; see :mod:`csc_cogd.nn.training.checkpoint`.
     checkpoint_every : int >= 1
     resume : bool
-        Go on from the checkpoint, or start, where there is none yet.
+        Continue from the checkpoint, or start, if there is none yet.
     overwrite : bool
-        Whether to start again where there is a checkpoint.
+        Whether to start again if there is a checkpoint.
     progress : callable, optional
-        Called after every batch with a :class:`TrainingProgress`. What it raises ends the training.
+        Called after every batch with a :class:`TrainingProgress`. An exception ends the training.
     callback : callable, optional
         Called after every epoch, when its checkpoint is saved, with a :class:`csc_cogd.nn.Epoch`; a true return value stops
         training.
@@ -110,8 +117,8 @@ def train(
     Raises
     ------
     InputError
-        If the network has no parameters, or isn't where the recipe's precision is to be had, a checkpoint can't be used, or
-        a loss or a weight becomes NaN or infinite; what is saved is finite.
+        If the network has no parameters, or isn't on a device that has the recipe's precision, a checkpoint can't be used,
+        or a loss or a weight becomes NaN or infinite; what is saved is finite.
 
     Examples
     --------
@@ -124,7 +131,7 @@ def train(
     """
     arrays_of_network(network)  # refuses one without any
     for given in (images,) if test is None else (images, test):
-        check_labelled(given)
+        check_labeled(given)
     for parameter in network.parameters():
         parameter.array = laid_out(parameter.array)  # once, and not at every step
     trained = dict(network.named_parameters()) if parameters is None else parameters
@@ -144,10 +151,10 @@ def train(
             if test is not None:
                 result = unchecked_evaluate(network, test, normalization=normalization, batch_size=recipe.batch_size)
                 if not isfinite(result.loss):
-                    raise InputError(_diverged(f"test loss is {result.loss} after epoch {epoch.epoch}", recipe))
+                    raise _diverged(f"test loss is {result.loss} after epoch {epoch.epoch}", recipe)
                 epoch = replace(epoch, test_loss=result.loss, test_accuracy=result.accuracy)
             if names := network.non_finite():
-                raise InputError(_diverged(f"array {names[0]} holds NaN or infinity after epoch {epoch.epoch}", recipe))
+                raise _diverged(f"array {names[0]} holds NaN or infinity after epoch {epoch.epoch}", recipe)
             history = history.with_epoch(epoch)
             if file is not None:
                 file.save(network, optimizer, hooks, history, recipe.epochs)
@@ -165,10 +172,10 @@ def _smoothed(label_smoothing: float) -> Loss:
 
 
 class _Step(NamedTuple):
-    """What a step leaves to be read, while it is still being computed on a GPU."""
+    """The results of a step, which a GPU may still be computing."""
 
     loss: Any
-    right: Any
+    correct: Any
     images: int
     learning_rate: float
 
@@ -190,25 +197,25 @@ class _Run:
         self.network.train()
         for hook in self.hooks:
             hook.begin_epoch(self.network, number)
-        loss, right, images = 0.0, 0, 0
+        loss, correct, images = 0.0, 0, 0
         steps = self._steps(number)
         behind = on_gpu(self.network.parameters()[0].array)
         for batch, step in enumerate(_one_behind(steps) if behind else steps, start=1):
             if not isfinite(value := float(step.loss)):
-                raise InputError(_diverged(f"loss is {value} in epoch {number + 1}, batch {batch}", self.recipe))
-            loss, right, images = loss + value * step.images, right + int(step.right), images + step.images
+                raise _diverged(f"loss is {value} in epoch {number + 1}, batch {batch}", self.recipe)
+            loss, correct, images = loss + value * step.images, correct + int(step.correct), images + step.images
             if self.progress is not None:
                 self.progress(
                     TrainingProgress(
                         "training", number + 1, self.recipe.epochs, batch, self.recipe.batches(len(self.images)),
-                        step.learning_rate, loss / images, right / images, images / (perf_counter() - started),
+                        step.learning_rate, loss / images, correct / images, images / (perf_counter() - started),
                     )
                 )  # fmt: skip
         figures: dict[str, float] = {}
         for hook in self.hooks:
             figures |= hook.end_epoch(self.network, number)
         seconds = perf_counter() - started
-        return Epoch(number + 1, step.learning_rate, loss / images, right / images, None, None, seconds, figures)
+        return Epoch(number + 1, step.learning_rate, loss / images, correct / images, None, None, seconds, figures)
 
     def _steps(self, number: int) -> Iterator[_Step]:
         """Take the steps of an epoch."""
@@ -229,14 +236,14 @@ class _Run:
             self.optimizer.step()
             for hook in self.hooks:
                 hook.after_step(network)
-            right = (logits.array.argmax(axis=1) == labels).sum()
-            step = _Step(loss.array, right, len(labels), self.optimizer.learning_rate)
+            correct = (logits.array.argmax(axis=1) == labels).sum()
+            step = _Step(loss.array, correct, len(labels), self.optimizer.learning_rate)
             del loss, logits  # and with them the tape, before the next step records its own
             yield step
 
 
 def _one_behind(steps: Iterator[_Step]) -> Iterator[_Step]:
-    """Each step when the next one is under way: a GPU computes while the results of the one before are read."""
+    """Yield each step when the next one is under way: a GPU computes while the results of the previous one are read."""
     before = next(steps)
     for step in steps:
         yield before
@@ -244,6 +251,6 @@ def _one_behind(steps: Iterator[_Step]) -> Iterator[_Step]:
     yield before
 
 
-def _diverged(what: str, recipe: Recipe) -> str:
-    advice = f"use a lower one than {recipe.learning_rate:g}" + ("" if recipe.warm_up else ", or a warm-up")
-    return f"learning_rate: the {what}: {advice}"
+def _diverged(what: str, recipe: Recipe) -> InputError:
+    fix = f"use less than {recipe.learning_rate:g}" + ("" if recipe.warm_up else ", or add {warm_up}")
+    return InputError("learning_rate", f"may be too high, as the {what}", fix)

@@ -74,7 +74,7 @@ def test_squares_lie_around_any_pixel_and_are_cut_at_borders(side, rng):
         np.testing.assert_array_equal(found, np.unique(possible, axis=0))
 
 
-def test_pieces_keep_smooth_images_smooth_and_stay_within_them(rng):
+def test_crops_keep_smooth_images_smooth_and_stay_within_them(rng):
     ramp = np.linspace(0, 255, 64).round().astype(np.uint8)
     images = np.zeros((500, 64, 64, 3), np.uint8)
     images[..., 0], images[..., 1] = ramp, ramp[:, None]
@@ -106,11 +106,11 @@ def test_nothing_is_changed_by_default(rng):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"crop": -1}, "crop: -1 is no number of pixels"),
-        ({"cutout": 2.5}, "cutout: 2.5 is no number of pixels"),
-        ({"crop": True}, "crop: True is no number of pixels"),
-        ({"area": 1.5}, "area: 1.5 is no share"),
-        ({"area": float("nan")}, "area: nan is no share"),
+        ({"crop": -1}, r"crop must be an integer >= 0 .*got -1"),
+        ({"cutout": 2.5}, r"cutout must be an integer >= 0 .*got 2.5"),
+        ({"crop": True}, r"crop must be an integer >= 0 .*got True"),
+        ({"area": 1.5}, r"area must be in \[0, 1\] .*got 1.5"),
+        ({"area": float("nan")}, r"area must be in \[0, 1\] .*got nan"),
     ],
 )
 def test_numbers_out_of_range_are_refused(setting, message):
@@ -118,6 +118,6 @@ def test_numbers_out_of_range_are_refused(setting, message):
         Augmentation(**setting)
 
 
-def test_pieces_of_floats_are_refused(rng):
-    with pytest.raises(InputError, match="images: float64 can't be cut into pieces"):
+def test_crops_of_floats_are_refused(rng):
+    with pytest.raises(InputError, match="images must be uint8 to be cropped, got float64"):
         Augmentation(area=0.5)(np.zeros((1, 4, 4, 3)), rng)

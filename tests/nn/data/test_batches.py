@@ -133,22 +133,22 @@ def test_measured_mean_and_deviation_are_numpys(rng):
 
 
 def test_a_set_without_contrast_is_not_measured():
-    with pytest.raises(InputError, match="all pixels of a channel are equal"):
+    with pytest.raises(InputError, match="images must have different pixels in each channel"):
         measure_normalization(ImageSet(np.ones((2, 4, 4, 3), np.uint8), np.zeros(2, int), ("a",)))
 
 
 @pytest.mark.parametrize(
     ("mean", "std", "message"),
     [
-        ((0.5,), (1, 1, 1), "mean: .* give three numbers"),
-        ((0.5, np.nan, 0), (1, 1, 1), "mean: .* give three numbers"),
-        ((0, 0, 0), (1, 0, 1), "std: .* give three positive numbers"),
-        ("0.5, 0.5, 0.5", (1, 1, 1), "mean: 0.5, 0.5, 0.5: give three numbers"),
-        ((0, 0, 0), {"a": 1}, "std: .* give three positive numbers"),
-        (["x", 1, 2], (1, 1, 1), "mean: .* give three numbers"),
-        (None, (1, 1, 1), "mean: None: give three numbers"),
-        ((10**400, 0, 0), (1, 1, 1), "mean: .* give three numbers"),
-        (((1, 2), 3, 4), (1, 1, 1), "mean: .* give three numbers"),
+        ((0.5,), (1, 1, 1), "mean must be three numbers, one a channel"),
+        ((0.5, np.nan, 0), (1, 1, 1), "mean must be three numbers, one a channel"),
+        ((0, 0, 0), (1, 0, 1), "std must be three positive numbers, one a channel"),
+        ("0.5, 0.5, 0.5", (1, 1, 1), "mean must be three numbers, .*got 0.5, 0.5, 0.5"),
+        ((0, 0, 0), {"a": 1}, "std must be three positive numbers, one a channel"),
+        (["x", 1, 2], (1, 1, 1), "mean must be three numbers, one a channel"),
+        (None, (1, 1, 1), "mean must be three numbers, .*got None"),
+        ((10**400, 0, 0), (1, 1, 1), "mean must be three numbers, one a channel"),
+        (((1, 2), 3, 4), (1, 1, 1), "mean must be three numbers, one a channel"),
     ],
 )
 def test_a_normalization_of_other_numbers_is_refused(mean, std, message):
@@ -159,9 +159,9 @@ def test_a_normalization_of_other_numbers_is_refused(mean, std, message):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"batch_size": 0}, "batch_size: 0 is too small"),
-        ({"augmentation": EVERYTHING}, "augmentation: needs a generator"),
-        ({"dtype": "int32"}, "dtype: int32 isn't of floating point"),
+        ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
+        ({"augmentation": EVERYTHING}, "augmentation needs a random generator: add rng"),
+        ({"dtype": "int32"}, "dtype must be a floating-point type, got int32"),
     ],
 )
 def test_arguments_are_checked_before_the_first_batch(images, setting, message):

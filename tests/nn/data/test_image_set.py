@@ -1,4 +1,4 @@
-"""Sets of labelled images in memory."""
+"""Sets of labeled images in memory."""
 
 import numpy as np
 import pytest
@@ -63,26 +63,26 @@ def test_the_seed_decides_a_split():
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
 def test_a_split_refuses_what_is_no_share(images, share):
-    with pytest.raises(InputError, match=r"holdout: .* between 0 and 1"):
+    with pytest.raises(InputError, match="holdout must be between 0 and 1"):
         images.split(share)
 
 
 def test_a_split_refuses_classes_of_one_image(images):
-    with pytest.raises(InputError, match="no class has two images"):
+    with pytest.raises(InputError, match="holdout needs a class of two or more images"):
         images.take([0, 1, 2]).split(0.5)
 
 
 @pytest.mark.parametrize(
     ("pixels", "labels", "message"),
     [
-        (PIXELS.astype(float), LABELS, "images: float64 of shape"),
-        (PIXELS[..., 0], LABELS, "images: uint8 of shape .6, 4, 5.: give uint8 of"),
-        (PIXELS[..., :2], LABELS, "images: uint8 of shape"),
-        (PIXELS[:0], LABELS[:0], "images: there are none"),
-        (PIXELS, LABELS[:5], "labels: uint8 of shape .5,. for 6 images"),
-        (PIXELS, LABELS.astype(float), "labels: float64"),
-        (PIXELS, LABELS.astype(int) - 1, "labels: -1 names none of 3 classes"),
-        (PIXELS, LABELS + 1, "labels: 3 names none of 3 classes"),
+        (PIXELS.astype(float), LABELS, r"images must be uint8 .*got float64"),
+        (PIXELS[..., 0], LABELS, r"images must be uint8 of shape .*got uint8 of .6, 4, 5."),
+        (PIXELS[..., :2], LABELS, "images must be uint8 of shape"),
+        (PIXELS[:0], LABELS[:0], "images must not be empty"),
+        (PIXELS, LABELS[:5], "labels must be 6 integers, .*got uint8 of shape .5,."),
+        (PIXELS, LABELS.astype(float), "labels must be 6 integers, .*got float64"),
+        (PIXELS, LABELS.astype(int) - 1, "labels must be from 0 to 2, .*got -1"),
+        (PIXELS, LABELS + 1, "labels must be from 0 to 2, .*got 3"),
     ],
 )
 def test_wrong_images_and_labels_are_refused(pixels, labels, message):
@@ -102,5 +102,5 @@ def test_wrong_images_and_labels_are_refused(pixels, labels, message):
     ],
 )
 def test_pixels_alone_are_refused_where_labels_are_needed(use):
-    with pytest.raises(InputError, match="images: ndarray is given: make an ImageSet of pixels, labels and class names"):
+    with pytest.raises(InputError, match="images must be an ImageSet of pixels, labels and class names, got ndarray"):
         use(small_images().images)

@@ -81,24 +81,24 @@ def test_cifar100_has_its_fine_labels(tmp_path):
 def test_broken_binary_versions_are_refused(cifar10, tmp_path):
     folder = tmp_path / "cifar"
     shutil.copytree(cifar10[0], folder, ignore=shutil.ignore_patterns("data_batch_*"))
-    refuses("data_batch_1.bin: CIFAR-10's file can't be read: No such file", folder)
+    refuses("data_batch_1.bin: can't be read (No such file or directory): unpack CIFAR-10 again", folder)
     (folder / "batches.meta.txt").rename(folder / "names")
     refuses("batches.meta.txt: the names of the classes can't be read", folder, "test")
     (folder / "batches.meta.txt").write_bytes(b"\xff\xfe\xff")
     refuses("batches.meta.txt: holds no names of classes", folder, "test")
     (folder / "batches.meta.txt").write_text("cat dog")
-    refuses("test_batch.bin: labels: ", folder, "test")
+    refuses("test_batch.bin: labels must be ", folder, "test")
     shutil.copy(folder / "names", folder / "batches.meta.txt")
     content = (folder / "test_batch.bin").read_bytes()
     (folder / "test_batch.bin").write_bytes(content[:-3073])
-    refuses("test_batch.bin: holds 30726927 bytes where CIFAR-10's holds 30730000", folder, "test")
+    refuses("test_batch.bin: must hold 30730000 bytes, got 30726927", folder, "test")
     (folder / "test_batch.bin").write_bytes(b"\xc8" + content[1:])
-    refuses("test_batch.bin: labels: 200 names none of 10 classes", folder, "test")
+    refuses("test_batch.bin: labels must be from 0 to 9, one a class, got 200", folder, "test")
 
 
 def test_options_of_other_forms_are_refused(cifar10):
-    refuses("image_size: the images of", cifar10[0], image_size=32)
-    refuses("holdout: ", cifar10[0], holdout=0.1)
+    refuses("image_size is for folders of classes", cifar10[0], image_size=32)
+    refuses("holdout can't be used with ", cifar10[0], holdout=0.1)
 
 
 @pytest.mark.parametrize("name", ["data_batch_1", "cifar-10-batches-py/batches.meta", "cifar-100-python/train"])
@@ -140,9 +140,9 @@ def test_packed_cifar10_is_read_in_its_order(rng, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": None}, "it has no labels"),
-        ({"labels": np.zeros(5, int)}, "labels: int64 of shape (5,) for 6 images"),
-        ({"labels": np.full(6, 10)}, "labels: 10 names none of 10 classes"),
+        ({"labels": None}, "as it has no labels"),
+        ({"labels": np.zeros(5, int)}, "labels must be 6 integers, one an image, got int64 of shape (5,)"),
+        ({"labels": np.full(6, 10)}, "labels must be from 0 to 9, one a class, got 10"),
         ({"webp": np.zeros(99, np.uint8)}, "its images can't be unpacked"),
         ({"offsets": np.array([0.5, 7])}, "its images can't be unpacked"),
         ({"offsets": np.array([0])}, "its images can't be unpacked"),
@@ -219,7 +219,7 @@ def test_classes_are_those_to_train_on_whatever_there_is_to_test_with(classes):
     images = load_images(classes, "test")
     assert images.labels.tolist() == [1]
     draw(classes / "test" / "cow" / "0.png", 1)
-    refuses("cow: there is no such class to train on", classes, "test")
+    refuses("cow: isn't a class of the training images", classes, "test")
 
 
 def test_images_to_validate_with_stand_in_for_unsorted_ones_to_test_with(classes):
@@ -230,7 +230,7 @@ def test_images_to_validate_with_stand_in_for_unsorted_ones_to_test_with(classes
 
 def test_images_of_several_sizes_are_read_when_they_are_fetched(classes):
     draw(classes / "train" / "bee" / "5.jpg", 0, size=(50, 30))
-    refuses("5.jpg: has 50 x 30 pixels, 0.png 6 x 4: give the size", classes)
+    refuses("5.jpg: has 50 x 30 pixels, but 0.png 6 x 4: add image_size", classes)
     images = load_images(classes, "train", image_size=8)
     assert not images.in_memory
     assert images.image_shape == (3, 8, 8)
@@ -261,7 +261,7 @@ def test_size_keeps_images_of_that_size_as_they_are(tmp_path, rng):
 def test_without_parts_a_share_is_held_out(classes, base):
     shutil.rmtree(classes / "test")
     folder = classes if base else classes / "train"
-    refuses("has no part to test with: set holdout=0.1", folder, "test")
+    refuses("has no images to test with: add holdout, such as 0.1", folder, "test")
     train, test = (load_images(folder, part, holdout=0.4) for part in ("train", "test"))
     assert np.bincount(train.labels).tolist() == [3, 3]
     assert np.bincount(test.labels).tolist() == [2, 2]
@@ -270,7 +270,7 @@ def test_without_parts_a_share_is_held_out(classes, base):
 
 
 def test_with_parts_none_is(classes):
-    refuses("holdout: ", classes, holdout=0.1)
+    refuses("holdout can't be used with ", classes, holdout=0.1)
 
 
 def test_broken_folders_are_refused(classes, tmp_path):
@@ -279,13 +279,13 @@ def test_broken_folders_are_refused(classes, tmp_path):
     (classes / "train" / "cow" / "0.png").write_text("no picture")
     refuses("0.png: can't be read as an image", classes)
     shutil.rmtree(classes / "train")
-    refuses("there are folders to test with, and none to train on", classes)
+    refuses("has images to test with, but none to train on", classes)
     assert reds(load_images(classes, "test")) == [100, 101]
     for part in ("train", "val"):
         draw(tmp_path / "unsorted" / part / "0.png", 0)
-    refuses("neither CIFAR nor folders of classes", tmp_path / "unsorted", holdout=0.1)
+    refuses("holds neither CIFAR nor folders of classes", tmp_path / "unsorted", holdout=0.1)
     (tmp_path / "empty").mkdir()
-    refuses("neither CIFAR nor folders of classes", tmp_path / "empty")
+    refuses("holds neither CIFAR nor folders of classes", tmp_path / "empty")
 
 
 # Arrays in an npz file
@@ -306,14 +306,14 @@ def test_both_parts_have_the_classes_of_all_labels(tmp_path):
     labels = np.array([0, 1, 255], np.uint8)
     np.savez(tmp_path / "a.npz", train_images=pixels, train_labels=labels, test_images=pixels[:2], test_labels=labels[:2])
     assert load_images(tmp_path / "a.npz", "test").class_names == tuple(map(str, range(256)))
-    refuses("holdout: ", tmp_path / "a.npz", holdout=0.5)
+    refuses("holdout can't be used with ", tmp_path / "a.npz", holdout=0.5)
 
 
 def test_arrays_without_parts_are_split(rng, tmp_path):
     labels = rng.permutation(np.repeat([0, 1, 2], [100, 41, 9]))
     numbers = np.arange(150, dtype=np.uint8)
     np.savez(tmp_path / "a.npz", images=np.broadcast_to(numbers[:, None, None], (150, 8, 8)), labels=labels)
-    refuses("has no part to test with: set holdout=0.1", tmp_path / "a.npz")
+    refuses("has no images to test with: add holdout, such as 0.1", tmp_path / "a.npz")
     train, test = (load_images(tmp_path / "a.npz", part, holdout=0.2) for part in ("train", "test"))
     assert np.bincount(test.labels).tolist() == [20, 8, 2]
     assert sorted(reds(train) + reds(test)) == numbers.tolist()
@@ -323,13 +323,19 @@ def test_arrays_without_parts_are_split(rng, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": np.zeros((2, 4, 4)), "labels": np.zeros(2, int)}, "images is float64 of shape (2, 4, 4): store uint8"),
-        ({"images": np.zeros((2, 3, 4, 4), np.uint8), "labels": np.zeros(2, int)}, "images is uint8 of shape (2, 3, 4, 4)"),
-        ({"images": np.zeros((2, 4, 4), np.uint8)}, "there are no integers labels"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array(["a", "b"])}, "there are no integers labels"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array([0, 1 << 40])}, "labels: 1099511627776 names none of"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array([0, -1])}, "labels: -1 names none of"),
-        ({"images": np.zeros((0, 4, 4), np.uint8), "labels": np.zeros(0, int)}, "images: there are none"),
+        ({"images": np.zeros((2, 4, 4)), "labels": np.zeros(2, int)}, "255 being white, got float64 of (2, 4, 4)"),
+        (
+            {"images": np.zeros((2, 3, 4, 4), np.uint8), "labels": np.zeros(2, int)},
+            "images must be uint8 of shape (N, H, W)",
+        ),
+        ({"images": np.zeros((2, 4, 4), np.uint8)}, "labels must be stored, an integer an image"),
+        (
+            {"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array(["a", "b"])},
+            "labels must be stored, an integer an image",
+        ),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array([0, 1 << 40])}, "one a class, got 1099511627776"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array([0, -1])}, "one a class, got -1"),
+        ({"images": np.zeros((0, 4, 4), np.uint8), "labels": np.zeros(0, int)}, "images must not be empty"),
         ({"images": np.array([{}]), "labels": np.zeros(1, int)}, "allow_pickle"),
         ({"x": np.zeros(3)}, "holds neither images nor train_images"),
     ],
@@ -341,9 +347,9 @@ def test_other_arrays_are_refused(arrays, message, tmp_path):
 
 def test_other_files_and_arguments_are_refused(tmp_path):
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"\x1f\x8b")
-    refuses("an archive must be unpacked first", tmp_path / "cifar-10-binary.tar.gz")
+    refuses("unpack it first, if it is an archive", tmp_path / "cifar-10-binary.tar.gz")
     (tmp_path / "a.npz").write_bytes(b"PK, but no more")
     refuses("a.npz: not a data set file", tmp_path / "a.npz")
     refuses("nowhere: no such file or folder", tmp_path / "nowhere")
-    refuses("part: 'val' is unknown", tmp_path, "val")
-    refuses("image_size: 0 is too small", tmp_path, image_size=0)
+    refuses("part must be 'train' or 'test', got 'val'", tmp_path, "val")
+    refuses("image_size must be 1 or more, got 0", tmp_path, image_size=0)

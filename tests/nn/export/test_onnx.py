@@ -121,7 +121,7 @@ def test_versions_of_operators(opset, onnx, tmp_path, rng):
     export_onnx(network, tmp_path / "a.onnx", opset=opset)
     assert onnx.load(tmp_path / "a.onnx").opset_import[0].version == opset
     assert_onnxruntime_agrees(tmp_path / "a.onnx", network, rng.standard_normal((2, 3, 32, 32)).astype(np.float32))
-    with pytest.raises(InputError, match="opset: 12: this version of onnx and we know 13 to"):
+    with pytest.raises(InputError, match=r"opset must be from 13 to .*got 12"):
         export_onnx(network, tmp_path / "b.onnx", opset=12)
 
 
@@ -129,7 +129,7 @@ def test_metadata_goes_along(onnx, tmp_path):
     export_onnx(made("resnet20"), tmp_path / "a.onnx", metadata={"class_names": ["cat"], "network": "resnet20"})
     properties = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
     assert properties == {"class_names": '["cat"]', "network": '"resnet20"'}
-    with pytest.raises(InputError, match="metadata: JSON can't hold it"):
+    with pytest.raises(InputError, match="metadata must be texts, numbers, lists and mappings"):
         export_onnx(made("resnet20"), tmp_path / "b.onnx", metadata={"a": {1, 2}})
 
 
@@ -154,7 +154,7 @@ class WithLoss(Module):
 
 
 def test_what_has_no_counterpart_is_named(onnx, tmp_path, rng):
-    with pytest.raises(InputError, match="network: cross_entropy can't be exported to ONNX"):
+    with pytest.raises(InputError, match="network must consist of operations that ONNX has, but computes cross_entropy"):
         export_onnx(WithLoss(rng), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -162,12 +162,12 @@ def test_what_has_no_counterpart_is_named(onnx, tmp_path, rng):
 def test_weights_that_are_not_finite_are_never_written(onnx, tmp_path):
     network = build_network("resnet20")
     network.bn1.running_var[4] = np.nan
-    with pytest.raises(InputError, match=r"network: bn1.running_var holds NaN or infinity"):
+    with pytest.raises(InputError, match=r"network must be finite, but bn1.running_var holds NaN or infinity"):
         export_onnx(network, tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_onnx_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(InputError, match=r"onnx: the package is missing: pip install 'csc-cogd\[onnx\]'"):
+    with pytest.raises(InputError, match=r"the package onnx is missing: pip install 'csc-cogd\[onnx\]'"):
         export_onnx(made("resnet20"), tmp_path / "a.onnx")

@@ -65,7 +65,7 @@ def test_conv2d_of_many_images_is_that_of_each(rng):
 def test_batch_norm(shape, from_batch, seed):
     rng = np.random.default_rng(seed)
     channels = shape[1]
-    running = functions.Statistics(rng.standard_normal(channels), rng.random(channels) + 0.5)
+    running = functions.BatchStats(rng.standard_normal(channels), rng.random(channels) + 0.5)
 
     def normalised(x, gamma, beta):
         statistics = functions.batch_statistics(x.array) if from_batch else running

@@ -120,5 +120,5 @@ def test_settings_out_of_range_are_refused(bad):
 
 
 def test_a_student_without_masks_is_refused(teacher):
-    with pytest.raises(InputError, match="no soft masks"):
+    with pytest.raises(InputError, match="network must have soft masks"):
         AdversarialPruning(teacher, teacher, AdversarialLoss(), 10)

@@ -43,5 +43,5 @@ def test_passes_take_turns_and_the_first_is_not_counted(monkeypatch):
 
 
 def test_nothing_is_measured_no_times():
-    with pytest.raises(InputError, match="batch_size, repeats: 0, 9: use 1 or more"):
+    with pytest.raises(InputError, match="batch_size must be 1 or more, got 0"):
         measure_costs([build_network("resnet20")], batch_size=0)

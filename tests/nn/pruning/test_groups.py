@@ -115,8 +115,8 @@ class Function(Module):
     ("function", "message"),
     [
         (lambda network, x: cross_entropy(Tensor(np.zeros((1, 2), np.float32), True), [1]), "cross_entropy has an input"),
-        (lambda network, x: conv2d(x, Tensor(np.ones((4, 4, 1, 1), np.float32))), "conv2d has weights that are no param"),
-        (lambda network, x: x + Tensor(np.zeros_like(x.array)), "through add"),
+        (lambda network, x: conv2d(x, Tensor(np.ones((4, 4, 1, 1), np.float32))), "conv2d has weights that aren't param"),
+        (lambda network, x: x + Tensor(np.zeros_like(x.array)), "but add isn't supported"),
     ],
 )
 def test_what_can_not_be_followed_is_named(function, message, rng):
@@ -126,18 +126,18 @@ def test_what_can_not_be_followed_is_named(function, message, rng):
 
 def test_grouped_convolutions_that_are_not_depthwise_are_named(rng):
     network = Sequential(Conv2d(3, 4, 1, rng), Conv2d(4, 8, 3, rng, groups=2))
-    with pytest.raises(InputError, match="channels can't be followed through conv2d in 1"):
+    with pytest.raises(InputError, match="channels that can be followed, but conv2d in 1 isn't supported"):
         channel_groups(network)
 
 
 def test_weights_that_are_used_twice_are_named(rng):
     conv = Conv2d(3, 3, 1, rng)
-    with pytest.raises(InputError, match=r"weight is used twice"):
+    with pytest.raises(InputError, match=r"weight, which is used elsewhere, too"):
         channel_groups(Sequential(conv, conv))
 
 
 def test_nothing_can_be_read_without_a_tape_or_parameters():
     with no_grad(), pytest.raises(InputError, match="outside of no_grad"):
         channel_groups(build_network("resnet20"))
-    with pytest.raises(InputError, match="no parameters"):
+    with pytest.raises(InputError, match="network must have parameters"):
         channel_groups(Sequential())

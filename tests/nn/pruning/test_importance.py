@@ -53,7 +53,7 @@ def test_weights_that_are_not_finite_have_no_scores(kind, value):
     network = build_network("resnet20")
     parameters = dict(network.named_parameters())
     parameters["layer1.0.conv1.weight"].array[2, 3, 0, 1] = value
-    with pytest.raises(InputError, match=r"network: what belongs to group layer1.0.conv1 holds NaN or infinity"):
+    with pytest.raises(InputError, match=r"network must be finite, but group layer1.0.conv1 holds NaN or infinity"):
         scored(network, kind, "layer1.0.conv1")
 
 
@@ -75,7 +75,7 @@ def test_scores_are_the_same_on_a_gpu(cuda, network):
 
 def test_what_there_is_nothing_of_is_refused():
     network = build_network("resnet20")
-    with pytest.raises(InputError, match="criterion: 'l3' is unknown: choose one of l1, group, scale, mask"):
+    with pytest.raises(InputError, match="criterion must be one of l1, group, scale, mask, got 'l3'"):
         scored(network, "l3", "conv1")
-    with pytest.raises(InputError, match=r"group layer1.0.conv1 has nothing that 'mask'"):
+    with pytest.raises(InputError, match=r"criterion 'mask' has no weights in group layer1.0.conv1"):
         scored(network, "mask", "layer1.0.conv1")

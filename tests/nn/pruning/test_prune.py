@@ -94,7 +94,7 @@ def test_without_a_discriminator_none_is_told_of(network, images):
 
 def test_residual_paths_may_be_pruned_too(network, images):
     inside = prune(network, images, recipe("group"), normalization=HALF)
-    everywhere = prune(network, images, recipe("group", everywhere=True), normalization=HALF)
+    everywhere = prune(network, images, recipe("group", include_residual=True), normalization=HALF)
     assert len(everywhere.kept) > len(inside.kept)
     assert len(everywhere.network.state_dict()["conv1.weight"]) < 16
 
@@ -102,15 +102,15 @@ def test_residual_paths_may_be_pruned_too(network, images):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"method": "magic"}, "method: 'magic' is unknown"),
-        ({"threshold": 0.1}, "budget, threshold: give one"),
-        ({"budget": None}, "budget, threshold: give one"),
-        ({"budget": -1}, "budget: -1"),
-        ({"budget": None, "threshold": -1}, "threshold: -1"),
-        ({"masks": None}, "masks: cogd trains masks"),
-        ({"method": "l1"}, "masks: l1 has none"),
-        ({"method": "gal", "reset": 0.75}, "they belong to the method cogd"),
-        ({"everywhere": True}, "everywhere"),
+        ({"method": "magic"}, "method must be one of .*got 'magic'"),
+        ({"threshold": 0.1}, "budget can't be combined with a threshold"),
+        ({"budget": None}, "budget is needed: add budget, or threshold"),
+        ({"budget": -1}, "budget must be .*got -1"),
+        ({"budget": None, "threshold": -1}, "threshold must be a finite number >= 0, got -1"),
+        ({"masks": None}, "masks must be a recipe for the masks that method 'cogd' trains"),
+        ({"method": "l1"}, "masks has no effect with method 'l1'"),
+        ({"method": "gal", "reset_value": 0.75}, "reset_value has no effect with method 'gal'"),
+        ({"include_residual": True}, "include_residual has no effect"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(bad, message):
@@ -127,7 +127,7 @@ def test_a_budget_that_is_too_small_is_refused_before_anything_is_measured(netwo
 def test_a_network_that_is_not_finite_is_refused(method, images):
     network = build_network("resnet20", 2)
     network.linear.weight.array[1, 7] = np.inf  # belongs to no group inside of blocks
-    with pytest.raises(InputError, match=r"network: linear.weight holds NaN or infinity"):
+    with pytest.raises(InputError, match=r"network must be finite, but linear.weight holds NaN or infinity"):
         prune(network, images, recipe(method), normalization=HALF)
 
 

@@ -30,12 +30,12 @@ def test_pixels_need_no_labels_for_their_logits():
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.zeros((2, 6, 6, 3)), r"images: float64 of shape \(2, 6, 6, 3\): give uint8 of \(N, H, W, 3\)"),
-        (np.zeros((6, 6, 3), np.uint8), r"images: uint8 of shape \(6, 6, 3\): give"),
-        (np.zeros((2, 3, 6, 6), np.uint8), r"images: uint8 of shape \(2, 3, 6, 6\): give"),
-        (np.zeros((0, 6, 6, 3), np.uint8), "images: there are none"),
-        ("a.png", "images: <U5 of shape .*: give uint8"),
-        (None, "images: object of shape .*: give uint8"),
+        (np.zeros((2, 6, 6, 3)), r"images must be uint8 of shape \(N, H, W, 3\), got float64 of \(2, 6, 6, 3\)"),
+        (np.zeros((6, 6, 3), np.uint8), r"images must be uint8 .*got uint8 of \(6, 6, 3\)"),
+        (np.zeros((2, 3, 6, 6), np.uint8), r"images must be uint8 .*got uint8 of \(2, 3, 6, 6\)"),
+        (np.zeros((0, 6, 6, 3), np.uint8), "images must not be empty"),
+        ("a.png", "images must be uint8 .*got <U5 of"),
+        (None, "images must be uint8 .*got object of"),
     ],
 )
 def test_pixels_of_another_kind_are_refused(pixels, message):
@@ -58,7 +58,7 @@ def test_loss_and_accuracy_are_means_over_the_images():
 def test_a_loss_that_is_not_finite_is_no_result(value):
     network = SmallNetwork()
     network.linear.bias.array[1] = value
-    with pytest.raises(InputError, match=r"network: its loss over the images is (nan|inf): its weights are damaged, or"):
+    with pytest.raises(InputError, match=r"network must have a finite loss .*got (nan|inf): use other weights"):
         evaluate(network, small_images(5), normalization=HALF)
 
 

@@ -36,7 +36,7 @@ def test_csv_has_a_column_for_each_figure(tmp_path):
 
 
 def test_other_names_and_existing_files_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"run.txt: the history's format isn't known by its name: end it in .csv or .json"):
+    with pytest.raises(InputError, match=r"run.txt: the name of a history must end in .csv or .json"):
         HISTORY.save(tmp_path / "run.txt")
     (tmp_path / "run.csv").write_text("mine")
     with pytest.raises(InputError, match="exists already"):

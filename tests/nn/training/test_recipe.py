@@ -37,17 +37,17 @@ def test_it_is_json():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs: 0 isn't a whole number of 1 or more"),
-        ({"epochs": 2.5}, "epochs: 2.5"),
-        ({"batch_size": 0}, "batch_size: 0"),
-        ({"seed": -1}, "seed: -1"),
-        ({"learning_rate": float("nan")}, "learning_rate: nan"),
-        ({"momentum": 1}, "momentum: 1 "),
-        ({"schedule": "linear"}, "schedule: 'linear' is unknown: choose one of cosine, step, constant"),
-        ({"steps": (0.5, 1.0)}, r"steps: \(0.5, 1.0\): give fractions"),
-        ({"step_factor": 0}, "step_factor: 0 is outside"),
-        ({"warm_up": 6}, "warm_up: 6 isn't a number of epochs from 0 to 5"),
-        ({"label_smoothing": 1}, "label_smoothing: 1 is outside"),
+        ({"epochs": 0}, "epochs must be an integer >= 1, got 0"),
+        ({"epochs": 2.5}, "epochs must be an integer >= 1, got 2.5"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        ({"seed": -1}, "seed must be an integer >= 0, got -1"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number >= 0, got nan"),
+        ({"momentum": 1}, r"momentum must be in \[0, 1\), got 1"),
+        ({"schedule": "linear"}, "schedule must be one of cosine, step, constant, got 'linear'"),
+        ({"steps": (0.5, 1.0)}, r"steps must be fractions .*got \(0.5, 1.0\)"),
+        ({"step_factor": 0}, r"step_factor must be in \(0, 1\], got 0"),
+        ({"warm_up": 6}, "warm_up must be from 0 to 5 epochs, got 6"),
+        ({"label_smoothing": 1}, r"label_smoothing must be in \[0, 1\), got 1"),
     ],
 )
 def test_settings_outside_of_their_ranges_are_refused(settings, message):

@@ -69,11 +69,11 @@ def test_vectors_may_be_left_out_of_the_decay(recorded):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"learning_rate": -1}, "learning_rate: -1 isn't a finite number"),
-        ({"learning_rate": float("nan")}, "learning_rate: nan"),
-        ({"weight_decay": float("inf")}, "weight_decay: inf"),
-        ({"momentum": 1.0}, r"momentum: 1.0 is outside of \[0, 1\)"),
-        ({"momentum": 0, "nesterov": True}, "nesterov: it looks ahead along the momentum"),
+        ({"learning_rate": -1}, "learning_rate must be a finite number >= 0, got -1"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number >= 0, got nan"),
+        ({"weight_decay": float("inf")}, "weight_decay must be a finite number >= 0, got inf"),
+        ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
+        ({"momentum": 0, "nesterov": True}, "nesterov needs a momentum above 0, along which it looks ahead"),
     ],
 )
 def test_settings_outside_of_their_ranges_are_refused(settings, message):
@@ -82,16 +82,16 @@ def test_settings_outside_of_their_ranges_are_refused(settings, message):
 
 
 def test_nothing_to_train_and_states_of_others_are_refused():
-    with pytest.raises(InputError, match="parameters: there are none"):
+    with pytest.raises(InputError, match="parameters must not be empty"):
         SGD({}, 0.1)
     parameter = Parameter(np.ones(2))
     optimizer = SGD({"w": parameter}, 0.1)
-    with pytest.raises(InputError, match="optimizer state: v: there is no such parameter: this state is of another network"):
+    with pytest.raises(InputError, match="state of the optimizer holds v, which isn't a parameter: use a state of the same"):
         optimizer.load_state_dict({"v": np.ones(2)})
-    with pytest.raises(InputError, match=r"optimizer state: w: \(3,\) isn't its shape, \(2,\)"):
+    with pytest.raises(InputError, match=r"state of the optimizer holds w, of shape \(3,\) instead of \(2,\)"):
         optimizer.load_state_dict({"w": np.ones(3)})
     parameter.grad = np.ones(2)
     optimizer.step()
     parameter.array, parameter.grad = np.ones(1), np.ones(1)
-    with pytest.raises(InputError, match=r"w: its shape was \(2,\) and is \(1,\): make a new SGD"):
+    with pytest.raises(InputError, match=r"parameters must keep their shapes, but w changed from \(2,\) to \(1,\)"):
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Where a network is bilinear: scales of channels, and the kernels that these channels meet next."""
+"""Where a network is bilinear: convolutions whose input channels are scaled."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tracing import Shape, trace
 
 _BETWEEN = ("relu", "relu6", "soft_mask", "avg_pool2d", "max_pool2d")
-"""What may stand between a scale and the kernels: it leaves channels where they are."""
+"""Operations that may stand between a scale and the kernels, as they leave channels where they are."""
 
 
-class Coupling(NamedTuple):
-    """Channels that are scaled before the kernels of a convolution meet them: ``y_i = sum_j W_ij * (scale_j x_j)``.
+class ScaledConv(NamedTuple):
+    """A convolution whose input channels are scaled: ``y_i = sum_j W_ij * (scale_j x_j)``.
 
     Attributes
     ----------
     name : str
-        Of the scale.
+        Name of the scale.
     scale : (C,) Parameter
     kernels : (O, C, ...) or, depthwise, (C, 1, ...) Parameter
     """
@@ -33,12 +33,12 @@ class Coupling(NamedTuple):
         return self.kernels.shape[1] == 1 and len(self.kernels.array) == len(self.scale.array)
 
     def by_channel(self, kernels: Any) -> Any:
-        """Arrays of the kernels' shape as (C, O, n), or (C, 1, n): the O kernels of n weights that a channel meets."""
+        """Return an array of the kernels' shape as (C, O, n), or (C, 1, n): the O kernels of n weights of each channel."""
         channels = kernels if self.depthwise else kernels.swapaxes(0, 1)
         return channels.reshape(*channels.shape[:2], -1)
 
     def as_kernels(self, channels: Any) -> Any:
-        """The way back from :meth:`by_channel`."""
+        """Return what :meth:`by_channel` was given."""
         shape = self.kernels.shape
         if self.depthwise:
             return channels.reshape(shape)
@@ -46,24 +46,28 @@ class Coupling(NamedTuple):
         return laid_out(array_module(channels).ascontiguousarray(kernels))
 
 
-def couplings(network: Module, kind: str, image_shape: Shape = (3, 32, 32)) -> list[Coupling]:
-    """Those of a network, in its order, read from the tape of one image of zeros.
+def find_scaled_convs(network: Module, kind: str, image_shape: Shape = (3, 32, 32)) -> list[ScaledConv]:
+    """Find the scaled convolutions of a network, in its order, on the tape of one image of zeros.
 
     Parameters
     ----------
     network : Module
     kind : {"batch_norm", "soft_mask"}
-        What the scales are. Between them and the kernels there may be a ReLU, a soft mask and pooling, but no addition.
+        The operation that scales. Between it and the kernels there may be a ReLU, a soft mask and pooling, but no addition.
     image_shape : (C, H, W)
+
+    Returns
+    -------
+    list of ScaledConv
     """
     traced, found = trace(network, image_shape), []
     for tensor in traced.results:
-        if tensor.made_by is None or tensor.made_by.name != "conv2d":
+        if tensor.made_by.name != "conv2d":
             continue
         source, kernels = tensor.parents[:2]
-        while source.made_by is not None and source.made_by.name != kind and source.made_by.name in _BETWEEN:
+        while source.made_by.name != kind and source.made_by.name in _BETWEEN:
             source = source.parents[0]
-        if source.made_by is not None and source.made_by.name == kind:
+        if source.made_by.name == kind:
             scale: Any = source.parents[1]
-            found.append(Coupling(traced.parameters[scale], scale, cast("Parameter", kernels)))
+            found.append(ScaledConv(traced.parameters[scale], scale, cast("Parameter", kernels)))
     return found

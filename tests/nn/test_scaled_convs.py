@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from csc_cogd.nn import build_network
-from csc_cogd.nn.couplings import couplings
+from csc_cogd.nn.scaled_convs import find_scaled_convs
 
 
 def named(network, kind, size=32):
     names = {parameter: name for name, parameter in network.named_parameters()}
-    return [(found.name, names[found.kernels]) for found in couplings(network, kind, (3, size, size))]
+    return [(found.name, names[found.kernels]) for found in find_scaled_convs(network, kind, (3, size, size))]
 
 
 def test_masks_meet_the_second_convolution_of_their_block():
@@ -35,7 +35,7 @@ def test_scales_meet_kernels_through_pooling():
 def test_kernels_by_channel_and_back(network, kernels, rng):
     network = build_network(network, masked=True)
     parameters = dict(network.named_parameters())
-    (found,) = [one for one in couplings(network, "soft_mask") if one.kernels is parameters[f"{kernels}.weight"]]
+    (found,) = [one for one in find_scaled_convs(network, "soft_mask") if one.kernels is parameters[f"{kernels}.weight"]]
     values = rng.standard_normal(found.kernels.shape)
     channels = found.by_channel(values)
     assert len(channels) == len(found.scale.array)
