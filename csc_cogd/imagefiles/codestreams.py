@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from csc_cogd.imagefiles import jpeg
-from csc_cogd.imagefiles.png import SIGNATURE
+from csc_cogd.imagefiles.formats import jpeg
+from csc_cogd.imagefiles.formats.png import SIGNATURE
 
 
 def coded_pixels(data: bytes, compression: int) -> int:

@@ -16,7 +16,7 @@ from textwrap import shorten
 from typing import BinaryIO, Protocol
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles import arrays, jpeg, png, tiff
+from csc_cogd.imagefiles.formats import arrays, jpeg, png, tiff
 from csc_cogd.imagefiles.image import ImageFile
 
 _OTHERS = {  # formats that are known by their first bytes, but not read

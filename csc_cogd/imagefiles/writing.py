@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles import arrays, jpeg, png, tiff
+from csc_cogd.imagefiles.formats import arrays, jpeg, png, tiff
 from csc_cogd.imagefiles.image import ImageFile, n_channels
 from csc_cogd.storage import whole_file
 

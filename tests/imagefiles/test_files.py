@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from csc_cogd import InputError
 from csc_cogd.batch.opacity import with_colours
 from csc_cogd.imagefiles import ImageFile, read_image, write_image
-from csc_cogd.imagefiles.png import insert_chunks
+from csc_cogd.imagefiles.formats.png import insert_chunks
 
 PROFILE = b"an ICC profile, in name only" * 20
 SHAPES = {"gray": (9, 7), "gray+alpha": (9, 7, 2), "rgb": (9, 7, 3), "rgb+alpha": (9, 7, 4)}
