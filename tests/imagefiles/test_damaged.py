@@ -140,7 +140,7 @@ ANIMATION = pillow(
 REFUSED = {
     "CMYK": (tiff(np.zeros((8, 9, 4), "u1"), photometric="separated"), "SEPARATED aren't supported"),
     "YCbCr": (tiff(PIXELS, photometric="ycbcr"), "YCBCR aren't supported"),
-    "complex": (tiff(np.zeros((8, 9), "c8")), "complex64 isn't a kind of pixels: .*imaginary"),
+    "complex": (tiff(np.zeros((8, 9), "c8")), "pixels of type complex64 aren't supported: .*imaginary"),
     "signed": (tiff(np.zeros((8, 9), "i2"), photometric="miniswhite"), "MINISWHITE isn't supported for int16"),
     "hidden stack": (tiff(PIXELS, photometric="minisblack", truncate=True, metadata={}), "it hides a stack behind 1 page"),
     "camera's raw file": (tiff(PIXELS, photometric="rgb", extratags=[(50706, 1, 4, b"\1\4\0\0", False)]), "DNG"),
@@ -173,5 +173,5 @@ def test_things_that_are_no_files(tmp_path):
 @pytest.mark.parametrize(("kind", "name"), [("WEBP", "WebP"), ("GIF", "GIF"), ("BMP", "BMP"), ("JPEG2000", "JPEG 2000")])
 def test_formats_that_are_not_read_are_named(tmp_path, kind, name):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", kind)
-    with pytest.raises(InputError, match=rf"a\.png: {name} isn't read here: convert it to PNG or TIFF"):
+    with pytest.raises(InputError, match=rf"a\.png: {name} can't be read: convert it to PNG or TIFF"):
         read_image(tmp_path / "a.png")

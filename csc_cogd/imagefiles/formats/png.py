@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,13 +14,23 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_thumbnail
-from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
+from csc_cogd.imagefiles.formats.format import Format, SinglePage, SinglePageEncoder
+from csc_cogd.imagefiles.image import (
+    METER,
+    Density,
+    ImageFile,
+    Layout,
+    apply_orientation,
+    check_declared_pixels,
+    n_channels,
+    rotate_density,
+)
 from csc_cogd.locks import importing
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
-_DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
-_STORED = {_GREY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}  # samples of a pixel in the file,
+_GRAY, _RGB, _PALETTE = 0, 2, 3  # color types
+_DEPTHS = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by color type
+_STORED = {_GRAY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}  # samples of a pixel in the file,
 _SHOWN = {**_STORED, _PALETTE: 3}  # and in memory, without the opacity that a tRNS chunk gives
 _LARGEST = 1_000_000  # pixels a side, by libpng's limit
 _DECODED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -34,13 +46,14 @@ Chunk = tuple[bytes, bytes]  # type and content
 
 
 @dataclass(frozen=True)
-class PngLayout:
+class PngLayout(Layout):
     """Further chunks: those before the pixels, and those behind."""
 
     before: tuple[Chunk, ...] = ()
     behind: tuple[Chunk, ...] = ()
 
-    def names(self, kind: str) -> list[str]:
+    def lost_tags(self, carried: Collection[str]) -> list[str]:
+        """Name the chunks."""
         return sorted({"text" if code in _TEXTS else code.decode() for code, _ in self.before + self.behind})
 
 
@@ -53,11 +66,11 @@ def read(content: bytes, path: Path) -> ImageFile:
     header = _checked_header(chunks)
     if int.from_bytes(first.get(b"acTL", b"")[:4]) > 1:
         raise InputError(f"{path}: it is an animation: save its pictures as single images")
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    samples = min(_SHOWN[colour] + (b"tRNS" in first), 4)
-    check_pixels_claim(path, width, height, width * height * samples * (1 + (depth == 16)), len(content))
-    colours, doubtful = _colour_chunks(chunks, colour)
-    pixels, surplus = _decoded(header, colours, [body for kind, body in chunks if kind == b"IDAT"])
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
+    samples = min(_SHOWN[color] + (b"tRNS" in first), 4)
+    check_declared_pixels(path, width, height, width * height * samples * (1 + (depth == 16)), len(content))
+    colors, doubtful = _color_chunks(chunks, color)
+    pixels, surplus = _decoded(header, colors, [body for kind, body in chunks if kind == b"IDAT"])
     notes += [_damaged(kind) for kind in doubtful]
     if surplus:
         notes.append("what is behind the pixels in the PNG's data isn't carried over")
@@ -94,14 +107,14 @@ def read(content: bytes, path: Path) -> ImageFile:
     if lost:
         notes.append(f"PNG chunks that may depend on the pixels aren't carried over: {', '.join(dict.fromkeys(lost))}")
     return ImageFile(
-        upright(pixels, orientation), path, "png", icc_profile=profile, exif=exif, xmp=xmp,
+        apply_orientation(pixels, orientation), path, "png", icc_profile=profile, exif=exif, xmp=xmp,
         has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4), layout=PngLayout(tuple(before), tuple(behind)),
-        density=turned(_density(first.get(b"pHYs", b"")), orientation), notes=tuple(notes),
+        density=rotate_density(_density(first.get(b"pHYs", b"")), orientation), notes=tuple(notes),
     )  # fmt: skip
 
 
-def encode(image: ImageFile) -> bytes:
-    """A PNG of the image; its pixels are uint8 or uint16 of 1 to 4 channels."""
+def encode(image: ImageFile) -> tuple[bytes, list[str]]:
+    """Return a PNG of the image, uint8 or uint16 of 1 to 4 channels, and no remarks."""
     with importing():
         import imagecodecs
 
@@ -110,8 +123,8 @@ def encode(image: ImageFile) -> bytes:
     room = (pixels.nbytes + len(pixels)) * 9 // 8 + 4096  # rows that can't be compressed, their filters, and chunks
     content = bytes(imagecodecs.png_encode(pixels, out=room))
     layout = image.layout if isinstance(image.layout, PngLayout) else PngLayout()
-    n_colours = n_channels(pixels) - (n_channels(pixels) in (2, 4))
-    sizes = {b"sBIT": n_channels(pixels), b"bKGD": 2 * n_colours}
+    n_colors = n_channels(pixels) - (n_channels(pixels) in (2, 4))
+    sizes = {b"sBIT": n_channels(pixels), b"bKGD": 2 * n_colors}
     chunks = [(kind, body) for kind, body in layout.before if len(body) == sizes.get(kind, len(body))]
     if image.icc_profile:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
@@ -121,7 +134,7 @@ def encode(image: ImageFile) -> bytes:
         chunks.append((b"eXIf", image.exif.removeprefix(b"Exif\0\0")))
     if image.xmp:
         chunks.append((b"iTXt", _XMP + b"\0\0\0\0" + image.xmp))
-    return insert_chunks(content, chunks, list(layout.behind))
+    return insert_chunks(content, chunks, list(layout.behind)), []
 
 
 def read_chunks(content: bytes) -> tuple[list[Chunk], list[str]]:
@@ -158,16 +171,16 @@ def _checked_header(chunks: list[Chunk]) -> bytes:
     headers = [body for kind, body in chunks if kind == b"IHDR"]
     if len(headers) > 1 or chunks[0][0] != b"IHDR" or len(headers[0]) != 13:
         raise ValueError("it doesn't begin with one header")
-    width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", headers[0])
-    if depth not in _DEPTHS.get(colour, ()) or methods not in ([0, 0, 0], [0, 0, _INTERLACED]):
+    width, height, depth, color, *methods = struct.unpack(">IIBBBBB", headers[0])
+    if depth not in _DEPTHS.get(color, ()) or methods not in ([0, 0, 0], [0, 0, _INTERLACED]):
         raise ValueError("its header names pixels of an unknown kind")
     if not (0 < width <= _LARGEST and 0 < height <= _LARGEST):
         raise ValueError(f"{width} x {height} pixels can't be read: 1 to {_LARGEST} a side can")
     return headers[0]
 
 
-def _colour_chunks(chunks: list[Chunk], colour: int) -> tuple[list[Chunk], list[bytes]]:
-    """The palette and what is transparent, as far as they belong to pixels of such a colour type, and the damaged ones.
+def _color_chunks(chunks: list[Chunk], color: int) -> tuple[list[Chunk], list[bytes]]:
+    """The palette and what is transparent, as far as they belong to pixels of such a color type, and the damaged ones.
 
     Raises ValueError where a palette is needed, and there is none.
     """
@@ -175,45 +188,45 @@ def _colour_chunks(chunks: list[Chunk], colour: int) -> tuple[list[Chunk], list[
     for kind, body in chunks[: [kind for kind, _ in chunks].index(b"IDAT")]:
         first.setdefault(kind, body)
     palette, clear = first.get(b"PLTE", b""), first.get(b"tRNS")
-    if colour != _PALETTE:
+    if color != _PALETTE:
         palette = b""  # only a suggestion
     elif not 0 < len(palette) <= 768 or len(palette) % 3:
         raise ValueError("its palette is missing or damaged")
-    colours = [(b"PLTE", palette)] if palette else []
+    colors = [(b"PLTE", palette)] if palette else []
     if clear is None:
-        return colours, []
-    lengths = {_GREY: [2], _RGB: [6], _PALETTE: range(1, len(palette) // 3 + 1)}
-    if len(clear) not in lengths.get(colour, []):
-        return colours, [b"tRNS"]
-    return [*colours, (b"tRNS", clear)], []
+        return colors, []
+    lengths = {_GRAY: [2], _RGB: [6], _PALETTE: range(1, len(palette) // 3 + 1)}
+    if len(clear) not in lengths.get(color, []):
+        return colors, [b"tRNS"]
+    return [*colors, (b"tRNS", clear)], []
 
 
-def _decoded(header: bytes, colours: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, bool]:
+def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, bool]:
     """Pixels, and whether there is more than pixels in their data; of such, libpng would print a warning."""
     with importing():
         import imagecodecs
 
     if header[-1] == _INTERLACED:
-        return _from_passes(header, colours, data)
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    size = height * _row_size(width, depth, colour)
+        return _from_passes(header, colors, data)
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
+    size = height * _row_size(width, depth, color)
     if surplus := _has_surplus(data, size):
         data = [zlib.compress(_inflated(data, size), 1)]
-    chunks = [(b"IHDR", header), *colours, *((b"IDAT", body) for body in data), (b"IEND", b"")]
+    chunks = [(b"IHDR", header), *colors, *((b"IDAT", body) for body in data), (b"IEND", b"")]
     return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks))), surplus
 
 
-def _from_passes(header: bytes, colours: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, bool]:
+def _from_passes(header: bytes, colors: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, bool]:
     """Pixels of an interlaced PNG, whose passes are PNGs of their own; of a whole one, libpng would print a warning."""
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
     passes = [(range(top, height, down), range(left, width, right)) for top, left, down, right in _ADAM7]
-    sizes = [len(rows) * _row_size(len(columns), depth, colour) * bool(columns) for rows, columns in passes]
+    sizes = [len(rows) * _row_size(len(columns), depth, color) * bool(columns) for rows, columns in passes]
     data, surplus = _inflated(packed, sum(sizes)), _has_surplus(packed, sum(sizes))
     pixels = None
     for (rows, columns), size in zip(passes, sizes, strict=True):
         if size:
             small = struct.pack(">II", len(columns), len(rows)) + header[8:12] + b"\0"
-            part, _ = _decoded(small, colours, [zlib.compress(data[:size], 1)])
+            part, _ = _decoded(small, colors, [zlib.compress(data[:size], 1)])
             if pixels is None:
                 pixels = np.zeros((height, width, *part.shape[2:]), part.dtype)
             pixels[rows.start :: rows.step, columns.start :: columns.step] = part
@@ -222,9 +235,9 @@ def _from_passes(header: bytes, colours: list[Chunk], packed: list[bytes]) -> tu
     return pixels, surplus
 
 
-def _row_size(width: int, depth: int, colour: int) -> int:
+def _row_size(width: int, depth: int, color: int) -> int:
     """Bytes of a row of pixels and of the filter that is named before them."""
-    return 1 + (width * depth * _STORED[colour] + 7) // 8
+    return 1 + (width * depth * _STORED[color] + 7) // 8
 
 
 def _inflated(data: list[bytes], size: int) -> bytes:
@@ -252,19 +265,19 @@ def _has_surplus(data: list[bytes], size: int) -> bool:
 def _as_decoded(kind: bytes, body: bytes, first: dict[bytes, bytes], pixels: np.ndarray) -> bytes:
     """The significant bits (sBIT) or the background (bKGD) of the pixels as they are decoded. Raises ValueError, IndexError.
 
-    Palettes and grey of fewer than 8 bits are widened, and one transparent colour, or those of a palette, become opacity.
+    Palettes and gray of fewer than 8 bits are widened, and one transparent color, or those of a palette, become opacity.
     """
-    depth, colour = first[b"IHDR"][8:10]
-    n_colours = 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1
+    depth, color = first[b"IHDR"][8:10]
+    n_colors = 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1
     opacity = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     if kind == b"sBIT":
-        if len(body) < n_colours:
+        if len(body) < n_colors:
             raise ValueError("too few numbers")
-        return body[: n_colours + opacity].ljust(n_colours + opacity, bytes([8 * pixels.itemsize]))
-    if colour == _PALETTE:
+        return body[: n_colors + opacity].ljust(n_colors + opacity, bytes([8 * pixels.itemsize]))
+    if color == _PALETTE:
         return struct.pack(">3H", *(first[b"PLTE"][3 * body[0] + channel] for channel in range(3)))
-    values = struct.unpack(f">{n_colours}H", body)
-    return struct.pack(f">{n_colours}H", *(value * (255 // (2**depth - 1)) if depth < 8 else value for value in values))
+    values = struct.unpack(f">{n_colors}H", body)
+    return struct.pack(f">{n_colors}H", *(value * (255 // (2**depth - 1)) if depth < 8 else value for value in values))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -308,12 +321,36 @@ def _density(body: bytes) -> Density | None:
     if len(body) != 9:
         return None
     x, y, unit = struct.unpack(">IIB", body)
-    return Density(Fraction(x), Fraction(y), {1: METRE}.get(unit, Fraction(0))) if x and y else None
+    return Density(Fraction(x), Fraction(y), {1: METER}.get(unit, Fraction(0))) if x and y else None
 
 
 def _physical(density: Density) -> bytes:
-    """Content of a pHYs chunk: pixels a metre, or their ratio."""
+    """Content of a pHYs chunk: pixels a meter, or their ratio."""
     if not density.unit:
         x, y = (int(side * density.x.denominator * density.y.denominator) for side in density[:2])
         return struct.pack(">IIB", x, y, 0)
     return struct.pack(">IIB", *(min(round(side / density.unit), 2**31 - 1) for side in density[:2]), 1)
+
+
+def _check(image: ImageFile) -> None:
+    pixels, channels = image.pixels, n_channels(image.pixels)
+    if pixels.dtype not in ("uint8", "uint16") or channels > 4:
+        raise InputError("", f"PNG can't hold {channels} channel(s) of {pixels.dtype}", "write .tif or .npy")
+
+
+def _caveats(image: ImageFile) -> list[str]:
+    mistaken = n_channels(image.pixels) in (2, 4) and not image.has_alpha
+    return ["the last channel means opacity in PNG"] if mistaken else []
+
+
+PNG = Format(
+    name="png",
+    title="PNG",
+    suffixes=(".png",),
+    signature=re.compile(re.escape(SIGNATURE)),
+    open_pages=SinglePage.opener(read),
+    encoder=SinglePageEncoder.opener(encode),
+    check=_check,
+    carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
+    caveats=_caveats,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -33,8 +33,19 @@ from csc_cogd.imagefiles.exif import (
     without_pictures,
     without_thumbnail,
 )
+from csc_cogd.imagefiles.formats.format import Format
 from csc_cogd.imagefiles.georeference import regridded
-from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
+from csc_cogd.imagefiles.image import (
+    CENTIMETER,
+    INCH,
+    Density,
+    ImageFile,
+    Layout,
+    apply_orientation,
+    check_declared_pixels,
+    n_channels,
+    rotate_density,
+)
 from csc_cogd.imagefiles.samples import looked_up, scaled
 from csc_cogd.locks import importing
 
@@ -60,7 +71,7 @@ _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 
 
 @dataclass(frozen=True, eq=False)
-class TiffLayout:
+class TiffLayout(Layout):
     """How a page was stored, and its tags that don't say so.
 
     `inverted`: white was zero. `pages` are those of an image whose channels were pages.
@@ -69,7 +80,7 @@ class TiffLayout:
     structure: Structure
     tags: tuple[Tag, ...]
     shape: tuple[int, ...]
-    colour: bool
+    color: bool
     separate: bool
     extrasamples: tuple[int, ...]
     compression: str | None
@@ -79,19 +90,22 @@ class TiffLayout:
     inverted: bool
     pages: tuple[TiffLayout, ...] = ()
 
-    def names(self, kind: str) -> list[str]:
+    repeats = frozenset({"exif"})
+
+    def lost_tags(self, carried: Collection[str]) -> list[str]:
+        """Name the tags that don't go into EXIF data, or all where those aren't carried."""
         with importing():
             import tifffile
 
         tags = [tag for page in (self.pages or (self,)) for tag in page.tags if not tag.value.startswith(_SHAPE)]
-        codes = {tag.code for tag in tags if kind in ("npy", "npz") or tag.code not in _IN_EXIF or _by_software(tag)}
+        codes = {tag.code for tag in tags if "exif" not in carried or tag.code not in _IN_EXIF or _by_software(tag)}
         return [str(tifffile.TIFF.TAGS.get(code, f"tag {code}")) for code in sorted(codes)]
 
 
 class TiffPages:
     """The pages of an open TIFF file; reduced copies and masks among them are left out, and noted."""
 
-    def __init__(self, path: Path, file: BinaryIO, axes: str | None):
+    def __init__(self, path: Path, file: BinaryIO, axes: str | None, template: ImageFile | None):
         with importing():
             import tifffile
 
@@ -123,7 +137,7 @@ class TiffPages:
         images = [self._read(page) for page in self._pages]
         shapes = {(image.pixels.shape, image.pixels.dtype) for image in images}
         if len(shapes) > 1 or images[0].pixels.ndim > 2:
-            raise InputError(f"{self._path}: --axes CYX: the pages aren't grey images of one size and type")
+            raise InputError(f"{self._path}: --axes CYX: the pages aren't gray images of one size and type")
         layouts = tuple(image.layout for image in images if isinstance(image.layout, TiffLayout))
         notes = dict.fromkeys((*self._notes, *(note for image in images for note in image.notes)))
         if len({image.nodata for image in images}) > 1:
@@ -159,7 +173,7 @@ class TiffPages:
         if xmp and orientation != 1:
             xmp = set_xmp_upright(xmp)
         nodata = self._nodata(tags, page, notes)
-        pixels = upright(pixels, orientation)
+        pixels = apply_orientation(pixels, orientation)
         extrasamples = tuple(int(kind) if kind in _EXTRA else 0 for kind in page.extrasamples)
         if unknown := [str(int(kind)) for kind in page.extrasamples if kind not in _EXTRA]:
             notes.append(f"extra samples of the unknown kind {', '.join(unknown)} are taken for unspecified ones")
@@ -174,8 +188,8 @@ class TiffPages:
         return ImageFile(
             pixels, self._path, "tiff", icc_profile=tags[_ICC].value if _ICC in tags else None,
             exif=pack_exif(in_exif, order) if in_exif else None, xmp=xmp,
-            has_alpha=extrasamples[-1:] == (2,) and pixels.ndim == 3, density=turned(_density(tags, order), orientation),
-            notes=tuple(notes), nodata=nodata,
+            has_alpha=extrasamples[-1:] == (2,) and pixels.ndim == 3, notes=tuple(notes), nodata=nodata,
+            density=rotate_density(_density(tags, order), orientation),
             layout=TiffLayout(
                 self._structure, kept, pixels.shape, page.photometric in (_RGB, _PALETTE, _YCBCR),
                 page.planarconfig == 2 and pixels.ndim == 3, extrasamples, _LOSSLESS.get(int(page.compression), "zlib"),
@@ -204,9 +218,9 @@ class TiffPages:
             raise InputError(f"{path}: it is a camera's raw file (DNG): develop it to an image first")
         if photometric not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) and (photometric, page.compression) != (_YCBCR, 7):
             name = getattr(page.photometric, "name", photometric)
-            raise InputError(f"{path}: TIFF colours of kind {name} aren't supported: convert the image to grey or RGB first")
+            raise InputError(f"{path}: TIFF colors of kind {name} aren't supported: convert the image to gray or RGB first")
         if 1 in page.extrasamples:
-            raise InputError(f"{path}: colours multiplied by opacity aren't supported: save it with plain (straight) alpha")
+            raise InputError(f"{path}: colors multiplied by opacity aren't supported: save it with plain (straight) alpha")
         if isinstance(page.bitspersample, tuple):
             bits = ", ".join(map(str, page.bitspersample))
             raise InputError(
@@ -216,7 +230,7 @@ class TiffPages:
             raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
         size = self._file.seek(0, 2)
         n_values = max(page.size, math.prod(page.chunks))  # a tile may be larger than the image
-        check_pixels_claim(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
+        check_declared_pixels(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
         plain = page.compression == 1 and sum(page.databytecounts) >= page.nbytes
         if len(page.dataoffsets) < math.prod(page.chunked) and not plain:
             raise InputError(
@@ -255,7 +269,7 @@ class TiffPages:
             return looked_up(pixels, tags[320].integers(self._structure.order), bits), False, []
         white = page.photometric == _MINISWHITE
         if white and pixels.dtype.kind != "u":
-            raise InputError(f"{self._path}: MINISWHITE isn't supported for {pixels.dtype}: convert it to plain grey")
+            raise InputError(f"{self._path}: MINISWHITE isn't supported for {pixels.dtype}: convert it to plain gray")
         if bits < 8:
             pixels = scaled(pixels, bits, np.uint8)
         elif bits < pixels.dtype.itemsize * 8 and pixels.dtype.kind in "ui":
@@ -310,9 +324,9 @@ class TiffEncoder:
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[..., 0]
         channels = n_channels(pixels)
-        colour = channels - image.has_alpha == 3 if layout is None else layout.colour
-        photometric = "rgb" if colour else "miniswhite" if layout is not None and layout.inverted else "minisblack"
-        extrasamples = None if layout is None else layout.extrasamples[: max(channels - (3 if colour else 1), 0)]
+        color = channels - image.has_alpha == 3 if layout is None else layout.color
+        photometric = "rgb" if color else "miniswhite" if layout is not None and layout.inverted else "minisblack"
+        extrasamples = None if layout is None else layout.extrasamples[: max(channels - (3 if color else 1), 0)]
         if layout is None and image.has_alpha:
             extrasamples = (2,)
         separate = layout is not None and layout.separate and pixels.ndim == 3
@@ -395,7 +409,7 @@ def _density(tags: dict[int, Tag], order: str) -> Density | None:
             return None
         sides.append(Fraction(numerator, denominator))
     unit = tags[296].integers(order) if 296 in tags else (2,)
-    density = Density(sides[0], sides[1], {2: INCH, 3: CENTIMETRE}.get(unit[0] if unit else 2, Fraction(0)))
+    density = Density(sides[0], sides[1], {2: INCH, 3: CENTIMETER}.get(unit[0] if unit else 2, Fraction(0)))
     return (
         None if density == Density(Fraction(1), Fraction(1), Fraction(0)) else density
     )  # which tifffile writes where nothing is known
@@ -404,7 +418,7 @@ def _density(tags: dict[int, Tag], order: str) -> Density | None:
 def _resolution(density: Density | None) -> dict[str, Any]:
     if density is None:
         return {}
-    unit = {Fraction(0): 1, CENTIMETRE: 3}.get(density.unit, 2)
+    unit = {Fraction(0): 1, CENTIMETER: 3}.get(density.unit, 2)
     scale = INCH / density.unit if unit == 2 else Fraction(1)
     sides = [(side * scale).limit_denominator(2**31) for side in density[:2]]
     return {"resolution": [(side.numerator, side.denominator) for side in sides], "resolutionunit": unit}
@@ -430,3 +444,22 @@ def _resized(layout: TiffLayout, shape: tuple[int, ...]) -> tuple[TiffLayout | N
     notes = [f"{', '.join(lost)} {verb} carried over, as the size has changed"] if lost else []
     kept = tuple(tag for tag in tags if not _by_software(tag))
     return replace(layout, tags=kept, shape=shape, pages=pages), notes
+
+
+def _check(image: ImageFile) -> None:
+    if image.pixels.dtype == bool:
+        raise InputError("", "a bilevel image is written as .npy only", "widen it to 8 bits first")
+
+
+TIFF = Format(
+    name="tiff",
+    title="TIFF",
+    suffixes=(".tif", ".tiff"),
+    signature=re.compile(rb"II[*+]\0|MM\0[*+]"),
+    open_pages=TiffPages,
+    encoder=TiffEncoder,
+    check=_check,
+    carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
+    multipage=True,
+    takes_axes=True,
+)
