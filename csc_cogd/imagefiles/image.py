@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from csc_cogd.imagefiles.exif import scale_exif, scale_xmp
+from csc_cogd.imagefiles.exif import Tag, scale_exif, scale_xmp
 from csc_cogd.npy import check_declared_size
 
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
@@ -33,6 +33,7 @@ class Density(NamedTuple):
 
 
 INCH, CENTIMETER, METER = Fraction(254, 10000), Fraction(1, 100), Fraction(1)
+RESOLUTION_TAGS = (282, 283, 296)  # of TIFF and EXIF: along x and y, and their unit
 
 
 class Layout:
@@ -148,6 +149,30 @@ def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def rotate_density(density: Density | None, orientation: int) -> Density | None:
     """Return the density of an image that is turned as the orientation says."""
     return Density(density.y, density.x, density.unit) if density is not None and orientation in (5, 6, 7, 8) else density
+
+
+def density_of_tags(tags: Mapping[int, Tag], order: str) -> Density | None:
+    """Return the density that tags by their codes, of a byte order, tell; None if they don't."""
+    sides = []
+    for code in RESOLUTION_TAGS[:2]:
+        if code not in tags or tags[code].type != 5 or len(tags[code].value) != 8:
+            return None
+        numerator, denominator = Tag(code, 4, tags[code].value).integers(order)
+        if not numerator or not denominator:
+            return None
+        sides.append(Fraction(numerator, denominator))
+    unit = tags[296].integers(order) if 296 in tags else (2,)
+    density = Density(sides[0], sides[1], {2: INCH, 3: CENTIMETER}.get(unit[0] if unit else 2, Fraction(0)))
+    written_for_none = Density(Fraction(1), Fraction(1), Fraction(0))  # by tifffile
+    return None if density == written_for_none else density
+
+
+def resolution_of(density: Density) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """Return the values of :data:`RESOLUTION_TAGS` for a density: two ratios, and the number of their unit."""
+    unit = {Fraction(0): 1, CENTIMETER: 3}.get(density.unit, 2)
+    scale = INCH / density.unit if unit == 2 else Fraction(1)
+    x, y = ((side * scale).limit_denominator(2**31) for side in density[:2])
+    return (x.numerator, x.denominator), (y.numerator, y.denominator), unit
 
 
 def check_declared_pixels(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:

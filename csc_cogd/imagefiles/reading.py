@@ -19,8 +19,8 @@ from csc_cogd.imagefiles.formats.registry import FORMATS
 from csc_cogd.imagefiles.image import ImageFile
 
 UNSUPPORTED_SIGNATURES = {
-    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL), "GIF": re.compile(rb"GIF8"), "BMP": re.compile(rb"BM"),
-    "HEIC or AVIF": re.compile(rb"....ftyp(hei|hev|mif|msf|avi)", re.DOTALL), "PDF": re.compile(rb"%PDF-"),
+    "GIF": re.compile(rb"GIF8"), "PDF": re.compile(rb"%PDF-"),
+    "HEIC or AVIF": re.compile(rb"....ftyp(hei|hev|mif|msf|avi)", re.DOTALL),
     "Photoshop": re.compile(rb"8BPS"), "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
     "a raw photo": re.compile(rb"FUJIFILMCCD|IIU\0|....ftypcrx", re.DOTALL),

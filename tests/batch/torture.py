@@ -114,6 +114,11 @@ def by_mask():
         shown = np.asarray(Image.open(io.BytesIO(content := pillow(Image.fromarray(image), "JPEG", **options))))
         yield name, masked(content, np.rot90(shown, -1) if "exif" in options else shown, exact=False)
 
+    turned = pillow(Image.fromarray(rgb), "WEBP", lossless=True, exif=b"Exif\0\0" + exif())
+    yield "turned, with EXIF.webp", masked(turned, np.rot90(rgb, -1))
+    yield "opacity.webp", masked(pillow(Image.fromarray(rgba), "WEBP", lossless=True, exact=True), rgba, alpha=True)
+    yield "grey.bmp", masked(pillow(Image.fromarray(grey), "BMP"), grey)
+
     for name in ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"):
         pixels = picture(H, W, dtype=name)
         yield f"{name}.tif", masked(tiff(pixels), pixels)
@@ -234,7 +239,7 @@ def by_error():
     flipped = bytearray(png(rgb))
     flipped[-30] ^= 255
     yield "wrong checksum.png", Wrong(bytes(flipped), "damaged or unsupported PNG: wrong checksum of IDAT")
-    unknown = "isn't an image of a known format: use PNG, JPEG, TIFF, NPY or NPZ"
+    unknown = "isn't an image of a known format: use PNG, JPEG, TIFF, WebP, BMP, NPY or NPZ"
     yield "empty.png", Wrong(b"", "the file is empty")
     yield "empty.npy", Wrong(b"", "the file is empty")
     yield "a text.jpg", Wrong(b"<html>404 not found</html>", unknown)

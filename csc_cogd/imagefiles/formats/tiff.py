@@ -36,28 +36,29 @@ from csc_cogd.imagefiles.exif import (
 from csc_cogd.imagefiles.formats.format import Format
 from csc_cogd.imagefiles.georeference import regridded
 from csc_cogd.imagefiles.image import (
-    CENTIMETER,
-    INCH,
+    RESOLUTION_TAGS,
     Density,
     ImageFile,
     Layout,
     apply_orientation,
     check_declared_pixels,
+    density_of_tags,
     n_channels,
+    resolution_of,
     rotate_density,
 )
 from csc_cogd.imagefiles.samples import looked_up, scaled
 from csc_cogd.locks import importing
 
 _CLASSIC = 2**32 - 2**25  # bytes of pixels that are sure to fit into a classic TIFF, tags included
-_DESCRIPTION, _ICC, _XMP, _RESOLUTION = 270, 34675, 700, (282, 283, 296)
+_DESCRIPTION, _ICC, _XMP = 270, 34675, 700
 _IN_EXIF = (_DESCRIPTION, 271, 272, 305, 306, 315, 33432, EXIF, GPS)  # tags that EXIF data may hold beside pixels
 _OF_THE_PIXELS = {
     *range(254, 260), *range(262, 267), 273, ORIENTATION, 277, 278, 279, 284, *range(288, 294), 317, 320, *range(322, 326),
     330, 332, 333, 334, 338, 339, 347, *range(512, 522), 529, 530, 531, 532, 559, 32997, 32998, 34016, 34017, 34018, 37724,
     50674,
 }  # fmt: skip
-_IN_FIELDS = {ORIENTATION, _ICC, _XMP, *_RESOLUTION}  # of ImageFile
+_IN_FIELDS = {ORIENTATION, _ICC, _XMP, *RESOLUTION_TAGS}  # of ImageFile
 _NODATA = 42113  # GDAL's: the value of pixels without data, as text
 _LOSSLESS = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _DIRECTORIES = {EXIF: "EXIF", GPS: "GPS", INTEROPERABILITY: "interoperability"}
@@ -189,7 +190,7 @@ class TiffPages:
             pixels, self._path, "tiff", icc_profile=tags[_ICC].value if _ICC in tags else None,
             exif=pack_exif(in_exif, order) if in_exif else None, xmp=xmp,
             has_alpha=extrasamples[-1:] == (2,) and pixels.ndim == 3, notes=tuple(notes), nodata=nodata,
-            density=rotate_density(_density(tags, order), orientation),
+            density=rotate_density(density_of_tags(tags, order), orientation),
             layout=TiffLayout(
                 self._structure, kept, pixels.shape, page.photometric in (_RGB, _PALETTE, _YCBCR),
                 page.planarconfig == 2 and pixels.ndim == 3, extrasamples, _LOSSLESS.get(int(page.compression), "zlib"),
@@ -336,7 +337,7 @@ class TiffEncoder:
             options |= {"tile": layout.tile, "subfiletype": layout.subfiletype or None}
         order, of_exif = unpack_exif(image.exif or b"")
         tags = list(layout.tags if layout is not None else _kept(of_exif))
-        density = image.density or (_density({tag.code: tag for tag in of_exif}, order) if layout is None else None)
+        density = image.density or (density_of_tags({tag.code: tag for tag in of_exif}, order) if layout is None else None)
         if image.xmp:
             tags.append(Tag(_XMP, 1, image.xmp))
         self._writer.write(
@@ -399,29 +400,12 @@ def _by_software(tag: Tag) -> bool:
     return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
 
 
-def _density(tags: dict[int, Tag], order: str) -> Density | None:
-    sides = []
-    for code in _RESOLUTION[:2]:
-        if code not in tags or tags[code].type != 5 or len(tags[code].value) != 8:
-            return None
-        numerator, denominator = Tag(code, 4, tags[code].value).integers(order)
-        if not numerator or not denominator:
-            return None
-        sides.append(Fraction(numerator, denominator))
-    unit = tags[296].integers(order) if 296 in tags else (2,)
-    density = Density(sides[0], sides[1], {2: INCH, 3: CENTIMETER}.get(unit[0] if unit else 2, Fraction(0)))
-    return (
-        None if density == Density(Fraction(1), Fraction(1), Fraction(0)) else density
-    )  # which tifffile writes where nothing is known
-
-
 def _resolution(density: Density | None) -> dict[str, Any]:
+    """Return a density as tifffile wants it."""
     if density is None:
         return {}
-    unit = {Fraction(0): 1, CENTIMETER: 3}.get(density.unit, 2)
-    scale = INCH / density.unit if unit == 2 else Fraction(1)
-    sides = [(side * scale).limit_denominator(2**31) for side in density[:2]]
-    return {"resolution": [(side.numerator, side.denominator) for side in sides], "resolutionunit": unit}
+    *sides, unit = resolution_of(density)
+    return {"resolution": sides, "resolutionunit": unit}
 
 
 def _predictor(layout: TiffLayout, dtype: np.dtype) -> int | None:
