@@ -151,7 +151,7 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
 
 
 def parse_json(text: bytes | str) -> Any:
-    """What a text in JSON says. Raises ValueError where it isn't JSON, also where it is nested without end."""
+    """Return what a text in JSON says. Raises ValueError if it isn't JSON, or is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -159,7 +159,7 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Whether what JSON said is a number that can be computed with: finite, and no truth value."""
+    """Return whether what JSON said is a number that can be computed with: finite, and no truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 

@@ -70,9 +70,8 @@ class ArrayLayout(Layout):
 def check_axes(axes: str) -> None:
     """Raise InputError where letters don't name the axes of images."""
     if not {"Y", "X"} <= set(axes) or len(set(axes)) != len(axes) or not axes.isalpha() or not axes.isupper():
-        raise InputError(
-            "axes", f"must have Y, X, C for channels, and other capitals for stacks, each once, such as 'NYX', got {axes!r}"
-        )
+        problem = f"must have Y, X, C for channels, and other capitals for stacks, each once, such as 'NYX', got {axes!r}"
+        raise InputError("axes", problem)
 
 
 def axes_like(image: ImageFile, n_axes: int) -> str | None:
@@ -83,7 +82,7 @@ def axes_like(image: ImageFile, n_axes: int) -> str | None:
     return next((axes for axes in (own, flat, alone, "YX") if len(axes) == n_axes), None)
 
 
-def axes_of(shape: tuple[int, ...], axes: str | None, path: Path) -> str:
+def axes_of(shape: tuple[int, ...], axes: str | None) -> str:
     """Return the axes of an array of a shape, as they were named, or where there is no doubt.
 
     Raises
@@ -93,10 +92,7 @@ def axes_of(shape: tuple[int, ...], axes: str | None, path: Path) -> str:
     """
     if axes is not None:
         if len(axes) != len(shape):
-            raise InputError(
-                "axes", f"names {len(axes)} axes, {axes}, but the array has {len(shape)}: its shape is {shape}",
-                subject=str(path),
-            )  # fmt: skip
+            raise InputError("axes", f"must name {len(shape)} axes for an array of shape {shape}, got {axes!r}")
         return axes
     if len(shape) == 2:
         return "YX"
@@ -104,10 +100,10 @@ def axes_of(shape: tuple[int, ...], axes: str | None, path: Path) -> str:
         return "YXC"
     if len(shape) not in (3, 4):
         fix = f"name its axes by {{axes}}, such as {'TZCYX'[-len(shape) :]}" if 1 < len(shape) <= 5 else ""
-        raise InputError("", f"an array of shape {shape} isn't (H, W) or (H, W, channels)", fix, str(path))
+        raise InputError("", f"an array of shape {shape} isn't (H, W) or (H, W, channels)", fix)
     examples = {3: "NYX for a stack, YXC or CYX for channels", 4: "NYXC for a color stack, TZYX for a gray one"}
     fix = f"name them by {{axes}}, such as {examples[len(shape)]}"
-    raise InputError("", f"the axes of an array of shape {shape} are ambiguous", fix, str(path))
+    raise InputError("", f"the axes of an array of shape {shape} are ambiguous", fix)
 
 
 def layout_for(image: ImageFile, n_pages: int, name: str = "") -> ArrayLayout:

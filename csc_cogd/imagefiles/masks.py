@@ -18,7 +18,6 @@ from csc_cogd.imagefiles.reading import ImageReader, open_images
 from csc_cogd.locks import importing
 
 LOSSY_THRESHOLD = 127  # of masks whose zeros aren't exact
-_ENDINGS = [*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)]
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,14 @@ class MaskRules:
         if self.path is None or not os.path.isdir(self.path):
             return self
         places = dict.fromkeys((self.path / folder, self.path))
+        endings = [*SUFFIXES, *map(str.upper, SUFFIXES)]
         stems = (image_path.stem, f"{image_path.stem}_mask")
-        for found in (place / f"{stem}{end}" for place in places for stem in stems for end in _ENDINGS):
+        for found in (place / f"{stem}{end}" for place in places for stem in stems for end in endings):
             if os.path.isfile(found) and os.path.abspath(found) != os.path.abspath(image_path):
                 return replace(self, path=found)
         names = " and ".join(str(place / stem) for place in places for stem in stems)
-        raise InputError(
-            "", f"has no mask: none of {names} is there, with any of {', '.join(SUFFIXES)}", "", str(image_path)
-        )
+        problem = f"has no mask: none of {names} is there, with any of {', '.join(SUFFIXES)}"
+        raise InputError("", problem, subject=str(image_path))
 
 
 def missing_pixels(

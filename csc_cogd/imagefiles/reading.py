@@ -194,7 +194,9 @@ def error_context(path: Path, kind: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decoders warn of what they then raise, or of harmless tags
             yield
-    except (InputError, MemoryError):
+    except InputError as error:
+        raise error if error.subject else error.about(str(path)) from None
+    except MemoryError:
         raise
     except EOFError:
         raise InputError("", f"damaged {kind}: the file ends too early", subject=str(path)) from None

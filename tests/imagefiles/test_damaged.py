@@ -147,7 +147,7 @@ REFUSED = {
     "signed": (tiff(np.zeros((8, 9), "i2"), photometric="miniswhite"), "MINISWHITE isn't supported for int16"),
     "hidden stack": (tiff(PIXELS, photometric="minisblack", truncate=True, metadata={}), "it hides a stack behind 1 page"),
     "camera's raw file": (tiff(PIXELS, photometric="rgb", extratags=[(50706, 1, 4, b"\1\4\0\0", False)]), "DNG"),
-    "animation": (ANIMATION, "it is an animation"),
+    "animation": (ANIMATION, "animations aren't supported: save their pictures"),
     "zip": (b"PK\5\6" + bytes(18), "no array in it is an image"),
 }  # fmt: skip
 

@@ -75,7 +75,7 @@ def test_a_file_without_such_a_pixel_has_none(tmp_path, rng):
 
 def test_what_can_not_be_heeded_is_named(tmp_path, rng):
     grey = pixels_of(rng, HOLE.shape)
-    assert saved(tmp_path / "a.tif", grey, "none").notes == ("its nodata value, 'none', isn't a number and isn't heeded",)
+    assert saved(tmp_path / "a.tif", grey, "none").notes == ("its nodata value, 'none', isn't a number and isn't used",)
     image = saved(tmp_path / "a.tif", grey, "0", photometric="miniswhite")
     assert image.nodata is None
     assert "that of stored pixels" in image.notes[0]

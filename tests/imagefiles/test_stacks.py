@@ -46,14 +46,18 @@ def test_axes_by_letters(tmp_path, rng, shape, axes, n_pages, page, kind):
         (npy(CUBE), None, r"shape \(4, 9, 7\) are ambiguous: name them by axes, such as NYX"),
         (npy(CUBE[None]), None, "name them by axes, such as NYXC"),
         (npy(CUBE[0, 0]), None, "isn't .H, W."),
-        (npy(CUBE), "NYXC", "axes names 4 axes, NYXC, but the array has 3: its shape is .4, 9, 7."),
+        (npy(CUBE), "NYXC", "axes must name 3 axes for an array of shape .4, 9, 7., got 'NYXC'"),
         (npy(CUBE), "NYY", "axes must have Y, X"),
         (npy(CUBE), "CZY", "axes must have Y, X"),
         (npy(CUBE), "nyx", "capital"),
         (npz(a=CUBE), None, "name them by axes"),
         (npz(a=np.arange(5)), None, "no array in it is an image"),
         (npz(a=CUBE), "NYXC", "no array in it is an image of axes NYXC"),
-        (tiff(CUBE, photometric="minisblack"), "NYX", "leave it out, or CYX"),
+        (
+            tiff(CUBE, photometric="minisblack"),
+            "NYX",
+            "axes must be left out for TIFF, or 'CYX' if its pages are channels, got 'NYX'",
+        ),
     ],
 )
 def test_axes_that_do_not_fit_are_named(tmp_path, content, axes, message):

@@ -136,7 +136,7 @@ def animation():
 
 WHOLE = webp(RGBA, **LOSSLESS, exif=exif())
 REFUSED = {
-    "animation": (animation(), "it is an animation: save its pictures as single images"),
+    "animation": (animation(), "animations aren't supported: save their pictures as single images"),
     "cut off": (WHOLE[:-9], "damaged or unsupported WebP: the file ends too early"),
     "header only": (WHOLE[:12], "damaged or unsupported WebP: the file ends too early"),
     "no pixels": (pack_chunks([(b"EXIF", exif())]), "damaged or unsupported WebP: it has no pixels"),

@@ -50,11 +50,12 @@ class Format:
     signature : re.Pattern
         Matches the first twelve bytes of its files.
     open_pages : callable
-        Open a file: ``open_pages(path, file, axes, template)``, as :func:`csc_cogd.imagefiles.open_images` takes them.
+        Open a file: ``open_pages(path, file, axes, template)``, as :func:`csc_cogd.imagefiles.open_images` takes them. Its
+        errors needn't name the file.
     encoder : callable
         Begin a file: ``encoder(file, n_pages)``.
     check : callable
-        Raise InputError, which needn't name the file, for an image whose pixels it can't hold.
+        Raise InputError for an image whose pixels it can't hold; this needn't name the file, either.
     carries : frozenset of str
         Fields of :class:`ImageFile` with metadata that it holds, besides the image's own layout.
     caveats : callable

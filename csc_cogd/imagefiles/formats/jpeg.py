@@ -62,16 +62,16 @@ def read(content: bytes, path: Path) -> ImageFile:
 
     segments, scan = _read_segments(content)
     if content.rfind(b"\xff\xd9", scan) < 0:
-        raise InputError(f"{path}: damaged JPEG: the file ends too early")
+        raise InputError("", "damaged JPEG: the file ends too early")
     _check_scans(content, scan)
     marker, frame = next((segment for segment in segments if segment[0] in _FRAMES), (0, b""))
     if len(frame) < 6:
-        raise InputError(f"{path}: damaged JPEG: it doesn't say its size")
+        raise InputError("", "damaged JPEG: it doesn't say its size")
     depth, height, width, n_components = struct.unpack(">BHHB", frame[:6])
     if depth != 8 or marker not in (0xC0, 0xC1, _PROGRESSIVE) or n_components == 2:
-        raise InputError(f"{path}: this kind of JPEG isn't supported: only 8 bits, baseline or progressive are")
+        raise InputError("", "this kind of JPEG isn't supported: only 8 bits, baseline or progressive are")
     if n_components == 4:
-        raise InputError(f"{path}: CMYK colors aren't supported: convert the image to RGB first")
+        raise InputError("", "CMYK colors aren't supported", "convert the image to RGB first")
     check_declared_pixels(path, width, height, width * height * n_components, len(content))
     pixels = imagecodecs.jpeg8_decode(content)
 
@@ -92,7 +92,7 @@ def read(content: bytes, path: Path) -> ImageFile:
 
 
 def coded_size(content: bytes) -> tuple[int, int]:
-    """Width and height of a JPEG. Raises ValueError where it doesn't say them, or can't be decoded soon."""
+    """Return width and height of a JPEG. Raises ValueError where it doesn't say them, or can't be decoded soon."""
     segments, scan = _read_segments(content)
     _check_scans(content, scan)
     frame = next((body for marker, body in segments if marker in _FRAMES), b"")
@@ -103,7 +103,7 @@ def coded_size(content: bytes) -> tuple[int, int]:
 
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
-    """A JPEG of the image, uint8 of one or three channels; and what was left out.
+    """Return a JPEG of the image, uint8 of one or three channels, and remarks on what was left out.
 
     An image that was a JPEG is coded as finely as it was there, and progressively if it was.
     """
@@ -138,7 +138,7 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
 
 
 def _read_segments(content: bytes) -> tuple[list[Segment], int]:
-    """The segments before the pixels, and where the first scan begins. Raises ValueError.
+    """Return the segments before the pixels, and where the first scan begins. Raises ValueError.
 
     Bytes between segments that don't belong to any are passed over, as all readers do.
     """
@@ -176,7 +176,7 @@ def _first(segments: list[Segment], marker: int, prefix: bytes) -> bytes | None:
 
 
 def _is_kept(marker: int, body: bytes) -> bool:
-    """Whether a segment is metadata that no field of the image holds; thumbnails and Adobe's color mark aren't."""
+    """Return whether a segment is metadata that no field of the image holds; thumbnails and Adobe's color mark aren't."""
     own = {0xE0: (_JFIF, b"JFXX\0"), 0xE1: (_EXIF, _XMP), 0xE2: (_ICC, b"MPF\0"), 0xEE: (b"Adobe",)}
     return marker == _COMMENT or (0xE0 <= marker <= 0xEF and not body.startswith(own.get(marker, (b"\0" * 99,))))
 
@@ -207,7 +207,7 @@ def _jfif(density: Density | None) -> bytes:
 
 
 def _coding(segments: list[Segment], frame: bytes) -> dict[str, Any] | None:
-    """The quantization tables and the subsampling; None where Pillow can't write those."""
+    """Return the quantization tables and the subsampling; None if Pillow can't write those."""
     with importing():
         from PIL.JpegImagePlugin import zigzag_index
 

@@ -28,14 +28,14 @@ class NpyPages:
         shape, fortran, dtype = header = read_header(file)
         if dtype.hasobject:
             fix = "save it as an array of numbers, as by np.save(path, array.astype(float))"
-            raise InputError("", "has Python objects, which are never unpickled here", fix, str(path))
+            raise InputError("", "has Python objects, which are never unpickled here", fix)
         if 0 in shape:
-            raise InputError("", "has no pixels", subject=str(path))
+            raise InputError("", "has no pixels")
         if header.n_bytes > file_size - file.tell():
             raise ValueError("the file ends too early")
         if template is not None:
             axes = axes_like(template, len(shape))
-        self._layout = ArrayLayout(axes_of(shape, axes, path), shape, dtype, fortran)
+        self._layout = ArrayLayout(axes_of(shape, axes), shape, dtype, fortran)
         self._array = ArrayInFile(file, file.tell(), shape, dtype, fortran)
 
     def __len__(self) -> int:

@@ -37,12 +37,12 @@ class NpzPages:
                 others.append(name)
                 continue
             shape, fortran, dtype = header
-            own = axes_of(shape, named, path)
+            own = axes_of(shape, named)
             self._layouts.append(ArrayLayout(own, shape, dtype, fortran, name, member.compress_type, path))
         check_members(path, [members[name] for name in others], self._file_size)
         if not self._layouts:
             what = "no array in it is an image" + (f" of axes {axes}" if axes else "")
-            raise InputError("", what, subject=str(path))
+            raise InputError("", what)
         self._layouts = [replace(layout, others=tuple(others)) for layout in self._layouts]
 
     def __len__(self) -> int:

@@ -62,10 +62,10 @@ def read(content: bytes, path: Path) -> ImageFile:
     chunks, notes = read_chunks(content)
     first = dict(reversed(chunks))  # of several of a kind the first
     if not {b"IHDR", b"IDAT", b"IEND"} <= first.keys():
-        raise InputError(f"{path}: damaged PNG: the file ends too early")
+        raise InputError("", "damaged PNG: the file ends too early")
     header = _checked_header(chunks)
     if int.from_bytes(first.get(b"acTL", b"")[:4]) > 1:
-        raise InputError(f"{path}: it is an animation: save its pictures as single images")
+        raise InputError("", "animations aren't supported", "save their pictures as single images")
     width, height, depth, color = struct.unpack(">IIBB", header[:10])
     samples = min(_SHOWN[color] + (b"tRNS" in first), 4)
     check_declared_pixels(path, width, height, width * height * samples * (1 + (depth == 16)), len(content))
@@ -138,9 +138,9 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
 
 
 def read_chunks(content: bytes) -> tuple[list[Chunk], list[str]]:
-    """The chunks up to the end chunk, or to where they are cut off; those that can be missed aren't there where damaged.
+    """Return the chunks up to the end chunk, or to where they are cut off, and notes on damaged ones, which are left out.
 
-    Beside them, notes on what is damaged. Raises ValueError where pixels are.
+    Raises ValueError where the pixels are damaged.
     """
     chunks, notes = list[Chunk](), list[str]()
     position = len(SIGNATURE)
@@ -167,7 +167,7 @@ def insert_chunks(content: bytes, before: list[Chunk], behind: list[Chunk] | Non
 
 
 def _checked_header(chunks: list[Chunk]) -> bytes:
-    """The only header of a PNG. Raises ValueError where there are several, or pixels can't be as it says."""
+    """Return the only header of a PNG. Raises ValueError where there are several, or pixels can't be as it says."""
     headers = [body for kind, body in chunks if kind == b"IHDR"]
     if len(headers) > 1 or chunks[0][0] != b"IHDR" or len(headers[0]) != 13:
         raise ValueError("it doesn't begin with one header")
@@ -180,7 +180,7 @@ def _checked_header(chunks: list[Chunk]) -> bytes:
 
 
 def _color_chunks(chunks: list[Chunk], color: int) -> tuple[list[Chunk], list[bytes]]:
-    """The palette and what is transparent, as far as they belong to pixels of such a color type, and the damaged ones.
+    """Return palette and transparency, as far as they belong to pixels of a color type, and the damaged ones.
 
     Raises ValueError where a palette is needed, and there is none.
     """
@@ -202,7 +202,7 @@ def _color_chunks(chunks: list[Chunk], color: int) -> tuple[list[Chunk], list[by
 
 
 def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, bool]:
-    """Pixels, and whether there is more than pixels in their data; of such, libpng would print a warning."""
+    """Return pixels, and whether there is more than pixels in their data, of which libpng would print a warning."""
     with importing():
         import imagecodecs
 
@@ -217,7 +217,7 @@ def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.
 
 
 def _from_passes(header: bytes, colors: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, bool]:
-    """Pixels of an interlaced PNG, whose passes are PNGs of their own; of a whole one, libpng would print a warning."""
+    """Return pixels of an interlaced PNG, each pass decoded as a PNG: of a whole one, libpng would print a warning."""
     width, height, depth, color = struct.unpack(">IIBB", header[:10])
     passes = [(range(top, height, down), range(left, width, right)) for top, left, down, right in _ADAM7]
     sizes = [len(rows) * _row_size(len(columns), depth, color) * bool(columns) for rows, columns in passes]
@@ -236,17 +236,17 @@ def _from_passes(header: bytes, colors: list[Chunk], packed: list[bytes]) -> tup
 
 
 def _row_size(width: int, depth: int, color: int) -> int:
-    """Bytes of a row of pixels and of the filter that is named before them."""
+    """Return the bytes of a row of pixels and of the filter that is named before them."""
     return 1 + (width * depth * _STORED[color] + 7) // 8
 
 
 def _inflated(data: list[bytes], size: int) -> bytes:
-    """As many bytes of the data of pixels, or fewer if there aren't more."""
+    """Return as many bytes of the data of pixels, or fewer if there aren't more."""
     return zlib.decompressobj().decompress(b"".join(data), size)
 
 
 def _has_surplus(data: list[bytes], size: int) -> bool:
-    """Whether more than `size` bytes are in the data of pixels, or something is behind them; damage is left to libpng."""
+    """Return whether there are more than `size` bytes in the data of pixels, or behind them; damage is left to libpng."""
     inflater, found = zlib.decompressobj(), 0
     try:
         for piece in (body[start : start + _PIECE] for body in data for start in range(0, len(body), _PIECE)):
@@ -263,9 +263,11 @@ def _has_surplus(data: list[bytes], size: int) -> bool:
 
 
 def _as_decoded(kind: bytes, body: bytes, first: dict[bytes, bytes], pixels: np.ndarray) -> bytes:
-    """The significant bits (sBIT) or the background (bKGD) of the pixels as they are decoded. Raises ValueError, IndexError.
+    """Return the significant bits (sBIT) or the background (bKGD) of the pixels as they are decoded.
 
     Palettes and gray of fewer than 8 bits are widened, and one transparent color, or those of a palette, become opacity.
+
+    Raises ValueError or IndexError where they are damaged.
     """
     depth, color = first[b"IHDR"][8:10]
     n_colors = 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1
@@ -302,13 +304,13 @@ def _profile(body: bytes) -> bytes:
 
 
 def _packet(body: bytes) -> bytes:
-    """XMP data of an iTXt chunk."""
+    """Return the XMP data of an iTXt chunk."""
     compressed, texts = body[len(_XMP)], body[len(_XMP) + 2 :].split(b"\0", 2)
     return _inflate(texts[2]) if compressed else texts[2]
 
 
 def _legacy_exif(kind: bytes, body: bytes) -> bytes | None:
-    """EXIF data as ImageMagick wrote them before PNG had a chunk for them: as hexadecimal digits in a text chunk."""
+    """Return EXIF data as ImageMagick wrote them before PNG had a chunk for them: as hexadecimal digits in a text chunk."""
     keyword, _, text = body.partition(b"\0")
     if keyword not in (b"Raw profile type exif", b"Raw profile type APP1") or kind == b"iTXt":
         return None
@@ -325,7 +327,7 @@ def _density(body: bytes) -> Density | None:
 
 
 def _physical(density: Density) -> bytes:
-    """Content of a pHYs chunk: pixels a meter, or their ratio."""
+    """Return the content of a pHYs chunk: pixels a meter, or their ratio."""
     if not density.unit:
         x, y = (int(side * density.x.denominator * density.y.denominator) for side in density[:2])
         return struct.pack(">IIB", x, y, 0)

@@ -111,7 +111,7 @@ class TiffPages:
             import tifffile
 
         if axes not in (None, "CYX"):
-            raise InputError(f"{path}: --axes {axes}: pages of a TIFF are images: leave it out, or CYX if they are channels")
+            raise InputError("axes", f"must be left out for TIFF, or 'CYX' if its pages are channels, got {axes!r}")
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs on damaged files is raised here
         self._path, self._file = path, file
         self._structure, first = read_header(file)
@@ -119,7 +119,7 @@ class TiffPages:
         if not self._offsets:
             raise ValueError("no page in it")
         kinds = [self._kind(offset) for offset in self._offsets]
-        _check_whole(path, {tag.code: tag for tag in self._directory(0)}, len(kinds))
+        _check_whole({tag.code: tag for tag in self._directory(0)}, len(kinds))
         file.seek(0)
         self._tiff = tifffile.TiffFile(file)
         full = [page for page, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
@@ -138,7 +138,7 @@ class TiffPages:
         images = [self._read(page) for page in self._pages]
         shapes = {(image.pixels.shape, image.pixels.dtype) for image in images}
         if len(shapes) > 1 or images[0].pixels.ndim > 2:
-            raise InputError(f"{self._path}: --axes CYX: the pages aren't gray images of one size and type")
+            raise InputError("axes", "must not be 'CYX', as the pages aren't gray images of one size and type")
         layouts = tuple(image.layout for image in images if isinstance(image.layout, TiffLayout))
         notes = dict.fromkeys((*self._notes, *(note for image in images for note in image.notes)))
         if len({image.nodata for image in images}) > 1:
@@ -199,7 +199,7 @@ class TiffPages:
         )  # fmt: skip
 
     def _nodata(self, tags: dict[int, Tag], page: Any, notes: list[str]) -> float | None:
-        """The value of pixels without data; noted where it can't be heeded."""
+        """Return the value of pixels without data; note where it can't be used."""
         if _NODATA not in tags:
             return None
         text = tags[_NODATA].value.rstrip(b"\0 ").decode("latin-1").strip()
@@ -207,39 +207,36 @@ class TiffPages:
         try:
             value = float(text)
         except ValueError:
-            notes.append(f"its nodata value, {text[:40]!r}, isn't a number and isn't heeded")
+            notes.append(f"its nodata value, {text[:40]!r}, isn't a number and isn't used")
             return None
         if stored:
-            notes.append(f"its nodata value, {text}, is that of stored pixels, not of shown ones, and isn't heeded")
+            notes.append(f"its nodata value, {text}, is that of stored pixels, not of shown ones, and isn't used")
         return None if stored else value
 
     def _check(self, page: Any, tags: dict[int, Tag]) -> None:
-        photometric, path = int(page.photometric), self._path
+        photometric = int(page.photometric)
         if 50706 in tags:
-            raise InputError(f"{path}: it is a camera's raw file (DNG): develop it to an image first")
+            raise InputError("", "a camera's raw file (DNG) isn't supported", "develop it to an image first")
         if photometric not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) and (photometric, page.compression) != (_YCBCR, 7):
             name = getattr(page.photometric, "name", photometric)
-            raise InputError(f"{path}: TIFF colors of kind {name} aren't supported: convert the image to gray or RGB first")
+            raise InputError("", f"TIFF colors of kind {name} aren't supported", "convert the image to gray or RGB first")
         if 1 in page.extrasamples:
-            raise InputError(f"{path}: colors multiplied by opacity aren't supported: save it with plain (straight) alpha")
+            raise InputError("", "colors multiplied by opacity aren't supported", "save it with plain (straight) alpha")
         if isinstance(page.bitspersample, tuple):
             bits = ", ".join(map(str, page.bitspersample))
-            raise InputError(
-                f"{path}: samples of {bits} bits aren't supported: convert the image to 8 or 16 bits each first"
-            )
+            raise InputError("", f"samples of {bits} bits aren't supported", "convert the image to 8 or 16 bits each first")
         if page.dtype is None:
             raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
         size = self._file.seek(0, 2)
         n_values = max(page.size, math.prod(page.chunks))  # a tile may be larger than the image
-        check_declared_pixels(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
+        check_declared_pixels(self._path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
         plain = page.compression == 1 and sum(page.databytecounts) >= page.nbytes
         if len(page.dataoffsets) < math.prod(page.chunked) and not plain:
-            raise InputError(
-                f"{path}: damaged TIFF: it has {len(page.dataoffsets)} of {math.prod(page.chunked)} strips or tiles"
-            )
+            found = f"{len(page.dataoffsets)} of {math.prod(page.chunked)}"
+            raise InputError("", f"damaged TIFF: it has {found} strips or tiles")
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
             if offset + count > size:
-                raise InputError(f"{path}: damaged TIFF: the file ends too early")
+                raise InputError("", "damaged TIFF: the file ends too early")
         if sum(page.databytecounts) > size + 2 * page.nbytes:
             raise ValueError("its strips or tiles are larger than the file")
         self._check_coded(page)
@@ -249,7 +246,7 @@ class TiffPages:
         compression, most = int(page.compression), 2 * max(math.prod(page.chunks), _SMALL)
         if compression not in CODED and compression not in _BOUNDED:
             name = getattr(page.compression, "name", compression)
-            raise InputError(f"{self._path}: TIFF compression {name} isn't supported: save it with another, such as deflate")
+            raise InputError("", f"TIFF compression {name} isn't supported", "save it with another, such as deflate")
         if compression in _BOUNDED or page.jpegheader is not None:  # tifffile makes that one say what is right
             return
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
@@ -258,19 +255,19 @@ class TiffPages:
                 raise ValueError(f"a strip or tile claims {found} pixels")
 
     def _pixels(self, page: Any, tags: dict[int, Tag]) -> tuple[np.ndarray, bool, list[str]]:
-        """Pixels as they are shown, whether white was zero in the file, and notes."""
+        """Return pixels as they are shown, whether white was zero in the file, and notes."""
         pixels = page.asarray()
         if page.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim not in (2, 3):
-            raise InputError(f"{self._path}: an image of shape {pixels.shape} isn't (H, W) or (H, W, channels)")
+            raise InputError("", f"an image of shape {pixels.shape} isn't (H, W) or (H, W, channels)")
         bits = 1 if pixels.dtype == bool else int(page.bitspersample)
         pixels = pixels.astype(np.uint8 if bits == 1 else pixels.dtype.newbyteorder("="), copy=False)
         if page.photometric == _PALETTE:
             return looked_up(pixels, tags[320].integers(self._structure.order), bits), False, []
         white = page.photometric == _MINISWHITE
         if white and pixels.dtype.kind != "u":
-            raise InputError(f"{self._path}: MINISWHITE isn't supported for {pixels.dtype}: convert it to plain gray")
+            raise InputError("", f"MINISWHITE isn't supported for {pixels.dtype}", "convert it to plain gray")
         if bits < 8:
             pixels = scaled(pixels, bits, np.uint8)
         elif bits < pixels.dtype.itemsize * 8 and pixels.dtype.kind in "ui":
@@ -348,7 +345,7 @@ class TiffEncoder:
         )  # fmt: skip
 
     def _extratags(self, tags: list[Tag]) -> list[tuple[int | str, int, int, Any, bool]]:
-        """Tags as tifffile wants them; directories that they point to are written to the file here."""
+        """Return tags as tifffile wants them; directories that they point to are written to the file here."""
         extratags: list[tuple[int | str, int, int, Any, bool]] = []
         for tag in tags:
             if tag.children is None:
@@ -366,37 +363,37 @@ class TiffEncoder:
         return extratags
 
 
-def _check_whole(path: Path, tags: dict[int, Tag], n_pages: int) -> None:
+def _check_whole(tags: dict[int, Tag], n_pages: int) -> None:
     """Refuse files that hold more images than they have directories for."""
     text = tags[_DESCRIPTION].value if _DESCRIPTION in tags else b""
     images = re.search(rb"^images=(\d+)", text, re.MULTILINE) if text.startswith(b"ImageJ=") else None
     if (images and int(images[1]) > n_pages) or b'"truncated": true' in text or 33629 in tags:
-        raise InputError(f"{path}: it hides a stack behind {n_pages} page(s): save it as a TIFF with a page for each image")
+        raise InputError("", f"it hides a stack behind {n_pages} page(s)", "save it as a TIFF with a page for each image")
 
 
 def _kept(tags: Iterable[Tag]) -> tuple[Tag, ...]:
-    """The tags that aren't about the storage of pixels, nor in the image's fields, nor point to something unknown."""
+    """Return the tags that aren't about the storage of pixels, nor in the image's fields, nor point to something unknown."""
     without = _OF_THE_PIXELS | _IN_FIELDS
     kept = (tag for tag in tags if tag.code not in without and not tag.dangles and (tag.value or tag.children))
     return tuple(map(_without_previews, kept))
 
 
 def _without_previews(tag: Tag) -> Tag:
-    """A tag without pictures of the picture before, as they are in those of Photoshop and of makers."""
+    """Return a tag without previews of the picture before, as in those of Photoshop and of camera makers."""
     if tag.children is not None:
         return replace(tag, children=tuple(map(_without_previews, tag.children)))
     return replace(tag, value=without_pictures(tag.value)) if tag.type in (1, 7) else tag
 
 
 def _lost_pointers(tags: Iterable[Tag]) -> list[str]:
-    """What is to be said of the directories that tags point to, and that aren't known or can't be read."""
+    """Return remarks on directories that tags point to, and that aren't known or can't be read."""
     lost = dict.fromkeys(tag.code for tag in tags if tag.dangles and tag.code not in _OF_THE_PIXELS)
     names = ", ".join(_DIRECTORIES.get(code, f"tag {code}") for code in lost)
     return [f"directories of tags that are damaged or unknown aren't carried over: {names}"] if lost else []
 
 
 def _by_software(tag: Tag) -> bool:
-    """Whether it is a description that a program wrote for itself, of this file's pages: OME-XML, ImageJ's, tifffile's."""
+    """Return whether it is a description that a program wrote for itself, of the pages: OME-XML, ImageJ's, tifffile's."""
     return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
 
 
@@ -409,13 +406,13 @@ def _resolution(density: Density | None) -> dict[str, Any]:
 
 
 def _predictor(layout: TiffLayout, dtype: np.dtype) -> int | None:
-    """The layout's predictor where it goes with the compression and the type."""
+    """Return the layout's predictor if it goes with the compression and the type."""
     fits = {2: "iu", 3: "f"}.get(layout.predictor, "")
     return layout.predictor if layout.compression not in (None, "packbits") and dtype.kind in fits else None
 
 
 def _resized(layout: TiffLayout, shape: tuple[int, ...]) -> tuple[TiffLayout | None, list[str]]:
-    """The layout for a finer or coarser grid over the same picture, and what of it is left out."""
+    """Return the layout for a finer or coarser grid over the same picture, and remarks on what is left out."""
     if shape[2:] != layout.shape[2:]:
         return None, ["TIFF tags aren't carried over, as the number of channels has changed"]
     order = layout.structure.order

@@ -66,7 +66,7 @@ def read(content: bytes, path: Path) -> ImageFile:
     first = dict(reversed(chunks))  # of several of a kind the first
     flags = first.get(b"VP8X", b"\0")[0]
     if flags & _ANIMATION or b"ANMF" in first:
-        raise InputError("", "it is an animation", "save its pictures as single images", str(path))
+        raise InputError("", "animations aren't supported", "save their pictures as single images")
     width, height, has_alpha = _coded(first)
     has_alpha |= bool(flags & _ALPHA) or b"ALPH" in first
     check_declared_pixels(path, width, height, width * height * (3 + has_alpha), len(content))
