@@ -31,13 +31,8 @@ STRETCH = (0.5, 99.5)  # percentiles that become black and white in previews
 LARGEST = 10**9  # pixels of a mask
 
 output = click.option(
-    "-o",
-    "--output",
-    type=PATH,
-    required=True,
-    metavar="MASK",
-    help="Where to write, losslessly: .png, .tif or .npy.",
-)
+    "-o", "--output", type=PATH, required=True, metavar="MASK", help="Where to write, losslessly: .png, .tif or .npy.",
+)  # fmt: skip
 preview_option = click.option(
     "--preview", type=PATH, metavar="FILE", help="Also draw the image with what is missing in magenta.",
 )  # fmt: skip
@@ -137,16 +132,9 @@ def make(
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
 def from_image(
-    image_path: Path,
-    output: Path,
-    invert: bool,
-    preview: Path | None,
-    axes: str | None,
-    overwrite: bool,
-    quiet: bool,
-    verbose: int,
-    **mask_options: Any,
-) -> None:
+    image_path: Path, output: Path, invert: bool, preview: Path | None, axes: str | None, overwrite: bool, quiet: bool,
+    verbose: int, **mask_options: Any,
+) -> None:  # fmt: skip
     """Write what is missing in IMAGE as a mask: NaN, a value, a painted color, transparency and another mask, combined.
 
     \b
@@ -275,14 +263,9 @@ def detect(
 @preview_option
 @options("overwrite", "quiet", "verbose")
 def show(
-    mask_path: Path,
-    image_path: Path | None,
-    preview: Path | None,
-    overwrite: bool,
-    quiet: bool,
-    verbose: int,
+    mask_path: Path, image_path: Path | None, preview: Path | None, overwrite: bool, quiet: bool, verbose: int,
     **mask_options: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Say how a mask is understood: how much is missing, in how many holes, and how large they are.
 
     With IMAGE, the mask must fit it.

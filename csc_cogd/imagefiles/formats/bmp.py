@@ -53,12 +53,7 @@ def _check(image: ImageFile) -> None:
 
 
 BMP = Format(
-    name="bmp",
-    title="BMP",
-    suffixes=(".bmp",),
-    signature=re.compile(rb"BM"),
-    open_pages=SinglePage.opener(read),
-    encoder=SinglePageEncoder.opener(encode),
-    check=_check,
+    name="bmp", title="BMP", suffixes=(".bmp",), signature=re.compile(rb"BM"),
+    open_pages=SinglePage.opener(read), encoder=SinglePageEncoder.opener(encode), check=_check,
     carries=frozenset({"density"}),
-)
+)  # fmt: skip

@@ -6,25 +6,37 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from csc_cogd.imagefiles.image import ImageFile
 
 
-class Pages(Protocol):
-    """The pages of an open file."""
+class Pages:
+    """The pages of an open file, which is its opener's to close."""
 
-    def __len__(self) -> int: ...
-    def read(self, page: int) -> ImageFile: ...
-    def close(self) -> None: ...
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, page: int) -> ImageFile:
+        """Read a page, counted from 0."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what was opened besides the file."""
 
 
-class Encoder(Protocol):
-    """Writes images as the pages of an open file; `write` returns what the user should be warned of."""
+class Encoder:
+    """Writes images as the pages of an open file, which is its opener's to close."""
 
-    def write(self, image: ImageFile) -> list[str]: ...
-    def finish(self) -> None: ...
-    def close(self) -> None: ...
+    def write(self, image: ImageFile) -> list[str]:
+        """Write the next page, and return what the user should be warned of."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write what stands behind the last page."""
+
+    def close(self) -> None:
+        """Let go of what was opened besides the file."""
 
 
 def _any_pixels(image: ImageFile) -> None:
@@ -83,7 +95,7 @@ class Format:
 
 
 @dataclass(frozen=True)
-class SinglePage:
+class SinglePage(Pages):
     """The only page of a file, which is decoded at once."""
 
     path: Path
@@ -95,20 +107,14 @@ class SinglePage:
         """Return what opens files by decoding their content."""
         return lambda path, file, axes, template: cls(path, file, decode)
 
-    def __len__(self) -> int:
-        return 1
-
     def read(self, page: int) -> ImageFile:
         """Decode the content of the file."""
         self.file.seek(0)
         return self.decode(self.file.read(), self.path)
 
-    def close(self) -> None:
-        """Do nothing: the file is its opener's."""
-
 
 @dataclass(frozen=True)
-class SinglePageEncoder:
+class SinglePageEncoder(Encoder):
     """Writes a file of one page, which is encoded at once."""
 
     file: BinaryIO
@@ -124,9 +130,3 @@ class SinglePageEncoder:
         content, remarks = self.encode(image)
         self.file.write(content)
         return remarks
-
-    def finish(self) -> None:
-        """Do nothing: all is written."""
-
-    def close(self) -> None:
-        """Do nothing: the file is its opener's."""

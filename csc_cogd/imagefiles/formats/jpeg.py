@@ -242,13 +242,7 @@ def _check(image: ImageFile) -> None:
 
 
 JPEG = Format(
-    name="jpeg",
-    title="JPEG",
-    suffixes=(".jpg", ".jpeg"),
-    signature=re.compile(rb"\xff\xd8\xff"),
-    open_pages=SinglePage.opener(read),
-    encoder=SinglePageEncoder.opener(encode),
-    check=_check,
+    name="jpeg", title="JPEG", suffixes=(".jpg", ".jpeg"), signature=re.compile(rb"\xff\xd8\xff"),
+    open_pages=SinglePage.opener(read), encoder=SinglePageEncoder.opener(encode), check=_check, lossy=True,
     carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
-    lossy=True,
-)
+)  # fmt: skip

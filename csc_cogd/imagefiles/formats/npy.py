@@ -12,13 +12,13 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.array_layout import ArrayLayout, axes_like, axes_of, check_page, layout_for
-from csc_cogd.imagefiles.formats.format import Format
+from csc_cogd.imagefiles.formats.format import Encoder, Format, Pages
 from csc_cogd.imagefiles.image import ImageFile
 from csc_cogd.imagefiles.pieces import ArrayInFile
 from csc_cogd.npy import MAGIC, read_header
 
 
-class NpyPages:
+class NpyPages(Pages):
     """The pages of an open NPY file."""
 
     def __init__(self, path: Path, file: BinaryIO, axes: str | None, template: ImageFile | None):
@@ -45,11 +45,8 @@ class NpyPages:
         """Read a page."""
         return page_of_array(self._path, "npy", self._array.read(self._layout.index(page)), self._layout)
 
-    def close(self) -> None:
-        """Do nothing: the file is its opener's."""
 
-
-class NpyEncoder:
+class NpyEncoder(Encoder):
     """Writes images as pages of one array."""
 
     def __init__(self, file: BinaryIO, n_pages: int):
@@ -68,12 +65,6 @@ class NpyEncoder:
         self._array.write(self._layout.index(self._written), self._layout.from_image(image.pixels))
         self._written += 1
         return []
-
-    def finish(self) -> None:
-        """Do nothing: all is written."""
-
-    def close(self) -> None:
-        """Do nothing: the file is its opener's."""
 
     def _allocate(self, fortran: bool) -> ArrayInFile:
         """Take the array's place on the disk first, so that a full one is known of early."""
@@ -94,12 +85,6 @@ def page_of_array(path: Path, name: str, piece: np.ndarray, layout: ArrayLayout)
 
 
 NPY = Format(
-    name="npy",
-    title="NPY",
-    suffixes=(".npy",),
-    signature=re.compile(re.escape(MAGIC)),
-    open_pages=NpyPages,
-    encoder=NpyEncoder,
-    multipage=True,
-    takes_axes=True,
-)
+    name="npy", title="NPY", suffixes=(".npy",), signature=re.compile(re.escape(MAGIC)),
+    open_pages=NpyPages, encoder=NpyEncoder, multipage=True, takes_axes=True,
+)  # fmt: skip

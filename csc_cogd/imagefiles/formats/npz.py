@@ -15,13 +15,13 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.array_layout import ArrayLayout, axes_like, axes_of, check_page, layout_for
-from csc_cogd.imagefiles.formats.format import Format
+from csc_cogd.imagefiles.formats.format import Encoder, Format, Pages
 from csc_cogd.imagefiles.formats.npy import page_of_array
 from csc_cogd.imagefiles.image import ImageFile, check_declared_pixels
 from csc_cogd.npy import Header, check_members, member_header, read_member
 
 
-class NpzPages:
+class NpzPages(Pages):
     """The pages of all arrays in an NPZ file that are images; one array at a time is in memory."""
 
     def __init__(self, path: Path, file: BinaryIO, axes: str | None, template: ImageFile | None):
@@ -71,7 +71,7 @@ class NpzPages:
         return held
 
 
-class NpzEncoder:
+class NpzEncoder(Encoder):
     """Writes images as pages of the arrays they came from, or as an array each; one array at a time is in memory."""
 
     def __init__(self, file: BinaryIO, n_pages: int):
@@ -123,12 +123,6 @@ def _is_image(header: Header, axes: str | None) -> bool:
 
 
 NPZ = Format(
-    name="npz",
-    title="NPZ",
-    suffixes=(".npz",),
-    signature=re.compile(rb"PK(\x03\x04|\x05\x06)"),
-    open_pages=NpzPages,
-    encoder=NpzEncoder,
-    multipage=True,
-    takes_axes=True,
-)
+    name="npz", title="NPZ", suffixes=(".npz",), signature=re.compile(rb"PK(\x03\x04|\x05\x06)"),
+    open_pages=NpzPages, encoder=NpzEncoder, multipage=True, takes_axes=True,
+)  # fmt: skip

@@ -346,13 +346,7 @@ def _caveats(image: ImageFile) -> list[str]:
 
 
 PNG = Format(
-    name="png",
-    title="PNG",
-    suffixes=(".png",),
-    signature=re.compile(re.escape(SIGNATURE)),
-    open_pages=SinglePage.opener(read),
-    encoder=SinglePageEncoder.opener(encode),
-    check=_check,
+    name="png", title="PNG", suffixes=(".png",), signature=re.compile(re.escape(SIGNATURE)),
+    open_pages=SinglePage.opener(read), encoder=SinglePageEncoder.opener(encode), check=_check, caveats=_caveats,
     carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
-    caveats=_caveats,
-)
+)  # fmt: skip

@@ -33,7 +33,7 @@ from csc_cogd.imagefiles.exif import (
     without_pictures,
     without_thumbnail,
 )
-from csc_cogd.imagefiles.formats.format import Format
+from csc_cogd.imagefiles.formats.format import Encoder, Format, Pages
 from csc_cogd.imagefiles.georeference import regridded
 from csc_cogd.imagefiles.image import (
     RESOLUTION_TAGS,
@@ -103,7 +103,7 @@ class TiffLayout(Layout):
         return [str(tifffile.TIFF.TAGS.get(code, f"tag {code}")) for code in sorted(codes)]
 
 
-class TiffPages:
+class TiffPages(Pages):
     """The pages of an open TIFF file; reduced copies and masks among them are left out, and noted."""
 
     def __init__(self, path: Path, file: BinaryIO, axes: str | None, template: ImageFile | None):
@@ -277,7 +277,7 @@ class TiffPages:
         return (~pixels if white else pixels), white and bits >= 8, []
 
 
-class TiffEncoder:
+class TiffEncoder(Encoder):
     """Writes images as pages of a TIFF file, as their layouts say."""
 
     def __init__(self, file: BinaryIO, n_pages: int):
@@ -298,9 +298,6 @@ class TiffEncoder:
         else:
             self._write(image, layout)
         return notes
-
-    def finish(self) -> None:
-        pass
 
     def close(self) -> None:
         if self._writer is not None:
@@ -433,14 +430,7 @@ def _check(image: ImageFile) -> None:
 
 
 TIFF = Format(
-    name="tiff",
-    title="TIFF",
-    suffixes=(".tif", ".tiff"),
-    signature=re.compile(rb"II[*+]\0|MM\0[*+]"),
-    open_pages=TiffPages,
-    encoder=TiffEncoder,
-    check=_check,
+    name="tiff", title="TIFF", suffixes=(".tif", ".tiff"), signature=re.compile(rb"II[*+]\0|MM\0[*+]"),
+    open_pages=TiffPages, encoder=TiffEncoder, check=_check, multipage=True, takes_axes=True,
     carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
-    multipage=True,
-    takes_axes=True,
-)
+)  # fmt: skip

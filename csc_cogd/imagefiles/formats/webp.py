@@ -181,13 +181,7 @@ def _caveats(image: ImageFile) -> list[str]:
 
 
 WEBP = Format(
-    name="webp",
-    title="WebP",
-    suffixes=(".webp",),
-    signature=re.compile(rb"RIFF....WEBP", re.DOTALL),
-    open_pages=SinglePage.opener(read),
-    encoder=SinglePageEncoder.opener(encode),
-    check=_check,
+    name="webp", title="WebP", suffixes=(".webp",), signature=re.compile(rb"RIFF....WEBP", re.DOTALL),
+    open_pages=SinglePage.opener(read), encoder=SinglePageEncoder.opener(encode), check=_check, caveats=_caveats,
     carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
-    caveats=_caveats,
-)
+)  # fmt: skip
