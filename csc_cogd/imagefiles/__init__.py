@@ -2,6 +2,7 @@
 
 from csc_cogd.imagefiles.files import (
     SUFFIXES,
+    UNREAD_SUFFIXES,
     ImageFile,
     ImageReader,
     ImageWriter,
@@ -15,6 +16,6 @@ from csc_cogd.imagefiles.files import (
 from csc_cogd.imagefiles.masks import MaskRules, missing_pixels
 
 __all__ = [
-    "SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "MaskRules", "check_output", "create_images", "missing_pixels",
-    "open_images", "read_image", "true_suffix", "write_image",
+    "SUFFIXES", "UNREAD_SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "MaskRules", "check_output", "create_images",
+    "missing_pixels", "open_images", "read_image", "true_suffix", "write_image",
 ]  # fmt: skip

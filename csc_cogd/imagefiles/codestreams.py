@@ -8,8 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from csc_cogd.imagefiles.formats import jpeg, webp
-from csc_cogd.imagefiles.formats.png import SIGNATURE
+from csc_cogd.imagefiles.formats import jpeg, png, webp
 
 
 def coded_pixels(data: bytes, compression: int) -> int:
@@ -29,10 +28,8 @@ def _of_jpeg(data: bytes) -> int:
 
 
 def _of_png(data: bytes) -> int:
-    if not data.startswith(SIGNATURE) or data[12:16] != b"IHDR":
-        raise ValueError("a strip or tile isn't PNG")
-    width, height = struct.unpack_from(">II", data, 16)
-    return int(width * height)
+    width, height = png.coded_size(data)
+    return width * height
 
 
 def _of_jpeg_2000(data: bytes) -> int:

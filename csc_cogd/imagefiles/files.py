@@ -10,13 +10,13 @@ from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.formats.format import Format
 from csc_cogd.imagefiles.formats.registry import SUFFIXES
 from csc_cogd.imagefiles.image import ImageFile
-from csc_cogd.imagefiles.reading import ImageReader, open_images, read_image, sniff_format
+from csc_cogd.imagefiles.reading import UNREAD_SUFFIXES, ImageReader, open_images, read_image, sniff_format
 from csc_cogd.imagefiles.writing import ImageWriter, check_pixels
 from csc_cogd.storage import check_writable
 
 __all__ = [
-    "SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "check_output", "create_images", "format_by_name", "make_folder",
-    "open_images", "read_image", "sniff_format", "true_suffix", "write_image",
+    "SUFFIXES", "UNREAD_SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "check_output", "create_images",
+    "format_by_name", "make_folder", "open_images", "read_image", "sniff_format", "true_suffix", "write_image",
 ]  # fmt: skip
 
 

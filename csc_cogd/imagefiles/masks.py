@@ -136,7 +136,7 @@ def missing_pixels(
     """
     if rules.path is None and (rules.polarity != "missing" or rules.threshold is not None):
         name = "mask_polarity" if rules.polarity != "missing" else "mask_threshold"
-        raise InputError(name, "says how to read a mask file, but there is none", "give a {mask}", str(image.path))
+        raise InputError(name, "says how to read a mask file, but there is none", "give {mask}", str(image.path))
     pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
     colors = pixels[..., : pixels.shape[2] - image.has_alpha]
     missing = np.zeros(colors.shape, bool)
@@ -227,7 +227,7 @@ def _painted(colors: np.ndarray, rules: MaskRules, path: Path) -> np.ndarray:
     if colors.shape[2] != 3 or colors.dtype not in (np.uint8, np.uint16):
         found = f"{colors.shape[2]} channel(s) of {colors.dtype}"
         problem = f"painted colors can be found in RGB images of 8 or 16 bits only, not in {found}"
-        raise InputError("", problem, "use {mask_value} or a {mask}", str(path))
+        raise InputError("", problem, "use {mask_value} or {mask}", str(path))
     step = int(np.iinfo(colors.dtype).max) // 255
     wanted = np.array(parse_color(rules.color), np.int32) * step
     near = np.ones(colors.shape[:2], bool)
@@ -265,10 +265,10 @@ def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
         problem = f"no pixel is missing: none {what}"
     elif image.nodata is not None:
         problem = f"no pixel is missing: none has the file's nodata value {image.nodata:g}"
-        fix = "give a {mask}, {mask_color} or {mask_value}"
+        fix = "give {mask}, {mask_color} or {mask_value}"
     else:
         problem = "nothing says what is missing"
-        fix = "give a {mask}, {mask_color}, {mask_value} or {mask_from_alpha}"
+        fix = "give {mask}, {mask_color}, {mask_value} or {mask_from_alpha}"
     raise InputError("", problem, fix, str(image.path))
 
 

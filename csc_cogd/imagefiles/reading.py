@@ -15,7 +15,7 @@ from typing import BinaryIO
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.array_layout import check_axes
 from csc_cogd.imagefiles.formats.format import Format
-from csc_cogd.imagefiles.formats.registry import FORMATS
+from csc_cogd.imagefiles.formats.registry import FORMATS, SUFFIXES
 from csc_cogd.imagefiles.image import ImageFile
 
 UNSUPPORTED_SIGNATURES = {
@@ -26,6 +26,14 @@ UNSUPPORTED_SIGNATURES = {
     "a raw photo": re.compile(rb"FUJIFILMCCD|IIU\0|....ftypcrx", re.DOTALL),
 }  # fmt: skip
 """What files of formats that aren't read begin with."""
+
+UNREAD_SUFFIXES = frozenset({
+    ".3fr", ".apng", ".arw", ".avif", ".bmp", ".cr2", ".cr3", ".dcm", ".dib", ".dng", ".erf", ".exr", ".fit", ".fits",
+    ".fts", ".gif", ".heic", ".heif", ".ico", ".iiq", ".j2k", ".jfif", ".jp2", ".jpe", ".jpf", ".jpm", ".jpx", ".jxl",
+    ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pbm", ".pcx", ".pef", ".pgm", ".pnm", ".ppm", ".psb", ".psd",
+    ".qoi", ".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".tga", ".webp", ".x3f", ".xcf",
+}) - SUFFIXES.keys()  # fmt: skip
+"""Suffixes of image files that aren't looked for in folders: most of them of formats that aren't read."""
 
 
 class ImageReader:

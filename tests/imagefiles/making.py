@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zipfile
 import zlib
 
@@ -10,6 +11,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from csc_cogd import InputError
 from csc_cogd.imagefiles import create_images, open_images
 from csc_cogd.imagefiles.formats.png import SIGNATURE, insert_chunks
 
@@ -144,3 +146,18 @@ def packed_tiff(pixels, bits, *tags, photometric=1, planar=1):
         (284, 3, [planar]), *tags,
     ]  # fmt: skip
     return raw_tiff(described, b"".join(strips))
+
+
+def peak_of(path, **options):
+    """What reading the pages says, if anything, and the most memory that it takes in Python."""
+    tracemalloc.start()
+    try:
+        with open_images(path, **options) as reader:
+            for _ in reader:
+                pass
+        said = ""
+    except InputError as error:
+        said = str(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return said, peak

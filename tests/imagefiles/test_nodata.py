@@ -69,7 +69,7 @@ def test_a_file_without_such_a_pixel_has_none(tmp_path, rng):
         image = saved(tmp_path / "a.tif", rng.integers(10, 99, HOLE.shape).astype(np.uint8), text)
         assert image.without_data is None
         assert image.observed is image.colors or not np.ma.isMaskedArray(image.observed)
-        with pytest.raises(InputError, match=f"no pixel is missing: none has the file's nodata value {text}: give a mask"):
+        with pytest.raises(InputError, match=f"no pixel is missing: none has the file's nodata value {text}: give mask"):
             missing_pixels(image, MaskRules())
 
 

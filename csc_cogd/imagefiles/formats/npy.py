@@ -29,7 +29,7 @@ class NpyPages(Pages):
         if dtype.hasobject:
             fix = "save it as an array of numbers, as by np.save(path, array.astype(float))"
             raise InputError("", "has Python objects, which are never unpickled here", fix)
-        if 0 in shape:
+        if 0 in (*shape, dtype.itemsize):
             raise InputError("", "has no pixels")
         if header.n_bytes > file_size - file.tell():
             raise ValueError("the file ends too early")
@@ -78,9 +78,8 @@ class NpyEncoder(Encoder):
 
 
 def page_of_array(path: Path, name: str, piece: np.ndarray, layout: ArrayLayout) -> ImageFile:
-    """Return a copy of a piece of an array as an image, in the machine's byte order."""
-    page = layout.to_image(piece)
-    pixels = np.array(page, page.dtype.newbyteorder("="), order="C")
+    """Return a piece of an array as an image, in the machine's byte order."""
+    pixels = np.ascontiguousarray(layout.to_image(piece), piece.dtype.newbyteorder("="))
     return ImageFile(pixels, path, name, layout=layout)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
 import zipfile
+from bisect import bisect_right
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +38,9 @@ class NpzPages(Pages):
                 others.append(name)
                 continue
             shape, fortran, dtype = header
+            check_declared_pixels(path, shape[-1], shape[-2], header.n_bytes, self._file_size)
+            if header.n_bytes > member.file_size:
+                raise ValueError("the file ends too early")
             own = axes_of(shape, named)
             self._layouts.append(ArrayLayout(own, shape, dtype, fortran, name, member.compress_type, path))
         check_members(path, [members[name] for name in others], self._file_size)
@@ -44,17 +48,17 @@ class NpzPages(Pages):
             what = "no array in it is an image" + (f" of axes {axes}" if axes else "")
             raise InputError("", what)
         self._layouts = [replace(layout, others=tuple(others)) for layout in self._layouts]
+        self._ends = list(accumulate(layout.n_pages for layout in self._layouts))
 
     def __len__(self) -> int:
-        return sum(layout.n_pages for layout in self._layouts)
+        return self._ends[-1]
 
     def read(self, page: int) -> ImageFile:
         """Read a page."""
-        for layout in self._layouts:
-            if page < layout.n_pages:
-                return page_of_array(self._path, "npz", self._member(layout)[layout.index(page)], layout)
-            page -= layout.n_pages
-        raise IndexError(page)
+        number = bisect_right(self._ends, page)
+        layout = self._layouts[number]
+        within = page - self._ends[number] + layout.n_pages
+        return page_of_array(self._path, "npz", self._member(layout)[layout.index(within)].copy(), layout)
 
     def close(self) -> None:
         """Forget the array in memory."""
@@ -64,8 +68,6 @@ class NpzPages(Pages):
     def _member(self, layout: ArrayLayout) -> np.ndarray:
         if self._held[0] != layout.name:
             self._held = ("", None)  # before the next one is read
-            n_bytes = math.prod(layout.shape) * layout.dtype.itemsize
-            check_declared_pixels(self._path, layout.shape[-1], layout.shape[-2], n_bytes, self._file_size)
             self._held = (layout.name, read_member(self._zip, self._zip.getinfo(layout.name)))
         held: np.ndarray = self._held[1]
         return held

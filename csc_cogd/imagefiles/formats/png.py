@@ -6,6 +6,7 @@ import re
 import struct
 import zlib
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -39,6 +40,9 @@ _SAFE = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME"}  # besid
 _ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 _INTERLACED = 1
 _PIECE, _MOST = 2**16, 2**22  # bytes of data that are inflated at once, and of what becomes of them
+_SURPLUS = "what is behind the pixels in the PNG's data isn't carried over"
+_WRONG_SUM = "the checksum of the PNG's pixels is wrong: some of them may be damaged"
+_METADATA = 2**24  # bytes that a file's metadata may inflate to
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp\0"
 
@@ -70,14 +74,13 @@ def read(content: bytes, path: Path) -> ImageFile:
     samples = min(_SHOWN[color] + (b"tRNS" in first), 4)
     check_declared_pixels(path, width, height, width * height * samples * (1 + (depth == 16)), len(content))
     colors, doubtful = _color_chunks(chunks, color)
-    pixels, surplus = _decoded(header, colors, [body for kind, body in chunks if kind == b"IDAT"])
+    pixels, remark = _decoded(header, colors, [body for kind, body in chunks if kind == b"IDAT"])
     notes += [_damaged(kind) for kind in doubtful]
-    if surplus:
-        notes.append("what is behind the pixels in the PNG's data isn't carried over")
+    notes += [remark] if remark else []
 
     xmp, profile, exif, orientation = None, None, first.get(b"eXIf"), 1
     before, behind, lost = list[Chunk](), list[Chunk](), list[str]()
-    place = before
+    place, room = before, _Room(_METADATA)
     for kind, body in chunks:
         if kind == b"IDAT":
             place = behind
@@ -88,10 +91,10 @@ def read(content: bytes, path: Path) -> ImageFile:
                 if body is first[kind]:
                     before.append((kind, _as_decoded(kind, body, first, pixels)))
             elif kind == b"iCCP":
-                profile = _profile(body)
+                profile = _profile(body, room)
             elif kind == b"iTXt" and body.startswith(_XMP):
-                xmp = _packet(body)
-            elif exif is None and kind in _TEXTS and (legacy := _legacy_exif(kind, body)):
+                xmp = _packet(body, room)
+            elif exif is None and kind in _TEXTS and (legacy := _legacy_exif(kind, body, room)):
                 exif = legacy
             elif kind in _SAFE or kind[3:].islower():
                 place.append((kind, body))
@@ -111,6 +114,24 @@ def read(content: bytes, path: Path) -> ImageFile:
         has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4), layout=PngLayout(tuple(before), tuple(behind)),
         density=rotate_density(_density(first.get(b"pHYs", b"")), orientation), notes=tuple(notes),
     )  # fmt: skip
+
+
+def coded_size(content: bytes) -> tuple[int, int]:
+    """Return width and height of a PNG of nothing but pixels. Raises ValueError for others, of which libpng might warn."""
+    chunks, doubtful = read_chunks(content)
+    kinds = [kind for kind, _ in chunks]
+    if b"IDAT" not in kinds or not content.startswith(SIGNATURE):
+        raise ValueError("it isn't a PNG")
+    header = _checked_header(chunks)
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
+    colors, bad = _color_chunks(chunks, color)
+    data = [body for kind, body in chunks if kind == b"IDAT"]
+    plain = kinds == [b"IHDR", *(kind for kind, _ in colors), *[b"IDAT"] * len(data), b"IEND"]
+    if doubtful or bad or not plain or header[-1] == _INTERLACED:
+        raise ValueError("a PNG within it has other chunks than those of pixels")
+    if remark := _remark(data, height * _row_size(width, depth, color)):
+        raise ValueError(remark)
+    return width, height
 
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
@@ -201,8 +222,8 @@ def _color_chunks(chunks: list[Chunk], color: int) -> tuple[list[Chunk], list[by
     return [*colors, (b"tRNS", clear)], []
 
 
-def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, bool]:
-    """Return pixels, and whether there is more than pixels in their data, of which libpng would print a warning."""
+def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, str]:
+    """Return pixels, and a remark on their data, of which libpng would print a warning."""
     with importing():
         import imagecodecs
 
@@ -210,18 +231,18 @@ def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.
         return _from_passes(header, colors, data)
     width, height, depth, color = struct.unpack(">IIBB", header[:10])
     size = height * _row_size(width, depth, color)
-    if surplus := _has_surplus(data, size):
+    if remark := _remark(data, size):
         data = [zlib.compress(_inflated(data, size), 1)]
     chunks = [(b"IHDR", header), *colors, *((b"IDAT", body) for body in data), (b"IEND", b"")]
-    return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks))), surplus
+    return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks))), remark
 
 
-def _from_passes(header: bytes, colors: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, bool]:
+def _from_passes(header: bytes, colors: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, str]:
     """Return pixels of an interlaced PNG, each pass decoded as a PNG: of a whole one, libpng would print a warning."""
     width, height, depth, color = struct.unpack(">IIBB", header[:10])
     passes = [(range(top, height, down), range(left, width, right)) for top, left, down, right in _ADAM7]
     sizes = [len(rows) * _row_size(len(columns), depth, color) * bool(columns) for rows, columns in passes]
-    data, surplus = _inflated(packed, sum(sizes)), _has_surplus(packed, sum(sizes))
+    data, remark = _inflated(packed, sum(sizes)), _remark(packed, sum(sizes))
     pixels = None
     for (rows, columns), size in zip(passes, sizes, strict=True):
         if size:
@@ -232,7 +253,7 @@ def _from_passes(header: bytes, colors: list[Chunk], packed: list[bytes]) -> tup
             pixels[rows.start :: rows.step, columns.start :: columns.step] = part
             data = data[size:]
     assert pixels is not None  # as the first pixel is in the first pass
-    return pixels, surplus
+    return pixels, remark
 
 
 def _row_size(width: int, depth: int, color: int) -> int:
@@ -241,24 +262,31 @@ def _row_size(width: int, depth: int, color: int) -> int:
 
 
 def _inflated(data: list[bytes], size: int) -> bytes:
-    """Return as many bytes of the data of pixels, or fewer if there aren't more."""
-    return zlib.decompressobj().decompress(b"".join(data), size)
+    """Return as many bytes of the data of pixels, or fewer if there aren't more, whatever their checksum is."""
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(b"".join(data)[2:], size)
 
 
-def _has_surplus(data: list[bytes], size: int) -> bool:
-    """Return whether there are more than `size` bytes in the data of pixels, or behind them; damage is left to libpng."""
-    inflater, found = zlib.decompressobj(), 0
+def _remark(data: list[bytes], size: int) -> str:
+    """Return a remark on the data besides the `size` bytes of pixels; none if those are damaged, as libpng finds out."""
     try:
-        for piece in (body[start : start + _PIECE] for body in data for start in range(0, len(body), _PIECE)):
-            if inflater.eof:
-                return True
-            found += len(inflater.decompress(piece, _MOST))
-            while inflater.unconsumed_tail and found <= size:
-                found += len(inflater.decompress(inflater.unconsumed_tail, _MOST))
-            if found > size or inflater.unused_data:
-                return True
+        return _SURPLUS if _is_longer(data, size) else ""
     except zlib.error:
-        return False
+        with suppress(zlib.error):
+            return _WRONG_SUM if len(_inflated(data, size)) == size else ""
+        return ""
+
+
+def _is_longer(data: list[bytes], size: int) -> bool:
+    """Return whether more than `size` bytes are in the data, or something is behind them; inflate them piece by piece."""
+    inflater, found = zlib.decompressobj(), 0
+    for piece in (body[start : start + _PIECE] for body in data for start in range(0, len(body), _PIECE)):
+        if inflater.eof:
+            return True
+        found += len(inflater.decompress(piece, _MOST))
+        while inflater.unconsumed_tail and found <= size:
+            found += len(inflater.decompress(inflater.unconsumed_tail, _MOST))
+        if found > size or inflater.unused_data:
+            return True
     return False
 
 
@@ -290,31 +318,39 @@ def _damaged(kind: bytes) -> str:
     return f"the damaged PNG chunk {kind.decode()} isn't carried over"
 
 
-def _inflate(data: bytes) -> bytes:
-    """Inflate metadata; those of more than 16 MiB count as damaged, as a small file could fill the memory so."""
+@dataclass
+class _Room:
+    """How many bytes the metadata of a file may still inflate to."""
+
+    left: int
+
+
+def _inflate(data: bytes, room: _Room) -> bytes:
+    """Inflate metadata; those without room count as damaged, as a small file could take long to read, and much memory."""
     inflater = zlib.decompressobj()
-    inflated = inflater.decompress(data, 2**24)
-    if inflater.unconsumed_tail:
+    inflated = inflater.decompress(data, room.left) if room.left else b""
+    room.left = 0 if inflater.unconsumed_tail else room.left - len(inflated)
+    if not room.left:
         raise zlib.error("too much")
     return inflated
 
 
-def _profile(body: bytes) -> bytes:
-    return _inflate(body.partition(b"\0")[2][1:])
+def _profile(body: bytes, room: _Room) -> bytes:
+    return _inflate(body.partition(b"\0")[2][1:], room)
 
 
-def _packet(body: bytes) -> bytes:
+def _packet(body: bytes, room: _Room) -> bytes:
     """Return the XMP data of an iTXt chunk."""
     compressed, texts = body[len(_XMP)], body[len(_XMP) + 2 :].split(b"\0", 2)
-    return _inflate(texts[2]) if compressed else texts[2]
+    return _inflate(texts[2], room) if compressed else texts[2]
 
 
-def _legacy_exif(kind: bytes, body: bytes) -> bytes | None:
+def _legacy_exif(kind: bytes, body: bytes, room: _Room) -> bytes | None:
     """Return EXIF data as ImageMagick wrote them before PNG had a chunk for them: as hexadecimal digits in a text chunk."""
     keyword, _, text = body.partition(b"\0")
     if keyword not in (b"Raw profile type exif", b"Raw profile type APP1") or kind == b"iTXt":
         return None
-    lines = (_inflate(text[1:]) if kind == b"zTXt" else text).split(b"\n", 3)
+    lines = (_inflate(text[1:], room) if kind == b"zTXt" else text).split(b"\n", 3)
     data = bytes.fromhex(lines[3].decode("ascii")) if len(lines) == 4 else b""
     return data if data.startswith(b"Exif\0\0") else None
 

@@ -290,6 +290,8 @@ class TiffEncoder(Encoder):
         layout = image.layout if isinstance(image.layout, TiffLayout) else None
         if layout is not None and layout.shape != image.pixels.shape:
             layout, notes = _resized(layout, image.pixels.shape)
+        if layout is None:
+            notes = [*notes, *_lost_pointers(unpack_exif(image.exif or b"")[1])]
         if self._writer is None:
             self._begin(image, layout)
         if layout is not None and layout.pages:
