@@ -23,7 +23,7 @@ from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.codes import reconstruct_images
 from csc_cogd.errors import CscCogdError
 from csc_cogd.imagefiles import MaskRules, create_images, missing_pixels, open_images, true_suffix
-from csc_cogd.imagefiles.png import insert_chunks
+from csc_cogd.imagefiles.formats.png import insert_chunks
 
 Check = Callable[[Path, Path], None]
 """What is done with a file, beside which there is an empty folder; raises a CscCogdError where the file is refused."""

@@ -101,10 +101,10 @@ def main(arguments: list[str] | None = None) -> Any:
         _fail(error.format_message() + _hint(error, arguments), 2, verbose)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted: nothing half-written is left behind", 130, verbose)
-    except DeviceError as error:
-        _fail(str(error), 3, verbose)
     except CscCogdError as error:
-        _fail(str(error), 2, verbose)
+        names = _option_names(arguments)
+        message = error.render(lambda name: names.get(name, name))
+        _fail(message, 3 if isinstance(error, DeviceError) else 2, verbose)
     except MemoryError:
         _fail("out of memory: use a smaller image, or a machine with more", 3, verbose)
     except (ImportError, SystemError) as error:
@@ -115,6 +115,21 @@ def main(arguments: list[str] | None = None) -> Any:
         with contextlib.suppress(OSError, ValueError):
             _fail(f"can't print: {error.strerror}", 1, verbose)
         sys.exit(1)
+
+
+def _option_names(arguments: list[str]) -> dict[str, str]:
+    """Return what the arguments that errors speak of are called as options of the command."""
+    command: Any = group
+    for name in arguments:
+        if not isinstance(command, click.Group) or (found := command.get_command(click.Context(command), name)) is None:
+            break
+        command = found
+    names: dict[str, str] = {}
+    for option in command.params:
+        flags = [flag for flag in (*option.opts, *option.secondary_opts) if flag.startswith("--")]
+        names |= {flag.removeprefix("--").replace("-", "_"): flag for flag in flags}
+        names |= {option.name: flags[0]} if flags else {}
+    return names
 
 
 def _hint(error: click.ClickException, arguments: list[str]) -> str:

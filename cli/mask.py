@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.options import MASK, PATH, naming, options
+from csc_cogd.cli.options import MASK, PATH, options
 from csc_cogd.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from csc_cogd.imagefiles import ImageFile, MaskRules
 
 KINDS: dict[str, dict[str, Any]] = {  # the options that each takes, and their defaults
     "random": {"fraction": 0.5, "seed": 0},
@@ -25,7 +30,9 @@ MAGENTA = (255, 0, 255)
 STRETCH = (0.5, 99.5)  # percentiles that become black and white in previews
 LARGEST = 10**9  # pixels of a mask
 
-output = click.option("-o", "--output", type=PATH, required=True, metavar="MASK", help="Where to write: .png, .tif or .npy.")
+output = click.option(
+    "-o", "--output", type=PATH, required=True, metavar="MASK", help="Where to write, losslessly: .png, .tif or .npy.",
+)  # fmt: skip
 preview_option = click.option(
     "--preview", type=PATH, metavar="FILE", help="Also draw the image with what is missing in magenta.",
 )  # fmt: skip
@@ -71,7 +78,7 @@ def command() -> None:
 @click.option(
     "--count", type=click.IntRange(1, 10**6), metavar="N", help="How many; scratches: 6, columns, rows: 3, blocks: 10."
 )
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Another one, another mask. Default: 0.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Random seed. Default: 0.")
 @options("overwrite", "quiet", "verbose")
 def make(
     kind: str, like: Path | None, size: str | None, output: Path, overwrite: bool, quiet: bool, verbose: int,
@@ -92,15 +99,15 @@ def make(
     from csc_cogd.restore import synthetic_masks
 
     if (like is None) == (size is None):
-        raise InputError("--like, --size: one of the two says how large the mask is: give one")
+        raise InputError("", "the mask needs a size", "give either {like} or {size}")
     chosen = dict(KINDS[kind])
     for name, value in given.items():
         if value is not None:
             if name not in chosen:
-                raise InputError(f"--{name}: {kind} doesn't take it: leave it out")
+                raise InputError(name, f"doesn't belong to {kind}", "leave it out")
             chosen[name] = value
     if not chosen.get("text", "x").strip():
-        raise InputError("--text: there is nothing in it: write something")
+        raise InputError("text", "must not be blank")
     _check_mask_output(output, overwrite, like)
     width, height = map(int, size.split("x")) if size else read_image(like or "").pixels.shape[1::-1]
     shape = (height, width)
@@ -125,17 +132,10 @@ def make(
 @preview_option
 @options("axes", "overwrite", "quiet", "verbose")
 def from_image(
-    image_path: Path,
-    output: Path,
-    invert: bool,
-    preview: Path | None,
-    axes: str | None,
-    overwrite: bool,
-    quiet: bool,
-    verbose: int,
-    **rules: Any,
-) -> None:
-    """Write what is missing in IMAGE as a mask: NaN, a value, a painted colour, transparency and another mask, united.
+    image_path: Path, output: Path, invert: bool, preview: Path | None, axes: str | None, overwrite: bool, quiet: bool,
+    verbose: int, **mask_options: Any,
+) -> None:  # fmt: skip
+    """Write what is missing in IMAGE as a mask: NaN, a value, a painted color, transparency and another mask, combined.
 
     \b
     Examples:
@@ -153,9 +153,9 @@ def from_image(
 
     from csc_cogd.imagefiles import create_images, open_images
 
-    console = Console(-1 if quiet else verbose)
-    _check_mask_output(output, overwrite, image_path, rules["mask_path"])
-    _check_preview(preview, overwrite, output, image_path, rules["mask_path"])
+    console, rules = Console(-1 if quiet else verbose), _mask_rules(mask_options)
+    _check_mask_output(output, overwrite, image_path, rules.path)
+    _check_preview(preview, overwrite, output, image_path, rules.path)
     drawn, shares = None, []
     with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
         for number, image in enumerate(pages):
@@ -167,7 +167,7 @@ def from_image(
                 drawn = (image, missing)
             masks.write(_mask_image(~missing if invert else missing, output))
         if not any(shares):
-            raise InputError(f"{image_path}: no pixel is missing in any page")
+            raise InputError("", "no pixel is missing in any page", subject=str(image_path))
     share = np.mean(shares)
     console.say(f"{output}: written, {1 - share if invert else share:.2%} of the pixels {'known' if invert else 'missing'}")
     if drawn is not None:
@@ -198,7 +198,7 @@ def detect(
     """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
 
     Several images are taken for frames of different scenes by one camera: what is wrong in all of them is found, and
-    far weaker damage than in one. What is found in one channel of a colour image is marked in the mask for all. Thin
+    far weaker damage than in one. What is found in one channel of a color image is marked in the mask for all. Thin
     straight lines of print and drawings can look like bad rows or columns: see --preview, and use --no-rows, --no-columns.
     Scratches, dust and text on a picture aren't found by themselves: paint over them in any program, see mask from.
 
@@ -217,35 +217,39 @@ def detect(
 
     from csc_cogd.detect.detect import detect_in_frames
     from csc_cogd.imagefiles import open_images
-    from csc_cogd.imagefiles.masks import growth
+    from csc_cogd.imagefiles.masks import dilation_width
     from csc_cogd.restore.report import Progress
 
     console = Console(-1 if quiet else verbose)
     kinds = [kind for kind, wanted in looked_for.items() if wanted]
     if not kinds:
-        raise InputError("--no-pixels, --no-columns, --no-rows: nothing is left to look for: leave one out")
+        raise InputError("", "nothing is left to look for", "leave out {no_pixels}, {no_columns} or {no_rows}")
     with open_images(image_paths[0], axes=axes) as pages:
         first, n_frames = pages.read(0), len(pages) + len(image_paths) - 1
     if looked_for["impulses"] and n_frames > 1:
-        raise InputError("--impulses: they are elsewhere in every image: give one image, or leave it out")
+        raise InputError("impulses", "must be looked for in a single image, as they differ from frame to frame")
     _check_mask_output(output, overwrite, *image_paths)
     _check_preview(preview, overwrite, output, *image_paths)
-    with naming(image_paths, image=str(image_paths[0])), console.progress() as progress:
+    frames = _Frames(image_paths, axes)
+    with console.progress() as progress:
         progress(Progress("looking", 0, 1, None))
-        found = detect_in_frames(_frames(image_paths, axes), channel_axis=-1, kinds=kinds, sensitivity=sensitivity)
+        try:
+            found = detect_in_frames(frames, channel_axis=-1, kinds=kinds, sensitivity=sensitivity)
+        except InputError as error:
+            raise error if error.subject == str(frames.path) else error.about(str(frames.path)) from None
         progress(Progress("looking", 1, 1, None))
     several = "" if len(image_paths) == 1 else f" and {len(image_paths) - 1} more"
     console.say(f"{image_paths[0]}{several}: found {found.summary()}")
     for lines, kind, across in ((found.columns, "column", "rows"), (found.rows, "row", "columns")):
         for line in lines:
             console.say(f"{kind} {line.index}: {line.kind}, {across} {line.start} to {line.stop - 1}", level=1)
-    missing = found.mask.any(axis=2)
+    missing = np.asarray(found.mask.any(axis=2))
     if not missing.any():
         console.warn(
             "the mask is empty: a larger --sensitivity finds weaker damage of the camera; scratches, dust and text aren't "
             "looked for: paint over them in any program, and see mask from --mask-color"
         )
-    elif by := growth(first.colours, np.asarray(missing), mask_dilate):
+    elif by := dilation_width(first.colors, missing, mask_dilate):
         missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=by)
     _write_mask(missing, output, overwrite, console)
     if preview is not None:
@@ -259,8 +263,9 @@ def detect(
 @preview_option
 @options("overwrite", "quiet", "verbose")
 def show(
-    mask_path: Path, image_path: Path | None, preview: Path | None, overwrite: bool, quiet: bool, verbose: int, **rules: Any
-) -> None:
+    mask_path: Path, image_path: Path | None, preview: Path | None, overwrite: bool, quiet: bool, verbose: int,
+    **mask_options: Any,
+) -> None:  # fmt: skip
     """Say how a mask is understood: how much is missing, in how many holes, and how large they are.
 
     With IMAGE, the mask must fit it.
@@ -280,13 +285,14 @@ def show(
     from csc_cogd.imagefiles import ImageFile, read_image
 
     if preview is not None and image_path is None:
-        raise InputError("--preview: it is drawn on the image: name an IMAGE after the mask")
+        raise InputError("preview", "is drawn on the image", "name an IMAGE after the mask")
     _check_preview(preview, overwrite, None, mask_path, image_path)
     if image_path is None:
         image = ImageFile(np.zeros(read_image(mask_path).pixels.shape[:2], np.uint8), mask_path, "png")
     else:
         image = read_image(image_path)
-    missing, sources = _missing(image, {"mask_path": mask_path} | rules)
+    rules = _mask_rules({"mask_path": mask_path} | mask_options)
+    missing, sources = _missing(image, rules)
     holes, n_holes = label(missing, np.ones((3, 3), bool))
     sizes = np.bincount(holes.ravel())[1:]
     largest = int(sizes.argmax())
@@ -297,41 +303,58 @@ def show(
     echo(f"largest hole: {sizes[largest]} pixels, {wide} wide and {high} high")
     console = Console(-1 if quiet else verbose)
     if missing.mean() > 0.5:
-        other = "missing" if rules["mask_polarity"] == "valid" else "valid"
+        other = "missing" if rules.polarity == "valid" else "valid"
         console.warn(f"more than half is missing, the mask looks inverted: if it is, use --mask-polarity {other}")
     _write_preview(image, missing, preview, overwrite, console)
 
 
-def _frames(paths: Iterable[Path], axes: str | None) -> Iterator[Any]:
-    """The colours of all pages of image files, always (H, W, channels)."""
-    from csc_cogd.imagefiles import open_images
+class _Frames:
+    """The colors of all pages of image files, always (H, W, channels); `path` is that of the last one that was read."""
 
-    for path in paths:
-        with open_images(path, axes=axes) as pages:
-            for image in pages:
-                colours = image.observed
-                yield colours[..., None] if colours.ndim == 2 else colours
+    def __init__(self, paths: tuple[Path, ...], axes: str | None):
+        self._paths, self._axes, self.path = paths, axes, paths[0]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        from csc_cogd.imagefiles import open_images
+
+        for path in self._paths:
+            self.path = path
+            with open_images(path, axes=self._axes) as pages:
+                for image in pages:
+                    colors = image.observed
+                    yield colors[..., None] if colors.ndim == 2 else colors
 
 
-def _missing(image: Any, rules: dict[str, Any], page: int = 0, n_pages: int = 1) -> tuple[Any, list[str]]:
-    """Which pixels are missing in any channel, (H, W), by the values of the options in MASK; and the sources in words."""
-    from csc_cogd.imagefiles import MaskRules, missing_pixels
+def _mask_rules(options: dict[str, Any]) -> MaskRules:
+    """Return the rules that the values of the options in MASK stand for."""
+    from csc_cogd.imagefiles import MaskRules
 
-    by_field = {name.removeprefix("mask_"): value for name, value in rules.items()}
-    missing, sources = missing_pixels(image, MaskRules(**by_field), page=page, n_pages=n_pages, complete=n_pages > 1)
-    return missing.reshape(*missing.shape[:2], -1).any(axis=2), sources
+    return MaskRules(**{name.removeprefix("mask_"): value for name, value in options.items()})
+
+
+def _missing(image: ImageFile, rules: MaskRules, page: int = 0, n_pages: int = 1) -> tuple[np.ndarray, list[str]]:
+    """Return which pixels are missing in any channel, (H, W), and what each source says of it."""
+    import numpy as np
+
+    from csc_cogd.imagefiles import missing_pixels
+
+    missing, sources = missing_pixels(image, rules, page=page, n_pages=n_pages, complete=n_pages > 1)
+    return np.asarray(missing.reshape(*missing.shape[:2], -1).any(axis=2)), sources
 
 
 def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:
-    from csc_cogd.imagefiles.files import SUFFIXES
+    """Refuse a mask that can't be written, in a lossy format, or over an input."""
+    from csc_cogd.imagefiles import SUFFIXES
     from csc_cogd.storage import check_writable
 
-    if SUFFIXES.get(path.suffix.lower()) not in ("png", "tiff", "npy"):
-        raise InputError(f"{path}: a mask is written as it is: end its name in .png, .tif or .npy")
+    lossless = [suffix for suffix, known in SUFFIXES.items() if not known.lossy]
+    if path.suffix.lower() not in lossless:
+        fix = f"end its name in {', '.join(lossless)}"
+        raise InputError("", "a mask is written in a lossless format", fix, str(path))
     check_writable(path, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
 
 
-def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console) -> None:
+def _write_mask(missing: np.ndarray, path: Path, overwrite: bool, console: Console) -> None:
     """Write (H, W) bool as 8 bits, 255 where true."""
     from csc_cogd.imagefiles import write_image
 
@@ -339,8 +362,8 @@ def _write_mask(missing: Any, path: Path, overwrite: bool, console: Console) -> 
     console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
 
 
-def _mask_image(missing: Any, path: Path) -> Any:
-    """(H, W) bool as an image of 8 bits, 255 where true."""
+def _mask_image(missing: np.ndarray, path: Path) -> ImageFile:
+    """Return (H, W) bool as an image of 8 bits, 255 where true."""
     import numpy as np
 
     from csc_cogd.imagefiles import ImageFile
@@ -362,7 +385,7 @@ def _check_preview(path: Path | None, overwrite: bool, output: Path | None, *inp
         check_distinct(path, output)
 
 
-def _write_preview(image: Any, missing: Any, path: Path | None, overwrite: bool, console: Console) -> None:
+def _write_preview(image: ImageFile, missing: np.ndarray, path: Path | None, overwrite: bool, console: Console) -> None:
     """Draw an image in 8 bits, what is missing in magenta; other types than 8 bits are stretched from black to white."""
     import numpy as np
 
@@ -370,8 +393,8 @@ def _write_preview(image: Any, missing: Any, path: Path | None, overwrite: bool,
 
     if path is None:
         return
-    colours = image.colours if image.colours.ndim == 3 else image.colours[..., None]
-    picture = colours[..., :3] if colours.shape[2] >= 3 else np.repeat(colours[..., :1], 3, axis=2)
+    colors = image.colors if image.colors.ndim == 3 else image.colors[..., None]
+    picture = colors[..., :3] if colors.shape[2] >= 3 else np.repeat(colors[..., :1], 3, axis=2)
     if picture.dtype != np.uint8:
         known = picture[~missing & np.isfinite(picture).all(axis=2)].astype(np.float64)
         low, high = np.percentile(known, STRETCH) if known.size else (0.0, 1.0)

@@ -64,6 +64,27 @@ class NumberOrAuto(click.ParamType):
         return numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
+class Suffix(click.ParamType):
+    """Suffix of a format of image files, which are known once an image is to be read."""
+
+    name = "suffix"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        from csc_cogd.imagefiles import SUFFIXES
+
+        if value not in SUFFIXES:
+            self.fail(f"{value!r} is not one of {', '.join(SUFFIXES)}", param, ctx)
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the suffix."""
+        from click.shell_completion import CompletionItem
+
+        from csc_cogd.imagefiles import SUFFIXES
+
+        return [CompletionItem(suffix) for suffix in SUFFIXES if suffix.startswith(incomplete)]
+
+
 def complete_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Let the shell complete the name of a file, for texts that may be one."""
     from click.shell_completion import CompletionItem
@@ -89,8 +110,8 @@ OPTIONS = {
         "--files-from", metavar="FILE|-", help="Take further images from a text file, one a line; - is standard input."
     ),
     "suffix": click.option(
-        "--suffix", type=click.Choice([".png", ".tif", ".jpg", ".npy", ".npz"]),
-        help="Format of the output. Default: that of each input.",
+        "--suffix", type=Suffix(), metavar=".EXT",
+        help="Format of the output, such as .png or .tif. Default: that of each input.",
     ),
     "axes": click.option(
         "--axes", metavar="LETTERS",

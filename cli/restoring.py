@@ -47,7 +47,7 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
             return uniform_kernel(int(numbers[0])) if name == "uniform" else motion_kernel(*numbers)
         except InputError as error:
             raise InputError(f"--kernel: {text!r}: {error}") from None
-    pixels = read_image(text).colours
+    pixels = read_image(text).colors
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
     if pixels.ndim == 3:

@@ -37,25 +37,35 @@ class Header(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def check_claim(
-    path: str | os.PathLike[str], what: str, n_bytes: int, file_size: int, way: str, claims: Mapping[int, int] = CLAIMS
+def check_declared_size(
+    path: str | os.PathLike[str], what: str, n_bytes: int, file_size: int, fix: str, claims: Mapping[int, int] = CLAIMS
 ) -> None:
     """Refuse a file that claims to hold much more than one of its size can.
 
-    `what` it claims, as it stands before how much, and the `way` to store what is real, are said in words.
+    Parameters
+    ----------
+    path : path
+    what : str
+        What the file claims to hold, as it stands before how much that is.
+    n_bytes : int
+        Size of that in memory.
+    file_size : int
+    fix : str
+        How to store what is really as large.
+    claims : mapping
+        See :data:`CLAIMS`.
 
     Raises
     ------
     InputError
     """
     if any(n_bytes > large and n_bytes > most * file_size for large, most in claims.items()):
-        raise InputError(
-            f"{path}: claims {what} {n_bytes / 1e9:.2g} GB, in a file of {file_size} bytes: if it is real, {way}"
-        )
+        problem = f"claims {what} {n_bytes / 1e9:.2g} GB, in a file of {file_size} bytes"
+        raise InputError("", problem, f"if it is real, {fix}", os.fspath(path))
 
 
 def read_header(file: BinaryIO) -> Header:
-    """The header at the beginning of an array's file, or of a member of an archive; what follows are the array's bytes.
+    """Return the header at the beginning of an array's file, or of a member of an archive; its bytes follow there.
 
     Raises
     ------
@@ -77,7 +87,7 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def read_array(file: BinaryIO, file_size: int) -> np.ndarray:
-    """The array in a file that is at its beginning, and has so many bytes.
+    """Return the array in a file that is at its beginning, and has so many bytes.
 
     Raises
     ------
@@ -96,19 +106,19 @@ def read_array(file: BinaryIO, file_size: int) -> np.ndarray:
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """The array in a member of an archive; see :func:`read_array`."""
+    """Return the array in a member of an archive; see :func:`read_array`."""
     with archive.open(member) as file:
         return read_array(file, member.file_size)  # type: ignore[arg-type]  # it reads as a file does
 
 
 def is_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
-    """Whether a member of an archive begins as an array does."""
+    """Return whether a member of an archive begins as an array does."""
     with archive.open(member) as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
 def member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header | None:
-    """The header of the array in a member; None where it holds something else."""
+    """Return the header of the array in a member; None if it holds something else."""
     with archive.open(member) as file:
         try:
             return read_header(file)  # type: ignore[arg-type]
@@ -117,9 +127,9 @@ def member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header |
 
 
 def check_members(path: str | os.PathLike[str], members: list[zipfile.ZipInfo], file_size: int) -> None:
-    """Refuse an archive whose members unpack to much more than a file of its size can hold: see :func:`check_claim`.
+    """Refuse an archive whose members unpack to much more than a file of its size can hold: see :func:`check_declared_size`.
 
     No more is ever read of a member than it claims.
     """
     total = sum(member.file_size for member in members)
-    check_claim(path, "arrays of", total, file_size, "store them uncompressed, as by np.savez")
+    check_declared_size(path, "arrays of", total, file_size, "store them uncompressed, as by np.savez")

@@ -35,18 +35,19 @@ def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()
         while new_folder and not os.path.lexists(folder):
             folder = folder.parent
         if not folder.is_dir():
-            raise InputError(f"{path}: there is no folder {folder}: create it first")
+            raise InputError("", f"there is no folder {folder}", "create it first", str(path))
         if path.is_dir():
-            raise InputError(f"{path}: is a directory: name a file")
+            raise InputError("", "is a directory", "name a file", str(path))
         for source in inputs:
             if path.exists() and source.exists() and path.samefile(source):
-                raise InputError(f"{path}: is an input, which is never overwritten: choose another --output")
+                raise InputError("", "is an input, which is never overwritten", "choose another {output}", str(path))
         if os.path.lexists(path) and not overwrite:
             raise _exists(path)
         if not os.access(folder, os.W_OK):
-            raise InputError(f"{path}: the folder {folder} isn't writable: choose another, or change its permissions")
+            fix = "choose another, or change its permissions"
+            raise InputError("", f"the folder {folder} isn't writable", fix, str(path))
     except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
+        raise InputError("", f"can't be written: {error.strerror or error}", subject=str(path)) from None
 
 
 def check_own_folder(path: Path) -> None:
@@ -62,7 +63,7 @@ def check_distinct(*paths: Path | None) -> None:
     found: set[str] = set()
     for path in filter(None, paths):
         if (place := os.path.realpath(path)) in found:
-            raise InputError(f"{path}: two outputs would be written there: give them different names")
+            raise InputError("", "two outputs would be written there", "give them different names", str(path))
         found.add(place)
 
 
@@ -100,7 +101,7 @@ def whole_file(
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
+        raise InputError("", f"can't be written: {error.strerror or error}", subject=str(path)) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -158,16 +159,16 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
             raise ValueError("what is said about its arrays isn't a table of names and values")
         return arrays, about
     except FileNotFoundError:
-        raise InputError(f"{path}: no such {kind} file") from None
+        raise InputError("", f"no such {kind} file", subject=str(path)) from None
     except (InputError, MemoryError):
         raise
     except Exception as error:  # zipfile, its decompressors and NumPy raise whatever they like on damaged files
         why = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a {kind} file (npz or npy without pickle): {why}") from None
+        raise InputError("", f"not a {kind} file (npz or npy without pickle): {why}", subject=str(path)) from None
 
 
 def parse_json(text: bytes | str) -> Any:
-    """What a text in JSON says. Raises ValueError where it isn't JSON, also where it is nested without end."""
+    """Return what a text in JSON says. Raises ValueError if it isn't JSON, or is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -175,7 +176,7 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Whether what JSON said is a number that can be computed with: finite, and no truth value."""
+    """Return whether what JSON said is a number that can be computed with: finite, and no truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
@@ -190,7 +191,7 @@ def digest(*arrays: Any) -> str:
 
 
 def _exists(path: Path) -> InputError:
-    return InputError(f"{path}: exists already: use --overwrite, or another name")
+    return InputError("", "exists already", "use {overwrite}, or another name", str(path))
 
 
 def _behind_link(path: Path) -> Path:

@@ -310,7 +310,7 @@ def _check_targets(targets: list[Path], read: list[Path]) -> None:
     places = {os.path.realpath(path) for path in read}
     for target in targets:
         if os.path.realpath(target) in places:
-            raise InputError(f"{target}: is an input, which is never overwritten: choose another --output")
+            raise InputError("", "is an input, which is never overwritten", "choose another {output}", str(target))
 
 
 def _without_masks(inputs: list[Input], rules: MaskRules) -> tuple[list[Input], list[Path]]:

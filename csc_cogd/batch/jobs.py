@@ -28,8 +28,8 @@ from csc_cogd.imagefiles import (
     open_images,
 )
 from csc_cogd.imagefiles.files import make_folder, sniff_format
-from csc_cogd.imagefiles.rims import rim_width
-from csc_cogd.imagefiles.writing import losses
+from csc_cogd.imagefiles.fringe import fringe_width
+from csc_cogd.imagefiles.writing import unsupported_features
 from csc_cogd.report.document import plain
 from csc_cogd.restore.report import Progress, Trace
 from csc_cogd.storage import check_own_folder, remove_abandoned
@@ -183,7 +183,7 @@ def restore_file(job: Job, listener: Listener) -> Result:
         if record:
             check_own_folder(sidecar_path(job.target).parent)
         work = _Work(job, rules, len(source), listener, opened, started)
-        for note in losses(job.target, source.look()) if len(source) == 1 else ():
+        for note in unsupported_features(job.target, source.peek()) if len(source) == 1 else ():
             work.say(note, "warnings")
         if job.settings.get("dry_run"):
             for number, image in enumerate(source):
@@ -246,7 +246,7 @@ class _Work:
     def restore(self, image: ImageFile, page: int) -> ImageFile:
         """A page restored; as it is, if nothing has to be done to it."""
         job, task = self.job, TASKS[self.job.task]
-        colours = image.colours if task.takes_mask else image.observed
+        colours = image.colors if task.takes_mask else image.observed
         where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
         mask = self._mask(image, page, where)
         if task.needs_mask and mask is not None and not mask.any() and job.settings.get("noise_sigma") is None:
@@ -288,19 +288,19 @@ class _Work:
 
     def _mask(self, image: ImageFile, page: int, where: str) -> np.ndarray | None:
         """What is missing in a page, of its colours' shape; None where nothing says anything of it."""
-        self.n_pixels += image.colours.shape[0] * image.colours.shape[1]
-        task, colours = TASKS[self.job.task], image.colours
+        self.n_pixels += image.colors.shape[0] * image.colors.shape[1]
+        task, colours = TASKS[self.job.task], image.colors
         if not task.takes_mask:
             return None
         gaps = (colours.dtype.kind == "f" and bool(np.isnan(colours).any())) or image.without_data is not None
         if not (gaps or task.needs_mask or self.rules != NO_RULES):
             return None
         if self.masks is None and self.rules.path is not None:
-            self.masks = self.opened.enter_context(open_images(self.rules.path, like=image))
+            self.masks = self.opened.enter_context(open_images(self.rules.path, template=image))
         missing, sources = missing_pixels(
             image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1, masks=self.masks
         )
-        mask = image.with_pixels(missing).colours
+        mask = image.with_pixels(missing).colors
         lost = mask if mask.ndim == 2 else mask.any(axis=2)
         self.n_missing += int(lost.sum())
         by = f" ({'; '.join(sources)})" if sources else ""
@@ -309,7 +309,7 @@ class _Work:
         if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
             self.say("more than half is missing: if the mask marks what is known, use --mask-polarity valid", "warnings")
         grown = self.rules.dilate
-        if page == 0 and task.needs_mask and grown != "auto" and (width := rim_width(colours, np.asarray(lost))):
+        if page == 0 and task.needs_mask and grown != "auto" and (width := fringe_width(colours, np.asarray(lost))):
             self.say(
                 f"the pixels beside the missing ones hold some of the damage, too, which will show: take them in by "
                 f"--mask-dilate {int(grown) + width + 1}, or auto", "warnings",

@@ -11,11 +11,11 @@ import numpy as np
 
 from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
-from csc_cogd.npy import check_claim
+from csc_cogd.npy import check_declared_size
 from csc_cogd.storage import read_arrays, write_arrays
 
 _FORMAT = 1
-_CLAIMS = {2**30: 50_000}  # see check_claim: codes are nearly all zero
+_CLAIMS = {2**30: 50_000}  # see check_declared_size: codes are nearly all zero
 
 
 def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -81,7 +81,7 @@ def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
             raise ValueError("its shape isn't a row of lengths")
         n_bytes = math.prod(shape.tolist()) * values.itemsize
         way = "make them again by save_codes, image by image"
-        check_claim(path, f"codes of shape {tuple(shape.tolist())},", n_bytes, os.path.getsize(path), way, _CLAIMS)
+        check_declared_size(path, f"codes of shape {tuple(shape.tolist())},", n_bytes, os.path.getsize(path), way, _CLAIMS)
         codes = np.zeros(shape, values.dtype)
         codes.ravel()[places] = values
     except InputError:

@@ -1,4 +1,4 @@
-"""How many pixels a coded picture says it has, such as strips and tiles of a TIFF hold, without decoding it.
+"""Number of pixels that a coded picture says it has, such as in strips and tiles of a TIFF, without decoding it.
 
 Its decoder believes the picture, whatever the file around it says [ITU T.81; T.800; ISO 18181-1; RFC 9649; LERC 2].
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from csc_cogd.imagefiles import jpeg, png
+from csc_cogd.imagefiles.formats import jpeg, png, webp
 
 
 def coded_pixels(data: bytes, compression: int) -> int:
-    """The pixels of a picture in such a TIFF compression, one of :data:`CODED`. Raises ValueError where it doesn't say."""
+    """Return the number of pixels of a picture in a TIFF compression, one of :data:`CODED`.
+
+    Raises ValueError where it doesn't say.
+    """
     try:
         return CODED[compression](data)
     except (struct.error, IndexError):
@@ -56,16 +59,7 @@ def _of_jpeg_xl(data: bytes) -> int:
 
 
 def _of_webp(data: bytes) -> int:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-    elif kind == b"VP8L":
-        sides = int.from_bytes(data[21:25], "little")
-        width, height = (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
-    elif kind == b"VP8 ":
-        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-    else:
-        raise ValueError("a strip or tile isn't WebP")
+    width, height = webp.coded_size(data)
     return width * height
 
 
@@ -86,7 +80,7 @@ CODED: dict[int, Callable[[bytes], int]] = {
 
 
 def _content_of_box(data: bytes, *kinds: bytes) -> bytes:
-    """What is in the first box of such a kind, in a file that consists of boxes."""
+    """Return what is in the first box of such a kind, in a file that consists of boxes."""
     place = 0
     while place + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, place)

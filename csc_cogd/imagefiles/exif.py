@@ -27,11 +27,7 @@ _XMP_ACROSS = (b"tiff:ImageWidth", b"tiff:XResolution", b"exif:PixelXDimension",
 _XMP_DOWN = (b"tiff:ImageLength", b"tiff:YResolution", b"exif:PixelYDimension", b"exif:FocalPlaneYResolution")
 _STRIPS, _STRIP_SIZES, _THUMBNAIL, _THUMBNAIL_SIZE = 273, 279, 513, 514
 _JPEG = b"\xff\xd8\xff"
-_MOST_PREVIEWS, _MOST_STRIPS, _MOST_SEGMENTS = (
-    100,
-    4096,
-    100,
-)  # that are looked at: in metadata, in a thumbnail, in a preview
+_MAX_PREVIEWS, _MAX_STRIPS, _MAX_SEGMENTS = 100, 4096, 100  # that are examined in metadata, a thumbnail, a preview
 
 
 @dataclass(frozen=True)
@@ -49,11 +45,11 @@ class Tag:
 
     @property
     def dangles(self) -> bool:
-        """Whether it points to something that wasn't read, and that wouldn't be where it says in another file."""
+        """Return whether it points to something that wasn't read, and that wouldn't be where it says in another file."""
         return self.children is None and (self.code in _POINTERS or self.type in _IFD)
 
     def integers(self, order: str) -> tuple[int, ...]:
-        """The values; none where they aren't integers."""
+        """Return the values; none if they aren't integers."""
         kind = _INTEGERS.get(self.type)
         return struct.unpack(f"{order}{self.count}{kind}", self.value) if kind else ()
 
@@ -79,7 +75,7 @@ class Structure:
 
 
 def read_header(file: BinaryIO) -> tuple[Structure, int]:
-    """Structure and the offset of the first directory. Raises ValueError."""
+    """Return structure and the offset of the first directory. Raises ValueError."""
     file.seek(0)
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
@@ -96,7 +92,7 @@ def read_header(file: BinaryIO) -> tuple[Structure, int]:
 def read_directory(
     file: BinaryIO, structure: Structure, offset: int, codes: Collection[int] | None = None
 ) -> tuple[list[Tag], int]:
-    """The tags of the directory at `offset`, or those of some codes, and the offset of the next one.
+    """Return the tags of the directory at `offset`, or those of some codes, and the offset of the next one.
 
     Those of damaged values are left out. A pointer to a directory that can't be read, or that isn't known, has no children.
 
@@ -146,7 +142,7 @@ def _read_directory(
 
 
 def _followed(file: BinaryIO, structure: Structure, tag: Tag, room: _Room, depth: int) -> Tag:
-    """A pointer with the tags that it points to; without them, where they can't be read."""
+    """Return a pointer with the tags that it points to; without them if they can't be read."""
     places = tag.integers(structure.order)
     if len(places) != 1:
         return tag
@@ -158,7 +154,7 @@ def _followed(file: BinaryIO, structure: Structure, tag: Tag, room: _Room, depth
 
 
 def directory_offsets(file: BinaryIO, structure: Structure, first: int) -> list[int]:
-    """Where the directories of a file's pages are. Raises ValueError where their chain is broken or goes in a circle."""
+    """Return where the directories of a file's pages are. Raises ValueError if their chain is broken or goes in a circle."""
     offsets: dict[int, None] = {}
     while first:
         if first in offsets:
@@ -171,7 +167,7 @@ def directory_offsets(file: BinaryIO, structure: Structure, first: int) -> list[
 
 
 def pack_directory(tags: Iterable[Tag], structure: Structure, start: int) -> bytes:
-    """A directory to be written at the even offset `start`, and behind it what it points to."""
+    """Return a directory to be written at the even offset `start`, and behind it what it points to."""
     tags = sorted(tags, key=lambda tag: tag.code)
     size = struct.calcsize(structure.offset)
     begin = start + struct.calcsize(structure.count) + len(tags) * struct.calcsize(structure.entry) + size
@@ -194,13 +190,13 @@ def pack_directory(tags: Iterable[Tag], structure: Structure, start: int) -> byt
 
 
 def pack_exif(tags: Iterable[Tag], order: str) -> bytes:
-    """EXIF data of these tags."""
+    """Return EXIF data of these tags."""
     head = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, 8)
     return head + pack_directory(tags, Structure(order), 8)
 
 
 def unpack_exif(exif: bytes) -> tuple[str, list[Tag]]:
-    """Byte order and tags of EXIF data; none where they are damaged."""
+    """Return byte order and tags of EXIF data; none if they are damaged."""
     file = io.BytesIO(exif.removeprefix(b"Exif\0\0"))
     try:
         structure, first = read_header(file)
@@ -210,7 +206,7 @@ def unpack_exif(exif: bytes) -> tuple[str, list[Tag]]:
 
 
 def set_upright(exif: bytes) -> tuple[int, bytes]:
-    """The orientation that EXIF data name, and the data with orientation 1 and without thumbnails, else as they were.
+    """Return the orientation that EXIF data name, and the data with orientation 1 and without thumbnails, else as they were.
 
     They are changed in place, as makers' notes hold offsets that nobody else knows of; where a thumbnail was, there are
     zeros, as it shows the picture before.
@@ -236,9 +232,9 @@ def set_xmp_upright(xmp: bytes) -> bytes:
 
 
 def without_pictures(data: bytes) -> bytes:
-    """Metadata with zeros where a whole JPEG lies in them: a preview of the picture before, as in makers' notes."""
+    """Return metadata with zeros where a whole JPEG lies in them: a preview of the picture before, as in makers' notes."""
     changed, start = bytearray(data), 0
-    for _ in range(_MOST_PREVIEWS):
+    for _ in range(_MAX_PREVIEWS):
         if (start := data.find(_JPEG, start)) < 0:
             break
         end = _end_of_jpeg(data, start)
@@ -248,13 +244,13 @@ def without_pictures(data: bytes) -> bytes:
 
 
 def without_thumbnail(xmp: bytes) -> bytes:
-    """XMP data without the thumbnails in them, which are in base 64."""
+    """Return XMP data without the thumbnails in them, which are in base 64."""
     xmp = re.sub(rb"(<xmpGImg:image\s*>)[^<]*", rb"\g<1>", xmp)
     return re.sub(rb"""(xmpGImg:image\s*=\s*)(?:"[^"]*"|'[^']*')""", rb'\g<1>""', xmp)
 
 
 def scaled_tags(tags: Iterable[Tag], order: str, across: Fraction, down: Fraction) -> tuple[Tag, ...]:
-    """Tags of a picture that has become so many times wider and higher, with its size and resolution in them."""
+    """Return the tags of a picture that has become so many times wider and higher, with its size and resolution in them."""
     return tuple(
         _scaled(tag, order, across, down)
         if tag.children is None
@@ -296,7 +292,7 @@ def scale_xmp(xmp: bytes, across: Fraction, down: Fraction) -> bytes:
 
 
 def _scaled(tag: Tag, order: str, across: Fraction, down: Fraction) -> Tag:
-    """A tag of the size or the resolution times a factor, any other one as it is."""
+    """Return a tag of the size or the resolution times a factor, any other one as it is."""
     if tag.code not in _ACROSS | _DOWN:
         return tag
     factor = across if tag.code in _ACROSS else down
@@ -311,7 +307,7 @@ def _scaled(tag: Tag, order: str, across: Fraction, down: Fraction) -> Tag:
 
 
 def _scaled_ratio(numerator: int, denominator: int, factor: Fraction) -> tuple[int, int]:
-    """A ratio of 32-bit integers times a factor, of the same denominator where that is possible."""
+    """Return a ratio of 32-bit integers times a factor, of the same denominator where that is possible."""
     if not denominator:
         return numerator, denominator
     product = numerator * factor
@@ -331,7 +327,7 @@ class _Entry(NamedTuple):
 
 
 def _entries(file: BinaryIO, structure: Structure, offset: int) -> Iterator[_Entry]:
-    """The tags of a directory, those of damaged values left out. Raises ValueError where there is no directory."""
+    """Yield the tags of a directory, those of damaged values left out. Raises ValueError where there is no directory."""
     n_tags, size = _n_tags(file, structure, offset), struct.calcsize(structure.entry)
     start = file.tell()
     entries, file_size = file.read(n_tags * size), file.seek(0, io.SEEK_END)
@@ -346,13 +342,13 @@ def _entries(file: BinaryIO, structure: Structure, offset: int) -> Iterator[_Ent
 
 
 def _read(file: BinaryIO, entry: _Entry, most: int = 1) -> Tag:
-    """A tag with as many of its values, at most."""
+    """Return a tag with at most so many of its values."""
     file.seek(entry.place)
     return Tag(entry.code, entry.type, file.read(min(entry.size, most * _SIZES[entry.type])))
 
 
 def _end_of_entries(file: BinaryIO, structure: Structure, offset: int) -> int:
-    """Where a directory names the next one."""
+    """Return where a directory names the next one."""
     return _n_tags(file, structure, offset) * struct.calcsize(structure.entry) + file.tell()
 
 
@@ -360,7 +356,7 @@ def _wipe_thumbnails(file: BinaryIO, structure: Structure, first: int, data: byt
     """Put zeros where the directories behind the first one are, and what they point to, pixels included."""
     following, wiped = _next_directory(file, structure, first), list[tuple[int, int]]()
     seen = {first}
-    while following not in seen and len(seen) <= _MOST_PREVIEWS:
+    while following not in seen and len(seen) <= _MAX_PREVIEWS:
         seen.add(following)
         try:
             entries = {entry.code: entry for entry in _entries(file, structure, following)}
@@ -371,7 +367,7 @@ def _wipe_thumbnails(file: BinaryIO, structure: Structure, first: int, data: byt
         wiped += [(entry.place, entry.size) for entry in entries.values()]
         for places, sizes in ((_THUMBNAIL, _THUMBNAIL_SIZE), (_STRIPS, _STRIP_SIZES)):
             if places in entries and sizes in entries:
-                pairs = (_read(file, entries[code], _MOST_STRIPS).integers(structure.order) for code in (places, sizes))
+                pairs = (_read(file, entries[code], _MAX_STRIPS).integers(structure.order) for code in (places, sizes))
                 wiped += zip(*pairs, strict=False)
         following = after
     changes = np.zeros(len(data) + 1, np.int64)
@@ -390,9 +386,9 @@ def _next_directory(file: BinaryIO, structure: Structure, offset: int) -> int:
 
 
 def _end_of_jpeg(data: bytes, start: int) -> int:
-    """Where a JPEG that starts there ends; there, too, if it isn't one."""
+    """Return where a JPEG that starts there ends; there, too, if it isn't one."""
     position = start + 2
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         if position + 4 > len(data) or data[position] != 0xFF or data[position + 1] < 0xC0:
             break
         if data[position + 1] == 0xDA:

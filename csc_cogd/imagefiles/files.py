@@ -1,4 +1,4 @@
-"""Image files, page by page, at their own depth: PNG, JPEG, TIFF, NPY, NPZ; what callers see."""
+"""What callers see of image files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from csc_cogd.errors import InputError
+from csc_cogd.imagefiles.formats.format import Format
+from csc_cogd.imagefiles.formats.registry import SUFFIXES
 from csc_cogd.imagefiles.image import ImageFile
 from csc_cogd.imagefiles.reading import UNREAD_SUFFIXES, ImageReader, open_images, read_image, sniff_format
-from csc_cogd.imagefiles.writing import SUFFIXES, ImageWriter, check_pixels
+from csc_cogd.imagefiles.writing import ImageWriter, check_pixels
 from csc_cogd.storage import check_writable
 
 __all__ = [
-    "SUFFIXES", "UNREAD_SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "check_output", "create_images", "make_folder",
-    "open_images", "read_image", "sniff_format", "true_suffix", "write_image",
+    "SUFFIXES", "UNREAD_SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "check_output", "create_images",
+    "format_by_name", "make_folder", "open_images", "read_image", "sniff_format", "true_suffix", "write_image",
 ]  # fmt: skip
 
 
@@ -57,14 +59,12 @@ def write_image(image: ImageFile, path: str | os.PathLike[str], *, overwrite: bo
 
 
 def true_suffix(path: Path) -> str:
-    """The suffix of the format of a file's content: its own where that fits, or where the file can't be read."""
+    """Return the suffix of the format of a file's content: its own if that fits, or if the file can't be read."""
     try:
         found = sniff_format(path)
     except InputError:
         return path.suffix
-    if SUFFIXES.get(path.suffix.lower()) == found:
-        return path.suffix
-    return next(suffix for suffix, kind in SUFFIXES.items() if kind == found)
+    return path.suffix if path.suffix.lower() in found.suffixes else found.suffixes[0]
 
 
 def check_output(
@@ -80,24 +80,35 @@ def check_output(
     Only shape and dtype of the first image's pixels are looked at. With `new_folder`, the folder may still have to be made.
     """
     n_pages = len(source) if isinstance(source, ImageReader) else 1
-    kind = _check_place(path, n_pages, overwrite, inputs, new_folder)
-    check_pixels(path, kind, source.look() if isinstance(source, ImageReader) else source)
+    _check_place(path, n_pages, overwrite, inputs, new_folder)
+    check_pixels(path, source.peek() if isinstance(source, ImageReader) else source)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for outputs where there is none."""
+    """Make a folder for outputs if there is none."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: the folder can't be made: {error.strerror}") from None
+        raise InputError("", f"the folder can't be made: {error.strerror}", subject=str(path)) from None
 
 
-def _check_place(path: Path, n_pages: int, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False) -> str:
-    """The format of a file that may be written there."""
-    kind = SUFFIXES.get(path.suffix.lower())
-    if kind is None:
-        raise InputError(f"{path}: the output's format isn't known by its name: end it in {', '.join(SUFFIXES)}")
+def format_by_name(path: Path) -> Format:
+    """Return the format that a file is written in, by its name.
+
+    Raises
+    ------
+    InputError
+        If the name doesn't end in the suffix of a known format.
+    """
+    if (known := SUFFIXES.get(path.suffix.lower())) is None:
+        fix = f"end it in {', '.join(SUFFIXES)}"
+        raise InputError("", "the output's format isn't known by its name", fix, str(path))
+    return known
+
+
+def _check_place(path: Path, n_pages: int, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False) -> None:
+    """Raise InputError where a file of so many pages may not be written."""
+    known = format_by_name(path)
     check_writable(path, overwrite=overwrite, inputs=inputs, new_folder=new_folder)
-    if kind in ("png", "jpeg") and n_pages > 1:
-        raise InputError(f"{path}: {kind.upper()} can't hold {n_pages} pages: write .tif")
-    return kind
+    if n_pages > 1 and not known.multipage:
+        raise InputError("", f"{known.title} can't hold {n_pages} pages", "write .tif", str(path))

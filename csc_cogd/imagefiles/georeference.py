@@ -18,7 +18,7 @@ _RASTER_TYPE, _PIXEL_IS_POINT = 1025, 2
 
 
 def regridded(tags: Iterable[Tag], order: str, across: Fraction, down: Fraction) -> tuple[list[Tag], list[str]]:
-    """Tags for a grid of so many times more columns and rows, and in words what is left out of them.
+    """Return tags for a grid of so many times more columns and rows, and in words what is left out of them.
 
     Pixel coordinates count from the outer corner of the first pixel, or from its middle where the tags say so.
     """
@@ -55,6 +55,6 @@ def _scaled(tag: Tag, order: str, finer: np.ndarray, shift: np.ndarray) -> np.nd
 
 
 def _is_point(tags: Iterable[Tag], order: str) -> bool:
-    """Whether a pixel's coordinates are those of its middle."""
+    """Return whether a pixel's coordinates are those of its middle."""
     keys = next((tag.integers(order) for tag in tags if tag.code == _KEYS), ())
     return any(keys[at : at + 4] == (_RASTER_TYPE, 0, 1, _PIXEL_IS_POINT) for at in range(4, len(keys), 4))

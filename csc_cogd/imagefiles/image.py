@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from csc_cogd.imagefiles.exif import scale_exif, scale_xmp
-from csc_cogd.npy import check_claim
+from csc_cogd.imagefiles.exif import Tag, scale_exif, scale_xmp
+from csc_cogd.npy import check_declared_size
 
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [EXIF 2.32, tag 0x0112]
     2: np.fliplr,
@@ -25,21 +25,31 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation [E
 
 
 class Density(NamedTuple):
-    """Pixels to a unit of length, along x and y; the unit in metres, 0 where only their ratio is meant."""
+    """Pixels to a unit of length, along x and y; the unit in meters, 0 where only their ratio is meant."""
 
     x: Fraction
     y: Fraction
     unit: Fraction
 
 
-INCH, CENTIMETRE, METRE = Fraction(254, 10000), Fraction(1, 100), Fraction(1)
+INCH, CENTIMETER, METER = Fraction(254, 10000), Fraction(1, 100), Fraction(1)
+RESOLUTION_TAGS = (282, 283, 296)  # of TIFF and EXIF: along x and y, and their unit
 
 
-class Layout(Protocol):
-    """What only an image's own format can hold, to be written to that format again."""
+class Layout:
+    """What only an image's own format can hold, to be written to that format again.
 
-    def names(self, kind: str) -> list[str]:
-        """What is lost in another format `kind`, in words."""
+    Attributes
+    ----------
+    repeats : frozenset of str
+        The image's fields that have some of it, too.
+    """
+
+    repeats: ClassVar[frozenset[str]] = frozenset()
+
+    def lost_tags(self, carried: Collection[str]) -> list[str]:
+        """Name what is lost in another format that holds the image's fields `carried`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +60,10 @@ class ImageFile:
     ----------
     pixels : (H, W) or (H, W, C) array
         In the file's own dtype and the machine's byte order, upright: an orientation has been applied. Bilevel and
-        palette images are widened to 8-bit grey and RGB, and white is always the greatest value.
+        palette images are widened to 8-bit gray and RGB, and white is always the greatest value.
     path : Path
-    format : {"png", "jpeg", "tiff", "npy", "npz"}
+    format : str
+        Name of its :class:`csc_cogd.imagefiles.formats.format.Format`, such as ``"png"``.
     icc_profile, exif, xmp : bytes, optional
         Carried over on writing where the format can hold them; the orientation in them is reset. EXIF data are a TIFF
         structure without pixels.
@@ -63,6 +74,8 @@ class ImageFile:
         For the same format only.
     nodata : float, optional
         The value by which the file itself says that nothing was measured, as GeoTIFF does.
+    lossy : bool
+        The file's pixels were compressed lossily.
     notes : tuple of str
         What couldn't be read, for the user to know.
     """
@@ -78,41 +91,42 @@ class ImageFile:
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
     nodata: float | None = None
+    lossy: bool = False
 
     @property
-    def colours(self) -> np.ndarray:
-        """The pixels without opacity, (H, W) where one channel is left."""
-        colours = self.pixels[..., :-1] if self.has_alpha else self.pixels
-        return colours[..., 0] if colours.ndim == 3 and colours.shape[2] == 1 else colours
+    def colors(self) -> np.ndarray:
+        """The pixels without opacity, (H, W) if one channel is left."""
+        colors = self.pixels[..., :-1] if self.has_alpha else self.pixels
+        return colors[..., 0] if colors.ndim == 3 and colors.shape[2] == 1 else colors
 
     @property
     def without_data(self) -> np.ndarray | None:
-        """Which of the colours have the file's nodata value, bool of their shape; None where none has.
+        """Which of the colors have the file's nodata value, bool of their shape; None where none has.
 
         Values without a sign are as well those of dark or of bright pixels: they must be alike in every channel.
         """
-        colours = self.colours
-        if self.nodata is None or colours.dtype.kind not in "iuf":
+        colors = self.colors
+        if self.nodata is None or colors.dtype.kind not in "iuf":
             return None
-        if colours.dtype.kind == "f":
-            limits = np.finfo(colours.dtype)
+        if colors.dtype.kind == "f":
+            limits = np.finfo(colors.dtype)
             infinite = np.isinf(self.nodata)
             value = self.nodata if infinite else np.clip(self.nodata, float(limits.min), float(limits.max))
-            absent = colours == colours.dtype.type(value)
+            absent = colors == colors.dtype.type(value)
         else:
-            absent = colours == self.nodata
-        if colours.dtype.kind == "u" and colours.ndim == 3:
+            absent = colors == self.nodata
+        if colors.dtype.kind == "u" and colors.ndim == 3:
             absent &= absent.all(axis=2, keepdims=True)
         return absent if absent.any() else None
 
     @property
     def observed(self) -> np.ndarray:
-        """The colours; as an array of ``numpy.ma`` where some of them have the nodata value."""
+        """The colors; as an array of ``numpy.ma`` where some of them have the nodata value."""
         absent = self.without_data
-        return self.colours if absent is None else np.ma.array(self.colours, mask=absent)
+        return self.colors if absent is None else np.ma.array(self.colors, mask=absent)
 
     def with_pixels(self, pixels: np.ndarray) -> ImageFile:
-        """The image with other pixels; the resolution is that of the grid, if it is finer or coarser."""
+        """Return the image with other pixels; if their grid is finer or coarser, its resolution is, too."""
         down, across = (Fraction(new, old) for new, old in zip(pixels.shape[:2], self.pixels.shape[:2], strict=True))
         if down == across == 1:
             return replace(self, pixels=pixels)
@@ -123,20 +137,45 @@ class ImageFile:
 
 
 def n_channels(pixels: np.ndarray) -> int:
+    """Return the number of channels of an image, (H, W) or (H, W, C)."""
     return 1 if pixels.ndim == 2 else pixels.shape[2]
 
 
-def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels turned as the orientation says, contiguous."""
+def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the pixels turned as the orientation says, contiguous."""
     return np.ascontiguousarray(_UPRIGHT[orientation](pixels)) if orientation in _UPRIGHT else pixels
 
 
-def turned(density: Density | None, orientation: int) -> Density | None:
-    """The density of an image that was turned upright."""
+def rotate_density(density: Density | None, orientation: int) -> Density | None:
+    """Return the density of an image that is turned as the orientation says."""
     return Density(density.y, density.x, density.unit) if density is not None and orientation in (5, 6, 7, 8) else density
 
 
-def check_pixels_claim(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:
-    """Refuse a large image in a file that is far too small for a picture of that size: see :func:`check_claim`."""
-    way = "store it uncompressed, as TIFF or NPY"
-    check_claim(path, f"{width} x {height} pixels,", n_bytes, file_size, way)
+def density_of_tags(tags: Mapping[int, Tag], order: str) -> Density | None:
+    """Return the density that tags by their codes, of a byte order, tell; None if they don't."""
+    sides = []
+    for code in RESOLUTION_TAGS[:2]:
+        if code not in tags or tags[code].type != 5 or len(tags[code].value) != 8:
+            return None
+        numerator, denominator = Tag(code, 4, tags[code].value).integers(order)
+        if not numerator or not denominator:
+            return None
+        sides.append(Fraction(numerator, denominator))
+    unit = tags[296].integers(order) if 296 in tags else (2,)
+    density = Density(sides[0], sides[1], {2: INCH, 3: CENTIMETER}.get(unit[0] if unit else 2, Fraction(0)))
+    written_for_none = Density(Fraction(1), Fraction(1), Fraction(0))  # by tifffile
+    return None if density == written_for_none else density
+
+
+def resolution_of(density: Density) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """Return the values of :data:`RESOLUTION_TAGS` for a density: two ratios, and the number of their unit."""
+    unit = {Fraction(0): 1, CENTIMETER: 3}.get(density.unit, 2)
+    scale = INCH / density.unit if unit == 2 else Fraction(1)
+    x, y = ((side * scale).limit_denominator(2**31) for side in density[:2])
+    return (x.numerator, x.denominator), (y.numerator, y.denominator), unit
+
+
+def check_declared_pixels(path: Path, width: int, height: int, n_bytes: int, file_size: int) -> None:
+    """Refuse a large image in a file that is far too small for a picture of that size: see :func:`check_declared_size`."""
+    fix = "store it uncompressed, as TIFF or NPY"
+    check_declared_size(path, f"{width} x {height} pixels,", n_bytes, file_size, fix)

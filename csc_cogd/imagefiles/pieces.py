@@ -43,7 +43,7 @@ class ArrayInFile:
         self._shape = shape[::-1] if fortran else shape  # in the order of the file
 
     def read(self, index: Index) -> np.ndarray:
-        """A copy of a piece. Raises ValueError where the file has become too short."""
+        """Return a copy of a piece. Raises ValueError where the file has become too short."""
         index = index[::-1] if self._fortran else index
         lengths = [length for length, part in zip(self._shape, index, strict=True) if part == _WHOLE]
         piece: Any = np.empty(lengths, self._dtype)
@@ -81,7 +81,7 @@ class ArrayInFile:
             raise ValueError("the file ends too early")
 
     def _blocks(self, shape: tuple[int, ...], index: Index, start: int = 0, place: tuple[int, ...] = ()) -> Iterator[_Block]:
-        """The largest blocks of a piece that are read at once, in their order."""
+        """Yield the largest blocks of a piece that are read at once, in their order."""
         fixed = bool(index) and not isinstance(index[0], slice)
         whole = all(part == _WHOLE for part in index)
         if whole or (not fixed and math.prod(shape) * self._dtype.itemsize <= _BLOCK):

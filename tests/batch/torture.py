@@ -114,6 +114,11 @@ def by_mask():
         shown = np.asarray(Image.open(io.BytesIO(content := pillow(Image.fromarray(image), "JPEG", **options))))
         yield name, masked(content, np.rot90(shown, -1) if "exif" in options else shown, exact=False)
 
+    turned = pillow(Image.fromarray(rgb), "WEBP", lossless=True, exif=b"Exif\0\0" + exif())
+    yield "turned, with EXIF.webp", masked(turned, np.rot90(rgb, -1))
+    yield "opacity.webp", masked(pillow(Image.fromarray(rgba), "WEBP", lossless=True, exact=True), rgba, alpha=True)
+    yield "grey.bmp", masked(pillow(Image.fromarray(grey), "BMP"), grey)
+
     for name in ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"):
         pixels = picture(H, W, dtype=name)
         yield f"{name}.tif", masked(tiff(pixels), pixels)
@@ -234,21 +239,24 @@ def by_error():
     flipped = bytearray(png(rgb))
     flipped[-30] ^= 255
     yield "wrong checksum.png", Wrong(bytes(flipped), "damaged or unsupported PNG: wrong checksum of IDAT")
-    unknown = "not an image that is known here: use PNG, JPEG, TIFF, NPY or NPZ"
+    unknown = "isn't an image of a known format: use PNG, JPEG, TIFF, WebP, BMP, NPY or NPZ"
     yield "empty.png", Wrong(b"", "the file is empty")
     yield "empty.npy", Wrong(b"", "the file is empty")
     yield "a text.jpg", Wrong(b"<html>404 not found</html>", unknown)
-    yield "a GIF.png", Wrong(pillow(Image.fromarray(grey), "GIF"), "GIF isn.t read here: convert it to PNG .+")
+    yield "a GIF.png", Wrong(pillow(Image.fromarray(grey), "GIF"), "GIF can't be read: convert it to PNG .+")
     yield "a pickle.npy", Wrong(pickle.dumps(grey), unknown)
-    yield "CMYK.jpg", Wrong(pillow(Image.fromarray(rgb).convert("CMYK"), "JPEG"), "CMYK colours aren't supported: .+")
-    yield "CMYK.tif", Wrong(pillow(Image.fromarray(rgb).convert("CMYK"), "TIFF"), "TIFF colours of kind SEPARATED .+")
+    yield "CMYK.jpg", Wrong(pillow(Image.fromarray(rgb).convert("CMYK"), "JPEG"), "CMYK colors aren't supported: .+")
+    yield "CMYK.tif", Wrong(pillow(Image.fromarray(rgb).convert("CMYK"), "TIFF"), "TIFF colors of kind SEPARATED .+")
     animation = pillow(Image.fromarray(grey), "PNG", save_all=True, append_images=[Image.fromarray(255 - grey)])
-    yield "animation.png", Wrong(animation, "it is an animation: .+")
-    yield "complex.npy", Wrong(npy(grey * 1j), "complex128 isn't a kind of pixels: .+")
-    yield "objects.npy", Wrong(npy(np.array([[None, 1]])), "it holds Python objects, .+")
-    yield "no pixel.npy", Wrong(npy(grey[:0]), "(holds no pixel|damaged or unsupported NPY: .+)")
+    yield "animation.png", Wrong(animation, "animations aren't supported: .+")
+    yield "complex.npy", Wrong(npy(grey * 1j), "pixels of type complex128 aren't supported: .+")
+    yield "objects.npy", Wrong(npy(np.array([[None, 1]])), "has Python objects, .+")
+    yield "no pixel.npy", Wrong(npy(grey[:0]), "(has no pixels|damaged or unsupported NPY: .+)")
     yield "a row.npy", Wrong(npy(grey[0]), r"an array of shape \(20,\) isn't .+")
-    yield "hyperspectral.npy", Wrong(npy(picture(H, W, 12)), r"an array of shape \(24, 20, 12\) may be several things: .+")
+    yield (
+        "hyperspectral.npy",
+        Wrong(npy(picture(H, W, 12)), r"the axes of an array of shape \(24, 20, 12\) are ambiguous: .+"),
+    )
     yield "no image.npz", Wrong(npz(a=np.arange(3)), "no array in it is an image")
     yield "NaN only.npy", Wrong(npy(np.full((H, W), np.nan)), "every pixel is missing: there is nothing to restore from")
     yield "no red.npy", Wrong(npy(rgb * np.array([np.nan, 1, 1])), "every pixel of channel 0 is missing: .+")
@@ -266,22 +274,30 @@ def by_error():
 def by_spoilt_mask():
     grey, stack = picture(H, W), np.stack([picture(H, W)] * 3)
     good, none = holes(H, W) * np.uint8(255), np.zeros((H, W), np.uint8)
-    yield "without a mask.png", Wrong(png(grey), "it has no mask: looked for .+")
+    yield "without a mask.png", Wrong(png(grey), "has no mask: none of .+")
     for name, mask, error in (
-        ("mask of another size", tiff(good[:, 1:]), "the mask is 19 x 24 pixels, the image 20 x 24: they must be equal"),
-        ("mask upside down", tiff(good.T), "the mask is 24 x 20 pixels, .+"),
-        ("empty mask", tiff(none), "the mask is empty, .+ use --mask-polarity valid"),
-        ("full mask", tiff(~none), "the mask is full, .+ use --mask-polarity valid"),
+        (
+            "mask of another size",
+            tiff(good[:, 1:]),
+            "the mask must be of the image's size, 20 x 24 pixels, but it is 19 x 24",
+        ),
+        ("mask upside down", tiff(good.T), "the mask must be .+, but it is 24 x 20: turn it by 90 degrees .+"),
+        ("empty mask", tiff(none), "the mask is empty: .+ use mask_polarity valid"),
+        ("full mask", tiff(~none), "the mask is full: .+ use mask_polarity valid"),
         ("damaged mask", cut(tiff(good)), "damaged TIFF: the file ends too early"),
         ("zero bytes of mask", b"", "the file is empty"),
-        ("mask of NaN", tiff(with_gaps(grey.astype("f4"))[0]), "the mask holds something else than finite numbers: .+"),
-        ("two masks", pages_of(good, good), r"2 masks, but the image has 1 page\(s\): give one, or as many"),
+        ("mask of NaN", tiff(with_gaps(grey.astype("f4"))[0]), "the mask must have finite numbers only: .+"),
+        (
+            "two masks",
+            pages_of(good, good),
+            r"has 2 masks, but the image has 1 page\(s\): give one mask, or as many as pages",
+        ),
     ):
         yield f"{name}.png", Wrong(png(grey), f"masks/by mask/{name}_mask.tif: {error}", mask)
-    yield "1 x 1.png", Wrong(png(grey[:1, :1]), ".+: the mask is full, .+", tiff(~none[:1, :1]))
+    yield "1 x 1.png", Wrong(png(grey[:1, :1]), ".+: the mask is full: .+", tiff(~none[:1, :1]))
     three = tiff(stack, photometric="minisblack")
     yield "empty masks.tif", Wrong(three, "no pixel is missing in any page: .+", tiff(none))
-    two = r".+: 2 masks, but the image has 3 page\(s\): give one, or as many"
+    two = r".+: has 2 masks, but the image has 3 page\(s\): give one mask, or as many as pages"
     yield "two masks for three pages.tif", Wrong(three, two, pages_of(good, good))
 
 

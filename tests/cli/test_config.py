@@ -59,7 +59,7 @@ def something_else(option):
         return [name] * 2 if option.count else [name, "3"]
     if isinstance(option.type, click.types.FloatParamType):
         return [name, *["0.125"] * option.nargs] * (1 + option.multiple)
-    words = {"memory": "3GB", "pixels": "128", "number": "2.5", "size": "640x480"}
+    words = {"memory": "3GB", "pixels": "128", "number": "2.5", "size": "640x480", "suffix": ".png"}
     return [name, words.get(option.type.name, 'näme "quoted"')]
 
 

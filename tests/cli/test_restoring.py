@@ -30,7 +30,7 @@ def restore(*arguments):
 
 
 def test_a_resumed_batch_says_the_same_in_words_in_json_and_in_its_report(folder, capsys):
-    (folder / "in" / "a.webp").write_bytes(b"")
+    (folder / "in" / "a.avif").write_bytes(b"")
     (folder / "in" / "p1.png").rename(folder / "p1.png")
     restore("in", "-o", "out", "--report", "report")
     (folder / "p1.png").rename(folder / "in" / "p1.png")
@@ -42,13 +42,13 @@ def test_a_resumed_batch_says_the_same_in_words_in_json_and_in_its_report(folder
     page = unescape((folder / "report" / "index.html").read_text("utf-8"))
     pattern = (
         r"4 images in (\d+\.\d) s: 1 done, 2 skipped \(made in (\d+\.\d) s before\), 1 failed; "
-        r"(\d+\.\d)% to (\d+\.\d)% of the pixels were missing; 1 not read: in/a\.webp"
+        r"(\d+\.\d)% to (\d+\.\d)% of the pixels were missing; 1 not read: in/a\.avif"
     )
     assert (numbers := re.fullmatch(pattern, said))
     assert said in page
     *rows, summary = map(json.loads, captured.out.splitlines())
     assert [summary[status] for status in ("done", "skipped", "failed")] == [1, 2, 1]
-    assert summary["unread"] == ["in/a.webp"]
+    assert summary["unread"] == ["in/a.avif"]
     figures = [summary["seconds"], summary["seconds_before"], *(100 * share for share in summary["missing"])]
     assert [float(number) for number in numbers.groups()] == pytest.approx(figures, abs=0.051)
     skipped = [row["seconds"] for row in rows if row["status"] == "skipped"]
@@ -79,9 +79,9 @@ def test_a_single_run_that_can_keep_no_record_warns_and_succeeds(folder, capsys)
     [("reconstruct", ("-o", "out", "--json")), ("learn", ("-o", "d.npz"))],
 )
 def test_learning_tells_of_files_that_are_not_read(folder, capsys, command, more):
-    (folder / "in" / "a.webp").write_bytes(b"")
+    (folder / "in" / "a.avif").write_bytes(b"")
     assert call(command, "in", *more, "--filters", 2, "--filter-size", 3, "--iterations", 1) == 0
     captured = capsys.readouterr()
-    assert "1 of other formats left out: in/a.webp: convert to TIFF or PNG" in captured.err
+    assert "1 of other formats left out: in/a.avif: convert to TIFF or PNG" in captured.err
     if command == "reconstruct":
-        assert json.loads(captured.out.splitlines()[-1])["unread"] == ["in/a.webp"]
+        assert json.loads(captured.out.splitlines()[-1])["unread"] == ["in/a.avif"]

@@ -236,25 +236,33 @@ def test_pictures_too_small_to_tell_have_nothing(rng, shape):
 def test_what_is_wrong_is_said(rng):
     image = rng.normal(0, 1, (20, 20))
     for arguments, options, message in [
-        ([image[0]], {}, r"image: shape \(20,\) isn't"),
-        ([image > 0], {}, "image: it is bilevel"),
+        ([image[0]], {}, r"image must be of shape \(H, W\), got \(20,\)"),
+        ([image > 0], {}, "image must not be bilevel"),
         ([np.full((4, 4), np.nan)], {}, "every pixel"),
-        ([np.full((4, 4), np.inf)], {}, "image: there are infinite"),
-        ([image], {"kinds": "pixels"}, "kinds: 'pixels': choose some of"),
-        ([image], {"kinds": ["scratches"]}, "kinds: .*choose some of"),
-        ([image], {"kinds": []}, "kinds: .*choose some of"),
-        ([image], {"sensitivity": 0}, "sensitivity: 0 isn't"),
-        ([image], {"sensitivity": float("nan")}, "sensitivity: nan isn't"),
-        ([image], {"stack_axis": 2}, "stack_axis: 2 isn't"),
-        ([np.stack([image, image])], {"stack_axis": 0, "channel_axis": -3}, "stack_axis: it is the axis of the channels"),
-        ([np.stack([image, image])], {"stack_axis": 0, "kinds": ["impulses"]}, "kinds: impulses are elsewhere"),
-        ([np.empty((0, 4, 4))], {"stack_axis": 0}, "stack_axis: 0 isn't"),
-        ([image], {"mask": np.ones((3, 3))}, "mask: shape"),
+        ([np.full((4, 4), np.inf)], {}, "image has infinite values"),
+        ([image], {"kinds": "pixels"}, "kinds must be some of pixels, .* got 'pixels'"),
+        ([image], {"kinds": ["scratches"]}, "kinds must be some of"),
+        ([image], {"kinds": []}, "kinds must be some of"),
+        ([image], {"sensitivity": 0}, "sensitivity must be a positive number <= 100, got 0"),
+        ([image], {"sensitivity": float("nan")}, "sensitivity must be a positive number <= 100, got nan"),
+        ([image], {"stack_axis": 2}, "stack_axis must be an axis of the image, .* got 2"),
+        (
+            [np.stack([image, image])],
+            {"stack_axis": 0, "channel_axis": -3},
+            "stack_axis must not be the axis of the channels",
+        ),
+        (
+            [np.stack([image, image])],
+            {"stack_axis": 0, "kinds": ["impulses"]},
+            "kinds must not have impulses for several frames",
+        ),
+        ([np.empty((0, 4, 4))], {"stack_axis": 0}, "stack_axis must be an axis"),
+        ([image], {"mask": np.ones((3, 3))}, "mask must be of shape"),
         ([image], {"mask_polarity": "valid"}, "mask_polarity"),
     ]:
         with pytest.raises(InputError, match=message):
             detect_damage(*arguments, **options)
-    with pytest.raises(InputError, match="images: image 1: its size"):
+    with pytest.raises(InputError, match="frame 1: image differs from the first one in size"):
         detect_in_frames([image, image[1:]])
-    with pytest.raises(InputError, match="images: there is none"):
+    with pytest.raises(InputError, match="image must have at least one frame"):
         detect_in_frames([])

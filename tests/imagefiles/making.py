@@ -13,7 +13,7 @@ from PIL import Image
 
 from csc_cogd import InputError
 from csc_cogd.imagefiles import create_images, open_images
-from csc_cogd.imagefiles.png import SIGNATURE, insert_chunks
+from csc_cogd.imagefiles.formats.png import SIGNATURE, insert_chunks
 
 
 def rewritten(source, target, axes=None):

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from csc_cogd import InputError
 from csc_cogd.batch.opacity import with_colours
 from csc_cogd.imagefiles import ImageFile, read_image, write_image
-from csc_cogd.imagefiles.png import insert_chunks
+from csc_cogd.imagefiles.formats.png import insert_chunks
 
 PROFILE = b"an ICC profile, in name only" * 20
 SHAPES = {"gray": (9, 7), "gray+alpha": (9, 7, 2), "rgb": (9, 7, 3), "rgb+alpha": (9, 7, 4)}
@@ -199,8 +199,8 @@ def cube():
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"a letter", "not an image"),
-        (b"GIF89a...", "GIF isn't read here: convert it to PNG or TIFF"),
+        (b"a letter", "isn't an image of a known format: use PNG, JPEG, TIFF, "),
+        (b"GIF89a...", "GIF can't be read: convert it to PNG or TIFF"),
         (cmyk_jpeg(), "CMYK"),
         (two_pages(), "2 pages"),
         (truncated("uint8"), "damaged PNG: the file ends too early"),
@@ -209,7 +209,7 @@ def cube():
         (b"II*\0" + struct.pack("<I", 8), "damaged or unsupported TIFF"),
         (pickled(), "Python objects, which are never unpickled here: save it"),
         (b"SIMPLE  =                    T", r"astropy\.io\.fits"),
-        (cube(), "--axes, such as NYX"),
+        (cube(), "ambiguous: name them by axes, such as NYX"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path, content, message):
@@ -230,7 +230,7 @@ def test_missing_files_and_directories_are_named(tmp_path):
 def test_nothing_is_overwritten_unless_asked(tmp_path, photo):
     path = tmp_path / "a.png"
     path.write_bytes(b"precious")
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="exists already: use overwrite"):
         write_image(ImageFile(photo, path, "png"), path)
     assert path.read_bytes() == b"precious"
     write_image(ImageFile(photo, path, "png"), path, overwrite=True)
@@ -287,9 +287,9 @@ def test_what_can_not_be_written_is_named(tmp_path, name, dtype, alpha, message)
 )  # fmt: skip
 def test_colours_can_be_replaced_under_the_opacity(rng, shape, alpha, colours):
     image = ImageFile(rng.integers(0, 255, shape), "a.npy", "npy", has_alpha=alpha)
-    assert image.colours.shape == colours
-    np.testing.assert_array_equal(with_colours(image, image.colours).pixels, image.pixels)
-    negative = with_colours(image, -image.colours).pixels
+    assert image.colors.shape == colours
+    np.testing.assert_array_equal(with_colours(image, image.colors).pixels, image.pixels)
+    negative = with_colours(image, -image.colors).pixels
     signs = np.full(shape, -1)
     if alpha:
         signs[..., -1] = 1

@@ -154,7 +154,7 @@ def test_names_of_all_kinds(tmp_path, name):
 
 
 def test_a_large_stack_becomes_a_bigtiff(tmp_path, monkeypatch):
-    monkeypatch.setattr("csc_cogd.imagefiles.tiff._CLASSIC", 300)
+    monkeypatch.setattr("csc_cogd.imagefiles.formats.tiff._CLASSIC", 300)
     (tmp_path / "a.tif").write_bytes(TIFFS["stack"])
     rewritten(tmp_path / "a.tif", tmp_path / "b.tif")
     assert pages_of(tmp_path / "b.tif")[1] == ("<", True)

@@ -61,7 +61,7 @@ def test_a_mask_that_is_cut_short_meanwhile_is_an_error_of_its_own(tmp_path):
     rules = MaskRules(tmp_path / "mask.npy")
     with (
         open_images(tmp_path / "image.npy", axes="NYX") as images,
-        open_images(tmp_path / "mask.npy", like=images.look()) as masks,
+        open_images(tmp_path / "mask.npy", template=images.peek()) as masks,
     ):
         missing_pixels(images.read(0), rules, n_pages=4, masks=masks)
         os.truncate(tmp_path / "mask.npy", 200)
@@ -158,7 +158,7 @@ def test_what_libpng_would_warn_of_is_a_note_and_not_printed(tmp_path, capfd, ch
     assert list(image.notes) == notes
     shown = image.pixels if image.pixels.ndim == 2 else image.pixels.reshape(8, -1)
     if chunks[0] == (b"IHDR", INDEXED):
-        assert not image.colours.any()
+        assert not image.colors.any()
     else:
         np.testing.assert_array_equal(shown, np.tile(np.arange(8, dtype=np.uint8), (8, 1)))
 

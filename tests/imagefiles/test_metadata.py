@@ -6,8 +6,8 @@ import tifffile
 from PIL import Image
 
 from csc_cogd.imagefiles import ImageFile, open_images, read_image, write_image
+from csc_cogd.imagefiles.formats.png import insert_chunks, read_chunks
 from csc_cogd.imagefiles.image import INCH, Density
-from csc_cogd.imagefiles.png import insert_chunks, read_chunks
 from tests.imagefiles.making import exif, packed_png, pillow, pixels_of, png, raw_png, rewritten
 
 PROFILE = b"an ICC profile, in name only" * 4000  # more than one segment of a JPEG

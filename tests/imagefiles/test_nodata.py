@@ -68,14 +68,14 @@ def test_a_file_without_such_a_pixel_has_none(tmp_path, rng):
     for text in ("-9999", "0.5", "300"):
         image = saved(tmp_path / "a.tif", rng.integers(10, 99, HOLE.shape).astype(np.uint8), text)
         assert image.without_data is None
-        assert image.observed is image.colours or not np.ma.isMaskedArray(image.observed)
-        with pytest.raises(InputError, match=f"no pixel is missing: none has the file's nodata value {text}: give --mask"):
+        assert image.observed is image.colors or not np.ma.isMaskedArray(image.observed)
+        with pytest.raises(InputError, match=f"no pixel is missing: none has the file's nodata value {text}: give mask"):
             missing_pixels(image, MaskRules())
 
 
 def test_what_can_not_be_heeded_is_named(tmp_path, rng):
     grey = pixels_of(rng, HOLE.shape)
-    assert saved(tmp_path / "a.tif", grey, "none").notes == ("its nodata value, 'none', isn't a number and isn't heeded",)
+    assert saved(tmp_path / "a.tif", grey, "none").notes == ("its nodata value, 'none', isn't a number and isn't used",)
     image = saved(tmp_path / "a.tif", grey, "0", photometric="miniswhite")
     assert image.nodata is None
     assert "that of stored pixels" in image.notes[0]

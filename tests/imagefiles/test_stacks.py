@@ -43,17 +43,21 @@ def test_axes_by_letters(tmp_path, rng, shape, axes, n_pages, page, kind):
 @pytest.mark.parametrize(
     ("content", "axes", "message"),
     [
-        (npy(CUBE), None, r"shape \(4, 9, 7\) may be several things: say which by --axes, such as NYX"),
-        (npy(CUBE[None]), None, "--axes, such as NYXC"),
+        (npy(CUBE), None, r"shape \(4, 9, 7\) are ambiguous: name them by axes, such as NYX"),
+        (npy(CUBE[None]), None, "name them by axes, such as NYXC"),
         (npy(CUBE[0, 0]), None, "isn't .H, W."),
-        (npy(CUBE), "NYXC", "names 4 axes, but an array of shape .4, 9, 7. has 3"),
-        (npy(CUBE), "NYY", "name Y, X"),
-        (npy(CUBE), "CZY", "name Y, X"),
+        (npy(CUBE), "NYXC", "axes must name 3 axes for an array of shape .4, 9, 7., got 'NYXC'"),
+        (npy(CUBE), "NYY", "axes must have Y, X"),
+        (npy(CUBE), "CZY", "axes must have Y, X"),
         (npy(CUBE), "nyx", "capital"),
-        (npz(a=CUBE), None, "--axes"),
+        (npz(a=CUBE), None, "name them by axes"),
         (npz(a=np.arange(5)), None, "no array in it is an image"),
         (npz(a=CUBE), "NYXC", "no array in it is an image of axes NYXC"),
-        (tiff(CUBE, photometric="minisblack"), "NYX", "leave it out, or CYX"),
+        (
+            tiff(CUBE, photometric="minisblack"),
+            "NYX",
+            "axes must be left out for TIFF, or 'CYX' if its pages are channels, got 'NYX'",
+        ),
     ],
 )
 def test_axes_that_do_not_fit_are_named(tmp_path, content, axes, message):
@@ -64,7 +68,7 @@ def test_axes_that_do_not_fit_are_named(tmp_path, content, axes, message):
 
 def test_axes_of_a_png_are_known(tmp_path, photo):
     write_image(ImageFile(photo, tmp_path / "a.png", "png"), tmp_path / "a.png")
-    with pytest.raises(InputError, match="the axes of PNG are known"):
+    with pytest.raises(InputError, match="axes must not be given for PNG, whose axes are known"):
         read_image(tmp_path / "a.png", axes="YX")
 
 
@@ -110,7 +114,7 @@ def test_pages_of_a_tiff_may_differ(tmp_path, rng):
     with pytest.raises(InputError, match="the images differ in shape or type"):
         rewritten(tmp_path / "a.tif", tmp_path / "b.npy")
     assert not (tmp_path / "b.npy").exists()
-    with pytest.raises(InputError, match="3 pages: a single image is needed"):
+    with pytest.raises(InputError, match="has 3 pages, but one image is needed"):
         read_image(tmp_path / "a.tif")
 
 
@@ -176,7 +180,7 @@ def test_what_is_wrong_leaves_nothing_behind(tmp_path):
             with suppress(KeyboardInterrupt), create_images(tmp_path / name, reader) as writer:
                 writer.write(reader.read(0))
                 raise KeyboardInterrupt
-        with pytest.raises(InputError, match="no page 4: it has 4"):
+        with pytest.raises(InputError, match="page must be from 0 to 3, got 4"):
             reader.read(4)
     assert os.listdir(tmp_path) == ["a.npy"]
 

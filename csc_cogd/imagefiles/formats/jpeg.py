@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,10 +15,21 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_pictures, without_thumbnail
-from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, turned, upright
+from csc_cogd.imagefiles.formats.format import Format, SinglePage, SinglePageEncoder
+from csc_cogd.imagefiles.image import (
+    CENTIMETER,
+    INCH,
+    Density,
+    ImageFile,
+    Layout,
+    apply_orientation,
+    check_declared_pixels,
+    n_channels,
+    rotate_density,
+)
 from csc_cogd.locks import importing
 
-LARGEST = 65535  # pixels a side
+MAX_SIDE = 65535  # pixels a side
 _SOI, _EOI, _SOS, _DQT, _COMMENT = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE
 _ALONE = {0x00, 0x01, 0xFF, *range(0xD0, 0xD8)}  # what no segment begins with: zeros behind 0xFF, padding, restarts
 _PROGRESSIVE = 0xC2
@@ -30,35 +43,36 @@ Segment = tuple[int, bytes]  # marker and content
 
 
 @dataclass(frozen=True)
-class JpegLayout:
+class JpegLayout(Layout):
     """Further segments (comments, IPTC and others), and how the pixels were coded: in Pillow's words, how finely."""
 
     segments: tuple[Segment, ...] = ()
     coding: dict[str, Any] | None = None
     progressive: bool = False
 
-    def names(self, kind: str) -> list[str]:
+    def lost_tags(self, carried: Collection[str]) -> list[str]:
+        """Name the segments."""
         return sorted({"comment" if marker == _COMMENT else f"APP{marker - 0xE0}" for marker, _ in self.segments})
 
 
 def read(content: bytes, path: Path) -> ImageFile:
-    """Decode a JPEG of 8 bits, grey or in colour."""
+    """Decode a JPEG of 8 bits, gray or in color."""
     with importing():
         import imagecodecs
 
     segments, scan = _read_segments(content)
     if content.rfind(b"\xff\xd9", scan) < 0:
-        raise InputError(f"{path}: damaged JPEG: the file ends too early")
+        raise InputError("", "damaged JPEG: the file ends too early")
     _check_scans(content, scan)
     marker, frame = next((segment for segment in segments if segment[0] in _FRAMES), (0, b""))
     if len(frame) < 6:
-        raise InputError(f"{path}: damaged JPEG: it doesn't say its size")
+        raise InputError("", "damaged JPEG: it doesn't say its size")
     depth, height, width, n_components = struct.unpack(">BHHB", frame[:6])
     if depth != 8 or marker not in (0xC0, 0xC1, _PROGRESSIVE) or n_components == 2:
-        raise InputError(f"{path}: this kind of JPEG isn't supported: only 8 bits, baseline or progressive are")
+        raise InputError("", "this kind of JPEG isn't supported: only 8 bits, baseline or progressive are")
     if n_components == 4:
-        raise InputError(f"{path}: CMYK colours aren't supported: convert the image to RGB first")
-    check_pixels_claim(path, width, height, width * height * n_components, len(content))
+        raise InputError("", "CMYK colors aren't supported", "convert the image to RGB first")
+    check_declared_pixels(path, width, height, width * height * n_components, len(content))
     pixels = imagecodecs.jpeg8_decode(content)
 
     exif, xmp, orientation = _first(segments, 0xE1, _EXIF), _first(segments, 0xE1, _XMP), 1
@@ -70,15 +84,15 @@ def read(content: bytes, path: Path) -> ImageFile:
     own = [(mark, without_pictures(body)) for mark, body in segments if _is_kept(mark, body)]
     pictures = any(mark == 0xE2 and body.startswith(b"MPF\0") for mark, body in segments)
     return ImageFile(
-        upright(pixels, orientation), path, "jpeg", icc_profile=_profile(segments), exif=exif, xmp=xmp,
-        density=turned(_density(_first(segments, 0xE0, _JFIF)), orientation),
+        apply_orientation(pixels, orientation), path, "jpeg", icc_profile=_profile(segments), exif=exif, xmp=xmp,
+        density=rotate_density(_density(_first(segments, 0xE0, _JFIF)), orientation),
         layout=JpegLayout(tuple(own), _coding(segments, frame), marker == _PROGRESSIVE),
-        notes=("the further pictures in this JPEG (MPF) aren't carried over",) if pictures else (),
+        notes=("the further pictures in this JPEG (MPF) aren't carried over",) if pictures else (), lossy=True,
     )  # fmt: skip
 
 
 def coded_size(content: bytes) -> tuple[int, int]:
-    """Width and height of a JPEG. Raises ValueError where it doesn't say them, or can't be decoded soon."""
+    """Return width and height of a JPEG. Raises ValueError where it doesn't say them, or can't be decoded soon."""
     segments, scan = _read_segments(content)
     _check_scans(content, scan)
     frame = next((body for marker, body in segments if marker in _FRAMES), b"")
@@ -89,7 +103,7 @@ def coded_size(content: bytes) -> tuple[int, int]:
 
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
-    """A JPEG of the image, uint8 of one or three channels; and what was left out.
+    """Return a JPEG of the image, uint8 of one or three channels, and remarks on what was left out.
 
     An image that was a JPEG is coded as finely as it was there, and progressively if it was.
     """
@@ -99,8 +113,8 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     pixels = np.ascontiguousarray(image.pixels)
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     layout = image.layout if isinstance(image.layout, JpegLayout) else JpegLayout()
-    colours = len((layout.coding or {}).get("qtables", ())) == 2
-    coding = layout.coding if layout.coding and colours == (pixels.ndim == 3) else {"quality": 95, "subsampling": 0}
+    colors = len((layout.coding or {}).get("qtables", ())) == 2
+    coding = layout.coding if layout.coding and colors == (pixels.ndim == 3) else {"quality": 95, "subsampling": 0}
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", progressive=layout.progressive, **coding)
     coded, _ = _read_segments(stream.getvalue())
@@ -124,7 +138,7 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
 
 
 def _read_segments(content: bytes) -> tuple[list[Segment], int]:
-    """The segments before the pixels, and where the first scan begins. Raises ValueError.
+    """Return the segments before the pixels, and where the first scan begins. Raises ValueError.
 
     Bytes between segments that don't belong to any are passed over, as all readers do.
     """
@@ -162,7 +176,7 @@ def _first(segments: list[Segment], marker: int, prefix: bytes) -> bytes | None:
 
 
 def _is_kept(marker: int, body: bytes) -> bool:
-    """Whether a segment is metadata that no field of the image holds; thumbnails and Adobe's colour mark aren't."""
+    """Return whether a segment is metadata that no field of the image holds; thumbnails and Adobe's color mark aren't."""
     own = {0xE0: (_JFIF, b"JFXX\0"), 0xE1: (_EXIF, _XMP), 0xE2: (_ICC, b"MPF\0"), 0xEE: (b"Adobe",)}
     return marker == _COMMENT or (0xE0 <= marker <= 0xEF and not body.startswith(own.get(marker, (b"\0" * 99,))))
 
@@ -179,21 +193,21 @@ def _density(jfif: bytes | None) -> Density | None:
     unit, x, y = struct.unpack(">BHH", jfif[2:7])
     if not x or not y or (unit, x, y) == (0, 1, 1):
         return None
-    return Density(Fraction(x), Fraction(y), {1: INCH, 2: CENTIMETRE}.get(unit, Fraction(0)))
+    return Density(Fraction(x), Fraction(y), {1: INCH, 2: CENTIMETER}.get(unit, Fraction(0)))
 
 
 def _jfif(density: Density | None) -> bytes:
     unit, x, y = 0, 1, 1
     if density is not None:
-        unit = {Fraction(0): 0, CENTIMETRE: 2}.get(density.unit, 1)
-        length = CENTIMETRE if unit == 2 else INCH
+        unit = {Fraction(0): 0, CENTIMETER: 2}.get(density.unit, 1)
+        length = CENTIMETER if unit == 2 else INCH
         scale = length / density.unit if density.unit else Fraction(1)
         x, y = (min(max(round(side * scale), 1), 65535) for side in density[:2])
     return _JFIF + struct.pack(">BBBHHBB", 1, 1, unit, x, y, 0, 0)
 
 
 def _coding(segments: list[Segment], frame: bytes) -> dict[str, Any] | None:
-    """The quantisation tables and the subsampling; None where Pillow can't write those."""
+    """Return the quantization tables and the subsampling; None if Pillow can't write those."""
     with importing():
         from PIL.JpegImagePlugin import zigzag_index
 
@@ -217,3 +231,18 @@ def _coding(segments: list[Segment], frame: bytes) -> dict[str, Any] | None:
     if rgb or subsampling is None or factors[1:] != [(1, 1)] * 2 or used[1] != used[2]:
         return None
     return {"qtables": used[:2], "subsampling": subsampling}
+
+
+def _check(image: ImageFile) -> None:
+    pixels, channels = image.pixels, n_channels(image.pixels)
+    if pixels.dtype != "uint8" or channels not in (1, 3) or image.has_alpha:
+        raise InputError("", f"JPEG can't hold {channels} channel(s) of {pixels.dtype}", "write .png or .tif")
+    if max(pixels.shape[:2]) > MAX_SIDE:
+        raise InputError("", f"JPEG can't hold more than {MAX_SIDE} pixels a side", "write .png or .tif")
+
+
+JPEG = Format(
+    name="jpeg", title="JPEG", suffixes=(".jpg", ".jpeg"), signature=re.compile(rb"\xff\xd8\xff"),
+    open_pages=SinglePage.opener(read), encoder=SinglePageEncoder.opener(encode), check=_check, lossy=True,
+    carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
+)  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,13 +15,23 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.exif import set_upright, set_xmp_upright, without_thumbnail
-from csc_cogd.imagefiles.image import METRE, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
+from csc_cogd.imagefiles.formats.format import Format, SinglePage, SinglePageEncoder
+from csc_cogd.imagefiles.image import (
+    METER,
+    Density,
+    ImageFile,
+    Layout,
+    apply_orientation,
+    check_declared_pixels,
+    n_channels,
+    rotate_density,
+)
 from csc_cogd.locks import importing
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
-_DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
-_STORED = {_GREY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}  # samples of a pixel in the file,
+_GRAY, _RGB, _PALETTE = 0, 2, 3  # color types
+_DEPTHS = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by color type
+_STORED = {_GRAY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}  # samples of a pixel in the file,
 _SHOWN = {**_STORED, _PALETTE: 3}  # and in memory, without the opacity that a tRNS chunk gives
 _LARGEST = 1_000_000  # pixels a side, by libpng's limit
 _DECODED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -38,13 +50,14 @@ Chunk = tuple[bytes, bytes]  # type and content
 
 
 @dataclass(frozen=True)
-class PngLayout:
+class PngLayout(Layout):
     """Further chunks: those before the pixels, and those behind."""
 
     before: tuple[Chunk, ...] = ()
     behind: tuple[Chunk, ...] = ()
 
-    def names(self, kind: str) -> list[str]:
+    def lost_tags(self, carried: Collection[str]) -> list[str]:
+        """Name the chunks."""
         return sorted({"text" if code in _TEXTS else code.decode() for code, _ in self.before + self.behind})
 
 
@@ -53,15 +66,15 @@ def read(content: bytes, path: Path) -> ImageFile:
     chunks, notes = read_chunks(content)
     first = dict(reversed(chunks))  # of several of a kind the first
     if not {b"IHDR", b"IDAT", b"IEND"} <= first.keys():
-        raise InputError(f"{path}: damaged PNG: the file ends too early")
+        raise InputError("", "damaged PNG: the file ends too early")
     header = _checked_header(chunks)
     if int.from_bytes(first.get(b"acTL", b"")[:4]) > 1:
-        raise InputError(f"{path}: it is an animation: save its pictures as single images")
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    samples = min(_SHOWN[colour] + (b"tRNS" in first), 4)
-    check_pixels_claim(path, width, height, width * height * samples * (1 + (depth == 16)), len(content))
-    colours, doubtful = _colour_chunks(chunks, colour)
-    pixels, remark = _decoded(header, colours, [body for kind, body in chunks if kind == b"IDAT"])
+        raise InputError("", "animations aren't supported", "save their pictures as single images")
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
+    samples = min(_SHOWN[color] + (b"tRNS" in first), 4)
+    check_declared_pixels(path, width, height, width * height * samples * (1 + (depth == 16)), len(content))
+    colors, doubtful = _color_chunks(chunks, color)
+    pixels, remark = _decoded(header, colors, [body for kind, body in chunks if kind == b"IDAT"])
     notes += [_damaged(kind) for kind in doubtful]
     notes += [remark] if remark else []
 
@@ -97,32 +110,32 @@ def read(content: bytes, path: Path) -> ImageFile:
     if lost:
         notes.append(f"PNG chunks that may depend on the pixels aren't carried over: {', '.join(dict.fromkeys(lost))}")
     return ImageFile(
-        upright(pixels, orientation), path, "png", icc_profile=profile, exif=exif, xmp=xmp,
+        apply_orientation(pixels, orientation), path, "png", icc_profile=profile, exif=exif, xmp=xmp,
         has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4), layout=PngLayout(tuple(before), tuple(behind)),
-        density=turned(_density(first.get(b"pHYs", b"")), orientation), notes=tuple(notes),
+        density=rotate_density(_density(first.get(b"pHYs", b"")), orientation), notes=tuple(notes),
     )  # fmt: skip
 
 
 def coded_size(content: bytes) -> tuple[int, int]:
-    """Width and height of a PNG that is nothing but pixels. Raises ValueError for others, of which libpng might warn."""
+    """Return width and height of a PNG of nothing but pixels. Raises ValueError for others, of which libpng might warn."""
     chunks, doubtful = read_chunks(content)
     kinds = [kind for kind, _ in chunks]
     if b"IDAT" not in kinds or not content.startswith(SIGNATURE):
         raise ValueError("it isn't a PNG")
     header = _checked_header(chunks)
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    colours, bad = _colour_chunks(chunks, colour)
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
+    colors, bad = _color_chunks(chunks, color)
     data = [body for kind, body in chunks if kind == b"IDAT"]
-    plain = kinds == [b"IHDR", *(kind for kind, _ in colours), *[b"IDAT"] * len(data), b"IEND"]
+    plain = kinds == [b"IHDR", *(kind for kind, _ in colors), *[b"IDAT"] * len(data), b"IEND"]
     if doubtful or bad or not plain or header[-1] == _INTERLACED:
         raise ValueError("a PNG within it has other chunks than those of pixels")
-    if remark := _remark(data, height * _row_size(width, depth, colour)):
+    if remark := _remark(data, height * _row_size(width, depth, color)):
         raise ValueError(remark)
     return width, height
 
 
-def encode(image: ImageFile) -> bytes:
-    """A PNG of the image; its pixels are uint8 or uint16 of 1 to 4 channels."""
+def encode(image: ImageFile) -> tuple[bytes, list[str]]:
+    """Return a PNG of the image, uint8 or uint16 of 1 to 4 channels, and no remarks."""
     with importing():
         import imagecodecs
 
@@ -131,8 +144,8 @@ def encode(image: ImageFile) -> bytes:
     room = (pixels.nbytes + len(pixels)) * 9 // 8 + 4096  # rows that can't be compressed, their filters, and chunks
     content = bytes(imagecodecs.png_encode(pixels, out=room))
     layout = image.layout if isinstance(image.layout, PngLayout) else PngLayout()
-    n_colours = n_channels(pixels) - (n_channels(pixels) in (2, 4))
-    sizes = {b"sBIT": n_channels(pixels), b"bKGD": 2 * n_colours}
+    n_colors = n_channels(pixels) - (n_channels(pixels) in (2, 4))
+    sizes = {b"sBIT": n_channels(pixels), b"bKGD": 2 * n_colors}
     chunks = [(kind, body) for kind, body in layout.before if len(body) == sizes.get(kind, len(body))]
     if image.icc_profile:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
@@ -142,13 +155,13 @@ def encode(image: ImageFile) -> bytes:
         chunks.append((b"eXIf", image.exif.removeprefix(b"Exif\0\0")))
     if image.xmp:
         chunks.append((b"iTXt", _XMP + b"\0\0\0\0" + image.xmp))
-    return insert_chunks(content, chunks, list(layout.behind))
+    return insert_chunks(content, chunks, list(layout.behind)), []
 
 
 def read_chunks(content: bytes) -> tuple[list[Chunk], list[str]]:
-    """The chunks up to the end chunk, or to where they are cut off; those that can be missed aren't there where damaged.
+    """Return the chunks up to the end chunk, or to where they are cut off, and notes on damaged ones, which are left out.
 
-    Beside them, notes on what is damaged. Raises ValueError where pixels are.
+    Raises ValueError where the pixels are damaged.
     """
     chunks, notes = list[Chunk](), list[str]()
     position = len(SIGNATURE)
@@ -175,20 +188,20 @@ def insert_chunks(content: bytes, before: list[Chunk], behind: list[Chunk] | Non
 
 
 def _checked_header(chunks: list[Chunk]) -> bytes:
-    """The only header of a PNG. Raises ValueError where there are several, or pixels can't be as it says."""
+    """Return the only header of a PNG. Raises ValueError where there are several, or pixels can't be as it says."""
     headers = [body for kind, body in chunks if kind == b"IHDR"]
     if len(headers) > 1 or chunks[0][0] != b"IHDR" or len(headers[0]) != 13:
         raise ValueError("it doesn't begin with one header")
-    width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", headers[0])
-    if depth not in _DEPTHS.get(colour, ()) or methods not in ([0, 0, 0], [0, 0, _INTERLACED]):
+    width, height, depth, color, *methods = struct.unpack(">IIBBBBB", headers[0])
+    if depth not in _DEPTHS.get(color, ()) or methods not in ([0, 0, 0], [0, 0, _INTERLACED]):
         raise ValueError("its header names pixels of an unknown kind")
     if not (0 < width <= _LARGEST and 0 < height <= _LARGEST):
         raise ValueError(f"{width} x {height} pixels can't be read: 1 to {_LARGEST} a side can")
     return headers[0]
 
 
-def _colour_chunks(chunks: list[Chunk], colour: int) -> tuple[list[Chunk], list[bytes]]:
-    """The palette and what is transparent, as far as they belong to pixels of such a colour type, and the damaged ones.
+def _color_chunks(chunks: list[Chunk], color: int) -> tuple[list[Chunk], list[bytes]]:
+    """Return palette and transparency, as far as they belong to pixels of a color type, and the damaged ones.
 
     Raises ValueError where a palette is needed, and there is none.
     """
@@ -196,45 +209,45 @@ def _colour_chunks(chunks: list[Chunk], colour: int) -> tuple[list[Chunk], list[
     for kind, body in chunks[: [kind for kind, _ in chunks].index(b"IDAT")]:
         first.setdefault(kind, body)
     palette, clear = first.get(b"PLTE", b""), first.get(b"tRNS")
-    if colour != _PALETTE:
+    if color != _PALETTE:
         palette = b""  # only a suggestion
     elif not 0 < len(palette) <= 768 or len(palette) % 3:
         raise ValueError("its palette is missing or damaged")
-    colours = [(b"PLTE", palette)] if palette else []
+    colors = [(b"PLTE", palette)] if palette else []
     if clear is None:
-        return colours, []
-    lengths = {_GREY: [2], _RGB: [6], _PALETTE: range(1, len(palette) // 3 + 1)}
-    if len(clear) not in lengths.get(colour, []):
-        return colours, [b"tRNS"]
-    return [*colours, (b"tRNS", clear)], []
+        return colors, []
+    lengths = {_GRAY: [2], _RGB: [6], _PALETTE: range(1, len(palette) // 3 + 1)}
+    if len(clear) not in lengths.get(color, []):
+        return colors, [b"tRNS"]
+    return [*colors, (b"tRNS", clear)], []
 
 
-def _decoded(header: bytes, colours: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, str]:
-    """Pixels, and what is to be said of their data, of which libpng would print a warning."""
+def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, str]:
+    """Return pixels, and a remark on their data, of which libpng would print a warning."""
     with importing():
         import imagecodecs
 
     if header[-1] == _INTERLACED:
-        return _from_passes(header, colours, data)
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    size = height * _row_size(width, depth, colour)
+        return _from_passes(header, colors, data)
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
+    size = height * _row_size(width, depth, color)
     if remark := _remark(data, size):
         data = [zlib.compress(_inflated(data, size), 1)]
-    chunks = [(b"IHDR", header), *colours, *((b"IDAT", body) for body in data), (b"IEND", b"")]
+    chunks = [(b"IHDR", header), *colors, *((b"IDAT", body) for body in data), (b"IEND", b"")]
     return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks))), remark
 
 
-def _from_passes(header: bytes, colours: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, str]:
-    """Pixels of an interlaced PNG, whose passes are PNGs of their own; of a whole one, libpng would print a warning."""
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
+def _from_passes(header: bytes, colors: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, str]:
+    """Return pixels of an interlaced PNG, each pass decoded as a PNG: of a whole one, libpng would print a warning."""
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
     passes = [(range(top, height, down), range(left, width, right)) for top, left, down, right in _ADAM7]
-    sizes = [len(rows) * _row_size(len(columns), depth, colour) * bool(columns) for rows, columns in passes]
+    sizes = [len(rows) * _row_size(len(columns), depth, color) * bool(columns) for rows, columns in passes]
     data, remark = _inflated(packed, sum(sizes)), _remark(packed, sum(sizes))
     pixels = None
     for (rows, columns), size in zip(passes, sizes, strict=True):
         if size:
             small = struct.pack(">II", len(columns), len(rows)) + header[8:12] + b"\0"
-            part, _ = _decoded(small, colours, [zlib.compress(data[:size], 1)])
+            part, _ = _decoded(small, colors, [zlib.compress(data[:size], 1)])
             if pixels is None:
                 pixels = np.zeros((height, width, *part.shape[2:]), part.dtype)
             pixels[rows.start :: rows.step, columns.start :: columns.step] = part
@@ -243,18 +256,18 @@ def _from_passes(header: bytes, colours: list[Chunk], packed: list[bytes]) -> tu
     return pixels, remark
 
 
-def _row_size(width: int, depth: int, colour: int) -> int:
-    """Bytes of a row of pixels and of the filter that is named before them."""
-    return 1 + (width * depth * _STORED[colour] + 7) // 8
+def _row_size(width: int, depth: int, color: int) -> int:
+    """Return the bytes of a row of pixels and of the filter that is named before them."""
+    return 1 + (width * depth * _STORED[color] + 7) // 8
 
 
 def _inflated(data: list[bytes], size: int) -> bytes:
-    """As many bytes of the data of pixels, or fewer if there aren't more, whatever their checksum is."""
+    """Return as many bytes of the data of pixels, or fewer if there aren't more, whatever their checksum is."""
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(b"".join(data)[2:], size)
 
 
 def _remark(data: list[bytes], size: int) -> str:
-    """What is wrong with the data of pixels besides their `size` bytes; nothing where these are, which libpng finds out."""
+    """Return a remark on the data besides the `size` bytes of pixels; none if those are damaged, as libpng finds out."""
     try:
         return _SURPLUS if _is_longer(data, size) else ""
     except zlib.error:
@@ -264,7 +277,7 @@ def _remark(data: list[bytes], size: int) -> str:
 
 
 def _is_longer(data: list[bytes], size: int) -> bool:
-    """Whether more than `size` bytes are in the data, or something is behind them; they are inflated bit by bit."""
+    """Return whether more than `size` bytes are in the data, or something is behind them; inflate them piece by piece."""
     inflater, found = zlib.decompressobj(), 0
     for piece in (body[start : start + _PIECE] for body in data for start in range(0, len(body), _PIECE)):
         if inflater.eof:
@@ -278,21 +291,23 @@ def _is_longer(data: list[bytes], size: int) -> bool:
 
 
 def _as_decoded(kind: bytes, body: bytes, first: dict[bytes, bytes], pixels: np.ndarray) -> bytes:
-    """The significant bits (sBIT) or the background (bKGD) of the pixels as they are decoded. Raises ValueError, IndexError.
+    """Return the significant bits (sBIT) or the background (bKGD) of the pixels as they are decoded.
 
-    Palettes and grey of fewer than 8 bits are widened, and one transparent colour, or those of a palette, become opacity.
+    Palettes and gray of fewer than 8 bits are widened, and one transparent color, or those of a palette, become opacity.
+
+    Raises ValueError or IndexError where they are damaged.
     """
-    depth, colour = first[b"IHDR"][8:10]
-    n_colours = 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1
+    depth, color = first[b"IHDR"][8:10]
+    n_colors = 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1
     opacity = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     if kind == b"sBIT":
-        if len(body) < n_colours:
+        if len(body) < n_colors:
             raise ValueError("too few numbers")
-        return body[: n_colours + opacity].ljust(n_colours + opacity, bytes([8 * pixels.itemsize]))
-    if colour == _PALETTE:
+        return body[: n_colors + opacity].ljust(n_colors + opacity, bytes([8 * pixels.itemsize]))
+    if color == _PALETTE:
         return struct.pack(">3H", *(first[b"PLTE"][3 * body[0] + channel] for channel in range(3)))
-    values = struct.unpack(f">{n_colours}H", body)
-    return struct.pack(f">{n_colours}H", *(value * (255 // (2**depth - 1)) if depth < 8 else value for value in values))
+    values = struct.unpack(f">{n_colors}H", body)
+    return struct.pack(f">{n_colors}H", *(value * (255 // (2**depth - 1)) if depth < 8 else value for value in values))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -325,13 +340,13 @@ def _profile(body: bytes, room: _Room) -> bytes:
 
 
 def _packet(body: bytes, room: _Room) -> bytes:
-    """XMP data of an iTXt chunk."""
+    """Return the XMP data of an iTXt chunk."""
     compressed, texts = body[len(_XMP)], body[len(_XMP) + 2 :].split(b"\0", 2)
     return _inflate(texts[2], room) if compressed else texts[2]
 
 
 def _legacy_exif(kind: bytes, body: bytes, room: _Room) -> bytes | None:
-    """EXIF data as ImageMagick wrote them before PNG had a chunk for them: as hexadecimal digits in a text chunk."""
+    """Return EXIF data as ImageMagick wrote them before PNG had a chunk for them: as hexadecimal digits in a text chunk."""
     keyword, _, text = body.partition(b"\0")
     if keyword not in (b"Raw profile type exif", b"Raw profile type APP1") or kind == b"iTXt":
         return None
@@ -344,12 +359,30 @@ def _density(body: bytes) -> Density | None:
     if len(body) != 9:
         return None
     x, y, unit = struct.unpack(">IIB", body)
-    return Density(Fraction(x), Fraction(y), {1: METRE}.get(unit, Fraction(0))) if x and y else None
+    return Density(Fraction(x), Fraction(y), {1: METER}.get(unit, Fraction(0))) if x and y else None
 
 
 def _physical(density: Density) -> bytes:
-    """Content of a pHYs chunk: pixels a metre, or their ratio."""
+    """Return the content of a pHYs chunk: pixels a meter, or their ratio."""
     if not density.unit:
         x, y = (int(side * density.x.denominator * density.y.denominator) for side in density[:2])
         return struct.pack(">IIB", x, y, 0)
     return struct.pack(">IIB", *(min(round(side / density.unit), 2**31 - 1) for side in density[:2]), 1)
+
+
+def _check(image: ImageFile) -> None:
+    pixels, channels = image.pixels, n_channels(image.pixels)
+    if pixels.dtype not in ("uint8", "uint16") or channels > 4:
+        raise InputError("", f"PNG can't hold {channels} channel(s) of {pixels.dtype}", "write .tif or .npy")
+
+
+def _caveats(image: ImageFile) -> list[str]:
+    mistaken = n_channels(image.pixels) in (2, 4) and not image.has_alpha
+    return ["the last channel means opacity in PNG"] if mistaken else []
+
+
+PNG = Format(
+    name="png", title="PNG", suffixes=(".png",), signature=re.compile(re.escape(SIGNATURE)),
+    open_pages=SinglePage.opener(read), encoder=SinglePageEncoder.opener(encode), check=_check, caveats=_caveats,
+    carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
+)  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -33,20 +33,32 @@ from csc_cogd.imagefiles.exif import (
     without_pictures,
     without_thumbnail,
 )
+from csc_cogd.imagefiles.formats.format import Encoder, Format, Pages
 from csc_cogd.imagefiles.georeference import regridded
-from csc_cogd.imagefiles.image import CENTIMETRE, INCH, Density, ImageFile, check_pixels_claim, n_channels, turned, upright
+from csc_cogd.imagefiles.image import (
+    RESOLUTION_TAGS,
+    Density,
+    ImageFile,
+    Layout,
+    apply_orientation,
+    check_declared_pixels,
+    density_of_tags,
+    n_channels,
+    resolution_of,
+    rotate_density,
+)
 from csc_cogd.imagefiles.samples import looked_up, scaled
 from csc_cogd.locks import importing
 
 _CLASSIC = 2**32 - 2**25  # bytes of pixels that are sure to fit into a classic TIFF, tags included
-_DESCRIPTION, _ICC, _XMP, _RESOLUTION = 270, 34675, 700, (282, 283, 296)
+_DESCRIPTION, _ICC, _XMP = 270, 34675, 700
 _IN_EXIF = (_DESCRIPTION, 271, 272, 305, 306, 315, 33432, EXIF, GPS)  # tags that EXIF data may hold beside pixels
 _OF_THE_PIXELS = {
     *range(254, 260), *range(262, 267), 273, ORIENTATION, 277, 278, 279, 284, *range(288, 294), 317, 320, *range(322, 326),
     330, 332, 333, 334, 338, 339, 347, *range(512, 522), 529, 530, 531, 532, 559, 32997, 32998, 34016, 34017, 34018, 37724,
     50674,
 }  # fmt: skip
-_IN_FIELDS = {ORIENTATION, _ICC, _XMP, *_RESOLUTION}  # of ImageFile
+_IN_FIELDS = {ORIENTATION, _ICC, _XMP, *RESOLUTION_TAGS}  # of ImageFile
 _NODATA = 42113  # GDAL's: the value of pixels without data, as text
 _LOSSLESS = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _DIRECTORIES = {EXIF: "EXIF", GPS: "GPS", INTEROPERABILITY: "interoperability"}
@@ -60,7 +72,7 @@ _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 
 
 @dataclass(frozen=True, eq=False)
-class TiffLayout:
+class TiffLayout(Layout):
     """How a page was stored, and its tags that don't say so.
 
     `inverted`: white was zero. `pages` are those of an image whose channels were pages.
@@ -69,7 +81,7 @@ class TiffLayout:
     structure: Structure
     tags: tuple[Tag, ...]
     shape: tuple[int, ...]
-    colour: bool
+    color: bool
     separate: bool
     extrasamples: tuple[int, ...]
     compression: str | None
@@ -79,24 +91,27 @@ class TiffLayout:
     inverted: bool
     pages: tuple[TiffLayout, ...] = ()
 
-    def names(self, kind: str) -> list[str]:
+    repeats = frozenset({"exif"})
+
+    def lost_tags(self, carried: Collection[str]) -> list[str]:
+        """Name the tags that don't go into EXIF data, or all where those aren't carried."""
         with importing():
             import tifffile
 
         tags = [tag for page in (self.pages or (self,)) for tag in page.tags if not tag.value.startswith(_SHAPE)]
-        codes = {tag.code for tag in tags if kind in ("npy", "npz") or tag.code not in _IN_EXIF or _by_software(tag)}
+        codes = {tag.code for tag in tags if "exif" not in carried or tag.code not in _IN_EXIF or _by_software(tag)}
         return [str(tifffile.TIFF.TAGS.get(code, f"tag {code}")) for code in sorted(codes)]
 
 
-class TiffPages:
+class TiffPages(Pages):
     """The pages of an open TIFF file; reduced copies and masks among them are left out, and noted."""
 
-    def __init__(self, path: Path, file: BinaryIO, axes: str | None):
+    def __init__(self, path: Path, file: BinaryIO, axes: str | None, template: ImageFile | None):
         with importing():
             import tifffile
 
         if axes not in (None, "CYX"):
-            raise InputError(f"{path}: --axes {axes}: pages of a TIFF are images: leave it out, or CYX if they are channels")
+            raise InputError("axes", f"must be left out for TIFF, or 'CYX' if its pages are channels, got {axes!r}")
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs on damaged files is raised here
         self._path, self._file = path, file
         self._structure, first = read_header(file)
@@ -104,7 +119,7 @@ class TiffPages:
         if not self._offsets:
             raise ValueError("no page in it")
         kinds = [self._kind(offset) for offset in self._offsets]
-        _check_whole(path, {tag.code: tag for tag in self._directory(0)}, len(kinds))
+        _check_whole({tag.code: tag for tag in self._directory(0)}, len(kinds))
         file.seek(0)
         self._tiff = tifffile.TiffFile(file)
         full = [page for page, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
@@ -123,7 +138,7 @@ class TiffPages:
         images = [self._read(page) for page in self._pages]
         shapes = {(image.pixels.shape, image.pixels.dtype) for image in images}
         if len(shapes) > 1 or images[0].pixels.ndim > 2:
-            raise InputError(f"{self._path}: --axes CYX: the pages aren't grey images of one size and type")
+            raise InputError("axes", "must not be 'CYX', as the pages aren't gray images of one size and type")
         layouts = tuple(image.layout for image in images if isinstance(image.layout, TiffLayout))
         notes = dict.fromkeys((*self._notes, *(note for image in images for note in image.notes)))
         if len({image.nodata for image in images}) > 1:
@@ -159,7 +174,7 @@ class TiffPages:
         if xmp and orientation != 1:
             xmp = set_xmp_upright(xmp)
         nodata = self._nodata(tags, page, notes)
-        pixels = upright(pixels, orientation)
+        pixels = apply_orientation(pixels, orientation)
         extrasamples = tuple(int(kind) if kind in _EXTRA else 0 for kind in page.extrasamples)
         if unknown := [str(int(kind)) for kind in page.extrasamples if kind not in _EXTRA]:
             notes.append(f"extra samples of the unknown kind {', '.join(unknown)} are taken for unspecified ones")
@@ -174,8 +189,8 @@ class TiffPages:
         return ImageFile(
             pixels, self._path, "tiff", icc_profile=tags[_ICC].value if _ICC in tags else None,
             exif=pack_exif(in_exif, order) if in_exif else None, xmp=xmp,
-            has_alpha=extrasamples[-1:] == (2,) and pixels.ndim == 3, density=turned(_density(tags, order), orientation),
-            notes=tuple(notes), nodata=nodata,
+            has_alpha=extrasamples[-1:] == (2,) and pixels.ndim == 3, notes=tuple(notes), nodata=nodata,
+            density=rotate_density(density_of_tags(tags, order), orientation),
             layout=TiffLayout(
                 self._structure, kept, pixels.shape, page.photometric in (_RGB, _PALETTE, _YCBCR),
                 page.planarconfig == 2 and pixels.ndim == 3, extrasamples, _LOSSLESS.get(int(page.compression), "zlib"),
@@ -184,7 +199,7 @@ class TiffPages:
         )  # fmt: skip
 
     def _nodata(self, tags: dict[int, Tag], page: Any, notes: list[str]) -> float | None:
-        """The value of pixels without data; noted where it can't be heeded."""
+        """Return the value of pixels without data; note where it can't be used."""
         if _NODATA not in tags:
             return None
         text = tags[_NODATA].value.rstrip(b"\0 ").decode("latin-1").strip()
@@ -192,39 +207,36 @@ class TiffPages:
         try:
             value = float(text)
         except ValueError:
-            notes.append(f"its nodata value, {text[:40]!r}, isn't a number and isn't heeded")
+            notes.append(f"its nodata value, {text[:40]!r}, isn't a number and isn't used")
             return None
         if stored:
-            notes.append(f"its nodata value, {text}, is that of stored pixels, not of shown ones, and isn't heeded")
+            notes.append(f"its nodata value, {text}, is that of stored pixels, not of shown ones, and isn't used")
         return None if stored else value
 
     def _check(self, page: Any, tags: dict[int, Tag]) -> None:
-        photometric, path = int(page.photometric), self._path
+        photometric = int(page.photometric)
         if 50706 in tags:
-            raise InputError(f"{path}: it is a camera's raw file (DNG): develop it to an image first")
+            raise InputError("", "a camera's raw file (DNG) isn't supported", "develop it to an image first")
         if photometric not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) and (photometric, page.compression) != (_YCBCR, 7):
             name = getattr(page.photometric, "name", photometric)
-            raise InputError(f"{path}: TIFF colours of kind {name} aren't supported: convert the image to grey or RGB first")
+            raise InputError("", f"TIFF colors of kind {name} aren't supported", "convert the image to gray or RGB first")
         if 1 in page.extrasamples:
-            raise InputError(f"{path}: colours multiplied by opacity aren't supported: save it with plain (straight) alpha")
+            raise InputError("", "colors multiplied by opacity aren't supported", "save it with plain (straight) alpha")
         if isinstance(page.bitspersample, tuple):
             bits = ", ".join(map(str, page.bitspersample))
-            raise InputError(
-                f"{path}: samples of {bits} bits aren't supported: convert the image to 8 or 16 bits each first"
-            )
+            raise InputError("", f"samples of {bits} bits aren't supported", "convert the image to 8 or 16 bits each first")
         if page.dtype is None:
             raise ValueError(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
         size = self._file.seek(0, 2)
         n_values = max(page.size, math.prod(page.chunks))  # a tile may be larger than the image
-        check_pixels_claim(path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
+        check_declared_pixels(self._path, page.imagewidth, page.imagelength, n_values * page.dtype.itemsize, size)
         plain = page.compression == 1 and sum(page.databytecounts) >= page.nbytes
         if len(page.dataoffsets) < math.prod(page.chunked) and not plain:
-            raise InputError(
-                f"{path}: damaged TIFF: it has {len(page.dataoffsets)} of {math.prod(page.chunked)} strips or tiles"
-            )
+            found = f"{len(page.dataoffsets)} of {math.prod(page.chunked)}"
+            raise InputError("", f"damaged TIFF: it has {found} strips or tiles")
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
             if offset + count > size:
-                raise InputError(f"{path}: damaged TIFF: the file ends too early")
+                raise InputError("", "damaged TIFF: the file ends too early")
         if sum(page.databytecounts) > size + 2 * page.nbytes:
             raise ValueError("its strips or tiles are larger than the file")
         self._check_coded(page)
@@ -234,7 +246,7 @@ class TiffPages:
         compression, most = int(page.compression), 2 * max(math.prod(page.chunks), _SMALL)
         if compression not in CODED and compression not in _BOUNDED:
             name = getattr(page.compression, "name", compression)
-            raise InputError(f"{self._path}: TIFF compression {name} isn't supported: save it with another, such as deflate")
+            raise InputError("", f"TIFF compression {name} isn't supported", "save it with another, such as deflate")
         if compression in _BOUNDED or page.jpegheader is not None:  # tifffile makes that one say what is right
             return
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
@@ -243,19 +255,19 @@ class TiffPages:
                 raise ValueError(f"a strip or tile claims {found} pixels")
 
     def _pixels(self, page: Any, tags: dict[int, Tag]) -> tuple[np.ndarray, bool, list[str]]:
-        """Pixels as they are shown, whether white was zero in the file, and notes."""
+        """Return pixels as they are shown, whether white was zero in the file, and notes."""
         pixels = page.asarray()
         if page.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim not in (2, 3):
-            raise InputError(f"{self._path}: an image of shape {pixels.shape} isn't (H, W) or (H, W, channels)")
+            raise InputError("", f"an image of shape {pixels.shape} isn't (H, W) or (H, W, channels)")
         bits = 1 if pixels.dtype == bool else int(page.bitspersample)
         pixels = pixels.astype(np.uint8 if bits == 1 else pixels.dtype.newbyteorder("="), copy=False)
         if page.photometric == _PALETTE:
             return looked_up(pixels, tags[320].integers(self._structure.order), bits), False, []
         white = page.photometric == _MINISWHITE
         if white and pixels.dtype.kind != "u":
-            raise InputError(f"{self._path}: MINISWHITE isn't supported for {pixels.dtype}: convert it to plain grey")
+            raise InputError("", f"MINISWHITE isn't supported for {pixels.dtype}", "convert it to plain gray")
         if bits < 8:
             pixels = scaled(pixels, bits, np.uint8)
         elif bits < pixels.dtype.itemsize * 8 and pixels.dtype.kind in "ui":
@@ -265,7 +277,7 @@ class TiffPages:
         return (~pixels if white else pixels), white and bits >= 8, []
 
 
-class TiffEncoder:
+class TiffEncoder(Encoder):
     """Writes images as pages of a TIFF file, as their layouts say."""
 
     def __init__(self, file: BinaryIO, n_pages: int):
@@ -289,9 +301,6 @@ class TiffEncoder:
             self._write(image, layout)
         return notes
 
-    def finish(self) -> None:
-        pass
-
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
@@ -312,9 +321,9 @@ class TiffEncoder:
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[..., 0]
         channels = n_channels(pixels)
-        colour = channels - image.has_alpha == 3 if layout is None else layout.colour
-        photometric = "rgb" if colour else "miniswhite" if layout is not None and layout.inverted else "minisblack"
-        extrasamples = None if layout is None else layout.extrasamples[: max(channels - (3 if colour else 1), 0)]
+        color = channels - image.has_alpha == 3 if layout is None else layout.color
+        photometric = "rgb" if color else "miniswhite" if layout is not None and layout.inverted else "minisblack"
+        extrasamples = None if layout is None else layout.extrasamples[: max(channels - (3 if color else 1), 0)]
         if layout is None and image.has_alpha:
             extrasamples = (2,)
         separate = layout is not None and layout.separate and pixels.ndim == 3
@@ -324,7 +333,7 @@ class TiffEncoder:
             options |= {"tile": layout.tile, "subfiletype": layout.subfiletype or None}
         order, of_exif = unpack_exif(image.exif or b"")
         tags = list(layout.tags if layout is not None else _kept(of_exif))
-        density = image.density or (_density({tag.code: tag for tag in of_exif}, order) if layout is None else None)
+        density = image.density or (density_of_tags({tag.code: tag for tag in of_exif}, order) if layout is None else None)
         if image.xmp:
             tags.append(Tag(_XMP, 1, image.xmp))
         self._writer.write(
@@ -335,7 +344,7 @@ class TiffEncoder:
         )  # fmt: skip
 
     def _extratags(self, tags: list[Tag]) -> list[tuple[int | str, int, int, Any, bool]]:
-        """Tags as tifffile wants them; directories that they point to are written to the file here."""
+        """Return tags as tifffile wants them; directories that they point to are written to the file here."""
         extratags: list[tuple[int | str, int, int, Any, bool]] = []
         for tag in tags:
             if tag.children is None:
@@ -353,73 +362,56 @@ class TiffEncoder:
         return extratags
 
 
-def _check_whole(path: Path, tags: dict[int, Tag], n_pages: int) -> None:
+def _check_whole(tags: dict[int, Tag], n_pages: int) -> None:
     """Refuse files that hold more images than they have directories for."""
     text = tags[_DESCRIPTION].value if _DESCRIPTION in tags else b""
     images = re.search(rb"^images=(\d+)", text, re.MULTILINE) if text.startswith(b"ImageJ=") else None
     if (images and int(images[1]) > n_pages) or b'"truncated": true' in text or 33629 in tags:
-        raise InputError(f"{path}: it hides a stack behind {n_pages} page(s): save it as a TIFF with a page for each image")
+        raise InputError("", f"it hides a stack behind {n_pages} page(s)", "save it as a TIFF with a page for each image")
 
 
 def _kept(tags: Iterable[Tag]) -> tuple[Tag, ...]:
-    """The tags that aren't about the storage of pixels, nor in the image's fields, nor point to something unknown."""
+    """Return the tags that aren't about the storage of pixels, nor in the image's fields, nor point to something unknown."""
     without = _OF_THE_PIXELS | _IN_FIELDS
     kept = (tag for tag in tags if tag.code not in without and not tag.dangles and (tag.value or tag.children))
     return tuple(map(_without_previews, kept))
 
 
 def _without_previews(tag: Tag) -> Tag:
-    """A tag without pictures of the picture before, as they are in those of Photoshop and of makers."""
+    """Return a tag without previews of the picture before, as in those of Photoshop and of camera makers."""
     if tag.children is not None:
         return replace(tag, children=tuple(map(_without_previews, tag.children)))
     return replace(tag, value=without_pictures(tag.value)) if tag.type in (1, 7) else tag
 
 
 def _lost_pointers(tags: Iterable[Tag]) -> list[str]:
-    """What is to be said of the directories that tags point to, and that aren't known or can't be read."""
+    """Return remarks on directories that tags point to, and that aren't known or can't be read."""
     lost = dict.fromkeys(tag.code for tag in tags if tag.dangles and tag.code not in _OF_THE_PIXELS)
     names = ", ".join(_DIRECTORIES.get(code, f"tag {code}") for code in lost)
     return [f"directories of tags that are damaged or unknown aren't carried over: {names}"] if lost else []
 
 
 def _by_software(tag: Tag) -> bool:
-    """Whether it is a description that a program wrote for itself, of this file's pages: OME-XML, ImageJ's, tifffile's."""
+    """Return whether it is a description that a program wrote for itself, of the pages: OME-XML, ImageJ's, tifffile's."""
     return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
 
 
-def _density(tags: dict[int, Tag], order: str) -> Density | None:
-    sides = []
-    for code in _RESOLUTION[:2]:
-        if code not in tags or tags[code].type != 5 or len(tags[code].value) != 8:
-            return None
-        numerator, denominator = Tag(code, 4, tags[code].value).integers(order)
-        if not numerator or not denominator:
-            return None
-        sides.append(Fraction(numerator, denominator))
-    unit = tags[296].integers(order) if 296 in tags else (2,)
-    density = Density(sides[0], sides[1], {2: INCH, 3: CENTIMETRE}.get(unit[0] if unit else 2, Fraction(0)))
-    return (
-        None if density == Density(Fraction(1), Fraction(1), Fraction(0)) else density
-    )  # which tifffile writes where nothing is known
-
-
 def _resolution(density: Density | None) -> dict[str, Any]:
+    """Return a density as tifffile wants it."""
     if density is None:
         return {}
-    unit = {Fraction(0): 1, CENTIMETRE: 3}.get(density.unit, 2)
-    scale = INCH / density.unit if unit == 2 else Fraction(1)
-    sides = [(side * scale).limit_denominator(2**31) for side in density[:2]]
-    return {"resolution": [(side.numerator, side.denominator) for side in sides], "resolutionunit": unit}
+    *sides, unit = resolution_of(density)
+    return {"resolution": sides, "resolutionunit": unit}
 
 
 def _predictor(layout: TiffLayout, dtype: np.dtype) -> int | None:
-    """The layout's predictor where it goes with the compression and the type."""
+    """Return the layout's predictor if it goes with the compression and the type."""
     fits = {2: "iu", 3: "f"}.get(layout.predictor, "")
     return layout.predictor if layout.compression not in (None, "packbits") and dtype.kind in fits else None
 
 
 def _resized(layout: TiffLayout, shape: tuple[int, ...]) -> tuple[TiffLayout | None, list[str]]:
-    """The layout for a finer or coarser grid over the same picture, and what of it is left out."""
+    """Return the layout for a finer or coarser grid over the same picture, and remarks on what is left out."""
     if shape[2:] != layout.shape[2:]:
         return None, ["TIFF tags aren't carried over, as the number of channels has changed"]
     order = layout.structure.order
@@ -432,3 +424,15 @@ def _resized(layout: TiffLayout, shape: tuple[int, ...]) -> tuple[TiffLayout | N
     notes = [f"{', '.join(lost)} {verb} carried over, as the size has changed"] if lost else []
     kept = tuple(tag for tag in tags if not _by_software(tag))
     return replace(layout, tags=kept, shape=shape, pages=pages), notes
+
+
+def _check(image: ImageFile) -> None:
+    if image.pixels.dtype == bool:
+        raise InputError("", "a bilevel image is written as .npy only", "widen it to 8 bits first")
+
+
+TIFF = Format(
+    name="tiff", title="TIFF", suffixes=(".tif", ".tiff"), signature=re.compile(rb"II[*+]\0|MM\0[*+]"),
+    open_pages=TiffPages, encoder=TiffEncoder, check=_check, multipage=True, takes_axes=True,
+    carries=frozenset({"icc_profile", "exif", "xmp", "density"}),
+)  # fmt: skip
