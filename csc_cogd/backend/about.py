@@ -30,7 +30,7 @@ def kernel_cache() -> tuple[Path | None, int]:
     The folder is None where none can be written, or where kernels aren't compiled.
     """
     backend = get_backend("cpu")
-    folder = backend.kernels.spread.stats.cache_path if backend.compiled else None
+    folder = backend.kernels.apply_adjoint.stats.cache_path if backend.compiled else None
     return (Path(folder), len(list(Path(folder).glob("*.nbi")))) if folder else (None, 0)
 
 

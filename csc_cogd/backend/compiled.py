@@ -35,7 +35,7 @@ def compile_part(function):
 
 
 @compile_kernel
-def spread(operator, q, out):
+def apply_adjoint(operator, q, out):
     M, B, H, W = out.shape
     R = q.shape[1]
     for m in range(M):
@@ -49,7 +49,7 @@ def spread(operator, q, out):
 
 
 @compile_kernel
-def gather(operator, spectrum, out, add):
+def accumulate_forward(operator, spectrum, out, add):
     M, B, H, W = spectrum.shape
     R = out.shape[1]
     for m in range(M):
@@ -76,7 +76,7 @@ def filter_spectrum(kept, response, spectrum):
 
 
 @compile_kernel
-def _couple(T, Av, Ap, inverse, response, filtered, data_factor, relaxation, scale, q_scale, q):
+def _solve_frequencies(T, Av, Ap, inverse, response, filtered, data_factor, relaxation, scale, q_scale, q):
     M, R, H, W = T.shape
     two = response.dtype.type(2)
     for m in range(M):
@@ -97,11 +97,11 @@ def _couple(T, Av, Ap, inverse, response, filtered, data_factor, relaxation, sca
                     q[m, r, i, j] *= q_scale
 
 
-def couple(T, Av, Ap, inverse, response, data_factor, relaxation, scale, q_scale, q):
+def solve_frequencies(T, Av, Ap, inverse, response, data_factor, relaxation, scale, q_scale, q):
     real = T.real.dtype.type
     h = np.ones((1, 1), real) if response is None else response
     numbers = real(data_factor), real(relaxation), real(scale), real(q_scale)
-    _couple(T, Av, Ap, inverse, h, response is not None, *numbers, q)
+    _solve_frequencies(T, Av, Ap, inverse, h, response is not None, *numbers, q)
 
 
 @compile_part

@@ -12,12 +12,12 @@ STATISTICS = 7
 """What `shrink` sums over its maps: (x - v)^2, (v - v_old)^2, threshold * |v|, v != 0, x^2, v^2, u^2."""
 
 
-def spread(operator: np.ndarray, q: np.ndarray, out: np.ndarray) -> None:
+def apply_adjoint(operator: np.ndarray, q: np.ndarray, out: np.ndarray) -> None:
     """Adjoint of a sum of convolutions: ``out[m, b] = sum_r conj(operator[b, r]) * q[m, r]``."""
     np.einsum("brhw,mrhw->mbhw", operator.conj(), q, out=out)
 
 
-def gather(operator: np.ndarray, spectrum: np.ndarray, out: np.ndarray, add: bool) -> None:
+def accumulate_forward(operator: np.ndarray, spectrum: np.ndarray, out: np.ndarray, add: bool) -> None:
     """Sum of convolutions: ``out[m, r] (+)= sum_b operator[b, r] * spectrum[m, b]``."""
     total = np.einsum("brhw,mbhw->mrhw", operator, spectrum)
     if add:
@@ -32,7 +32,7 @@ def filter_spectrum(kept: np.ndarray, response: np.ndarray, spectrum: np.ndarray
     spectrum *= response
 
 
-def couple(
+def solve_frequencies(
     T: np.ndarray, Av: np.ndarray, Ap: np.ndarray, inverse: np.ndarray, response: np.ndarray | None,
     data_factor: float, relaxation: float, scale: float, q_scale: float, q: np.ndarray,
 ) -> None:  # fmt: skip

@@ -25,9 +25,9 @@ def momentum_step(parameters: Sequence[Moving], learning_rate: float, momentum: 
     if parameters and on_gpu(parameters[0].array):
         from csc_cogd.backend.cuda import momentum as on_device
 
-        suitable = [on_device.suits(parameter, parameters[0].array.dtype) for parameter in parameters]
-        at_once = list(compress(parameters, suitable))
-        parameters = [parameter for parameter, suits in zip(parameters, suitable, strict=True) if not suits]
+        supports = [on_device.supports(parameter, parameters[0].array.dtype) for parameter in parameters]
+        at_once = list(compress(parameters, supports))
+        parameters = [parameter for parameter, supported in zip(parameters, supports, strict=True) if not supported]
         if at_once:
             on_device.momentum_step(at_once, learning_rate, momentum, nesterov)
     for array, gradient, velocity, decay in parameters:

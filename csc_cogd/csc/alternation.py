@@ -22,7 +22,7 @@ from csc_cogd.storage import digest
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
 
 
-class Round(NamedTuple):
+class OuterIteration(NamedTuple):
     """One line of the learner's history: the state after a code phase and a filter phase.
 
     Attributes
@@ -101,12 +101,14 @@ class Alternation:
         self.domain = Domain((images.shape[2], images.shape[3]), (filters.shape[2], filters.shape[3]), model.boundary)
         self.data = observed_data(backend, self.domain, images, weights)
         l1_weights = check_l1_weights(model.l1_weights, (len(images), len(filters), *self.domain.codes_shape))
+        rho, rho_data = penalties(model.lmbda, self.data, model.rho, model.rho_data, RHO_DATA_RATIO)
         self.code_solver = ConvolutionalADMM(
             backend,
             map_spectra(backend, self.domain, self.filters),
             self.data,
             SoftThreshold(backend, place_l1_weights(l1_weights * model.lmbda, self.domain)),
-            **penalties(model.lmbda, self.data, model.rho, model.rho_data, RHO_DATA_RATIO),
+            rho=rho,
+            rho_data=rho_data,
             relaxation=model.relaxation,
             gradient_penalty=model.gradient_penalty,
             filters=self.filters,
@@ -114,12 +116,12 @@ class Alternation:
         self.filter_solver: ConvolutionalADMM | None = None
         self.fit: Any = None  # sum_k d_k * x_k at the present filters and sparse codes, (N, C, H, W)
 
-    def round(self, code_iterations: int, filter_iterations: int) -> Round:
+    def round(self, code_iterations: int, filter_iterations: int) -> OuterIteration:
         """One outer iteration: a code phase and a filter phase. Its number and seconds are left to the caller."""
         self.code_phase(code_iterations)
         self.filter_phase(filter_iterations)
         data_term, penalty, nonzeros = self.measure()
-        return Round(0, 0.0, data_term + penalty, data_term, penalty, nonzeros)
+        return OuterIteration(0, 0.0, data_term + penalty, data_term, penalty, nonzeros)
 
     # -- phases ------------------------------------------------------------------------------------------------------
 
@@ -136,7 +138,7 @@ class Alternation:
             self.filter_solver.refresh()
         run_phase(self.filter_solver, iterations)
         self.fit = self.filter_solver.apply().swapaxes(0, 1)
-        self.filter_solver.operator = None  # the codes' spectra aren't needed in between
+        self.filter_solver.synthesis.operator = None  # the codes' spectra aren't needed in between
         self._take_filters(current_filters(self.filter_solver, self.filters.shape[2:]))
 
     def _start_filter_solver(self) -> ConvolutionalADMM:
@@ -155,7 +157,7 @@ class Alternation:
         spectra = self.backend.xp.empty((K, N, H, W // 2 + 1), self.backend.complex_dtype)
 
         def transform(workspace: Any, index: Index) -> None:
-            self.sparse_maps(index, workspace.real)
+            self.codes_of_visit(index, workspace.real)
             workspace.forward()
             spectra[index[::-1]] = workspace.spectrum.swapaxes(0, 1)
 
@@ -166,7 +168,7 @@ class Alternation:
         """``function(workspace, index)`` of every visit to the code maps, image by image, on all threads."""
         return for_maps(self.backend, self.code_solver.shape, function)
 
-    def by_map(self, function: Callable[[Any, Index], Any]) -> np.ndarray:
+    def per_map(self, function: Callable[[Any, Index], Any]) -> np.ndarray:
         """The numbers (N, K) of all code maps, of a function that returns those of a visit, (n, k)."""
         numbers = self.backend.xp.empty(self.code_solver.shape[:2])
 
@@ -176,10 +178,10 @@ class Alternation:
         self.for_maps(fill)
         return self.backend.to_host(numbers)
 
-    def sparse_maps(self, index: Index, out: Any) -> Any:
+    def codes_of_visit(self, index: Index, out: Any) -> Any:
         """The sparse code maps of a visit, (n, k, H, W), written to `out`."""
         out[...] = self.code_solver.p[index]
-        self.code_solver.prox.to_point(out, index)
+        self.code_solver.prox.prox_inplace(out, index)
         return out
 
     # -- what has been reached ---------------------------------------------------------------------------------------
@@ -189,7 +191,7 @@ class Alternation:
         solver = self.code_solver
 
         def sums(workspace: Any, index: Index) -> Any:
-            x = self.sparse_maps(index, workspace.real)
+            x = self.codes_of_visit(index, workspace.real)
             return np.stack([solver.map_penalty(x, index), (x != 0).sum()])
 
         penalty, nonzeros = self.backend.to_host(sum(self.for_maps(sums))).tolist()
@@ -200,7 +202,7 @@ class Alternation:
         codes = self.backend.xp.empty_like(self.code_solver.p)
 
         def copy(workspace: Any, index: Index) -> None:
-            self.sparse_maps(index, codes[index])
+            self.codes_of_visit(index, codes[index])
 
         self.for_maps(copy)
         return codes
@@ -209,9 +211,9 @@ class Alternation:
         """Sum of squares of every filter's codes, (K,)."""
 
         def energies(workspace: Any, index: Index) -> Any:
-            return (self.sparse_maps(index, workspace.real) ** 2).sum(axis=(2, 3), dtype=np.float64)
+            return (self.codes_of_visit(index, workspace.real) ** 2).sum(axis=(2, 3), dtype=np.float64)
 
-        return self.by_map(energies).sum(axis=0)
+        return self.per_map(energies).sum(axis=0)
 
     # -- the state, to be taken up again --------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from csc_cogd.backend import to_numpy
 from csc_cogd.cogd.rule import CogradientRule
-from csc_cogd.csc.alternation import Round
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
@@ -68,7 +68,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
     dictionary_ : Dictionary
         What `fit` has learned; the others are there after it, too.
     objective_ : float
-    history_ : list of Round
+    history_ : list of OuterIteration
     n_iter_ : int
         Rounds of learning.
 
@@ -102,7 +102,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
     fft: str | None = None
 
     def fit(
-        self, X: Any, y: Any = None, *, weights: Any = None, callback: Callable[[Round], Any] | None = None
+        self, X: Any, y: Any = None, *, weights: Any = None, callback: Callable[[OuterIteration], Any] | None = None
     ) -> Self:  # fmt: skip
         """Learn filters.
 

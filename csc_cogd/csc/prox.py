@@ -40,10 +40,10 @@ class DataTerm(Protocol):
         Returns the sums that ``kernels.least_squares_step`` returns; None where they cost time, unless to `measure`.
         """
 
-    def energy(self) -> float:
+    def sum_squares(self) -> float:
         """Sum of squares of what v has to explain."""
 
-    def largest(self) -> float:
+    def max_abs(self) -> float:
         """Largest absolute value of what v has to explain."""
 
 
@@ -92,11 +92,11 @@ class MaskedLeastSquares:
         """See :meth:`DataTerm.step`; by a fused kernel."""
         return kernels.least_squares_step(p, v, x, self.images, self.squared_weights, rho, relaxation)
 
-    def energy(self) -> float:
+    def sum_squares(self) -> float:
         return 2 * self.value(np.zeros_like(self.images))
 
-    def largest(self) -> float:
-        return _largest(self.images, self.squared_weights)
+    def max_abs(self) -> float:
+        return _max_abs(self.images, self.squared_weights)
 
 
 class MaskedAbsoluteDeviation:
@@ -134,11 +134,11 @@ class MaskedAbsoluteDeviation:
         """See :meth:`DataTerm.step`."""
         return _step(self, p, v, x, rho, relaxation, measure)
 
-    def energy(self) -> float:
+    def sum_squares(self) -> float:
         return float((self.images[_observed(self.images, self.weights)] ** 2).sum(dtype=np.float64))
 
-    def largest(self) -> float:
-        return _largest(self.images, self.weights)
+    def max_abs(self) -> float:
+        return _max_abs(self.images, self.weights)
 
 
 class MaskedPoissonLikelihood:
@@ -194,11 +194,11 @@ class MaskedPoissonLikelihood:
         """See :meth:`DataTerm.step`."""
         return _step(self, p, v, x, rho, relaxation, measure)
 
-    def energy(self) -> float:
+    def sum_squares(self) -> float:
         return float(((self.images - self.background)[self._known] ** 2).sum(dtype=np.float64))
 
-    def largest(self) -> float:
-        return _largest(self.images - self.background, self.weights)
+    def max_abs(self) -> float:
+        return _max_abs(self.images - self.background, self.weights)
 
     def _expectation(self, v: Any) -> Any:
         return np.where(self._known, np.maximum(v + self.background, self.images * v.dtype.type(1e-6)), 0)
@@ -208,7 +208,7 @@ def _observed(images: Any, weights: Any) -> Any:
     return np.broadcast_to(weights > 0, images.shape)
 
 
-def _largest(images: Any, weights: Any) -> float:
+def _max_abs(images: Any, weights: Any) -> float:
     return float(abs(images[_observed(images, weights)]).max())
 
 
@@ -237,7 +237,7 @@ class SoftThreshold:
         """Update the state of a visit in place; see ``kernels.shrink``."""
         return self.kernels.shrink(p, x, self.threshold_of(index), self.nonnegative, relaxation, offset)
 
-    def to_point(self, p: Any, index: Index) -> None:
+    def prox_inplace(self, p: Any, index: Index) -> None:
         """``p = prox(p)`` in place."""
         self.kernels.threshold_maps(p, self.threshold_of(index), self.nonnegative)
 
@@ -249,14 +249,14 @@ class SoftThreshold:
         """g at the maps of a visit; a number on the backend's device."""
         return self.rho * (self.threshold_of(index) * abs(v)).sum(dtype=np.float64)
 
-    def steepest(self, p: Any, index: Index) -> Any:
+    def max_gradient_ratio(self, p: Any, index: Index) -> Any:
         """Largest of the states of a visit, in thresholds, all of which are above zero: up to 1, all of v is zero.
 
         A number on the backend's device.
         """
         return ((p if self.nonnegative else abs(p)) / self.threshold_of(index)).max()
 
-    def to_state(self, v: Any, downhill: Any, index: Index) -> None:
+    def state_from_point(self, v: Any, downhill: Any, index: Index) -> None:
         """Turn `v` in place into a state whose prox it is, given the negative gradient of the rest of the objective.
 
         The scaled dual is ``threshold * sign(v)``; where v = 0, it is the gradient's, cut off at the threshold.
@@ -267,7 +267,7 @@ class SoftThreshold:
         lower = -np.inf if self.nonnegative else -threshold
         v += np.where(v != 0, threshold * np.sign(v), _clip(downhill / self.rho, lower, threshold))
 
-    def move_to(self, p: Any, v: Any, index: Index) -> None:
+    def set_point(self, p: Any, v: Any, index: Index) -> None:
         """Make `v` the prox of the state `p` in place; where it is already, the state stays bit for bit.
 
         Where v = 0 the scaled dual stays, elsewhere it becomes ``threshold * sign(v)``, the only one that fits.
@@ -285,10 +285,10 @@ class SoftThreshold:
 
 
 class Anchor(NamedTuple):
-    """Earlier filters (K, C, h, w), and how strongly each pulls: ``pull_k/2 ||d_k - filters_k||^2``, (K,)."""
+    """Earlier filters (K, C, h, w) and the penalties (K,) of moving away: ``rho_k/2 ||d_k - filters_k||^2``."""
 
     filters: Any
-    pull: np.ndarray
+    rho: np.ndarray
 
 
 class FilterProjection:
@@ -303,7 +303,7 @@ class FilterProjection:
     zero_mean : bool
         Also ask for mean zero in each channel.
     anchor : Anchor, optional
-        Add a pull towards earlier filters; the prox is then the projection of a weighted mean.
+        Penalize the distance from earlier filters; the prox is then the projection of a weighted mean.
     """
 
     def __init__(self, backend: Backend, shapes: np.ndarray, zero_mean: bool = False, anchor: Anchor | None = None):
@@ -313,7 +313,7 @@ class FilterProjection:
         inside = (rows < shapes[:, :1, None]) & (columns < shapes[:, 1:, None])
         self._support = backend.asarray(inside)  # (K, h, w)
         self._areas = backend.asarray(inside.sum(axis=(1, 2), keepdims=True))
-        self._pull: Any = None if anchor is None else backend.asarray(anchor.pull)[:, None, None]
+        self._anchor_rho: Any = None if anchor is None else backend.asarray(anchor.rho)[:, None, None]
         self.set_rho(1.0)
 
     def set_rho(self, rho: float) -> None:
@@ -331,7 +331,7 @@ class FilterProjection:
         x[...] = v if offset else v - u
         return np.stack(moments)
 
-    def to_point(self, p: Any, index: Index) -> None:
+    def prox_inplace(self, p: Any, index: Index) -> None:
         p[...] = self._project(p, index)
 
     def penalty(self, statistics: np.ndarray) -> float:
@@ -340,15 +340,15 @@ class FilterProjection:
     def value(self, v: Any, index: Index) -> float:
         return 0.0
 
-    def to_state(self, v: Any, downhill: Any, index: Index) -> None:
+    def state_from_point(self, v: Any, downhill: Any, index: Index) -> None:
         """A filter is a state of its own, with dual zero."""
 
     def _project(self, p: Any, index: Index) -> Any:
         (h, w), maps = self.size, index[1]
         inside = p[..., :h, :w]
         if self.anchor is not None:
-            pull = self._pull[maps] / (self._pull[maps] + self.rho)
-            inside = inside + pull * (self.anchor.filters[maps].swapaxes(0, 1) - inside)
+            share = self._anchor_rho[maps] / (self._anchor_rho[maps] + self.rho)
+            inside = inside + share * (self.anchor.filters[maps].swapaxes(0, 1) - inside)
         inside = inside * self._support[maps]
         if self.zero_mean:
             means = inside.sum(axis=(2, 3), keepdims=True) / self._areas[maps]

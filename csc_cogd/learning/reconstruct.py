@@ -11,7 +11,7 @@ import numpy as np
 
 from csc_cogd.backend import beside, device_of, from_gpu, with_mask
 from csc_cogd.cogd.rule import CogradientRule
-from csc_cogd.csc.alternation import Round
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.debias import debias as refit
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
@@ -70,7 +70,7 @@ class Reconstruction:
     reconstruction : list of arrays
         The images rebuilt, each of its original's shape and dtype.
     quality : list of Quality
-    history : list of Round
+    history : list of OuterIteration
         Of learning; empty for a given dictionary.
     """
 
@@ -78,7 +78,7 @@ class Reconstruction:
     codes: list[np.ndarray]
     reconstruction: list[np.ndarray]
     quality: list[Quality]
-    history: list[Round]
+    history: list[OuterIteration]
 
 
 def reconstruct(
@@ -165,7 +165,7 @@ def reconstruct(
     def tell(stage: str, total: int, record: Any) -> Any:
         return callback(Progress(stage, record.iteration, total, record)) if callback else None
 
-    history: list[Round] = []
+    history: list[OuterIteration] = []
     if dictionary is None:
         details, weights = _stacks(layers)
         check_memory(bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype))

@@ -39,7 +39,7 @@ def test_codes_are_the_same_bit_for_bit(double, rng, monkeypatch, settings):
     images, dictionary = abs(rng.standard_normal((2, 1, 12, 13))), Dictionary(rng.standard_normal((5, 1, 5, 4)))
     settings = dict(settings)
     if settings.pop("transformed", False):
-        monkeypatch.setattr(Correlation, "suits", lambda *arguments: False)
+        monkeypatch.setattr(Correlation, "supports", lambda *arguments: False)
     found = coded(images, dictionary, **settings)
     replays = len(double.launched)
     assert replays >= 5

@@ -60,7 +60,7 @@ def test_colour_and_a_start(pictures):
         ({"images": [np.eye(20), np.eye(21)], "online": False}, "online: images of different sizes"),
         ({"filter_shape": 50}, "larger than the images"),
         ({"images": []}, "there are none"),
-        ({"max_iter": 0}, "max_iter: 0"),
+        ({"max_iter": 0}, "max_iter must be .* got 0"),
         ({"dtype": "float16"}, "dtype"),
     ],
 )

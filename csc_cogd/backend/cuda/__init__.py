@@ -69,7 +69,7 @@ class CudaBackend(Backend):
 
     def correlation(self, filters: Any, shape: tuple[int, ...], largest: float) -> Correlation | None:
         """See :class:`Correlation`; None for filters too large for it."""
-        if not Correlation.suits(filters.shape, self.dtype):
+        if not Correlation.supports(filters.shape, self.dtype):
             return None
         return Correlation(self.xp, self.dtype, self.asarray(filters), shape, largest)
 

@@ -46,7 +46,7 @@ class Correlation:
         self.set_filters(filters)
 
     @staticmethod
-    def suits(filters_shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    def supports(filters_shape: tuple[int, ...], dtype: np.dtype) -> bool:
         """Whether filters (K, C, h, w) are small enough."""
         return int(np.prod(filters_shape[1:])) <= MOST_TAPS and _warps(filters_shape, dtype) > 0
 

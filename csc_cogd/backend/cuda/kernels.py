@@ -32,19 +32,19 @@ class Kernels:
     def __init__(self, xp: ModuleType, dtype: np.dtype):
         self.xp, self.dtype, self._real = xp, dtype, dtype.type
 
-    def spread(self, operator: Any, q: Any, out: Any) -> None:
+    def apply_adjoint(self, operator: Any, q: Any, out: Any) -> None:
         (B, R), n = operator.shape[:2], plane(out)
-        self._launch("spread", n, len(out) * B, (operator, q, out, _int(B), _int(R), _long(n)))
+        self._launch("apply_adjoint", n, len(out) * B, (operator, q, out, _int(B), _int(R), _long(n)))
 
-    def gather(self, operator: Any, spectrum: Any, out: Any, add: bool) -> None:
+    def accumulate_forward(self, operator: Any, spectrum: Any, out: Any, add: bool) -> None:
         (B, R), n = operator.shape[:2], plane(out)
-        self._launch("gather", n, len(out) * R, (operator, spectrum, out, _int(B), _int(R), _long(n), _int(add)))
+        self._launch("accumulate_forward", n, len(out) * R, (operator, spectrum, out, _int(B), _int(R), _long(n), _int(add)))
 
     def filter_spectrum(self, kept: Any, response: Any, spectrum: Any) -> None:
         (M, B), n = spectrum.shape[:2], plane(spectrum)
         self._launch("filter_spectrum", n, M * B, (kept, *outer_strides(kept), response, spectrum, _int(B), _long(n)))
 
-    def couple(
+    def solve_frequencies(
         self, T: Any, Av: Any, Ap: Any, inverse: Any, response: Any, data_factor: float, relaxation: float, scale: float,
         q_scale: float, q: Any,
     ) -> None:  # fmt: skip
@@ -52,7 +52,7 @@ class Kernels:
         numbers = [self._real(number) for number in (data_factor, relaxation, scale, q_scale)]
         filtered = response is not None
         arrays = (T, Av, Ap, inverse.view(self.dtype), _int(inverse.dtype.kind == "c"), response, _int(filtered))
-        self._launch("couple", n, M, (*arrays, *numbers, q, _int(R), _long(n)))
+        self._launch("solve_frequencies", n, M, (*arrays, *numbers, q, _int(R), _long(n)))
 
     def least_squares_step(
         self, p: Any, v: Any, x: Any, images: Any, squared_weights: Any, rho: float, relaxation: float

@@ -21,7 +21,7 @@ _int = np.int32
 
 
 def momentum_step(parameters: Sequence[Moving], learning_rate: float, momentum: float, nesterov: bool) -> None:
-    """See :func:`csc_cogd.backend.momentum.momentum_step`; each parameter :func:`suits`."""
+    """See :func:`csc_cogd.backend.momentum.momentum_step`; each parameter must be one that this :func:`supports`."""
     xp, dtype = array_module(parameters[0].array), parameters[0].array.dtype
     gradients = [flat(moving.gradient, moving.array) for moving in parameters]  # kept until the kernel is queued
     places = [
@@ -35,7 +35,7 @@ def momentum_step(parameters: Sequence[Moving], learning_rate: float, momentum: 
     kernel((len(pieces),), (THREADS,), (xp.asarray(np.array(places, np.uint64)), pieces, decays, *numbers))
 
 
-def suits(moving: Moving, dtype: np.dtype) -> bool:
+def supports(moving: Moving, dtype: np.dtype) -> bool:
     """Whether parameter and velocity lie alike, without gaps or channels last, so that places in both are the same."""
     arrays = [array for array in (moving.array, moving.velocity) if array is not None]
     if any(array.dtype != dtype for array in (*arrays, moving.gradient)):
