@@ -20,7 +20,7 @@ _mixed: ContextVar[bool] = ContextVar("mixed", default=False)
 
 @contextmanager
 def computing_in(precision: str, array: Any) -> Iterator[None]:
-    """Within it, convolutions and linear layers on arrays like this one are computed in a precision.
+    """Compute convolutions and linear layers on arrays like this one in a precision, within the context.
 
     Parameters
     ----------
@@ -46,25 +46,23 @@ def computing_in(precision: str, array: Any) -> Iterator[None]:
 
 
 def is_mixed() -> bool:
+    """Return whether products are to be computed on tensor cores."""
     return _mixed.get()
 
 
 def check_precision(precision: str) -> None:
-    """Raise InputError for a word that is none of the precisions."""
+    """Raise InputError for an unknown precision."""
     if precision not in PRECISIONS:
-        raise InputError(f"precision: {precision!r} is unknown: choose 'float32' or 'mixed'")
+        raise InputError("precision", f"must be 'float32' or 'mixed', got {precision!r}")
 
 
 def _check_mixed(array: Any) -> None:
     if not on_gpu(array):
-        raise InputError("precision: 'mixed' is for tensor cores of a GPU, and this network is on the CPU: use 'float32'")
+        raise InputError("precision", "'mixed' needs a GPU's tensor cores, but this network is on the CPU", "use 'float32'")
     if array.dtype != np.float32:
-        raise InputError(
-            f"precision: 'mixed' is for float32, and this network is {array.dtype}: use 'float32', or convert it"
-        )
+        wrong = f"'mixed' is for float32, but this network is {array.dtype}"
+        raise InputError("precision", wrong, "use 'float32', or convert the network")
     capability = array_module(array).cuda.Device().compute_capability
     if int(capability) < _TENSOR_CORES:
-        raise InputError(
-            f"precision: 'mixed' needs a GPU of compute capability {_TENSOR_CORES}, and this one's is {capability}: "
-            "use 'float32'"
-        )
+        wrong = f"'mixed' needs a GPU of compute capability {_TENSOR_CORES}, but this one's is {capability}"
+        raise InputError("precision", wrong, "use 'float32'")

@@ -15,7 +15,7 @@ filters        d_kc, M = C channels    x_nk, R = N images     data term         
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -205,6 +205,16 @@ class ConvolutionalADMM:
         else:
             self.refresh()
 
+    def state(self) -> dict[str, Any]:
+        """Return the arrays that the next steps depend on: the splits' states, and the penalties."""
+        return {"p": self.p, "p0": self.p0, "penalties": np.array([self.rho, self.rho_data])}
+
+    def load_state(self, state: Mapping[str, Any], prefix: str) -> None:
+        """Set the state to that of another solver, whose names begin with `prefix`. Call :meth:`refresh` afterwards."""
+        self.p[...] = self.backend.asarray(state[f"{prefix}p"])
+        self.p0[...] = self.backend.asarray(state[f"{prefix}p0"])
+        self.set_penalties(*state[f"{prefix}penalties"])
+
     def refresh(self) -> None:
         """Recompute A p1 and A v1, after the state or the operator has been changed."""
         self.Ap[...], _ = self.synthesis.sweep(self._write_state, kept=self.w)
@@ -290,7 +300,7 @@ class ConvolutionalADMM:
     # -- what the backend makes faster -------------------------------------------------------------------------------
 
     def _has_few_atoms(self) -> bool:
-        """Whether v1 has so few values that adding their atoms takes less time than transforming the maps."""
+        """Return whether v1 has so few values that adding their atoms takes less time than transforming the maps."""
         return self._taps > 0 and atoms_are_cheaper(self._nonzeros, self._taps, self.p.size)
 
     def _set_correlation(self, filters: Any) -> None:

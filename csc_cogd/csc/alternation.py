@@ -53,9 +53,19 @@ class OuterIteration(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What learning minimises, and ADMM's settings for it; see :func:`csc_cogd.learn_dictionary`.
+    """What learning minimizes, and ADMM's settings for it; see :func:`csc_cogd.learn_dictionary`.
 
-    `shapes` are the heights and widths of the filters, (K, 2).
+    Attributes
+    ----------
+    shapes : (K, 2) array
+        Heights and widths of the filters.
+    lmbda : float
+    l1_weights : array, optional
+    gradient_penalty : float
+    zero_mean : bool
+    rho, rho_data : float, optional
+    relaxation : float
+    boundary : {"free", "circular"}
     """
 
     shapes: np.ndarray
@@ -69,7 +79,7 @@ class Model:
     boundary: str = "free"
 
     def settings(self) -> dict[str, Any]:
-        """As JSON can hold them."""
+        """Return the settings as JSON can hold them."""
         return {
             "lmbda": float(self.lmbda), "gradient_penalty": float(self.gradient_penalty), "zero_mean": bool(self.zero_mean),
             "l1_weights": None if self.l1_weights is None else digest(self.l1_weights),
@@ -83,13 +93,14 @@ class Alternation:
 
     Parameters
     ----------
+    backend : Backend
     model : Model
     filters : (K, C, h, w) array
         Initial filters.
     images : (N, C, H, W) array
     weights : array that broadcasts against `images`
     anchor : Anchor, optional
-        Pull of the filters towards earlier ones.
+        Penalty of moving away from earlier filters.
     """
 
     def __init__(
@@ -117,7 +128,7 @@ class Alternation:
         self.fit: Any = None  # sum_k d_k * x_k at the present filters and sparse codes, (N, C, H, W)
 
     def round(self, code_iterations: int, filter_iterations: int) -> OuterIteration:
-        """One outer iteration: a code phase and a filter phase. Its number and seconds are left to the caller."""
+        """Do one outer iteration: a code phase and a filter phase. Its number and seconds are left to the caller."""
         self.code_phase(code_iterations)
         self.filter_phase(filter_iterations)
         data_term, penalty, nonzeros = self.measure()
@@ -152,7 +163,7 @@ class Alternation:
         self.code_solver.set_operator(map_spectra(self.backend, self.domain, filters), filters)
 
     def _code_spectra(self) -> Any:
-        """Spectra of the sparse codes (K, N, H, W // 2 + 1)."""
+        """Return spectra of the sparse codes (K, N, H, W // 2 + 1)."""
         N, K, H, W = self.code_solver.shape
         spectra = self.backend.xp.empty((K, N, H, W // 2 + 1), self.backend.complex_dtype)
 
@@ -165,11 +176,11 @@ class Alternation:
         return spectra
 
     def for_maps(self, function: Callable[[Any, Index], Any]) -> list[Any]:
-        """``function(workspace, index)`` of every visit to the code maps, image by image, on all threads."""
+        """Return ``function(workspace, index)`` of every visit to the code maps, image by image, on all threads."""
         return for_maps(self.backend, self.code_solver.shape, function)
 
     def per_map(self, function: Callable[[Any, Index], Any]) -> np.ndarray:
-        """The numbers (N, K) of all code maps, of a function that returns those of a visit, (n, k)."""
+        """Return the numbers (N, K) of all code maps, of a function that returns those of a visit, (n, k)."""
         numbers = self.backend.xp.empty(self.code_solver.shape[:2])
 
         def fill(workspace: Any, index: Index) -> None:
@@ -179,7 +190,7 @@ class Alternation:
         return self.backend.to_host(numbers)
 
     def codes_of_visit(self, index: Index, out: Any) -> Any:
-        """The sparse code maps of a visit, (n, k, H, W), written to `out`."""
+        """Return the sparse code maps of a visit, (n, k, H, W), written to `out`."""
         out[...] = self.code_solver.p[index]
         self.code_solver.prox.prox_inplace(out, index)
         return out
@@ -187,7 +198,7 @@ class Alternation:
     # -- what has been reached ---------------------------------------------------------------------------------------
 
     def measure(self) -> tuple[float, float, int]:
-        """Data term, penalty on the codes, and number of non-zero codes after a filter phase."""
+        """Return data term, penalty on the codes, and number of non-zero codes after a filter phase."""
         solver = self.code_solver
 
         def sums(workspace: Any, index: Index) -> Any:
@@ -198,7 +209,7 @@ class Alternation:
         return self.data.value(self.fit), penalty, int(nonzeros)
 
     def codes(self) -> Any:
-        """The sparse codes on the domain, (N, K, H, W), a copy."""
+        """Return the sparse codes on the domain, (N, K, H, W), a copy."""
         codes = self.backend.xp.empty_like(self.code_solver.p)
 
         def copy(workspace: Any, index: Index) -> None:
@@ -208,7 +219,7 @@ class Alternation:
         return codes
 
     def code_energies(self) -> np.ndarray:
-        """Sum of squares of every filter's codes, (K,)."""
+        """Return the sum of squares of every filter's codes, (K,)."""
 
         def energies(workspace: Any, index: Index) -> Any:
             return (self.codes_of_visit(index, workspace.real) ** 2).sum(axis=(2, 3), dtype=np.float64)
@@ -218,17 +229,16 @@ class Alternation:
     # -- the state, to be taken up again --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """All that the next round depends on, as arrays; copies, so that :meth:`restore` can go back to them."""
+        """Return all that the next round depends on, as arrays; copies, so that :meth:`restore` can go back to them."""
         solvers = {"code": self.code_solver, "filter": self.filter_solver}
         state = {"filters": self.filters.copy(), "fit": self.fit.copy()}
         for name, solver in solvers.items():
             if solver is not None:
-                penalties = np.array([solver.rho, solver.rho_data])
-                state |= {f"{name}_p": solver.p.copy(), f"{name}_p0": solver.p0.copy(), f"{name}_penalties": penalties}
+                state |= {f"{name}_{key}": array.copy() for key, array in solver.state().items()}
         return state
 
     def saved_entries(self) -> dict[str, Entry]:
-        """What :meth:`saved_state` consists of."""
+        """Return what :meth:`saved_state` consists of."""
         (N, K, H, W), C = self.code_solver.shape, self.data.images.shape[1]
         entries = {"filters": Entry(self.filters.shape), "fit": Entry((N, C, H, W))}
         return (
@@ -238,7 +248,7 @@ class Alternation:
         )
 
     def saved_state(self) -> dict[str, np.ndarray]:
-        """The state in main memory, for a file."""
+        """Return the state in main memory, for a file."""
         return {name: self.backend.to_host(array) for name, array in self.state().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -247,8 +257,6 @@ class Alternation:
             self.filter_solver = self._start_filter_solver()
         for name, solver in (("code", self.code_solver), ("filter", self.filter_solver)):
             if solver is not None:
-                for array, saved in ((solver.p, state[f"{name}_p"]), (solver.p0, state[f"{name}_p0"])):
-                    array[...] = self.backend.asarray(saved)
-                solver.set_penalties(*state[f"{name}_penalties"])
+                solver.load_state(state, f"{name}_")
         self.fit = self.backend.asarray(state["fit"])
         self._take_filters(self.backend.asarray(state["filters"]))

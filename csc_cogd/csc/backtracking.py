@@ -24,8 +24,8 @@ class CogradientAlternation(Alternation):
     Parameters
     ----------
     rule : CogradientRule
-    arguments
-        As for :class:`Alternation`.
+    *arguments
+        Those of :class:`Alternation`.
     """
 
     def __init__(self, rule: CogradientRule, *arguments: Any):
@@ -131,7 +131,7 @@ class CogradientAlternation(Alternation):
 
 
 def _supports(shapes: np.ndarray, filters_shape: tuple[int, ...]) -> np.ndarray:
-    """Where filters (K, C, h, w) may be non-zero."""
+    """Return where filters (K, C, h, w) may be non-zero."""
     rows, columns = np.ogrid[: filters_shape[2], : filters_shape[3]]
     inside = (rows < shapes[:, :1, None]) & (columns < shapes[:, 1:, None])
     return np.broadcast_to(inside[:, None], filters_shape)

@@ -71,7 +71,7 @@ class Checkpoint:
 
 
 def _is_round(row: Any, number: int) -> bool:
-    """Whether a row of JSON is the round of this number."""
+    """Return whether a row of JSON is the round of this number."""
     if not isinstance(row, list) or len(row) != len(OuterIteration._fields):
         return False
     *figures, backtracking, residual = row

@@ -33,7 +33,7 @@ class SparseCodes:
     reconstruction : array, shape of the images
         ``sum_k d_k * x_k``, missing pixels filled in.
     objective : float
-        The minimised function at these codes.
+        The minimized function at these codes.
     history : list of Iteration
     lmbda : float
         The absolute weight that was used.
@@ -75,7 +75,7 @@ def sparse_code(
 ) -> SparseCodes:
     """Code images sparsely over a dictionary.
 
-    Minimises, over the codes x of each image b [FFCSC, eq. 1; CoGD, eq. 21 with the filters fixed],
+    Minimizes, over the codes x of each image b [FFCSC, eq. 1; CoGD, eq. 21 with the filters fixed],
 
         1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda sum_k w_k |x_k| + mu/2 sum_k ||grad x_k||^2
 
@@ -91,7 +91,8 @@ def sparse_code(
         channel: give signals of P sensors as (N, P, 1, T). NaN is allowed where the weight is zero. For an array of
         CuPy, the solve runs where it is, and the results are arrays of CuPy too.
     dictionary : Dictionary
-    lmbda : float >= 0
+        Its filters have as many channels as the images.
+    lmbda : float
         Weight of the l1 term, in the units of the images (0.005 suits images in [0, 1]).
     weights : array that broadcasts against `images`, optional
         W >= 0: 1 where observed, 0 where missing, anything between and above for confidence. (N, H, W) weights hold for
@@ -103,37 +104,42 @@ def sparse_code(
     background : array that broadcasts against `images`, optional
         Part of the expected counts that isn't coded, with ``fidelity="poisson"``; default: 0.
     max_iter : int
+        Iterations at most.
     tol : float
         Stop where the objective is known to be at most this fraction of itself above the optimum: by the duality gap, which
-        is usually ten times larger than the distance itself. Where some codes aren't penalised, the gap isn't known: then
+        is usually ten times larger than the distance itself. Where some codes aren't penalized, the gap isn't known: then
         where the relative primal and dual residuals are both below.
-    dtype : {"float32", "float64"}
-        Precision of the computation and of the result.
-    callback : callable, optional
-        Called after every iteration with an :class:`Iteration`; a true return value stops the solver.
     lmbda_relative : bool
         `lmbda` is a fraction of :func:`lambda_max`, above which all codes are zero.
     l1_weights : array, optional
-        w > 0 (or 0: not penalised): (K,) a weight a filter, or anything that broadcasts against the codes.
+        w > 0 (or 0: not penalized): (K,) one weight for each filter, or anything that broadcasts against the codes.
     nonnegative : bool
         Ask for codes >= 0.
-    gradient_penalty : float >= 0
-        mu: draws neighbouring codes together. It is circular on the padded domain of the transforms, whatever the boundary.
+    gradient_penalty : float
+        mu >= 0: draws neighboring codes together. It is circular on the padded domain of the transforms, whatever the
+        boundary.
     boundary : {"free", "circular"}
         ``"free"`` imposes nothing beyond the image; ``"circular"`` takes the image as one period.
-    rho, rho_data : float, optional
-        ADMM's penalties of the l1 and of the data split; default: from `lmbda` and the images' range, then adapted. A given
-        `rho` is kept as it is.
-    relaxation : float in (0, 2)
-        ADMM's over-relaxation.
-    start : array of the codes' shape, optional
-        Warm start.
+    rho : float, optional
+        ADMM's penalty of the l1 split; default: from `lmbda` and the images' range, then adapted. A given `rho` is kept.
+    rho_data : float, optional
+        ADMM's penalty of the data split; default: `rho`.
+    relaxation : float
+        ADMM's over-relaxation, between 0 and 2.
     solver : {"auto", "admm", "coordinate descent", "fista"}
         ``"auto"`` takes coordinate descent where it can be used and `lmbda` isn't tiny, else ADMM.
-    device, threads, fft
-        See :func:`csc_cogd.backend.get_backend`.
+    start : array of the codes' shape, optional
+        Warm start.
+    dtype : {"float32", "float64"}
+        Precision of the computation and of the result.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`, also for `threads` and `fft`.
+    threads : int, optional
+    fft : str, optional
     engine : Engine, optional
         In place of `dtype`, `device`, `threads` and `fft`.
+    callback : callable, optional
+        Called after every iteration with an :class:`Iteration`; a true return value stops the solver.
 
     Returns
     -------
@@ -195,7 +201,7 @@ def reconstruct_images(
     device: str = "auto",
     threads: int | None = None,
 ) -> Any:
-    """Images that codes stand for: the valid part of ``sum_k d_k * x_k``.
+    """Return the images that codes stand for: the valid part of ``sum_k d_k * x_k``.
 
     An image doesn't depend, not even in its last bit, on the others or on the process, as FFT plans aren't measured.
 
@@ -204,8 +210,14 @@ def reconstruct_images(
     codes : (N, K, H + h - 1, W + w - 1) array
         Of NumPy, or of CuPy, and so is the result.
     dictionary : Dictionary
-    boundary, dtype, device, threads
-        As in :func:`sparse_code`; default of `dtype`: that of the codes.
+        What the codes were found with.
+    boundary : {"free", "circular"}
+        As in :func:`sparse_code`.
+    dtype : {"float32", "float64"}, optional
+        Precision of the computation and of the result; default: that of the codes.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`.
+    threads : int, optional
 
     Returns
     -------
@@ -246,12 +258,19 @@ def lambda_max(
     images: Any, dictionary: Dictionary, *, weights: Any = None, l1_weights: Any = None, boundary: str = "free",
     device: str = "auto", threads: int | None = None, fft: str | None = None,
 ) -> float:  # fmt: skip
-    """Smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``, in double precision.
+    """Return smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``, in double precision.
 
     Parameters
     ----------
-    images, dictionary, weights, l1_weights, boundary, device, threads, fft
-        As in :func:`sparse_code`.
+    images : (N, H, W) or (N, C, H, W) array
+        See :func:`sparse_code`, also for the parameters that follow.
+    dictionary : Dictionary
+    weights : array that broadcasts against `images`, optional
+    l1_weights : array, optional
+    boundary : {"free", "circular"}
+    device : str
+    threads : int, optional
+    fft : str, optional
 
     Returns
     -------

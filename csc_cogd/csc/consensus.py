@@ -248,7 +248,7 @@ class _Consensus:
         return f"{self.checkpoint}.round-{rounds}.shard-"
 
     def _remove_files_but(self, wanted: set[int]) -> None:
-        """Remove the shards' files, but those of these rounds.
+        """Remove the shards' files, except for those of these rounds.
 
         The checkpoint's file refers to the last saved round until it is replaced, and a mapper may have to make a state
         again from where the run was resumed.

@@ -1,6 +1,6 @@
 """Coordinate descent on the few atoms that a sparse code may use, for the code solve with a squared data term.
 
-    minimise over x    1/2 ||W (A x - b)||^2 + sum_i t_i |x_i|,      A x = sum_k d_k * x_k
+    minimize over x    1/2 ||W (A x - b)||^2 + sum_i t_i |x_i|,      A x = sum_k d_k * x_k
 
 A code that is zero at the optimum, as 99 of 100 are, needs no iterations, only the certainty that it stays zero: its
 gradient g_i = <d_i, W^2 (b - A x)> is below t_i. So all gradients are computed now and then, by FFTs, and in between a
@@ -20,12 +20,9 @@ from csc_cogd.csc.iteration import Iteration, duality_gap
 from csc_cogd.csc.problem import Domain
 from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
 
-MAX_SWEEPS = 20  # over the working set between two looks at all gradients
-SWEEP_TOL = 0.02  # of a round's first sweep's largest change: fewer sweeps do then
-MAX_SWEEPS_NEAR_OPTIMUM, SWEEP_TOL_NEAR_OPTIMUM = (
-    100,
-    0.001,
-)  # the same near the optimum, where sweeps take less time than the look
+MAX_SWEEPS = 20  # over the working set, from one check of all gradients to the next
+SWEEP_TOL = 0.02  # of the largest change of a round's first sweep: a sweep that changes less is the last
+FINAL_MAX_SWEEPS, FINAL_SWEEP_TOL = 100, 0.001  # near the optimum, where sweeps take less time than all gradients
 ADMIT_FRACTION = 0.4  # of the largest gradient: what joins the working set, steep ones first
 BAND_ROWS = 32  # rows that one task sweeps, at least
 
@@ -42,11 +39,14 @@ class CoordinateDescent:
 
     Parameters
     ----------
+    backend : Backend
     domain : Domain
     filters : (K, C, h, w) array
     operator : (K, C, H, W // 2 + 1) complex array
         Their spectra on the domain.
-    data, prox : the two terms; all thresholds above zero
+    data : MaskedLeastSquares
+    prox : SoftThreshold
+        All thresholds are above zero.
     tol : float
         An image whose gap is no larger isn't worked on any more.
     start : (N, K, ...) array of the codes' shape, optional
@@ -82,7 +82,7 @@ class CoordinateDescent:
         return Iteration(0, 0.0, data_term + l1, data_term, l1, 0.0, dual_residual, self.rho, nonzeros, gap)
 
     def finish(self) -> tuple[Any, Any, float]:
-        """The codes (N, K, ...), their sum of convolutions A x on the domain (N, C, H, W), and the objective."""
+        """Return the codes (N, K, ...), their sum of convolutions A x on the domain (N, C, H, W), and the objective."""
         shared = self.images[0].shared
         maps = np.zeros((len(self.images), len(shared.filters), *shared.domain.codes_shape), self.backend.dtype)
         for image, codes in zip(self.images, maps, strict=True):
@@ -91,7 +91,7 @@ class CoordinateDescent:
         return maps, fit, sum(image.objective for image in self.images)
 
     def _for_all(self, function: Callable[[_Image, Each], None], images: list[_Image]) -> None:
-        """Threads over images where there are enough of them, else within each."""
+        """Call the function with every image, in threads over images if these are many, else within each."""
         if len(images) >= self.backend.threads:
             list(self.backend.each(lambda image: function(image, map), images))
         else:
@@ -110,18 +110,18 @@ class _Shared:
         circular = domain.boundary == "circular"
         self.period = (H, W) if circular else tuple(np.maximum(domain.shape, (H + h - 1, W + w - 1)).tolist())
         self.canvas = (filters.shape[1], self.period[0], self.period[1] + self.filters.shape[3])
-        bands = max(H // max(BAND_ROWS, h) // 2 * 2, 1)  # an even number, so that the last is no neighbour of the first
+        bands = max(H // max(BAND_ROWS, h) // 2 * 2, 1)  # an even number, so that the last is no neighbor of the first
         self.bands = np.linspace(0, H, bands + 1).astype(int)  # the first row of each
         self.maps = backend.workspaces((1, 1, *domain.shape))
         self.blocks = backend.workspaces((1, filters.shape[1], *domain.shape))
 
     def keys(self, places: np.ndarray) -> np.ndarray:
-        """Numbers by which atoms are sorted: row, column, filter. Sorted by filter first, sweeps gain a fifth less."""
+        """Return the numbers by which atoms are sorted: row, column, filter. Filters first would gain a fifth less."""
         k, i, j = places.astype(np.int64)
         return (i * self.domain.codes_shape[1] + j) * len(self.filters) + k
 
     def thresholds(self, n: int, k: int) -> Any:
-        """Of a map, (1, 1) or of the codes' shape."""
+        """Return the thresholds of a map, (1, 1) or of the codes' shape."""
         weights = self.prox.weights
         weights = weights[n if len(weights) > 1 else 0, k if weights.shape[1] > 1 else 0]
         return weights if weights.size == 1 else self.domain.crop_codes(weights)
@@ -161,7 +161,7 @@ class _Image:
         if not self.candidates.size and not self.codes.size:
             self.check_gradients(each)  # now that the largest ratio is known, the candidates are found
         self._extend_working_set(self.candidates)
-        self._sweep(each, *((MAX_SWEEPS_NEAR_OPTIMUM, SWEEP_TOL_NEAR_OPTIMUM) if thorough else (MAX_SWEEPS, SWEEP_TOL)))
+        self._sweep(each, *((FINAL_MAX_SWEEPS, FINAL_SWEEP_TOL) if thorough else (MAX_SWEEPS, SWEEP_TOL)))
         self.check_gradients(each)
 
     def _extend_working_set(self, candidates: np.ndarray) -> None:
@@ -186,7 +186,7 @@ class _Image:
         self._bands = np.searchsorted(self.places[1], shared.bands)
 
     def _each_band(self, each: Each, function: Callable[[slice], Any]) -> list[Any]:
-        """``function(part)`` of the working set's bands, neighbours never at the same time."""
+        """Return ``function(part)`` of the working set's bands, neighbors never at the same time."""
         parts = [slice(a, b) for a, b in zip(self._bands[:-1], self._bands[1:], strict=True)]
         return [result for first in (0, 1) for result in each(function, parts[first::2])]
 
@@ -233,7 +233,7 @@ class _Image:
         self.gap = duality_gap(self.objective, aligned, 2 * self.data_term, self.max_ratio)
 
     def _gradient_candidates(self, k: int, block: Workspace) -> tuple[np.ndarray, float, float, float]:
-        """A map's gradients, from the residual's spectra: the atoms that they name, and see ``atoms.find_atoms``."""
+        """Return a map's gradients, from the residual's spectra: the atoms that they name, and see ``atoms.find_atoms``."""
         shared, backend = self.shared, self.shared.backend
         cut = max(1.0, ADMIT_FRACTION * self.max_ratio)
         with borrowed(shared.maps) as workspace:

@@ -35,7 +35,7 @@ def debias(
 
         1/2 ||W (sum_k d_k * x_k - b)||^2    subject to x = 0 where the given codes are zero
 
-    by conjugate gradients for least squares [Hestenes, Stiefel 1952], stopped early, because the columns of neighbouring
+    by conjugate gradients for least squares [Hestenes, Stiefel 1952], stopped early, because the columns of neighboring
     codes are nearly the same.
 
     Parameters

@@ -37,9 +37,8 @@ def admm_duality_gap(solver: ConvolutionalADMM) -> float:
         v = solver.p[index].copy()
         prox.prox_inplace(v, index)
         downhill = mu * laplacian(v, backend.xp) - workspace.real if mu else -workspace.real
-        return prox.max_gradient_ratio(downhill / prox.rho, index), np.stack(
-            [prox.value(v, index), solver.map_penalty(v, index)]
-        )
+        values = np.stack([prox.value(v, index), solver.map_penalty(v, index)])
+        return prox.max_gradient_ratio(downhill / prox.rho, index), values
 
     ratios, penalties = zip(*for_maps(backend, solver.shape, visit), strict=True)
     l1, penalty = backend.to_host(sum(penalties)).tolist()

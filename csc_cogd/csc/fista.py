@@ -34,7 +34,7 @@ class Fista:
 
     The record's objective is that of x', its dual residual the norm of ``L (y - x')``, by which y violates the optimality
     conditions: relative to all gradients, as :class:`csc_cogd.csc.coordinate_descent.CoordinateDescent` has it. Its `gap`
-    is the duality gap between x' and the residual at y, scaled until it is dual feasible; NaN where a code isn't penalised.
+    is the duality gap between x' and the residual at y, scaled until it is dual feasible; NaN where a code isn't penalized.
 
     Parameters
     ----------

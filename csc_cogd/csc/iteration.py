@@ -48,7 +48,7 @@ class Iteration(NamedTuple):
     gap: float = float("nan")
 
     def converged(self, tol: float) -> bool:
-        """Whether the duality gap is `tol` at most, or, where it isn't known, both residuals are below."""
+        """Return whether the duality gap is `tol` at most, or, where it isn't known, both residuals are below."""
         if np.isnan(self.gap):
             return max(self.primal_residual, self.dual_residual) < tol
         return self.gap <= tol

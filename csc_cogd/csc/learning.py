@@ -101,35 +101,60 @@ def learn_dictionary(
     images : (N, H, W) or (N, C, H, W) array
         (N, P, T) and (Z, H, W) are read as N and Z images of one channel: give signals of P sensors as (N, P, 1, T), single
         ones as (N, 1, T). Best without their smooth part, such as a local mean.
-    n_filters, filter_shape : int and int or (h, w); or sequences of the same length, for mixed sizes
-        ``n_filters=(16, 32), filter_shape=(8, 12)`` asks for 16 filters of 8 x 8 and 32 of 12 x 12.
-    lmbda : float >= 0
+    n_filters : int, or sequence of int
+        For filters of mixed sizes, one number for each size: ``n_filters=(16, 32), filter_shape=(8, 12)`` asks for 16
+        filters of 8 x 8 and 32 of 12 x 12.
+    filter_shape : int or (h, w), or sequence of these
+        Size of the filters.
+    lmbda : float
+        Weight of the l1 term, >= 0.
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
     max_iter : int
         Rounds.
-    code_iterations, filter_iterations : int
-        Of either phase in a round.
+    code_iterations : int
+        Of the code solve in a round.
+    filter_iterations : int
+        Of the filter solve in a round.
     tol : float
         Stop when the objective falls by less than this fraction in a round.
+    zero_mean : bool
+        Learn filters of mean zero in each channel: they can't shift the brightness.
+    l1_weights : array, optional
+        See :func:`csc_cogd.sparse_code`.
+    gradient_penalty : float
+        mu; see :func:`csc_cogd.sparse_code`.
+    boundary : {"free", "circular"}
+        See :func:`csc_cogd.sparse_code`.
+    rho : float, optional
+        ADMM's penalty of the codes' l1 split; default: from `lmbda` and the images' range.
+    rho_data : float, optional
+        ADMM's penalty of the code solve's data split; default: a third of `rho`.
+    relaxation : float
+        ADMM's over-relaxation, between 0 and 2.
     seed : int
-        Of the initial filters, standard normal and scaled to unit norm.
+        Random seed for the initial filters, standard normal and scaled to unit norm.
     start : Dictionary, optional
         Initial filters; their number and shapes must be those asked for.
     cogd : CogradientRule, optional
         Backtrack the codes against the filters before every round by the rule of cogradient descent [CoGD, algorithm 1];
         a round that ends above the last objective is done again without it. Keeps two more arrays of the codes' size.
-    checkpoint, checkpoint_every : path, optional, and int
-        File that the run is saved to every `checkpoint_every` rounds, in one step. If it is there already, learning goes on
-        from it, to the same result as without the interruption (in another process, pyFFTW may choose other plans, which
-        differ in the last bits; ``fft="scipy"`` does not); images and settings must be the same, but for
-        `max_iter` and `tol`.
+    checkpoint : path, optional
+        File to save the run to. If it exists already, learning continues from it, to the same result as without the
+        interruption (in another process, pyFFTW may choose other plans, which differ in the last bits; ``fft="scipy"`` does
+        not); images and settings must be the same, except for `max_iter` and `tol`.
+    checkpoint_every : int
+        Rounds from one save to the next.
+    dtype : {"float32", "float64"}
+        Precision of the computation.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`, also for `threads` and `fft`.
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
     callback : callable, optional
-        Called after every round with a :class:`OuterIteration`; a true return value stops learning.
-    zero_mean : bool
-        Learn filters of mean zero in each channel: they can't shift the brightness.
-    l1_weights, gradient_penalty, boundary, rho, rho_data, relaxation, dtype, device, threads, fft, engine
-        As in :func:`csc_cogd.sparse_code`.
+        Called after every round with an :class:`OuterIteration`; a true return value stops learning.
 
     Returns
     -------
@@ -225,7 +250,7 @@ def _diverged(number: int) -> InputError:
 
 
 def _settled(history: list[OuterIteration], tol: float | None) -> bool:
-    """Whether the objective fell by less than `tol` of itself in the last round."""
+    """Return whether the objective fell by less than `tol` of itself in the last round."""
     if tol is None or len(history) < 2:
         return False
     return abs(history[-2].objective - history[-1].objective) <= tol * history[-2].objective

@@ -71,25 +71,44 @@ def learn_dictionary_online(
     ----------
     images : sequence of (H, W) or of (C, H, W) arrays
         Of any sizes from the largest filter's upwards; also an (N, H, W) array or memory map. Read one at a time.
-    n_filters, filter_shape, lmbda : as in :func:`csc_cogd.learn_dictionary`
+    n_filters : int, or sequence of int
+        See :func:`csc_cogd.learn_dictionary`, also for the parameters without a description here.
+    filter_shape : int or (h, w), or sequence of these
+    lmbda : float
+        Weight of the l1 term, >= 0.
     weights : sequence of arrays like `images`, optional
         1 where observed, 0 where missing.
     max_iter : int
         Batches.
-    batch_size, crop : int
-        Crops in a batch, each from another image as long as there are some, and their height and width at most.
+    batch_size : int
+        Crops in a batch, each from another image as long as there are some.
+    crop : int
+        Their height and width at most.
     code_iterations, filter_iterations : int
         Of each batch, which starts without codes.
-    forgetting : float in (0, 1]
-        How much of the past is remembered from batch to batch; 1 is everything.
+    forgetting : float
+        How much of the past is remembered from batch to batch, above 0; 1 is everything.
+    zero_mean : bool
+    l1_weights : (1, K, 1, 1) array, optional
+        One weight for each filter.
+    gradient_penalty : float
+    rho, rho_data : float, optional
+    relaxation : float
     seed : int
-        Of the initial filters and the choice of the crops.
-    checkpoint, checkpoint_every : as in :func:`csc_cogd.learn_dictionary`
+        Random seed for the initial filters and the crops.
+    start : Dictionary, optional
+    checkpoint : path, optional
         The first image stands for all when a checkpoint is compared with the run.
+    checkpoint_every : int
+        Batches from one save to the next.
+    dtype : {"float32", "float64"}
+    device : str
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
     callback : callable, optional
-        Called after every batch with a :class:`OuterIteration`; a true return value stops learning.
-    start, zero_mean, l1_weights, gradient_penalty, rho, rho_data, relaxation, dtype, device, threads, fft
-        As in :func:`csc_cogd.learn_dictionary`; `l1_weights` are a weight a filter.
+        Called after every batch with an :class:`OuterIteration`; a true return value stops learning.
 
     Returns
     -------

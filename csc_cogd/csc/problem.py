@@ -58,7 +58,7 @@ class Domain:
         return slice(top, top + H), slice(left, left + W)
 
     def crop(self, padded: Any) -> Any:
-        """The image on the domain, (..., H, W)."""
+        """Return the image on the domain, (..., H, W)."""
         return padded[(..., *self.window)]
 
     def crop_codes(self, maps: Any) -> Any:
@@ -66,7 +66,7 @@ class Domain:
         return maps[..., :height, :width]
 
     def place(self, backend: Backend, images: Any) -> Any:
-        """Images on the domain, zero around them."""
+        """Return images on the domain, zero around them."""
         padded = backend.xp.zeros((*images.shape[:-2], *self.shape), backend.dtype)
         self.crop(padded)[...] = backend.asarray(images)
         return padded
@@ -136,7 +136,7 @@ def check_filters_fit(shapes: np.ndarray, images: Any) -> None:
 
 
 def observed_data(backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray) -> MaskedLeastSquares:
-    """Least squares on the domain. What has weight zero may be NaN in `images`; what is observed may not."""
+    """Return least squares on the domain. Images may be NaN where their weight is zero, but not where it is positive."""
     placed, full = _placed(backend, domain, images, weights)
     return MaskedLeastSquares(placed, full)
 
@@ -178,12 +178,12 @@ def _placed(backend: Backend, domain: Domain, images: np.ndarray, weights: np.nd
 
 
 def filter_spectra(backend: Backend, domain: Domain, dictionary: Dictionary) -> Any:
-    """Spectra of the filters on the domain, (K, C, H, W // 2 + 1)."""
+    """Return spectra of the filters on the domain, (K, C, H, W // 2 + 1)."""
     return map_spectra(backend, domain, backend.asarray(dictionary.with_channels()))
 
 
 def map_spectra(backend: Backend, domain: Domain, maps: Any) -> Any:
-    """Spectra of (K, R, ...) maps that start at the domain's origin, (K, R, H, W // 2 + 1)."""
+    """Return spectra of (K, R, ...) maps that start at the domain's origin, (K, R, H, W // 2 + 1)."""
     K, R, h, w = maps.shape
     H, W = domain.shape
     spectra = backend.xp.empty((K, R, H, W // 2 + 1), backend.complex_dtype)
@@ -199,7 +199,7 @@ def map_spectra(backend: Backend, domain: Domain, maps: Any) -> Any:
 
 
 def for_maps(backend: Backend, shape: tuple[int, ...], function: Callable[[Any, Index], Any]) -> list[Any]:
-    """``function(workspace, index)`` of every visit to maps of a shape (M, K, H, W), on all threads."""
+    """Return ``function(workspace, index)`` of every visit to maps of a shape (M, K, H, W), on all threads."""
 
     def visit(workspace: Any, index: Index) -> Any:
         return function(workspace.part(*index), index)
@@ -209,7 +209,7 @@ def for_maps(backend: Backend, shape: tuple[int, ...], function: Callable[[Any, 
 
 
 def gram(operator: Any, xp: Any) -> Any:
-    """A A^H per frequency, (R, R, H, W // 2 + 1), of an operator (K, R, H, W // 2 + 1).
+    """Return a A^H per frequency, (R, R, H, W // 2 + 1), of an operator (K, R, H, W // 2 + 1).
 
     Row by row, so that no second copy of the spectra is made.
     """
@@ -227,7 +227,7 @@ def gram(operator: Any, xp: Any) -> Any:
 
 
 def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", backend: Backend) -> Any:
-    """Images that `codes` stand for, (N, C, H, W): the valid part of ``sum_k d_k * x_k``, or the circular one."""
+    """Return the images that `codes` stand for, (N, C, H, W): the valid part of ``sum_k d_k * x_k``, or the circular one."""
     N, K, height, width = codes.shape
     h, w = dictionary.filter_shape
     shape = (height, width) if boundary == "circular" else (height - h + 1, width - w + 1)
@@ -254,12 +254,12 @@ def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", back
 
 
 def laplacian_symbol(height: int, width: int) -> np.ndarray:
-    """Symbol of -Laplacian = sum of squared forward differences, circular, (H, W // 2 + 1)."""
+    """Return the symbol of -Laplacian = sum of squared forward differences, circular, (H, W // 2 + 1)."""
     rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(height))
     columns = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(width))
     return rows[:, None] + columns
 
 
 def laplacian(maps: Any, xp: Any) -> Any:
-    """Sum of the four neighbours less four times the middle, circular."""
+    """Return the sum of the four neighbors less four times the middle, circular."""
     return sum(xp.roll(maps, shift, axis) for axis in (-2, -1) for shift in (1, -1)) - 4 * maps

@@ -149,27 +149,21 @@ class _ShardAlternation(Alternation):
         super().__init__(backend, state.model, filters, state.images, state.weights)
         self._saved = state.solvers
         if self._saved is not None:
-            self._load(self.code_solver, "code")  # the code phase refreshes it
+            self.code_solver.load_state(self._saved, "code_")  # the code phase refreshes it
 
     def _start_filter_solver(self) -> ConvolutionalADMM:
         solver = super()._start_filter_solver()
         if self._saved is not None:
-            self._load(solver, "filter")
+            solver.load_state(self._saved, "filter_")
             solver.refresh()
         return solver
 
-    def _load(self, solver: ConvolutionalADMM, name: str) -> None:
-        solver.p[...] = self.backend.asarray(self._saved[f"{name}_p"])
-        solver.p0[...] = self.backend.asarray(self._saved[f"{name}_p0"])
-        solver.set_penalties(*self._saved[f"{name}_penalties"])
-
     def solver_states(self) -> dict[str, np.ndarray]:
         """Return the solvers' states, without copies: the alternation can't be used afterwards."""
-        states = {}
+        states: dict[str, np.ndarray] = {}
         for name, solver in (("code", self.code_solver), ("filter", self.filter_solver)):
             assert solver is not None
-            states[f"{name}_p"], states[f"{name}_p0"] = self.backend.to_host(solver.p), self.backend.to_host(solver.p0)
-            states[f"{name}_penalties"] = np.array([solver.rho, solver.rho_data])
+            states |= {f"{name}_{key}": self.backend.to_host(array) for key, array in solver.state().items()}
         return states
 
 

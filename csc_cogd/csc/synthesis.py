@@ -133,5 +133,5 @@ class Synthesis:
 
 
 def atoms_are_cheaper(nonzeros: int, taps: int, n_values: int) -> bool:
-    """Whether adding the atoms of `nonzeros` codes, `taps` values each, takes less time than transforming all maps."""
+    """Return whether adding atoms, `taps` values for each of `nonzeros` codes, is faster than transforming all maps."""
     return bool(nonzeros * taps + COST_OF_ATOM * nonzeros < COST_OF_TRANSFORM * n_values)

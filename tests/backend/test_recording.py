@@ -128,5 +128,5 @@ def test_large_maps_are_not_recorded(double):
 
 def test_an_unknown_setting_is_refused(double, monkeypatch):
     monkeypatch.setenv(SWITCH, "yes")
-    with pytest.raises(InputError, match="CSC_COGD_CUDA_GRAPHS: 'yes' is unknown: choose 'on' or 'off'"):
+    with pytest.raises(InputError, match="CSC_COGD_CUDA_GRAPHS must be 'on' or 'off', got 'yes'"):
         get_backend("cuda", dtype=np.float64).recording(0)

@@ -176,7 +176,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(shards, tmp_path):
         ({"code_iterations": 0}, "code_iterations must be .* got 0"),
         ({"dtype": "int8"}, "dtype"),
         ({"start": Dictionary(np.ones((1, 3, 3)))}, "start must"),
-        ({"device": "gpu"}, "device 'gpu' is unknown"),
+        ({"device": "gpu"}, "device must be .* got 'gpu'"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):

@@ -61,7 +61,7 @@ class CudaBackend(Backend):
         return self.xp.asnumpy(array)
 
     def visit_shape(self, shape: tuple[int, ...], coupled: int = 1) -> tuple[int, int]:
-        """As many maps as a workspace holds; several problems only with all their maps."""
+        """Return as many maps as a workspace holds; several problems only with all their maps."""
         M, K, H, W = shape
         room = min(max(WORKSPACE // (H * W * self.dtype.itemsize), GROUP), MOST_MAPS)
         maps = min(K, max(room // coupled // GROUP * GROUP, GROUP))

@@ -74,7 +74,7 @@ class Kernels:
         self._launch("threshold_maps", n, M * B, (p, *outer_strides(p), threshold, *outer_strides(threshold), *settings))
 
     def add_partial_sums(self, partial: Any) -> Any:
-        """Sum of (n, count) partial sums over the first axis, always in the same order."""
+        """Sum (n, count) partial sums over the first axis, always in the same order."""
         n, count = partial.shape
         totals = self.xp.empty(count, np.float64)
         self._function("add_partial_sums")((1,), (THREADS,), (partial, _long(n), _int(count), totals))
@@ -97,16 +97,19 @@ class Kernels:
 
 
 def plane(array: Any) -> int:
+    """Return the values of one map."""
     return int(array.shape[-2] * array.shape[-1])
 
 
 def check_grid(maps: int) -> None:
     """Refuse more maps than the third axis of a grid has blocks."""
     if maps > MOST_BLOCKS:
-        raise InputError(f"images: a GPU takes {MOST_BLOCKS} channels of images at once, not {maps}: give fewer at a time")
+        raise InputError(
+            "images", f"must have {MOST_BLOCKS} channels in all at most on a GPU, got {maps}", "give fewer at a time"
+        )
 
 
 def outer_strides(array: Any) -> tuple[np.int64, np.int64]:
-    """From problem to problem and from map to map, in values; 0 where one stands for all."""
+    """Return the strides from problem to problem and from map to map, in values; 0 if one stands for all."""
     strides = (0 if size == 1 else stride // array.itemsize for size, stride in zip(array.shape, array.strides, strict=True))
     return _long(next(strides)), _long(next(strides))

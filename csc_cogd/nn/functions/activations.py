@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import compiled_kernels
+from csc_cogd.backend import kernels_for
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
@@ -19,13 +19,13 @@ def relu(x: Tensor) -> Tensor:
 
 
 def relu_forward(x: Any) -> tuple[Any, Any]:
-    compiled = compiled_kernels("channels", x)
+    compiled = kernels_for("channels", x)
     y = compiled.clip(x, np.inf) if compiled else np.maximum(x, 0)
     return y, y
 
 
 def relu_backward(dy: Any, saved: Any) -> Any:
-    compiled = compiled_kernels("channels", dy)
+    compiled = kernels_for("channels", dy)
     return compiled.clip_gradient(dy, saved, np.inf) if compiled else dy * (saved > 0)
 
 
@@ -40,13 +40,13 @@ def relu6(x: Tensor) -> Tensor:
 
 
 def relu6_forward(x: Any) -> tuple[Any, Any]:
-    compiled = compiled_kernels("channels", x)
+    compiled = kernels_for("channels", x)
     y = compiled.clip(x, 6) if compiled else np.clip(x, 0, 6)
     return y, y
 
 
 def relu6_backward(dy: Any, saved: Any) -> Any:
-    compiled = compiled_kernels("channels", dy)
+    compiled = kernels_for("channels", dy)
     return compiled.clip_gradient(dy, saved, 6) if compiled else dy * ((saved > 0) & (saved < 6))
 
 
@@ -68,13 +68,13 @@ def soft_mask(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def soft_mask_forward(x: Any, mask: Any) -> tuple[Any, Any]:
-    compiled = compiled_kernels("channels", x)
+    compiled = kernels_for("channels", x)
     y = compiled.affine(x, mask, 0 * mask) if compiled else x * mask[:, None, None]
     return y, (x, mask)
 
 
 def soft_mask_backward(dy: Any, saved: Any) -> tuple[Any, Any]:
     x, mask = saved
-    if compiled := compiled_kernels("channels", x):
+    if compiled := kernels_for("channels", x):
         return compiled.affine(dy, mask, 0 * mask), compiled.products(dy, x, 0 * mask)[1]
     return dy * mask[:, None, None], (dy * x).sum(axis=(0, 2, 3))

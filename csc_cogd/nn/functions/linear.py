@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csc_cogd.backend import compiled_kernels, on_gpu
+from csc_cogd.backend import kernels_for, on_gpu
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
@@ -40,7 +40,7 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def linear_forward(x: Any, w: Any, bias: Any) -> tuple[Any, Any]:
     if on_gpu(x):
-        kernels = compiled_kernels("convolution", x)
+        kernels = kernels_for("convolution", x)
         return kernels.conv2d(_as_pixels(x), _as_pixels(w), bias, *_PIXELS)[..., 0, 0], (x, w)
     y = x @ w.T
     return (y if bias is None else y + bias), (x, w)
@@ -49,7 +49,7 @@ def linear_forward(x: Any, w: Any, bias: Any) -> tuple[Any, Any]:
 def linear_backward(dy: Any, saved: Any) -> tuple[Any, Any]:
     x, w = saved
     if on_gpu(x):
-        kernels, (x, w, dy) = compiled_kernels("convolution", x), map(_as_pixels, (x, w, dy))
+        kernels, (x, w, dy) = kernels_for("convolution", x), map(_as_pixels, (x, w, dy))
         dx = kernels.conv2d_images_gradient(dy, w, x.shape, *_PIXELS[1:])
         return dx[..., 0, 0], kernels.conv2d_weights_gradient(dy, x, w, *_PIXELS[1:])[..., 0, 0]
     return dy @ w, dy.T @ x

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import compiled_kernels, on_gpu
+from csc_cogd.backend import kernels_for, on_gpu
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
@@ -34,7 +34,7 @@ def batch_statistics(x: Any) -> Statistics:
     check_shape("x", x, "N C H W")
     if x.size <= x.shape[1]:
         raise InputError(f"x: its shape is {x.shape}, at most one value a channel: training needs a larger batch")
-    if compiled := compiled_kernels("channels", x):
+    if compiled := kernels_for("channels", x):
         return Statistics(*compiled.moments(x))
     return Statistics(x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3)))
 
@@ -43,7 +43,7 @@ def moved_statistics(running: Statistics, batch: Statistics, momentum: float, n:
     """``(1 - momentum) running + momentum batch``, with the batch's unbiased variance, from n values a channel."""
     unbiased = n / (n - 1)
     if on_gpu(batch.mean):
-        kernels = compiled_kernels("channels", batch.mean)
+        kernels = kernels_for("channels", batch.mean)
         return Statistics(*kernels.move_statistics(*running, *batch, momentum, unbiased))
     mean, variance = (1 - momentum) * running.mean, (1 - momentum) * running.variance
     return Statistics(mean + momentum * batch.mean, variance + momentum * (batch.variance * unbiased))
@@ -81,7 +81,7 @@ def batch_norm(
 def batch_norm_forward(x: Any, gamma: Any, beta: Any, statistics: Statistics, epsilon: float) -> tuple[Any, Any]:
     """See :func:`batch_norm`; on arrays. What is saved is x itself, not another array as large."""
     saved = (x, gamma, statistics, epsilon)
-    if compiled := compiled_kernels("channels", x):
+    if compiled := kernels_for("channels", x):
         return compiled.normalize(x, gamma, beta, *statistics, epsilon), saved
     scale = gamma * (1 / np.sqrt(statistics.variance + epsilon))
     y = x * scale[:, None, None]
@@ -96,7 +96,7 @@ def batch_norm_backward(dy: Any, saved: Any, from_batch: bool) -> tuple[Any, Any
     the statistics are the batch's, of n values a channel, dx = gamma / s (dy - (dbeta + z dgamma) / n).
     """
     x, gamma, statistics, epsilon = saved
-    if compiled := compiled_kernels("channels", x):
+    if compiled := kernels_for("channels", x):
         return compiled.normalize_gradient(dy, x, gamma, *statistics, epsilon, from_batch)
     inverse, centred = 1 / np.sqrt(statistics.variance + epsilon), x - statistics.mean[:, None, None]
     dbeta, dgamma = dy.sum(axis=(0, 2, 3)), (dy * centred).sum(axis=(0, 2, 3)) * inverse
