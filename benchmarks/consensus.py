@@ -34,9 +34,9 @@ class Counting:
     """A mapper in this process that counts the bytes that would travel."""
 
     def __init__(self) -> None:
-        from csc_cogd.csc.consensus import InThisProcess
+        from csc_cogd.csc.consensus import SerialMapper
 
-        self._mapper, self.bytes = InThisProcess(), 0
+        self._mapper, self.bytes = SerialMapper(), 0
 
     def start(self, function: Any, shards: Any, *arguments: Any) -> list[Any]:
         self._number = len(shards)

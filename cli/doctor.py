@@ -118,7 +118,7 @@ def _memory(problems: list[str]) -> Facts:
 
 def _fft(problems: list[str]) -> Facts:
     from csc_cogd.backend import get_backend
-    from csc_cogd.backend.about import fft_library
+    from csc_cogd.backend.diagnostics import fft_library
 
     most = get_backend("cpu").threads
     times = {threads: _fft_seconds(get_backend("cpu", threads=threads)) for threads in sorted({1, most})}
@@ -148,7 +148,7 @@ def _fft_seconds(backend: Any) -> float:
 
 def _kernels(problems: list[str]) -> Facts:
     from csc_cogd.backend import get_backend
-    from csc_cogd.backend.about import kernel_cache
+    from csc_cogd.backend.diagnostics import kernel_cache
 
     compiled = get_backend("cpu").compiled
     folder, kept = kernel_cache()
@@ -170,7 +170,7 @@ def _files(problems: list[str]) -> Facts:
 
 def _devices(problems: list[str]) -> Facts:
     from csc_cogd.backend import choose_device
-    from csc_cogd.backend.about import cuda_devices
+    from csc_cogd.backend.diagnostics import cuda_devices
 
     chosen, why = choose_device()
     try:
@@ -187,7 +187,7 @@ def _environment(problems: list[str]) -> Facts:
 def _self_test(problems: list[str]) -> Facts:
     """For each device, PSNR in dB of a restored piece of a photograph, and whether it is as it should be."""
     from csc_cogd.backend import choose_device, get_backend
-    from csc_cogd.backend.about import kernel_cache
+    from csc_cogd.backend.diagnostics import kernel_cache
 
     if get_backend("cpu").compiled and kernel_cache()[1] == 0:
         echo("compiling kernels: the first time, the self-test takes a minute", err=True)

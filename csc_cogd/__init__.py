@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from csc_cogd.batch.cluster_learning import shard_mapper as shard_mapper
     from csc_cogd.batch.jobs import Result as Result
     from csc_cogd.cogd.rule import CogradientRule as CogradientRule
-    from csc_cogd.csc.alternation import Round as Round
+    from csc_cogd.csc.alternation import OuterIteration as OuterIteration
     from csc_cogd.csc.codes import SparseCodes as SparseCodes
     from csc_cogd.csc.codes import lambda_max as lambda_max
     from csc_cogd.csc.codes import reconstruct_images as reconstruct_images
@@ -98,7 +98,7 @@ _HOMES = {
     "Quality": "learning.reconstruct",
     "RestorationReport": "restore.report",
     "Result": "batch.jobs",
-    "Round": "csc.alternation",
+    "OuterIteration": "csc.alternation",
     "CscCogdError": "errors",
     "InputError": "errors",
     "DeviceError": "errors",

@@ -17,14 +17,14 @@ from csc_cogd.backend.arrays import (
 )
 from csc_cogd.backend.blas import single_threaded_blas
 from csc_cogd.backend.cpu import Backend, Index, Task, Workspace, borrowed
-from csc_cogd.backend.momentum import Moving, momentum_step
-from csc_cogd.backend.networks import compiled_kernels, laid_out
+from csc_cogd.backend.dispatch import as_channels_last, kernels_for
+from csc_cogd.backend.momentum import ParameterUpdate, momentum_step
 from csc_cogd.backend.precision import check_precision, computing_in
 from csc_cogd.backend.selection import choose_device, device_of, get_backend, usable_devices, usable_processors
 
 __all__ = [
-    "Backend", "Index", "Moving", "Task", "Workspace", "array_module", "as_array", "beside", "borrowed",
-    "check_precision", "check_unmasked", "choose_device", "compiled_kernels", "computing_in", "device_of", "filled_like",
-    "from_gpu", "get_backend", "is_masked", "laid_out", "momentum_step", "on_gpu", "single_threaded_blas", "to_numpy",
+    "Backend", "Index", "ParameterUpdate", "Task", "Workspace", "array_module", "as_array", "as_channels_last", "beside",
+    "borrowed", "check_precision", "check_unmasked", "choose_device", "computing_in", "device_of", "filled_like", "from_gpu",
+    "get_backend", "is_masked", "kernels_for", "momentum_step", "on_gpu", "single_threaded_blas", "to_numpy",
     "usable_devices", "usable_processors", "with_mask",
 ]  # fmt: skip

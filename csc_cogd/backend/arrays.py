@@ -11,17 +11,17 @@ from csc_cogd.errors import InputError
 
 
 def on_gpu(array: Any) -> bool:
-    """Whether an array is on a CUDA device."""
+    """Return whether an array is on a CUDA device."""
     return hasattr(array, "__cuda_array_interface__")
 
 
 def array_module(array: Any) -> Any:
-    """The module that an array is of: NumPy, or CuPy."""
+    """Return the module that an array is of: NumPy, or CuPy."""
     return sys.modules[type(array).__module__] if on_gpu(array) else np
 
 
 def is_masked(array: Any) -> bool:
-    """Whether ``numpy.ma`` masks any value of an array, or of the arrays in a list."""
+    """Return whether ``numpy.ma`` masks any value of an array, or of the arrays in a list."""
     if isinstance(array, (list, tuple)):
         return any(map(is_masked, array))
     return bool(np.ma.is_masked(array))
@@ -65,17 +65,17 @@ def to_numpy(array: Any, name: str = "array") -> np.ndarray:
 
 
 def from_gpu(array: Any) -> Any:
-    """A NumPy array of one on a GPU; anything else as it is, such as a masked array or None."""
+    """Return a NumPy array of one on a GPU; anything else as it is, such as a masked array or None."""
     return to_numpy(array) if on_gpu(array) else array
 
 
 def beside(array: np.ndarray, other: Any) -> Any:
-    """A NumPy array as one on the current GPU, if the other one is on a GPU."""
+    """Return a NumPy array as one on the current GPU, if the other one is on a GPU."""
     return array_module(as_array(other)).asarray(array) if on_gpu(other) else array
 
 
 def filled_like(array: Any, values: Any) -> Any:
-    """A new array of these values, of the other one's shape, data type, device and layout in memory."""
+    """Return a new array of these values, of the other one's shape, data type, device and layout in memory."""
     result, values = array_module(array).empty_like(array), as_array(values)
     result[...] = values if on_gpu(values) == on_gpu(array) else array_module(array).asarray(to_numpy(values))
     return result

@@ -17,7 +17,7 @@ LANES = 8
 
 
 def padded(filters: np.ndarray) -> np.ndarray:
-    """Filters (K, C, h, w) with their rows filled up with zeros."""
+    """Return filters (K, C, h, w) with their rows filled up with zeros."""
     spare = -filters.shape[3] % LANES
     return np.ascontiguousarray(np.pad(filters, ((0, 0), (0, 0), (0, 0), (0, spare))))
 
@@ -46,7 +46,7 @@ def add_atoms(
 def energies(
     places: np.ndarray, filters: np.ndarray, width: int, period: tuple[int, int], squared_weights: np.ndarray
 ) -> np.ndarray:
-    """``||W d||^2`` of atoms, (n,): their squared norm over the observed pixels."""
+    """Return ``||W d||^2`` of atoms, (n,): their squared norm over the observed pixels."""
     return np.array(
         [
             (squared_weights[_covered(i, j, filters, width, period)] * filters[k, :, :, :width] ** 2).sum()
@@ -59,7 +59,7 @@ def energies(
 def find_atoms(
     gradient: np.ndarray, thresholds: np.ndarray, nonnegative: bool, cut: float
 ) -> tuple[np.ndarray, float, float, float]:
-    """Positions (2, n) at which a gradient map (H, W) exceeds its thresholds `cut` times, and the largest such ratio.
+    """Return positions (2, n) at which a gradient map (H, W) exceeds its thresholds `cut` times, and the largest such ratio.
 
     `thresholds` are (H, W) or (1, 1); of non-negative codes only a positive gradient counts. Also returned: the sums of
     squares of what exceeds the thresholds, and of the gradient.
@@ -75,7 +75,7 @@ def descend(
     places: np.ndarray, codes: np.ndarray, energy: np.ndarray, thresholds: np.ndarray, filters: np.ndarray, width: int,
     period: tuple[int, int], nonnegative: bool, squared_weights: np.ndarray, residual: np.ndarray, zeros: bool,
 ) -> tuple[float, float]:  # fmt: skip
-    """Minimise over one code after the other, once each: a sweep of coordinate descent, in place.
+    """Minimize over one code after the other, once each: a sweep of coordinate descent, in place.
 
     The new code is ``S(x + <d, r> / e, t / e)`` with soft threshold S, the atom's filter d, energy e and threshold t, and
     the residual ``r = W^2 (b - A x)`` on the canvas, which is kept up with the codes. Codes that are zero are left out
@@ -99,6 +99,6 @@ def descend(
 
 
 def _covered(i: int, j: int, filters: np.ndarray, width: int, period: tuple[int, int]) -> tuple[Any, ...]:
-    """Index of the pixels that an atom covers."""
+    """Return the index of the pixels that an atom covers."""
     rows, columns = (i + np.arange(filters.shape[2])) % period[0], (j + np.arange(width)) % period[1]
     return slice(None), rows[:, None], columns

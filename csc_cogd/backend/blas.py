@@ -43,7 +43,7 @@ def single_threaded_blas() -> Iterator[None]:
 
 
 def _forget_other_threads() -> None:
-    """In a forked child: those who had asked in other threads aren't there to leave."""
+    """Forget, in a forked child, those who had asked in other threads and aren't there to leave."""
     n_here = int(getattr(_thread, "inside", False))
     others = _before[n_here:]
     del _before[n_here:]

@@ -35,7 +35,7 @@ def compile_part(function):
 
 
 @compile_kernel
-def spread(operator, q, out):
+def apply_adjoint(operator, q, out):
     M, B, H, W = out.shape
     R = q.shape[1]
     for m in range(M):
@@ -49,7 +49,7 @@ def spread(operator, q, out):
 
 
 @compile_kernel
-def gather(operator, spectrum, out, add):
+def accumulate_forward(operator, spectrum, out, add):
     M, B, H, W = spectrum.shape
     R = out.shape[1]
     for m in range(M):
@@ -76,7 +76,7 @@ def filter_spectrum(kept, response, spectrum):
 
 
 @compile_kernel
-def _couple(T, Av, Ap, inverse, response, filtered, data_factor, relaxation, scale, q_scale, q):
+def _solve_frequencies(T, Av, Ap, inverse, response, filtered, data_factor, relaxation, scale, q_scale, q):
     M, R, H, W = T.shape
     two = response.dtype.type(2)
     for m in range(M):
@@ -97,11 +97,11 @@ def _couple(T, Av, Ap, inverse, response, filtered, data_factor, relaxation, sca
                     q[m, r, i, j] *= q_scale
 
 
-def couple(T, Av, Ap, inverse, response, data_factor, relaxation, scale, q_scale, q):
+def solve_frequencies(T, Av, Ap, inverse, response, data_factor, relaxation, scale, q_scale, q):
     real = T.real.dtype.type
     h = np.ones((1, 1), real) if response is None else response
     numbers = real(data_factor), real(relaxation), real(scale), real(q_scale)
-    _couple(T, Av, Ap, inverse, h, response is not None, *numbers, q)
+    _solve_frequencies(T, Av, Ap, inverse, h, response is not None, *numbers, q)
 
 
 @compile_part
@@ -144,7 +144,7 @@ def least_squares_step(p, v, x, images, squared_weights, rho, relaxation):
 
 @compile_part
 def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
-    """One row; a non-negative prox has an unreachable lower bound."""
+    """Update one row; a non-negative prox has an unreachable lower bound."""
     zero = p.dtype.type(0)
     s0 = s1 = s2 = s4 = s5 = s6 = zero
     count = 0
@@ -181,7 +181,7 @@ def _shrink_row(p, x, threshold, low_sign, relaxation, offset, total):
 def _shrink(p, x, threshold, low_sign, relaxation, offset, total):
     M, B, H, W = p.shape
     rows, constant = threshold.shape[2] > 1, threshold.shape[3] == 1
-    same = np.empty(W, p.dtype)  # a row of one threshold: to choose within the loop would keep it from being vectorised
+    same = np.empty(W, p.dtype)  # a row of one threshold: to choose within the loop would keep it from being vectorized
     for m in range(M):
         for b in range(B):
             for i in range(H):
@@ -224,7 +224,7 @@ def threshold_maps(p, threshold, nonnegative):
 
 
 def _of_each_map(threshold, p):
-    """Thresholds (M, B, H, W) or (M, B, 1, 1), without gaps."""
+    """Return thresholds (M, B, H, W) or (M, B, 1, 1), contiguous."""
     if threshold.shape[:2] == p.shape[:2] and threshold.flags.c_contiguous:
         return threshold
     return np.ascontiguousarray(np.broadcast_to(threshold, (*p.shape[:2], *threshold.shape[2:])))

@@ -6,7 +6,7 @@ import numpy as np
 
 from csc_cogd.backend.atoms import LANES, padded
 from csc_cogd.backend.compiled import compile_kernel, compile_part
-from csc_cogd.backend.vectors import add_rows, add_weighted_rows, dot_rows, nonzero_lanes
+from csc_cogd.backend.simd_rows import add_rows, add_weighted_rows, dot_rows, nonzero_lanes
 
 __all__ = ["LANES", "add_atoms", "add_map", "descend", "energies", "find_atoms", "padded"]
 
@@ -72,7 +72,7 @@ def energies(places, filters, width, period, squared_weights):
 
 @compile_part
 def _survey_row(gradient, thresholds, floor):
-    """The largest ratio to the thresholds in a row, and the sums of squares; magnitudes are at least `floor` * gradient."""
+    """Return a row's largest ratio to the thresholds, and sums of squares; magnitudes are at least `floor` * gradient."""
     largest, excess, total = gradient.dtype.type(-np.inf), gradient.dtype.type(0), gradient.dtype.type(0)
     constant = thresholds.size == 1
     t = thresholds[0]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from csc_cogd.backend.buffer_pool import empty
 from csc_cogd.backend.compiled import compile_kernel, compile_part
-from csc_cogd.backend.memory import empty
-from csc_cogd.backend.threads import in_parts
+from csc_cogd.backend.parallel import map_chunks
 
 
 @compile_part
 def _plane_moments(x):
-    """The sum of a plane, and of squared distances from its mean, which don't cancel however far that is from 0."""
+    """Return the sum of a plane, and of squared distances from its mean, which don't cancel however far that is from 0."""
     total = square = x.dtype.type(0)
     for p in range(x.size):
         total += x[p]
@@ -110,28 +110,28 @@ def _add(a, b, y):
 
 
 def moments(x):
-    """Mean and biased variance of each channel of (N, C, H, W)."""
+    """Return mean and biased variance of each channel of (N, C, H, W)."""
     planes, mean, variance = _planes(x), *np.empty((2, x.shape[1]), x.dtype)
-    in_parts(lambda *part: _moments(planes, mean, variance, *part), x.shape[1])
+    map_chunks(lambda *part: _moments(planes, mean, variance, *part), x.shape[1])
     return mean, variance
 
 
 def products(dy, x, mean):
-    """Of each channel, the sums of dy, and of dy (x - mean)."""
+    """Return each channel's sums of dy, and of dy (x - mean)."""
     result = np.empty((2, x.shape[1]), x.dtype)
     gradients, planes = _planes(dy), _planes(x)
-    in_parts(lambda *part: _products(gradients, planes, mean, *result, *part), x.shape[1])
+    map_chunks(lambda *part: _products(gradients, planes, mean, *result, *part), x.shape[1])
     return result
 
 
 def normalize(x, gamma, beta, mean, variance, epsilon):
-    """``gamma (x - mean) / sqrt(variance + epsilon) + beta``, channel by channel."""
+    """Return ``gamma (x - mean) / sqrt(variance + epsilon) + beta``, channel by channel."""
     scale = gamma * (1 / np.sqrt(variance + epsilon))
     return affine(x, scale, beta - mean * scale)
 
 
 def normalize_gradient(dy, x, gamma, mean, variance, epsilon, from_batch):
-    """The gradients of x, gamma and beta, where mean and variance are the batch's, or given."""
+    """Return the gradients of x, gamma and beta, where mean and variance are the batch's, or given."""
     inverse, n = 1 / np.sqrt(variance + epsilon), x.size // x.shape[1] if from_batch else np.inf
     dbeta, dgamma = products(dy, x, mean)
     dgamma = dgamma * inverse
@@ -140,28 +140,28 @@ def normalize_gradient(dy, x, gamma, mean, variance, epsilon, from_batch):
 
 
 def affine(x, scale, shift):
-    """``scale[c] x[n, c] + shift[c]``."""
+    """Return ``scale[c] x[n, c] + shift[c]``."""
     y, planes = empty(x.shape, x.dtype), _planes(x)
     target = _planes(y)
-    in_parts(lambda *part: _affine(planes, scale, shift, target, *part), len(x))
+    map_chunks(lambda *part: _affine(planes, scale, shift, target, *part), len(x))
     return y
 
 
 def combine(a, x, a_scale, x_scale, mean, shift):
-    """``a_scale[c] a[n, c] + x_scale[c] (x[n, c] - mean[c]) + shift[c]``."""
+    """Return ``a_scale[c] a[n, c] + x_scale[c] (x[n, c] - mean[c]) + shift[c]``."""
     y, first, second = empty(x.shape, x.dtype), _planes(a), _planes(x)
     target = _planes(y)
-    in_parts(lambda *part: _combine(first, second, a_scale, x_scale, mean, shift, target, *part), len(x))
+    map_chunks(lambda *part: _combine(first, second, a_scale, x_scale, mean, shift, target, *part), len(x))
     return y
 
 
 def clip(x, top):
-    """``min(max(x, 0), top)``."""
+    """Return ``min(max(x, 0), top)``."""
     return _each_value(lambda x, y: _clip(x, x.dtype.type(top), y), x)
 
 
 def clip_gradient(dy, y, top):
-    """`dy` where ``0 < y < top``, else 0."""
+    """Return `dy` where ``0 < y < top``, else 0."""
     return _each_value(lambda dy, y, dx: _clip_gradient(dy, y, y.dtype.type(top), dx), dy, y)
 
 
@@ -172,7 +172,7 @@ def add(a, b):
 def _each_value(kernel, *arrays):
     result = empty(arrays[0].shape, arrays[0].dtype)
     flat = [np.ascontiguousarray(array).reshape(-1) for array in (*arrays, result)]
-    in_parts(lambda begin, stop: kernel(*(array[begin:stop] for array in flat)), result.size)
+    map_chunks(lambda begin, stop: kernel(*(array[begin:stop] for array in flat)), result.size)
     return result
 
 

@@ -16,10 +16,10 @@ from itertools import product
 
 import numpy as np
 
+from csc_cogd.backend.buffer_pool import empty
 from csc_cogd.backend.compiled import compile_kernel, compile_part
-from csc_cogd.backend.memory import empty
-from csc_cogd.backend.threads import in_parts
-from csc_cogd.backend.tiles import BYTES, ROWS, VECTORS, add_vector, copy_vector, correlate_tile, multiply_tile
+from csc_cogd.backend.parallel import map_chunks
+from csc_cogd.backend.simd_gemm import BYTES, ROWS, VECTORS, add_vector, copy_vector, correlate_tile, multiply_tile
 
 DEPTH = 192
 """Weights of a kernel that are multiplied at a time: so many vectors of a panel stay in the first cache."""
@@ -36,7 +36,7 @@ LARGE = 1 << 18
 
 @compile_part
 def _pad(x, first, count, channel, top, left, padded):
-    """Images in a frame of zeros, as many channels of them from one on as there is room for."""
+    """Copy images into a frame of zeros, as many channels from one on as there is room for."""
     H, W = x.shape[2:]
     C, _, columns = padded.shape[1:]
     for n in range(count):
@@ -54,7 +54,7 @@ def _pad(x, first, count, channel, top, left, padded):
 
 @compile_part
 def _place_pixels(count, size, image, row, column, places):
-    """Where the pixels of `count` images are, in steps from one image, row and column to the next; the rest is 0."""
+    """Return where the pixels of `count` images are, in steps from one image, row and column to the next; the rest is 0."""
     at = 0
     for n in range(count):
         for i in range(size[0]):
@@ -81,7 +81,7 @@ def _gather(source, first, offsets, count, places, start, lanes, vectors, target
 
 @compile_part
 def _lie_side_by_side(places, start, lanes, vectors):
-    """Whether the pixels of each vector do, so that they needn't be gathered."""
+    """Return whether the pixels of each vector do, so that they needn't be gathered."""
     together = True
     for v in range(start, start + vectors * lanes, lanes):
         together &= places[v + lanes - 1] - places[v] == lanes - 1
@@ -170,7 +170,7 @@ def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, beg
 
 @compile_kernel
 def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, stop):
-    """The gradient of weights, summed over images ``begin <= n < stop``; arguments are as of :func:`correlate`.
+    """Return the gradient of weights, summed over images ``begin <= n < stop``; arguments are as of :func:`correlate`.
 
     Parameters
     ----------
@@ -238,12 +238,12 @@ def conv2d(x, w, bias, size, stride, padding, groups):
     kernels = _in_tiles(w.reshape(groups, O // groups, -1))
     bias = np.zeros(O, x.dtype) if bias is None else np.ascontiguousarray(bias)
     frame, taps = _frame(x, padding), _all_taps(w.shape[1], kernel)
-    in_parts(partial(correlate, x, frame, taps, kernels, bias, size, stride, y, (0, 0), (1, 1)), len(x))
+    map_chunks(partial(correlate, x, frame, taps, kernels, bias, size, stride, y, (0, 0), (1, 1)), len(x))
     return y
 
 
 def conv2d_images_gradient(dy, w, shape, stride, padding, groups):
-    """The gradient of images of a shape (N, C, H, W) from that of their results."""
+    """Return the gradient of images of a shape (N, C, H, W) from that of their results."""
     dx, dy, none = empty(shape, dy.dtype), np.ascontiguousarray(dy), np.zeros(shape[1], dy.dtype)
     grouped = w.reshape(groups, -1, *w.shape[1:])
     for first in product(*(range(min(pair)) for pair in zip(stride, shape[2:], strict=True))):
@@ -256,12 +256,12 @@ def conv2d_images_gradient(dy, w, shape, stride, padding, groups):
         chosen = grouped[:, :, :, [i for i, _ in row_taps]][..., [j for j, _ in column_taps]].swapaxes(1, 2)
         kernels = _in_tiles(chosen.reshape(groups, w.shape[1], len(met)))
         frame = (top, left, rows, columns)
-        in_parts(partial(correlate, dy, frame, taps, kernels, none, (height, width), (1, 1), dx, first, stride), len(dy))
+        map_chunks(partial(correlate, dy, frame, taps, kernels, none, (height, width), (1, 1), dx, first, stride), len(dy))
     return dx
 
 
 def conv2d_weights_gradient(dy, x, w, stride, padding, groups):
-    """The gradient of weights. Threads share the images, or where sums of each would be large, the channels."""
+    """Return the gradient of weights. Threads share the images, or where sums of each would be large, the channels."""
     x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
     (O, C), frame = w.shape[:2], _frame(x, padding)  # noqa: E741
 
@@ -272,14 +272,14 @@ def conv2d_weights_gradient(dy, x, w, stride, padding, groups):
         return total[:, : len(taps), : O // groups]
 
     if groups == 1 and w.nbytes > LARGE:
-        total = np.concatenate(in_parts(lambda *part: summed(part, (0, len(x))), C), axis=1)
+        total = np.concatenate(map_chunks(lambda *part: summed(part, (0, len(x))), C), axis=1)
     else:
-        total = sum(in_parts(lambda *part: summed((0, C * groups), part), len(x)), np.zeros((), x.dtype))
+        total = sum(map_chunks(lambda *part: summed((0, C * groups), part), len(x)), np.zeros((), x.dtype))
     return np.ascontiguousarray(total.swapaxes(1, 2)).reshape(w.shape) if len(x) else np.zeros_like(w)
 
 
 def _frame(x, padding):
-    """Zeros above and to the left of images, and rows and columns of padded ones."""
+    """Return the zeros above and to the left of images, and rows and columns of padded ones."""
     return *padding, x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]
 
 
@@ -288,7 +288,7 @@ def _all_taps(channels, kernel):
 
 
 def _in_tiles(kernels):
-    """(G, O', K) kernels as the (G, B, K, ROWS) of :func:`correlate`."""
+    """Return (G, O', K) kernels as the (G, B, K, ROWS) of :func:`correlate`."""
     G, O, K = kernels.shape  # noqa: E741
     blocks = -(-O // ROWS)
     tiles = np.zeros((G, blocks * ROWS, K), kernels.dtype)
@@ -297,7 +297,7 @@ def _in_tiles(kernels):
 
 
 def _meeting(pixels, results, kernel, first, stride, padding):
-    """Along one axis, the results that pixels first, first + stride, ... met.
+    """Return, along one axis, the results that pixels first, first + stride, ... met.
 
     How many pixels these are; the zeros in front of results, and their number with zeros on both sides; and the weights
     that met, each with where the first pixel's result is among these.

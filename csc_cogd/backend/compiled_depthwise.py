@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from csc_cogd.backend.buffer_pool import empty
 from csc_cogd.backend.compiled import compile_kernel, compile_part
-from csc_cogd.backend.memory import empty
-from csc_cogd.backend.threads import in_parts
+from csc_cogd.backend.parallel import map_chunks
 
 
 @compile_part
@@ -30,7 +30,7 @@ def _spread(plane, top, left, step, columns, flat):
 
 @compile_part
 def _take(flat, top, left, step, columns, plane):
-    """The adjoint of :func:`_spread`."""
+    """Return the adjoint of :func:`_spread`."""
     width = plane.shape[1]
     for i in range(plane.shape[0]):
         row = flat[(top + i * step[0]) * columns + left :]
@@ -134,19 +134,19 @@ def depthwise(x, w, size, stride, padding):
     """See `csc_cogd.nn.functions.conv2d`, with as many groups as channels in and out, and no bias."""
     y, kernels, images = empty((*x.shape[:2], *size), x.dtype), np.ascontiguousarray(w[:, 0]), np.ascontiguousarray(x)
     frame = (*padding, x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1])
-    in_parts(lambda *part: _forward(images, kernels, frame, stride, y, *part), len(x))
+    map_chunks(lambda *part: _forward(images, kernels, frame, stride, y, *part), len(x))
     return y
 
 
 def depthwise_images_gradient(dy, w, shape, stride, padding):
-    """The gradient of images of a shape (N, C, H, W): dy, spread by the stride, correlated with turned kernels."""
+    """Return the gradient of images of a shape (N, C, H, W): dy, spread by the stride, correlated with turned kernels."""
     dx, kernels, dy = empty(shape, dy.dtype), np.ascontiguousarray(w[:, 0, ::-1, ::-1]), np.ascontiguousarray(dy)
     rest = [k - 1 for k in w.shape[2:]]
     rows, columns = (
         max((dy.shape[2 + a] - 1) * stride[a] + 1 + 2 * rest[a], padding[a] + shape[2 + a] + rest[a]) for a in (0, 1)
     )
     frame = (*rest, rows, columns)
-    in_parts(lambda *part: _images_gradient(dy, kernels, frame, padding, stride, dx, *part), len(dy))
+    map_chunks(lambda *part: _images_gradient(dy, kernels, frame, padding, stride, dx, *part), len(dy))
     return dx
 
 
@@ -159,4 +159,4 @@ def depthwise_weights_gradient(dy, x, w, stride, padding):
         _weights_gradient(x, dy, frame, stride, total, begin, stop)
         return total
 
-    return sum(in_parts(part, len(x)), np.zeros(w.shape, w.dtype)[:, 0]).reshape(w.shape)
+    return sum(map_chunks(part, len(x)), np.zeros(w.shape, w.dtype)[:, 0]).reshape(w.shape)

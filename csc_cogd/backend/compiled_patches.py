@@ -71,7 +71,7 @@ def match_patches(guide, corners, size, radius, matches):
 
 @compile_part
 def _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean, covariance):
-    """Mean and regularised covariance of a group."""
+    """Compute mean and regularized covariance of a group."""
     P = len(pilot)
     D = P * size * size
     N = len(group)
@@ -146,7 +146,7 @@ def _solve_systems(A, x, count, smallest):
 def _estimate_waiting(
     waiting, owners, corners, counts, places, x, A, means, covariances, size, noise, value, top, total, weight
 ):
-    """Solve the systems that wait, and add the patches up."""
+    """Solve the waiting systems, and add the patches up."""
     P = len(total)
     D, lanes = x.shape
     most = 0

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csc_cogd.backend import buffer_pool
 from csc_cogd.backend import fft as fft_module
-from csc_cogd.backend import memory
 from csc_cogd.locks import importing
 
 Index = tuple[slice, slice]
@@ -29,7 +29,7 @@ class Task(NamedTuple):
     group: int
 
     def visits(self, width: int) -> Iterator[Index]:
-        """Which problems and maps each visit covers, `width` maps at a time."""
+        """Yield the problems and maps of each visit, `width` maps at a time."""
         for start in range(self.maps.start, self.maps.stop, width):
             yield self.problems, slice(start, min(start + width, self.maps.stop))
 
@@ -48,7 +48,7 @@ class Workspace:
         self.forward, self.inverse = planned.forward, planned.inverse
 
     def part(self, problems: slice, maps: slice) -> Workspace:
-        """The workspace of a visit, in the same memory; here all visits are equally large."""
+        """Return the workspace of a visit, in the same memory; here all visits are equally large."""
         return self
 
 
@@ -89,18 +89,18 @@ class Backend:
         return np.ascontiguousarray(array, self.dtype)
 
     def to_host(self, array: Any) -> np.ndarray:
-        """The array in main memory."""
+        """Return the array in main memory."""
         return array
 
     def visit_shape(self, shape: tuple[int, ...], coupled: int = 1) -> tuple[int, int]:
-        """How many problems and maps of (M, K, H, W) maps are visited at a time, `coupled` problems always together.
+        """Return how many problems and maps of (M, K, H, W) maps are visited at a time, `coupled` problems always together.
 
         Here it is one map, which stays in cache.
         """
         return coupled, 1
 
     def visits(self, shape: tuple[int, ...]) -> list[Index]:
-        """Which problems and maps each visit to (M, K, H, W) maps covers, problem by problem."""
+        """Return the problems and maps of each visit to (M, K, H, W) maps, problem by problem."""
         problems, maps = self.visit_shape(shape)
         return [
             (slice(m, min(m + problems, shape[0])), slice(k, min(k + maps, shape[1])))
@@ -109,7 +109,7 @@ class Backend:
         ]
 
     def tasks(self, shape: tuple[int, ...], coupled: int = 1) -> tuple[list[Task], int]:
-        """What an iteration over (M, K, H, W) maps is cut into, and how many maps a visit takes: see `visit_shape`."""
+        """Return the tasks of an iteration over (M, K, H, W) maps, and how many maps a visit takes: see `visit_shape`."""
         M, K = shape[:2]
         problems, width = self.visit_shape(shape, coupled)
         groups = min(K, -(-self.least_tasks * problems // M))
@@ -122,11 +122,11 @@ class Backend:
         return tasks, width
 
     def correlation(self, filters: Any, shape: tuple[int, ...], largest: float) -> Any:
-        """A kernel that visits all maps of small filters without transforming them, or None where FFTs are faster."""
+        """Return a kernel that visits all maps of small filters without transforming them, or None where FFTs are faster."""
         return None
 
     def recording(self, size: int) -> Callable[[Callable[[], Any]], None]:
-        """What work that is done over and over is given to, every time, so that queueing it needn't cost time every time.
+        """Return a function that does work, to call with the same work every time, so that queueing needn't cost time again.
 
         A backend may record the work instead of doing it, and repeat what it did then to the same arrays with the same
         numbers. So the work keeps no array that it made, reads nothing from the device, and has no results; where anything
@@ -140,25 +140,25 @@ class Backend:
         return lambda work: work()
 
     def free_memory(self) -> float | None:
-        """Bytes that are free on a device with memory of its own; None for main memory, of which others have a share."""
+        """Return the bytes that are free on a device with memory of its own; None for main memory, which others share."""
         return None
 
     def release(self) -> None:
         """Give memory back that is kept for reuse."""
-        memory.release()
+        buffer_pool.release()
 
     def workspace(self, shape: tuple[int, ...]) -> Any:
         return Workspace(shape, self.dtype, self.fft)
 
     def workspaces(self, shape: tuple[int, ...]) -> queue.SimpleQueue[Any]:
-        """One workspace a thread, to be handed to :meth:`run`."""
+        """Return one workspace for each thread, for :meth:`run`."""
         pool: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.threads):
             pool.put(self.workspace(shape))
         return pool
 
     def each(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterable[Any]:
-        """``function(task)`` of every task, on all threads, in the tasks' order."""
+        """Return ``function(task)`` of every task, on all threads, in the tasks' order."""
         return map(function, tasks) if self._pool is None else self._pool.map(function, tasks)
 
     def run(self, function: Callable[..., Any], tasks: Iterable[Any], workspaces: queue.SimpleQueue[Workspace]) -> list[Any]:
@@ -173,7 +173,7 @@ class Backend:
 
 @contextmanager
 def borrowed(workspaces: queue.SimpleQueue[Workspace]) -> Iterator[Workspace]:
-    """One of the workspaces, which comes back whatever happens."""
+    """Lend one of the workspaces, which comes back whatever happens."""
     workspace = workspaces.get()
     try:
         yield workspace

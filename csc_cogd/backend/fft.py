@@ -1,7 +1,7 @@
 """Real two-dimensional FFTs of one map at a time, by pyFFTW or by scipy.fft.
 
 One map with a plan that is made once and used for every map stays in the processor's cache; a batched transform
-over many maps does not. Both transforms are unnormalised: ``inverse(forward(x)) = H * W * x``. Callers fold the factor
+over many maps does not. Both transforms are unnormalized: ``inverse(forward(x)) = H * W * x``. Callers fold the factor
 into something they multiply by anyway.
 """
 
@@ -42,14 +42,14 @@ def choose_provider(name: str | None = None) -> str:
     if name in (None, "auto", "estimated"):
         return "scipy" if pyfftw is None else "estimated" if "estimated" in (asked, name) else "pyfftw"
     if name not in PROVIDERS:
-        raise InputError(f"{source}: {name!r} is not an FFT provider: choose 'auto', 'estimated', 'pyfftw' or 'scipy'")
+        raise InputError(source, f"must be 'auto', 'estimated', 'pyfftw' or 'scipy', got {name!r}")
     if name == "pyfftw" and pyfftw is None:
-        raise InputError(f"{source}: pyfftw is not installed: run 'pip install pyfftw', or choose 'scipy'")
+        raise InputError(source, "is 'pyfftw', which isn't installed", "run 'pip install pyfftw', or choose 'scipy'")
     return name
 
 
 def fast_length(length: int) -> int:
-    """Smallest multiple of 8 without prime factors above 7 that is at least `length`.
+    """Return the smallest multiple of 8 without prime factors above 7 that is at least `length`.
 
     Multiples of 8 keep every row aligned for vector instructions: 280 is faster than 270, and 560 as fast as 540.
     """
@@ -112,14 +112,14 @@ class ScipyTransforms:
 
 
 def plan(real: np.ndarray, spectrum: np.ndarray, provider: str) -> PyfftwTransforms | ScipyTransforms:
-    """Transforms between two buffers by a provider that :func:`choose_provider` returned."""
+    """Return the transforms between two buffers by a provider that :func:`choose_provider` returned."""
     if provider == "scipy":
         return ScipyTransforms(real, spectrum)
     return PyfftwTransforms(real, spectrum, "FFTW_MEASURE" if provider == "pyfftw" else "FFTW_ESTIMATE")
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Uninitialised array, aligned for vector instructions where pyFFTW is there to do it."""
+    """Return an uninitialized array, aligned for vector instructions if pyFFTW is installed."""
     return np.empty(shape, dtype) if pyfftw is None else pyfftw.empty_aligned(shape, dtype)
 
 

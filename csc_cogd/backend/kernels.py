@@ -12,13 +12,13 @@ STATISTICS = 7
 """What `shrink` sums over its maps: (x - v)^2, (v - v_old)^2, threshold * |v|, v != 0, x^2, v^2, u^2."""
 
 
-def spread(operator: np.ndarray, q: np.ndarray, out: np.ndarray) -> None:
-    """Adjoint of a sum of convolutions: ``out[m, b] = sum_r conj(operator[b, r]) * q[m, r]``."""
+def apply_adjoint(operator: np.ndarray, q: np.ndarray, out: np.ndarray) -> None:
+    """Apply the adjoint of a sum of convolutions: ``out[m, b] = sum_r conj(operator[b, r]) * q[m, r]``."""
     np.einsum("brhw,mrhw->mbhw", operator.conj(), q, out=out)
 
 
-def gather(operator: np.ndarray, spectrum: np.ndarray, out: np.ndarray, add: bool) -> None:
-    """Sum of convolutions: ``out[m, r] (+)= sum_b operator[b, r] * spectrum[m, b]``."""
+def accumulate_forward(operator: np.ndarray, spectrum: np.ndarray, out: np.ndarray, add: bool) -> None:
+    """Sum convolutions: ``out[m, r] (+)= sum_b operator[b, r] * spectrum[m, b]``."""
     total = np.einsum("brhw,mbhw->mrhw", operator, spectrum)
     if add:
         out += total
@@ -27,16 +27,16 @@ def gather(operator: np.ndarray, spectrum: np.ndarray, out: np.ndarray, add: boo
 
 
 def filter_spectrum(kept: np.ndarray, response: np.ndarray, spectrum: np.ndarray) -> None:
-    """``spectrum = response * (spectrum + kept)`` with a real response (H, W // 2 + 1)."""
+    """Set ``spectrum = response * (spectrum + kept)`` with a real response (H, W // 2 + 1)."""
     spectrum += kept
     spectrum *= response
 
 
-def couple(
+def solve_frequencies(
     T: np.ndarray, Av: np.ndarray, Ap: np.ndarray, inverse: np.ndarray, response: np.ndarray | None,
     data_factor: float, relaxation: float, scale: float, q_scale: float, q: np.ndarray,
 ) -> None:  # fmt: skip
-    """The linear solve of ADMM on sums of convolutions (M, R, H, W // 2 + 1), in place; see `csc_cogd.csc.admm`.
+    """Do the linear solve of ADMM on sums of convolutions (M, R, H, W // 2 + 1), in place; see `csc_cogd.csc.admm`.
 
     With matrices `inverse` (R, R, H, W // 2 + 1) and a real response h (H, W // 2 + 1), or 1 for None:
 
@@ -95,5 +95,5 @@ def shrink(
 
 
 def threshold_maps(p: np.ndarray, threshold: np.ndarray, nonnegative: bool) -> None:
-    """``p = S(p)`` in place."""
+    """Set ``p = S(p)`` in place."""
     p -= np.clip(p, -np.inf if nonnegative else -threshold, threshold)

@@ -9,25 +9,25 @@ from typing import Any, NamedTuple
 from csc_cogd.backend.arrays import on_gpu
 
 
-class Moving(NamedTuple):
-    """A parameter in a step."""
+class ParameterUpdate(NamedTuple):
+    """What a step changes one parameter by."""
 
     array: Any
     gradient: Any
     velocity: Any
     """None without momentum."""
     decay: float
-    """What times the parameter is added to its gradient."""
+    """Weight decay: this times the parameter is added to its gradient."""
 
 
-def momentum_step(parameters: Sequence[Moving], learning_rate: float, momentum: float, nesterov: bool) -> None:
+def momentum_step(parameters: Sequence[ParameterUpdate], learning_rate: float, momentum: float, nesterov: bool) -> None:
     """Change arrays and velocities in place; on a GPU, those of all parameters by one kernel."""
     if parameters and on_gpu(parameters[0].array):
         from csc_cogd.backend.cuda import momentum as on_device
 
-        suitable = [on_device.suits(parameter, parameters[0].array.dtype) for parameter in parameters]
-        at_once = list(compress(parameters, suitable))
-        parameters = [parameter for parameter, suits in zip(parameters, suitable, strict=True) if not suits]
+        supports = [on_device.supports(parameter, parameters[0].array.dtype) for parameter in parameters]
+        at_once = list(compress(parameters, supports))
+        parameters = [parameter for parameter, supported in zip(parameters, supports, strict=True) if not supported]
         if at_once:
             on_device.momentum_step(at_once, learning_rate, momentum, nesterov)
     for array, gradient, velocity, decay in parameters:

@@ -20,7 +20,7 @@ _mixed: ContextVar[bool] = ContextVar("mixed", default=False)
 
 @contextmanager
 def computing_in(precision: str, array: Any) -> Iterator[None]:
-    """Within it, convolutions and linear layers on arrays like this one are computed in a precision.
+    """Compute convolutions and linear layers on arrays like this one in a precision, within the context.
 
     Parameters
     ----------
@@ -46,11 +46,12 @@ def computing_in(precision: str, array: Any) -> Iterator[None]:
 
 
 def is_mixed() -> bool:
+    """Return whether products are to be computed on tensor cores."""
     return _mixed.get()
 
 
 def check_precision(precision: str) -> None:
-    """Raise InputError for a word that is none of the precisions."""
+    """Raise InputError for an unknown precision."""
     if precision not in PRECISIONS:
         raise InputError("precision", f"must be 'float32' or 'mixed', got {precision!r}")
 

@@ -50,15 +50,16 @@ def get_backend(
         If a CUDA device is asked for and can't be used; the message says why.
     """
     if device not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", str(device)):
-        raise InputError(f"device {device!r} is unknown: choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
+        raise InputError("device", f"must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}")
     try:
-        dtype = np.dtype(dtype)
+        known = np.dtype(dtype) in (np.float32, np.float64)
     except TypeError:
-        dtype = None
-    if dtype not in (np.float32, np.float64):
-        raise InputError("dtype: the engine computes in 'float32' or 'float64'")
+        known = False
+    if not known:
+        raise InputError("dtype", f"must be 'float32' or 'float64', got {dtype!r}")
+    dtype = np.dtype(dtype)
     if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise InputError(f"threads: {threads} is not a number of threads: use 1 or more")
+        raise InputError("threads", f"must be an integer >= 1, got {threads}")
     provider, chosen_kernels = choose_provider(fft), choose_kernels(kernels)
     if device == "auto":
         device, _ = choose_device(threads, fft, kernels)
@@ -68,14 +69,14 @@ def get_backend(
         # a forked child has its parent's cache but not its threads
         return _cpu_backend(os.getpid(), dtype, threads, provider, chosen_kernels)
     if asked := _settings_of_the_cpu(threads, fft, kernels):
-        raise InputError(f"{asked}: it is a setting of the CPU: leave it out on device {device!r}")
+        raise InputError(asked, f"is a setting of the CPU, not of {device!r}", "leave it out, or use {device} 'cpu'")
     from csc_cogd.backend.cuda.device import open_device
 
     return _cuda_backend(os.getpid(), dtype, open_device(device))
 
 
 def device_of(array: Any, device: str, name: str = "images") -> str:
-    """The device to compute on: that of `array` if it is on a GPU, and ``"auto"`` or ``"cuda"`` asked for.
+    """Return the device to compute on: that of `array` if it is on a GPU, and ``"auto"`` or ``"cuda"`` asked for.
 
     Raises
     ------
@@ -86,12 +87,12 @@ def device_of(array: Any, device: str, name: str = "images") -> str:
         return device
     there = f"cuda:{array.device.id}"
     if device not in ("auto", "cuda", there):
-        raise InputError(f"{name}: the array is on {there}, but device {device!r} is asked for: move it there first")
+        raise InputError(name, f"is on {there}, but device {device!r} is asked for", "move it there first")
     return there
 
 
 def choose_device(threads: int | None = None, fft: str | None = None, kernels: str | None = None) -> tuple[str, str]:
-    """The device that ``"auto"`` takes with these settings, and why, for a person to read."""
+    """Return the device that ``"auto"`` takes with these settings, and why, for people to read."""
     variables = (name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name))
     if asked := _settings_of_the_cpu(threads, fft, kernels) or next(variables, ""):
         return "cpu", f"{asked} is a setting of the CPU"
@@ -101,19 +102,19 @@ def choose_device(threads: int | None = None, fft: str | None = None, kernels: s
 
 
 def usable_processors() -> int:
-    """How many processors this process may use."""
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usable_devices() -> list[str]:
-    """Names of the CUDA devices of this machine, ``"cuda:0"`` and so on, where :func:`get_backend` has found one."""
+    """Return the names of the CUDA devices of this machine, ``"cuda:0"`` and so on, if :func:`get_backend` found one."""
     from csc_cogd.backend.cuda import device
 
     return device.usable_devices()
 
 
 def _settings_of_the_cpu(threads: int | None, fft: str | None, kernels: str | None) -> str:
-    """The first of the settings that only the CPU has; empty if none is given."""
+    """Return the first of the settings that only the CPU has; empty if none is given."""
     given = {"threads": threads, "fft": fft, "kernels": kernels}
     return next((name for name, value in given.items() if value not in (None, "auto", "estimated")), "")
 
@@ -125,7 +126,7 @@ def _answering_device(process: int) -> tuple[str, str]:
     try:
         return "cuda", describe_device(open_device("cuda"))
     except DeviceError as error:
-        return "cpu", str(error).partition(": ")[2].removesuffix(", or use 'cpu'")
+        return "cpu", error.problem
 
 
 @lru_cache(maxsize=8)
@@ -143,14 +144,16 @@ def _cuda_backend(process: int, dtype: np.dtype, device: int) -> Backend:
 
 
 def choose_kernels(name: str | None) -> str:
+    """Return the kernels to use, "numba" or "numpy": `name`, else ``$CSC_COGD_KERNELS``, else "numba" if it runs."""
     source = "kernels" if name else "CSC_COGD_KERNELS"
     name = name or os.environ.get("CSC_COGD_KERNELS") or "auto"
     if name not in ("auto", "numba", "numpy"):
-        raise InputError(f"{source}: {name!r} is unknown: choose 'auto', 'numba' or 'numpy'")
+        raise InputError(source, f"must be 'auto', 'numba' or 'numpy', got {name!r}")
     installed = find_spec("numba") is not None
     if name == "numba" and not installed:
-        raise InputError(f"{source}: numba is not installed: run 'pip install numba', or choose 'numpy'")
+        raise InputError(source, "is 'numba', which isn't installed", "run 'pip install numba', or choose 'numpy'")
     disabled = os.environ.get("NUMBA_DISABLE_JIT", "").strip() not in ("", "0")
     if name == "numba" and disabled:
-        raise InputError(f"{source}: NUMBA_DISABLE_JIT keeps Numba from compiling: unset it, or choose 'numpy'")
+        wrong = "is 'numba', but NUMBA_DISABLE_JIT keeps Numba from compiling"
+        raise InputError(source, wrong, "unset it, or choose 'numpy'")
     return "numba" if installed and not disabled and name != "numpy" else "numpy"

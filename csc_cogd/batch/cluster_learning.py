@@ -12,7 +12,7 @@ from typing import Any
 
 from csc_cogd.batch.cluster import SECONDS, check_workers, connected
 from csc_cogd.batch.workers import PATIENCE, deaf_to_interrupts
-from csc_cogd.csc.consensus import InThisProcess, Mapper
+from csc_cogd.csc.consensus import Mapper, SerialMapper
 from csc_cogd.errors import DeviceError
 
 
@@ -50,7 +50,7 @@ def shard_mapper(jobs: int = 1, scheduler: Any = None) -> Iterator[Mapper]:
     """
     if scheduler is None:
         if jobs == 1:
-            yield InThisProcess()
+            yield SerialMapper()
             return
         with contextlib.closing(Processes(jobs)) as processes:
             yield processes
@@ -116,7 +116,7 @@ class Processes:
 def _serve(connection: Any) -> None:
     """What a process does: call methods of a mapper of its own, and send what they return, or raise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends its children
-    mapper = InThisProcess()
+    mapper = SerialMapper()
     while True:
         try:
             method, arguments = connection.recv()

@@ -2,7 +2,7 @@
 
 Both phases of convolutional sparse coding are this problem with the roles of the factors exchanged:
 
-    minimise over u    f(A u) + g(u) + mu/2 ||grad u||^2,      (A u)_mr = sum_k a_kr * u_mk
+    minimize over u    f(A u) + g(u) + mu/2 ||grad u||^2,      (A u)_mr = sum_k a_kr * u_mk
 
 =============  ======================  =====================  ==================  =====================
 phase          unknown maps u_mk       operator a_kr          f                   g
@@ -14,20 +14,19 @@ filters        d_kc, M = C channels    x_nk, R = N images     data term         
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, Index, Task, Workspace
+from csc_cogd.backend import Backend, Index, Workspace
+from csc_cogd.csc.frequency_solve import FrequencySolve
 from csc_cogd.csc.iteration import Iteration
-from csc_cogd.csc.problem import gram, laplacian, laplacian_symbol
+from csc_cogd.csc.problem import laplacian
 from csc_cogd.csc.prox import DataTerm, FilterProjection, SoftThreshold
-
-_INVERTED = 2**24  # entries of the matrices that are inverted at a time: bounded memory beside them
-COST_OF_ATOM, COST_OF_TRANSFORM = 80, 12  # of an atom besides its values, of a map's pixel; unit: a value added
+from csc_cogd.csc.synthesis import Synthesis, atoms_are_cheaper
 
 
 class ConvolutionalADMM:
@@ -39,23 +38,23 @@ class ConvolutionalADMM:
         p0  += relaxation * (A u - v0)
         p1  += relaxation * (u - v1)
 
-    so one array of the maps' size is all that an iteration keeps (two with mu > 0). With w = 2 v1 - p1, T = 2 v0 - p0,
-    the gradient's symbol g and h = rho / (rho + mu g), the linear solve is, per frequency,
-
-        q = (I / rho0 + (h / rho) A A^H)^-1 (T - h A w)          R x R: Sherman-Morrison, or Woodbury for R > 1
-        u = h (w + A^H q / rho),    A u = T - q / rho0
+    so one array of the maps' size is all that an iteration keeps (two with mu > 0). For the linear solve, with
+    w = 2 v1 - p1 and T = 2 v0 - p0, see :class:`csc_cogd.csc.frequency_solve.FrequencySolve`; the same in plain NumPy is in
+    :mod:`csc_cogd.csc.reference`.
 
     Every map is visited once an iteration, while it is in cache: inverse FFT of u - w, prox and dual update, its share of
-    A v1. That share is a forward FFT, or, where `filters` are given and v1 is sparse enough, the sum of v1's few atoms.
-    A w = 2 A v1 - A p1 follows, for A p1 obeys the same rule as p1. With mu > 0, the spectrum of w itself is needed. A GPU
-    visits the maps of small filters without any FFT of them: see :meth:`csc_cogd.backend.Backend.correlation`.
+    A v1 (see :class:`csc_cogd.csc.synthesis.Synthesis`). A w = 2 A v1 - A p1 follows, for A p1 obeys the same rule as p1.
+    With mu > 0, the spectrum of w itself is needed. A GPU visits the maps of small filters without any FFT of them: see
+    :meth:`csc_cogd.backend.Backend.correlation`.
 
     Parameters
     ----------
+    backend : Backend
     operator : (K, R, H, W // 2 + 1) complex array
         Spectra of a_kr.
-    data, prox : the two functions, see `csc_cogd.csc.prox`
-        The data's images are (M, R, H, W).
+    data : DataTerm
+        Its images are (M, R, H, W).
+    prox : SoftThreshold or FilterProjection
     rho, rho_data : float
         Penalties of the two splits (dimensionless for filters of unit norm).
     relaxation : float in (0, 2)
@@ -63,6 +62,8 @@ class ConvolutionalADMM:
         mu.
     filters : (K, R, h, w) array, optional
         The maps a_kr where they are small, from the domain's origin on.
+    start : (M, K, h, w) array, optional
+        Where to begin, instead of at zero: maps from the domain's origin on, zero beyond.
     """
 
     def __init__(
@@ -77,34 +78,30 @@ class ConvolutionalADMM:
         relaxation: float = 1.8,
         gradient_penalty: float = 0.0,
         filters: Any = None,
+        start: Any = None,
     ):
         self.backend, self.data, self.prox = backend, data, prox
         self.rho, self.rho_data, self.relaxation = float(rho), float(rho_data), float(relaxation)
-        xp = backend.xp
-        K = operator.shape[0]
-        M, R, H, W = data.images.shape
-        self.shape = (M, K, H, W)
-        self.p = xp.zeros(self.shape, backend.dtype)
-        self.p0 = xp.zeros((M, R, H, W), backend.dtype)
-        self.Ap, self.Av = xp.zeros((2, M, R, H, W // 2 + 1), backend.complex_dtype)
         self.gradient_penalty = float(gradient_penalty)
-        self.w: Any = xp.zeros((M, K, H, W // 2 + 1), backend.complex_dtype) if gradient_penalty else None
-        self._observations = backend.workspace((M, R, H, W))
         self.measure_every = backend.measure_every
-        coupled = M if isinstance(prox, FilterProjection) else 1
-        self._tasks, self._width = backend.tasks(self.shape, coupled)
-        self._visits = backend.workspaces((*backend.visit_shape(self.shape, coupled), H, W))
-        groups = 1 + max(task.group for task in self._tasks)
-        self._partial = xp.empty((groups, *self.Av.shape), backend.complex_dtype)
-        self._q = xp.empty_like(self.Av)
-        self._response: Any = None
-        self._energy = data.energy()
-        self._nonzeros = self.p.size  # of v1, as far as known
+        (M, R, H, W), K = data.images.shape, len(operator)
+        self.shape = M, K, H, W
+        self.synthesis = Synthesis(backend, self.shape, R, coupled=M if isinstance(prox, FilterProjection) else 1)
+        self.linear = FrequencySolve(backend, (H, W), self.gradient_penalty)
         self._correlation: Any = None
-        self._recordings: dict[bool, Callable[[Callable[[], Any]], None]] = {}
+        self._recordings: dict[bool, Callable[[Callable[[], Any]], None]] = defaultdict(self._new_recording)
+        self._nonzeros, self._sum_squares = M * K * H * W, data.sum_squares()  # of v1, as far as known; of the data
+
+        self.p = backend.xp.zeros(self.shape, backend.dtype)
+        self.p0 = backend.xp.zeros((M, R, H, W), backend.dtype)
+        self.Ap, self.Av = backend.xp.zeros((2, M, R, H, W // 2 + 1), backend.complex_dtype)
+        self.w: Any = backend.xp.zeros((M, K, H, W // 2 + 1), backend.complex_dtype) if gradient_penalty else None
+        self._q = backend.xp.empty_like(self.Av)
+        prox.set_rho(self.rho)
         self.set_operator(operator, filters)
-        self.set_penalties(self.rho, self.rho_data)
         self.v0 = data.prox(self.p0, self.rho_data)
+        if start is not None:
+            self._start_from(start)
 
     # -- the step ----------------------------------------------------------------------------------------------------
 
@@ -112,189 +109,82 @@ class ConvolutionalADMM:
         """Do one iteration; the record's iteration number and seconds are left to the caller. None unless to `measure`.
 
         Where a backend records work, iterations that aren't measured are replayed: the state's arrays stay where they are,
-        and :meth:`_invert` makes them be recorded anew.
+        and other penalties or another operator makes them be recorded anew.
         """
-        few = self._few_atoms()
+        few = self._has_few_atoms()
         if measure:
             return self._record(*self._iterate(few, measure=True))
-        if few not in self._recordings:
-            self._recordings[few] = self.backend.recording(self.p.nbytes)
         self._recordings[few](partial(self._iterate, few, measure=False))
         return None
 
     def _iterate(self, few: bool, measure: bool) -> tuple[Any, Any]:
-        """An iteration, with `few` atoms added in place of transforms; returns the sums over maps and of the data term."""
-        block, pixels = self._observations, self.shape[-2] * self.shape[-1]
-        np.add(self.v0, self.v0, out=block.real)
-        block.real -= self.p0
-        block.forward()
-        offset = self._response is None  # u - w is then computed, else u
-        q_scale = 1 / (self.rho * pixels if offset else self.rho)
-        self.backend.kernels.couple(
-            block.spectrum, self.Av, self.Ap, self._inverse, self._response,
-            1 / self.rho_data, self.relaxation, 1 / pixels, q_scale, self._q,
-        )  # fmt: skip
-        block.inverse()
-        data_statistics = self.data.step(
-            self.backend.kernels, self.p0, self.v0, block.real, self.rho_data, self.relaxation, measure
+        """Do an iteration, with `few` atoms added in place of transforms; return the sums over maps and of the data term."""
+        images = self.synthesis.images
+        np.add(self.v0, self.v0, out=images.real)
+        images.real -= self.p0
+        images.forward()
+        self.linear.solve(images.spectrum, self.Av, self.Ap, self.relaxation, self._q)
+        images.inverse()
+        data_sums = self.data.step(
+            self.backend.kernels, self.p0, self.v0, images.real, self.rho_data, self.relaxation, measure
         )
+        return self._update_maps(few), data_sums
+
+    def _update_maps(self, few: bool) -> Any:
+        """Update every map, and A v1; return the sums over maps."""
         if self._correlation is not None:
-            return self._correlate(few), data_statistics
-        shares, statistics = self._sweep(self._visit, few)
-        self.Av[...] = shares if self.w is None else (shares + self.Ap) / 2
-        return statistics, data_statistics
+            return self._correlate(few)
+        total, sums = self.synthesis.sweep(self._visit, few, self.w)
+        self.Av[...] = total if self.w is None else (total + self.Ap) / 2
+        return _total(sums)
 
     def _visit(self, workspace: Workspace, index: Index) -> Any:
-        problems, maps = index
-        self.backend.kernels.spread(self.operator[maps], self._q[problems], workspace.spectrum)
-        if self._response is not None:
-            self.backend.kernels.filter_spectrum(self.w[index], self._response_scaled, workspace.spectrum)
+        self.synthesis.adjoint(self._q, workspace, index)
+        if self.w is not None:
+            self.backend.kernels.filter_spectrum(self.w[index], self.linear.scaled_response, workspace.spectrum)
         workspace.inverse()
-        offset = self._response is None
-        return self.prox.step(self.p[index], workspace.real, index, self.relaxation, offset)
+        return self.prox.step(self.p[index], workspace.real, index, self.relaxation, self.w is None)
 
     def _correlate(self, few: bool) -> Any:
         """Visit all maps by correlating them with small filters; A v1 by its atoms, or by FFTs where they are many."""
-        block, correlation = self._observations, self._correlation
+        images, correlation = self.synthesis.images, self._correlation
         prox: Any = self.prox
-        block.spectrum[...] = self._q
-        block.inverse()
-        q, run = block.real, (prox.nonnegative, self.relaxation)
+        images.spectrum[...] = self._q
+        images.inverse()
+        q, run = images.real, (prox.nonnegative, self.relaxation)
         if few:
-            statistics = correlation.shrink(q, self.p, prox.threshold, *run)
+            sums = correlation.shrink(q, self.p, prox.threshold, *run)
             correlation.take_sum(q)
-            block.forward()
-            self.Av[...] = block.spectrum
-            return statistics
+            images.forward()
+            self.Av[...] = images.spectrum
+            return sums
 
         def visit(workspace: Workspace, index: Index) -> Any:
             problems, maps = index
             threshold = prox.threshold_of((problems, slice(None)))
             return correlation.shrink(q[problems], self.p[problems], threshold, *run, first=maps.start, out=workspace.real)
 
-        self.Av[...], statistics = self._sweep(visit)
-        return statistics
+        self.Av[...], sums = self.synthesis.sweep(visit)
+        return _total(sums)
 
-    def _sweep(self, visit: Callable[[Workspace, Index], Any], sparse: bool = False) -> tuple[Any, Any]:
-        """Let `visit` write every map; returns A of what it wrote, as spectra, and the visits' sums.
-
-        What is written is v1, or, to be kept too, w with mu > 0. If it is `sparse`, atoms are added instead of transformed.
-        """
-        kernels = self.backend.kernels
-
-        def work(workspace: Workspace, task: Task) -> Any:
-            problems, maps, group = task
-            total = 0
-            if sparse:
-                self._canvas[group, problems] = 0
-            for index in task.visits(self._width):
-                part = workspace.part(*index)
-                total = total + visit(part, index)
-                if sparse:
-                    self.backend.atoms.add_map(
-                        part.real[0, 0], self.filters[index[1].start], self._canvas[group, problems.start]
-                    )
-                    continue
-                part.forward()
-                if self.w is not None:
-                    self.w[index] = part.spectrum
-                share = self._partial[group, problems]
-                kernels.gather(self.operator[index[1]], part.spectrum, share, index[1].start > maps.start)
-            return total
-
-        statistics = sum(self.backend.run(work, self._tasks, self._visits))
-        return self._transformed(self._canvas.sum(axis=0)) if sparse else self._partial.sum(axis=0), statistics
-
-    def _for_visits(self, function: Callable[[Workspace, Index], Any]) -> list[Any]:
-        """``function(workspace, index)`` of every visit."""
-
-        def work(workspace: Workspace, task: Task) -> list[Any]:
-            return [function(workspace.part(*index), index) for index in task.visits(self._width)]
-
-        return list(itertools.chain.from_iterable(self.backend.run(work, self._tasks, self._visits)))
-
-    def _few_atoms(self) -> bool:
-        """Whether v1 has so few values that adding their atoms takes less time than transforming the maps."""
-        if self.filters is None or self.w is not None:
-            return False
-        values = self._nonzeros * self._taps + COST_OF_ATOM * self._nonzeros
-        return bool(values < COST_OF_TRANSFORM * self.p.size)
-
-    def _transformed(self, canvas: Any) -> Any:
-        """Spectra of images on canvases (M, R, H + h - 1, ..), what stands over at the end being the period's beginning."""
-        H, W = self.shape[-2:]
-        h, w = self._overhang
-        canvas[..., :h, :] += canvas[..., H : H + h, :]
-        canvas[..., :w] += canvas[..., W : W + w]
-        block = self._observations
-        block.real[...] = canvas[..., :H, :W]
-        block.forward()
-        return block.spectrum
-
-    # -- the linear solve --------------------------------------------------------------------------------------------
+    # -- operator, penalties and start -------------------------------------------------------------------------------
 
     def set_operator(self, operator: Any, filters: Any = None) -> None:
         """Exchange the operator, keeping the state; (K, R, H, W // 2 + 1). Call :meth:`refresh` afterwards."""
-        self.operator: Any = operator
-        self.filters: Any = None
-        if filters is not None and self._take_correlation(filters):
-            self.filters, self._taps = filters, filters[0].size
-        elif filters is not None and self.backend.atoms is not None:
-            self._overhang, self._taps = (filters.shape[2] - 1, filters.shape[3] - 1), filters[0].size
-            self.filters = self.backend.atoms.padded(self.backend.asarray(filters))
-            M, H, W = len(self.p0), *self.shape[-2:]
-            lanes = self.filters.shape[3]
-            canvas = (len(self._partial), M, self.filters.shape[1], H + self._overhang[0], W + lanes - 1)
-            self._canvas = self.backend.xp.empty(canvas, self.backend.dtype)
-        self._gram = gram(operator, self.backend.xp)
-        self._invert()
-
-    def _take_correlation(self, filters: Any) -> bool:
-        """Set up or renew what visits maps of small filters without FFTs, where the backend has it."""
-        if self._correlation is not None:
-            self._correlation.set_filters(self.backend.asarray(filters))
-        elif not self.gradient_penalty and isinstance(self.prox, SoftThreshold):
-            self._correlation = self.backend.correlation(filters, self.shape, self.data.largest())
-        return self._correlation is not None
-
-    def refresh(self) -> None:
-        """Recompute A p1 and A v1, after the state or the operator has been changed."""
-        self.Ap[...], _ = self._sweep(self._state)
-        few = self._correlation is None and self._few_atoms()
-        shares, _ = self._sweep(self._point if self.w is None else self._reflect, few)
-        self.Av[...] = shares if self.w is None else (shares + self.Ap) / 2
-        self.v0[...] = self.data.prox(self.p0, self.rho_data)
+        if self.gradient_penalty:
+            filters = None
+        self._set_correlation(filters)
+        self.synthesis.set_operator(operator, filters if self._correlation is None else None)
+        can_add_atoms = self._correlation is not None or self.synthesis.filters is not None
+        self._taps = filters[0].size if can_add_atoms else 0
+        self.linear.set_operator(operator)
+        self._set_linear_penalties()
 
     def set_penalties(self, rho: float, rho_data: float) -> None:
         """Exchange the penalties, leaving the state to the caller."""
         self.rho, self.rho_data = float(rho), float(rho_data)
         self.prox.set_rho(self.rho)
-        self._response = None
-        if self.gradient_penalty:
-            response = self.rho / (self.rho + self.gradient_penalty * laplacian_symbol(*self.shape[-2:]))
-            self._response = self.backend.asarray(response)
-            self._response_scaled = self.backend.asarray(response / (self.shape[-2] * self.shape[-1]))
-        self._invert()
-
-    def _invert(self) -> None:
-        """The R x R matrices (I / rho0 + (h / rho) A A^H)^-1, as (R, R, H, W // 2 + 1); what is recorded has others."""
-        self._recordings.clear()
-        xp, real = self.backend.xp, self.backend.dtype.type
-        R, _, H, W = self._gram.shape
-        h = real(1 / self.rho) if self._response is None else real(1 / self.rho) * self._response
-        if R == 1:
-            self._inverse = 1 / (self._gram * h + real(1 / self.rho_data))
-            return
-        self._inverse = xp.empty_like(self._gram)
-        identity = xp.eye(R, dtype=self.backend.dtype) * real(1 / self.rho_data)
-        rows = max(_INVERTED // (W * R * R), 1)
-        for first in range(0, H, rows):
-            part = slice(first, first + rows)
-            scaled = self._gram[:, :, part] * (h if self._response is None else h[part])
-            inverse = xp.linalg.inv(scaled.transpose(2, 3, 0, 1) + identity)
-            self._inverse[:, :, part] = inverse.transpose(2, 3, 0, 1)
-
-    # -- penalties, start and end ------------------------------------------------------------------------------------
+        self._set_linear_penalties()
 
     def scale_penalties(self, factor: float) -> None:
         """Multiply both penalties; the split variables and the unscaled duals stay."""
@@ -303,95 +193,133 @@ class ConvolutionalADMM:
         def rescale(workspace: Workspace, index: Index) -> None:
             p, v = self.p[index], workspace.real
             v[...] = p
-            self.prox.to_point(v, index)
+            self.prox.prox_inplace(v, index)
             p -= v
             p /= factor
             p += v
 
-        self._for_visits(rescale)
+        self.synthesis.for_visits(rescale)
         self.set_penalties(self.rho * factor, self.rho_data * factor)
         if self.w is None:
             self.Ap[...] = self.Av + (self.Ap - self.Av) / factor
         else:
             self.refresh()
 
-    def start_from(self, maps: Any) -> None:
-        """Set the state so that the maps' split variable is `maps` (M, K, H, W), with the duals this implies."""
-        self.p[...] = maps
-        self.Av[...], _ = self._sweep(self._state)
+    def state(self) -> dict[str, Any]:
+        """Return the arrays that the next steps depend on: the splits' states, and the penalties."""
+        return {"p": self.p, "p0": self.p0, "penalties": np.array([self.rho, self.rho_data])}
+
+    def load_state(self, state: Mapping[str, Any], prefix: str) -> None:
+        """Set the state to that of another solver, whose names begin with `prefix`. Call :meth:`refresh` afterwards."""
+        self.p[...] = self.backend.asarray(state[f"{prefix}p"])
+        self.p0[...] = self.backend.asarray(state[f"{prefix}p0"])
+        self.set_penalties(*state[f"{prefix}penalties"])
+
+    def refresh(self) -> None:
+        """Recompute A p1 and A v1, after the state or the operator has been changed."""
+        self.Ap[...], _ = self.synthesis.sweep(self._write_state, kept=self.w)
+        few = self._correlation is None and self._has_few_atoms()
+        total, _ = self.synthesis.sweep(self._write_point if self.w is None else self._write_reflection, few, self.w)
+        self.Av[...] = total if self.w is None else (total + self.Ap) / 2
+        self.v0[...] = self.data.prox(self.p0, self.rho_data)
+
+    def _start_from(self, maps: Any) -> None:
+        """Set the state so that the maps' split variable is `maps`, with the duals that this implies."""
+        self.p[..., : maps.shape[2], : maps.shape[3]] = self.backend.asarray(maps)
+        self.Av[...], _ = self.synthesis.sweep(self._write_state, kept=self.w)
         self.v0[...] = self.apply()
         self.p0[...] = self.data.dual_state(self.v0, self.rho_data)
-        block = self._observations
-        np.multiply(self.v0 - self.p0, self.rho_data / (self.shape[-2] * self.shape[-1]), out=block.real)
-        block.forward()
-        downhill = block.spectrum  # of the data term, in the images' domain
+        images = self.synthesis.images
+        np.multiply(self.v0 - self.p0, self.rho_data / (self.shape[-2] * self.shape[-1]), out=images.real)
+        images.forward()  # the data term's negative gradient
 
         def make_state(workspace: Workspace, index: Index) -> None:
-            self.backend.kernels.spread(self.operator[index[1]], downhill[index[0]], workspace.spectrum)
+            self.synthesis.adjoint(images.spectrum, workspace, index)
             workspace.inverse()
             if self.gradient_penalty:
                 workspace.real += self.gradient_penalty * laplacian(self.p[index], self.backend.xp)
-            self.prox.to_state(self.p[index], workspace.real, index)
+            self.prox.state_from_point(self.p[index], workspace.real, index)
 
-        self._for_visits(make_state)
+        self.synthesis.for_visits(make_state)
         self.refresh()
 
-    def _state(self, workspace: Workspace, index: Index) -> int:
-        """Write p1 of a visit; there are no sums to report."""
+    def _write_state(self, workspace: Workspace, index: Index) -> None:
+        """Write p1 of a visit."""
         workspace.real[...] = self.p[index]
-        return 0
 
-    def _point(self, workspace: Workspace, index: Index) -> int:
+    def _write_point(self, workspace: Workspace, index: Index) -> None:
         """Write v1 of a visit."""
         workspace.real[...] = self.p[index]
-        self.prox.to_point(workspace.real, index)
-        return 0
+        self.prox.prox_inplace(workspace.real, index)
 
-    def _reflect(self, workspace: Workspace, index: Index) -> int:
+    def _write_reflection(self, workspace: Workspace, index: Index) -> None:
         """Write w = 2 v1 - p1 of a visit."""
-        self._point(workspace, index)
+        self._write_point(workspace, index)
         workspace.real *= 2
         workspace.real -= self.p[index]
-        return 0
+
+    # -- what has been reached ---------------------------------------------------------------------------------------
 
     def apply(self) -> Any:
-        """A v1: the sums of convolutions at the current split variable, (M, R, H, W)."""
-        block = self._observations
-        np.multiply(self.Av, 1 / (self.shape[-2] * self.shape[-1]), out=block.spectrum)
-        block.inverse()
-        return block.real.copy()
+        """Return A v1: the sums of convolutions at the current split variable, (M, R, H, W)."""
+        return self.synthesis.to_images(self.Av).copy()
 
     def take_maps(self) -> Any:
-        """The split variable v1 (M, K, H, W), written over the state: the solver is spent afterwards."""
-
-        self._for_visits(lambda workspace, index: self.prox.to_point(self.p[index], index))
+        """Return the split variable v1 (M, K, H, W), written over the state: the solver can't be used afterwards."""
+        self.synthesis.for_visits(lambda workspace, index: self.prox.prox_inplace(self.p[index], index))
         return self.p
 
     def finish(self) -> tuple[Any, Any, float]:
-        """The split variable v1, A v1, and the objective there; the solver is spent afterwards."""
+        """Return the split variable v1, A v1, and the objective there; the solver can't be used afterwards."""
         fit = self.apply()
         maps = self.take_maps()
-        visits = self._for_visits(lambda workspace, index: self.map_penalty(maps[index], index))
+        visits = self.synthesis.for_visits(lambda workspace, index: self.map_penalty(maps[index], index))
         return maps, fit, self.data.value(fit) + float(sum(visits))
 
     def map_penalty(self, maps: Any, index: Index) -> Any:
-        """``g + mu/2 ||grad u||^2`` at the maps of a visit, (.., H, W); a number on the backend's device."""
+        """Return ``g + mu/2 ||grad u||^2`` at the maps of a visit, (.., H, W); a number on the backend's device."""
         total = self.prox.value(maps, index)
         if self.gradient_penalty:
             total = total - self.gradient_penalty / 2 * (maps * laplacian(maps, self.backend.xp)).sum(dtype=np.float64)
         return total
 
-    def _record(self, statistics: Any, data_statistics: Any) -> Iteration:
-        statistics = self.backend.to_host(statistics)
-        primal, change, _, nonzeros, u, v, dual = (float(s) for s in statistics)
-        primal0, change0, u0, v0, dual0, data_term = (float(s) for s in self.backend.to_host(data_statistics))
+    def _record(self, sums: Any, data_sums: Any) -> Iteration:
+        sums, data_sums = self.backend.to_host(sums), self.backend.to_host(data_sums)
+        primal, change, _, nonzeros, u, v, dual = (float(s) for s in sums)
+        primal0, change0, u0, v0, dual0, data_term = (float(s) for s in data_sums)
         tiny = np.finfo(self.backend.dtype).tiny
-        primal_residual = np.sqrt((primal + primal0) / max(u + u0, v + v0, 0.01 * self._energy, tiny))
+        primal_residual = np.sqrt((primal + primal0) / max(u + u0, v + v0, 0.01 * self._sum_squares, tiny))
         a, a0 = self.rho**2, self.rho_data**2
         dual_residual = np.sqrt((a * change + a0 * change0) / max(a * dual + a0 * dual0, tiny))
         self._nonzeros = int(nonzeros)
-        l1 = self.prox.penalty(statistics)
+        l1 = self.prox.penalty(sums)
         return Iteration(
-            0, 0.0, data_term + l1, data_term, l1,
-            float(primal_residual), float(dual_residual), self.rho, int(nonzeros),
-        )  # fmt: skip
+            0, 0.0, data_term + l1, data_term, l1, float(primal_residual), float(dual_residual), self.rho, int(nonzeros)
+        )
+
+    # -- what the backend makes faster -------------------------------------------------------------------------------
+
+    def _has_few_atoms(self) -> bool:
+        """Return whether v1 has so few values that adding their atoms takes less time than transforming the maps."""
+        return self._taps > 0 and atoms_are_cheaper(self._nonzeros, self._taps, self.p.size)
+
+    def _set_correlation(self, filters: Any) -> None:
+        """Set up or renew what visits maps of small filters without FFTs, where the backend has it."""
+        if filters is None:
+            return
+        if self._correlation is not None:
+            self._correlation.set_filters(self.backend.asarray(filters))
+        elif isinstance(self.prox, SoftThreshold):
+            self._correlation = self.backend.correlation(filters, self.shape, self.data.max_abs())
+
+    def _set_linear_penalties(self) -> None:
+        self.linear.set_penalties(self.rho, self.rho_data)
+        self._recordings.clear()  # they refer to the former matrices
+
+    def _new_recording(self) -> Callable[[Callable[[], Any]], None]:
+        return self.backend.recording(self.p.nbytes)
+
+
+def _total(sums_by_task: list[list[Any]]) -> Any:
+    """Add the sums of visits task by task, for the order decides on the last bits."""
+    return sum(map(sum, sums_by_task))

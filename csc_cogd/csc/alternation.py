@@ -22,7 +22,7 @@ from csc_cogd.storage import digest
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
 
 
-class Round(NamedTuple):
+class OuterIteration(NamedTuple):
     """One line of the learner's history: the state after a code phase and a filter phase.
 
     Attributes
@@ -53,9 +53,19 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What learning minimises, and ADMM's settings for it; see :func:`csc_cogd.learn_dictionary`.
+    """What learning minimizes, and ADMM's settings for it; see :func:`csc_cogd.learn_dictionary`.
 
-    `shapes` are the heights and widths of the filters, (K, 2).
+    Attributes
+    ----------
+    shapes : (K, 2) array
+        Heights and widths of the filters.
+    lmbda : float
+    l1_weights : array, optional
+    gradient_penalty : float
+    zero_mean : bool
+    rho, rho_data : float, optional
+    relaxation : float
+    boundary : {"free", "circular"}
     """
 
     shapes: np.ndarray
@@ -69,7 +79,7 @@ class Model:
     boundary: str = "free"
 
     def settings(self) -> dict[str, Any]:
-        """As JSON can hold them."""
+        """Return the settings as JSON can hold them."""
         return {
             "lmbda": float(self.lmbda), "gradient_penalty": float(self.gradient_penalty), "zero_mean": bool(self.zero_mean),
             "l1_weights": None if self.l1_weights is None else digest(self.l1_weights),
@@ -83,13 +93,14 @@ class Alternation:
 
     Parameters
     ----------
+    backend : Backend
     model : Model
     filters : (K, C, h, w) array
         Initial filters.
     images : (N, C, H, W) array
     weights : array that broadcasts against `images`
     anchor : Anchor, optional
-        Pull of the filters towards earlier ones.
+        Penalty of moving away from earlier filters.
     """
 
     def __init__(
@@ -101,12 +112,14 @@ class Alternation:
         self.domain = Domain((images.shape[2], images.shape[3]), (filters.shape[2], filters.shape[3]), model.boundary)
         self.data = observed_data(backend, self.domain, images, weights)
         l1_weights = check_l1_weights(model.l1_weights, (len(images), len(filters), *self.domain.codes_shape))
+        rho, rho_data = penalties(model.lmbda, self.data, model.rho, model.rho_data, RHO_DATA_RATIO)
         self.code_solver = ConvolutionalADMM(
             backend,
             map_spectra(backend, self.domain, self.filters),
             self.data,
             SoftThreshold(backend, place_l1_weights(l1_weights * model.lmbda, self.domain)),
-            **penalties(model.lmbda, self.data, model.rho, model.rho_data, RHO_DATA_RATIO),
+            rho=rho,
+            rho_data=rho_data,
             relaxation=model.relaxation,
             gradient_penalty=model.gradient_penalty,
             filters=self.filters,
@@ -114,12 +127,12 @@ class Alternation:
         self.filter_solver: ConvolutionalADMM | None = None
         self.fit: Any = None  # sum_k d_k * x_k at the present filters and sparse codes, (N, C, H, W)
 
-    def round(self, code_iterations: int, filter_iterations: int) -> Round:
-        """One outer iteration: a code phase and a filter phase. Its number and seconds are left to the caller."""
+    def round(self, code_iterations: int, filter_iterations: int) -> OuterIteration:
+        """Do one outer iteration: a code phase and a filter phase. Its number and seconds are left to the caller."""
         self.code_phase(code_iterations)
         self.filter_phase(filter_iterations)
         data_term, penalty, nonzeros = self.measure()
-        return Round(0, 0.0, data_term + penalty, data_term, penalty, nonzeros)
+        return OuterIteration(0, 0.0, data_term + penalty, data_term, penalty, nonzeros)
 
     # -- phases ------------------------------------------------------------------------------------------------------
 
@@ -136,7 +149,7 @@ class Alternation:
             self.filter_solver.refresh()
         run_phase(self.filter_solver, iterations)
         self.fit = self.filter_solver.apply().swapaxes(0, 1)
-        self.filter_solver.operator = None  # the codes' spectra aren't needed in between
+        self.filter_solver.synthesis.operator = None  # the codes' spectra aren't needed in between
         self._take_filters(current_filters(self.filter_solver, self.filters.shape[2:]))
 
     def _start_filter_solver(self) -> ConvolutionalADMM:
@@ -150,12 +163,12 @@ class Alternation:
         self.code_solver.set_operator(map_spectra(self.backend, self.domain, filters), filters)
 
     def _code_spectra(self) -> Any:
-        """Spectra of the sparse codes (K, N, H, W // 2 + 1)."""
+        """Return spectra of the sparse codes (K, N, H, W // 2 + 1)."""
         N, K, H, W = self.code_solver.shape
         spectra = self.backend.xp.empty((K, N, H, W // 2 + 1), self.backend.complex_dtype)
 
         def transform(workspace: Any, index: Index) -> None:
-            self.sparse_maps(index, workspace.real)
+            self.codes_of_visit(index, workspace.real)
             workspace.forward()
             spectra[index[::-1]] = workspace.spectrum.swapaxes(0, 1)
 
@@ -163,11 +176,11 @@ class Alternation:
         return spectra
 
     def for_maps(self, function: Callable[[Any, Index], Any]) -> list[Any]:
-        """``function(workspace, index)`` of every visit to the code maps, image by image, on all threads."""
+        """Return ``function(workspace, index)`` of every visit to the code maps, image by image, on all threads."""
         return for_maps(self.backend, self.code_solver.shape, function)
 
-    def by_map(self, function: Callable[[Any, Index], Any]) -> np.ndarray:
-        """The numbers (N, K) of all code maps, of a function that returns those of a visit, (n, k)."""
+    def per_map(self, function: Callable[[Any, Index], Any]) -> np.ndarray:
+        """Return the numbers (N, K) of all code maps, of a function that returns those of a visit, (n, k)."""
         numbers = self.backend.xp.empty(self.code_solver.shape[:2])
 
         def fill(workspace: Any, index: Index) -> None:
@@ -176,57 +189,56 @@ class Alternation:
         self.for_maps(fill)
         return self.backend.to_host(numbers)
 
-    def sparse_maps(self, index: Index, out: Any) -> Any:
-        """The sparse code maps of a visit, (n, k, H, W), written to `out`."""
+    def codes_of_visit(self, index: Index, out: Any) -> Any:
+        """Return the sparse code maps of a visit, (n, k, H, W), written to `out`."""
         out[...] = self.code_solver.p[index]
-        self.code_solver.prox.to_point(out, index)
+        self.code_solver.prox.prox_inplace(out, index)
         return out
 
     # -- what has been reached ---------------------------------------------------------------------------------------
 
     def measure(self) -> tuple[float, float, int]:
-        """Data term, penalty on the codes, and number of non-zero codes after a filter phase."""
+        """Return data term, penalty on the codes, and number of non-zero codes after a filter phase."""
         solver = self.code_solver
 
         def sums(workspace: Any, index: Index) -> Any:
-            x = self.sparse_maps(index, workspace.real)
+            x = self.codes_of_visit(index, workspace.real)
             return np.stack([solver.map_penalty(x, index), (x != 0).sum()])
 
         penalty, nonzeros = self.backend.to_host(sum(self.for_maps(sums))).tolist()
         return self.data.value(self.fit), penalty, int(nonzeros)
 
     def codes(self) -> Any:
-        """The sparse codes on the domain, (N, K, H, W), a copy."""
+        """Return the sparse codes on the domain, (N, K, H, W), a copy."""
         codes = self.backend.xp.empty_like(self.code_solver.p)
 
         def copy(workspace: Any, index: Index) -> None:
-            self.sparse_maps(index, codes[index])
+            self.codes_of_visit(index, codes[index])
 
         self.for_maps(copy)
         return codes
 
     def code_energies(self) -> np.ndarray:
-        """Sum of squares of every filter's codes, (K,)."""
+        """Return the sum of squares of every filter's codes, (K,)."""
 
         def energies(workspace: Any, index: Index) -> Any:
-            return (self.sparse_maps(index, workspace.real) ** 2).sum(axis=(2, 3), dtype=np.float64)
+            return (self.codes_of_visit(index, workspace.real) ** 2).sum(axis=(2, 3), dtype=np.float64)
 
-        return self.by_map(energies).sum(axis=0)
+        return self.per_map(energies).sum(axis=0)
 
     # -- the state, to be taken up again --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """All that the next round depends on, as arrays; copies, so that :meth:`restore` can go back to them."""
+        """Return all that the next round depends on, as arrays; copies, so that :meth:`restore` can go back to them."""
         solvers = {"code": self.code_solver, "filter": self.filter_solver}
         state = {"filters": self.filters.copy(), "fit": self.fit.copy()}
         for name, solver in solvers.items():
             if solver is not None:
-                penalties = np.array([solver.rho, solver.rho_data])
-                state |= {f"{name}_p": solver.p.copy(), f"{name}_p0": solver.p0.copy(), f"{name}_penalties": penalties}
+                state |= {f"{name}_{key}": array.copy() for key, array in solver.state().items()}
         return state
 
     def saved_entries(self) -> dict[str, Entry]:
-        """What :meth:`saved_state` consists of."""
+        """Return what :meth:`saved_state` consists of."""
         (N, K, H, W), C = self.code_solver.shape, self.data.images.shape[1]
         entries = {"filters": Entry(self.filters.shape), "fit": Entry((N, C, H, W))}
         return (
@@ -236,7 +248,7 @@ class Alternation:
         )
 
     def saved_state(self) -> dict[str, np.ndarray]:
-        """The state in main memory, for a file."""
+        """Return the state in main memory, for a file."""
         return {name: self.backend.to_host(array) for name, array in self.state().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -245,8 +257,6 @@ class Alternation:
             self.filter_solver = self._start_filter_solver()
         for name, solver in (("code", self.code_solver), ("filter", self.filter_solver)):
             if solver is not None:
-                for array, saved in ((solver.p, state[f"{name}_p"]), (solver.p0, state[f"{name}_p0"])):
-                    array[...] = self.backend.asarray(saved)
-                solver.set_penalties(*state[f"{name}_penalties"])
+                solver.load_state(state, f"{name}_")
         self.fit = self.backend.asarray(state["fit"])
         self._take_filters(self.backend.asarray(state["filters"]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from csc_cogd.backend import Index
 from csc_cogd.cogd.rule import Backtracking, CogradientRule
-from csc_cogd.csc.alternation import Alternation, Round
+from csc_cogd.csc.alternation import Alternation, OuterIteration
 from csc_cogd.csc.problem import map_spectra
 from csc_cogd.csc.state import Entry
 
@@ -24,8 +24,8 @@ class CogradientAlternation(Alternation):
     Parameters
     ----------
     rule : CogradientRule
-    arguments
-        As for :class:`Alternation`.
+    *arguments
+        Those of :class:`Alternation`.
     """
 
     def __init__(self, rule: CogradientRule, *arguments: Any):
@@ -34,7 +34,7 @@ class CogradientAlternation(Alternation):
         self.objective = np.inf
         self.earlier: tuple[Any, Any] | None = None  # codes and filters that entered the last round
 
-    def round(self, code_iterations: int, filter_iterations: int) -> Round:
+    def round(self, code_iterations: int, filter_iterations: int) -> OuterIteration:
         backtracking, before = None, None
         if self.earlier is not None:
             before = self.state()
@@ -94,10 +94,10 @@ class CogradientAlternation(Alternation):
             for part in (np.where(moving, change, 0), inside & ~moving, inside)
         )
 
-        norms = self.by_map(lambda workspace, index: rule.norms(self.sparse_maps(index, workspace.real), axis=(2, 3)))
+        norms = self.per_map(lambda workspace, index: rule.norms(self.codes_of_visit(index, workspace.real), axis=(2, 3)))
 
         def largest_change(workspace: Any, index: Index) -> Any:
-            return abs(self.sparse_maps(index, workspace.real) - earlier_codes[index]).max()
+            return abs(self.codes_of_visit(index, workspace.real) - earlier_codes[index]).max()
 
         filter_norms = backend.to_host(rule.norms(self.filters, axis=(1, 2, 3)))
         asynchronous = rule.asynchronous(norms, filter_norms)
@@ -110,18 +110,18 @@ class CogradientAlternation(Alternation):
                 return Backtracking(here.size * H * W, 0, 0.0)
 
             def correlate(spectra: Any) -> Any:
-                backend.kernels.spread(spectra[maps], block.spectrum[problems], workspace.spectrum)
+                backend.kernels.apply_adjoint(spectra[maps], block.spectrum[problems], workspace.spectrum)
                 workspace.inverse()
                 return workspace.real.copy()
 
-            x = self.sparse_maps(index, workspace.real).copy()
+            x = self.codes_of_visit(index, workspace.real).copy()
             old = earlier_codes[index]
             delta = x - old
             moved = abs(delta) > smallest_change
             ratio_part = correlate(moving_part) / np.where(moved, delta, 1)
             inner = np.where(moved, ratio_part + correlate(still_part), correlate(whole))
             x_hat, statistics = rule.backtrack(x, old, inner, backend.xp.asarray(here)[:, :, None, None])
-            prox.move_to(solver.p[index], x_hat, index)
+            prox.set_point(solver.p[index], x_hat, index)
             return statistics
 
         results = self.for_maps(move)
@@ -131,7 +131,7 @@ class CogradientAlternation(Alternation):
 
 
 def _supports(shapes: np.ndarray, filters_shape: tuple[int, ...]) -> np.ndarray:
-    """Where filters (K, C, h, w) may be non-zero."""
+    """Return where filters (K, C, h, w) may be non-zero."""
     rows, columns = np.ogrid[: filters_shape[2], : filters_shape[3]]
     inside = (rows < shapes[:, :1, None]) & (columns < shapes[:, 1:, None])
     return np.broadcast_to(inside[:, None], filters_shape)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from csc_cogd.cogd.rule import Backtracking
-from csc_cogd.csc.alternation import Round
-from csc_cogd.csc.state import Entry, check_state
+from csc_cogd.csc.alternation import OuterIteration
+from csc_cogd.csc.settings import check_count
+from csc_cogd.csc.state import Entry, check_state, damaged_checkpoint
 from csc_cogd.errors import InputError
 from csc_cogd.storage import check_writable, is_number, read_arrays, write_arrays
 
@@ -18,7 +17,7 @@ _FORMAT = 2
 
 
 class Checkpoint:
-    """Where a run is saved every few rounds, and taken up again.
+    """The file that a run is saved to every few rounds, and continued from.
 
     Parameters
     ----------
@@ -31,13 +30,11 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path, every: int, identity: Mapping[str, Any]):
-        if not isinstance(every, (int, np.integer)) or every < 1:
-            raise InputError(f"checkpoint_every: {every} isn't a number of rounds: use 1 or more")
-        self.path, self.every, self.identity = path, every, dict(identity)
+        self.path, self.every, self.identity = path, check_count("checkpoint_every", every), dict(identity)
         check_writable(path, overwrite=True)
 
-    def load(self, entries: Mapping[str, Entry]) -> tuple[dict[str, Any], list[Round]] | None:
-        """State, of these entries, and history of the run so far; None where there is no file yet.
+    def load(self, entries: Mapping[str, Entry]) -> tuple[dict[str, Any], list[OuterIteration]] | None:
+        """Return the state, of these entries, and the history of the run so far; None if there is no file yet.
 
         Raises
         ------
@@ -48,35 +45,34 @@ class Checkpoint:
             return None
         state, about = read_arrays(self.path, "checkpoint")
         if about.get("format") != _FORMAT or not isinstance(about.get("identity"), dict):
-            raise InputError(f"{self.path}: not a checkpoint of this version: delete it, or name another file")
+            raise InputError("", "not a checkpoint of this version", "delete it, or name another file", str(self.path))
         saved = about["identity"]
         other = sorted(key for key in saved.keys() | self.identity.keys() if saved.get(key) != self.identity.get(key))
         if other:
-            raise InputError(
-                f"{self.path}: a checkpoint of another run ({', '.join(other)} differ): "
-                "delete it, or name another file"
-            )  # fmt: skip
+            what = f"a checkpoint of another run ({', '.join(other)} differ)"
+            raise InputError("", what, "delete it, or name another file", str(self.path))
         check_state(self.path, state, entries)
         return state, self._rounds(about.get("history"))
 
-    def save(self, state: Mapping[str, Any], history: list[Round]) -> None:
+    def save(self, state: Mapping[str, Any], history: list[OuterIteration]) -> None:
+        """Write state and history, in one step."""
         about = {"format": _FORMAT, "identity": self.identity, "history": history}
         write_arrays(self.path, state, about, overwrite=True, compress=False)
 
-    def _rounds(self, rows: Any) -> list[Round]:
-        """A history as JSON gives it back."""
+    def _rounds(self, rows: Any) -> list[OuterIteration]:
+        """Return the history that JSON gives back."""
         if isinstance(rows, list) and all(_is_round(row, number) for number, row in enumerate(rows, 1)):
-            records = [Round(*row) for row in rows]
+            records = [OuterIteration(*row) for row in rows]
             return [
                 record._replace(backtracking=record.backtracking and Backtracking(*record.backtracking))
                 for record in records
             ]
-        raise InputError(f"{self.path}: a damaged checkpoint: its history isn't one: delete it, or name another file")
+        raise damaged_checkpoint(self.path, "its history isn't one")
 
 
 def _is_round(row: Any, number: int) -> bool:
-    """Whether JSON gives the round of this number back."""
-    if not isinstance(row, list) or len(row) != len(Round._fields):
+    """Return whether a row of JSON is the round of this number."""
+    if not isinstance(row, list) or len(row) != len(OuterIteration._fields):
         return False
     *figures, backtracking, residual = row
     whole = all(map(is_number, figures)) and figures[0] == number

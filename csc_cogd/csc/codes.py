@@ -4,35 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, Index, as_array, device_of, get_backend, on_gpu
+from csc_cogd.backend import Backend, as_array, on_gpu
 from csc_cogd.csc.admm import ConvolutionalADMM
-from csc_cogd.csc.coordinate_descent import CoordinateDescent
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.duality import admm_duality_gap
-from csc_cogd.csc.fista import Fista
 from csc_cogd.csc.iteration import Iteration, iterate
-from csc_cogd.csc.problem import (
-    Domain,
-    check_images,
-    check_weights,
-    convolve,
-    data_term,
-    filter_spectra,
-    for_maps,
-    observed_data,
-)
-from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
-from csc_cogd.csc.settings import check_boundary, check_l1_weights, check_settings, penalties, place_l1_weights
+from csc_cogd.csc.problem import Domain, check_images, check_weights, convolve, data_term, filter_spectra, observed_data
+from csc_cogd.csc.prox import DataTerm, MaskedLeastSquares
+from csc_cogd.csc.settings import check_boundary, check_choice, check_codes, check_l1_weights, check_settings
+from csc_cogd.csc.solvers import SOLVERS, CodingProblem, make_solver
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
-
-SOLVERS = ("auto", "admm", "coordinate descent", "fista")
-SPARSE_ENOUGH = 1500  # lambda_max / lmbda up to which coordinate descent takes less time than ADMM, as measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +33,7 @@ class SparseCodes:
     reconstruction : array, shape of the images
         ``sum_k d_k * x_k``, missing pixels filled in.
     objective : float
-        The minimised function at these codes.
+        The minimized function at these codes.
     history : list of Iteration
     lmbda : float
         The absolute weight that was used.
@@ -88,7 +75,7 @@ def sparse_code(
 ) -> SparseCodes:
     """Code images sparsely over a dictionary.
 
-    Minimises, over the codes x of each image b [FFCSC, eq. 1; CoGD, eq. 21 with the filters fixed],
+    Minimizes, over the codes x of each image b [FFCSC, eq. 1; CoGD, eq. 21 with the filters fixed],
 
         1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda sum_k w_k |x_k| + mu/2 sum_k ||grad x_k||^2
 
@@ -104,7 +91,8 @@ def sparse_code(
         channel: give signals of P sensors as (N, P, 1, T). NaN is allowed where the weight is zero. For an array of
         CuPy, the solve runs where it is, and the results are arrays of CuPy too.
     dictionary : Dictionary
-    lmbda : float >= 0
+        Its filters have as many channels as the images.
+    lmbda : float
         Weight of the l1 term, in the units of the images (0.005 suits images in [0, 1]).
     weights : array that broadcasts against `images`, optional
         W >= 0: 1 where observed, 0 where missing, anything between and above for confidence. (N, H, W) weights hold for
@@ -116,37 +104,42 @@ def sparse_code(
     background : array that broadcasts against `images`, optional
         Part of the expected counts that isn't coded, with ``fidelity="poisson"``; default: 0.
     max_iter : int
+        Iterations at most.
     tol : float
         Stop where the objective is known to be at most this fraction of itself above the optimum: by the duality gap, which
-        is usually ten times larger than the distance itself. Where some codes aren't penalised, the gap isn't known: then
+        is usually ten times larger than the distance itself. Where some codes aren't penalized, the gap isn't known: then
         where the relative primal and dual residuals are both below.
-    dtype : {"float32", "float64"}
-        Precision of the computation and of the result.
-    callback : callable, optional
-        Called after every iteration with an :class:`Iteration`; a true return value stops the solver.
     lmbda_relative : bool
         `lmbda` is a fraction of :func:`lambda_max`, above which all codes are zero.
     l1_weights : array, optional
-        w > 0 (or 0: not penalised): (K,) a weight a filter, or anything that broadcasts against the codes.
+        w > 0 (or 0: not penalized): (K,) one weight for each filter, or anything that broadcasts against the codes.
     nonnegative : bool
         Ask for codes >= 0.
-    gradient_penalty : float >= 0
-        mu: draws neighbouring codes together. It is circular on the padded domain of the transforms, whatever the boundary.
+    gradient_penalty : float
+        mu >= 0: draws neighboring codes together. It is circular on the padded domain of the transforms, whatever the
+        boundary.
     boundary : {"free", "circular"}
         ``"free"`` imposes nothing beyond the image; ``"circular"`` takes the image as one period.
-    rho, rho_data : float, optional
-        ADMM's penalties of the l1 and of the data split; default: from `lmbda` and the images' range, then adapted. A given
-        `rho` is kept as it is.
-    relaxation : float in (0, 2)
-        ADMM's over-relaxation.
-    start : array of the codes' shape, optional
-        Warm start.
+    rho : float, optional
+        ADMM's penalty of the l1 split; default: from `lmbda` and the images' range, then adapted. A given `rho` is kept.
+    rho_data : float, optional
+        ADMM's penalty of the data split; default: `rho`.
+    relaxation : float
+        ADMM's over-relaxation, between 0 and 2.
     solver : {"auto", "admm", "coordinate descent", "fista"}
         ``"auto"`` takes coordinate descent where it can be used and `lmbda` isn't tiny, else ADMM.
-    device, threads, fft
-        See :func:`csc_cogd.backend.get_backend`.
+    start : array of the codes' shape, optional
+        Warm start.
+    dtype : {"float32", "float64"}
+        Precision of the computation and of the result.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`, also for `threads` and `fft`.
+    threads : int, optional
+    fft : str, optional
     engine : Engine, optional
         In place of `dtype`, `device`, `threads` and `fft`.
+    callback : callable, optional
+        Called after every iteration with an :class:`Iteration`; a true return value stops the solver.
 
     Returns
     -------
@@ -168,64 +161,35 @@ def sparse_code(
     """
     images, gray = check_images(images), np.ndim(images) == 3
     check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, boundary)
-    _check_channels(images, dictionary, gray)
-    if solver not in SOLVERS:
-        raise InputError(f"solver: {solver!r} is unknown: choose {', '.join(map(repr, SOLVERS))}")
+    check_choice("solver", solver, SOLVERS)
     engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
     if engine.device == "auto" and solver == "coordinate descent":
         engine = replace(engine, device="cpu")
     backend = engine.beside(images).backend
-    domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
-    _check_circular(domain)
-    data: Any = data_term(backend, domain, images, check_weights(weights, images), fidelity, background)
-    operator = filter_spectra(backend, domain, dictionary)
-    w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
-    if lmbda_relative:
-        if not isinstance(data, MaskedLeastSquares):
-            raise InputError(f"lmbda_relative: lambda_max is that of least squares, not of {fidelity!r}: give lmbda itself")
-        lmbda *= _largest_useful_lmbda(backend, domain, data, operator, w)
-    prox = SoftThreshold(backend, place_l1_weights(w * lmbda, domain), nonnegative)
-    start = _check_start(start, (len(images), dictionary.n_filters, *domain.codes_shape))
-    filters = dictionary.with_channels()
-    obstacle = _obstacle(data, gradient_penalty, rho, rho_data)
-    if solver != "fista":
-        obstacle = obstacle or _obstacle_to_descent(w * lmbda, backend)
-    if solver in ("coordinate descent", "fista") and obstacle:
-        raise InputError(f"solver: {solver} {obstacle}: use 'auto' or 'admm'")
-    chosen: Any = None
-    adapt_every, measure_gap = 0, None
-    if solver == "fista":
-        chosen = Fista(backend, domain, operator, data, prox, start=start)
-    elif solver != "admm" and not obstacle:
-        chosen = CoordinateDescent(backend, domain, filters, operator, data, prox, tol=tol, start=start)
-        if solver == "auto" and chosen.steepest > SPARSE_ENOUGH:
-            chosen = None
-    if chosen is None:
-        adapt_every = 0 if rho else 10
-        chosen = ConvolutionalADMM(
-            backend, operator, data, prox,
-            **penalties(lmbda, data, rho, rho_data),
-            relaxation=relaxation, gradient_penalty=gradient_penalty, filters=filters,
-        )  # fmt: skip
-        if start is not None:
-            placed = backend.xp.zeros(chosen.shape, backend.dtype)
-            domain.crop_codes(placed)[...] = backend.asarray(start)
-            chosen.start_from(placed)
-        measure_gap = partial(admm_duality_gap, chosen)
-    history = iterate(chosen, max_iter, tol, callback, adapt_every, measure_gap)
+    domain = _domain(images, dictionary, boundary, gray)
+    data = data_term(backend, domain, images, check_weights(weights, images), fidelity, background)
+    problem = _problem(backend, domain, data, dictionary, l1_weights)
+    if lmbda_relative and not isinstance(data, MaskedLeastSquares):
+        raise InputError("lmbda_relative", f"works with least squares only, not with {fidelity!r}", "give {lmbda} itself")
+    lmbda *= problem.lambda_max() if lmbda_relative else 1
+    problem = replace(problem, lmbda=lmbda, nonnegative=nonnegative, gradient_penalty=gradient_penalty)
+    start = None if start is None else check_codes(start, problem.codes_shape, "start")
+
+    chosen = make_solver(problem, solver, tol=tol, start=start, rho=rho, rho_data=rho_data, relaxation=relaxation)
+    if isinstance(chosen, ConvolutionalADMM):
+        scale_penalties = None if rho else chosen.scale_penalties
+        history = iterate(chosen, max_iter, tol, callback, scale_penalties, partial(admm_duality_gap, chosen))
+    else:
+        history = iterate(chosen, max_iter, tol, callback)
     maps, fit, objective = chosen.finish()
     if not np.isfinite(objective):
-        raise InputError("images: their values or weights are too large to compute with: scale them to about [0, 1]")
+        raise InputError("images", "have values or weights too large to compute with", "scale them to about [0, 1]")
+
     reconstruction = domain.crop(fit)
     reconstruction = backend.xp.ascontiguousarray(reconstruction[:, 0] if gray else reconstruction)
-    give = (lambda array: array) if on_gpu(images) else backend.to_host
-    return SparseCodes(
-        codes=domain.crop_codes(give(maps)),
-        reconstruction=give(reconstruction),
-        objective=objective,
-        history=history,
-        lmbda=float(lmbda),
-    )
+    if not on_gpu(images):
+        maps, reconstruction = backend.to_host(maps), backend.to_host(reconstruction)
+    return SparseCodes(domain.crop_codes(maps), reconstruction, objective, history, float(lmbda))
 
 
 def reconstruct_images(
@@ -237,7 +201,7 @@ def reconstruct_images(
     device: str = "auto",
     threads: int | None = None,
 ) -> Any:
-    """Images that codes stand for: the valid part of ``sum_k d_k * x_k``.
+    """Return the images that codes stand for: the valid part of ``sum_k d_k * x_k``.
 
     An image doesn't depend, not even in its last bit, on the others or on the process, as FFT plans aren't measured.
 
@@ -246,8 +210,14 @@ def reconstruct_images(
     codes : (N, K, H + h - 1, W + w - 1) array
         Of NumPy, or of CuPy, and so is the result.
     dictionary : Dictionary
-    boundary, dtype, device, threads
-        As in :func:`sparse_code`; default of `dtype`: that of the codes.
+        What the codes were found with.
+    boundary : {"free", "circular"}
+        As in :func:`sparse_code`.
+    dtype : {"float32", "float64"}, optional
+        Precision of the computation and of the result; default: that of the codes.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`.
+    threads : int, optional
 
     Returns
     -------
@@ -272,14 +242,12 @@ def reconstruct_images(
     check_boundary(boundary)
     least = (1, 1) if boundary == "circular" else dictionary.filter_shape
     if codes.ndim != 4 or codes.shape[1] != dictionary.n_filters or any(np.less(codes.shape[2:], least)):
-        raise InputError(
-            f"codes: shape {codes.shape} isn't (N, {dictionary.n_filters}, {least[0]} or more, {least[1]} or more)"
-        )
+        expected = f"(N, {dictionary.n_filters}, >= {least[0]}, >= {least[1]})"
+        raise InputError("codes", f"must be of shape {expected} for this dictionary, got {codes.shape}")
     if codes.dtype.kind not in "fiu":
-        raise InputError(f"codes: real numbers are needed, not {codes.dtype}")
-    device = device_of(codes, device, "codes")
+        raise InputError("codes", f"must be real numbers, got {codes.dtype}")
     dtype = dtype or (codes.dtype if codes.dtype == np.float64 else np.float32)
-    backend = get_backend(device, dtype=dtype, threads=threads, fft="estimated")
+    backend = Engine(dtype, device, threads, "estimated").beside(codes, "codes").backend
     images = convolve(codes, dictionary, boundary=boundary, backend=backend)
     if not on_gpu(codes):
         images = backend.to_host(images)
@@ -290,12 +258,19 @@ def lambda_max(
     images: Any, dictionary: Dictionary, *, weights: Any = None, l1_weights: Any = None, boundary: str = "free",
     device: str = "auto", threads: int | None = None, fft: str | None = None,
 ) -> float:  # fmt: skip
-    """Smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``, in double precision.
+    """Return smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``, in double precision.
 
     Parameters
     ----------
-    images, dictionary, weights, l1_weights, boundary, device, threads, fft
-        As in :func:`sparse_code`.
+    images : (N, H, W) or (N, C, H, W) array
+        See :func:`sparse_code`, also for the parameters that follow.
+    dictionary : Dictionary
+    weights : array that broadcasts against `images`, optional
+    l1_weights : array, optional
+    boundary : {"free", "circular"}
+    device : str
+    threads : int, optional
+    fft : str, optional
 
     Returns
     -------
@@ -312,80 +287,34 @@ def lambda_max(
     >>> round(lambda_max(np.full((1, 8, 8), 0.5), Dictionary(np.full((1, 3, 3), 1 / 3))), 6)  # 9 * 0.5 / 3
     1.5
     """
-    gray = np.ndim(images) == 3
-    images = check_images(images)
+    images, gray = check_images(images), np.ndim(images) == 3
     check_boundary(boundary)
-    _check_channels(images, dictionary, gray)
-    backend = get_backend(device_of(images, device), dtype="float64", threads=threads, fft=fft)
-    domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
-    _check_circular(domain)
+    domain = _domain(images, dictionary, boundary, gray)
+    backend = Engine("float64", device, threads, fft).beside(images).backend
     data = observed_data(backend, domain, images, check_weights(weights, images))
-    w = check_l1_weights(l1_weights, (len(images), dictionary.n_filters, *domain.codes_shape))
-    return _largest_useful_lmbda(backend, domain, data, filter_spectra(backend, domain, dictionary), w)
+    return _problem(backend, domain, data, dictionary, l1_weights).lambda_max()
 
 
-def _largest_useful_lmbda(backend: Backend, domain: Domain, data: MaskedLeastSquares, operator: Any, w: np.ndarray) -> float:
-    """See :func:`lambda_max`; on the domain."""
-    K = operator.shape[0]
-    H, W = domain.shape
-    block = backend.workspace(data.images.shape)
-    block.real[...] = data.squared_weights * data.images
-    block.forward()
-    b = block.spectrum / (H * W)
-
-    penalised = backend.asarray(np.where(w > 0, w, np.inf))
-
-    def largest(workspace: Any, index: Index) -> Any:
-        backend.kernels.spread(operator[index[1]], b[index[0]], workspace.spectrum)
-        workspace.inverse()
-        response = abs(domain.crop_codes(workspace.real))
-        part = tuple(one if size > 1 else slice(0, 1) for one, size in zip(index, w.shape[:2], strict=True))
-        return (response / penalised[part]).max()
-
-    return float(reduce(np.maximum, for_maps(backend, (len(b), K, H, W), largest)))
-
-
-def _check_channels(images: np.ndarray, dictionary: Dictionary, gray: bool) -> None:
+def _domain(images: Any, dictionary: Dictionary, boundary: str, gray: bool) -> Domain:
+    """Return the domain of images (N, C, H, W), after checking that the dictionary fits them."""
     check_dictionary(dictionary)
-    if images.shape[1] == dictionary.n_channels:
-        return
-    what = "grey (N, H, W)" if gray else f"with {images.shape[1]} channels"
-    raise InputError(
-        f"images: they are {what}, but the dictionary's filters have {dictionary.n_channels} channels: use another "
-        "dictionary, or code the channels one by one"
-    )
-
-
-def _check_circular(domain: Domain) -> None:
-    if domain.boundary == "circular" and any(np.greater(domain.filter_shape, domain.image_shape)):
+    if images.shape[1] != dictionary.n_channels:
+        what = "gray" if gray else f"of {images.shape[1]} channels"
         raise InputError(
-            f"images: {domain.image_shape} is smaller than the filters, {domain.filter_shape}: use smaller ones, or "
-            "boundary='free'"
-        )
+            "images", f"are {what}, but the filters have {dictionary.n_channels} channels",
+            "use another {dictionary}, or code the channels one by one",
+        )  # fmt: skip
+    domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape, boundary)
+    if boundary == "circular" and any(np.greater(domain.filter_shape, domain.image_shape)):
+        raise InputError(
+            "images", f"must not be smaller than the filters, {domain.filter_shape}, got {domain.image_shape}",
+            "use smaller filters, or {boundary} 'free'",
+        )  # fmt: skip
+    return domain
 
 
-def _check_start(start: Any, expected: tuple[int, ...]) -> Any:
-    if start is None:
-        return None
-    start = as_array(start, "start")
-    if start.shape != expected or not np.isfinite(start).all():
-        raise InputError(f"start: finite codes of shape {expected} are needed, not {start.shape}")
-    return start
-
-
-def _obstacle(data: Any, gradient_penalty: float, rho: float | None, rho_data: float | None) -> str:
-    """Why coordinate descent and FISTA can't solve a problem; empty if they can."""
-    if not isinstance(data, MaskedLeastSquares):
-        return "needs the fidelity 'least squares'"
-    if gradient_penalty:
-        return "knows no gradient penalty"
-    return "has no penalties rho and rho_data" if rho is not None or rho_data is not None else ""
-
-
-def _obstacle_to_descent(thresholds: np.ndarray, backend: Backend) -> str:
-    """Why coordinate descent can't or shouldn't solve a problem that FISTA can; empty if it can."""
-    if not (thresholds > 0).all():
-        return "needs lmbda and l1 weights above zero"
-    if not backend.compiled:
-        return "is too slow without compiled kernels" if backend.xp is np else "runs on the CPU only"
-    return ""
+def _problem(backend: Backend, domain: Domain, data: DataTerm, dictionary: Dictionary, l1_weights: Any) -> CodingProblem:
+    """Return the problem without its penalties."""
+    w = check_l1_weights(l1_weights, (len(data.images), dictionary.n_filters, *domain.codes_shape))
+    operator = filter_spectra(backend, domain, dictionary)
+    return CodingProblem(backend, domain, data, dictionary.with_channels(), operator, w)

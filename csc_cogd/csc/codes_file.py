@@ -45,7 +45,7 @@ def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
     """
     codes = to_numpy(codes, "codes")
     if codes.dtype.kind not in "fiu":
-        raise InputError(f"codes: real numbers are needed, not {codes.dtype}")
+        raise InputError("codes", f"must be real numbers, got {codes.dtype}")
     places = np.flatnonzero(codes)
     arrays = {"values": codes.ravel()[places], "places": places, "shape": np.array(codes.shape)}
     write_arrays(Path(path), arrays, {"format": _FORMAT}, overwrite=overwrite, compress=True)
@@ -87,7 +87,7 @@ def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
     except InputError:
         raise
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a codes file: {error}") from None
+        raise InputError("", f"not a codes file: {error}", subject=str(path)) from None
     if about.get("format") != _FORMAT:
-        raise InputError(f"{path}: not a codes file of this version: make it again by save_codes")
+        raise InputError("", "not a codes file of this version", "make it again by save_codes", str(path))
     return codes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,32 +13,33 @@ import numpy as np
 
 from csc_cogd import __version__
 from csc_cogd.backend import get_backend
-from csc_cogd.csc.alternation import Model, Round
+from csc_cogd.csc.alternation import Model, OuterIteration
 from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations, filter_shapes, initial_filters
 from csc_cogd.csc.settings import check_settings
-from csc_cogd.csc.shard import Engine, Opened, Share, load_shard, open_shard, save_shard, work_shard
+from csc_cogd.csc.shard import ShardInfo, ShardUpdate, load_shard, open_shard, save_shard, update_shard
 from csc_cogd.csc.state import COUNT, Entry
+from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
 
 class Mapper(Protocol):
-    """Where shards live: it keeps a state for each, and applies pure functions ``state, report = function(state, ...)``.
+    """Where shards live: keeps a state for each, and applies pure functions ``state, report = function(state, ...)``.
 
     Only arguments and reports travel. Reports come in the order of the shards, wherever and whenever they were made.
     """
 
     def start(self, function: Callable[..., Any], shards: Sequence[Any], *arguments: Any) -> list[Any]:
-        """Apply `function` to the shards, in place of states."""
+        """Apply `function` to the shards, to make their states."""
 
     def step(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """Apply `function` to the states."""
 
 
-class InThisProcess:
-    """A :class:`Mapper` that works on one shard after the other."""
+class SerialMapper:
+    """A :class:`Mapper` that works on one shard after the other, in this process."""
 
     def start(self, function: Callable[..., Any], shards: Sequence[Any], *arguments: Any) -> list[Any]:
         self._states = list(shards)
@@ -78,52 +80,71 @@ def learn_dictionary_consensus(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
-    callback: Callable[[Round], Any] | None = None,
+    engine: Engine | None = None,
+    callback: Callable[[OuterIteration], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn one dictionary from images that are too many for one machine, in shards.
 
     Shard m has images, codes x_m and filters D_m of its own; all shall agree on filters G of the feasible set C:
 
-        minimise  sum_m 1/2 ||W_m (D_m x_m - b_m)||^2 + lmbda ||x_m||_1    s.t.  D_m = G,  G in C: support and norm <= 1
+        minimize  sum_m 1/2 ||W_m (D_m x_m - b_m)||^2 + lmbda ||x_m||_1    s.t.  D_m = G,  G in C: support and norm <= 1
 
     This is ADMM for global consensus [Boyd et al. 2011, section 7.2] on the filters, as in consensus convolutional sparse
     coding [Choudhury et al. 2017; Garcia-Cardona, Wohlberg 2018], interleaved with code iterations. A round is, with duals
-    y_m and pulls rho_mk = ||x_mk||^2, the curvature of a shard's data term in its filter k where codes don't overlap,
+    y_m and penalties rho_mk = ||x_mk||^2, the curvature of a shard's data term in its filter k where codes don't overlap,
 
         x_m  by code iterations at G
         D_m  = argmin 1/2 ||W_m (D_m x_m - b_m)||^2 + 1/2 sum_k rho_mk ||d_mk - g_k + y_mk / rho_mk||^2,  D_m in C
         G    = proj_C(sum_m (rho_m D_m + y_m) / sum_m rho_m)
         y_m += rho_m (D_m - G)
 
-    so a shard's say grows with its images, filter by filter, and only filters and pulls travel. The result doesn't depend on
-    where shards are worked on, nor in which order they finish, if FFT library and dtype are the same: by default, FFTs are
-    planned without measuring, for measured plans (``fft="pyfftw"``) may differ from process to process, in the last bits.
+    so a shard's weight grows with its images, filter by filter, and only filters and penalties travel. The result doesn't
+    depend on where shards are worked on, nor in which order they finish, if FFT library and dtype are the same: by default,
+    FFTs are planned without measuring, for measured plans (``fft="pyfftw"``) may differ from process to process, in the last
+    bits.
 
     Parameters
     ----------
     shards : sequence
         Each an (N, H, W) or (N, C, H, W) array, or a tuple of such an array and its weights: 1 where observed, 0 where
         missing. Sizes may differ from shard to shard.
-    n_filters, filter_shape, lmbda, code_iterations, filter_iterations : as in :func:`csc_cogd.learn_dictionary`
+    n_filters : int, or sequence of int
+        See :func:`csc_cogd.learn_dictionary`, also for the parameters without a description here.
+    filter_shape : int or (h, w), or sequence of these
+    lmbda : float
+        Weight of the l1 term, >= 0.
     load : callable, optional
         Makes such a shard of a given one, such as file names, where it is worked on; images then never are elsewhere.
     mapper : Mapper, optional
-        Where to work on the shards, such as :func:`csc_cogd.shard_mapper` gives; default: here, on one after the other.
+        Where to work on the shards, such as :func:`csc_cogd.shard_mapper` gives; default: here, one after the other.
     max_iter : int
         Rounds.
+    code_iterations, filter_iterations : int
+        In each round.
     tol : float
         Stop when the objective falls by less than this fraction in a round.
-    checkpoint : path, optional
-        As in :func:`csc_cogd.learn_dictionary`. The shards save their states beside it, under names that begin with its
-        name: other machines must find its folder too.
-    callback : callable, optional
-        Called after every round with a :class:`Round`, whose `consensus_residual` says how far the shards' filters were
-        from those that they had agreed on; a true return value stops learning.
+    zero_mean : bool
     l1_weights : (1, K, 1, 1) array, optional
-        A weight a filter.
-    seed, start, checkpoint_every, zero_mean, gradient_penalty, boundary, rho, rho_data, relaxation, dtype, device, \
-    threads, fft
-        As in :func:`csc_cogd.learn_dictionary`.
+        One weight for each filter.
+    gradient_penalty : float
+    boundary : {"free", "circular"}
+    rho, rho_data : float, optional
+    relaxation : float
+    seed : int
+    start : Dictionary, optional
+    checkpoint : path, optional
+        The shards save their states beside it, under names that begin with its name: other machines must find its folder,
+        too.
+    checkpoint_every : int
+    dtype : {"float32", "float64"}
+    device : str
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
+    callback : callable, optional
+        Called after every round with an :class:`OuterIteration`, whose `consensus_residual` tells how far the shards'
+        filters were from those that they had agreed on; a true return value stops learning.
 
     Returns
     -------
@@ -145,19 +166,19 @@ def learn_dictionary_consensus(
     """
     check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, boundary)
     if len(shards) == 0:
-        raise InputError("shards: there are none: give one or more")
+        raise InputError("shards", "must be one or more, got none")
     shapes = filter_shapes(n_filters, filter_shape)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation, boundary)
     iterations = check_iterations(code_iterations, filter_iterations)
-    engine = Engine(device, str(get_backend("cpu", dtype=dtype).dtype), threads, fft or "estimated")
-    mapper = InThisProcess() if mapper is None else mapper
-    opened: list[Opened] = mapper.start(open_shard, list(enumerate(shards)), model, engine, load)
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft).without_measuring()
+    engine = replace(engine, dtype=str(get_backend("cpu", dtype=engine.dtype).dtype))
+    mapper = SerialMapper() if mapper is None else mapper
+    opened: list[ShardInfo] = mapper.start(open_shard, list(enumerate(shards)), model, engine, load)
     channels, gray = opened[0].shape[1], opened[0].gray
     for m, other in enumerate(opened):
         if other.shape[1] != channels:
-            raise InputError(
-                f"shards: shard {m} has {other.shape[1]} channel(s), shard 0 {channels}: learn from grey and colour apart"
-            )
+            wrong = f"must have the same number of channels, got {channels} in shard 0, {other.shape[1]} in shard {m}"
+            raise InputError("shards", wrong, "learn from gray and color images separately")
     filters = initial_filters(shapes, channels, seed, start)
     settings = model.settings() | {
         "code_iterations": iterations[0], "filter_iterations": iterations[1], "seed": seed, "shards": len(shards),
@@ -179,14 +200,14 @@ def learn_dictionary_consensus(
 
 
 class _Consensus:
-    """What the shards agree on, and the rounds that bring them there; filters are (K, C, h, w).
+    """What the shards agree on, and the rounds that bring them there.
 
     Attributes
     ----------
-    filters : array
-        That the next round starts from.
-    reached : array
-        That the last round started from: its objective is theirs.
+    filters : (K, C, h, w) array
+        What the next round starts from.
+    reached : (K, C, h, w) array
+        What the last round started from: its objective is theirs.
     """
 
     def __init__(self, mapper: Mapper, filters: np.ndarray, checkpoint: Path | None):
@@ -194,14 +215,16 @@ class _Consensus:
         self.checkpoint = None if checkpoint is None else checkpoint.absolute()  # workers may be in another folder
         self.rounds = self._saved = self._resumed = 0
 
-    def round(self, code_iterations: int, filter_iterations: int) -> Round:
-        shares: list[Share] = self.mapper.step(work_shard, self.filters, code_iterations, filter_iterations)
+    def round(self, code_iterations: int, filter_iterations: int) -> OuterIteration:
+        updates: list[ShardUpdate] = self.mapper.step(update_shard, self.filters, code_iterations, filter_iterations)
         self.rounds += 1
-        self.reached, self.filters = self.filters, agree(shares).astype(self.filters.dtype)
-        data_term, penalty = (sum(getattr(share, name) for share in shares) for name in ("data_term", "penalty"))
-        distance = sum(share.distance for share in shares) / (len(shares) * float((self.reached**2).sum(dtype=np.float64)))
-        return Round(
-            0, 0.0, data_term + penalty, data_term, penalty, sum(share.nonzeros for share in shares),
+        self.reached, self.filters = self.filters, average_filters(updates).astype(self.filters.dtype)
+        data_term, penalty = (sum(getattr(update, name) for update in updates) for name in ("data_term", "penalty"))
+        distance = sum(update.distance for update in updates) / (
+            len(updates) * float((self.reached**2).sum(dtype=np.float64))
+        )
+        return OuterIteration(
+            0, 0.0, data_term + penalty, data_term, penalty, sum(update.nonzeros for update in updates),
             consensus_residual=float(np.sqrt(distance)),
         )  # fmt: skip
 
@@ -209,7 +232,7 @@ class _Consensus:
         return {"filters": Entry(self.filters.shape), "reached": Entry(self.filters.shape), "rounds": COUNT}
 
     def saved_state(self) -> dict[str, np.ndarray]:
-        """The state for a checkpoint's file; the shards' are in files beside it, where they are worked on."""
+        """Return the state for a checkpoint's file; the shards save theirs in files beside it, where they are worked on."""
         assert self.checkpoint is not None
         self.mapper.step(save_shard, self._files(self.rounds))
         self._remove_files_but({self._resumed, self._saved, self.rounds})
@@ -225,7 +248,7 @@ class _Consensus:
         return f"{self.checkpoint}.round-{rounds}.shard-"
 
     def _remove_files_but(self, wanted: set[int]) -> None:
-        """Remove the shards' files, but those of these rounds.
+        """Remove the shards' files, except for those of these rounds.
 
         The checkpoint's file refers to the last saved round until it is replaced, and a mapper may have to make a state
         again from where the run was resumed.
@@ -236,9 +259,9 @@ class _Consensus:
                 Path(name).unlink(missing_ok=True)
 
 
-def agree(shares: Sequence[Share]) -> np.ndarray:
-    """G of the shards' shares, (K, C, h, w), summed in their order."""
-    pulls = np.sum([share.pull for share in shares], axis=0)
-    total = np.sum([share.filters for share in shares], axis=0) / pulls[:, None, None, None]
+def average_filters(updates: Sequence[ShardUpdate]) -> np.ndarray:
+    """Return G, the mean of the shards' filters weighted by their penalties, projected to norm at most one."""
+    rho = np.sum([update.rho for update in updates], axis=0)
+    total = np.sum([update.filters for update in updates], axis=0) / rho[:, None, None, None]
     norms = np.sqrt((total**2).sum(axis=(1, 2, 3), keepdims=True))
     return total / np.maximum(norms, 1)

@@ -1,6 +1,6 @@
 """Coordinate descent on the few atoms that a sparse code may use, for the code solve with a squared data term.
 
-    minimise over x    1/2 ||W (A x - b)||^2 + sum_i t_i |x_i|,      A x = sum_k d_k * x_k
+    minimize over x    1/2 ||W (A x - b)||^2 + sum_i t_i |x_i|,      A x = sum_k d_k * x_k
 
 A code that is zero at the optimum, as 99 of 100 are, needs no iterations, only the certainty that it stays zero: its
 gradient g_i = <d_i, W^2 (b - A x)> is below t_i. So all gradients are computed now and then, by FFTs, and in between a
@@ -20,17 +20,17 @@ from csc_cogd.csc.iteration import Iteration, duality_gap
 from csc_cogd.csc.problem import Domain
 from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
 
-SWEEPS = 20  # over the working set between two looks at all gradients
-ENOUGH = 0.02  # of a round's first sweep's largest change: fewer sweeps do then
-THOROUGH_SWEEPS, THOROUGHLY_ENOUGH = 100, 0.001  # the same near the optimum, where sweeps take less time than the look
-STEEPEST = 0.4  # of the largest gradient: what joins the working set, steep ones first
-BAND = 32  # rows that one task sweeps, at least
+MAX_SWEEPS = 20  # over the working set, from one check of all gradients to the next
+SWEEP_TOL = 0.02  # of the largest change of a round's first sweep: a sweep that changes less is the last
+FINAL_MAX_SWEEPS, FINAL_SWEEP_TOL = 100, 0.001  # near the optimum, where sweeps take less time than all gradients
+ADMIT_FRACTION = 0.4  # of the largest gradient: what joins the working set, steep ones first
+BAND_ROWS = 32  # rows that one task sweeps, at least
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 class CoordinateDescent:
-    """A solver for :func:`csc_cogd.csc.iteration.iterate`; a step is a round of sweeps and a look at all gradients.
+    """A :class:`csc_cogd.csc.iteration.Solver`; a step is a round of sweeps and a check of all gradients.
 
     The record's dual residual is by how much gradients violate the optimality conditions, relative to all gradients: by
     what is above the thresholds, and by what the last sweep changed. Its `gap` is the duality gap at the residual scaled
@@ -39,11 +39,14 @@ class CoordinateDescent:
 
     Parameters
     ----------
+    backend : Backend
     domain : Domain
     filters : (K, C, h, w) array
     operator : (K, C, H, W // 2 + 1) complex array
         Their spectra on the domain.
-    data, prox : the two terms; all thresholds above zero
+    data : MaskedLeastSquares
+    prox : SoftThreshold
+        All thresholds are above zero.
     tol : float
         An image whose gap is no larger isn't worked on any more.
     start : (N, K, ...) array of the codes' shape, optional
@@ -64,12 +67,12 @@ class CoordinateDescent:
             _Image(shared, n, image, weights, None if start is None else start[n])
             for n, (image, weights) in enumerate(zip(data.images, squared_weights, strict=True))
         ]
-        self._for_all(lambda image, each: image.look(each), self.images)
-        self.steepest = max(image.steepest for image in self.images)
+        self._for_all(lambda image, each: image.check_gradients(each), self.images)
+        self.max_ratio = max(image.max_ratio for image in self.images)
         """Largest gradient at the start, relative to its threshold: lambda_max / lmbda, where the start is zero."""
 
-    def step(self) -> Iteration:
-        """Do one round; the record's iteration number and seconds are left to the caller."""
+    def step(self, measure: bool = True) -> Iteration:
+        """Do one round, which is always measured; the record's iteration number and seconds are left to the caller."""
         busy = [image for image in self.images if image.gap > self.tol and image.dual_residual > 0]
         self._for_all(lambda image, each: image.round(each, thorough=image.dual_residual < self.tol), busy)
         data_term, l1 = (sum(getattr(image, name) for image in self.images) for name in ("data_term", "l1"))
@@ -79,7 +82,7 @@ class CoordinateDescent:
         return Iteration(0, 0.0, data_term + l1, data_term, l1, 0.0, dual_residual, self.rho, nonzeros, gap)
 
     def finish(self) -> tuple[Any, Any, float]:
-        """The codes (N, K, ...), their sum of convolutions A x on the domain (N, C, H, W), and the objective."""
+        """Return the codes (N, K, ...), their sum of convolutions A x on the domain (N, C, H, W), and the objective."""
         shared = self.images[0].shared
         maps = np.zeros((len(self.images), len(shared.filters), *shared.domain.codes_shape), self.backend.dtype)
         for image, codes in zip(self.images, maps, strict=True):
@@ -88,7 +91,7 @@ class CoordinateDescent:
         return maps, fit, sum(image.objective for image in self.images)
 
     def _for_all(self, function: Callable[[_Image, Each], None], images: list[_Image]) -> None:
-        """Threads over images where there are enough of them, else within each."""
+        """Call the function with every image, in threads over images if these are many, else within each."""
         if len(images) >= self.backend.threads:
             list(self.backend.each(lambda image: function(image, map), images))
         else:
@@ -107,18 +110,18 @@ class _Shared:
         circular = domain.boundary == "circular"
         self.period = (H, W) if circular else tuple(np.maximum(domain.shape, (H + h - 1, W + w - 1)).tolist())
         self.canvas = (filters.shape[1], self.period[0], self.period[1] + self.filters.shape[3])
-        bands = max(H // max(BAND, h) // 2 * 2, 1)  # an even number, so that the last is no neighbour of the first
+        bands = max(H // max(BAND_ROWS, h) // 2 * 2, 1)  # an even number, so that the last is no neighbor of the first
         self.bands = np.linspace(0, H, bands + 1).astype(int)  # the first row of each
         self.maps = backend.workspaces((1, 1, *domain.shape))
         self.blocks = backend.workspaces((1, filters.shape[1], *domain.shape))
 
     def keys(self, places: np.ndarray) -> np.ndarray:
-        """Numbers by which atoms are sorted: row, column, filter. Sorted by filter first, sweeps gain a fifth less."""
+        """Return the numbers by which atoms are sorted: row, column, filter. Filters first would gain a fifth less."""
         k, i, j = places.astype(np.int64)
         return (i * self.domain.codes_shape[1] + j) * len(self.filters) + k
 
     def thresholds(self, n: int, k: int) -> Any:
-        """Of a map, (1, 1) or of the codes' shape."""
+        """Return the thresholds of a map, (1, 1) or of the codes' shape."""
         weights = self.prox.weights
         weights = weights[n if len(weights) > 1 else 0, k if weights.shape[1] > 1 else 0]
         return weights if weights.size == 1 else self.domain.crop_codes(weights)
@@ -141,9 +144,9 @@ class _Image:
         self.codes, self.energies, self.thresholds = np.empty((3, 0), dtype)
         self._bands = np.zeros_like(shared.bands)
         self.candidates = self.places
-        self.steepest, self._change = np.inf, 0.0
+        self.max_ratio, self._change = np.inf, 0.0
         if start is not None and np.any(start):
-            self._admit(np.argwhere(start).T.astype(np.int32))
+            self._extend_working_set(np.argwhere(start).T.astype(np.int32))
             self.codes = start[tuple(self.places)]
 
     def on_domain(self, canvas: Any) -> Any:
@@ -156,12 +159,12 @@ class _Image:
 
     def round(self, each: Each, thorough: bool) -> None:
         if not self.candidates.size and not self.codes.size:
-            self.look(each)  # now that the steepest gradient is known, the candidates are found
-        self._admit(self.candidates)
-        self._sweep(each, *((THOROUGH_SWEEPS, THOROUGHLY_ENOUGH) if thorough else (SWEEPS, ENOUGH)))
-        self.look(each)
+            self.check_gradients(each)  # now that the largest ratio is known, the candidates are found
+        self._extend_working_set(self.candidates)
+        self._sweep(each, *((FINAL_MAX_SWEEPS, FINAL_SWEEP_TOL) if thorough else (MAX_SWEEPS, SWEEP_TOL)))
+        self.check_gradients(each)
 
-    def _admit(self, candidates: np.ndarray) -> None:
+    def _extend_working_set(self, candidates: np.ndarray) -> None:
         """Take new atoms into the working set, and leave out those that have become zero."""
         shared = self.shared
         used = self.codes != 0
@@ -183,7 +186,7 @@ class _Image:
         self._bands = np.searchsorted(self.places[1], shared.bands)
 
     def _each_band(self, each: Each, function: Callable[[slice], Any]) -> list[Any]:
-        """``function(part)`` of the working set's bands, neighbours never at the same time."""
+        """Return ``function(part)`` of the working set's bands, neighbors never at the same time."""
         parts = [slice(a, b) for a, b in zip(self._bands[:-1], self._bands[1:], strict=True)]
         return [result for first in (0, 1) for result in each(function, parts[first::2])]
 
@@ -204,7 +207,7 @@ class _Image:
                 break
         self._change = sum(squares)
 
-    def look(self, each: Each) -> None:
+    def check_gradients(self, each: Each) -> None:
         """Compute objective, gradients, gap, and the candidates that their gradients name."""
         shared, backend = self.shared, self.shared.backend
         self.fit[...] = 0
@@ -222,19 +225,19 @@ class _Image:
         with borrowed(shared.blocks) as block:
             np.divide(self.on_domain(self.residual), np.prod(shared.domain.shape), out=block.real[0], casting="same_kind")
             block.forward()
-            surveys = list(each(lambda k: self._survey(k, block), range(len(shared.filters))))
+            surveys = list(each(lambda k: self._gradient_candidates(k, block), range(len(shared.filters))))
         found, largest, excess, total = zip(*surveys, strict=True)
-        self.candidates, self.steepest = np.concatenate(found, axis=1), float(max(largest))
+        self.candidates, self.max_ratio = np.concatenate(found, axis=1), float(max(largest))
         self.dual_residual = float(np.sqrt((sum(excess) + self._change) / max(sum(total), 1e-300)))
         aligned = float(np.sum(self.residual * self.image, dtype=np.float64))
-        self.gap = duality_gap(self.objective, aligned, 2 * self.data_term, self.steepest)
+        self.gap = duality_gap(self.objective, aligned, 2 * self.data_term, self.max_ratio)
 
-    def _survey(self, k: int, block: Workspace) -> tuple[np.ndarray, float, float, float]:
-        """A map's gradients, from the residual's spectra: the atoms that they name, and see ``atoms.find_atoms``."""
+    def _gradient_candidates(self, k: int, block: Workspace) -> tuple[np.ndarray, float, float, float]:
+        """Return a map's gradients, from the residual's spectra: the atoms that they name, and see ``atoms.find_atoms``."""
         shared, backend = self.shared, self.shared.backend
-        cut = max(1.0, STEEPEST * self.steepest)
+        cut = max(1.0, ADMIT_FRACTION * self.max_ratio)
         with borrowed(shared.maps) as workspace:
-            backend.kernels.spread(shared.operator[k : k + 1], block.spectrum, workspace.spectrum)
+            backend.kernels.apply_adjoint(shared.operator[k : k + 1], block.spectrum, workspace.spectrum)
             workspace.inverse()
             gradient = shared.domain.crop_codes(workspace.real[0, 0])
             found, *survey = backend.atoms.find_atoms(gradient, shared.thresholds(self.n, k), shared.prox.nonnegative, cut)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, as_array, on_gpu
+from csc_cogd.backend import Backend, on_gpu
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.problem import Domain, check_images, check_weights, filter_spectra, observed_data
-from csc_cogd.csc.settings import check_settings
+from csc_cogd.csc.settings import check_codes, check_settings
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 
@@ -31,11 +31,11 @@ def debias(
 ) -> np.ndarray:
     """Refit sparse codes without the l1 term, keeping their zeros.
 
-    The l1 term finds the support, but draws every code on it towards zero. This minimises, from the given codes on,
+    The l1 term finds the support, but draws every code on it towards zero. This minimizes, from the given codes on,
 
         1/2 ||W (sum_k d_k * x_k - b)||^2    subject to x = 0 where the given codes are zero
 
-    by conjugate gradients for least squares [Hestenes, Stiefel 1952], stopped early, because the columns of neighbouring
+    by conjugate gradients for least squares [Hestenes, Stiefel 1952], stopped early, because the columns of neighboring
     codes are nearly the same.
 
     Parameters
@@ -47,8 +47,13 @@ def debias(
         1 where observed, 0 where missing.
     max_iter : int
         Iterations of conjugate gradients for each image.
-    dtype, device, threads, fft, engine
-        As in :func:`csc_cogd.sparse_code`.
+    dtype : {"float32", "float64"}
+        See :func:`csc_cogd.sparse_code`, also for the parameters that follow.
+    device : str
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
 
     Returns
     -------
@@ -74,13 +79,11 @@ def debias(
     engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
     backend = engine.beside(images).backend
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
-    codes = as_array(codes, "codes")
-    expected = (len(images), dictionary.n_filters, *domain.codes_shape)
-    if codes.shape != expected or codes.dtype.kind not in "fiu" or not np.isfinite(codes).all():
-        raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.dtype} of {codes.shape}")
+    codes = check_codes(codes, (len(images), dictionary.n_filters, *domain.codes_shape))
     check_settings(0.0, max_iter, 0.0)
     if images.shape[1] != dictionary.n_channels:
-        raise InputError(f"images: they have {images.shape[1]} channels, the dictionary {dictionary.n_channels}")
+        wrong = f"must have the dictionary's {dictionary.n_channels} channels, got {images.shape[1]}"
+        raise InputError("images", wrong)
     data = observed_data(backend, domain, images, check_weights(weights, images))
     shares = np.broadcast_to(np.sqrt(data.squared_weights), data.images.shape)
     spectra = filter_spectra(backend, domain, dictionary)
@@ -103,16 +106,16 @@ class _Support:
         self.n_values = domain.shape[0] * domain.shape[1]
 
     def refit(self, image: Any, max_iter: int) -> Any:
-        """The codes (K, ..) of least squared distance from the image, as far as `max_iter` iterations come."""
+        """Return the codes (K, ..) that reconstruct the image best, as far as `max_iter` iterations get."""
         x = self.code[self.code != 0].astype(np.float64)
-        residual = self.shares * image - self.synthesise(x)
+        residual = self.shares * image - self.synthesize(x)
         gradient = self.correlate(residual)
         direction, energy = gradient, float((gradient**2).sum())
         least = (TOLERANCE * float(abs(self.correlate(self.shares * image)).max())) ** 2
         for _ in range(max_iter):
             if energy <= least:
                 break
-            image_of_direction = self.synthesise(direction)
+            image_of_direction = self.synthesize(direction)
             step = energy / float((image_of_direction**2).sum())
             x = x + step * direction
             residual = residual - step * image_of_direction
@@ -123,25 +126,25 @@ class _Support:
         refitted[self.code != 0] = x.astype(self.backend.dtype)
         return refitted
 
-    def synthesise(self, values: Any) -> Any:
-        """``W sum_k d_k * x_k``, (C, H, W) in double precision."""
+    def synthesize(self, values: Any) -> Any:
+        """Return ``W sum_k d_k * x_k``, (C, H, W) in double precision."""
         total = self.pixels.spectrum
         total[...] = 0
         for k in self._used():
             self.map.real[...] = 0
             self.map.real[0, 0][self.places[k]] = values[self.cuts[k] : self.cuts[k + 1]].astype(self.backend.dtype)
             self.map.forward()
-            self.backend.kernels.gather(self.spectra[k : k + 1], self.map.spectrum, total, True)
+            self.backend.kernels.accumulate_forward(self.spectra[k : k + 1], self.map.spectrum, total, True)
         self.pixels.inverse()
         return (self.shares * self.pixels.real[0]).astype(np.float64) / self.n_values
 
     def correlate(self, pixels: Any) -> Any:
-        """Adjoint of :meth:`synthesise`."""
+        """Apply the adjoint of :meth:`synthesize`."""
         values = self.backend.xp.empty(int(self.cuts[-1]))
         self.pixels.real[0] = self.shares * pixels
         self.pixels.forward()
         for k in self._used():
-            self.backend.kernels.spread(self.spectra[k : k + 1], self.pixels.spectrum, self.map.spectrum)
+            self.backend.kernels.apply_adjoint(self.spectra[k : k + 1], self.pixels.spectrum, self.map.spectrum)
             self.map.inverse()
             values[self.cuts[k] : self.cuts[k + 1]] = self.map.real[0, 0][self.places[k]]
         return values / self.n_values

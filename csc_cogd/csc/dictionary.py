@@ -28,7 +28,7 @@ class Dictionary:
     Parameters
     ----------
     filters : (K, h, w) or (K, C, h, w) array of float
-        K filters, grey or with C channels. Smaller filters stand in the top left corner of h x w, zeros around them.
+        K filters, gray or with C channels. Smaller filters stand in the top left corner of h x w, zeros around them.
     shapes : (K, 2) array of int, optional
         Height and width of each filter; default: h x w for all.
     provenance : mapping, optional
@@ -54,24 +54,26 @@ class Dictionary:
     def __post_init__(self) -> None:
         filters = to_numpy(self.filters, "filters")
         if filters.dtype.kind not in "fiu":
-            raise InputError(f"filters: real numbers are needed, not {filters.dtype}")
+            raise InputError("filters", f"must be real numbers, got {filters.dtype}")
         filters = filters.astype(filters.dtype if filters.dtype.kind == "f" else np.float64)
         if filters.ndim not in (3, 4) or 0 in filters.shape:
-            raise InputError(f"filters: shape {filters.shape} is neither (K, h, w) nor (K, C, h, w)")
+            raise InputError("filters", f"must be of shape (K, h, w) or (K, C, h, w), got {filters.shape}")
         if not np.isfinite(filters).all():
-            raise InputError("filters: there are NaN or infinite values among them")
+            raise InputError("filters", "must be finite, but have NaN or infinite values")
         if not np.any(filters.reshape(len(filters), -1), axis=1).all():
-            raise InputError("filters: at least one filter is zero: leave it out")
+            raise InputError("filters", "must not be zero, but at least one is", "leave it out")
         size = filters.shape[-2:]
         shapes = np.broadcast_to(size, (len(filters), 2)) if self.shapes is None else to_numpy(self.shapes, "shapes")
         if shapes.dtype.kind not in "iu" or shapes.shape != (len(filters), 2) or (shapes < 1).any() or (shapes > size).any():
-            raise InputError(f"shapes: one (height, width) for each of {len(filters)} filters, within {size}, is needed")
+            raise InputError("shapes", f"must be a (height, width) within {size} for each of the {len(filters)} filters")
         rows, columns = np.ogrid[: size[0], : size[1]]
         outside = (rows >= shapes[:, :1, None]) | (columns >= shapes[:, 1:, None])
         values = filters.reshape(len(filters), -1, *size).any(axis=1)
         if (wrong := np.flatnonzero((values & outside).any(axis=(1, 2)))).size:
-            height, width = shapes[wrong[0]]
-            raise InputError(f"filters: filter {wrong[0]} isn't zero outside its shape {height} x {width}")
+            (height, width), number = shapes[wrong[0]], wrong[0]
+            raise InputError(
+                "filters", f"must be zero outside their shapes, but filter {number} isn't, of {height} x {width}"
+            )
         filters.setflags(write=False)
         shapes = np.array(shapes, dtype=np.int64)
         shapes.setflags(write=False)
@@ -79,17 +81,17 @@ class Dictionary:
         object.__setattr__(self, "shapes", shapes)
 
     def __repr__(self) -> str:
-        colour = "" if self.filters.ndim == 3 else f", {self.n_channels} channels"
-        return f"Dictionary({self.sizes()}{colour})"
+        channels = "" if self.filters.ndim == 3 else f", {self.n_channels} channels"
+        return f"Dictionary({self.sizes()}{channels})"
 
     @property
     def n_filters(self) -> int:
-        """How many filters there are."""
+        """Number of filters."""
         return len(self.filters)
 
     @property
     def n_channels(self) -> int:
-        """Channels of each filter; 1 for grey ones."""
+        """Channels of each filter; 1 for gray ones."""
         return 1 if self.filters.ndim == 3 else self.filters.shape[1]
 
     @property
@@ -98,16 +100,16 @@ class Dictionary:
         return self.filters.shape[-2], self.filters.shape[-1]
 
     def sizes(self) -> str:
-        """Number and sizes of the filters, such as ``"16 of 8 x 8, 32 of 12 x 12"``."""
+        """Return number and sizes of the filters, such as ``"16 of 8 x 8, 32 of 12 x 12"``."""
         sizes, counts = np.unique(self.shapes, axis=0, return_counts=True)
         return ", ".join(f"{count} of {h} x {w}" for (h, w), count in zip(sizes, counts, strict=True))
 
     def with_channels(self) -> np.ndarray:
-        """The filters as (K, C, h, w), C = 1 for grey."""
+        """Return the filters as (K, C, h, w), C = 1 for gray ones."""
         return self.filters if self.filters.ndim == 4 else self.filters[:, None]
 
     def center_frequencies(self) -> np.ndarray:
-        """Root mean square frequency of each filter, (K,), in cycles per pixel (0 to 0.71)."""
+        """Return the root mean square frequency of each filter, (K,), in cycles per pixel (0 to 0.71)."""
         size = 4 * max(self.filter_shape)
         frequencies = np.fft.fftfreq(size)
         squared = frequencies[:, None] ** 2 + frequencies**2
@@ -137,30 +139,29 @@ class Dictionary:
         if "" in arrays:
             arrays["filters"] = arrays.pop("")
         if "filters" not in arrays:
-            raise InputError(f"{path}: no array 'filters' in it: is it a dictionary?")
+            raise InputError("", "no array 'filters' in it", "is it a dictionary?", str(path))
         shape = arrays["filters"].shape
         if "shapes" not in arrays and len(shape) > 2 and shape[0] == shape[1] and shape[-2] != shape[-1]:
-            raise InputError(
-                f"{path}: shape {shape} looks like (h, w, .., K), but (K, h, w) or (K, C, h, w) is needed: convert it, "
-                "Dictionary.from_sporco(array).save(path)"
-            )
+            wrong = f"shape {shape} looks like (h, w, .., K), but must be (K, h, w) or (K, C, h, w)"
+            raise InputError("", wrong, "convert it, Dictionary.from_sporco(array).save(path)", str(path))
         if not isinstance(about.get("format", _FORMAT), int) or about.get("format", _FORMAT) > _FORMAT:
-            raise InputError(f"{path}: written by a newer version of csc-cogd: upgrade to read it")
+            raise InputError("", "written by a newer version of csc-cogd", "upgrade to read it", str(path))
         if len(shape) > 2 and (shape[0] > _MOST_FILTERS or max(shape[-2:]) > _LARGEST):
             most = f"{_MOST_FILTERS} of {_LARGEST} x {_LARGEST} at most can be worked with"
-            raise InputError(f"{path}: {shape[0]} filters of {shape[-2]} x {shape[-1]}: {most}")
+            raise InputError("", f"{shape[0]} filters of {shape[-2]} x {shape[-1]}: {most}", subject=str(path))
         try:
             return cls(arrays["filters"], arrays.get("shapes"), dict(about.get("provenance", {})))  # type: ignore[arg-type]
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise error.about(str(path)) from None
         except (TypeError, ValueError):
-            raise InputError(f"{path}: not a dictionary file: its provenance isn't a table of names and values") from None
+            wrong = "not a dictionary file: its provenance isn't a table of names and values"
+            raise InputError("", wrong, subject=str(path)) from None
 
     @classmethod
     def from_sporco(cls, filters: Any) -> Dictionary:
-        """Take filters as SPORCO has them, (h, w, K) or (h, w, C, K).
+        """Convert filters as SPORCO has them, (h, w, K) or (h, w, C, K).
 
-        ``lmbda`` means the same as there. Its ``ConvBPDN`` is circular: :func:`csc_cogd.sparse_code` minimises that
+        ``lmbda`` means the same as there. Its ``ConvBPDN`` is circular: :func:`csc_cogd.sparse_code` minimizes that
         objective with ``boundary="circular"``.
 
         Examples
@@ -172,18 +173,18 @@ class Dictionary:
         check_unmasked(filters, "filters")
         filters = np.asarray(filters)
         if filters.ndim not in (3, 4):
-            raise InputError(f"filters: shape {filters.shape} is neither (h, w, K) nor (h, w, C, K)")
+            raise InputError("filters", f"must be of shape (h, w, K) or (h, w, C, K), got {filters.shape}")
         return cls(np.ascontiguousarray(np.moveaxis(filters, -1, 0) if filters.ndim == 3 else filters.transpose(3, 2, 0, 1)))
 
     @classmethod
     def default(cls, kind: str = "gray") -> Dictionary:
-        """The dictionary that ships with the package: ``"gray"`` or ``"color"`` (RGB)."""
+        """Return the dictionary that ships with the package: ``"gray"`` or ``"color"`` (RGB)."""
         if kind not in ("gray", "color"):
-            raise InputError(f"dictionary kind {kind!r} is unknown: choose 'gray' or 'color'")
+            raise InputError("kind", f"must be 'gray' or 'color', got {kind!r}")
         return _load_default(kind)
 
     def mosaic(self, columns: int | None = None) -> np.ndarray:
-        """All filters in one picture, each stretched to its own range, (H, W) or (H, W, 3), uint8."""
+        """Return all filters in one image, each stretched to its own range, (H, W) or (H, W, 3), uint8."""
         filters = self.with_channels()
         K, C, h, w = filters.shape
         channels = 3 if C == 3 else 1
@@ -204,7 +205,7 @@ def check_dictionary(dictionary: Any, name: str = "dictionary") -> None:
     if not isinstance(dictionary, Dictionary):
         named = isinstance(dictionary, (str, os.PathLike))
         way = "load it, Dictionary.load(path)" if named else "make one, Dictionary(filters)"
-        raise InputError(f"{name}: a csc_cogd.Dictionary is needed, not {type(dictionary).__name__}: {way}")
+        raise InputError(name, f"must be a csc_cogd.Dictionary, got {type(dictionary).__name__}", way)
 
 
 @lru_cache

@@ -13,7 +13,7 @@ from csc_cogd.csc.problem import for_maps, laplacian
 
 
 def admm_duality_gap(solver: ConvolutionalADMM) -> float:
-    """(P - D) / P, P the objective at the code solver's split variable v1; NaN where a code isn't penalised.
+    """Return (P - D) / P, P the objective at the code solver's split variable v1; NaN where a code isn't penalized.
 
     With the subgradient ``y = rho0 (p0 - v0)`` of the data term f, and every s from 0 to 1 for which no value of
     ``s (A^H y - mu laplacian v1)`` is beyond its threshold, the optimum is at least
@@ -32,18 +32,19 @@ def admm_duality_gap(solver: ConvolutionalADMM) -> float:
     block.forward()
 
     def visit(workspace: Any, index: Index) -> tuple[Any, Any]:
-        backend.kernels.spread(solver.operator[index[1]], block.spectrum[index[0]], workspace.spectrum)
+        solver.synthesis.adjoint(block.spectrum, workspace, index)
         workspace.inverse()
         v = solver.p[index].copy()
-        prox.to_point(v, index)
+        prox.prox_inplace(v, index)
         downhill = mu * laplacian(v, backend.xp) - workspace.real if mu else -workspace.real
-        return prox.steepest(downhill / prox.rho, index), np.stack([prox.value(v, index), solver.map_penalty(v, index)])
+        values = np.stack([prox.value(v, index), solver.map_penalty(v, index)])
+        return prox.max_gradient_ratio(downhill / prox.rho, index), values
 
-    steepest, penalties = zip(*for_maps(backend, solver.shape, visit), strict=True)
+    ratios, penalties = zip(*for_maps(backend, solver.shape, visit), strict=True)
     l1, penalty = backend.to_host(sum(penalties)).tolist()
     objective = solver.data.value(solver.apply()) + penalty
     if not objective > 0:
         return 0.0
-    scale = min(1 / max(float(reduce(np.maximum, steepest)), 1e-300), 1.0)
+    scale = min(1 / max(float(reduce(np.maximum, ratios)), 1e-300), 1.0)
     bound = -solver.data.conjugate(scale * slope) - scale**2 * (penalty - l1)
     return (objective - bound) / objective

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, as_array, device_of, get_backend
+from csc_cogd.backend import Backend
 from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.iteration import iterate
 from csc_cogd.csc.problem import Domain, check_images, check_weights, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, FilterProjection, MaskedLeastSquares
-from csc_cogd.csc.settings import check_settings
+from csc_cogd.csc.settings import check_codes, check_settings
+from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 
 RHO = 15.0  # in units of the codes' mean energy per filter
@@ -32,10 +33,11 @@ def solve_filters(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    engine: Engine | None = None,
 ) -> Dictionary:
     """Find the best filters for given codes.
 
-    Minimises over the filters d, for fixed codes x [FFCSC, eq. 7],
+    Minimizes over the filters d, for fixed codes x [FFCSC, eq. 7],
 
         sum_n 1/2 ||W_n (sum_k d_k * x_nk - b_n)||^2    subject to ||d_k|| <= 1 and d_k zero outside its support.
 
@@ -47,8 +49,17 @@ def solve_filters(
         Initial filters; their shapes are kept.
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
-    max_iter, tol, relaxation, dtype, device, threads, fft
-        As in :func:`csc_cogd.sparse_code`.
+    max_iter : int
+        See :func:`csc_cogd.sparse_code`, also for the parameters that follow.
+    tol : float
+        Stop where the relative primal and dual residuals are both below.
+    relaxation : float
+    dtype : {"float32", "float64"}
+    device : str
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
 
     Returns
     -------
@@ -71,14 +82,12 @@ def solve_filters(
     images, gray = check_images(images), np.ndim(images) == 3
     check_dictionary(start, "start")
     check_settings(0.0, max_iter, tol, relaxation)
-    backend = get_backend(device_of(images, device), dtype=dtype, threads=threads, fft=fft)
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    backend = engine.beside(images).backend
     domain = Domain((images.shape[2], images.shape[3]), start.filter_shape)
-    codes = as_array(codes, "codes")
-    expected = (len(images), start.n_filters, *domain.codes_shape)
-    if codes.shape != expected or not np.isfinite(codes).all():
-        raise InputError(f"codes: finite values of shape {expected} are needed, not {codes.shape}")
+    codes = check_codes(codes, (len(images), start.n_filters, *domain.codes_shape))
     if start.n_channels != images.shape[1]:
-        raise InputError(f"start: its filters have {start.n_channels} channels, the images {images.shape[1]}")
+        raise InputError("start", f"must have filters of {images.shape[1]} channels, as the images, got {start.n_channels}")
     data = observed_data(backend, domain, images, check_weights(weights, images))
     maps = backend.asarray(codes.swapaxes(0, 1))
     spectra = map_spectra(backend, domain, maps)
@@ -94,23 +103,19 @@ def filter_solver(
     backend: Backend, spectra: Any, data: MaskedLeastSquares, shapes: np.ndarray, filters: Any, energy: float,
     relaxation: float, zero_mean: bool = False, anchor: Anchor | None = None,
 ) -> ConvolutionalADMM:  # fmt: skip
-    """The algorithm of `admm` set up for the filters (K, C, h, w), with the codes' `spectra` (K, N, ..) as operator."""
+    """Return ADMM for the filters (K, C, h, w), with the codes' `spectra` (K, N, ..) as operator."""
     squared_weights = np.broadcast_to(data.squared_weights, data.images.shape)
     swapped = MaskedLeastSquares(data.images.swapaxes(0, 1), squared_weights.swapaxes(0, 1), squared=True)
-    least = 1e-6 * data.largest() ** 2 or 1e-6  # where codes are (nearly) zero; scales with the images, as the energy does
+    least = 1e-6 * data.max_abs() ** 2 or 1e-6  # where codes are (nearly) zero; scales with the images, as the energy does
     rho = max(RHO * energy / len(spectra), least)
-    solver = ConvolutionalADMM(
+    return ConvolutionalADMM(
         backend, spectra, swapped, FilterProjection(backend, shapes, zero_mean, anchor), rho=rho, rho_data=RHO_DATA,
-        relaxation=relaxation,
+        relaxation=relaxation, start=filters.swapaxes(0, 1),
     )  # fmt: skip
-    start = backend.xp.zeros(solver.shape, backend.dtype)
-    start[:, :, : filters.shape[2], : filters.shape[3]] = filters.swapaxes(0, 1)
-    solver.start_from(start)
-    return solver
 
 
 def current_filters(solver: ConvolutionalADMM, size: tuple[int, int]) -> Any:
-    """The feasible filters (K, C, h, w) of a running filter solver."""
+    """Return the feasible filters (K, C, h, w) of a running filter solver."""
     p = solver.p.copy()
-    solver.prox.to_point(p, (slice(None), slice(0, p.shape[1])))
+    solver.prox.prox_inplace(p, (slice(None), slice(0, p.shape[1])))
     return solver.backend.xp.ascontiguousarray(p[:, :, : size[0], : size[1]].swapaxes(0, 1))

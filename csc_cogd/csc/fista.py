@@ -1,6 +1,6 @@
 """FISTA: accelerated proximal gradient descent, for the code solve with a squared data term.
 
-    minimise over x    1/2 ||W (A x - b)||^2 + sum_i t_i |x_i|,      A x = sum_k d_k * x_k
+    minimize over x    1/2 ||W (A x - b)||^2 + sum_i t_i |x_i|,      A x = sum_k d_k * x_k
 
 With the Lipschitz constant L of the data term's gradient, an iteration is
 
@@ -19,28 +19,31 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, Index, Task, Workspace
+from csc_cogd.backend import Backend, Index, Workspace
 from csc_cogd.csc.iteration import Iteration, duality_gap
 from csc_cogd.csc.problem import Domain, gram
 from csc_cogd.csc.prox import MaskedLeastSquares, SoftThreshold
+from csc_cogd.csc.synthesis import Synthesis
 
 
 class Fista:
-    """A solver for :func:`csc_cogd.csc.iteration.iterate`, with two arrays of the codes' size: x and the one before.
+    """A :class:`csc_cogd.csc.iteration.Solver`, with two arrays of the codes' size: x and the one before.
 
     y follows from these and beta, and A y from A x alike, so a map is visited once an iteration, while it is in cache:
     inverse FFT of its gradient, soft threshold, forward FFT, its share of A x'.
 
     The record's objective is that of x', its dual residual the norm of ``L (y - x')``, by which y violates the optimality
     conditions: relative to all gradients, as :class:`csc_cogd.csc.coordinate_descent.CoordinateDescent` has it. Its `gap`
-    is the duality gap between x' and the residual at y, scaled until it is dual feasible; NaN where a code isn't penalised.
+    is the duality gap between x' and the residual at y, scaled until it is dual feasible; NaN where a code isn't penalized.
 
     Parameters
     ----------
+    backend : Backend
     domain : Domain
     operator : (K, R, H, W // 2 + 1) complex array
         Spectra of the filters on the domain.
-    data, prox : the two terms
+    data : MaskedLeastSquares
+    prox : SoftThreshold
     start : (M, K, ...) array of the codes' shape, optional
         Where to begin, instead of at zero.
     """
@@ -51,24 +54,21 @@ class Fista:
         self, backend: Backend, domain: Domain, operator: Any, data: MaskedLeastSquares, prox: SoftThreshold,
         *, start: Any = None,
     ):  # fmt: skip
-        self.backend, self.domain, self.operator, self.data, self.prox = backend, domain, operator, data, prox
+        self.backend, self.domain, self.data, self.prox = backend, domain, data, prox
         self.measure_every = backend.measure_every
         xp, K = backend.xp, len(operator)
         M, R, H, W = data.images.shape
         self.lipschitz = max(float(data.squared_weights.max()) * _largest_eigenvalue(operator, xp), 1e-30)
         prox.set_rho(self.lipschitz)
-        self._penalised = bool((prox.weights > 0).all())
-        self._observations = backend.workspace((M, R, H, W))
-        self._tasks, self._width = backend.tasks((M, K, H, W))
-        self._visits = backend.workspaces((*backend.visit_shape((M, K, H, W)), H, W))
-        groups = 1 + max(group for *_, group in self._tasks)
-        self._partial = xp.empty((groups, M, R, H, W // 2 + 1), backend.complex_dtype)
+        self._penalized = bool((prox.weights > 0).all())
+        self.synthesis = Synthesis(backend, (M, K, H, W), R)
+        self.synthesis.set_operator(operator)
         self.x = xp.zeros((M, K, *domain.codes_shape), backend.dtype)
         self.x_old = xp.zeros_like(self.x)
         self.Ax = xp.zeros((M, R, H, W), backend.dtype)
         if start is not None:
             self.x[...] = self.x_old[...] = backend.asarray(start)
-            self.Ax[...], _ = self._sweep(self._start)
+            self.Ax[...], _ = self._sweep(self._write_codes)
         self.Ax_old = self.Ax.copy()
         self._t, self._beta = xp.ones(()), xp.zeros((), backend.dtype)  # on the device, as is what a restart depends on
         self._recording = backend.recording(2 * self.x.nbytes)
@@ -81,8 +81,8 @@ class Fista:
         return None
 
     def _iterate(self, measure: bool = False) -> Any:
-        """An iteration; returns the sums that a record is made of, if it is to `measure`."""
-        block, pixels, xp = self._observations, np.prod(self.domain.shape), self.backend.xp
+        """Do an iteration; return the sums that a record is made of, if it is to `measure`."""
+        block, pixels, xp = self.synthesis.images, np.prod(self.domain.shape), self.backend.xp
         Ay = self.Ax + self._beta * (self.Ax - self.Ax_old)
         residual = self.data.images - Ay
         weighted = -self.data.gradient(Ay)
@@ -102,78 +102,62 @@ class Fista:
         return np.stack([*energies, reduce(np.maximum, (s for _, s, _ in visits)), *sum(sums for *_, sums in visits)])
 
     def _record(self, numbers: Any) -> Iteration:
-        residual_energy, aligned, steepest, l1, move, gradient, nonzeros = self.backend.to_host(numbers).tolist()
+        residual_energy, aligned, max_ratio, l1, move, gradient, nonzeros = self.backend.to_host(numbers).tolist()
         data_term = self.data.value(self.Ax)
         self.objective = data_term + l1
-        gap = duality_gap(self.objective, aligned, residual_energy, steepest) if self._penalised else float("nan")
+        gap = duality_gap(self.objective, aligned, residual_energy, max_ratio) if self._penalized else float("nan")
         dual_residual = float(np.sqrt(move / max(gradient, 1e-300)))
         return Iteration(0, 0.0, self.objective, data_term, l1, 0.0, dual_residual, self.rho, int(nonzeros), gap)
 
     def finish(self) -> tuple[Any, Any, float]:
-        """The codes (M, K, ...), their sum of convolutions A x on the domain (M, R, H, W), and the objective."""
+        """Return the codes (M, K, ...), their sum of convolutions A x on the domain (M, R, H, W), and the objective."""
         return self.x, self.Ax, self.objective
 
     def _visit(self, workspace: Workspace, index: Index, downhill: Any, measure: bool) -> tuple[Any, Any, Any]:
-        """Write new codes of a few maps; returns how far uphill the momentum leads, and to `measure` what else there is.
+        """Write new codes of a few maps; return how far uphill the momentum leads, and the rest of the record if `measure`.
 
-        These are the steepest gradient in thresholds, and sums for the record: all on the device.
+        That is the largest ratio of a gradient to its threshold, and sums: all on the device.
         """
-        problems, maps = index
-        self.backend.kernels.spread(self.operator[maps], downhill[problems], workspace.spectrum)
+        self.synthesis.adjoint(downhill, workspace, index)
         workspace.inverse()
         x, old = self.x[index], self.x_old[index]
         v = self._codes_in(workspace)
-        steepest: Any = None
+        max_ratio: Any = None
         gradient: Any = None
         if measure:
             gradient = (v * v).sum(dtype=np.float64)
-            steepest = self.prox.steepest(workspace.real, index) if self._penalised else gradient
+            max_ratio = self.prox.max_gradient_ratio(workspace.real, index) if self._penalized else gradient
         y = x + self._beta * (x - old)
         v += y
-        self.prox.to_point(workspace.real, index)
+        self.prox.prox_inplace(workspace.real, index)
         old[...] = x
         x[...] = v
         y -= v
         uphill = (y * (v - old)).sum(dtype=np.float64)
         if not measure:
-            return uphill, steepest, None
+            return uphill, max_ratio, None
         move, nonzeros = (y * y).sum(dtype=np.float64), self.backend.xp.count_nonzero(v)
-        return uphill, steepest, np.stack([self.prox.value(workspace.real, index), move, gradient, nonzeros])
+        return uphill, max_ratio, np.stack([self.prox.value(workspace.real, index), move, gradient, nonzeros])
 
-    def _start(self, workspace: Workspace, index: Index) -> None:
+    def _write_codes(self, workspace: Workspace, index: Index) -> None:
         workspace.real[...] = 0
         self.domain.crop_codes(workspace.real)[...] = self.x[index]
 
     def _codes_in(self, workspace: Workspace) -> Any:
-        """The codes' part of a workspace; what lies around it and reaches no image is set to zero."""
+        """Return the codes' part of a workspace; set what lies around it, and reaches no image, to zero."""
         height, width = self.domain.codes_shape
         workspace.real[:, :, height:] = 0
         workspace.real[..., width:] = 0
         return self.domain.crop_codes(workspace.real)
 
     def _sweep(self, visit: Any) -> tuple[Any, list[Any]]:
-        """Let `visit` write every map; returns A of what it wrote, (M, R, H, W), to be copied, and the visits' results."""
-
-        def work(workspace: Workspace, task: Task) -> list[Any]:
-            problems, maps, group = task
-            results = []
-            for index in task.visits(self._width):
-                part = workspace.part(*index)
-                results.append(visit(part, index))
-                part.forward()
-                share = self._partial[group, problems]
-                self.backend.kernels.gather(self.operator[index[1]], part.spectrum, share, index[1].start > maps.start)
-            return results
-
-        results = list(itertools.chain(*self.backend.run(work, self._tasks, self._visits)))
-        block = self._observations
-        np.multiply(self._partial.sum(axis=0), 1 / float(np.prod(self.domain.shape)), out=block.spectrum)
-        block.inverse()
-        return block.real, results
+        """Let `visit` write every map; return A of what it wrote, (M, R, H, W), to be copied, and the visits' results."""
+        total, results = self.synthesis.sweep(visit)
+        return self.synthesis.to_images(total), list(itertools.chain.from_iterable(results))
 
 
 def _largest_eigenvalue(operator: Any, xp: Any) -> float:
-    """Of A^H A, which is that of A A^H, over all frequencies."""
+    """Return the largest eigenvalue of A^H A, which is that of A A^H, over all frequencies."""
     product = gram(operator, xp)
     if len(product) == 1:
         return float(product.max())

@@ -1,14 +1,15 @@
-"""What the solvers share: the record of an iteration, and the loop."""
+"""What the solvers share: their protocol, the record of an iteration, and the loop."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-LOOK_EVERY = 10  # iterations, from one measurement of the duality gap to the next
+GAP_EVERY = 10  # iterations, from one measurement of the duality gap to the next
+FIRST_ADAPTATION = 10  # iterations before the penalties are adapted first
 
 
 class Iteration(NamedTuple):
@@ -47,57 +48,78 @@ class Iteration(NamedTuple):
     gap: float = float("nan")
 
     def converged(self, tol: float) -> bool:
-        """Whether the duality gap is `tol` at most, or, where it isn't known, both residuals are below."""
+        """Return whether the duality gap is `tol` at most, or, where it isn't known, both residuals are below."""
         if np.isnan(self.gap):
             return max(self.primal_residual, self.dual_residual) < tol
         return self.gap <= tol
 
 
+class Solver(Protocol):
+    """What :func:`iterate` runs: ADMM, FISTA or coordinate descent, from zero or from the maps it was given as `start`.
+
+    Attributes
+    ----------
+    rho : float
+        Penalty of the l1 split; NaN for a solver that has none.
+    measure_every : int
+        Iterations from one record to the next, where records cost time (on a GPU).
+    """
+
+    rho: float
+    measure_every: int
+
+    def step(self, measure: bool = True) -> Iteration | None:
+        """Do one iteration, and return its record, without number and seconds; None unless to `measure`."""
+
+    def finish(self) -> tuple[Any, Any, float]:
+        """Return the maps, their sums of convolutions on the domain, and the objective; nothing can follow."""
+
+
 def iterate(
-    solver: Any,
+    solver: Solver,
     max_iter: int,
     tol: float,
     callback: Callable[[Iteration], Any] | None = None,
-    adapt_every: int = 0,
+    scale_penalties: Callable[[float], None] | None = None,
     measure_gap: Callable[[], float] | None = None,
 ) -> list[Iteration]:
     """Run a solver's steps until their record has converged to `tol`, or `max_iter`, or the callback returns true.
 
     Relative residuals say little of the objective where `lmbda` is small. So where a solver's steps don't tell the duality
     gap, but `measure_gap` does, for about half the time of an iteration, that is asked before stopping, and again every
-    `LOOK_EVERY` iterations.
+    `GAP_EVERY` iterations.
 
-    Where a solver's figures cost time (on a GPU), they are taken every `measure_every` iterations only, and before the
-    penalties are adapted and at the end: only these iterations are in the history, and told to the callback.
+    Figures are taken every `measure_every` iterations only, and before the penalties are adapted and at the end: only these
+    iterations are in the history, and told to the callback.
 
-    With `adapt_every`, the penalties are scaled by the square root of the residuals' ratio every so many iterations where
-    the residuals are out of balance [Boyd et al. 2011, section 3.4.1], less and less often, so that ADMM's convergence proof
-    holds, and never by more than ten in all: a relative residual says nothing where the solution is zero.
+    With `scale_penalties`, the penalties are scaled by the square root of the residuals' ratio every so many iterations
+    where the residuals are out of balance [Boyd et al. 2011, section 3.4.1], less and less often, so that ADMM's convergence
+    proof holds, and never by more than ten in all: a relative residual says nothing where the solution is zero.
     """
     history: list[Iteration] = []
     seconds = 0.0
-    next_adaption, pause = adapt_every, adapt_every
-    next_look = 1
+    next_adaptation = pause = FIRST_ADAPTATION if scale_penalties else 0
+    next_gap = 1
     initial_rho = solver.rho
     start = time.perf_counter()
     for number in range(1, max_iter + 1):
-        if number % solver.measure_every and number not in (1, next_adaption, max_iter):
-            solver.step(measure=False)
+        measure = number % solver.measure_every == 0 or number in (1, next_adaptation, max_iter)
+        record = solver.step(measure)
+        if record is None:
             continue
-        record = solver.step()
-        balance = record.primal_residual / max(record.dual_residual, 1e-30)
         converged = record.converged(tol)
         if converged and measure_gap is not None:
-            converged = number >= next_look
+            converged = number >= next_gap
             if converged:
-                record, next_look = record._replace(gap=measure_gap()), number + LOOK_EVERY
+                record, next_gap = record._replace(gap=measure_gap()), number + GAP_EVERY
                 converged = record.converged(tol)
-        if adapt_every and number == next_adaption and not converged and number < max_iter:
+        if scale_penalties and number == next_adaptation and not converged and number < max_iter:
+            balance = record.primal_residual / max(record.dual_residual, 1e-30)
             if not 0.5 < balance < 2:
                 goal = np.clip(solver.rho * np.sqrt(balance), initial_rho / 10, initial_rho * 10)
-                solver.scale_penalties(float(goal / solver.rho))
+                scale_penalties(float(goal / solver.rho))
             pause = int(pause * 1.5) + 1
-            next_adaption = number + pause
+            next_adaptation = number + pause
         seconds += time.perf_counter() - start
         history.append(record._replace(iteration=number, seconds=seconds))
         if (callback is not None and callback(history[-1])) or converged:
@@ -106,8 +128,8 @@ def iterate(
     return history
 
 
-def duality_gap(objective: float, aligned: float, residual_energy: float, steepest: float) -> float:
-    """(P - D) / P, with D the dual objective ``s <W b, W r> - s^2/2 ||W r||^2`` at the scaled residual r = b - A x.
+def duality_gap(objective: float, aligned: float, residual_energy: float, max_ratio: float) -> float:
+    """Return (P - D) / P, with D the dual objective ``s <W b, W r> - s^2/2 ||W r||^2`` at the scaled residual r = b - A x.
 
     The scale s is the largest for which s W r is feasible, as far as that raises D [Kim et al. 2007, An interior-point
     method for large-scale l1-regularized least squares].
@@ -118,16 +140,16 @@ def duality_gap(objective: float, aligned: float, residual_energy: float, steepe
         P.
     aligned, residual_energy : float
         <W b, W r> and ||W r||^2.
-    steepest : float
-        The largest gradient of the data term beside its threshold; above 1, r itself isn't feasible.
+    max_ratio : float
+        The largest ratio of the data term's gradient to its threshold; above 1, r itself isn't feasible.
     """
     if not objective > 0:
         return 0.0
-    scale = min(1 / max(steepest, 1e-300), max(aligned, 0.0) / max(residual_energy, 1e-300))
+    scale = min(1 / max(max_ratio, 1e-300), max(aligned, 0.0) / max(residual_energy, 1e-300))
     return max(objective - (scale * aligned - scale**2 / 2 * residual_energy), 0.0) / objective
 
 
-def run_phase(solver: Any, iterations: int) -> None:
+def run_phase(solver: Solver, iterations: int) -> None:
     """Run so many steps of a solver; their figures, which a solver chooses its way by, are taken as in :func:`iterate`."""
     for left in reversed(range(iterations)):
         solver.step(measure=left % solver.measure_every == 0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from csc_cogd.backend import to_numpy
 from csc_cogd.cogd.rule import CogradientRule
-from csc_cogd.csc.alternation import Round
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
@@ -56,19 +56,45 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
 
     Parameters
     ----------
-    n_filters, filter_shape, max_iter, tol, zero_mean, seed, start, cogd
-        As in :func:`csc_cogd.learn_dictionary`, for `fit`.
-    transform_max_iter, transform_tol
-        As `max_iter` and `tol` of :func:`csc_cogd.sparse_code`, for `transform`.
-    lmbda, gradient_penalty, boundary, dtype, device, threads, fft
-        As in both.
+    n_filters : int, or sequence of int
+        For `fit`; see :func:`csc_cogd.learn_dictionary`.
+    filter_shape : int or (h, w), or sequence of these
+        For `fit`; see :func:`csc_cogd.learn_dictionary`.
+    lmbda : float
+        Weight of the l1 term, >= 0.
+    max_iter : int
+        Rounds of `fit`.
+    tol : float
+        Stop `fit` when the objective falls by less than this fraction in a round.
+    transform_max_iter : int
+        Iterations of `transform` at most.
+    transform_tol : float
+        Stop `transform` at this relative duality gap; see :func:`csc_cogd.sparse_code`.
+    zero_mean : bool
+        Learn filters of mean zero in each channel.
+    gradient_penalty : float
+        See :func:`csc_cogd.sparse_code`.
+    boundary : {"free", "circular"}
+        See :func:`csc_cogd.sparse_code`.
+    seed : int
+        Random seed for the initial filters.
+    start : Dictionary, optional
+        Initial filters.
+    cogd : CogradientRule, optional
+        Learn with cogradient descent.
+    dtype : {"float32", "float64"}
+        Precision of the computation.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`, also for `threads` and `fft`.
+    threads : int, optional
+    fft : str, optional
 
     Attributes
     ----------
     dictionary_ : Dictionary
         What `fit` has learned; the others are there after it, too.
     objective_ : float
-    history_ : list of Round
+    history_ : list of OuterIteration
     n_iter_ : int
         Rounds of learning.
 
@@ -102,7 +128,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
     fft: str | None = None
 
     def fit(
-        self, X: Any, y: Any = None, *, weights: Any = None, callback: Callable[[Round], Any] | None = None
+        self, X: Any, y: Any = None, *, weights: Any = None, callback: Callable[[OuterIteration], Any] | None = None
     ) -> Self:  # fmt: skip
         """Learn filters.
 
@@ -113,9 +139,9 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
         y : object
             Ignored.
         weights : array, optional
-            As in :func:`csc_cogd.learn_dictionary`.
+            1 where observed, 0 where missing.
         callback : callable, optional
-            As in :func:`csc_cogd.learn_dictionary`.
+            Called after every round with an :class:`OuterIteration`; a true return value stops learning.
         """
         learned = learn_dictionary(
             X, self.n_filters, self.filter_shape, weights=weights, callback=callback,
@@ -136,7 +162,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
         return self._code(X, weights).codes
 
     def fit_transform(self, X: Any, y: Any = None, *, weights: Any = None) -> Any:
-        """``fit`` and ``transform`` the same images; these codes are closer to the optimum than those of learning."""
+        """Return ``fit`` and ``transform`` the same images; these codes are closer to the optimum than those of learning."""
         return self.fit(X, weights=weights).transform(X, weights=weights)
 
     def inverse_transform(self, codes: Any) -> Any:

@@ -14,12 +14,12 @@ import numpy as np
 from csc_cogd import __version__
 from csc_cogd.backend import on_gpu
 from csc_cogd.cogd.rule import CogradientRule
-from csc_cogd.csc.alternation import Alternation, Model, Round
+from csc_cogd.csc.alternation import Alternation, Model, OuterIteration
 from csc_cogd.csc.backtracking import CogradientAlternation
 from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
-from csc_cogd.csc.problem import check_images, check_weights
-from csc_cogd.csc.settings import check_settings
+from csc_cogd.csc.problem import check_filters_fit, check_images, check_weights
+from csc_cogd.csc.settings import check_count, check_settings
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
@@ -36,20 +36,20 @@ class LearnedDictionary:
     codes : (N, K, H + h - 1, W + w - 1) array, or None
         Sparse codes of the images over this dictionary; None where they aren't kept in one place: online, and in shards.
     objective : float
-        The minimised function at these filters and the codes found for them; online, that of the last batch.
-    history : list of Round
+        The minimized function at these filters and the codes found for them; online, that of the last batch.
+    history : list of OuterIteration
     """
 
     dictionary: Dictionary
     codes: Any
     objective: float
-    history: list[Round]
+    history: list[OuterIteration]
 
     def __repr__(self) -> str:
         return f"LearnedDictionary({self.dictionary}, {len(self.history)} rounds, objective {self.objective:.6g})"
 
     def summary(self) -> str:
-        """How it was learned, in words, such as ``"30 rounds, objective 12.3456"``."""
+        """Return how it was learned, in words, such as ``"30 rounds, objective 12.3456"``."""
         settings = self.dictionary.provenance["settings"]
         if "batch_size" in settings:
             return f"online, {len(self.history)} batches of {settings['batch_size']} crops"
@@ -85,11 +85,11 @@ def learn_dictionary(
     threads: int | None = None,
     fft: str | None = None,
     engine: Engine | None = None,
-    callback: Callable[[Round], Any] | None = None,
+    callback: Callable[[OuterIteration], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn filters from images, complete or with missing pixels.
 
-    Minimises over filters d and codes x [FFCSC, eq. 2; CoGD, eqs. 21-23]
+    Minimizes over filters d and codes x [FFCSC, eq. 2; CoGD, eqs. 21-23]
 
         sum_n 1/2 ||W_n (sum_k d_k * x_nk - b_n)||^2 + lmbda sum |x_nk| + mu/2 sum ||grad x_nk||^2,   ||d_k|| <= 1
 
@@ -101,35 +101,60 @@ def learn_dictionary(
     images : (N, H, W) or (N, C, H, W) array
         (N, P, T) and (Z, H, W) are read as N and Z images of one channel: give signals of P sensors as (N, P, 1, T), single
         ones as (N, 1, T). Best without their smooth part, such as a local mean.
-    n_filters, filter_shape : int and int or (h, w); or sequences of the same length, for mixed sizes
-        ``n_filters=(16, 32), filter_shape=(8, 12)`` asks for 16 filters of 8 x 8 and 32 of 12 x 12.
-    lmbda : float >= 0
+    n_filters : int, or sequence of int
+        For filters of mixed sizes, one number for each size: ``n_filters=(16, 32), filter_shape=(8, 12)`` asks for 16
+        filters of 8 x 8 and 32 of 12 x 12.
+    filter_shape : int or (h, w), or sequence of these
+        Size of the filters.
+    lmbda : float
+        Weight of the l1 term, >= 0.
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
     max_iter : int
         Rounds.
-    code_iterations, filter_iterations : int
-        Of either phase in a round.
+    code_iterations : int
+        Of the code solve in a round.
+    filter_iterations : int
+        Of the filter solve in a round.
     tol : float
         Stop when the objective falls by less than this fraction in a round.
+    zero_mean : bool
+        Learn filters of mean zero in each channel: they can't shift the brightness.
+    l1_weights : array, optional
+        See :func:`csc_cogd.sparse_code`.
+    gradient_penalty : float
+        mu; see :func:`csc_cogd.sparse_code`.
+    boundary : {"free", "circular"}
+        See :func:`csc_cogd.sparse_code`.
+    rho : float, optional
+        ADMM's penalty of the codes' l1 split; default: from `lmbda` and the images' range.
+    rho_data : float, optional
+        ADMM's penalty of the code solve's data split; default: a third of `rho`.
+    relaxation : float
+        ADMM's over-relaxation, between 0 and 2.
     seed : int
-        Of the initial filters, standard normal and scaled to unit norm.
+        Random seed for the initial filters, standard normal and scaled to unit norm.
     start : Dictionary, optional
         Initial filters; their number and shapes must be those asked for.
     cogd : CogradientRule, optional
         Backtrack the codes against the filters before every round by the rule of cogradient descent [CoGD, algorithm 1];
         a round that ends above the last objective is done again without it. Keeps two more arrays of the codes' size.
-    checkpoint, checkpoint_every : path, optional, and int
-        File that the run is saved to every `checkpoint_every` rounds, in one step. If it is there already, learning goes on
-        from it, to the same result as without the interruption (in another process, pyFFTW may choose other plans, which
-        differ in the last bits; ``fft="scipy"`` does not); images and settings must be the same, but for
-        `max_iter` and `tol`.
+    checkpoint : path, optional
+        File to save the run to. If it exists already, learning continues from it, to the same result as without the
+        interruption (in another process, pyFFTW may choose other plans, which differ in the last bits; ``fft="scipy"`` does
+        not); images and settings must be the same, except for `max_iter` and `tol`.
+    checkpoint_every : int
+        Rounds from one save to the next.
+    dtype : {"float32", "float64"}
+        Precision of the computation.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`, also for `threads` and `fft`.
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
     callback : callable, optional
-        Called after every round with a :class:`Round`; a true return value stops learning.
-    zero_mean : bool
-        Learn filters of mean zero in each channel: they can't shift the brightness.
-    l1_weights, gradient_penalty, boundary, rho, rho_data, relaxation, dtype, device, threads, fft, engine
-        As in :func:`csc_cogd.sparse_code`.
+        Called after every round with an :class:`OuterIteration`; a true return value stops learning.
 
     Returns
     -------
@@ -154,10 +179,8 @@ def learn_dictionary(
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation, boundary)
     iterations = check_iterations(code_iterations, filter_iterations)
     if not (cogd is None or isinstance(cogd, CogradientRule)):
-        raise InputError(f"cogd: a csc_cogd.CogradientRule is needed, such as CogradientRule(), not {cogd!r}")
-    largest = tuple(shapes.max(axis=0).tolist())
-    if any(np.greater(largest, images.shape[2:])):
-        raise InputError(f"filter_shape: {largest} is larger than the images, {images.shape[2:]}: use smaller filters")
+        raise InputError("cogd", f"must be a csc_cogd.CogradientRule, such as CogradientRule(), got {cogd!r}")
+    check_filters_fit(shapes, images)
     filters = initial_filters(shapes, images.shape[1], seed, start)
     engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
     backend = engine.beside(images).backend
@@ -185,13 +208,14 @@ def learn_dictionary(
 
 def alternate(
     alternation: Any, max_iter: int, iterations: tuple[int, int], tol: float | None,
-    callback: Callable[[Round], Any] | None, checkpoint: Checkpoint | None,
-) -> list[Round]:  # fmt: skip
-    """Rounds until the objective settles, or all of them without `tol`; from the checkpoint's state where there is one.
+    callback: Callable[[OuterIteration], Any] | None, checkpoint: Checkpoint | None,
+) -> list[OuterIteration]:  # fmt: skip
+    """Do rounds until the objective settles, or all of them without `tol`; from the checkpoint's state where there is one.
 
-    Of an :class:`Alternation`, or what else has its ``round``, ``saved_entries``, ``saved_state`` and ``restore``.
+    `alternation` is an :class:`Alternation`, or anything that has its ``round``, ``saved_entries``, ``saved_state`` and
+    ``restore``.
     """
-    history: list[Round] = []
+    history: list[OuterIteration] = []
     try:
         _go_on(alternation, history, max_iter, iterations, tol, callback, checkpoint)
     except np.linalg.LinAlgError:  # numbers beyond all bounds
@@ -200,8 +224,8 @@ def alternate(
 
 
 def _go_on(
-    alternation: Any, history: list[Round], max_iter: int, iterations: tuple[int, int], tol: float | None,
-    callback: Callable[[Round], Any] | None, checkpoint: Checkpoint | None,
+    alternation: Any, history: list[OuterIteration], max_iter: int, iterations: tuple[int, int], tol: float | None,
+    callback: Callable[[OuterIteration], Any] | None, checkpoint: Checkpoint | None,
 ) -> None:  # fmt: skip
     """See :func:`alternate`; the rounds are appended to `history`."""
     if checkpoint is not None and (saved := checkpoint.load(alternation.saved_entries())) is not None:
@@ -222,48 +246,48 @@ def _go_on(
 
 
 def _diverged(number: int) -> InputError:
-    return InputError(f"learning diverged in round {number}: use dtype='float64' or a larger lmbda")
+    return InputError("", f"learning diverged in round {number}", "use {dtype} 'float64', or a larger {lmbda}")
 
 
-def _settled(history: list[Round], tol: float | None) -> bool:
-    """Whether the objective fell by less than `tol` of itself in the last round."""
+def _settled(history: list[OuterIteration], tol: float | None) -> bool:
+    """Return whether the objective fell by less than `tol` of itself in the last round."""
     if tol is None or len(history) < 2:
         return False
     return abs(history[-2].objective - history[-1].objective) <= tol * history[-2].objective
 
 
 def filter_shapes(n_filters: Any, filter_shape: Any) -> np.ndarray:
-    """Height and width of every filter, (K, 2), from the two arguments of :func:`learn_dictionary`."""
+    """Return height and width of every filter, (K, 2), from the two arguments of :func:`learn_dictionary`."""
     several = np.ndim(n_filters) == 1
     counts: list[Any] = list(n_filters) if several else [n_filters]
     shapes: list[Any] = [filter_shape]
     if several:
         shapes = list(filter_shape) if isinstance(filter_shape, Iterable) else []
     if len(counts) != len(shapes):
-        raise InputError(f"filter_shape: one for each of the {len(counts)} numbers in n_filters is needed")
-    if any(not isinstance(count, (int, np.integer)) or count < 1 for count in counts):
-        raise InputError(f"n_filters: {n_filters} isn't a number of filters: use 1 or more")
+        wrong = f"must have one size for each of the {len(counts)} numbers of filters, got {filter_shape}"
+        raise InputError("filter_shape", wrong)
+    for count in counts:
+        check_count("n_filters", count)
     try:
         pairs = np.array([np.broadcast_to(shape, 2) for shape in shapes])
     except ValueError:
-        raise InputError(f"filter_shape: {filter_shape} is neither a size nor (height, width)") from None
+        raise InputError("filter_shape", f"must be a size or (height, width), got {filter_shape}") from None
     if pairs.dtype.kind not in "iu" or (pairs < 1).any():
-        raise InputError(f"filter_shape: {filter_shape} isn't a size: use whole numbers of 1 or more")
+        raise InputError("filter_shape", f"must be integers >= 1, got {filter_shape}")
     return np.repeat(pairs, counts, axis=0)
 
 
 def check_iterations(code_iterations: int, filter_iterations: int) -> tuple[int, int]:
-    for name, number in (("code_iterations", code_iterations), ("filter_iterations", filter_iterations)):
-        if not isinstance(number, (int, np.integer)) or number < 1:
-            raise InputError(f"{name}: {number} isn't a number of iterations: use 1 or more")
-    return int(code_iterations), int(filter_iterations)
+    """Return the iterations of each phase of a round, checked."""
+    return check_count("code_iterations", code_iterations), check_count("filter_iterations", filter_iterations)
 
 
 def initial_filters(shapes: np.ndarray, channels: int, seed: int, start: Dictionary | None) -> np.ndarray:
+    """Return the filters (K, C, h, w) of `start`, checked, or else random ones of unit norm."""
     if start is not None:
         check_dictionary(start, "start")
         if start.n_channels != channels or not np.array_equal(start.shapes, shapes):
-            raise InputError("start: its filters' number, shapes and channels must be those to be learned")
+            raise InputError("start", "must have filters of the number, shapes and channels that are to be learned")
         return start.with_channels()
     generator = np.random.default_rng(seed)
     filters = np.zeros((len(shapes), channels, *shapes.max(axis=0)))

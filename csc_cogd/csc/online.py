@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from csc_cogd import __version__
-from csc_cogd.backend import Backend, check_unmasked, get_backend, to_numpy
-from csc_cogd.csc.alternation import Alternation, Model, Round
+from csc_cogd.backend import Backend, check_unmasked, to_numpy
+from csc_cogd.csc.alternation import Alternation, Model, OuterIteration
 from csc_cogd.csc.checkpoint import Checkpoint
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, alternate, check_iterations, filter_shapes, initial_filters
 from csc_cogd.csc.problem import check_images, check_weights, refuse_masked_images
 from csc_cogd.csc.prox import Anchor
-from csc_cogd.csc.settings import check_settings
+from csc_cogd.csc.settings import check_count, check_settings
 from csc_cogd.csc.state import COUNT, Entry
+from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 from csc_cogd.storage import digest
 
@@ -50,7 +51,8 @@ def learn_dictionary_online(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
-    callback: Callable[[Round], Any] | None = None,
+    engine: Engine | None = None,
+    callback: Callable[[OuterIteration], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn filters from many or large images, looking at a few crops at a time.
 
@@ -69,25 +71,44 @@ def learn_dictionary_online(
     ----------
     images : sequence of (H, W) or of (C, H, W) arrays
         Of any sizes from the largest filter's upwards; also an (N, H, W) array or memory map. Read one at a time.
-    n_filters, filter_shape, lmbda : as in :func:`csc_cogd.learn_dictionary`
+    n_filters : int, or sequence of int
+        See :func:`csc_cogd.learn_dictionary`, also for the parameters without a description here.
+    filter_shape : int or (h, w), or sequence of these
+    lmbda : float
+        Weight of the l1 term, >= 0.
     weights : sequence of arrays like `images`, optional
         1 where observed, 0 where missing.
     max_iter : int
         Batches.
-    batch_size, crop : int
-        Crops in a batch, each from another image as long as there are some, and their height and width at most.
+    batch_size : int
+        Crops in a batch, each from another image as long as there are some.
+    crop : int
+        Their height and width at most.
     code_iterations, filter_iterations : int
         Of each batch, which starts without codes.
-    forgetting : float in (0, 1]
-        How much of the past is remembered from batch to batch; 1 is everything.
+    forgetting : float
+        How much of the past is remembered from batch to batch, above 0; 1 is everything.
+    zero_mean : bool
+    l1_weights : (1, K, 1, 1) array, optional
+        One weight for each filter.
+    gradient_penalty : float
+    rho, rho_data : float, optional
+    relaxation : float
     seed : int
-        Of the initial filters and the choice of the crops.
-    checkpoint, checkpoint_every : as in :func:`csc_cogd.learn_dictionary`
+        Random seed for the initial filters and the crops.
+    start : Dictionary, optional
+    checkpoint : path, optional
         The first image stands for all when a checkpoint is compared with the run.
+    checkpoint_every : int
+        Batches from one save to the next.
+    dtype : {"float32", "float64"}
+    device : str
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
     callback : callable, optional
-        Called after every batch with a :class:`Round`; a true return value stops learning.
-    start, zero_mean, l1_weights, gradient_penalty, rho, rho_data, relaxation, dtype, device, threads, fft
-        As in :func:`csc_cogd.learn_dictionary`; `l1_weights` are a weight a filter.
+        Called after every batch with an :class:`OuterIteration`; a true return value stops learning.
 
     Returns
     -------
@@ -113,8 +134,8 @@ def learn_dictionary_online(
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation)
     iterations = check_iterations(code_iterations, filter_iterations)
     if not 0 < forgetting <= 1:
-        raise InputError(f"forgetting: {forgetting} is outside of (0, 1]")
-    backend = get_backend(device, dtype=dtype, threads=threads, fft=fft)
+        raise InputError("forgetting", f"must be above 0 and at most 1, got {forgetting}")
+    backend = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft).backend
     filters = initial_filters(shapes, crops.channels, seed, start)
     learner = _Learner(backend, model, crops, filters, forgetting)
     settings = model.settings() | {
@@ -134,13 +155,13 @@ def learn_dictionary_online(
 
 
 class _Learner:
-    """Filters, and what is remembered of the codes, from batch to batch; each is a round for :func:`alternate`."""
+    """The filters, and what is remembered of the codes, from batch to batch; a batch is a round for :func:`alternate`."""
 
     def __init__(self, backend: Backend, model: Model, crops: _Crops, filters: np.ndarray, forgetting: float):
         self.backend, self.model, self.crops, self.forgetting = backend, model, crops, forgetting
         self.filters, self.energy, self.batches = filters, np.zeros(len(filters)), 0
 
-    def round(self, code_iterations: int, filter_iterations: int) -> Round:
+    def round(self, code_iterations: int, filter_iterations: int) -> OuterIteration:
         anchor = Anchor(self.backend.asarray(self.filters), self.energy)
         batch = Alternation(self.backend, self.model, self.filters, *self.crops.take(self.batches), anchor)
         record = batch.round(code_iterations, filter_iterations)
@@ -167,33 +188,29 @@ class _Crops:
         smallest: tuple[int, int], seed: int,
     ):  # fmt: skip
         if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) or len(images) == 0:
-            raise InputError("images: a sequence of one image or more is needed, such as a list or an (N, H, W) array")
+            raise InputError("images", "must be a sequence of one image or more, such as a list or an (N, H, W) array")
         if weights is not None and len(weights) != len(images):
-            raise InputError(f"weights: there are {len(weights)}, but {len(images)} images")
+            raise InputError("weights", f"must be as many as the images, {len(images)}, got {len(weights)}")
         check_unmasked(weights, "weights")
-        for name, number in (("batch_size", batch_size), ("crop", crop)):
-            if not isinstance(number, (int, np.integer)) or number < 1:
-                raise InputError(f"{name}: {number} isn't a size: use a whole number of 1 or more")
+        self.batch_size, crop = check_count("batch_size", batch_size), check_count("crop", crop)
         for image in images:
             refuse_masked_images(image)
         sizes = [np.shape(image) for image in images]
         if any(len(size) not in (2, 3) or size[:-2] != sizes[0][:-2] for size in sizes):
-            raise InputError("images: each must be (H, W), or each (C, H, W) with the same channels")
+            raise InputError("images", "must be all of shape (H, W), or all (C, H, W) with the same number of channels")
         for n, size in enumerate(sizes):
             if any(np.less(size[-2:], smallest)):
-                raise InputError(
-                    f"images: image {n} is {size[-2]} x {size[-1]}, smaller than filters of {smallest[0]} x {smallest[1]}: "
-                    "leave it out, or use smaller filters"
-                )
+                wrong = f"must not be smaller than the filters, {smallest}, got {tuple(size[-2:])} for image {n}"
+                raise InputError("images", wrong, "leave it out, or use smaller filters")
         if any(np.less(crop, smallest)):
-            raise InputError(f"crop: {crop} is smaller than the filters, {smallest[0]} x {smallest[1]}: use larger crops")
+            raise InputError("crop", f"must not be smaller than the filters, {smallest}, got {crop}")
         self.gray = len(sizes[0]) == 2
         self.channels = 1 if self.gray else sizes[0][0]
         self.shape = tuple(int(min(crop, *(size[axis] for size in sizes))) for axis in (-2, -1))
-        self.images, self.weights, self.batch_size, self.seed = images, weights, int(batch_size), seed
+        self.images, self.weights, self.seed = images, weights, seed
 
     def take(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images (B, C, h, w) of a batch, and their weights."""
+        """Return the images (B, C, h, w) of a batch, and their weights."""
         generator = np.random.default_rng((self.seed, number))
         chosen = generator.permutation(max(len(self.images), self.batch_size))[: self.batch_size] % len(self.images)
         pairs = [self._crop(int(n), generator) for n in chosen]

@@ -58,7 +58,7 @@ class Domain:
         return slice(top, top + H), slice(left, left + W)
 
     def crop(self, padded: Any) -> Any:
-        """The image on the domain, (..., H, W)."""
+        """Return the image on the domain, (..., H, W)."""
         return padded[(..., *self.window)]
 
     def crop_codes(self, maps: Any) -> Any:
@@ -66,7 +66,7 @@ class Domain:
         return maps[..., :height, :width]
 
     def place(self, backend: Backend, images: Any) -> Any:
-        """Images on the domain, zero around them."""
+        """Return images on the domain, zero around them."""
         padded = backend.xp.zeros((*images.shape[:-2], *self.shape), backend.dtype)
         self.crop(padded)[...] = backend.asarray(images)
         return padded
@@ -78,18 +78,14 @@ def check_images(images: Any) -> Any:
     try:
         images = as_array(images, "images")
     except ValueError:
-        raise InputError(
-            "images: they are of different sizes: cut them to one, or learn by learn_dictionary_online, which takes any"
-        ) from None
+        fix = "cut them to one size, or learn by learn_dictionary_online, which takes any sizes"
+        raise InputError("images", "must be of the same size", fix) from None
     if images.dtype.kind not in "fiub":
-        raise InputError(f"images: real numbers are needed, not {images.dtype}")
-    if images.ndim == 2:
-        raise InputError(
-            "images", f"must be of shape (N, H, W) or (N, C, H, W), got {images.shape}",
-            "of one image, give images[None]; of signals (N, T), images[:, None], each as an image of one row",
-        )  # fmt: skip
+        raise InputError("images", f"must be real numbers, got {images.dtype}")
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise InputError(f"images: shape {images.shape} is neither (N, H, W) nor (N, C, H, W)")
+        fix = "of one image, give images[None]; of signals (N, T), images[:, None], each as an image of one row"
+        wrong = f"must be of shape (N, H, W) or (N, C, H, W), got {images.shape}"
+        raise InputError("images", wrong, fix if images.ndim == 2 else "")
     return images if images.ndim == 4 else images[:, None]
 
 
@@ -107,19 +103,40 @@ def check_weights(weights: Any, images: Any) -> Any:
     if weights.dtype == bool:
         weights = weights.astype(np.float32)
     if weights.dtype.kind not in "fiu" or not np.isfinite(weights).all() or (weights < 0).any():
-        raise InputError("weights: finite values of zero (missing) or more (observed) are needed")
+        raise InputError("weights", "must be finite numbers >= 0", "0 is missing, 1 is observed")
     if weights.ndim == 3:
         weights = weights[:, None]
-    full = (1,) * (4 - weights.ndim) + weights.shape
-    if weights.ndim > 4 or any(a not in (1, b) for a, b in zip(full, images.shape, strict=True)):
-        raise InputError(f"weights: shape {weights.shape} doesn't fit images of shape {images.shape}")
+    weights = weights.reshape(full_shape("weights", weights, images.shape))
     if not weights.any():
-        raise InputError("weights: all are zero: nothing is observed")
-    return weights.reshape(full)
+        raise InputError("weights", "must not all be zero, for then nothing is observed")
+    return weights
+
+
+def full_shape(name: str, array: Any, shape: tuple[int, ...], whose: str = "the images'") -> tuple[int, ...]:
+    """Return an array's shape with as many axes as `shape`, or raise InputError if the array doesn't broadcast to that."""
+    full = (1,) * (len(shape) - array.ndim) + array.shape
+    if array.ndim > len(shape) or any(a not in (1, b) for a, b in zip(full, shape, strict=True)):
+        raise InputError(name, f"must broadcast to {whose} shape {tuple(shape)}, got {array.shape}")
+    return full
+
+
+def check_observed(images: Any, weights: Any) -> Any:
+    """Return where weights are positive, in the shape of the images, which must be finite there."""
+    observed = np.broadcast_to(weights > 0, images.shape)
+    if not np.isfinite(images[observed]).all():
+        raise InputError("images", "have NaN or infinite values where the weight is positive", "give these weight zero")
+    return observed
+
+
+def check_filters_fit(shapes: np.ndarray, images: Any) -> None:
+    """Raise InputError for filters of these heights and widths (K, 2), if one is larger than the images."""
+    largest = tuple(shapes.max(axis=0).tolist())
+    if any(np.greater(largest, images.shape[2:])):
+        raise InputError("filter_shape", f"must not be larger than the images, {images.shape[2:]}, got {largest}")
 
 
 def observed_data(backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray) -> MaskedLeastSquares:
-    """Least squares on the domain. What has weight zero may be NaN in `images`; what is observed may not."""
+    """Return least squares on the domain. Images may be NaN where their weight is zero, but not where it is positive."""
     placed, full = _placed(backend, domain, images, weights)
     return MaskedLeastSquares(placed, full)
 
@@ -127,51 +144,46 @@ def observed_data(backend: Backend, domain: Domain, images: np.ndarray, weights:
 def data_term(
     backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray, fidelity: str, background: Any = None
 ) -> DataTerm:
-    """The data term of that name on the domain; see :func:`csc_cogd.sparse_code`."""
+    """Return the data term of that name on the domain; see :func:`csc_cogd.sparse_code`."""
     if fidelity not in FIDELITIES:
-        raise InputError(f"fidelity: {fidelity!r} is unknown: choose 'least squares', 'absolute deviation' or 'poisson'")
+        raise InputError("fidelity", f"must be one of {', '.join(map(repr, FIDELITIES))}, got {fidelity!r}")
     if background is not None and fidelity != "poisson":
-        raise InputError(f"background: it belongs to the fidelity 'poisson', not to {fidelity!r}: leave it out")
+        raise InputError("background", f"doesn't go with {fidelity!r}", "leave it out, or use {fidelity} 'poisson'")
     placed, full = _placed(backend, domain, images, weights)
     if fidelity == "least squares":
         return MaskedLeastSquares(placed, full)
     if fidelity == "absolute deviation":
         return MaskedAbsoluteDeviation(placed, full)
     if (placed < 0).any():
-        raise InputError("images: there are negative values, which aren't counts: take off the detector's offset first")
+        raise InputError("images", "have negative values, which aren't counts", "subtract the detector's offset first")
     return MaskedPoissonLikelihood(placed, full, domain.place(backend, _check_background(background, images)))
 
 
 def _check_background(background: Any, images: np.ndarray) -> np.ndarray:
     background = as_array(0.0 if background is None else background, "background")
     if background.dtype.kind not in "fiu" or not np.isfinite(background).all():
-        raise InputError("background: finite numbers are needed")
+        raise InputError("background", "must be finite numbers")
     if background.ndim == 3:
         background = background[:, None]
-    full = (1,) * (4 - background.ndim) + background.shape
-    if background.ndim > 4 or any(a not in (1, b) for a, b in zip(full, images.shape, strict=True)):
-        raise InputError(f"background: shape {background.shape} doesn't fit images of shape {images.shape}")
-    return np.broadcast_to(background.reshape(full), images.shape)
+    return np.broadcast_to(background.reshape(full_shape("background", background, images.shape)), images.shape)
 
 
 def _placed(backend: Backend, domain: Domain, images: np.ndarray, weights: np.ndarray) -> tuple[Any, Any]:
-    """Images and weights on the domain, checked."""
+    """Return images and weights on the domain, checked."""
     if on_gpu(images) != on_gpu(weights):
         images, weights = backend.asarray(images), backend.asarray(weights)
-    observed = np.broadcast_to(weights > 0, images.shape)
-    if not np.isfinite(images[observed]).all():
-        raise InputError("images: there are NaN or infinite values where the weight is positive: give them weight zero")
+    observed = check_observed(images, weights)
     full = np.broadcast_to(weights, (weights.shape[0], weights.shape[1], *images.shape[2:]))
     return domain.place(backend, np.where(observed, images, 0)), domain.place(backend, full)
 
 
 def filter_spectra(backend: Backend, domain: Domain, dictionary: Dictionary) -> Any:
-    """Spectra of the filters on the domain, (K, C, H, W // 2 + 1)."""
+    """Return spectra of the filters on the domain, (K, C, H, W // 2 + 1)."""
     return map_spectra(backend, domain, backend.asarray(dictionary.with_channels()))
 
 
 def map_spectra(backend: Backend, domain: Domain, maps: Any) -> Any:
-    """Spectra of (K, R, ...) maps that start at the domain's origin, (K, R, H, W // 2 + 1)."""
+    """Return spectra of (K, R, ...) maps that start at the domain's origin, (K, R, H, W // 2 + 1)."""
     K, R, h, w = maps.shape
     H, W = domain.shape
     spectra = backend.xp.empty((K, R, H, W // 2 + 1), backend.complex_dtype)
@@ -187,7 +199,7 @@ def map_spectra(backend: Backend, domain: Domain, maps: Any) -> Any:
 
 
 def for_maps(backend: Backend, shape: tuple[int, ...], function: Callable[[Any, Index], Any]) -> list[Any]:
-    """``function(workspace, index)`` of every visit to maps of a shape (M, K, H, W), on all threads."""
+    """Return ``function(workspace, index)`` of every visit to maps of a shape (M, K, H, W), on all threads."""
 
     def visit(workspace: Any, index: Index) -> Any:
         return function(workspace.part(*index), index)
@@ -197,7 +209,7 @@ def for_maps(backend: Backend, shape: tuple[int, ...], function: Callable[[Any, 
 
 
 def gram(operator: Any, xp: Any) -> Any:
-    """A A^H per frequency, (R, R, H, W // 2 + 1), of an operator (K, R, H, W // 2 + 1).
+    """Return a A^H per frequency, (R, R, H, W // 2 + 1), of an operator (K, R, H, W // 2 + 1).
 
     Row by row, so that no second copy of the spectra is made.
     """
@@ -215,7 +227,7 @@ def gram(operator: Any, xp: Any) -> Any:
 
 
 def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", backend: Backend) -> Any:
-    """Images that `codes` stand for, (N, C, H, W): the valid part of ``sum_k d_k * x_k``, or the circular one."""
+    """Return the images that `codes` stand for, (N, C, H, W): the valid part of ``sum_k d_k * x_k``, or the circular one."""
     N, K, height, width = codes.shape
     h, w = dictionary.filter_shape
     shape = (height, width) if boundary == "circular" else (height - h + 1, width - w + 1)
@@ -233,7 +245,7 @@ def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", back
         part.real[...] = 0
         part.real[..., :height, :width] = backend.asarray(codes[problems, filters])
         part.forward()
-        backend.kernels.gather(spectra[filters], part.spectrum, sums.spectrum, filters.start > 0)
+        backend.kernels.accumulate_forward(spectra[filters], part.spectrum, sums.spectrum, filters.start > 0)
         if filters.stop == K:
             sums.spectrum *= 1 / (H * W)
             sums.inverse()
@@ -242,12 +254,12 @@ def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", back
 
 
 def laplacian_symbol(height: int, width: int) -> np.ndarray:
-    """Symbol of -Laplacian = sum of squared forward differences, circular, (H, W // 2 + 1)."""
+    """Return the symbol of -Laplacian = sum of squared forward differences, circular, (H, W // 2 + 1)."""
     rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(height))
     columns = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(width))
     return rows[:, None] + columns
 
 
 def laplacian(maps: Any, xp: Any) -> Any:
-    """Sum of the four neighbours less four times the middle, circular."""
+    """Return the sum of the four neighbors less four times the middle, circular."""
     return sum(xp.roll(maps, shift, axis) for axis in (-2, -1) for shift in (1, -1)) - 4 * maps

@@ -20,49 +20,49 @@ class DataTerm(Protocol):
     images: Any
 
     def prox(self, p: Any, rho: float) -> Any:
-        """``argmin_v f(v) + rho/2 ||v - p||^2``."""
+        """Return ``argmin_v f(v) + rho/2 ||v - p||^2``."""
 
     def gradient(self, v: Any) -> Any:
-        """``grad f(v)``, or the smallest subgradient."""
+        """Return ``grad f(v)``, or the smallest subgradient."""
 
     def value(self, v: Any) -> float:
-        """``f(v)``."""
+        """Return ``f(v)``."""
 
     def conjugate(self, y: Any) -> float:
-        """``f*(y) = sup_v <y, v> - f(v)`` at a y for which it is finite: a multiple, 0 to 1, of a subgradient of f."""
+        """Return ``f*(y) = sup_v <y, v> - f(v)`` at a y where it is finite: a multiple, 0 to 1, of a subgradient of f."""
+
+    def sum_squares(self) -> float:
+        """Return the sum of squares of what v has to explain."""
+
+    def max_abs(self) -> float:
+        """Return the largest absolute value of what v has to explain."""
 
     def dual_state(self, v: Any, rho: float) -> Any:
-        """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
+        """Return a state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
+        return v + self.gradient(v) / rho
 
     def step(self, kernels: Any, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
-        """Dual update and prox in place, ``p += relaxation * (x - v)``, ``v = prox(p)``.
+        """Do dual update and prox in place, ``p += relaxation * (x - v)``, ``v = prox(p)``.
 
-        Returns the sums that ``kernels.least_squares_step`` returns; None where they cost time, unless to `measure`.
+        Return the sums that ``kernels.least_squares_step`` returns; None where they cost time, unless to `measure`.
         """
-
-    def energy(self) -> float:
-        """Sum of squares of what v has to explain."""
-
-    def largest(self) -> float:
-        """Largest absolute value of what v has to explain."""
-
-
-def _step(data: DataTerm, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
-    """See :meth:`DataTerm.step`; by the term's prox."""
-    p += relaxation * (x - v)
-    new = data.prox(p, rho)
-    terms = (x - new, new - v, x, new, p - new) if measure else ()
-    v[...] = new
-    return np.array([float((a**2).sum(dtype=np.float64)) for a in terms] + [data.value(x)]) if measure else None
+        p += relaxation * (x - v)
+        new = self.prox(p, rho)
+        terms = (x - new, new - v, x, new, p - new) if measure else ()
+        v[...] = new
+        return np.array([float((a**2).sum(dtype=np.float64)) for a in terms] + [self.value(x)]) if measure else None
 
 
-class MaskedLeastSquares:
+class MaskedLeastSquares(DataTerm):
     """``f(v) = 1/2 ||W (v - b)||^2`` with weights W >= 0: observed where positive, missing where zero [FFCSC, eq. 6].
 
     Parameters
     ----------
-    images : (M, R, H, W) array, b
-    weights : array that broadcasts against `images`, W, or with `squared` W^2
+    images : (M, R, H, W) array
+        b.
+    weights : array that broadcasts against `images`
+        W, or with `squared` W^2.
+    squared : bool
     """
 
     def __init__(self, images: Any, weights: Any, squared: bool = False):
@@ -70,7 +70,7 @@ class MaskedLeastSquares:
         self.squared_weights = weights if squared else weights**2
 
     def prox(self, p: Any, rho: float) -> Any:
-        """``argmin_v f(v) + rho/2 ||v - p||^2``."""
+        """Return ``argmin_v f(v) + rho/2 ||v - p||^2``."""
         return (self.squared_weights * self.images + rho * p) / (self.squared_weights + rho)
 
     def gradient(self, v: Any) -> Any:
@@ -84,40 +84,38 @@ class MaskedLeastSquares:
         curved = np.where(observed, y * y / np.where(observed, self.squared_weights, 1), 0)
         return float((y * self.images + curved / 2).sum(dtype=np.float64))
 
-    def dual_state(self, v: Any, rho: float) -> Any:
-        """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
-        return v + self.gradient(v) / rho
-
     def step(self, kernels: Any, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
         """See :meth:`DataTerm.step`; by a fused kernel."""
         return kernels.least_squares_step(p, v, x, self.images, self.squared_weights, rho, relaxation)
 
-    def energy(self) -> float:
+    def sum_squares(self) -> float:
         return 2 * self.value(np.zeros_like(self.images))
 
-    def largest(self) -> float:
-        return _largest(self.images, self.squared_weights)
+    def max_abs(self) -> float:
+        return _max_abs(self.images, self.squared_weights)
 
 
-class MaskedAbsoluteDeviation:
+class MaskedAbsoluteDeviation(DataTerm):
     """``f(v) = sum W |v - b|`` with weights W >= 0: for impulse noise, which falsifies some pixels and spares the others.
 
     Parameters
     ----------
-    images : (M, R, H, W) array, b
-    weights : array that broadcasts against `images`, W
+    images : (M, R, H, W) array
+        b.
+    weights : array that broadcasts against `images`
+        W.
     """
 
     def __init__(self, images: Any, weights: Any):
         self.images, self.weights = images, weights
 
     def prox(self, p: Any, rho: float) -> Any:
-        """``argmin_v f(v) + rho/2 ||v - p||^2``: soft threshold of the distance from b."""
+        """Return ``argmin_v f(v) + rho/2 ||v - p||^2``: soft threshold of the distance from b."""
         limit = self.weights / rho
         return p - np.clip(p - self.images, -limit, limit)
 
     def gradient(self, v: Any) -> Any:
-        """``W sign(v - b)``: of the subgradients where v = b, zero."""
+        """Return ``W sign(v - b)``: of the subgradients where v = b, zero."""
         return self.weights * np.sign(v - self.images)
 
     def value(self, v: Any) -> float:
@@ -126,22 +124,14 @@ class MaskedAbsoluteDeviation:
     def conjugate(self, y: Any) -> float:
         return float((y * self.images).sum(dtype=np.float64))
 
-    def dual_state(self, v: Any, rho: float) -> Any:
-        """A state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
-        return v + self.gradient(v) / rho
-
-    def step(self, kernels: Any, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
-        """See :meth:`DataTerm.step`."""
-        return _step(self, p, v, x, rho, relaxation, measure)
-
-    def energy(self) -> float:
+    def sum_squares(self) -> float:
         return float((self.images[_observed(self.images, self.weights)] ** 2).sum(dtype=np.float64))
 
-    def largest(self) -> float:
-        return _largest(self.images, self.weights)
+    def max_abs(self) -> float:
+        return _max_abs(self.images, self.weights)
 
 
-class MaskedPoissonLikelihood:
+class MaskedPoissonLikelihood(DataTerm):
     """``f(v) = sum W (s - b + b log(b / s))``, s = v + background >= 0 where W > 0: for counts of events b >= 0.
 
     Up to a constant, this is the negative logarithm of their Poisson likelihood if s is their expectation and W = 1. Where b
@@ -149,8 +139,12 @@ class MaskedPoissonLikelihood:
 
     Parameters
     ----------
-    images : (M, R, H, W) array, b
-    weights, background : arrays that broadcast against `images`, W >= 0 and what is added to v
+    images : (M, R, H, W) array
+        b.
+    weights : array that broadcasts against `images`
+        W >= 0.
+    background : array that broadcasts against `images`
+        What is added to v.
     """
 
     def __init__(self, images: Any, weights: Any, background: Any):
@@ -158,7 +152,7 @@ class MaskedPoissonLikelihood:
         self._known = _observed(images, weights)
 
     def prox(self, p: Any, rho: float) -> Any:
-        """``argmin_v f(v) + rho/2 ||v - p||^2``: s is the root >= 0 of ``s^2 - z s - W b / rho``.
+        """Return ``argmin_v f(v) + rho/2 ||v - p||^2``: s is the root >= 0 of ``s^2 - z s - W b / rho``.
 
         There, ``z = p + background - W / rho``.
         """
@@ -170,12 +164,12 @@ class MaskedPoissonLikelihood:
         return np.where(self._known, s - self.background, p)
 
     def gradient(self, v: Any) -> Any:
-        """``W (1 - b / s)``, with s held as in :meth:`value`."""
+        """Return ``W (1 - b / s)``, with s held as in :meth:`value`."""
         s = self._expectation(v)
         return self.weights * (1 - np.where(s > 0, self.images / np.where(s > 0, s, 1), 0))
 
     def value(self, v: Any) -> float:
-        """f(v); it is infinite at s < 0, and at s = 0 < b: where a solver comes near, s is held at b / 10^6."""
+        """Return f(v); it is infinite at s < 0, and at s = 0 < b: where a solver comes near, s is held at b / 10^6."""
         s, b = self._expectation(v), self.images
         counted = (s > 0) & (b > 0)
         ratio = np.where(counted, b / np.where(counted, s, 1), 1)
@@ -186,19 +180,11 @@ class MaskedPoissonLikelihood:
         ratio = np.where(counted, 1 - y / np.where(self._known, self.weights, 1), 1)  # b / s where the gradient is y
         return -float((self.weights * self.images * np.log(ratio) + y * self.background).sum(dtype=np.float64))
 
-    def dual_state(self, v: Any, rho: float) -> Any:
-        """The state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
-        return v + self.gradient(v) / rho
-
-    def step(self, kernels: Any, p: Any, v: Any, x: Any, rho: float, relaxation: float, measure: bool) -> Any:
-        """See :meth:`DataTerm.step`."""
-        return _step(self, p, v, x, rho, relaxation, measure)
-
-    def energy(self) -> float:
+    def sum_squares(self) -> float:
         return float(((self.images - self.background)[self._known] ** 2).sum(dtype=np.float64))
 
-    def largest(self) -> float:
-        return _largest(self.images - self.background, self.weights)
+    def max_abs(self) -> float:
+        return _max_abs(self.images - self.background, self.weights)
 
     def _expectation(self, v: Any) -> Any:
         return np.where(self._known, np.maximum(v + self.background, self.images * v.dtype.type(1e-6)), 0)
@@ -208,7 +194,7 @@ def _observed(images: Any, weights: Any) -> Any:
     return np.broadcast_to(weights > 0, images.shape)
 
 
-def _largest(images: Any, weights: Any) -> float:
+def _max_abs(images: Any, weights: Any) -> float:
     return float(abs(images[_observed(images, weights)]).max())
 
 
@@ -237,26 +223,26 @@ class SoftThreshold:
         """Update the state of a visit in place; see ``kernels.shrink``."""
         return self.kernels.shrink(p, x, self.threshold_of(index), self.nonnegative, relaxation, offset)
 
-    def to_point(self, p: Any, index: Index) -> None:
-        """``p = prox(p)`` in place."""
+    def prox_inplace(self, p: Any, index: Index) -> None:
+        """Set ``p = prox(p)`` in place."""
         self.kernels.threshold_maps(p, self.threshold_of(index), self.nonnegative)
 
     def penalty(self, statistics: np.ndarray) -> float:
-        """g at the current split variable, from the sums of :meth:`step`."""
+        """Return g at the current split variable, from the sums of :meth:`step`."""
         return self.rho * float(statistics[2])
 
     def value(self, v: Any, index: Index) -> Any:
-        """g at the maps of a visit; a number on the backend's device."""
+        """Return g at the maps of a visit; a number on the backend's device."""
         return self.rho * (self.threshold_of(index) * abs(v)).sum(dtype=np.float64)
 
-    def steepest(self, p: Any, index: Index) -> Any:
-        """Largest of the states of a visit, in thresholds, all of which are above zero: up to 1, all of v is zero.
+    def max_gradient_ratio(self, p: Any, index: Index) -> Any:
+        """Return largest of the states of a visit, in thresholds, all of which are above zero: up to 1, all of v is zero.
 
         A number on the backend's device.
         """
         return ((p if self.nonnegative else abs(p)) / self.threshold_of(index)).max()
 
-    def to_state(self, v: Any, downhill: Any, index: Index) -> None:
+    def state_from_point(self, v: Any, downhill: Any, index: Index) -> None:
         """Turn `v` in place into a state whose prox it is, given the negative gradient of the rest of the objective.
 
         The scaled dual is ``threshold * sign(v)``; where v = 0, it is the gradient's, cut off at the threshold.
@@ -267,7 +253,7 @@ class SoftThreshold:
         lower = -np.inf if self.nonnegative else -threshold
         v += np.where(v != 0, threshold * np.sign(v), _clip(downhill / self.rho, lower, threshold))
 
-    def move_to(self, p: Any, v: Any, index: Index) -> None:
+    def set_point(self, p: Any, v: Any, index: Index) -> None:
         """Make `v` the prox of the state `p` in place; where it is already, the state stays bit for bit.
 
         Where v = 0 the scaled dual stays, elsewhere it becomes ``threshold * sign(v)``, the only one that fits.
@@ -277,7 +263,7 @@ class SoftThreshold:
         p[...] = np.where(p - u != v, v + np.where(v != 0, threshold * np.sign(v), u), p)
 
     def threshold_of(self, index: Index) -> Any:
-        """Thresholds of a visit, which broadcast against its maps."""
+        """Return the thresholds of a visit, which broadcast against its maps."""
         if self.threshold.size == 1:
             return self.threshold
         rows = tuple(part if size > 1 else slice(0, 1) for part, size in zip(index, self.threshold.shape[:2], strict=True))
@@ -285,10 +271,10 @@ class SoftThreshold:
 
 
 class Anchor(NamedTuple):
-    """Earlier filters (K, C, h, w), and how strongly each pulls: ``pull_k/2 ||d_k - filters_k||^2``, (K,)."""
+    """Earlier filters (K, C, h, w) and the penalties (K,) of moving away: ``rho_k/2 ||d_k - filters_k||^2``."""
 
     filters: Any
-    pull: np.ndarray
+    rho: np.ndarray
 
 
 class FilterProjection:
@@ -303,7 +289,7 @@ class FilterProjection:
     zero_mean : bool
         Also ask for mean zero in each channel.
     anchor : Anchor, optional
-        Add a pull towards earlier filters; the prox is then the projection of a weighted mean.
+        Penalize the distance from earlier filters; the prox is then the projection of a weighted mean.
     """
 
     def __init__(self, backend: Backend, shapes: np.ndarray, zero_mean: bool = False, anchor: Anchor | None = None):
@@ -313,7 +299,7 @@ class FilterProjection:
         inside = (rows < shapes[:, :1, None]) & (columns < shapes[:, 1:, None])
         self._support = backend.asarray(inside)  # (K, h, w)
         self._areas = backend.asarray(inside.sum(axis=(1, 2), keepdims=True))
-        self._pull: Any = None if anchor is None else backend.asarray(anchor.pull)[:, None, None]
+        self._anchor_rho: Any = None if anchor is None else backend.asarray(anchor.rho)[:, None, None]
         self.set_rho(1.0)
 
     def set_rho(self, rho: float) -> None:
@@ -331,7 +317,7 @@ class FilterProjection:
         x[...] = v if offset else v - u
         return np.stack(moments)
 
-    def to_point(self, p: Any, index: Index) -> None:
+    def prox_inplace(self, p: Any, index: Index) -> None:
         p[...] = self._project(p, index)
 
     def penalty(self, statistics: np.ndarray) -> float:
@@ -340,15 +326,15 @@ class FilterProjection:
     def value(self, v: Any, index: Index) -> float:
         return 0.0
 
-    def to_state(self, v: Any, downhill: Any, index: Index) -> None:
-        """A filter is a state of its own, with dual zero."""
+    def state_from_point(self, v: Any, downhill: Any, index: Index) -> None:
+        """Return a filter is a state of its own, with dual zero."""
 
     def _project(self, p: Any, index: Index) -> Any:
         (h, w), maps = self.size, index[1]
         inside = p[..., :h, :w]
         if self.anchor is not None:
-            pull = self._pull[maps] / (self._pull[maps] + self.rho)
-            inside = inside + pull * (self.anchor.filters[maps].swapaxes(0, 1) - inside)
+            share = self._anchor_rho[maps] / (self._anchor_rho[maps] + self.rho)
+            inside = inside + share * (self.anchor.filters[maps].swapaxes(0, 1) - inside)
         inside = inside * self._support[maps]
         if self.zero_mean:
             means = inside.sum(axis=(2, 3), keepdims=True) / self._areas[maps]

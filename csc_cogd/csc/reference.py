@@ -61,5 +61,5 @@ def reference_admm(
 
 
 def soft_threshold(x: np.ndarray, threshold: float) -> np.ndarray:
-    """S(x, t) = sign(x) max(|x| - t, 0), the proximal map of ``t ||x||_1``."""
+    """Return S(x, t) = sign(x) max(|x| - t, 0), the proximal map of ``t ||x||_1``."""
     return np.sign(x) * np.maximum(abs(x) - threshold, 0)

@@ -1,4 +1,4 @@
-"""What the saved state of a learning run must be like, so that nothing else is taken up from a file."""
+"""What the saved state of a learning run must be like, so that nothing else is taken from a file."""
 
 from __future__ import annotations
 
@@ -26,17 +26,22 @@ POSITIVE = (float(np.finfo(np.float64).tiny), np.inf)
 
 
 def solver_entries(name: str, maps: tuple[int, ...], data: tuple[int, ...]) -> dict[str, Entry]:
-    """The entries of a solver whose maps and data have these shapes."""
+    """Return the entries of a solver whose maps and data have these shapes."""
     return {f"{name}_p": Entry(maps), f"{name}_p0": Entry(data), f"{name}_penalties": Entry((2,), *POSITIVE)}
 
 
 def check_state(path: str | os.PathLike[str], state: Mapping[str, Any], entries: Mapping[str, Entry]) -> None:
-    """Raise InputError where a state that was read from a file lacks something, or something in it can't be true."""
+    """Raise InputError if something is missing, or can't be true, in a state that was read from a file."""
     for name, entry in entries.items():
         array = state.get(name)
         problem = "is missing" if array is None else _problem(array, entry)
         if problem:
-            raise InputError(f"{path}: a damaged checkpoint: its {name} {problem}: delete it, or name another file")
+            raise damaged_checkpoint(path, f"its {name} {problem}")
+
+
+def damaged_checkpoint(path: str | os.PathLike[str], why: str) -> InputError:
+    """Return the error to raise."""
+    return InputError("", f"a damaged checkpoint: {why}", "delete it, or name another file", str(path))
 
 
 def _problem(array: np.ndarray, entry: Entry) -> str:

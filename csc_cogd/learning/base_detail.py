@@ -1,4 +1,4 @@
-"""Pictures as what is coded: on a scale of their own, a smooth base layer, and the detail on it."""
+"""Base/detail decomposition: a smooth base layer of an image, and the detail on it, which is what is coded."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from csc_cogd.restore.stages.pilot import pilot_estimate
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
-    """A picture apart: ``low + (high - low) * (base + detail)``.
+class Decomposition:
+    """An image as ``low + (high - low) * (base + detail)``.
 
     Attributes
     ----------
     base, detail : (C, H, W) arrays of float
-        The picture is about in [0, 1] on this scale; `detail` is zero where missing.
+        On this scale the image is about in [0, 1]; `detail` is zero where pixels are missing.
     known : (C, H, W) bool array
-        False where the picture was NaN, or masked by ``numpy.ma``.
+        False where the image was NaN, or masked by ``numpy.ma``.
+    low, high : float
+    dtype : dtype
+        Of the image.
+    channel_axis : int, optional
+        Of the image.
     """
 
     base: np.ndarray
@@ -35,39 +40,56 @@ class Layers:
     dtype: np.dtype
     channel_axis: int | None
 
-    def picture(self, detail: np.ndarray) -> np.ndarray:
-        """The picture with another detail, in its own dtype, its range and its layout."""
+    def compose(self, detail: np.ndarray) -> np.ndarray:
+        """Return the image with another detail, in its own dtype, range and layout."""
         planes = (self.base + detail) * (self.high - self.low) + self.low
         planes = as_pixels(planes, self.dtype)
         return planes[0] if self.channel_axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
 
 
-def split_layers(images: Sequence[Any], channel_axis: int | None, backend: Backend | None = None) -> list[Layers]:
-    """Take pictures apart, each on the scale of the values that occur in it; on the backend's device, if it is a GPU.
+def decompose(images: Sequence[Any], channel_axis: int | None, backend: Backend | None = None) -> list[Decomposition]:
+    """Decompose images, each on the scale of its own values; on the backend's device, if it is a GPU.
 
     Raises
     ------
     InputError
-        If one of them isn't a picture, has a channel without any known pixel, or values that can't be computed with.
+        If there is none, or for one of them, see :func:`decompose_image`; its number is the error's `subject`.
     """
     if isinstance(images, np.ndarray) and images.ndim == (2 if channel_axis is None else 3):
-        raise InputError("images: this is a single image: put it into a list, [image]")
-    layers = []
+        raise InputError("images", f"must be several, got one of shape {images.shape}", "put it into a list, [image]")
+    if not len(images):
+        raise InputError("images", "must be one or more, got none")
+    decompositions = []
     for n, image in enumerate(images):
-        image, name = with_mask(from_gpu(image)), f"images: image {n}"
-        p = as_planes(np.ma.getdata(image), channel_axis, name)
-        k = ~as_planes(np.ma.getmaskarray(image), channel_axis) if np.ma.is_masked(image) else np.ones(p.shape, bool)
-        if p.dtype.kind == "f":
-            k &= ~np.isnan(p)
-        if p.dtype == bool:
-            raise InputError(f"{name} is bilevel: widen it to 8 bits first")
-        if not k.any(axis=(1, 2)).all():
-            raise InputError(f"{name} has a channel without any known pixel: leave it out")
-        check_values(p[k], name)
-        low, high = intensity_range([p[k]])
-        scaled = np.where(k, (np.where(k, p, 0) - low) / (high - low), 0.0)
-        base = base_layer(scaled if k.all() else pilot_estimate(scaled, ~k, backend), backend=backend)
-        layers.append(Layers(base, np.where(k, scaled - base, 0), k, low, high, p.dtype, channel_axis))
-    if not layers:
-        raise InputError("images: there are none: give one or more")
-    return layers
+        try:
+            decompositions.append(decompose_image(image, channel_axis, backend))
+        except InputError as error:
+            raise error.about(f"image {n}") from None
+    return decompositions
+
+
+def decompose_image(image: Any, channel_axis: int | None, backend: Backend | None = None) -> Decomposition:
+    """Decompose one image.
+
+    Raises
+    ------
+    InputError
+        If it isn't an image, has a channel without any known pixel, or values that can't be computed with.
+    """
+    image = with_mask(from_gpu(image))
+    planes = as_planes(np.ma.getdata(image), channel_axis, "")
+    if np.ma.is_masked(image):
+        known = ~as_planes(np.ma.getmaskarray(image), channel_axis, "")
+    else:
+        known = np.ones(planes.shape, bool)
+    if planes.dtype.kind == "f":
+        known &= ~np.isnan(planes)
+    if planes.dtype == bool:
+        raise InputError("", "must not be bilevel", "convert it to 8 bits first")
+    if not known.any(axis=(1, 2)).all():
+        raise InputError("", "has a channel without any known pixel", "leave it out")
+    check_values(planes[known], "")
+    low, high = intensity_range([planes[known]])
+    scaled = np.where(known, (np.where(known, planes, 0) - low) / (high - low), 0.0)
+    base = base_layer(scaled if known.all() else pilot_estimate(scaled, ~known, backend), backend=backend)
+    return Decomposition(base, np.where(known, scaled - base, 0), known, low, high, planes.dtype, channel_axis)

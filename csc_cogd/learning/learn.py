@@ -1,4 +1,4 @@
-"""Learning a dictionary from pictures: their details together, or online where they are too many or too different."""
+"""Learn a dictionary from images: from their details together, or online where they are too many or too different."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import device_of, get_backend
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, filter_shapes, learn_dictionary
 from csc_cogd.csc.online import learn_dictionary_online
+from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.imagefiles import ImageFile, open_images
-from csc_cogd.learning.base_detail import split_layers
+from csc_cogd.learning.base_detail import decompose, decompose_image
 from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
 
 LMBDA = 0.02
 ROUNDS, BATCHES = 30, 200
-_ARRAYS, _ARRAYS_COGD = 3.5, 7  # of the codes' size, that learning from all pictures together keeps
-_ARRAYS_SHARD = 4  # the same of a shard that is worked on; one that waits keeps one
+_ARRAYS, _COGD_ARRAYS = 3.5, 7  # of the codes' size, that learning from all pictures together keeps
+_SHARD_ARRAYS = 4  # the same of a shard that is worked on; one that waits keeps one
 
 
 def learn_from_images(
@@ -49,33 +50,50 @@ def learn_from_images(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    engine: Engine | None = None,
     callback: Callable[[Progress], Any] | None = None,
 ) -> LearnedDictionary:
-    """Learn a dictionary for pictures like these, from their details (see :mod:`csc_cogd.learning.base_detail`).
+    """Learn a dictionary for images like these, from their details (see :mod:`csc_cogd.learning.base_detail`).
 
     Parameters
     ----------
     images : sequence of (H, W) arrays, or with channels along `channel_axis`
         NaN is missing.
-    n_filters, filter_shape, seed, start, checkpoint
+    n_filters : int, or sequence of int
+        See :func:`csc_cogd.learn_dictionary`.
+    filter_shape : int or (h, w), or sequence of these
         See :func:`csc_cogd.learn_dictionary`.
     channel_axis : int, optional
-        Axis of the channels; default: grey images.
-    lmbda : float >= 0
-        Weight of the l1 term for pictures in [0, 1].
+        Axis of the channels; default: gray images.
+    lmbda : float
+        Weight of the l1 term, >= 0, for images in [0, 1].
     max_iter : int, optional
         Rounds; default: 30, or online 200 batches.
     online : bool, optional
-        Learn from crops; see :func:`csc_cogd.learn_dictionary_online`. Default: where the images' sizes differ or learning
+        Learn from crops; see :func:`csc_cogd.learn_dictionary_online`. Default: if the images' sizes differ, or learning
         from all of them together would need more than `max_memory`.
     max_memory : float, optional
         In bytes, of learning from all images together. Default: 2e9.
-    batch_size, crop : int
-        Of online learning.
+    batch_size : int
+        Crops in a batch of online learning.
+    crop : int
+        Their height and width.
+    seed : int
+        Random seed for the initial filters.
+    start : Dictionary, optional
+        Initial filters.
     cogd : CogradientRule, optional
         Learn with cogradient descent; not online.
-    dtype, device, threads, fft
-        As in :func:`csc_cogd.sparse_code`.
+    checkpoint : path, optional
+        File to save the run to, and to continue it from; see :func:`csc_cogd.learn_dictionary`.
+    dtype : {"float32", "float64"}
+        Precision of the computation.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`, also for `threads` and `fft`.
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
     callback : callable, optional
         Called with a :class:`csc_cogd.Progress`; a true return value stops learning.
 
@@ -97,45 +115,58 @@ def learn_from_images(
     >>> learned.dictionary.n_filters, learned.summary().partition(",")[0]
     (3, '1 rounds')
     """
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
     images = images if hasattr(images, "__len__") else list(images)
-    device = device_of(images[0], device) if len(images) else device
-    layers = split_layers(images, channel_axis, get_backend(device, dtype=dtype, threads=threads, fft=fft))
-    details = [layer.detail.astype(dtype) for layer in layers]
-    known = [layer.known for layer in layers]
-    complete = all(k.all() for k in known)
-    if details[0].shape[0] == 1:
-        details, known = [detail[0] for detail in details], [k[0] for k in known]
-    shapes = {detail.shape for detail in details}
-    needed = bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype)
-    if online and cogd is not None:
-        raise InputError(
-            "cogd: cogradient descent needs the codes of all images, which online learning doesn't keep: leave one out"
-        )
-    if online is None:
-        online = len(shapes) > 1 or needed > (MAX_MEMORY if max_memory is None else max_memory)
-    if online and cogd is not None:
-        raise InputError(
-            f"cogd: cogradient descent needs the codes of all images, {needed / 1e9:.1f} GB here, and equal sizes: "
-            "give fewer or smaller images, or raise max_memory, or learn without it"
-        )  # fmt: skip
-    if not online and len(shapes) > 1:
-        raise InputError(
-            "online: images of different sizes can only be learned from online: leave it out, or cut them to one size"
-        )
-    total = (BATCHES if online else ROUNDS) if max_iter is None else max_iter
-    settings: dict[str, Any] = {
-        "lmbda": lmbda, "max_iter": total, "seed": seed, "start": start, "checkpoint": checkpoint, "dtype": dtype,
-        "device": device, "threads": threads, "fft": fft,
-        "callback": lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None,
-    }  # fmt: skip
-    if online:
+    engine = engine.beside(images)
+    decompositions = decompose(images, channel_axis, engine.backend)
+    details, known = [each.detail.astype(engine.dtype) for each in decompositions], [each.known for each in decompositions]
+    details, known = without_single_channel(details, known)
+    weights = None if all(k.all() for k in known) else known
+    needed = bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, engine.dtype)
+    same_size = len({detail.shape for detail in details}) == 1
+    if _is_online(online, cogd, same_size, needed, MAX_MEMORY if max_memory is None else max_memory):
+        total = BATCHES if max_iter is None else max_iter
         return learn_dictionary_online(
-            details, n_filters, filter_shape, weights=None if complete else known, batch_size=batch_size, crop=crop,
-            **settings,
+            details, n_filters, filter_shape, lmbda=lmbda, weights=weights, max_iter=total, batch_size=batch_size,
+            crop=crop, seed=seed, start=start, checkpoint=checkpoint, engine=engine, callback=_report_to(callback, total),
         )  # fmt: skip
     check_memory(needed)
-    weights = None if complete else np.stack(known)
-    return learn_dictionary(np.stack(details), n_filters, filter_shape, weights=weights, cogd=cogd, **settings)
+    total = ROUNDS if max_iter is None else max_iter
+    return learn_dictionary(
+        np.stack(details), n_filters, filter_shape, lmbda=lmbda, weights=None if weights is None else np.stack(weights),
+        max_iter=total, seed=seed, start=start, cogd=cogd, checkpoint=checkpoint, engine=engine,
+        callback=_report_to(callback, total),
+    )  # fmt: skip
+
+
+def _is_online(online: bool | None, cogd: CogradientRule | None, same_size: bool, needed: float, max_memory: float) -> bool:
+    """Return whether to learn online, as is asked for or by default, where that is possible."""
+    if online and cogd is not None:
+        raise InputError(
+            "cogd", "needs the codes of all images, which online learning doesn't keep", "leave out {cogd} or {online}"
+        )
+    if online is False and not same_size:
+        raise InputError(
+            "online", "must not be False for images of different sizes", "leave it out, or cut them to one size"
+        )
+    if online is None:
+        online = not same_size or needed > max_memory
+    if online and cogd is not None:
+        raise InputError(
+            "cogd", f"needs images of one size, and the codes of all of them at once, {needed / 1e9:.1f} GB here",
+            "give fewer or smaller images, raise {max_memory}, or learn without it",
+        )  # fmt: skip
+    return online
+
+
+def _report_to(callback: Callable[[Progress], Any] | None, total: int) -> Callable[[OuterIteration], Any]:
+    """Return what tells the callback of each round of `total`."""
+    return lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None
+
+
+def without_single_channel(*lists: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """Return lists of (C, H, W) arrays as lists of (H, W) arrays if C is 1, else as they are."""
+    return [[array[0] for array in arrays] if len(arrays[0]) == 1 else arrays for arrays in lists]
 
 
 def learn_from_files(
@@ -157,6 +188,7 @@ def learn_from_files(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    engine: Engine | None = None,
     callback: Callable[[Progress], Any] | None = None,
 ) -> LearnedDictionary:
     """Learn a dictionary as :func:`learn_from_images` does, in shards of files that are read where they are worked on.
@@ -164,20 +196,32 @@ def learn_from_files(
     Parameters
     ----------
     paths : sequence of Path
-        Of pictures, or of stacks of them; file n belongs to shard n modulo their number.
+        Of images, or of stacks of them; file n belongs to shard n modulo their number.
+    n_filters : int, or sequence of int
+        See :func:`learn_from_images`, also for the parameters without a description here.
+    filter_shape : int or (h, w), or sequence of these
     n_shards : int
+    lmbda : float
     mapper : Mapper, optional
         Where to work on the shards; see :func:`csc_cogd.csc.consensus.learn_dictionary_consensus`.
     shards_together : int
         How many shards share a machine's memory.
-    crop : int, optional
-        Learn from a piece of each picture, chosen at random, of this height and width at most; default: from all of it.
-    axes : str, optional
-        Of NPY, NPZ and TIFF files; see :func:`csc_cogd.imagefiles.open_images`.
     max_iter : int, optional
         Rounds; default: 30.
-    n_filters, filter_shape, lmbda, seed, start, checkpoint, dtype, device, threads, fft, callback
-        As in :func:`learn_from_images`.
+    crop : int, optional
+        Learn from a crop of each image, at random, of this height and width at most; default: from the whole image.
+    axes : str, optional
+        Of NPY, NPZ and TIFF files; see :func:`csc_cogd.imagefiles.open_images`.
+    seed : int
+        Random seed for the crops and the initial filters.
+    start : Dictionary, optional
+    checkpoint : path, optional
+    dtype : {"float32", "float64"}
+    device : str
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+    callback : callable, optional
 
     Returns
     -------
@@ -200,21 +244,21 @@ def learn_from_files(
     ...     learn_from_files(paths, 3, 5, n_shards=2, max_iter=1).dictionary.n_filters
     3
     """
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
     if not 1 <= n_shards <= len(paths):
-        raise InputError(f"n_shards: {n_shards} of {len(paths)} image(s): use between 1 and {len(paths)}")
+        raise InputError("n_shards", f"must be between 1 and {len(paths)}, the number of files, got {n_shards}")
     shapes = filter_shapes(n_filters, filter_shape)
     if crop is not None and crop < shapes.max():
-        raise InputError(f"crop: {crop} is smaller than the filters, {shapes.max()} pixels: use larger crops")
+        raise InputError("crop", f"must not be smaller than the filters, {shapes.max()}, got {crop}")
     files = list(enumerate(paths))
     total = ROUNDS if max_iter is None else max_iter
     return learn_dictionary_consensus(
         [files[m::n_shards] for m in range(n_shards)], n_filters, filter_shape, lmbda=lmbda, max_iter=total, seed=seed,
-        dtype=dtype, mapper=mapper,
+        mapper=mapper, start=start, checkpoint=checkpoint, engine=engine, callback=_report_to(callback, total),
         load=partial(
-            _load_details, shapes=shapes, crop=crop, axes=axes, seed=seed, dtype=dtype, shards_together=shards_together
+            _load_details, shapes=shapes, crop=crop, axes=axes, seed=seed, dtype=engine.dtype,
+            shards_together=shards_together,
         ),
-        callback=lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None,
-        start=start, checkpoint=checkpoint, device=device, threads=threads, fft=fft,
     )  # fmt: skip
 
 
@@ -227,7 +271,7 @@ def _load_details(
     dtype: Any,
     shards_together: int,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Details of the pictures in a shard's numbered files, (N, H, W) or (N, C, H, W), and what is known if not all is."""
+    """Return the details of a shard's numbered files, (N, H, W) or (N, C, H, W), and what is known unless all is."""
     details: list[np.ndarray] = []
     known: list[np.ndarray] = []
     for number, path, page, image in _pages(files, axes):
@@ -235,26 +279,25 @@ def _load_details(
         if crop is not None:
             pixels = _crop(pixels, crop, np.random.default_rng((seed, number, page)))
         try:
-            (layer,) = split_layers([pixels], None if pixels.ndim == 2 else -1)
+            decomposition = decompose_image(pixels, None if pixels.ndim == 2 else -1)
         except InputError as error:
-            raise InputError(str(error).replace("images: image 0", str(path))) from None
-        if details and layer.detail.shape != details[0].shape:
+            raise error.about(str(path)) from None
+        if details and decomposition.detail.shape != details[0].shape:
             raise InputError(
-                f"{path}: of shape {pixels.shape} it can't share a shard with {files[0][1]}: "
-                "cut all to one size by --crop, and give grey and colour images apart"
-            )
-        details.append(layer.detail.astype(dtype))
-        known.append(layer.known)
+                "", f"can't share a shard with {files[0][1]}, for it is of shape {pixels.shape}",
+                "cut all to one size by {crop}, and give gray and color images separately", str(path),
+            )  # fmt: skip
+        details.append(decomposition.detail.astype(dtype))
+        known.append(decomposition.known)
         needed = len(details) * bytes_needed(details[:1], shapes, False, dtype)
-        needed *= (_ARRAYS_SHARD + shards_together - 1) / _ARRAYS
-        check_memory(needed, "a shard", "use more shards or machines, fewer filters, or --crop")
-    gray = len(details[0]) == 1
-    images, weights = (np.stack(arrays)[:, 0] if gray else np.stack(arrays) for arrays in (details, known))
+        needed *= (_SHARD_ARRAYS + shards_together - 1) / _ARRAYS
+        check_memory(needed, "a shard", "use a larger {n_shards}, more machines, fewer filters, or {crop}")
+    images, weights = map(np.stack, without_single_channel(details, known))
     return images, None if weights.all() else weights
 
 
 def _pages(files: Sequence[tuple[int, Path]], axes: str | None) -> Iterator[tuple[int, Path, int, ImageFile]]:
-    """Number and path of each file, number of each page in it, and the page."""
+    """Yield number and path of each file, number of each page in it, and the page."""
     for number, path in files:
         with open_images(path, axes=axes) as pages:
             for page, image in enumerate(pages):
@@ -262,32 +305,30 @@ def _pages(files: Sequence[tuple[int, Path]], axes: str | None) -> Iterator[tupl
 
 
 def _crop(pixels: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """A piece of (H, W) or (H, W, C) pixels, `size` x `size` at most."""
+    """Return a random crop of (H, W) or (H, W, C) pixels, `size` x `size` at most."""
     starts = [int(generator.integers(0, max(length - size, 0) + 1)) for length in pixels.shape[:2]]
     return pixels[starts[0] : starts[0] + size, starts[1] : starts[1] + size]
 
 
 def bytes_needed(details: Sequence[np.ndarray] | np.ndarray, shapes: np.ndarray, cogd: bool, dtype: Any) -> float:
-    """Memory of learning filters of these shapes (K, 2) from all details together."""
+    """Return the memory of learning filters of these shapes (K, 2) from all details together."""
     sizes = np.array([detail.shape[-2:] for detail in details]) + shapes.max(axis=0) - 1
     pixels = sum(fast_length(int(height)) * fast_length(int(width)) for height, width in sizes)
-    return float((_ARRAYS_COGD if cogd else _ARRAYS) * pixels * len(shapes) * np.dtype(dtype).itemsize)
+    return float((_COGD_ARRAYS if cogd else _ARRAYS) * pixels * len(shapes) * np.dtype(dtype).itemsize)
 
 
 def check_memory(
     needed: float, work: str = "all images together", advice: str = "use fewer filters, or fewer or smaller images"
 ) -> None:
-    """Raise DeviceError where learning needs more than the machine has: some systems would just end the process."""
+    """Raise DeviceError if learning needs more memory than the machine has: some systems would just kill the process."""
     present = physical_memory()
     if present is not None and needed > present:
-        raise DeviceError(
-            f"n_filters: out of memory: learning from {work} takes {needed / 1e9:.0f} GB, this machine has "
-            f"{present / 1e9:.0f} GB: {advice}"
-        )
+        wrong = f"need {needed / 1e9:.0f} GB of memory to learn from {work}, this machine has {present / 1e9:.0f} GB"
+        raise DeviceError("n_filters", wrong, advice)
 
 
 def physical_memory() -> float | None:
-    """Bytes that this machine has; None where that isn't to be known."""
+    """Return the bytes of memory that this machine has; None if that is unknown."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Reconstruction: learn filters and codes of pictures, and rebuild the pictures from them [CoGD, section 5.2]."""
+"""Reconstruction: learn filters and codes of images, and reconstruct the images from them [CoGD, section 5.2]."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import beside, device_of, from_gpu, with_mask
+from csc_cogd.backend import beside, from_gpu, with_mask
 from csc_cogd.cogd.rule import CogradientRule
-from csc_cogd.csc.alternation import Round
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.debias import debias as refit
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.learning import filter_shapes, learn_dictionary
-from csc_cogd.engine import Engine
+from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
-from csc_cogd.learning.base_detail import Layers, split_layers
-from csc_cogd.learning.learn import bytes_needed, check_memory
+from csc_cogd.learning.base_detail import Decomposition, decompose
+from csc_cogd.learning.learn import bytes_needed, check_memory, without_single_channel
 from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.information import code_bits
 from csc_cogd.report.metrics import WINDOW, psnr, ssim
@@ -27,11 +27,11 @@ from csc_cogd.restore.report import Progress
 
 LMBDA = 0.03
 CODE_ITERATIONS = 100
-BIT_STEP = 1 / 255  # amplitudes are counted to one grey level of 8 bits
+BIT_STEP = 1 / 255  # amplitudes are counted to one gray level of 8 bits
 
 
 class Quality(NamedTuple):
-    """How well a picture was rebuilt, and from how much.
+    """How well an image was reconstructed, and from how much.
 
     Attributes
     ----------
@@ -39,14 +39,14 @@ class Quality(NamedTuple):
         In dB, against the original, over its known values; for its peak see
         :func:`csc_cogd.report.figures.data_range_of`.
     ssim : float
-        With the same peak; NaN where values are missing or the picture is smaller than its window.
+        With the same peak; NaN if values are missing or the image is smaller than its window.
     nonzeros : int
         Codes that aren't zero.
     nonzeros_per_value : float
-        The same, by value of the picture.
+        The same, divided by the values of the image.
     bits : float
         An estimate of the codes' information (see :func:`csc_cogd.report.information.code_bits`) with amplitudes to 1/255 of
-        the picture's range, the base layer not counted.
+        the image's range, the base layer not counted.
     bits_per_value : float
     """
 
@@ -66,11 +66,11 @@ class Reconstruction:
     ----------
     dictionary : Dictionary
     codes : list of (1, K, H + h - 1, W + w - 1) arrays
-        Of each picture's detail; (C, K, ..) where a grey dictionary codes the channels one by one.
+        Of each image's detail; (C, K, ..) if a gray dictionary codes the channels one by one.
     reconstruction : list of arrays
-        The images rebuilt, each of its original's shape and dtype.
+        The reconstructed images, each of its original's shape and dtype.
     quality : list of Quality
-    history : list of Round
+    history : list of OuterIteration
         Of learning; empty for a given dictionary.
     """
 
@@ -78,7 +78,7 @@ class Reconstruction:
     codes: list[np.ndarray]
     reconstruction: list[np.ndarray]
     quality: list[Quality]
-    history: list[Round]
+    history: list[OuterIteration]
 
 
 def reconstruct(
@@ -98,12 +98,14 @@ def reconstruct(
     device: str = "auto",
     threads: int | None = None,
     fft: str | None = None,
+    engine: Engine | None = None,
     callback: Callable[[Progress], Any] | None = None,
 ) -> Reconstruction:
-    """Learn filters and codes from pictures and rebuild them, or code them with a given dictionary.
+    """Learn filters and codes from images and reconstruct them, or code them with a given dictionary.
 
-    Each picture becomes a smooth base layer and detail (see :mod:`csc_cogd.learning.base_detail`). Filters are learned from
-    all details together, which minimizes CoGD's eq. 21; then each detail is coded over the filters, and rebuilt from that.
+    Each image becomes a smooth base layer and detail (see :mod:`csc_cogd.learning.base_detail`). Filters are learned from
+    all details together, which minimizes CoGD's eq. 21; then each detail is coded over the filters, and reconstructed from
+    its code.
 
     Parameters
     ----------
@@ -111,24 +113,33 @@ def reconstruct(
         Integers or floats. Without a `dictionary`, all of one shape. NaN is missing: it is filled in.
         Of arrays of CuPy, codes and reconstruction are such.
     dictionary : Dictionary, optional
-        Default: learn one. A grey dictionary codes the channels of a colour picture one by one.
-    n_filters, filter_shape : of the filters to learn; see :func:`csc_cogd.learn_dictionary`
+        Default: learn one. A gray dictionary codes the channels of a color image one by one.
+    n_filters : int, or sequence of int
+        Number of filters to learn; see :func:`csc_cogd.learn_dictionary`.
+    filter_shape : int or (h, w), or sequence of these
+        Their size; see :func:`csc_cogd.learn_dictionary`.
     channel_axis : int, optional
-        Axis of the channels; default: grey images.
-    lmbda : float >= 0
-        Weight of the l1 term for pictures in [0, 1]: larger is sparser, and less faithful.
+        Axis of the channels; default: gray images.
+    lmbda : float
+        Weight of the l1 term, >= 0, for images in [0, 1]: larger is sparser, and less faithful.
     max_iter : int
         Rounds of learning.
-    cogd : CogradientRule, optional
-        Learn with cogradient descent.
     debias : bool
         Refit the codes without the l1 term on the support that it has found: more faithful, equally sparse.
     seed : int
-        Of the initial filters.
+        Random seed for the initial filters.
+    cogd : CogradientRule, optional
+        Learn with cogradient descent.
     checkpoint : path, optional
-        File to save learning to, and to go on from; see :func:`csc_cogd.learn_dictionary`.
-    dtype, device, threads, fft
-        As in :func:`csc_cogd.sparse_code`.
+        File to save learning to, and to continue it from; see :func:`csc_cogd.learn_dictionary`.
+    dtype : {"float32", "float64"}
+        Precision of the computation.
+    device : str
+        See :func:`csc_cogd.backend.get_backend`, also for `threads` and `fft`.
+    threads : int, optional
+    fft : str, optional
+    engine : Engine, optional
+        In place of `dtype`, `device`, `threads` and `fft`.
     callback : callable, optional
         Called with a :class:`csc_cogd.Progress`; a true return value ends the present stage early.
 
@@ -151,81 +162,79 @@ def reconstruct(
     >>> result.reconstruction[0].shape, result.reconstruction[0].dtype, len(result.quality)
     ((24, 24), dtype('uint8'), 2)
     """
-    if dictionary is not None and (cogd is not None or checkpoint is not None):
-        raise InputError("cogd, checkpoint: they belong to learning: leave them out where a dictionary is given")
     if dictionary is not None:
         check_dictionary(dictionary)
+        for name, value in (("cogd", cogd), ("checkpoint", checkpoint)):
+            if value is not None:
+                raise InputError(name, "belongs to learning, but a dictionary is given", "leave one of them out")
     images = images if hasattr(images, "__len__") else list(images)
-    device = device_of(images[0], device) if len(images) else device
-    engine = Engine(dtype, device, threads, fft)
+    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft).beside(images)
     if dictionary is not None:
         engine = engine.without_measuring()
-    layers = split_layers(images, channel_axis, engine.backend)
+    decompositions = decompose(images, channel_axis, engine.backend)
 
-    def tell(stage: str, total: int, record: Any) -> Any:
+    def report(stage: str, total: int, record: Any) -> Any:
         return callback(Progress(stage, record.iteration, total, record)) if callback else None
 
-    history: list[Round] = []
+    history: list[OuterIteration] = []
     if dictionary is None:
-        details, weights = _stacks(layers)
-        check_memory(bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype))
+        details, weights = _stacks(decompositions)
+        check_memory(bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, engine.dtype))
         learned = learn_dictionary(
             details, n_filters, filter_shape, lmbda=lmbda, weights=weights, max_iter=max_iter, cogd=cogd, seed=seed,
-            checkpoint=checkpoint, callback=lambda record: tell("learning", max_iter, record), engine=engine,
+            checkpoint=checkpoint, callback=lambda record: report("learning", max_iter, record), engine=engine,
         )  # fmt: skip
         dictionary, history = learned.dictionary, learned.history
     codes, rebuilt, quality = [], [], []
-    for image, layer in zip(images, layers, strict=True):
-        detail, known = _as_coded(layer.detail, dictionary), _as_coded(layer.known, dictionary)
-        result = sparse_code(
+    for image, decomposition in zip(images, decompositions, strict=True):
+        detail, known = _as_coded(decomposition.detail, dictionary), _as_coded(decomposition.known, dictionary)
+        code = sparse_code(
             detail, dictionary, lmbda=lmbda, weights=known, max_iter=CODE_ITERATIONS,
-            callback=lambda record: tell("codes", CODE_ITERATIONS, record), engine=engine,
-        )  # fmt: skip
-        code = result.codes
+            callback=lambda record: report("codes", CODE_ITERATIONS, record), engine=engine,
+        ).codes  # fmt: skip
         if debias:
             code = refit(detail, code, dictionary, weights=known, engine=engine)
-        fit = reconstruct_images(code, dictionary, device=device)  # as anybody does who has the two, to the last bit
-        picture = layer.picture(fit.reshape(layer.detail.shape))
+        fit = reconstruct_images(code, dictionary, device=engine.device)  # as users do who have the two, to the last bit
+        restored = decomposition.compose(fit.reshape(decomposition.detail.shape))
         codes.append(beside(code, image))
-        rebuilt.append(beside(picture, image))
-        quality.append(_quality(np.ma.getdata(with_mask(from_gpu(image))), picture, layer, code))
+        rebuilt.append(beside(restored, image))
+        quality.append(_quality(np.ma.getdata(with_mask(from_gpu(image))), restored, decomposition, code))
     return Reconstruction(dictionary, codes, rebuilt, quality, history)
 
 
-def _stacks(layers: list[Layers]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Details (N, H, W) or (N, C, H, W), and their weights where something is missing."""
-    shapes = sorted({layer.detail.shape for layer in layers})
+def _stacks(decompositions: list[Decomposition]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the details (N, H, W) or (N, C, H, W), and their weights if something is missing."""
+    shapes = sorted({each.detail.shape for each in decompositions})
     if len(shapes) > 1:
         raise InputError(
-            f"images: to learn from them together they need one shape, not {shapes[0]} and {shapes[1]} (channels, height, "
-            "width): learn a dictionary with learn_dictionary_online first, or give one"
+            "images", f"must be of one shape to be learned from together, got (C, H, W) of {shapes[0]} and {shapes[1]}",
+            "learn a dictionary with learn_dictionary_online first, or give a {dictionary}",
         )  # fmt: skip
-    details, known = np.stack([layer.detail for layer in layers]), np.stack([layer.known for layer in layers])
-    if details.shape[1] == 1:
-        details, known = details[:, 0], known[:, 0]
+    lists = [each.detail for each in decompositions], [each.known for each in decompositions]
+    details, known = map(np.stack, without_single_channel(*lists))
     return details, None if known.all() else known
 
 
 def _as_coded(planes: np.ndarray, dictionary: Dictionary) -> np.ndarray:
-    """Planes (C, H, W) as the stack of images that the dictionary codes."""
+    """Return planes (C, H, W) as the stack of images that the dictionary codes."""
     if dictionary.filters.ndim == 3:
         return planes
     if len(planes) != dictionary.n_channels:
-        raise InputError(
-            f"dictionary: its filters have {dictionary.n_channels} channels, the images {len(planes)}: use a grey one"
-        )
+        have = f"has filters of {dictionary.n_channels} channels, but the images have {len(planes)}"
+        raise InputError("dictionary", have, "use a gray one")
     return planes[None]
 
 
-def _quality(image: np.ndarray, picture: np.ndarray, layer: Layers, code: np.ndarray) -> Quality:
-    known = layer.known[0] if layer.channel_axis is None else np.moveaxis(layer.known, 0, layer.channel_axis)
+def _quality(image: np.ndarray, restored: np.ndarray, decomposition: Decomposition, code: np.ndarray) -> Quality:
+    axis = decomposition.channel_axis
+    known = decomposition.known[0] if axis is None else np.moveaxis(decomposition.known, 0, axis)
     peak = data_range_of(image[known])
-    peak = layer.high - layer.low if np.isnan(peak) else peak
-    image, picture = (np.where(known, (np.asarray(p, np.float64) - layer.low) / peak, 0) for p in (image, picture))
-    comparable = known.all() and min(layer.detail.shape[1:]) >= WINDOW
-    similarity = ssim(picture, image, data_range=1, channel_axis=layer.channel_axis) if comparable else float("nan")
+    peak = decomposition.high - decomposition.low if np.isnan(peak) else peak
+    image, restored = (np.where(known, (np.asarray(p, np.float64) - decomposition.low) / peak, 0) for p in (image, restored))
+    comparable = known.all() and min(decomposition.detail.shape[1:]) >= WINDOW
+    similarity = ssim(restored, image, data_range=1, channel_axis=axis) if comparable else float("nan")
     nonzeros, bits = int(np.count_nonzero(code)), sum(code_bits(maps, BIT_STEP) for maps in code)
     return Quality(
-        psnr(picture, image, data_range=1, where=known), similarity,
+        psnr(restored, image, data_range=1, where=known), similarity,
         nonzeros, nonzeros / image.size, bits, bits / image.size,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from csc_cogd.backend import array_module, filled_like, get_backend, laid_out, to_numpy
+from csc_cogd.backend import array_module, as_channels_last, filled_like, get_backend, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.tensor import Tensor
 
@@ -183,7 +183,7 @@ class Module(ABC):
         for owner, name, _ in self._places():
             array = to_numpy(owner.get_array(name))
             if array.dtype.kind == "f":
-                owner.set_array(name, laid_out(backend.asarray(array)))
+                owner.set_array(name, as_channels_last(backend.asarray(array)))
         self.zero_grad()
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, cast
 
-from csc_cogd.backend import array_module, laid_out
+from csc_cogd.backend import array_module, as_channels_last
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tracing import Shape, trace
 
@@ -43,7 +43,7 @@ class ScaledConv(NamedTuple):
         if self.depthwise:
             return channels.reshape(shape)
         kernels = channels.reshape(shape[1], shape[0], *shape[2:]).swapaxes(0, 1)
-        return laid_out(array_module(channels).ascontiguousarray(kernels))
+        return as_channels_last(array_module(channels).ascontiguousarray(kernels))
 
 
 def find_scaled_convs(network: Module, kind: str, image_shape: Shape = (3, 32, 32)) -> list[ScaledConv]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import array_module, as_array, compiled_kernels, on_gpu
+from csc_cogd.backend import array_module, as_array, kernels_for, on_gpu
 from csc_cogd.errors import InputError
 
 Backward = Callable[[Any], tuple[Any, ...]]
@@ -150,7 +150,7 @@ class Tensor:
 
 
 def _sum(a: Any, b: Any) -> Any:
-    compiled = compiled_kernels("channels", a)
+    compiled = kernels_for("channels", a)
     return compiled.add(a, b) if compiled else a + b
 
 

@@ -1,4 +1,4 @@
-"""Line charts as SVG that takes its colours from the page."""
+"""Line charts as SVG that takes its colors from the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Line = Sequence[tuple[float, float]]
 
 
 def line_chart(title: str, lines: Mapping[str, Line], *, x_label: str, logarithmic: bool = False) -> str:
-    """A figure of lines by name, with a legend if there are several; empty if none has two points.
+    """Return a figure of lines by name, with a legend if there are several; empty if none has two points.
 
     Points that aren't finite are left out, and with a `logarithmic` vertical axis those that aren't above zero.
     """
@@ -49,7 +49,7 @@ def line_chart(title: str, lines: Mapping[str, Line], *, x_label: str, logarithm
 
 
 def number(value: float) -> str:
-    """A number of up to four digits, with commas between thousands."""
+    """Return a number of up to four digits, with commas between thousands."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
@@ -62,7 +62,7 @@ def _drawable(line: Line, logarithmic: bool) -> list[tuple[float, float]]:
 def _axis(
     values: list[float], start: float, end: float, *, logarithmic: bool
 ) -> tuple[list[float], Callable[[float], float]]:
-    """Where its ticks are, and the function from values to places."""
+    """Return where its ticks are, and the function from values to places."""
     low, high = min(values), max(values)
     if logarithmic:
         low, high = math.log10(low), math.log10(high)
@@ -80,14 +80,14 @@ def _axis(
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:
-    """Three to six multiples of 1, 2 or 5 times a power of ten."""
+    """Return three to six multiples of 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10((high - low) / 6))
     step = next(power * factor for factor in (1, 2, 5, 10, 20) if (high - low) / (power * factor) <= 6)
     return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _logarithmic_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, of every second or third decade if there are many; below two decades those of a linear axis."""
+    """Return powers of ten, of every second or third decade if there are many; below two decades those of a linear axis."""
     decades = range(math.ceil(low), math.floor(high) + 1)
     if len(decades) < 2 and 10**high > sys.float_info.min:  # smaller numbers are too coarse to be divided
         return [tick for tick in _linear_ticks(10**low, 10**high) if tick > 0]

@@ -17,7 +17,7 @@ from csc_cogd.storage import write_whole
 
 
 def document(name: str, title: str, **parts: str) -> bytes:
-    """The page that the template `name`.html makes of its parts, with the style and the script `name`.js within it.
+    """Return the page that the template `name`.html makes of its parts, with the style and the script `name`.js within it.
 
     The parts are HTML; the title is any text. The page's policy lets nothing be loaded, and only that script run.
     """
@@ -31,17 +31,17 @@ def document(name: str, title: str, **parts: str) -> bytes:
 
 
 def fill(template: str, **parts: str) -> str:
-    """A template with HTML in the places that it names."""
+    """Return a template with HTML in the places that it names."""
     return Template(_template(template)).substitute(parts)
 
 
 def section(title: str, content: str, kind: str = "") -> str:
-    """Content under a heading; without any, nothing."""
+    """Return content under a heading; without any, nothing."""
     return f'<section><h2>{title}</h2><div class="{kind}">{content}</div></section>' if content else ""
 
 
 def text(value: Any) -> str:
-    """Anything as text in HTML, also between quotes."""
+    """Return anything as text in HTML, also between quotes."""
     return escape(str(value))
 
 
@@ -51,12 +51,12 @@ def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
 
 
 def to_utf8(content: str) -> bytes:
-    """Text as UTF-8; bytes of file names that are no text are written as escapes."""
+    """Return text as UTF-8; bytes of file names that are no text are written as escapes."""
     return content.encode("utf-8", "backslashreplace")
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold: NaN and infinities are None, NumPy's scalars are Python's, paths are strings."""
+    """Return what JSON can hold: NaN and infinities are None, NumPy's scalars are Python's, paths are strings."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -73,22 +73,22 @@ class Planes:
 
 
 def planes_of(entry: Entry) -> Planes:
-    """Its pixels, all of one shape; raises InputError if they can't be."""
+    """Return the entry's pixels, all of one shape; raise InputError if they aren't."""
     before = np.asarray(entry.before)
     if before.ndim not in (2, 3) or 0 in before.shape or before.dtype.kind not in "buif":
-        raise InputError(f"before: a {before.dtype} array of shape {before.shape} isn't a picture: give (H, W) or (H, W, C)")
+        raise InputError("before", f"must be an image, (H, W) or (H, W, C), got {before.dtype} of shape {before.shape}")
     shape = before.shape if before.ndim == 3 else (*before.shape, 1)
 
     def like(name: str, array: Any) -> np.ndarray | None:
         if array is not None and np.shape(array) != before.shape:
-            raise InputError(f"{name}: shape {np.shape(array)} differs from the picture's {before.shape}: make them alike")
+            raise InputError(name, f"must be of the image's shape {before.shape}, got {np.shape(array)}")
         return None if array is None else np.asarray(array).reshape(shape)
 
     missing = np.zeros(before.shape[:2], bool) if entry.missing is None else np.asarray(entry.missing, bool)
     if missing.shape == before.shape[:2]:
         missing = np.broadcast_to(missing[..., None], shape)
     elif missing.shape != before.shape:
-        raise InputError(f"missing: shape {missing.shape} differs from the picture's {before.shape}: make them alike")
+        raise InputError("missing", f"must be of the image's shape {before.shape}, got {missing.shape}")
     if before.dtype.kind == "f":
         missing = missing | np.isnan(before.reshape(shape))
     after, reference, fit = like("after", entry.after), like("reference", entry.reference), like("fit", entry.fit)

@@ -13,7 +13,7 @@ BAND = 1 << 22  # values that are compared at a time
 
 
 def data_range_of(reference: np.ndarray) -> float:
-    """What PSNR and SSIM take for the largest possible difference; NaN for a constant image of floats.
+    """Return what PSNR and SSIM take for the largest possible difference; NaN for a constant image of floats.
 
     The type's range for 8 and 16 bits without sign and for bilevel pictures, else the range of the reference's values.
     """
@@ -27,7 +27,7 @@ def data_range_of(reference: np.ndarray) -> float:
 
 
 def compare(restored: np.ndarray, reference: np.ndarray, missing: np.ndarray, *, data_range: float) -> dict[str, float]:
-    """PSNR, SSIM, mean and largest absolute error; those over the missing pixels end in ``_missing``.
+    """Compute PSNR, SSIM, mean and largest absolute error; those over the missing pixels end in ``_missing``.
 
     SSIM is that of :func:`csc_cogd.ssim`; over the missing pixels, its map is averaged there. What can't be told is NaN:
     SSIM of pictures below 11 x 11, and of those with NaN. Where the reference is NaN, the other figures look away.
@@ -80,7 +80,7 @@ class _Totals:
 
 
 def _similarity(restored: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The map of SSIM, (H, W, C), for a data range of one."""
+    """Return the map of SSIM, (H, W, C), for a data range of one."""
     with importing():
         from skimage.metrics import structural_similarity
 
@@ -93,7 +93,7 @@ def _similarity(restored: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _bands(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Bands of rows with the rows about them that SSIM looks at, and where in these the band itself is."""
+    """Yield bands of rows with the rows around them that SSIM needs, and where in these the band itself is."""
     height = shape[0]
     rows = max(BAND // (shape[1] * shape[2]), 64)
     margin = 2 * REACH + 1  # twice what is needed, lest the last band be smaller than the window

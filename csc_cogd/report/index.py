@@ -78,7 +78,7 @@ def _sum(files: list[dict[str, Any]]) -> Totals:
 
 
 def _means(files: list[dict[str, Any]]) -> dict[str, float | None]:
-    """The figures' means over the files that have them."""
+    """Return the figures' means over the files that have them."""
     values = {name: [v for file in files if (v := _figure(file, name)) is not None] for name in AVERAGED}
     return {name: sum(found) / len(found) if found else None for name, found in values.items()}
 

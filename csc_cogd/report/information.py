@@ -1,4 +1,4 @@
-"""How much a sparse code says."""
+"""Information content of a sparse code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from csc_cogd.errors import InputError
 
 
 def code_bits(codes: Any, step: float) -> float:
-    """Bits that an ideal entropy coder needs for codes with amplitudes rounded to multiples of `step`.
+    """Return bits that an ideal entropy coder needs for codes with amplitudes rounded to multiples of `step`.
 
     An estimate without context: where codes are non-zero, by each map's own density, and the rounded amplitudes by their
     frequencies over all maps. The tables of frequencies aren't counted, and neither is the dictionary.
@@ -34,8 +34,10 @@ def code_bits(codes: Any, step: float) -> float:
     """
     check_unmasked(codes, "codes")
     codes = np.asarray(codes, np.float64)
-    if codes.ndim != 3 or 0 in codes.shape or not step > 0:
-        raise InputError(f"codes, step: (K, H, W) codes and a step above zero are needed, not {codes.shape} and {step}")
+    if codes.ndim != 3 or 0 in codes.shape:
+        raise InputError("codes", f"must be of shape (K, H, W), got {codes.shape}")
+    if not step > 0:
+        raise InputError("step", f"must be a positive number, got {step}")
     levels = np.rint(codes / step).astype(np.int64)
     places = levels[0].size
     used = np.count_nonzero(levels, axis=(1, 2))
@@ -45,6 +47,6 @@ def code_bits(codes: Any, step: float) -> float:
 
 
 def _entropy(counts: np.ndarray) -> float:
-    """Bits of a sequence with these frequencies."""
+    """Return bits of a sequence with these frequencies."""
     counts = counts[counts > 0]
     return float((counts * np.log2(counts.sum() / counts)).sum()) if counts.size else 0.0

@@ -14,7 +14,7 @@ WINDOW = 11  # pixels, of SSIM's Gaussian of sigma 1.5 out to 3.5 of them
 
 
 def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None) -> float:
-    """Peak signal-to-noise ratio in dB, over all pixels or only those `where` is true.
+    """Return the peak signal-to-noise ratio in dB, over all pixels or only those `where` is true.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ def psnr(restored: Any, reference: Any, *, data_range: float, where: Any = None)
         squares, compared = squares[where], compared[where]
     squares = squares[compared]
     if not squares.size:
-        raise InputError("restored: there is no pixel to compare")
+        raise InputError("restored", "has no pixel to compare")
     error = squares.mean()
     return float("inf") if error == 0 else float(10 * np.log10(data_range**2 / error))
 
 
 def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int | None = None) -> float:
-    """Structural similarity [Wang et al. 2004], Gaussian window of sigma 1.5, mean over the image.
+    """Return the structural similarity [Wang et al. 2004], Gaussian window of sigma 1.5, mean over the image.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int 
     data_range : float
         Difference of the largest and smallest possible value: 255 for 8 bits, 1 for [0, 1].
     channel_axis : int, optional
-        Axis of the channels, over which the mean is taken as well; default: a grey image.
+        Axis of the channels, over which the mean is taken as well; default: a gray image.
 
     Returns
     -------
@@ -91,10 +91,10 @@ def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int 
     check_unmasked(reference, "reference")
     restored, reference = _comparable(restored, reference, data_range)
     if channel_axis is not None and not -restored.ndim <= channel_axis < restored.ndim:
-        raise InputError(f"channel_axis: {channel_axis} is no axis of an array of {restored.ndim} dimensions")
+        raise InputError("channel_axis", f"must be an axis of the image, of shape {restored.shape}, got {channel_axis}")
     sides = list(restored.shape) if channel_axis is None else np.delete(restored.shape, channel_axis).tolist()
     if len(sides) != 2 or min(sides) < WINDOW:
-        raise InputError(f"restored: {sides} isn't (H, W) of {WINDOW} pixels or more, which the window needs")
+        raise InputError("restored", f"must be (H, W) of {WINDOW} pixels or more, as the window, got {tuple(sides)}")
     return float(
         structural_similarity(
             restored, reference, data_range=data_range, channel_axis=channel_axis, gaussian_weights=True, sigma=1.5,
@@ -107,7 +107,7 @@ def _comparable(restored: Any, reference: Any, data_range: float) -> tuple[np.nd
     restored, reference = to_numpy(restored, "restored"), to_numpy(reference, "reference")
     restored, reference = restored.astype(np.float64), reference.astype(np.float64)
     if restored.shape != reference.shape:
-        raise InputError(f"reference: shape {reference.shape} differs from the restored image's {restored.shape}")
+        raise InputError("reference", f"must be of the restored image's shape {restored.shape}, got {reference.shape}")
     if not data_range > 0:
-        raise InputError(f"data_range: {data_range} isn't a range: use a number above zero, such as 255")
+        raise InputError("data_range", f"must be a positive number, such as 255, got {data_range}")
     return restored, reference

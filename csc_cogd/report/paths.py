@@ -1,4 +1,4 @@
-"""Paths of optimisers over the contour lines of their objective."""
+"""Paths of optimizers over the contour lines of their objective."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def require_matplotlib() -> None:
-    """Raise InputError where matplotlib isn't installed."""
+    """Raise InputError if matplotlib isn't installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise InputError("a plot needs matplotlib: pip install 'csc-cogd[plot]'") from None
+        raise InputError("", "a plot needs matplotlib", "pip install 'csc-cogd[plot]'") from None
 
 
 def draw_paths(
@@ -26,7 +26,7 @@ def draw_paths(
     panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]],
     minimum: np.ndarray,
 ) -> Figure:
-    """Draw a panel for each title: a colour for each label's paths, dots where they start, a star for the minimum.
+    """Draw a panel for each title: a color for each label's paths, dots where they start, a star for the minimum.
 
     Parameters
     ----------

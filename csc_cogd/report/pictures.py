@@ -22,7 +22,7 @@ PLACES = 3  # the most
 
 
 def visible(pixels: np.ndarray) -> tuple[np.ndarray, str]:
-    """The channels of a (H, W, C) array that are shown, (H, W, 1) or (H, W, 3), and a sentence if that isn't all of it."""
+    """Return the channels of an (H, W, C) array to show, (H, W, 1) or (H, W, 3), and a sentence if that isn't all of it."""
     channels = pixels.shape[2]
     if channels in (1, 3):
         return pixels, ""
@@ -34,7 +34,7 @@ def visible(pixels: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def tone_range(before: np.ndarray, known: np.ndarray) -> tuple[float, float]:
-    """The values that are shown as black and as white: 0 and 255 of 8 bits, else what the known pixels, (H, W), span.
+    """Return the values that are shown as black and as white: 0 and 255 of 8 bits, else what the known pixels, (H, W), span.
 
     The outermost thousandth at either end doesn't count.
     """
@@ -47,7 +47,7 @@ def tone_range(before: np.ndarray, known: np.ndarray) -> tuple[float, float]:
 
 
 def to_bytes(pixels: np.ndarray, tones: tuple[float, float]) -> np.ndarray:
-    """A (H, W, 1 or 3) array of any type as uint8, (H, W) or (H, W, 3); NaN is black."""
+    """Return a (H, W, 1 or 3) array of any type as uint8, (H, W) or (H, W, 3); NaN is black."""
     if pixels.dtype == np.uint8 and tones == (0.0, 255.0):
         picture = pixels
     else:
@@ -60,12 +60,12 @@ def to_bytes(pixels: np.ndarray, tones: tuple[float, float]) -> np.ndarray:
 
 
 def reduction(shape: tuple[int, ...]) -> int:
-    """By which whole number a picture's height and width are divided so that neither is above LONGEST_SIDE."""
+    """Return the integer that an image's height and width are divided by so that neither is above LONGEST_SIDE."""
     return -(-max(shape[:2]) // LONGEST_SIDE)
 
 
 def picture(pixels: np.ndarray, tones: tuple[float, float], factor: int = 1) -> str:
-    """A picture as a data URI."""
+    """Return a picture as a data URI."""
     with importing():
         from imageio.v3 import imwrite
 
@@ -74,37 +74,37 @@ def picture(pixels: np.ndarray, tones: tuple[float, float], factor: int = 1) -> 
 
 
 def mask_picture(share: np.ndarray, factor: int = 1) -> str:
-    """What is missing, MARK on nothing: (H, W) shares of a pixel's channels, from 0 to 1."""
+    """Return what is missing, MARK on nothing: (H, W) shares of a pixel's channels, from 0 to 1."""
     opacity = _image(np.rint(share * 255).astype(np.uint8)).reduce(factor)
     opacity.putpalette(MARK * 256)
     return _palette_uri(opacity, transparency=bytes(range(256)))
 
 
 def signed_map(values: np.ndarray, scale: float, factor: int = 1) -> str:
-    """(H, W) values from -scale to scale in the DIVERGING colours; NaN is see-through."""
+    """Return (H, W) values from -scale to scale in the DIVERGING colors; NaN is see-through."""
     return _colored(values / (2 * scale) + 0.5, DIVERGING, factor)
 
 
 def error_map(values: np.ndarray, scale: float, factor: int = 1) -> str:
-    """(H, W) values from 0 to scale in the SEQUENTIAL colours; NaN is see-through."""
+    """Return (H, W) values from 0 to scale in the SEQUENTIAL colors; NaN is see-through."""
     return _colored(values / scale, SEQUENTIAL, factor)
 
 
 def map_scale(values: np.ndarray) -> float:
-    """The magnitude that all but a two hundredth of the values stay below, of those that aren't zero or NaN; 1 if none."""
+    """Return the 99.5th percentile of the values' magnitudes, of those that aren't zero or NaN; 1 if there are none."""
     magnitudes = np.abs(values[np.isfinite(values) & (values != 0)])
     return float(np.quantile(some(magnitudes), 0.995)) if magnitudes.size else 1.0
 
 
 def tile(filter_: np.ndarray) -> str:
-    """A filter (C, h, w), stretched to its own range: grey is zero. Of other than 3 channels, the first."""
+    """Return a filter (C, h, w), stretched to its own range: gray is zero. Of other than 3 channels, the first."""
     channels = np.moveaxis(filter_ if len(filter_) == 3 else filter_[:1], 0, -1)
     largest = float(np.abs(channels).max()) or 1.0
     return picture(channels, (-largest, largest))
 
 
 def worst_places(damage: np.ndarray) -> list[tuple[slice, slice]]:
-    """The squares of the (H, W) damage that have most of it, the worst first; they don't overlap."""
+    """Return the squares of the (H, W) damage that have most of it, the worst first; they don't overlap."""
     edges = [np.arange(0, length, CELL) for length in damage.shape]
     cells = np.add.reduceat(np.add.reduceat(damage, edges[0], axis=0, dtype=np.float64), edges[1], axis=1)
     size = tuple(min(CELLS, length) for length in cells.shape)
@@ -120,12 +120,12 @@ def worst_places(damage: np.ndarray) -> list[tuple[slice, slice]]:
 
 
 def some(values: np.ndarray) -> np.ndarray:
-    """About a million of many values, evenly taken: their quantiles tell as much."""
+    """Return about a million of many values, evenly taken: their quantiles tell as much."""
     return values[:: max(values.size >> 20, 1)]
 
 
 def _palette_uri(image: Image, transparency: bytes | int) -> str:
-    """A picture with a palette, which imageio doesn't write: a byte for each pixel, and see-through."""
+    """Return a picture with a palette, which imageio doesn't write: a byte for each pixel, and see-through."""
     stream = io.BytesIO()
     image.save(stream, "PNG", transparency=transparency)
     return _data_uri(stream.getvalue())
@@ -143,7 +143,7 @@ def _image(array: np.ndarray) -> Image:
 
 
 def _colored(levels: np.ndarray, colors: tuple[tuple[int, int, int], ...], factor: int) -> str:
-    """(H, W) levels from 0 to 1 as a PNG with a palette, whose last entry is for NaN and transparent."""
+    """Return (H, W) levels from 0 to 1 as a PNG with a palette, whose last entry is for NaN and transparent."""
     known = np.isfinite(levels).astype(np.float32)
     share = np.asarray(_image(known).reduce(factor))
     mean = np.asarray(_image(np.nan_to_num(levels, nan=0, posinf=0, neginf=0).astype(np.float32)).reduce(factor))

@@ -20,12 +20,12 @@ UNKNOWN = "&ndash;"
 
 
 def summary(figures: Mapping[str, Any]) -> str:
-    channels = {1: "grey", 3: "3 channels"}.get(figures["channels"], f"{figures['channels']} channels")
+    channels = {1: "gray", 3: "3 channels"}.get(figures["channels"], f"{figures['channels']} channels")
     return f"{figures['width']:,} x {figures['height']:,} pixels, {channels}, {figures['dtype']}"
 
 
 def tiles(figures: Mapping[str, Any]) -> str:
-    """The figures that matter most, large."""
+    """Return the figures that matter most, large."""
     missing = figures["missing"] > 0
     found = []
     if missing:
@@ -42,7 +42,7 @@ def tiles(figures: Mapping[str, Any]) -> str:
 
 
 def comparison(figures: Mapping[str, Any]) -> str:
-    """The table of figures against the reference."""
+    """Return the table of figures against the reference."""
     if "psnr" not in figures:
         return ""
     columns = {"_missing": "Missing pixels", "": "All pixels"} if figures["missing"] else {"": "All pixels"}
@@ -59,7 +59,7 @@ def comparison(figures: Mapping[str, Any]) -> str:
 
 
 def charts(history: Sequence[Iteration], curve: Sequence[Point]) -> str:
-    """Objective, sparsity and residuals of the code solve and PSNR, each by iterations and by time."""
+    """Chart objective, sparsity and residuals of the code solve and PSNR, each by iterations and by time."""
     wide = _wide([record.objective for record in history])
     drawn = []
     for title, fields, logarithmic in (
@@ -78,12 +78,14 @@ def charts(history: Sequence[Iteration], curve: Sequence[Point]) -> str:
 
 
 def filters(dictionary: Dictionary | None, usage: Any) -> str:
-    """The filters, those that are used most first."""
+    """Return the filters, those that are used most first."""
     if dictionary is None:
         return ""
     used = np.ones(dictionary.n_filters) if usage is None else np.asarray(usage)
     if used.shape != (dictionary.n_filters,):
-        raise InputError(f"usage: shape {used.shape}: one number for each of the {dictionary.n_filters} filters is needed")
+        raise InputError(
+            "usage", f"must be one number for each of the {dictionary.n_filters} filters, got shape {used.shape}"
+        )
     most, total = max(float(used.max()), 1.0), max(float(used.sum()), 1.0)
     items = []
     for k in np.argsort(-used, kind="stable"):
@@ -96,7 +98,7 @@ def filters(dictionary: Dictionary | None, usage: Any) -> str:
             unused = "" if used[k] else ' class="unused"'
             bar = f'<i style="--use: {100 * np.sqrt(used[k] / most):.1f}"></i>'
         items.append(f'<li{unused} title="{about}"><img src="{picture}" alt="{about}">{bar}</li>')
-    note = f"{dictionary.n_filters} filters, each stretched to its own range: grey is zero."
+    note = f"{dictionary.n_filters} filters, each stretched to its own range: gray is zero."
     if usage is not None:
         note += f" Those used most come first; a bar's length is as the root of the number of codes, up to {most:,.0f}."
         if idle := np.count_nonzero(used == 0):
@@ -105,7 +107,7 @@ def filters(dictionary: Dictionary | None, usage: Any) -> str:
 
 
 def facts(named: Mapping[str, str]) -> str:
-    """The table of settings and findings."""
+    """Return the table of settings and findings."""
     rows = "".join(f"<tr><th>{text(name)}</th><td>{text(said)}</td></tr>" for name, said in named.items())
     return section("Settings and findings", rows and f'<table class="facts">{rows}</table>')
 
@@ -123,18 +125,18 @@ def value(of_pixels: float) -> str:
 
 
 def share(fraction: float) -> str:
-    """A fraction in per cent, to a tenth, or finer where that would be nothing."""
+    """Return a fraction in per cent, to a tenth, or finer where that would be nothing."""
     return f"{fraction:.1%}".replace("%", " %") if fraction >= 0.001 or not fraction else f"{100 * fraction:.2g} %"
 
 
 def _wide(values: Sequence[float]) -> bool:
-    """Whether they are all above zero and span more than a factor of fifty."""
+    """Return whether they are all above zero and span more than a factor of fifty."""
     finite = [one for one in values if np.isfinite(one)]
     return bool(finite) and 0 < 50 * min(finite) < max(finite)
 
 
 def _stages(curve: Sequence[Point], by_time: bool) -> dict[str, list[tuple[float, float]]]:
-    """Lines by stage, each going on from the end of the one before; steps are counted through."""
+    """Return lines by stage, each going on from the end of the one before; steps are counted through."""
     lines: dict[str, list[tuple[float, float]]] = {}
     before: list[tuple[float, float]] = []
     numbered = enumerate(curve, 1)

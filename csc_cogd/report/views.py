@@ -31,7 +31,7 @@ class Shown:
 
 
 def views(planes: Planes) -> dict[str, str]:
-    """The page's parts: the `viewer`; `shown`, how values are shown; `places`, viewers of the worst of a large picture."""
+    """Return the page's parts: `viewer`; `shown`, how values are shown; `places`, viewers of the worst of a large image."""
     before, about = pictures.visible(planes.before)
     named = {"Before": before, "After": pictures.visible(planes.after)[0]}
     if planes.reference is not None:
@@ -59,14 +59,14 @@ def views(planes: Planes) -> dict[str, str]:
 
 
 def maps(planes: Planes, residual: np.ndarray | None) -> str:
-    """Maps of the signed residual, (H, W) with NaN where missing, and of the error against the reference."""
+    """Return maps of the signed residual, (H, W) with NaN where missing, and of the error against the reference."""
     factor = pictures.reduction(planes.before.shape)
     figures = []
     mean = ", mean over the channels" if planes.before.shape[2] > 1 else ""
     if residual is not None:
-        grey = "; grey where pixels are missing" if planes.missing.any() else ""
+        gray = "; gray where pixels are missing" if planes.missing.any() else ""
         scale = pictures.map_scale(residual)
-        title = f"Residual on the known pixels: the picture less what the sparse code says{mean}{grey}"
+        title = f"Residual on the known pixels: the picture less what the sparse code says{mean}{gray}"
         picture = pictures.signed_map(residual, scale, factor)
         figures.append(_map(title, picture, residual.shape, factor, pictures.DIVERGING, (-scale, 0, scale)))
     if planes.reference is not None:
@@ -80,7 +80,7 @@ def maps(planes: Planes, residual: np.ndarray | None) -> str:
 
 
 def residual_of(planes: Planes) -> tuple[np.ndarray, float]:
-    """The picture less the fit, (H, W), mean over a pixel's known channels, NaN if there are none; and its RMS."""
+    """Return the picture less the fit, (H, W), mean over a pixel's known channels, NaN if there are none; and its RMS."""
     assert planes.fit is not None
     residual = np.full(planes.missing.shape[:2], np.nan, np.result_type(planes.before, np.float32))
     squares = 0.0
@@ -94,7 +94,7 @@ def residual_of(planes: Planes) -> tuple[np.ndarray, float]:
 
 
 def absolute_error(after: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(H, W), mean over the channels."""
+    """Return (H, W), mean over the channels."""
     error = np.empty(after.shape[:2], np.result_type(after, np.float32))
     for row, given, truth in zip(error, after, reference, strict=True):
         row[:] = np.abs(given - truth.astype(np.float64)).mean(axis=1)
@@ -102,7 +102,7 @@ def absolute_error(after: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _viewer(shown: Shown, place: Place, factor: int, count: int) -> str:
-    """HTML of the viewer of a place, the page's `count`-th."""
+    """Return the HTML of the viewer of a place, the page's `count`-th."""
     layers = {name: pictures.picture(pixels[place], shown.tones, factor) for name, pixels in shown.pictures.items()}
     gone = shown.gone[place]
     if gone.any():
@@ -137,7 +137,7 @@ def _map(title: str, picture: str, shape: tuple[int, ...], factor: int, colors: 
 
 
 def _size(shape: tuple[int, ...], factor: int) -> tuple[str, str]:
-    """Class and style of a picture: small ones are enlarged by a whole number, others are as wide as the page."""
+    """Return class and style of an image: small ones are enlarged by a whole number, others are as wide as the page."""
     height, width = (-(-length // factor) for length in shape)
     ratio = min(max(width / height, 1 / FLATTEST), FLATTEST)
     enlarged = WIDEST // max(height, width)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.csc.alternation import Round
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.errors import InputError, Remark
@@ -30,14 +30,14 @@ class Progress(NamedTuple):
         Such as "base layer", "codes", "patches", "tiles" or "learning".
     done, total : int
         How far the stage is, from 0 to `total`.
-    record : Iteration, Round, or None
+    record : Iteration, OuterIteration, or None
         The solver's, where there is one.
     """
 
     stage: str
     done: int
     total: int
-    record: Iteration | Round | None
+    record: Iteration | OuterIteration | None
 
 
 @dataclass(frozen=True)

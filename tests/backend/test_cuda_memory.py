@@ -26,8 +26,8 @@ def test_plans_are_kept_but_not_without_end(cuda, monkeypatch):
 def test_more_maps_than_a_grid_has_blocks_are_refused(cuda):
     kernels = get_backend("cuda", dtype="float64").kernels
     maps, operator = cuda.zeros((33000, 2, 1, 1), np.complex128), cuda.zeros((2, 1, 1, 1), np.complex128)
-    with pytest.raises(InputError, match="images: a GPU takes 65535 channels of images at once, not 66000"):
-        kernels.spread(operator, maps[:, :1], maps)
+    with pytest.raises(InputError, match="images must have 65535 channels in all at most on a GPU, got 66000"):
+        kernels.apply_adjoint(operator, maps[:, :1], maps)
 
 
 def test_an_fft_without_memory_is_a_memory_error(cuda, monkeypatch):

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csc_cogd import InputError
-from csc_cogd.backend import compiled_kernels, computing_in, laid_out, to_numpy
+from csc_cogd.backend import as_channels_last, computing_in, kernels_for, to_numpy
 from csc_cogd.backend.cuda import convolution, layout
 from csc_cogd.nn import SGD, Parameter, Tensor, functions
 from csc_cogd.nn.functions.convolution import conv2d_backward, conv2d_forward
@@ -55,7 +55,7 @@ def convolve(cuda, arrays, arguments, precision="float32"):
     """Result and gradients on the device, as arrays of NumPy; `arrays` are images, kernels, bias and gradient."""
     x, w, bias, dy = (cuda.asarray(array) for array in arrays)
     with computing_in("mixed" if precision == "mixed" else "float32", x):
-        y, saved = conv2d_forward(x, laid_out(w), bias, *arguments)
+        y, saved = conv2d_forward(x, as_channels_last(w), bias, *arguments)
         return [to_numpy(array) for array in (y, *conv2d_backward(dy, saved))]
 
 
@@ -162,7 +162,7 @@ def test_channels_are_treated_as_plainly(shape, dtype, cuda, rng, monkeypatch):
     gamma, beta, mean, scale = (rng.standard_normal(C).astype(dtype) for _ in range(4))
     variance = (rng.random(C) + 0.5).astype(dtype)
     on = {id(array): cuda.asarray(array) for array in (x, dy, other, gamma, beta, mean, scale, variance)}
-    kernels, tolerance = compiled_kernels("channels", on[id(x)]), {"float32": 2e-5, "float64": 1e-12}[dtype]
+    kernels, tolerance = kernels_for("channels", on[id(x)]), {"float32": 2e-5, "float64": 1e-12}[dtype]
 
     def check(found, *expected):
         found = found if isinstance(found, tuple) else (found,)
@@ -274,7 +274,7 @@ def test_training_is_that_of_the_cpu(masked, cuda, rng):
 def test_steps_do_not_depend_on_how_arrays_lie(cuda, rng):
     start, gradient, velocity = (rng.standard_normal((3, 4, 2, 5)) for _ in range(3))
     expected, found = Parameter(start.copy()), []
-    for array in (start, cuda.asarray(start), laid_out(cuda.asarray(start)), cuda.asarray(np.array(start.T))):
+    for array in (start, cuda.asarray(start), as_channels_last(cuda.asarray(start)), cuda.asarray(np.array(start.T))):
         parameter = expected if array is start else Parameter(array if array.shape == start.shape else array.T)
         optimizer = SGD({"w": parameter}, 0.3, momentum=0.5, weight_decay=0.2)
         optimizer.load_state_dict({"w": velocity})
@@ -287,7 +287,7 @@ def test_steps_do_not_depend_on_how_arrays_lie(cuda, rng):
     with_gaps = Parameter(cuda.asarray(start))
     optimizer = SGD({"w": with_gaps}, 0.3, momentum=0.5, weight_decay=0.2)
     optimizer.load_state_dict({"w": velocity})
-    with_gaps.array = laid_out(with_gaps.array)  # as somebody else may: the velocity lies otherwise now
+    with_gaps.array = as_channels_last(with_gaps.array)  # as somebody else may: the velocity lies otherwise now
     for _ in range(2):
         with_gaps.grad = cuda.asarray(gradient)
         optimizer.step()

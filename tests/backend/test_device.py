@@ -41,15 +41,15 @@ def driver(version, count):
     ("cupy", "name", "message"),
     [
         (None, "cuda", r"CuPy isn't installed: pip install 'csc-cogd\[cuda13\]'"),
-        (driver(0, None), "cuda", "there is no NVIDIA driver: install it, or use 'cpu'"),
+        (driver(0, None), "cuda", "there is no NVIDIA driver: install it, or use device 'cpu'"),
         (
             driver(12040, None),
             "cuda:1",
-            "too old, for CUDA 12.4, and CuPy's CUDA is 13.2: update it, or use 'cpu'",
+            "too old, for CUDA 12.4, and CuPy's CUDA is 13.2: update it, or use device 'cpu'",
         ),
-        (driver(13020, None), "cuda", "CUDA doesn't start .cudaErrorInsufficientDriver."),
+        (driver(13020, None), "cuda", "CUDA failed to start .cudaErrorInsufficientDriver.: reinstall"),
         (driver(13020, 0), "cuda", "no such device, there is none"),
-        (driver(13020, 2), "cuda:2", "no such device, the last one is cuda:1: name another"),
+        (driver(13020, 2), "cuda:2", "no such device, the last one is cuda:1: use another one"),
         (driver(13020, 2), "cuda:1", "its compute capability is 61, 70 is needed"),
         (SimpleNamespace(__version__="13.6.0"), "cuda", "CuPy 13.6.0 is too old, 14 is needed"),
     ],
@@ -101,7 +101,7 @@ def test_auto_takes_a_gpu_that_answers_and_says_why_if_none_does(monkeypatch):
     assert get_backend("auto").xp is np
     monkeypatch.setattr(selection, "find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "cupy", driver(0, None))
-    assert choose_device() == ("cpu", "there is no NVIDIA driver: install it")
+    assert choose_device() == ("cpu", "there is no NVIDIA driver")
     selection._answering_device.cache_clear()
     cupy = driver(13020, 1)
     cupy.cuda.runtime.getDeviceProperties = lambda number: {"name": b"H100", "totalGlobalMem": 80e9}
@@ -115,7 +115,7 @@ def test_auto_takes_a_gpu_that_answers_and_says_why_if_none_does(monkeypatch):
 
 def test_settings_of_the_cpu_are_refused_on_a_gpu(cuda):
     for name, value in (("threads", 2), ("fft", "scipy"), ("kernels", "numpy")):
-        with pytest.raises(InputError, match=f"{name}: it is a setting of the CPU"):
+        with pytest.raises(InputError, match=f"{name} is a setting of the CPU, not of 'cuda': leave it out"):
             get_backend("cuda", **{name: value})
     assert get_backend("cuda", fft="auto") is get_backend("cuda:0")
 
@@ -124,5 +124,5 @@ def test_arrays_stay_on_their_device(cuda):
     array = cuda.zeros((1, 8, 8))
     assert device_of(array, "auto") == device_of(array, "cuda") == "cuda:0"
     assert device_of(np.zeros(3), "cpu") == "cpu"
-    with pytest.raises(InputError, match="images: the array is on cuda:0, but device 'cpu' is asked for"):
+    with pytest.raises(InputError, match="images is on cuda:0, but device 'cpu' is asked for"):
         sparse_code(array, Dictionary(np.ones((1, 2, 2))), lmbda=0.1, device="cpu")

@@ -22,10 +22,10 @@ def test_spread_gather_and_filter_agree(rng, shape, dtype, tolerance):
 
     def results(module):
         spread, gathered = np.empty_like(maps), np.empty_like(q)
-        module.spread(operator, q, spread)
-        module.gather(operator, maps, gathered, False)
+        module.apply_adjoint(operator, q, spread)
+        module.accumulate_forward(operator, maps, gathered, False)
         once = gathered.copy()
-        module.gather(operator, maps, gathered, True)
+        module.accumulate_forward(operator, maps, gathered, True)
         filtered = maps.copy()
         module.filter_spectrum(kept, response, filtered)
         return spread, once, gathered, filtered
@@ -39,8 +39,8 @@ def test_gather_is_the_adjoint_of_spread(backend, rng):
     maps = spectra(rng, (2, 1, 8, 5), complex)
     operator, q, maps = map(backend.xp.asarray, (operator, q, maps))
     spread, gathered = np.empty_like(maps), np.empty_like(q)
-    backend.kernels.spread(operator, q, spread)
-    backend.kernels.gather(operator, maps, gathered, False)
+    backend.kernels.apply_adjoint(operator, q, spread)
+    backend.kernels.accumulate_forward(operator, maps, gathered, False)
     spread, gathered, maps, q = map(backend.to_host, (spread, gathered, maps, q))
     assert np.vdot(gathered, q) == pytest.approx(np.vdot(maps, spread))
 

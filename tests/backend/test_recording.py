@@ -39,7 +39,7 @@ def test_codes_are_the_same_bit_for_bit(double, rng, monkeypatch, settings):
     images, dictionary = abs(rng.standard_normal((2, 1, 12, 13))), Dictionary(rng.standard_normal((5, 1, 5, 4)))
     settings = dict(settings)
     if settings.pop("transformed", False):
-        monkeypatch.setattr(Correlation, "suits", lambda *arguments: False)
+        monkeypatch.setattr(Correlation, "supports", lambda *arguments: False)
     found = coded(images, dictionary, **settings)
     replays = len(double.launched)
     assert replays >= 5
@@ -128,5 +128,5 @@ def test_large_maps_are_not_recorded(double):
 
 def test_an_unknown_setting_is_refused(double, monkeypatch):
     monkeypatch.setenv(SWITCH, "yes")
-    with pytest.raises(InputError, match="CSC_COGD_CUDA_GRAPHS: 'yes' is unknown: choose 'on' or 'off'"):
+    with pytest.raises(InputError, match="CSC_COGD_CUDA_GRAPHS must be 'on' or 'off', got 'yes'"):
         get_backend("cuda", dtype=np.float64).recording(0)

@@ -11,7 +11,7 @@ import pytest
 
 import csc_cogd
 from csc_cogd import __version__
-from csc_cogd.backend import about
+from csc_cogd.backend import diagnostics
 from csc_cogd.cli import machine
 from tests.cli.calling import call
 
@@ -70,7 +70,7 @@ def test_a_wrong_setting_is_named_once_and_the_rest_is_still_said(capsys, monkey
 
 
 def test_a_damaged_installation_is_reported_and_not_fallen_over(capsys, monkeypatch):
-    for name in ("csc_cogd.imagefiles", "csc_cogd.backend.about"):
+    for name in ("csc_cogd.imagefiles", "csc_cogd.backend.diagnostics"):
         monkeypatch.setitem(sys.modules, name, None)
     facts = report(capsys, code=1)
     assert facts["fft"] == {}
@@ -95,7 +95,7 @@ def test_kernels_that_cannot_be_kept_and_no_temporary_folder_are_problems(capsys
     def none():
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(about, "kernel_cache", lambda: (None, 0))
+    monkeypatch.setattr(diagnostics, "kernel_cache", lambda: (None, 0))
     monkeypatch.setattr("tempfile.gettempdir", none)
     problems = report(capsys)["problems"]
     assert any("set NUMBA_CACHE_DIR" in problem for problem in problems)
@@ -103,7 +103,7 @@ def test_kernels_that_cannot_be_kept_and_no_temporary_folder_are_problems(capsys
 
 
 def test_devices_and_a_self_test_on_the_gpu_that_fails(capsys, monkeypatch):
-    monkeypatch.setattr(about, "cuda_devices", lambda: {"cuda:0": "NVIDIA H100, 85 GB, driver for CUDA 13.0"})
+    monkeypatch.setattr(diagnostics, "cuda_devices", lambda: {"cuda:0": "NVIDIA H100, 85 GB, driver for CUDA 13.0"})
     monkeypatch.setattr("csc_cogd.backend.choose_device", lambda: ("cuda", "NVIDIA H100, 85 GB"))
     facts = report(capsys, code=1)  # for there is none
     assert facts["devices"] == {

@@ -9,7 +9,7 @@ import pytest
 
 from csc_cogd import Dictionary, load_codes, reconstruct_images
 from csc_cogd.imagefiles import read_image
-from csc_cogd.learning.base_detail import split_layers
+from csc_cogd.learning.base_detail import decompose
 from tests.cli.calling import call, check_refused, contents, save
 
 FEW = ("--filters", 6, "--filter-size", 5, "--iterations", 3)
@@ -209,10 +209,10 @@ def test_saved_codes_and_dictionary_rebuild_the_detail(folder):
     outputs = ("-o", folder / "out", "--save-dictionary", folder / "d.npz", "--save-codes", folder / "c.npz")
     assert call("reconstruct", *(folder / name for name in names), *outputs, *FEW, "-q") == 0
     fits = reconstruct_images(load_codes(folder / "c.npz"), Dictionary.load(folder / "d.npz"))
-    layers = split_layers([read_image(folder / name).pixels for name in names], None)
+    layers = decompose([read_image(folder / name).pixels for name in names], None)
     for name, layer, fit in zip(names, layers, fits, strict=True):
         rebuilt = read_image(folder / "out" / name).pixels
-        np.testing.assert_array_equal(layer.picture(fit[None]), rebuilt)
+        np.testing.assert_array_equal(layer.compose(fit[None]), rebuilt)
 
 
 def test_outputs_are_replaced_only_on_request(folder, monkeypatch, capsys):

@@ -249,14 +249,14 @@ def test_the_result_depends_on_neither_threads_nor_fft_library_nor_kernels(detai
 
 
 def test_adding_few_atoms_gives_what_transforming_every_map_gives(detail, filters, color_filters, monkeypatch):
-    from csc_cogd.csc import admm
+    from csc_cogd.csc import synthesis
 
     color = np.stack([detail, detail[:, ::-1], detail * 0.5], axis=1)
     for images, dictionary in ((detail, Dictionary(filters)), (color, Dictionary(color_filters))):
         for boundary in ("free", "circular"):
             results = []
             for cost in (0, 1e9):  # never and always worth it
-                monkeypatch.setattr(admm, "COST_OF_TRANSFORM", cost)
+                monkeypatch.setattr(synthesis, "COST_OF_TRANSFORM", cost)
                 results.append(sparse_code(
                     images, dictionary, lmbda=0.02, max_iter=80, tol=0, boundary=boundary, solver="admm", dtype="float64",
                 ))  # fmt: skip
@@ -342,37 +342,40 @@ def test_inputs_are_not_changed(detail, filters):
     ("change", "message"),
     [
         ({"images": np.zeros((8, 8))}, r"images\[None\]"),
-        ({"images": np.zeros((1, 2, 8, 8))}, "with 2 channels, but the dictionary's filters have 1"),
-        ({"images": np.zeros((1, 8, 8), complex)}, "not complex"),
-        ({"images": np.zeros((0, 8, 8))}, "neither"),
-        ({"images": np.full((1, 8, 8), np.nan)}, "give them weight zero"),
-        ({"dictionary": np.zeros((2, 3, 3))}, "csc_cogd.Dictionary is needed"),
-        ({"lmbda": -1}, "lmbda: -1"),
-        ({"lmbda": np.nan}, "lmbda: nan"),
-        ({"weights": np.ones((1, 9, 8))}, "doesn't fit images"),
-        ({"weights": -np.ones((1, 8, 8))}, "zero .missing. or more"),
+        ({"images": np.zeros((1, 2, 8, 8))}, "images are of 2 channels, but the filters have 1"),
+        ({"images": np.zeros((1, 8, 8), complex)}, "got complex"),
+        ({"images": np.zeros((0, 8, 8))}, "images must be of shape"),
+        ({"images": np.full((1, 8, 8), np.nan)}, "give these weight zero"),
+        ({"dictionary": np.zeros((2, 3, 3))}, "dictionary must be a csc_cogd.Dictionary"),
+        ({"lmbda": -1}, "lmbda must be a finite number >= 0, got -1"),
+        ({"lmbda": np.nan}, "lmbda must be .* got nan"),
+        ({"weights": np.ones((1, 9, 8))}, "weights must broadcast to the images' shape"),
+        ({"weights": -np.ones((1, 8, 8))}, "weights must be finite numbers >= 0: 0 is missing"),
         ({"weights": np.zeros((1, 8, 8))}, "nothing is observed"),
-        ({"l1_weights": [1, 2]}, "doesn't fit codes"),
-        ({"l1_weights": -1}, "zero or more"),
-        ({"max_iter": 0}, "max_iter: 0"),
-        ({"tol": -1}, "tol: -1"),
-        ({"relaxation": 2}, "outside of"),
-        ({"gradient_penalty": -1}, "gradient_penalty: -1"),
-        ({"boundary": "mirror"}, "boundary: 'mirror'"),
-        ({"start": np.zeros((1, 6, 8, 8))}, r"finite codes of shape \(1, 6, 12, 12\)"),
-        ({"images": np.zeros((1, 3, 8)), "boundary": "circular"}, "smaller than the filters"),
+        ({"l1_weights": [1, 2]}, "l1_weights must broadcast to the codes' shape"),
+        ({"l1_weights": -1}, "l1_weights must be finite numbers >= 0"),
+        ({"max_iter": 0}, "max_iter must be an integer >= 1, got 0"),
+        ({"tol": -1}, "tol must be a number >= 0, got -1"),
+        ({"relaxation": 2}, "relaxation must be between 0 and 2, got 2"),
+        ({"gradient_penalty": -1}, "gradient_penalty must be .* got -1"),
+        ({"boundary": "mirror"}, "boundary must be one of 'free', 'circular', got 'mirror'"),
+        ({"start": np.zeros((1, 6, 8, 8))}, r"start must be real numbers of shape \(1, 6, 12, 12\)"),
+        ({"images": np.zeros((1, 3, 8)), "boundary": "circular"}, "images must not be smaller than the filters"),
         ({"dtype": "int8"}, "float32"),
-        ({"solver": "simplex"}, "solver: 'simplex' is unknown"),
-        ({"rho": -1}, "rho: -1"),
-        ({"rho_data": np.nan}, "rho_data: nan"),
-        ({"images": np.ma.masked_equal(np.eye(8)[None], 1)}, "numpy.ma"),
+        ({"solver": "simplex"}, "solver must be one of .* got 'simplex'"),
+        ({"rho": -1}, "rho must be a finite positive number, got -1"),
+        ({"rho_data": np.nan}, "rho_data must be .* got nan"),
+        ({"images": np.ma.masked_equal(np.eye(8)[None], 1)}, "images must not have masked values"),
         ({"images": np.full((1, 8, 8), 1e30), "lmbda": 1e28}, "scale them"),
-        ({"fidelity": "cauchy"}, "fidelity: 'cauchy' is unknown"),
-        ({"fidelity": "absolute deviation", "background": 1}, "background: it belongs to"),
+        ({"fidelity": "cauchy"}, "fidelity must be one of .* got 'cauchy'"),
+        ({"fidelity": "absolute deviation", "background": 1}, "background doesn't go with 'absolute deviation'"),
         ({"fidelity": "poisson", "images": -np.ones((1, 8, 8))}, "aren't counts"),
-        ({"fidelity": "poisson", "background": np.ones((1, 9, 8))}, "background: shape"),
-        ({"fidelity": "poisson", "background": np.nan}, "background: finite"),
-        ({"fidelity": "poisson", "lmbda_relative": True}, "lmbda_relative: lambda_max is that of least squares"),
+        ({"fidelity": "poisson", "background": np.ones((1, 9, 8))}, "background must broadcast to"),
+        ({"fidelity": "poisson", "background": np.nan}, "background must be finite"),
+        (
+            {"fidelity": "poisson", "lmbda_relative": True},
+            "lmbda_relative works with least squares only, not with 'poisson': give lmbda itself",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(filters, change, message):

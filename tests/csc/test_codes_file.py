@@ -35,7 +35,7 @@ def test_an_existing_file_is_kept(codes, tmp_path):
 
 
 def test_what_are_no_codes_is_not_pickled(tmp_path):
-    with pytest.raises(InputError, match="codes: real numbers are needed, not object"):
+    with pytest.raises(InputError, match="codes must be real numbers, got object"):
         save_codes(np.array([[None]]), tmp_path / "codes.npz")
     assert not list(tmp_path.iterdir())
 

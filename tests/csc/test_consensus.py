@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from csc_cogd import Dictionary, InputError, learn_dictionary, learn_dictionary_consensus
-from csc_cogd.csc.consensus import InThisProcess
+from csc_cogd.csc.consensus import SerialMapper
 
 RUN = {"n_filters": 4, "filter_shape": 5, "lmbda": 0.4, "max_iter": 5, "tol": 0, "threads": 1, "fft": "scipy"}
 
@@ -166,20 +166,20 @@ def test_a_checkpoint_that_does_not_fit_is_refused(shards, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shards": []}, "shards: there are none"),
-        ({"shards": [np.ones((1, 9, 9)), np.ones((9, 9))]}, "shards: shard 1: images: shape"),
-        ({"shards": [np.ones((1, 9, 9)), np.ones((1, 3, 9, 9))]}, "shard 1 has 3 channel"),
-        ({"shards": [np.ones((1, 9, 9)), np.ones((1, 4, 9))]}, "filter_shape: .*larger than the images of shard 1"),
-        ({"shards": [np.full((1, 9, 9), np.nan)]}, "shard 0: images: there are NaN"),
-        ({"shards": [(np.ones((1, 9, 9)), np.zeros((1, 9, 9)))]}, "shard 0: weights: all are zero"),
+        ({"shards": []}, "shards must be one or more"),
+        ({"shards": [np.ones((1, 9, 9)), np.ones((9, 9))]}, "shard 1: images must be of shape"),
+        ({"shards": [np.ones((1, 9, 9)), np.ones((1, 3, 9, 9))]}, "got 1 in shard 0, 3 in shard 1"),
+        ({"shards": [np.ones((1, 9, 9)), np.ones((1, 4, 9))]}, "shard 1: filter_shape must not be larger than the images"),
+        ({"shards": [np.full((1, 9, 9), np.nan)]}, "shard 0: images have NaN"),
+        ({"shards": [(np.ones((1, 9, 9)), np.zeros((1, 9, 9)))]}, "shard 0: weights must not all be zero"),
         ({"lmbda": -1}, "lmbda"),
-        ({"code_iterations": 0}, "code_iterations: 0"),
+        ({"code_iterations": 0}, "code_iterations must be .* got 0"),
         ({"dtype": "int8"}, "dtype"),
-        ({"start": Dictionary(np.ones((1, 3, 3)))}, "start:"),
-        ({"device": "gpu"}, "device 'gpu' is unknown"),
+        ({"start": Dictionary(np.ones((1, 3, 3)))}, "start must"),
+        ({"device": "gpu"}, "device must be .* got 'gpu'"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
-    arguments = RUN | {"shards": [np.ones((1, 9, 9))], "mapper": InThisProcess()} | change
+    arguments = RUN | {"shards": [np.ones((1, 9, 9))], "mapper": SerialMapper()} | change
     with pytest.raises(InputError, match=message):
         learn_dictionary_consensus(arguments.pop("shards"), **arguments)

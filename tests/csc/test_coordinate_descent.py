@@ -115,11 +115,11 @@ def test_filters_as_large_as_the_image_and_images_of_one_pixel(rng):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fidelity": "poisson", "images": np.ones((1, 8, 8))}, "needs the fidelity 'least squares'"),
-        ({"gradient_penalty": 0.1}, "knows no gradient penalty"),
+        ({"fidelity": "poisson", "images": np.ones((1, 8, 8))}, "works with the fidelity 'least squares' only"),
+        ({"gradient_penalty": 0.1}, "doesn't support a gradient penalty"),
         ({"lmbda": 0.0}, "above zero"),
         ({"l1_weights": [1, 1, 0, 1, 1]}, "above zero"),
-        ({"rho": 1.0}, "no penalties"),
+        ({"rho": 1.0}, "takes no rho"),
     ],
 )
 def test_what_it_cannot_do_is_said_and_left_to_admm(dictionary, change, message):

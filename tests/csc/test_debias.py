@@ -54,12 +54,12 @@ def test_fits_better_than_the_code_it_starts_from_and_never_writes_to_it(rng, di
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"codes": np.zeros((1, 3, 5, 5))}, r"codes: finite values of shape \(1, 3, 12, 10\)"),
-        ({"codes": np.full((1, 3, 12, 10), np.nan)}, "codes: finite"),
-        ({"images": np.zeros((1, 2, 9, 8))}, "images: they have 2 channels"),
-        ({"codes": np.full((1, 3, 12, 10), None)}, "codes: finite"),
-        ({"max_iter": 0}, "max_iter: 0"),
-        ({"weights": np.zeros((1, 9, 8))}, "weights: all are zero"),
+        ({"codes": np.zeros((1, 3, 5, 5))}, r"codes must be real numbers of shape \(1, 3, 12, 10\)"),
+        ({"codes": np.full((1, 3, 12, 10), np.nan)}, "codes must be finite"),
+        ({"images": np.zeros((1, 2, 9, 8))}, "images must have the dictionary's 1 channels, got 2"),
+        ({"codes": np.full((1, 3, 12, 10), None)}, "codes must be real numbers .* got object"),
+        ({"max_iter": 0}, "max_iter must be .* got 0"),
+        ({"weights": np.zeros((1, 9, 8))}, "weights must not all be zero"),
     ],
 )
 def test_what_does_not_fit_is_named(dictionary, change, message):

@@ -72,9 +72,9 @@ def test_agrees_with_a_dense_solver(rng, channels, n_images, masked):
 @pytest.mark.parametrize(
     ("codes", "start", "message"),
     [
-        (np.zeros((1, 2, 8, 8)), np.ones((2, 3, 3)), r"shape \(1, 2, 10, 10\)"),
-        (np.full((1, 2, 10, 10), np.nan), np.ones((2, 3, 3)), "finite values"),
-        (np.zeros((1, 2, 10, 10)), np.ones((2, 2, 3, 3)), "2 channels, the images 1"),
+        (np.zeros((1, 2, 8, 8)), np.ones((2, 3, 3)), r"codes must be real numbers of shape \(1, 2, 10, 10\)"),
+        (np.full((1, 2, 10, 10), np.nan), np.ones((2, 3, 3)), "codes must be finite"),
+        (np.zeros((1, 2, 10, 10)), np.ones((2, 2, 3, 3)), "start must have filters of 1 channels, as the images, got 2"),
     ],
 )
 def test_what_does_not_fit_is_named(codes, start, message):

@@ -137,10 +137,10 @@ def test_it_goes_on_from_given_codes(detail, dictionary):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fidelity": "poisson"}, "solver: fista needs the fidelity 'least squares': use 'auto' or 'admm'"),
-        ({"gradient_penalty": 0.1}, "fista knows no gradient penalty"),
-        ({"rho": 1.0}, "fista has no penalties rho and rho_data"),
-        ({"rho_data": 1.0}, "fista has no penalties rho and rho_data"),
+        ({"fidelity": "poisson"}, "solver 'fista' works with the fidelity 'least squares' only: use 'auto' or 'admm'"),
+        ({"gradient_penalty": 0.1}, "'fista' doesn't support a gradient penalty"),
+        ({"rho": 1.0}, "'fista' takes no rho and no rho_data"),
+        ({"rho_data": 1.0}, "'fista' takes no rho and no rho_data"),
     ],
 )
 def test_what_it_cannot_do_is_said(dictionary, change, message):

@@ -95,17 +95,17 @@ def test_starts_from_a_dictionary_and_stops_when_asked(images):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_filters": 0}, "n_filters: 0"),
-        ({"n_filters": (2, 3)}, "one for each of the 2"),
-        ({"filter_shape": (3, 3, 3)}, "neither a size"),
-        ({"filter_shape": 0}, "filter_shape: 0"),
-        ({"filter_shape": 2.5}, "filter_shape: 2.5"),
+        ({"n_filters": 0}, "n_filters must be an integer >= 1, got 0"),
+        ({"n_filters": (2, 3)}, "filter_shape must have one size for each of the 2"),
+        ({"filter_shape": (3, 3, 3)}, "filter_shape must be a size or"),
+        ({"filter_shape": 0}, "filter_shape must be integers >= 1, got 0"),
+        ({"filter_shape": 2.5}, "filter_shape must be integers >= 1, got 2.5"),
         ({"code_iterations": 0}, "code_iterations"),
-        ({"start": Dictionary(np.ones((2, 3, 3)))}, "start:"),
+        ({"start": Dictionary(np.ones((2, 3, 3)))}, "start must have filters of the number"),
         ({"lmbda": -1}, "lmbda"),
         ({"images": np.zeros((5, 5))}, r"images\[None\]"),
         ({"images": [np.zeros((9, 9)), np.zeros((9, 8))]}, "learn_dictionary_online"),
-        ({"cogd": True}, r"cogd: .*CogradientRule\(\)"),
+        ({"cogd": True}, r"cogd must be .*CogradientRule\(\)"),
     ],
 )
 def test_what_does_not_fit_is_named(images, change, message):

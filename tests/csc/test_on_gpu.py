@@ -43,7 +43,7 @@ def problem(request, rng, cuda):
 def test_codes_are_those_of_the_cpu(problem, monkeypatch, settings, correlated):
     images, dictionary, weights = problem
     if not correlated:
-        monkeypatch.setattr(Correlation, "suits", lambda *arguments: False)
+        monkeypatch.setattr(Correlation, "supports", lambda *arguments: False)
     run = {"weights": weights, "lmbda": 0.3, "max_iter": 45, "tol": 0} | settings
     if settings.get("fidelity") == "poisson":
         images = abs(images)
@@ -108,7 +108,7 @@ def test_wrong_values_on_the_device_are_named(problem, cuda):
     images[0, 0, 3, 3] = np.nan
     with pytest.raises(InputError, match="NaN or infinite values where the weight is positive"):
         sparse_code(cuda.asarray(images), dictionary, lmbda=0.1)
-    with pytest.raises(InputError, match="coordinate descent runs on the CPU only"):
+    with pytest.raises(InputError, match="'coordinate descent' runs on the CPU only"):
         sparse_code(np.nan_to_num(images), dictionary, lmbda=0.1, solver="coordinate descent", device="cuda")
 
 

@@ -58,7 +58,7 @@ def test_memory_depends_on_the_batch_and_not_on_the_images(tmp_path):
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 def test_what_diverges_is_told_of_at_once(pieces):
     told = []
-    with pytest.raises(InputError, match="learning diverged in round 1: use dtype='float64' or a larger lmbda"):
+    with pytest.raises(InputError, match="learning diverged in round 1: use dtype 'float64', or a larger lmbda"):
         learn_dictionary_online([1e25 * piece for piece in pieces], 4, 5, lmbda=1e20, max_iter=3, callback=told.append)
     assert told == []
 
@@ -75,16 +75,19 @@ def test_is_deterministic_and_stops_when_asked(pieces):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": []}, "images: a sequence of one"),
-        ({"images": [np.zeros((9, 9)), np.zeros((3, 9, 9))]}, "each must be"),
-        ({"images": [np.zeros((9, 9)), np.zeros((4, 9))]}, "image 1 is 4 x 9, smaller than filters of 5 x 5"),
+        ({"images": []}, "images must be a sequence of one"),
+        ({"images": [np.zeros((9, 9)), np.zeros((3, 9, 9))]}, "images must be all of shape"),
+        (
+            {"images": [np.zeros((9, 9)), np.zeros((4, 9))]},
+            r"images must not be smaller than the filters, \(5, 5\), got \(4, 9\) for image 1",
+        ),
         ({"images": [np.full((9, 9), np.nan)]}, "NaN"),
-        ({"crop": 4}, "crop: 4 is smaller"),
-        ({"batch_size": 0}, "batch_size: 0"),
+        ({"crop": 4}, "crop must not be smaller than the filters"),
+        ({"batch_size": 0}, "batch_size must be .* got 0"),
         ({"forgetting": 0}, "forgetting"),
-        ({"filter_iterations": 0}, "filter_iterations: 0"),
-        ({"weights": [np.ones((9, 9))] * 2}, "weights: there are 2"),
-        ({"start": Dictionary(np.ones((1, 3, 3)))}, "start:"),
+        ({"filter_iterations": 0}, "filter_iterations must be .* got 0"),
+        ({"weights": [np.ones((9, 9))] * 2}, "weights must be as many as the images, 1, got 2"),
+        ({"start": Dictionary(np.ones((1, 3, 3)))}, "start must"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):

@@ -25,7 +25,7 @@ def soft(p, lmbda, rho, nonnegative=False):
     prox = SoftThreshold(BACKEND, np.full((1, 1, 1, 1), lmbda), nonnegative)
     prox.set_rho(rho)
     v = p.copy()
-    prox.to_point(v, EVERYWHERE)
+    prox.prox_inplace(v, EVERYWHERE)
     return v
 
 
@@ -121,13 +121,13 @@ def test_filter_projection_is_feasible_idempotent_and_nearest(p):
     shapes = np.array([[2, 3], [4, 4], [6, 1]])
     prox, index = FilterProjection(BACKEND, shapes), (slice(0, 2), slice(0, 3))
     v = p.copy()
-    prox.to_point(v, index)
+    prox.prox_inplace(v, index)
     for k, (height, width) in enumerate(shapes):
         assert np.linalg.norm(v[:, k]) <= 1 + 1e-12
         assert not v[:, k, height:].any()
         assert not v[:, k, :, width:].any()
     again = v.copy()
-    prox.to_point(again, index)
+    prox.prox_inplace(again, index)
     np.testing.assert_allclose(again, v, atol=1e-12)
     # the residual of a projection onto a convex set makes an obtuse angle with the set: here with 0 and with v / 2
     assert np.vdot(p - v, -v) <= 1e-9 * (1 + np.vdot(p, p))
@@ -138,11 +138,11 @@ def test_states_of_the_filter_prox_advance_as_douglas_rachford(rng):
     prox, index = FilterProjection(BACKEND, np.array([[2, 2]])), (slice(0, 2), slice(0, 1))
     p, x = rng.standard_normal((2, 2, 1, 5, 5))
     v = p.copy()
-    prox.to_point(v, index)
+    prox.prox_inplace(v, index)
     expected = p + 1.5 * (x - v)
     new = x.copy()
     prox.step(p, new, index, 1.5, False)
     np.testing.assert_allclose(p, expected)
     w = expected.copy()
-    prox.to_point(w, index)
+    prox.prox_inplace(w, index)
     np.testing.assert_allclose(new, 2 * w - expected)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import CogradientRule, InputError, learn_dictionary, learn_dictionary_online, learn_from_images
-from csc_cogd.learning.base_detail import split_layers
+from csc_cogd.learning.base_detail import decompose
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_missing_pixels_do_not_count(pictures):
     damaged[0][5:9, 5:9] = np.nan
     dictionary = learn_from_images(damaged, 4, 5, max_iter=2).dictionary
     assert dictionary.provenance["masked"] is True
-    assert not split_layers(damaged, None)[0].known.all()
+    assert not decompose(damaged, None)[0].known.all()
 
 
 def test_colour_and_a_start(pictures):
@@ -55,12 +55,12 @@ def test_colour_and_a_start(pictures):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"online": True, "cogd": CogradientRule()}, "cogd: .* online learning doesn't keep"),
-        ({"max_memory": 10, "cogd": CogradientRule()}, "cogd: .* raise max_memory"),
-        ({"images": [np.eye(20), np.eye(21)], "online": False}, "online: images of different sizes"),
-        ({"filter_shape": 50}, "larger than the images"),
-        ({"images": []}, "there are none"),
-        ({"max_iter": 0}, "max_iter: 0"),
+        ({"online": True, "cogd": CogradientRule()}, "cogd needs .* online learning doesn't keep: leave out cogd or online"),
+        ({"max_memory": 10, "cogd": CogradientRule()}, "cogd needs .* raise max_memory"),
+        ({"images": [np.eye(20), np.eye(21)], "online": False}, "online must not be False for images of different sizes"),
+        ({"filter_shape": 50}, "filter_shape must not be larger than the images"),
+        ({"images": []}, "images must be one or more"),
+        ({"max_iter": 0}, "max_iter must be .* got 0"),
         ({"dtype": "float16"}, "dtype"),
     ],
 )
@@ -92,7 +92,7 @@ def test_how_long_it_learns_unless_told(pictures, online, rounds):
 def test_missing_pixels_are_left_out_of_the_objective(pictures, online):
     damaged = [picture.astype(float) for picture in pictures]
     damaged[0][8:24, 8:30] = np.nan
-    layers = split_layers(damaged, None)
+    layers = decompose(damaged, None)
     details, known = ([getattr(layer, name)[0] for layer in layers] for name in ("detail", "known"))
     learned = learn_from_images(damaged, 4, 5, max_iter=3, online=online, crop=20)
     settings = {"lmbda": 0.02, "max_iter": 3, "seed": 0}

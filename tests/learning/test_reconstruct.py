@@ -14,7 +14,7 @@ from csc_cogd import (
     reconstruct_images,
     sparse_code,
 )
-from csc_cogd.learning.base_detail import split_layers
+from csc_cogd.learning.base_detail import decompose
 from tests.conftest import read_only
 
 FEW = {"n_filters": 6, "filter_shape": 5, "max_iter": 4}
@@ -45,10 +45,10 @@ def test_learned_filters_and_codes_rebuild_the_pictures(pictures):
     assert len(result.history) == 4
     assert result.dictionary.filters.shape == (6, 5, 5)
     for picture, layer, rebuilt, codes, quality in zip(
-        pictures, split_layers(pictures, None), result.reconstruction, result.codes, result.quality, strict=True
+        pictures, decompose(pictures, None), result.reconstruction, result.codes, result.quality, strict=True
     ):
         assert rebuilt.dtype == np.uint8
-        np.testing.assert_array_equal(rebuilt, layer.picture(reconstruct_images(codes, result.dictionary)))
+        np.testing.assert_array_equal(rebuilt, layer.compose(reconstruct_images(codes, result.dictionary)))
         assert quality.psnr == pytest.approx(psnr(rebuilt, picture, data_range=255))
         assert quality.nonzeros == np.count_nonzero(codes)
         assert quality.nonzeros_per_value == quality.nonzeros / picture.size
@@ -60,8 +60,8 @@ def test_codes_rebuild_pictures_of_floats_to_the_last_bit(pictures, dictionary, 
     pictures = [picture / 7 for picture in pictures]
     result = reconstruct(pictures, dictionary, debias=debias)
     fits = reconstruct_images(np.concatenate(result.codes), dictionary)
-    for layer, fit, rebuilt in zip(split_layers(pictures, None), fits, result.reconstruction, strict=True):
-        np.testing.assert_array_equal(layer.picture(fit[None]), rebuilt)
+    for layer, fit, rebuilt in zip(decompose(pictures, None), fits, result.reconstruction, strict=True):
+        np.testing.assert_array_equal(layer.compose(fit[None]), rebuilt)
 
 
 def test_a_given_dictionary_is_used_as_it_is(pictures, dictionary):
@@ -106,7 +106,7 @@ def test_missing_pixels_are_filled(pictures, dictionary):
     result = reconstruct([damaged], dictionary, lmbda=0.01)
     assert np.isfinite(result.reconstruction[0]).all()
     assert abs(result.reconstruction[0] - truth)[10:12, 5:20].mean() < 25
-    layer = split_layers([damaged], None)[0]
+    layer = decompose([damaged], None)[0]
     refitted = reconstruct([damaged], dictionary, lmbda=0.01, debias=True).codes[0]
     np.testing.assert_array_equal(refitted, debias(layer.detail, result.codes[0], dictionary, weights=layer.known))
     assert np.isnan(result.quality[0].ssim)
@@ -124,12 +124,12 @@ def test_the_seed_decides_and_cogradient_descent_is_heard(pictures):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"images": [np.zeros((20, 20)), np.zeros((20, 21))]}, "images: to learn from them together"),
-        ({"dictionary": Dictionary(np.ones((2, 3, 3))), "cogd": CogradientRule()}, "cogd, checkpoint"),
-        ({"dictionary": Dictionary(np.ones((2, 2, 3, 3)))}, "dictionary: its filters have 2 channels, the images 1"),
-        ({"filter_shape": 25}, "filter_shape: .* larger than the images"),
+        ({"images": [np.zeros((20, 20)), np.zeros((20, 21))]}, "images must be of one shape to be learned from together"),
+        ({"dictionary": Dictionary(np.ones((2, 3, 3))), "cogd": CogradientRule()}, "cogd belongs to learning"),
+        ({"dictionary": Dictionary(np.ones((2, 2, 3, 3)))}, "dictionary has filters of 2 channels, but the images have 1"),
+        ({"filter_shape": 25}, "filter_shape must not be larger than the images"),
         ({"lmbda": -1}, "lmbda"),
-        ({"dictionary": "default"}, "dictionary: a csc_cogd.Dictionary is needed, not str"),
+        ({"dictionary": "default"}, "dictionary must be a csc_cogd.Dictionary, got str"),
         ({"images": np.eye(20)}, r"put it into a list, \[image\]"),
         ({"dtype": "float16"}, "dtype"),
     ],
@@ -150,7 +150,7 @@ def test_missing_pixels_count_neither_in_learning_nor_in_codes_nor_in_the_figure
     truth = pictures[0].astype(float)
     damaged = truth.copy()
     damaged[8:20, 8:24] = np.nan
-    layer = split_layers([damaged], None)[0]
+    layer = decompose([damaged], None)[0]
     result = reconstruct([damaged], **FEW)
     learned = learn_from_images([damaged], 6, 5, max_iter=4, lmbda=0.03).dictionary
     np.testing.assert_array_equal(result.dictionary.filters, learned.filters)

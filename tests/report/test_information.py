@@ -30,9 +30,16 @@ def test_coarser_amplitudes_take_fewer_bits(rng):
     assert code_bits(codes, 0.5) < code_bits(codes, 0.05)
 
 
-@pytest.mark.parametrize(("shape", "step"), [((3, 3), 0.1), ((0, 3, 3), 0.1), ((1, 3, 3), 0)])
-def test_what_is_no_code_or_step_is_named(shape, step):
-    with pytest.raises(InputError, match="codes, step"):
+@pytest.mark.parametrize(
+    ("shape", "step", "message"),
+    [
+        ((3, 3), 0.1, r"codes must be of shape \(K, H, W\)"),
+        ((0, 3, 3), 0.1, "codes must be"),
+        ((1, 3, 3), 0, "step must be a positive number, got 0"),
+    ],
+)
+def test_what_is_no_code_or_step_is_named(shape, step, message):
+    with pytest.raises(InputError, match=message):
         code_bits(np.ones(shape), step)
 
 

@@ -13,11 +13,11 @@ def test_psnr_agrees_with_scikit_image_and_looks_where_it_is_told(rng):
     assert psnr(a, b, data_range=1, where=where) == pytest.approx(expected)
     assert psnr(a, a, data_range=1) == np.inf
     assert np.isnan(psnr(a * np.nan, a, data_range=1))
-    with pytest.raises(InputError, match="no pixel"):
+    with pytest.raises(InputError, match="restored has no pixel"):
         psnr(a, b, data_range=1, where=np.zeros((16, 17)))
-    with pytest.raises(InputError, match="data_range: -1"):
+    with pytest.raises(InputError, match="data_range must be a positive number, such as 255, got -1"):
         psnr(a, b, data_range=-1)
-    with pytest.raises(InputError, match="differs"):
+    with pytest.raises(InputError, match="reference must be of the restored image's shape"):
         psnr(a, b[:-1], data_range=1)
 
 
@@ -30,11 +30,15 @@ def test_ssim_is_one_for_equal_images_and_less_otherwise(rng):
 @pytest.mark.parametrize(
     ("images", "settings", "message"),
     [
-        ((np.zeros((12, 12)), np.zeros((12, 13))), {}, "reference: shape"),
-        ((np.zeros((12, 12)), np.zeros((12, 12))), {"data_range": 0}, "data_range: 0"),
-        ((np.zeros((10, 12)), np.zeros((10, 12))), {}, "restored: .* of 11 pixels or more"),
-        ((np.zeros((12, 12, 3)), np.zeros((12, 12, 3))), {}, "restored: .* isn't"),
-        ((np.zeros((12, 12)), np.zeros((12, 12))), {"channel_axis": 2}, "channel_axis: 2"),
+        ((np.zeros((12, 12)), np.zeros((12, 13))), {}, "reference must be of the restored image's shape"),
+        ((np.zeros((12, 12)), np.zeros((12, 12))), {"data_range": 0}, "data_range must be .* got 0"),
+        ((np.zeros((10, 12)), np.zeros((10, 12))), {}, "restored must be .* of 11 pixels or more"),
+        ((np.zeros((12, 12, 3)), np.zeros((12, 12, 3))), {}, r"restored must be \(H, W\) .* got \(12, 12, 3\)"),
+        (
+            (np.zeros((12, 12)), np.zeros((12, 12))),
+            {"channel_axis": 2},
+            "channel_axis must be an axis of the image, .* got 2",
+        ),
     ],
 )
 def test_ssim_says_what_it_cannot_compare(images, settings, message):

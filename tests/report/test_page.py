@@ -236,20 +236,20 @@ def test_a_colour_page_is_small(tmp_path):
 @pytest.mark.parametrize("name", ["after", "reference", "fit", "missing"])
 def test_what_does_not_fit_is_named(tmp_path, name):
     entry = damaged(np.full((12, 12), 9, np.uint8))
-    with pytest.raises(InputError, match=rf"{name}: shape \(3, 4\) differs"):
+    with pytest.raises(InputError, match=rf"{name} must be of the image's shape .* got \(3, 4\)"):
         write_page(tmp_path / "page.html", replace(entry, **{name: np.zeros((3, 4))}))
     assert not list(tmp_path.iterdir())
 
 
 def test_usage_of_other_filters_is_named(tmp_path):
     entry = replace(damaged(np.full((12, 12), 9, np.uint8)), dictionary=dictionary(), usage=np.arange(5))
-    with pytest.raises(InputError, match=r"usage: shape \(5,\): one number for each of the 6"):
+    with pytest.raises(InputError, match=r"usage must be one number for each of the 6 filters, got shape \(5,\)"):
         write_page(tmp_path / "page.html", entry)
 
 
 @pytest.mark.parametrize("before", [np.zeros(3), np.zeros((0, 3)), np.zeros((2, 2), complex), np.zeros((2, 2), "U1")])
 def test_what_is_no_picture_is_refused(tmp_path, before):
-    with pytest.raises(InputError, match=r"before: .* isn't a picture"):
+    with pytest.raises(InputError, match=r"before must be an image, .* got "):
         write_page(tmp_path / "page.html", Entry("x", before, None, before))
 
 

@@ -283,11 +283,11 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(noisy):
         ({"image": np.zeros((4, 4, 3))}, "channel_axis=-1"),
         ({"image": np.full((4, 4), np.nan)}, "every pixel of a channel is missing"),
         ({"image": np.full((4, 4), np.inf)}, "infinite"),
-        ({"max_iter": 2.5}, "max_iter: 2.5"),
-        ({"noise_sigma": 0, "max_iter": 0}, "max_iter: 0"),
-        ({"noise_sigma": 0, "lmbda": -1}, "lmbda: -1"),
+        ({"max_iter": 2.5}, "max_iter must be an integer >= 1, got 2.5"),
+        ({"noise_sigma": 0, "max_iter": 0}, "max_iter must be an integer >= 1, got 0"),
+        ({"noise_sigma": 0, "lmbda": -1}, "lmbda must be a finite number >= 0, got -1"),
         ({"mask_polarity": "valid"}, "mask_polarity says how to read a mask, but there is none"),
-        ({"dictionary": np.ones((2, 3, 3))}, "csc_cogd.Dictionary is needed"),
+        ({"dictionary": np.ones((2, 3, 3))}, "dictionary must be a csc_cogd.Dictionary"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):

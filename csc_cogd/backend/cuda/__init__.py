@@ -61,7 +61,7 @@ class CudaBackend(Backend):
         return self.xp.asnumpy(array)
 
     def visit_shape(self, shape: tuple[int, ...], coupled: int = 1) -> tuple[int, int]:
-        """As many maps as a workspace holds; several problems only with all their maps."""
+        """Return as many maps as a workspace holds; several problems only with all their maps."""
         M, K, H, W = shape
         room = min(max(WORKSPACE // (H * W * self.dtype.itemsize), GROUP), MOST_MAPS)
         maps = min(K, max(room // coupled // GROUP * GROUP, GROUP))
@@ -69,7 +69,7 @@ class CudaBackend(Backend):
 
     def correlation(self, filters: Any, shape: tuple[int, ...], largest: float) -> Correlation | None:
         """See :class:`Correlation`; None for filters too large for it."""
-        if not Correlation.suits(filters.shape, self.dtype):
+        if not Correlation.supports(filters.shape, self.dtype):
             return None
         return Correlation(self.xp, self.dtype, self.asarray(filters), shape, largest)
 

@@ -24,7 +24,7 @@ _int = np.int32
 
 
 def moments(x: Any) -> tuple[Any, Any]:
-    """Mean and biased variance of each channel of (N, C, H, W)."""
+    """Return mean and biased variance of each channel of (N, C, H, W)."""
     pixels = channels_last(x)
     partial, slabs, C = _sum("sum_moments", pixels, pixels)
     result = array_module(x).empty((2, C), x.dtype)
@@ -33,7 +33,7 @@ def moments(x: Any) -> tuple[Any, Any]:
 
 
 def products(dy: Any, x: Any, mean: Any) -> Any:
-    """Of each channel, the sums of dy, and of dy (x - mean)."""
+    """Return each channel's sums of dy, and of dy (x - mean)."""
     pixels = channels_last(x)
     partial, slabs, C = _sum("sum_products", pixels, channels_last(dy), pixels, vector(mean, x))
     result = array_module(x).empty((2, C), x.dtype)
@@ -42,14 +42,14 @@ def products(dy: Any, x: Any, mean: Any) -> Any:
 
 
 def normalize(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Any:
-    """``gamma (x - mean) / sqrt(variance + epsilon) + beta``, channel by channel."""
+    """Return ``gamma (x - mean) / sqrt(variance + epsilon) + beta``, channel by channel."""
     return _by_channel("normalize", (x,), (gamma, beta, mean, variance), x.dtype.type(epsilon))
 
 
 def normalize_gradient(
     dy: Any, x: Any, gamma: Any, mean: Any, variance: Any, epsilon: float, from_batch: bool
 ) -> tuple[Any, Any, Any]:
-    """The gradients of x, gamma and beta, where mean and variance are the batch's, or given."""
+    """Return the gradients of x, gamma and beta, where mean and variance are the batch's, or given."""
     gradients, pixels = channels_last(dy), channels_last(x)
     gamma, mean, variance = (vector(array, x) for array in (gamma, mean, variance))
     partial, slabs, C = _sum("sum_products", pixels, gradients, pixels, mean)
@@ -61,22 +61,22 @@ def normalize_gradient(
 
 
 def affine(x: Any, scale: Any, shift: Any) -> Any:
-    """``scale[c] x[n, c] + shift[c]``."""
+    """Return ``scale[c] x[n, c] + shift[c]``."""
     return _by_channel("affine", (x,), (scale, shift))
 
 
 def combine(a: Any, x: Any, a_scale: Any, x_scale: Any, mean: Any, shift: Any) -> Any:
-    """``a_scale[c] a[n, c] + x_scale[c] (x[n, c] - mean[c]) + shift[c]``."""
+    """Return ``a_scale[c] a[n, c] + x_scale[c] (x[n, c] - mean[c]) + shift[c]``."""
     return _by_channel("combine", (a, x), (a_scale, x_scale, mean, shift))
 
 
 def clip(x: Any, top: float) -> Any:
-    """``min(max(x, 0), top)``."""
+    """Return ``min(max(x, 0), top)``."""
     return _each_value("clip", (x,), x.dtype.type(top))
 
 
 def clip_gradient(dy: Any, y: Any, top: float) -> Any:
-    """`dy` where ``0 < y < top``, else 0."""
+    """Return `dy` where ``0 < y < top``, else 0."""
     return _each_value("clip_gradient", (dy, y), y.dtype.type(top))
 
 
@@ -87,7 +87,7 @@ def add(a: Any, b: Any) -> Any:
 def move_statistics(
     running_mean: Any, running_variance: Any, mean: Any, variance: Any, momentum: float, unbiased: float
 ) -> tuple[Any, Any]:
-    """``(1 - momentum) running + momentum batch``, the batch's variance times `unbiased`."""
+    """Return ``(1 - momentum) running + momentum batch``, the batch's variance times `unbiased`."""
     xp, dtype, C = array_module(mean), mean.dtype, mean.size
     moved = xp.empty((2, C), dtype)
     settings = (dtype.type(momentum), dtype.type(unbiased), _int(C), moved)
@@ -106,13 +106,13 @@ def add_slabs(partial: Any, total: Any) -> None:
 
 
 def columns(width: int, most: int = _ACROSS) -> int:
-    """How many of `width` packs of channels a block has side by side: a power of two, that a warp reads whole lines."""
+    """Return how many of `width` packs of channels a block has: a power of two, so that a warp reads whole lines."""
     return min(1 << (width - 1).bit_length(), most)
 
 
 @lru_cache(maxsize=1024)
 def _slabs(rows: int, width: int) -> tuple[int, int, int, int]:
-    """Blocks side by side and the packs of channels each has, and how many slabs of how many rows there are."""
+    """Return how many blocks of how many packs of channels, and how many slabs of how many rows there are."""
     across = columns(width)
     beside, lanes = -(-width // across), THREADS // across
     slabs = max(1, min(rows // (lanes * _ROWS), _BLOCKS // beside))
@@ -121,7 +121,7 @@ def _slabs(rows: int, width: int) -> tuple[int, int, int, int]:
 
 
 def _sum(name: str, pixels: Any, *arrays: Any) -> tuple[Any, np.int32, int]:
-    """Partial sums (slabs, 2, C) of a pair of numbers, how many slabs there are, and C."""
+    """Return partial sums (slabs, 2, C) of a pair of numbers, how many slabs there are, and C."""
     C = pixels.shape[-1]
     rows, whole = pixels.size // C, is_whole(C, *arrays)
     beside, across, slabs, slab_rows = _slabs(rows, C // 4 if whole else C)

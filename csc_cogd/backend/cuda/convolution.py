@@ -53,7 +53,7 @@ class Problem(NamedTuple):
     groups: int
 
     def numbers(self) -> tuple[np.int32, ...]:
-        """For the kernels, in their order."""
+        """Return the numbers for the kernels, in their order."""
         N, C, H, W = self.images
         O, _, I, J = self.kernels  # noqa: E741
         return tuple(map(_int, (N, H, W, C, *self.size, O, I, J, *self.stride, *self.padding, self.groups)))
@@ -83,7 +83,7 @@ def conv2d(x: Any, w: Any, bias: Any, size: Two, stride: Two, padding: Two, grou
 
 
 def conv2d_images_gradient(dy: Any, w: Any, shape: tuple[int, ...], stride: Two, padding: Two, groups: int) -> Any:
-    """The gradient of images of a shape (N, C, H, W) from that of their results."""
+    """Return the gradient of images of a shape (N, C, H, W) from that of their results."""
     xp, gradients, kernels = array_module(dy), channels_last(dy), channels_last(w)
     N, C, H, W = shape
     dx = xp.empty((N, H, W, C), dy.dtype)
@@ -95,7 +95,7 @@ def conv2d_images_gradient(dy: Any, w: Any, shape: tuple[int, ...], stride: Two,
 
 
 def conv2d_weights_gradient(dy: Any, x: Any, w: Any, stride: Two, padding: Two, groups: int) -> Any:
-    """The gradient of weights: of as many pieces of the pixels as fill the GPU, which are added up in their order."""
+    """Return the gradient of weights: of as many pieces of the pixels as fill the GPU, which are added up in their order."""
     xp, images, gradients = array_module(x), channels_last(x), channels_last(dy)
     O, C, I, J = w.shape  # noqa: E741
     if not len(x):
@@ -129,7 +129,7 @@ def _backward(xp: ModuleType, dtype: np.dtype, mixed: bool, problem: Problem) ->
 
 @lru_cache(maxsize=1024)
 def _weights(xp: ModuleType, dtype: np.dtype, mixed: bool, problem: Problem) -> tuple[Launch, int, np.int32]:
-    """How it is launched, how many pieces there are, and the pixels of each."""
+    """Return how it is launched, how many pieces there are, and the pixels of each."""
     (O, C, I, J), groups, pixels = problem.kernels, problem.groups, problem.images[0] * prod(problem.size)  # noqa: E741
     rows, columns = I * J * (-(-C // 4) * 4), O // groups
     tile = choose_tile(dtype, rows, columns, groups, at_least=0)
@@ -147,7 +147,8 @@ def _launch(
 ) -> Launch:  # fmt: skip
     rows, columns, layers = extent
     if layers > _MOST_LAYERS:
-        raise InputError(f"conv2d: {layers} groups times phases of the stride are more than {_MOST_LAYERS}: use fewer")
+        wrong = f"of a convolution must be {_MOST_LAYERS} at most, times the phases of its stride, got {layers}"
+        raise InputError("groups", wrong)
     tile = tile or choose_tile(dtype, rows, columns, layers)
     function = load_function(xp, "convolution", kernel, dtype, **macros_of(tile, mixed))
     grid = (-(-rows // tile.m), -(-columns // tile.n), layers)
@@ -155,12 +156,12 @@ def _launch(
 
 
 def macros_of(tile: Tile, mixed: bool) -> dict[str, int]:
-    """What `convolution.cu` is compiled with."""
+    """Return what `convolution.cu` is compiled with."""
     return {"TILE_M": tile.m, "TILE_N": tile.n, "WARPS_M": tile.warps_m, "WARPS_N": tile.warps_n, "TENSOR": int(mixed)}
 
 
 def choose_tile(dtype: np.dtype, rows: int, columns: int, layers: int, at_least: int = BLOCKS) -> Tile:
-    """The tile that takes least time for so many products of rows and columns, if so many blocks take no more than one."""
+    """Return the fastest tile for the products of rows and columns, if `layers` blocks take no more time than one."""
 
     def time(tile: Tile) -> int:
         blocks = -(-rows // tile.m) * -(-columns // tile.n) * layers

@@ -1,4 +1,4 @@
-// One visit to every code map of small filters, in one pass over the state: what `spread`, an inverse FFT, `shrink`, and the
+// One visit to every code map of small filters, in one pass over the state: what `apply_adjoint`, an inverse FFT, `shrink`, and the
 // sum of the atoms of the new codes do, without spectra of the maps.
 //
 // With q on the images' domain, u - w of filter k is the correlation (A^H q)[i] = sum_ca d_kc[a] q_c[i + a], periodic. A warp

@@ -46,8 +46,8 @@ class Correlation:
         self.set_filters(filters)
 
     @staticmethod
-    def suits(filters_shape: tuple[int, ...], dtype: np.dtype) -> bool:
-        """Whether filters (K, C, h, w) are small enough."""
+    def supports(filters_shape: tuple[int, ...], dtype: np.dtype) -> bool:
+        """Return whether filters (K, C, h, w) are small enough."""
         return int(np.prod(filters_shape[1:])) <= MOST_TAPS and _warps(filters_shape, dtype) > 0
 
     def set_filters(self, filters: Any) -> None:
@@ -61,7 +61,7 @@ class Correlation:
     def shrink(
         self, q: Any, p: Any, threshold: Any, nonnegative: bool, relaxation: float, *, first: int = 0, out: Any = None
     ) -> Any:
-        """``kernels.shrink`` of every map, with the offset ``x = A^H q``; returns the statistics, on the device.
+        """Do ``kernels.shrink`` on every map, with the offset ``x = A^H q``; return the statistics, on the device.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class Correlation:
 
 
 def _warps(filters_shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Of a block, as many as its shared memory allows; 0 if none."""
+    """Return as many warps of a block as its shared memory allows; 0 if none."""
     _, C, h, w = filters_shape
     for warps in (8, 4, 2, 1):
         tile = C * (ROWS * warps + h - 1) * (32 + w - 1) * dtype.itemsize

@@ -28,7 +28,7 @@ def depthwise(x: Any, w: Any, size: Two, stride: Two, padding: Two) -> Any:
 
 
 def depthwise_images_gradient(dy: Any, w: Any, shape: tuple[int, ...], stride: Two, padding: Two) -> Any:
-    """The gradient of images of a shape (N, C, H, W)."""
+    """Return the gradient of images of a shape (N, C, H, W)."""
     N, C, H, W = shape
     gradients, dx = channels_last(dy), array_module(dy).empty((N, H, W, C), dy.dtype)
     _by_strips("images_gradient", gradients, w, dx, dx.shape, gradients.shape, stride, padding)
@@ -36,7 +36,7 @@ def depthwise_images_gradient(dy: Any, w: Any, shape: tuple[int, ...], stride: T
 
 
 def depthwise_weights_gradient(dy: Any, x: Any, w: Any, stride: Two, padding: Two) -> Any:
-    """The gradient of weights: of pieces of the pixels, which are added up in their order."""
+    """Return the gradient of weights: of pieces of the pixels, which are added up in their order."""
     xp, images, gradients = array_module(x), channels_last(x), channels_last(dy)
     if not len(x):
         return xp.zeros_like(w)
@@ -69,7 +69,8 @@ def _by_strips(
         across //= 2
     shared = across * (4 if whole else 1) * I * J * item
     if shared > _SHARED_MEMORY:
-        raise InputError(f"w: kernels of {I} x {J} are too large for the GPU's shared memory: use smaller ones, or the CPU")
+        wrong = f"has kernels of {I} x {J}, too large for the GPU's shared memory"
+        raise InputError("w", wrong, "use smaller ones, or the CPU")
     N, rows, length, _ = target.shape
     strips, beside = N * rows * -(-length // _STRIP), -(-(C // 4 if whole else C) // across)
     numbers = (*_numbers(images, results, (I, J), stride, padding), _int(across), whole)
@@ -79,7 +80,7 @@ def _by_strips(
 
 
 def _columns(C: int, whole: bool) -> Two:
-    """How many packs of channels a block has side by side, and how many such blocks there are."""
+    """Return how many packs of channels a block has side by side, and how many such blocks there are."""
     width = C // 4 if whole else C
     across = columns(width)
     return across, -(-width // across)

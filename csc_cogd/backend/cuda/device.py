@@ -1,4 +1,4 @@
-"""Finding a CUDA device, and saying plainly why there is none."""
+"""Find a CUDA device, or tell why none can be used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INSTALL = "pip install 'csc-cogd[cuda13]', or [cuda12] for an older driver"
 
 
 def open_device(name: str) -> int:
-    """Make the device of that name, ``"cuda"`` or ``"cuda:N"``, this thread's current one; returns its number.
+    """Make the device of that name, ``"cuda"`` or ``"cuda:N"``, this thread's current one; return its number.
 
     Raises
     ------
@@ -22,35 +22,38 @@ def open_device(name: str) -> int:
         import cupy
     except ImportError as error:
         if error.name == "cupy":
-            raise DeviceError(f"device {name!r}: CuPy isn't installed: {_INSTALL}, or use 'cpu'") from None
-        raise DeviceError(f"device {name!r}: CuPy doesn't load ({error}): {_INSTALL}, or use 'cpu'") from None
+            raise _unusable(name, "CuPy isn't installed", _INSTALL) from None
+        raise _unusable(name, f"CuPy doesn't load ({error})", _INSTALL) from None
     if int(cupy.__version__.split(".")[0]) < LEAST_CUPY:
-        raise DeviceError(f"device {name!r}: CuPy {cupy.__version__} is too old, {LEAST_CUPY} is needed: {_INSTALL}")
+        raise _unusable(name, f"CuPy {cupy.__version__} is too old, {LEAST_CUPY} is needed", _INSTALL)
     runtime = cupy.cuda.runtime
     try:
         count = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
-        raise DeviceError(f"device {name!r}: {_why_none_answers(runtime, error)}, or use 'cpu'") from None
+        raise _unusable(name, *_why_none_answers(runtime, error)) from None
     number = int(name.partition(":")[2] or runtime.getDevice()) if count else 0
     if number >= count:
         there = "there is none" if count == 0 else f"the last one is cuda:{count - 1}"
-        raise DeviceError(f"device {name!r}: no such device, {there}: name another, or use 'cpu'")
+        raise _unusable(name, f"no such device, {there}", "use another one")
     try:
         device = cupy.cuda.Device(number)
         if int(device.compute_capability) < LEAST_CAPABILITY:
-            raise DeviceError(
-                f"device {name!r}: its compute capability is {device.compute_capability}, {LEAST_CAPABILITY} is needed: "
-                "use another one, or 'cpu'"
-            )  # fmt: skip
+            wrong = f"its compute capability is {device.compute_capability}, {LEAST_CAPABILITY} is needed"
+            raise _unusable(name, wrong, "use another one")
         device.use()
     except runtime.CUDARuntimeError as error:
-        raise DeviceError(f"device {name!r}: it doesn't answer ({error}): use another one, or 'cpu'") from None
+        raise _unusable(name, f"it doesn't answer ({error})", "use another one") from None
     _check_libraries(cupy, name)
     return number
 
 
+def _unusable(name: str, why: str, fix: str) -> DeviceError:
+    """Return the error to raise for the device of that name."""
+    return DeviceError("", why, f"{fix}, or use {{device}} 'cpu'", f"device {name!r}")
+
+
 def usable_devices() -> list[str]:
-    """Names of the devices that are new enough, after :func:`open_device` has found one of them."""
+    """Return the names of the devices that are new enough, after :func:`open_device` has found one of them."""
     import cupy
 
     return [
@@ -61,20 +64,18 @@ def usable_devices() -> list[str]:
 
 
 def _check_libraries(cupy: Any, name: str) -> None:
-    """CuPy alone starts without CUDA's libraries, and fails at their first use."""
+    """Raise DeviceError if CUDA's libraries are missing: CuPy starts without, and fails at their first use."""
     try:
         for library in ("cufft", "cublas", "cusolver", "nvrtc"):
             getattr(cupy.cuda, library)
         cupy.cuda.nvrtc.getVersion()
     except (ImportError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
-        raise DeviceError(
-            f"device {name!r}: CUDA's libraries are missing ({reason}): {_INSTALL}, or use 'cpu'"
-        ) from None  # fmt: skip
+        raise _unusable(name, f"CUDA's libraries are missing ({reason})", _INSTALL) from None
 
 
 def describe_device(number: int) -> str:
-    """Name and memory of a device, for a person to read."""
+    """Return name and memory of a device, for people to read."""
     import cupy
 
     properties = cupy.cuda.runtime.getDeviceProperties(number)
@@ -82,12 +83,12 @@ def describe_device(number: int) -> str:
     return f"{name.decode() if isinstance(name, bytes) else name}, {properties['totalGlobalMem'] / 1e9:.0f} GB"
 
 
-def _why_none_answers(runtime: Any, error: Exception) -> str:
-    """What keeps CUDA from starting, and what to do about it."""
+def _why_none_answers(runtime: Any, error: Exception) -> tuple[str, str]:
+    """Return what keeps CUDA from starting, and how to fix it."""
     driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if driver == 0:
-        return "there is no NVIDIA driver: install it"
+        return "there is no NVIDIA driver", "install it"
     if driver < needed:
         known, wanted = (f"{version // 1000}.{version % 1000 // 10}" for version in (driver, needed))
-        return f"the NVIDIA driver is too old, for CUDA {known}, and CuPy's CUDA is {wanted}: update it"
-    return f"CUDA doesn't start ({error}): mend the driver"
+        return f"the NVIDIA driver is too old, for CUDA {known}, and CuPy's CUDA is {wanted}", "update it"
+    return f"CUDA failed to start ({error})", "reinstall the NVIDIA driver"

@@ -1,4 +1,4 @@
-"""Batched real two-dimensional FFTs by cuFFT, between buffers of our own; unnormalised, as `csc_cogd.backend.fft`'s."""
+"""Batched real two-dimensional FFTs by cuFFT, between buffers of our own; unnormalized, as `csc_cogd.backend.fft`'s."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Transforms:
         self._plans.clear()
 
     def plan(self, inverse: int, shape: tuple[int, ...]) -> Any:
-        """A plan for (n, H, W) maps and their spectra (n, H, W // 2 + 1), without gaps: forward, or `inverse`."""
+        """Return a plan for (n, H, W) maps and their spectra (n, H, W // 2 + 1), without gaps: forward, or `inverse`."""
         key = (threading.get_ident(), inverse, *shape)  # a plan's work area serves one thread at a time
         with self._lock:
             if key not in self._plans:
@@ -82,11 +82,11 @@ class Workspace:
         self._plans: dict[int, Any] = {}
 
     def forward(self) -> None:
-        """Spectra of the maps, by cuFFT; unnormalised."""
+        """Return spectra of the maps, by cuFFT; unnormalized."""
         self._transform(0, self._real, self._spectrum)
 
     def inverse(self) -> None:
-        """Maps times H * W of the spectra, which are destroyed."""
+        """Return maps times H * W of the spectra, which are destroyed."""
         self._transform(1, self._spectrum, self._real)
 
     def _transform(self, inverse: int, source: Any, target: Any) -> None:
@@ -95,7 +95,7 @@ class Workspace:
         self._plans[inverse].fft(source, target, self._transforms.directions[inverse])
 
     def part(self, problems: slice, maps: slice) -> Workspace:
-        """The workspace of a visit to fewer maps, in the same memory."""
+        """Return the workspace of a visit to fewer maps, in the same memory."""
         M, B = problems.stop - problems.start, maps.stop - maps.start
         if (M, B) not in self._parts:
             memory = self._real[: M * B], self._spectrum[: M * B]

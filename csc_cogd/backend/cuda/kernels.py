@@ -32,19 +32,19 @@ class Kernels:
     def __init__(self, xp: ModuleType, dtype: np.dtype):
         self.xp, self.dtype, self._real = xp, dtype, dtype.type
 
-    def spread(self, operator: Any, q: Any, out: Any) -> None:
+    def apply_adjoint(self, operator: Any, q: Any, out: Any) -> None:
         (B, R), n = operator.shape[:2], plane(out)
-        self._launch("spread", n, len(out) * B, (operator, q, out, _int(B), _int(R), _long(n)))
+        self._launch("apply_adjoint", n, len(out) * B, (operator, q, out, _int(B), _int(R), _long(n)))
 
-    def gather(self, operator: Any, spectrum: Any, out: Any, add: bool) -> None:
+    def accumulate_forward(self, operator: Any, spectrum: Any, out: Any, add: bool) -> None:
         (B, R), n = operator.shape[:2], plane(out)
-        self._launch("gather", n, len(out) * R, (operator, spectrum, out, _int(B), _int(R), _long(n), _int(add)))
+        self._launch("accumulate_forward", n, len(out) * R, (operator, spectrum, out, _int(B), _int(R), _long(n), _int(add)))
 
     def filter_spectrum(self, kept: Any, response: Any, spectrum: Any) -> None:
         (M, B), n = spectrum.shape[:2], plane(spectrum)
         self._launch("filter_spectrum", n, M * B, (kept, *outer_strides(kept), response, spectrum, _int(B), _long(n)))
 
-    def couple(
+    def solve_frequencies(
         self, T: Any, Av: Any, Ap: Any, inverse: Any, response: Any, data_factor: float, relaxation: float, scale: float,
         q_scale: float, q: Any,
     ) -> None:  # fmt: skip
@@ -52,7 +52,7 @@ class Kernels:
         numbers = [self._real(number) for number in (data_factor, relaxation, scale, q_scale)]
         filtered = response is not None
         arrays = (T, Av, Ap, inverse.view(self.dtype), _int(inverse.dtype.kind == "c"), response, _int(filtered))
-        self._launch("couple", n, M, (*arrays, *numbers, q, _int(R), _long(n)))
+        self._launch("solve_frequencies", n, M, (*arrays, *numbers, q, _int(R), _long(n)))
 
     def least_squares_step(
         self, p: Any, v: Any, x: Any, images: Any, squared_weights: Any, rho: float, relaxation: float
@@ -74,7 +74,7 @@ class Kernels:
         self._launch("threshold_maps", n, M * B, (p, *outer_strides(p), threshold, *outer_strides(threshold), *settings))
 
     def add_partial_sums(self, partial: Any) -> Any:
-        """Sum of (n, count) partial sums over the first axis, always in the same order."""
+        """Sum (n, count) partial sums over the first axis, always in the same order."""
         n, count = partial.shape
         totals = self.xp.empty(count, np.float64)
         self._function("add_partial_sums")((1,), (THREADS,), (partial, _long(n), _int(count), totals))
@@ -97,16 +97,19 @@ class Kernels:
 
 
 def plane(array: Any) -> int:
+    """Return the values of one map."""
     return int(array.shape[-2] * array.shape[-1])
 
 
 def check_grid(maps: int) -> None:
     """Refuse more maps than the third axis of a grid has blocks."""
     if maps > MOST_BLOCKS:
-        raise InputError(f"images: a GPU takes {MOST_BLOCKS} channels of images at once, not {maps}: give fewer at a time")
+        raise InputError(
+            "images", f"must have {MOST_BLOCKS} channels in all at most on a GPU, got {maps}", "give fewer at a time"
+        )
 
 
 def outer_strides(array: Any) -> tuple[np.int64, np.int64]:
-    """From problem to problem and from map to map, in values; 0 where one stands for all."""
+    """Return the strides from problem to problem and from map to map, in values; 0 if one stands for all."""
     strides = (0 if size == 1 else stride // array.itemsize for size, stride in zip(array.shape, array.strides, strict=True))
     return _long(next(strides)), _long(next(strides))

@@ -22,7 +22,7 @@ _int = np.int32
 
 
 def channels_last(x: Any) -> Any:
-    """(N, C, H, W) images as an array (N, H, W, C) without gaps: a view where they lie so already.
+    """Return (N, C, H, W) images as a contiguous array (N, H, W, C): a view if they lie so already.
 
     Raises
     ------
@@ -46,31 +46,32 @@ def channels_last(x: Any) -> Any:
 def check_size(shape: tuple[int, ...]) -> None:
     """Raise InputError if an array has more values than kernels can count."""
     if prod(shape) > MOST_VALUES:
-        raise InputError(f"images: an array {shape} has {prod(shape)} values, more than kernels count: use smaller batches")
+        wrong = f"of shape {tuple(shape)} have {prod(shape)} values, more than kernels can count"
+        raise InputError("images", wrong, "use smaller batches")
 
 
 def is_channels_last(x: Any) -> bool:
-    """Whether (N, C, H, W) images lie so that :func:`channels_last` is a view."""
+    """Return whether (N, C, H, W) images lie so that :func:`channels_last` is a view."""
     return x.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 def channels_first(pixels: Any) -> Any:
-    """An array (N, H, W, C) as what it stands for: (N, C, H, W) images, a view."""
+    """Return an array (N, H, W, C) as what it stands for: (N, C, H, W) images, a view."""
     return pixels.transpose(0, 3, 1, 2)
 
 
 def flat(x: Any, like: Any = None) -> Any:
-    """The values without gaps: channels last where there are four axes, unless they lie otherwise in the array `like`."""
+    """Return the values as a flat array: channels last if there are four axes, unless they lie otherwise in `like`."""
     if x.ndim == 4 and (like is None or not like.flags.c_contiguous):
         return channels_last(x)
     return array_module(x).ascontiguousarray(x)
 
 
 def vector(x: Any, like: Any) -> Any:
-    """The values without gaps, in the data type of the array `like`, as kernels read them."""
+    """Return the values without gaps, in the data type of the array `like`, as kernels read them."""
     return array_module(x).ascontiguousarray(x, like.dtype)
 
 
 def is_whole(channels: int, *arrays: Any) -> np.int32:
-    """Whether four channels at a time can be fetched in one go, for a kernel."""
+    """Return whether four channels at a time can be fetched in one go, for a kernel."""
     return _int(channels % 4 == 0 and all(array.data.ptr % 16 == 0 for array in arrays))

@@ -38,7 +38,7 @@ __device__ void reduce_block(double (&values)[COUNT], double* partial) {
 }
 
 // out[m, b, i] = sum_r conj(a[b, r, i]) q[m, r, i]
-extern "C" __global__ void spread(
+extern "C" __global__ void apply_adjoint(
     const complex_t* __restrict__ a, const complex_t* __restrict__ q, complex_t* __restrict__ out,
     int B, int R, long long frequencies
 ) {
@@ -55,7 +55,7 @@ extern "C" __global__ void spread(
 }
 
 // out[m, r, i] (+)= sum_b a[b, r, i] x[m, b, i]; z counts (m, r)
-extern "C" __global__ void gather(
+extern "C" __global__ void accumulate_forward(
     const complex_t* __restrict__ a, const complex_t* __restrict__ x, complex_t* __restrict__ out,
     int B, int R, long long frequencies, int add
 ) {
@@ -89,7 +89,7 @@ extern "C" __global__ void filter_spectrum(
 }
 
 // The linear solve on sums of convolutions; a thread has one frequency of one problem, and does all R. COMPLEX_INVERSE: R > 1.
-extern "C" __global__ void couple(
+extern "C" __global__ void solve_frequencies(
     complex_t* T, const complex_t* __restrict__ Av, complex_t* Ap, const real* __restrict__ inverse, int inverse_is_complex,
     const real* __restrict__ response, int has_response, real data_factor, real relaxation, real scale, real q_scale,
     complex_t* q, int R, long long frequencies

@@ -15,14 +15,14 @@ THREADS = 256
 
 @lru_cache(maxsize=64)
 def load_module(xp: ModuleType, name: str, dtype: np.dtype, **macros: int) -> Any:
-    """Kernels of ``name.cu`` for a precision, with further macros."""
+    """Return the kernels of ``name.cu`` for a precision, with further macros."""
     source = resources.files(__package__).joinpath(f"{name}.cu").read_text()
     return xp.RawModule(code=source, options=compiler_options(dtype, **macros))
 
 
 @lru_cache(maxsize=256)
 def load_function(xp: ModuleType, name: str, kernel: str, dtype: np.dtype, **macros: int) -> Any:
-    """A kernel of ``name.cu``, looked up once: CuPy looks it up anew at every call."""
+    """Return a kernel of ``name.cu``, looked up once: CuPy looks it up anew at every call."""
     return load_module(xp, name, dtype, **macros).get_function(kernel)
 
 
@@ -32,5 +32,5 @@ def compiler_options(dtype: np.dtype, **macros: int) -> tuple[str, ...]:
 
 
 def blocks(n: int) -> int:
-    """How many blocks have a thread for each of n values."""
+    """Return how many blocks have a thread for each of n values."""
     return -(-int(n) // THREADS)

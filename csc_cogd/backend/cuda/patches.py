@@ -67,10 +67,11 @@ class Patches:
         values += -(-rows * columns // _MATCH_THREADS) * _MATCH_THREADS + N
         needed = values * guide.dtype.itemsize + 4 * N
         if needed + _STATIC > self.shared_memory:
-            raise InputError(
-                f"radius: windows of {rows} x {columns} patches of {P} x {size} x {size} take {needed} bytes of the GPU's "
-                f"shared memory, which has {self.shared_memory} a block; choose a smaller radius or the CPU"
+            wrong = (
+                f"must be smaller: windows of {rows} x {columns} patches of {P} x {size} x {size} take {needed} bytes of "
+                f"shared memory, of which the GPU has {self.shared_memory} per block"
             )
+            raise InputError("radius", wrong, "choose a smaller radius, or the CPU")
         if not n or not N:
             return
         numbers = (_int(value) for value in (P, H, W, size, radius, rows, columns, N))
@@ -143,7 +144,7 @@ class Patches:
 
 
 def _layout(ld: int, system: int, N: int, solved: int, itemsize: int, shared_memory: int) -> tuple[int, int]:
-    """Warps of a block, and the values it keeps: as many patches at a time on a multiprocessor as fit."""
+    """Return the warps of a block, and the values it keeps: as many patches at a time on a multiprocessor as fit."""
 
     def values(warps: int) -> int:
         return ld * (ld + 2) + max(warps * (system + 3 * ld), N * ld)
@@ -158,15 +159,15 @@ def _layout(ld: int, system: int, N: int, solved: int, itemsize: int, shared_mem
 
 
 def _whole(xp: ModuleType, array: Any, dtype: Any = None) -> Any:
-    """The array without gaps, of a data type."""
+    """Return the array as a contiguous one, of a data type."""
     return xp.ascontiguousarray(xp.asarray(array, dtype))
 
 
 def _check_size(name: str, planes: Any) -> None:
     if planes.size >= 2**31:
-        raise InputError(f"{name}: has {planes.size} values, kernels count to 2^31; restore it in tiles")
+        raise InputError(name, f"has {planes.size} values, but kernels count to 2^31", "restore it in tiles")
 
 
 def _check_output(name: str, array: Any, dtype: Any) -> None:
     if array.dtype != dtype or not array.flags.c_contiguous:
-        raise InputError(f"{name}: must be a {np.dtype(dtype)} array without gaps, for kernels write to it; copy it")
+        raise InputError(name, f"must be a contiguous {np.dtype(dtype)} array, for kernels write to it", "copy it")

@@ -16,10 +16,10 @@ CALLS_BEFORE = 4
 
 
 def graphs_wanted() -> bool:
-    """Whether the environment variable ``CSC_COGD_CUDA_GRAPHS`` is "on", the default, rather than "off"."""
+    """Return whether the environment variable ``CSC_COGD_CUDA_GRAPHS`` is "on", the default, rather than "off"."""
     value = os.environ.get(ENVIRONMENT_VARIABLE) or "on"
     if value not in ("on", "off"):
-        raise InputError(f"{ENVIRONMENT_VARIABLE}: {value!r} is unknown: choose 'on' or 'off'")
+        raise InputError(ENVIRONMENT_VARIABLE, f"must be 'on' or 'off', got {value!r}")
     return value == "on"
 
 
@@ -72,6 +72,6 @@ class Recording:
             self._graph = graph
 
     def _allocate(self, size: int) -> Any:
-        """Memory that nothing else gets before the recording is gone."""
+        """Return memory that nothing else gets before the recording is gone."""
         self._memory.append(self._xp.get_default_memory_pool().malloc(size))
         return self._memory[-1]

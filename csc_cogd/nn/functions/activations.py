@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import compiled_kernels
+from csc_cogd.backend import kernels_for
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
@@ -26,11 +26,11 @@ def relu6(x: Tensor) -> Tensor:
 
 def _clip(x: Tensor, top: float, name: str) -> Tensor:
     (array,) = arrays_of(x)
-    compiled = compiled_kernels("channels", array)
+    compiled = kernels_for("channels", array)
     y = compiled.clip(array, top) if compiled else np.minimum(np.maximum(array, 0), top)
 
     def backward(dy: Any) -> tuple[Any]:
-        compiled = compiled_kernels("channels", dy)
+        compiled = kernels_for("channels", dy)
         return (compiled.clip_gradient(dy, y, top) if compiled else dy * ((y > 0) & (y < top)),)
 
     return record(y, (x,), backward, Operation(name))
@@ -55,11 +55,11 @@ def soft_mask(x: Tensor, mask: Tensor) -> Tensor:
     check_shape("mask", weights, "C", C=x.shape[1])
 
     def scaled(array: Any) -> Any:
-        compiled = compiled_kernels("channels", images)
+        compiled = kernels_for("channels", images)
         return compiled.affine(array, weights, 0 * weights) if compiled else array * weights[:, None, None]
 
     def backward(dy: Any) -> tuple[Any, Any]:
-        compiled = compiled_kernels("channels", images)
+        compiled = kernels_for("channels", images)
         dmask = compiled.products(dy, images, 0 * weights)[1] if compiled else (dy * images).sum(axis=(0, 2, 3))
         return scaled(dy), dmask
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import compiled_kernels
+from csc_cogd.backend import kernels_for
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import Pair, check_shape, pair
 from csc_cogd.nn.functions.windows import Two, crop, output_size, pad, taps
@@ -72,10 +72,10 @@ def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups:
     size = output_size("x", x.shape[2:], w.shape[2:], stride, padding)
     saved = (x, w, stride, padding, groups)
     if is_depthwise(w, groups):
-        compiled = compiled_kernels("depthwise", x)
+        compiled = kernels_for("depthwise", x)
         y = compiled.depthwise(x, w, size, stride, padding) if compiled else _plain_forward(*saved, size)
     else:
-        compiled = compiled_kernels("convolution", x)
+        compiled = kernels_for("convolution", x)
         if compiled:
             return compiled.conv2d(x, w, bias, size, stride, padding, groups), saved
         y = _plain_forward(*saved, size)
@@ -91,10 +91,10 @@ def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any
     """
     x, w, stride, padding, groups = saved
     if is_depthwise(w, groups):
-        if compiled := compiled_kernels("depthwise", x):
+        if compiled := kernels_for("depthwise", x):
             dx = compiled.depthwise_images_gradient(dy, w, x.shape, stride, padding) if need_dx else None
             return dx, compiled.depthwise_weights_gradient(dy, x, w, stride, padding)
-    elif compiled := compiled_kernels("convolution", x):
+    elif compiled := kernels_for("convolution", x):
         dx = compiled.conv2d_images_gradient(dy, w, x.shape, stride, padding, groups) if need_dx else None
         return dx, compiled.conv2d_weights_gradient(dy, x, w, stride, padding, groups)
     return _plain_backward(dy, saved, need_dx)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csc_cogd.backend import compiled_kernels, on_gpu
+from csc_cogd.backend import kernels_for, on_gpu
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
@@ -30,7 +30,7 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     if bias is not None:
         check_shape("bias", biases, "O", O=w.shape[0])
     if on_gpu(rows):
-        kernels = compiled_kernels("convolution", rows)
+        kernels = kernels_for("convolution", rows)
         y = kernels.conv2d(_as_pixels(rows), _as_pixels(weights), biases, *_PIXELS)[..., 0, 0]
     else:
         y = rows @ weights.T
@@ -46,7 +46,7 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 def _gradients(dy: Any, x: Any, w: Any) -> tuple[Any, Any]:
     if not on_gpu(x):
         return dy @ w, dy.T @ x
-    kernels, (x, w, dy) = compiled_kernels("convolution", x), map(_as_pixels, (x, w, dy))
+    kernels, (x, w, dy) = kernels_for("convolution", x), map(_as_pixels, (x, w, dy))
     dx = kernels.conv2d_images_gradient(dy, w, x.shape, *_PIXELS[1:])
     return dx[..., 0, 0], kernels.conv2d_weights_gradient(dy, x, w, *_PIXELS[1:])[..., 0, 0]
 

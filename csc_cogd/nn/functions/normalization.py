@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import compiled_kernels, on_gpu
+from csc_cogd.backend import kernels_for, on_gpu
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
@@ -34,7 +34,7 @@ def batch_statistics(x: Any) -> BatchStats:
     check_shape("x", x, "N C H W")
     if x.size <= x.shape[1]:
         raise InputError("x", f"must hold two or more values a channel, got shape {x.shape}", "train with a larger batch")
-    if compiled := compiled_kernels("channels", x):
+    if compiled := kernels_for("channels", x):
         return BatchStats(*compiled.moments(x))
     return BatchStats(x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3)))
 
@@ -43,7 +43,7 @@ def update_running_stats(running: BatchStats, batch: BatchStats, momentum: float
     """Return ``(1 - momentum) running + momentum batch``, with the batch's unbiased variance over n values a channel."""
     unbiased = n / (n - 1)
     if on_gpu(batch.mean):
-        kernels = compiled_kernels("channels", batch.mean)
+        kernels = kernels_for("channels", batch.mean)
         return BatchStats(*kernels.move_statistics(*running, *batch, momentum, unbiased))
     mean, variance = (1 - momentum) * running.mean, (1 - momentum) * running.variance
     return BatchStats(mean + momentum * batch.mean, variance + momentum * (batch.variance * unbiased))
@@ -83,11 +83,11 @@ def batch_norm(
         check_shape(name, array, "C", C=x.shape[1])
 
     def backward(dy: Any) -> tuple[Any, Any, Any]:  # x itself is kept for it, and not another array as large
-        if compiled := compiled_kernels("channels", images):
+        if compiled := kernels_for("channels", images):
             return compiled.normalize_gradient(dy, images, scale, *statistics, epsilon, from_batch)
         return _gradients(dy, images, scale, statistics, epsilon, from_batch)
 
-    if compiled := compiled_kernels("channels", images):
+    if compiled := kernels_for("channels", images):
         y = compiled.normalize(images, scale, shift, *statistics, epsilon)
     else:
         factor = scale * (1 / np.sqrt(statistics.variance + epsilon))

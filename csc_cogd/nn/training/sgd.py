@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Moving, array_module, filled_like, momentum_step, to_numpy
+from csc_cogd.backend import ParameterUpdate, array_module, filled_like, momentum_step, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.module import Parameter
 
@@ -66,7 +66,9 @@ class SGD:
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         updates = [
-            Moving(parameter.array, parameter.grad, self._velocity(name, parameter.array), self._decay(parameter.array))
+            ParameterUpdate(
+                parameter.array, parameter.grad, self._velocity(name, parameter.array), self._decay(parameter.array)
+            )
             for name, parameter in self.parameters.items()
             if parameter.grad is not None
         ]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import computing_in, laid_out, on_gpu, single_threaded_blas
+from csc_cogd.backend import as_channels_last, computing_in, on_gpu, single_threaded_blas
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
 from csc_cogd.nn.data.image_set import ImageSet, check_labeled
@@ -133,7 +133,7 @@ def train(
     for given in (images,) if test is None else (images, test):
         check_labeled(given)
     for parameter in network.parameters():
-        parameter.array = laid_out(parameter.array)  # once, and not at every step
+        parameter.array = as_channels_last(parameter.array)  # once, and not at every step
     trained = dict(network.named_parameters()) if parameters is None else parameters
     optimizer = SGD(
         trained, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,

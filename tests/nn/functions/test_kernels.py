@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csc_cogd.backend import get_backend, threads
+from csc_cogd.backend import get_backend, parallel
 from csc_cogd.nn import Tensor, functions
 
 CASES = {
@@ -97,7 +97,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(name, monkeypatch, rng):
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     found = []
     for number in (1, 3):
-        monkeypatch.setattr(threads, "_backend", lambda process, number=number: get_backend("cpu", threads=number))
+        monkeypatch.setattr(parallel, "_backend", lambda process, number=number: get_backend("cpu", threads=number))
         found.append(
             differentiate(lambda *given: getattr(functions, function)(*given, **arguments), arrays, np.random.default_rng(1))
         )

@@ -1,4 +1,4 @@
-"""What the libraries behind the backend are on this machine, for people to read."""
+"""Facts about the libraries behind the backend on this machine, for people to read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from csc_cogd.backend.selection import get_backend
 
 
 def fft_library() -> str:
-    """Name of the FFT library that is used by default, and FFTW's version where it is FFTW.
+    """Return the name of the FFT library that is used by default, and FFTW's version if it is FFTW.
 
     Raises
     ------
@@ -25,17 +25,17 @@ def fft_library() -> str:
 
 
 def kernel_cache() -> tuple[Path | None, int]:
-    """The folder where Numba keeps the kernels that it compiled, and how many it has there.
+    """Return the folder where Numba keeps compiled kernels, and how many there are.
 
-    The folder is None where none can be written, or where kernels aren't compiled.
+    The folder is None if none can be written, or kernels aren't compiled.
     """
     backend = get_backend("cpu")
-    folder = backend.kernels.spread.stats.cache_path if backend.compiled else None
+    folder = backend.kernels.apply_adjoint.stats.cache_path if backend.compiled else None
     return (Path(folder), len(list(Path(folder).glob("*.nbi")))) if folder else (None, 0)
 
 
 def cuda_devices() -> dict[str, str]:
-    """Name, memory and driver of each CUDA device, or why it can't be used, by what ``device`` is to be for it.
+    """Return name, memory and driver of each CUDA device, by its name as an argument ``device``.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from csc_cogd.backend.vectors import FAST
+from csc_cogd.backend.simd_rows import FAST
 
 ROWS, VECTORS = 4, 3
 BYTES = 32
@@ -150,7 +150,7 @@ class _Tile:
         self.builder.store(self.builder.fadd(self.builder.load(total), product, flags=FAST), total)
 
     def add_up(self, vectors):
-        """The sum of each of ROWS vectors, pair by pair, in the same order for all."""
+        """Return the sum of each of ROWS vectors, pair by pair, in the same order for all."""
         while vectors[0].type.count > 1:
             half = vectors[0].type.count // 2
             parts = [

@@ -1,4 +1,4 @@
-"""Which kernels the layers of networks run on, and how they want arrays to lie."""
+"""Choose the kernels that networks' layers run on, and the memory layout that these want."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from csc_cogd.backend.selection import choose_kernels
 from csc_cogd.locks import importing
 
 
-def compiled_kernels(name: str, array: Any) -> Any:
-    """The module ``compiled_<name>``, or ``cuda.<name>`` for arrays on a GPU, or None where plain code has to do it.
+def kernels_for(name: str, array: Any) -> Any:
+    """Return the module ``compiled_<name>``, or ``cuda.<name>`` for arrays on a GPU, or None if plain code has to do it.
 
-    That is on a CPU without Numba, or where ``CSC_COGD_KERNELS`` is ``"numpy"``. Both modules have the same functions.
+    That is on a CPU without Numba, or if ``CSC_COGD_KERNELS`` is ``"numpy"``. Both modules have the same functions.
     """
     if on_gpu(array):
         return _load(f"cuda.{name}")
@@ -24,8 +24,8 @@ def compiled_kernels(name: str, array: Any) -> Any:
     return _load(f"compiled_{name}")
 
 
-def laid_out(array: Any) -> Any:
-    """The array as networks' kernels read it at once: on a GPU, channels last where it has four axes."""
+def as_channels_last(array: Any) -> Any:
+    """Return the array as networks' kernels read it without a copy: on a GPU, channels last if it has four axes."""
     if not on_gpu(array) or array.ndim != 4:
         return array
     from csc_cogd.backend.cuda.layout import channels_first, channels_last

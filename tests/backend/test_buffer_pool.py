@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from csc_cogd.backend import memory
+from csc_cogd.backend import buffer_pool
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    memory.release()
+    buffer_pool.release()
     yield
-    memory.release()
+    buffer_pool.release()
 
 
 def address(array):
@@ -18,28 +18,28 @@ def address(array):
 
 
 def test_memory_comes_back_when_the_last_view_is_gone():
-    first = memory.empty((64, 1024), np.float32)
+    first = buffer_pool.empty((64, 1024), np.float32)
     assert first.shape == (64, 1024)
     assert first.dtype == np.float32
     where, view = address(first), first[1:]
     del first
-    other = memory.empty((64, 1024), np.float32)
+    other = buffer_pool.empty((64, 1024), np.float32)
     assert address(other) != where
     view[...], other[...] = 1, 2
     assert (view == 1).all()
     del view
-    again = memory.empty((32, 1024), np.float64)  # as many bytes
+    again = buffer_pool.empty((32, 1024), np.float64)  # as many bytes
     assert address(again) == where
 
 
 def test_no_more_is_kept_than_is_said(monkeypatch):
-    monkeypatch.setattr(memory, "MOST", 3 * memory.LEAST)
-    arrays = [memory.empty((memory.LEAST,), np.uint8) for _ in range(5)]
+    monkeypatch.setattr(buffer_pool, "MAX_IDLE_BYTES", 3 * buffer_pool.MIN_BYTES)
+    arrays = [buffer_pool.empty((buffer_pool.MIN_BYTES,), np.uint8) for _ in range(5)]
     arrays.clear()
-    assert sum(map(len, memory._idle.values())) == 3
+    assert sum(map(len, buffer_pool._idle.values())) == 3
 
 
 def test_small_arrays_are_left_alone():
-    del (small := [memory.empty((3, 0), np.float32), memory.empty((3, 4), np.float32)])[:]
+    del (small := [buffer_pool.empty((3, 0), np.float32), buffer_pool.empty((3, 4), np.float32)])[:]
     assert not small
-    assert not any(memory._idle.values())
+    assert not any(buffer_pool._idle.values())

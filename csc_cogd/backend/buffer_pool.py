@@ -1,4 +1,4 @@
-"""Large arrays in memory that is used again.
+"""A pool of buffers for large arrays.
 
 A step of training makes hundreds of them, in the same shapes every time. Memory fresh from the system comes page by page,
 each of them cleared when first written to, which can take as long as the computation that writes it.
@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-LEAST = 1 << 16
-"""Bytes of arrays for which this is worthwhile."""
-MOST = 1 << 31
-"""Bytes that are kept while nobody uses them."""
+MIN_BYTES = 1 << 16
+"""Smaller arrays are left to NumPy."""
+MAX_IDLE_BYTES = 1 << 31
+"""Of the buffers that are kept while nobody uses them."""
 
 _idle: dict[int, list[np.ndarray]] = {}  # by their bytes
 
 
-class _Loan:
-    """Memory behind an array and its views; it comes back when the last of them is gone."""
+class PooledBuffer:
+    """The buffer of an array and its views; it returns to the pool when the last of them is gone."""
 
     def __init__(self, memory: np.ndarray):
         self.memory, self.idle = memory, _idle
@@ -27,22 +27,22 @@ class _Loan:
 
     def __del__(self) -> None:
         bytes_idle = sum(size * len(memories) for size, memories in list(self.idle.items()))
-        if bytes_idle + self.memory.size <= MOST:
+        if bytes_idle + self.memory.size <= MAX_IDLE_BYTES:
             self.idle.setdefault(self.memory.size, []).append(self.memory)
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """As :func:`numpy.empty`."""
+    """Return an array as :func:`numpy.empty` does, in a buffer of the pool if it is large."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if size < LEAST:
+    if size < MIN_BYTES:
         return np.empty(shape, dtype)
     try:
         memory = _idle[size].pop()
     except (KeyError, IndexError):
         memory = np.empty(size, np.uint8)
-    return np.asarray(_Loan(memory)).view(dtype).reshape(shape)
+    return np.asarray(PooledBuffer(memory)).view(dtype).reshape(shape)
 
 
 def release() -> None:
-    """Give the memory back to the system that is kept."""
+    """Return the pool's idle memory to the system."""
     _idle.clear()

@@ -1,0 +1,28 @@
+"""Run a function on chunks of a batch, its images or its channels, on all threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from csc_cogd.backend.cpu import Backend
+from csc_cogd.backend.selection import get_backend
+
+CHUNKS = 8
+"""Of a batch, however many threads there are, so that sums don't depend on them."""
+
+
+def map_chunks(function: Callable[[int, int], Any], count: int) -> list[Any]:
+    """Return ``function(begin, stop)`` of each chunk of `count` items, in their order, computed on all threads."""
+    chunks = min(CHUNKS, count)
+    cuts = [count * chunk // chunks for chunk in range(chunks + 1)] if chunks else [0]
+    return list(_backend(os.getpid()).each(lambda chunk: function(*chunk), pairwise(cuts)))
+
+
+@lru_cache(maxsize=1)
+def _backend(process: int) -> Backend:
+    """Return the backend whose threads are used; a forked child has its parent's cache but not its threads."""
+    return get_backend("cpu")
