@@ -91,8 +91,9 @@ def main(arguments: list[str] | None = None) -> Any:
     verbose = sum(1 if flag == "--verbose" else flag.count("v") for flag in flags) > 1
     if not verbose:
         warnings.simplefilter("ignore")  # what matters is said as an error or by the command itself
+    names: dict[str, str] = {}  # of arguments, which the command fills in
     try:
-        code = group.main(args=arguments, prog_name="csc-cogd", standalone_mode=False)
+        code = group.main(args=arguments, prog_name="csc-cogd", standalone_mode=False, obj=names)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -101,10 +102,9 @@ def main(arguments: list[str] | None = None) -> Any:
         _fail(error.format_message() + _hint(error, arguments), 2, verbose)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted: nothing half-written is left behind", 130, verbose)
-    except DeviceError as error:
-        _fail(str(error), 3, verbose)
     except CscCogdError as error:
-        _fail(str(error), 2, verbose)
+        text = error.render(lambda name: names.get(name, name))
+        _fail(text, 3 if isinstance(error, DeviceError) else 2, verbose)
     except MemoryError:
         _fail("out of memory: use a smaller image, or a machine with more", 3, verbose)
     except (ImportError, SystemError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.options import MASK, PATH, naming, options
+from csc_cogd.cli.options import MASK, PATH, names_here, options
 from csc_cogd.errors import InputError
 
 KINDS: dict[str, dict[str, Any]] = {  # the options that each takes, and their defaults
@@ -230,7 +230,8 @@ def detect(
         raise InputError("--impulses: they are elsewhere in every image: give one image, or leave it out")
     _check_mask_output(output, overwrite, *image_paths)
     _check_preview(preview, overwrite, output, *image_paths)
-    with naming(image_paths, image=str(image_paths[0])), console.progress() as progress:
+    names_here().update({"image": str(image_paths[0])} | {f"images[{n}]": str(path) for n, path in enumerate(image_paths)})
+    with console.progress() as progress:
         progress(Progress("looking", 0, 1, None))
         found = detect_in_frames(_frames(image_paths, axes), channel_axis=-1, kinds=kinds, sensitivity=sensitivity)
         progress(Progress("looking", 1, 1, None))

@@ -142,19 +142,19 @@ def detect_in_frames(
 ) -> Detection:
     """As :func:`detect_damage`, of frames that are read one by one, so that any number fits into memory."""
     if isinstance(kinds, str) or not kinds or not set(kinds) <= set(KINDS):
-        raise InputError(f"kinds: {kinds!r}: choose some of {', '.join(KINDS)}")
+        raise InputError("kinds", f"must be some of {', '.join(KINDS)}, got {kinds!r}")
     if not isinstance(sensitivity, Real) or not 0 < sensitivity <= 100:
-        raise InputError(f"sensitivity: {sensitivity!r} isn't a number above 0, of 100 at most")
+        raise InputError("sensitivity", f"must be a number above 0, at most 100, got {sensitivity!r}")
     threshold = THRESHOLD / float(sensitivity)
     checked = _checked(frames, mask, channel_axis, mask_polarity)
     start = list(itertools.islice(checked, 2))
     if not start:
-        raise InputError("images: there is none")
+        raise InputError("images", "must be one or more, got none")
     pixels, known = start[0]
     average = _Average(planes := _filled(pixels, known), planes, known, {1: known, -1: known})
     if len(start) > 1:
         if "impulses" in kinds:
-            raise InputError("kinds: impulses are elsewhere in every frame: look for them in one image at a time")
+            raise InputError("kinds", "can't be impulses for several frames, as each has its own", "give one image")
         average = _average(itertools.chain(start, checked), threshold)
 
     hot, dead, impulses, on_lines = (np.zeros(known.shape, bool) for _ in range(4))
@@ -194,13 +194,14 @@ def _checked(
             given = Observation.of(frame, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
             pixels, missing = given.planes, given.missing
             if pixels.dtype.kind == "b":
-                raise InputError("image: it is bilevel: nothing stands out in it")
+                raise InputError("image", "must not be bilevel, as nothing stands out in it")
             shape = shape or pixels.shape
             if pixels.shape != shape:
-                raise InputError("image: its size or channels differ from the first one's: give frames of one sensor")
+                raise InputError("image", "differs in size or channels from the first one", "give frames of one sensor")
         except InputError as error:
-            text = str(error).replace("mask: every pixel", "image: every pixel") if mask is None else str(error)
-            raise InputError(text.replace("image: ", f"images: image {number}: ", 1) if number else text) from None
+            if error.argument != "image" or not number:
+                raise
+            raise InputError(f"images[{number}]", error.problem, error.fix) from None
         yield pixels, ~missing
 
 

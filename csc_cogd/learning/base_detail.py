@@ -51,23 +51,23 @@ def split_layers(images: Sequence[Any], channel_axis: int | None, backend: Backe
         If one of them isn't a picture, has a channel without any known pixel, or values that can't be computed with.
     """
     if isinstance(images, np.ndarray) and images.ndim == (2 if channel_axis is None else 3):
-        raise InputError("images: this is a single image: put it into a list, [image]")
+        raise InputError("images", "must be a sequence of images, got a single one", "put it into a list")
     layers = []
     for n, image in enumerate(images):
-        image, name = with_mask(from_gpu(image)), f"images: image {n}"
+        image, name = with_mask(from_gpu(image)), f"images[{n}]"
         p = as_planes(np.ma.getdata(image), channel_axis, name)
         k = ~as_planes(np.ma.getmaskarray(image), channel_axis) if np.ma.is_masked(image) else np.ones(p.shape, bool)
         if p.dtype.kind == "f":
             k &= ~np.isnan(p)
         if p.dtype == bool:
-            raise InputError(f"{name} is bilevel: widen it to 8 bits first")
+            raise InputError(name, "must not be bilevel", "convert it to 8 bits first")
         if not k.any(axis=(1, 2)).all():
-            raise InputError(f"{name} has a channel without any known pixel: leave it out")
+            raise InputError(name, "has a channel without any known pixel", "leave it out")
         check_values(p[k], name)
         low, high = intensity_range([p[k]])
         scaled = np.where(k, (np.where(k, p, 0) - low) / (high - low), 0.0)
         base = base_layer(scaled if k.all() else pilot_estimate(scaled, ~k, backend), backend=backend)
         layers.append(Layers(base, np.where(k, scaled - base, 0), k, low, high, p.dtype, channel_axis))
     if not layers:
-        raise InputError("images: there are none: give one or more")
+        raise InputError("images", "must be one or more, got none")
     return layers

@@ -108,20 +108,18 @@ def learn_from_images(
     shapes = {detail.shape for detail in details}
     needed = bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, dtype)
     if online and cogd is not None:
-        raise InputError(
-            "cogd: cogradient descent needs the codes of all images, which online learning doesn't keep: leave one out"
-        )
+        problem = "needs the codes of all images, which online learning doesn't keep"
+        raise InputError("cogd", problem, "leave out {cogd} or {online}")
     if online is None:
         online = len(shapes) > 1 or needed > (MAX_MEMORY if max_memory is None else max_memory)
     if online and cogd is not None:
         raise InputError(
-            f"cogd: cogradient descent needs the codes of all images, {needed / 1e9:.1f} GB here, and equal sizes: "
-            "give fewer or smaller images, or raise max_memory, or learn without it"
+            "cogd", f"needs the codes of all images, {needed / 1e9:.1f} GB here, and equal sizes",
+            "give fewer or smaller images, or raise {max_memory}, or learn without it",
         )  # fmt: skip
     if not online and len(shapes) > 1:
-        raise InputError(
-            "online: images of different sizes can only be learned from online: leave it out, or cut them to one size"
-        )
+        problem = "can't be False, as the images' sizes differ"
+        raise InputError("online", problem, "leave it out, or cut the images to one size")
     total = (BATCHES if online else ROUNDS) if max_iter is None else max_iter
     settings: dict[str, Any] = {
         "lmbda": lmbda, "max_iter": total, "seed": seed, "start": start, "checkpoint": checkpoint, "dtype": dtype,
@@ -201,10 +199,10 @@ def learn_from_files(
     3
     """
     if not 1 <= n_shards <= len(paths):
-        raise InputError(f"n_shards: {n_shards} of {len(paths)} image(s): use between 1 and {len(paths)}")
+        raise InputError("n_shards", f"must be from 1 to the number of images, {len(paths)}, got {n_shards}")
     shapes = filter_shapes(n_filters, filter_shape)
     if crop is not None and crop < shapes.max():
-        raise InputError(f"crop: {crop} is smaller than the filters, {shapes.max()} pixels: use larger crops")
+        raise InputError("crop", f"must not be smaller than the filters, {shapes.max()} pixels, got {crop}")
     files = list(enumerate(paths))
     total = ROUNDS if max_iter is None else max_iter
     return learn_dictionary_consensus(
@@ -237,17 +235,15 @@ def _load_details(
         try:
             (layer,) = split_layers([pixels], None if pixels.ndim == 2 else -1)
         except InputError as error:
-            raise InputError(str(error).replace("images: image 0", str(path))) from None
+            raise InputError("image", error.problem, error.fix, str(path)) from None
         if details and layer.detail.shape != details[0].shape:
-            raise InputError(
-                f"{path}: of shape {pixels.shape} it can't share a shard with {files[0][1]}: "
-                "cut all to one size by --crop, and give grey and colour images apart"
-            )
+            problem = f"of shape {pixels.shape} can't share a shard with {files[0][1]}"
+            raise InputError("", problem, "cut all to one size by {crop}, and give gray and color images apart", str(path))
         details.append(layer.detail.astype(dtype))
         known.append(layer.known)
         needed = len(details) * bytes_needed(details[:1], shapes, False, dtype)
         needed *= (_ARRAYS_SHARD + shards_together - 1) / _ARRAYS
-        check_memory(needed, "a shard", "use more shards or machines, fewer filters, or --crop")
+        check_memory(needed, "a shard", "use more shards or machines, fewer filters, or {crop}")
     gray = len(details[0]) == 1
     images, weights = (np.stack(arrays)[:, 0] if gray else np.stack(arrays) for arrays in (details, known))
     return images, None if weights.all() else weights
@@ -280,10 +276,8 @@ def check_memory(
     """Raise DeviceError where learning needs more than the machine has: some systems would just end the process."""
     present = physical_memory()
     if present is not None and needed > present:
-        raise DeviceError(
-            f"n_filters: out of memory: learning from {work} takes {needed / 1e9:.0f} GB, this machine has "
-            f"{present / 1e9:.0f} GB: {advice}"
-        )
+        problem = f"out of memory: learning from {work} takes {needed / 1e9:.0f} GB, this machine has {present / 1e9:.0f} GB"
+        raise DeviceError("", problem, advice)
 
 
 def physical_memory() -> float | None:

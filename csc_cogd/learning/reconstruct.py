@@ -152,7 +152,7 @@ def reconstruct(
     ((24, 24), dtype('uint8'), 2)
     """
     if dictionary is not None and (cogd is not None or checkpoint is not None):
-        raise InputError("cogd, checkpoint: they belong to learning: leave them out where a dictionary is given")
+        raise InputError("dictionary", "is given, so nothing is learned", "leave out {cogd} and {checkpoint}")
     if dictionary is not None:
         check_dictionary(dictionary)
     images = images if hasattr(images, "__len__") else list(images)
@@ -196,10 +196,8 @@ def _stacks(layers: list[Layers]) -> tuple[np.ndarray, np.ndarray | None]:
     """Details (N, H, W) or (N, C, H, W), and their weights where something is missing."""
     shapes = sorted({layer.detail.shape for layer in layers})
     if len(shapes) > 1:
-        raise InputError(
-            f"images: to learn from them together they need one shape, not {shapes[0]} and {shapes[1]} (channels, height, "
-            "width): learn a dictionary with learn_dictionary_online first, or give one"
-        )  # fmt: skip
+        problem = f"must be of one shape to learn from, got {shapes[0]} and {shapes[1]} (channels, height, width)"
+        raise InputError("images", problem, "learn a dictionary with learn_dictionary_online first, or give one")
     details, known = np.stack([layer.detail for layer in layers]), np.stack([layer.known for layer in layers])
     if details.shape[1] == 1:
         details, known = details[:, 0], known[:, 0]
@@ -211,9 +209,8 @@ def _as_coded(planes: np.ndarray, dictionary: Dictionary) -> np.ndarray:
     if dictionary.filters.ndim == 3:
         return planes
     if len(planes) != dictionary.n_channels:
-        raise InputError(
-            f"dictionary: its filters have {dictionary.n_channels} channels, the images {len(planes)}: use a grey one"
-        )
+        problem = f"has filters of {dictionary.n_channels} channels, but the images have {len(planes)}"
+        raise InputError("dictionary", problem, "use a gray one")
     return planes[None]
 
 

@@ -236,25 +236,29 @@ def test_pictures_too_small_to_tell_have_nothing(rng, shape):
 def test_what_is_wrong_is_said(rng):
     image = rng.normal(0, 1, (20, 20))
     for arguments, options, message in [
-        ([image[0]], {}, r"image: shape \(20,\) isn't"),
-        ([image > 0], {}, "image: it is bilevel"),
+        ([image[0]], {}, r"image must be .+\(20,\)"),
+        ([image > 0], {}, "image must not be bilevel"),
         ([np.full((4, 4), np.nan)], {}, "every pixel"),
-        ([np.full((4, 4), np.inf)], {}, "image: there are infinite"),
-        ([image], {"kinds": "pixels"}, "kinds: 'pixels': choose some of"),
-        ([image], {"kinds": ["scratches"]}, "kinds: .*choose some of"),
-        ([image], {"kinds": []}, "kinds: .*choose some of"),
-        ([image], {"sensitivity": 0}, "sensitivity: 0 isn't"),
-        ([image], {"sensitivity": float("nan")}, "sensitivity: nan isn't"),
-        ([image], {"stack_axis": 2}, "stack_axis: 2 isn't"),
-        ([np.stack([image, image])], {"stack_axis": 0, "channel_axis": -3}, "stack_axis: it is the axis of the channels"),
-        ([np.stack([image, image])], {"stack_axis": 0, "kinds": ["impulses"]}, "kinds: impulses are elsewhere"),
-        ([np.empty((0, 4, 4))], {"stack_axis": 0}, "stack_axis: 0 isn't"),
-        ([image], {"mask": np.ones((3, 3))}, "mask: shape"),
+        ([np.full((4, 4), np.inf)], {}, "image has infinite values"),
+        ([image], {"kinds": "pixels"}, "kinds must be some of .+, got 'pixels'"),
+        ([image], {"kinds": ["scratches"]}, "kinds must be some of"),
+        ([image], {"kinds": []}, "kinds must be some of"),
+        ([image], {"sensitivity": 0}, "sensitivity must be a number above 0, at most 100, got 0"),
+        ([image], {"sensitivity": float("nan")}, "sensitivity must be .+ got nan"),
+        ([image], {"stack_axis": 2}, "stack_axis must be an axis of the image, .+ got 2"),
+        (
+            [np.stack([image, image])],
+            {"stack_axis": 0, "channel_axis": -3},
+            "stack_axis must not be the axis of the channels",
+        ),
+        ([np.stack([image, image])], {"stack_axis": 0, "kinds": ["impulses"]}, "kinds can't be impulses for several frames"),
+        ([np.empty((0, 4, 4))], {"stack_axis": 0}, "stack_axis"),
+        ([image], {"mask": np.ones((3, 3))}, "mask must be of shape"),
         ([image], {"mask_polarity": "valid"}, "mask_polarity"),
     ]:
         with pytest.raises(InputError, match=message):
             detect_damage(*arguments, **options)
-    with pytest.raises(InputError, match="images: image 1: its size"):
+    with pytest.raises(InputError, match=r"images\[1\] differs in size or channels from the first one"):
         detect_in_frames([image, image[1:]])
-    with pytest.raises(InputError, match="images: there is none"):
+    with pytest.raises(InputError, match="images must be one or more, got none"):
         detect_in_frames([])

@@ -55,11 +55,11 @@ def test_colour_and_a_start(pictures):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"online": True, "cogd": CogradientRule()}, "cogd: .* online learning doesn't keep"),
-        ({"max_memory": 10, "cogd": CogradientRule()}, "cogd: .* raise max_memory"),
-        ({"images": [np.eye(20), np.eye(21)], "online": False}, "online: images of different sizes"),
+        ({"online": True, "cogd": CogradientRule()}, "cogd needs the codes .* online learning doesn't keep"),
+        ({"max_memory": 10, "cogd": CogradientRule()}, "cogd needs the codes .* raise max_memory"),
+        ({"images": [np.eye(20), np.eye(21)], "online": False}, "online can't be False, as the images' sizes differ"),
         ({"filter_shape": 50}, "larger than the images"),
-        ({"images": []}, "there are none"),
+        ({"images": []}, "images must be one or more, got none"),
         ({"max_iter": 0}, "max_iter: 0"),
         ({"dtype": "float16"}, "dtype"),
     ],

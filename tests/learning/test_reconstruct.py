@@ -124,13 +124,16 @@ def test_the_seed_decides_and_cogradient_descent_is_heard(pictures):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"images": [np.zeros((20, 20)), np.zeros((20, 21))]}, "images: to learn from them together"),
-        ({"dictionary": Dictionary(np.ones((2, 3, 3))), "cogd": CogradientRule()}, "cogd, checkpoint"),
-        ({"dictionary": Dictionary(np.ones((2, 2, 3, 3)))}, "dictionary: its filters have 2 channels, the images 1"),
+        ({"images": [np.zeros((20, 20)), np.zeros((20, 21))]}, "images must be of one shape to learn from"),
+        (
+            {"dictionary": Dictionary(np.ones((2, 3, 3))), "cogd": CogradientRule()},
+            "dictionary is given, so nothing is learned: leave out cogd and checkpoint",
+        ),
+        ({"dictionary": Dictionary(np.ones((2, 2, 3, 3)))}, "dictionary has filters of 2 channels, but the images have 1"),
         ({"filter_shape": 25}, "filter_shape: .* larger than the images"),
         ({"lmbda": -1}, "lmbda"),
         ({"dictionary": "default"}, "dictionary: a csc_cogd.Dictionary is needed, not str"),
-        ({"images": np.eye(20)}, r"put it into a list, \[image\]"),
+        ({"images": np.eye(20)}, "images must be a sequence of images, got a single one"),
         ({"dtype": "float16"}, "dtype"),
     ],
 )
