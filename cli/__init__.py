@@ -91,8 +91,9 @@ def main(arguments: list[str] | None = None) -> Any:
     verbose = sum(1 if flag == "--verbose" else flag.count("v") for flag in flags) > 1
     if not verbose:
         warnings.simplefilter("ignore")  # what matters is said as an error or by the command itself
+    names: dict[str, str] = {}  # of arguments, which the command fills in
     try:
-        code = group.main(args=arguments, prog_name="csc-cogd", standalone_mode=False)
+        code = group.main(args=arguments, prog_name="csc-cogd", standalone_mode=False, obj=names)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -102,9 +103,8 @@ def main(arguments: list[str] | None = None) -> Any:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted: nothing half-written is left behind", 130, verbose)
     except CscCogdError as error:
-        names = _option_names(arguments)
-        message = error.render(lambda name: names.get(name, name))
-        _fail(message, 3 if isinstance(error, DeviceError) else 2, verbose)
+        text = error.render(lambda name: names.get(name, name))
+        _fail(text, 3 if isinstance(error, DeviceError) else 2, verbose)
     except MemoryError:
         _fail("out of memory: use a smaller image, or a machine with more", 3, verbose)
     except (ImportError, SystemError) as error:
@@ -115,21 +115,6 @@ def main(arguments: list[str] | None = None) -> Any:
         with contextlib.suppress(OSError, ValueError):
             _fail(f"can't print: {error.strerror}", 1, verbose)
         sys.exit(1)
-
-
-def _option_names(arguments: list[str]) -> dict[str, str]:
-    """Return what the arguments that errors speak of are called as options of the command."""
-    command: Any = group
-    for name in arguments:
-        if not isinstance(command, click.Group) or (found := command.get_command(click.Context(command), name)) is None:
-            break
-        command = found
-    names: dict[str, str] = {}
-    for option in command.params:
-        flags = [flag for flag in (*option.opts, *option.secondary_opts) if flag.startswith("--")]
-        names |= {flag.removeprefix("--").replace("-", "_"): flag for flag in flags}
-        names |= {option.name: flags[0]} if flags else {}
-    return names
 
 
 def _hint(error: click.ClickException, arguments: list[str]) -> str:

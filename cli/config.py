@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import echo
-from csc_cogd.cli.options import PATH
+from csc_cogd.cli.options import PATH, options_of
 from csc_cogd.errors import InputError
 
 _VARIABLE = "CSC_COGD_CONFIG"
@@ -43,6 +43,7 @@ class _Configurable(click.Command):
         return parser
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.ensure_object(dict).update(options_of(self))
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
         printing = "print_config" in given and not ctx.resilient_parsing
         command = self._without_demands() if printing else self
@@ -52,7 +53,7 @@ class _Configurable(click.Command):
             name = error.param.name if error.param else None
             if name is None or ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP:
                 raise
-            raise InputError(f"{ctx.meta[_PLACES][name]}: {error.message.rstrip('.')}") from None
+            raise InputError("", error.message.rstrip("."), subject=ctx.meta[_PLACES][name]) from None
         if printing:
             for line in list(_toml_lines(ctx)):
                 echo(line)
@@ -80,7 +81,8 @@ def _use(ctx: click.Context, option: click.Parameter, path: Path | None) -> None
             ctx.default_map[name] = _as_given(known[key], place, value, path.parent)
             ctx.meta[_PLACES][name] = f"{path}: {place}"
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        place = ": ".join(filter(None, (str(path), error.subject)))
+        raise InputError("", error.problem, error.fix, place) from None
 
 
 _CONFIG = click.Option(
@@ -120,9 +122,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise InputError(f"can't be read: {error.strerror}: name another file for --config") from None
+        raise InputError("", f"can't be read: {error.strerror}", "name another file for {config}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"isn't TOML: {error}: write lines such as: lmbda = 0.02") from None
+        raise InputError("", f"isn't TOML: {error}", "write lines such as: lmbda = 0.02") from None
 
 
 def _settings(
@@ -141,11 +143,11 @@ def _settings(
             if names[:1] == [key] and (its := command.get_command(ctx, key)):
                 inner = _settings(value, its, names[1:], known, f"{place}.")
         elif isinstance(value, dict):
-            raise InputError(f"{place}: there is no such command: {_advice(key, commands)}")
+            raise InputError("", "there is no such command", _advice(key, commands), place)
         elif key in known:
             found[key] = (place, value)
         elif key not in (others := _options(command)):
-            raise InputError(f"{place}: there is no such option: {_advice(key, others)}")
+            raise InputError("", "there is no such option", _advice(key, others), place)
     return found | inner
 
 
@@ -160,16 +162,16 @@ def _as_given(option: click.Option, place: str, value: Any, folder: Path) -> Any
     """The value at a place in the file as the command line would have given it; InputError if it is of another kind."""
     if option.is_flag:
         if not isinstance(value, bool):
-            raise InputError(f"{place}: it is a switch: write true or false")
+            raise InputError("", "is a switch", "write true or false", place)
         return value
 
     def texts(value: Any, depth: int) -> Any:
         if depth:
             if not isinstance(value, list):
-                raise InputError(f"{place}: it takes several values: write a list of them, in brackets")
+                raise InputError("", "takes several values", "write a list of them, in brackets", place)
             return [texts(part, depth - 1) for part in value]
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise InputError(f"{place}: it takes one value: write a number, or a text in quotes")
+            raise InputError("", "takes one value", "write a number, or a text in quotes", place)
         path = os.path.join(folder, str(value))
         return path if _is_file(option, str(value), path) else str(value)
 
@@ -212,5 +214,5 @@ def _toml(option: click.Option, value: Any) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{text}: its name isn't Unicode, as TOML has to be: rename it") from None
+        raise InputError("", "has a name that isn't Unicode, as TOML has to be", "rename it", text) from None
     return json.dumps(text, ensure_ascii=False).replace("\x7f", r"\u007f")

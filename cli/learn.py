@@ -16,7 +16,7 @@ from csc_cogd.cli.options import (
     cogradient_rule,
     filter_numbers,
     images_argument,
-    naming,
+    names_here,
     options,
     settings_line,
 )
@@ -114,7 +114,7 @@ def command(
     if scheduler is None:
         console.check_device(settings)
     if output.suffix != ".npz":
-        raise InputError(f"{output}: dictionaries are written as .npz: end the name in it")
+        raise InputError("", "dictionaries are written as .npz", "end the name in it", str(output))
     check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [start])))
     check_distinct(output, settings["checkpoint"])
     initial = None if start is None else Dictionary.load(start)
@@ -122,10 +122,7 @@ def command(
         counts, sizes = [1] * initial.n_filters, initial.shapes.tolist()
     console.say(settings_line(settings, rule), level=1)
     settings |= {"max_iter": iterations, "start": initial, "axes": axes}
-    names = {"n_shards": "--shards", "shards": "--shards", "jobs": "--jobs", "scheduler": "--scheduler"}
-    with (
-        console.checkpointed(settings["checkpoint"]), console.progress() as progress, naming(paths, start=start, **names)
-    ):  # fmt: skip
+    with console.checkpointed(settings["checkpoint"]), console.progress() as progress:
         if n_shards is None:
             learned = _learn(paths, counts, sizes, cogd=rule, callback=progress, **settings)
         else:
@@ -140,17 +137,15 @@ def _check_sharing(
     """Refuse options that don't go together."""
     online = settings["online"]
     if n_shards is None and (jobs or scheduler):
-        raise InputError(
-            f"--{'jobs' if jobs else 'scheduler'}: it says where to work on shards: add --shards, or leave it out"
-        )
+        problem = "says where to work on shards, but there are none"
+        raise InputError("jobs" if jobs else "scheduler", problem, "add {n_shards}, or leave it out")
     if jobs and scheduler not in (None, "local"):
-        raise InputError("--jobs: the processes are the cluster's with --scheduler: leave one out")
+        raise InputError("jobs", "can't be chosen, as the workers are the scheduler's", "leave out {jobs} or {scheduler}")
     if n_shards is not None and (cogd or online is not None):
-        other = "--cogd" if cogd else "--online" if online else "--whole"
-        raise InputError(f"{other}: it can't be had with --shards: leave one out")
+        raise InputError("cogd" if cogd else "online", "can't be combined with shards", "leave out {n_shards}, or it")
     for name in ("max_memory", "batch_size") if n_shards is not None else ("crop", "batch_size") if online is False else ():
         if settings[name] is not None:
-            raise InputError(f"--{name.replace('_', '-')}: it belongs to online learning: leave it out")
+            raise InputError(name, "belongs to online learning", "leave it out")
 
 
 def _learn(
@@ -165,15 +160,15 @@ def _learn(
         with open_images(path, axes=axes) as pages:
             pictures += [image.observed for image in pages]
             paths += [path] * len(pages)
-    together = "--cogd" if settings["cogd"] else "--whole"
+    together = "{cogd}" if settings["cogd"] else "--whole"
     advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
     check_alike(tuple(paths), pictures, advice)
     axis = -1 if pictures[0].ndim == 3 else None
     for name in ("batch_size", "crop"):
         if settings[name] is None:
             del settings[name]
-    with naming(tuple(paths)):  # by page
-        return learn_from_images(pictures, counts, sizes, channel_axis=axis, **settings)
+    names_here().update({f"images[{number}]": str(path) for number, path in enumerate(paths)})  # by page
+    return learn_from_images(pictures, counts, sizes, channel_axis=axis, **settings)
 
 
 def _learn_in_shards(

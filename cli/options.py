@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cogd.errors import CscCogdError, InputError
+from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -297,10 +296,15 @@ FILES = (
 ENGINE = ("device", "dtype", "threads", "fft", "quiet", "verbose")
 
 
+WORDS = {"image": "the image", "images": "the images"}
+ARGUMENTS = {"max_iter": "iterations", "operator": "kernel", "mask": "mask_path", "dictionary": "dictionary_path"}
+"""Arguments of functions whose options' names in click are others."""
+
+
 def effort_of(fast: bool, best: bool) -> str:
     """The effort that --fast and --best ask for."""
     if fast and best:
-        raise InputError("--fast, --best: one excludes the other: leave one out")
+        raise InputError("effort", "can't be both fast and best", "leave out {fast} or {best}")
     return "fast" if fast else "best" if best else "default"
 
 
@@ -308,16 +312,16 @@ def filter_numbers(n_filters: str | None, filter_shape: str | None) -> tuple[Any
     """The values of --filters and --filter-size: two numbers, or two lists of the same length."""
     lists = []
     n_filters, filter_shape = n_filters or "64", filter_shape or "11"
-    for option, text in (("--filters", n_filters), ("--filter-size", filter_shape)):
+    for name, text in (("n_filters", n_filters), ("filter_shape", filter_shape)):
         try:
             lists.append([int(part) for part in text.split(",")])
         except ValueError:
-            raise InputError(f"{option}: {text!r} isn't a number, or numbers with commas between them") from None
+            raise InputError(name, f"must be a number, or numbers with commas between them, got {text!r}") from None
         if min(lists[-1]) < 1 or max(lists[-1]) > 10**6:
-            raise InputError(f"{option}: {text!r}: use numbers from 1 to a million")
+            raise InputError(name, f"must be from 1 to a million, got {text!r}")
     counts, sizes = lists
     if len(counts) != len(sizes):
-        raise InputError(f"--filter-size: one for each number in --filters {n_filters} is needed, not {filter_shape}")
+        raise InputError("filter_shape", f"must have as many numbers as the filters, {n_filters}, got {filter_shape}")
     return (counts[0], sizes[0]) if len(counts) == 1 else (counts, sizes)
 
 
@@ -328,36 +332,29 @@ def check_alike(paths: tuple[Path, ...], pictures: list[Any], advice: str | None
     """
     for path, picture in zip(paths, pictures, strict=True):
         if picture.shape[2:] != pictures[0].shape[2:]:
-            raise InputError(f"{path}: it hasn't as many channels as {paths[0]}: give grey and colour images apart")
+            problem = f"doesn't have as many channels as {paths[0]}"
+            raise InputError("", problem, "give gray and color images apart", str(path))
         if advice and picture.shape != pictures[0].shape:
             (h, w), (first_h, first_w) = picture.shape[:2], pictures[0].shape[:2]
-            raise InputError(f"{path}: it is {w} x {h} pixels, {paths[0]} {first_w} x {first_h}: {advice}")
+            raise InputError("", f"has {w} x {h} pixels, {paths[0]} {first_w} x {first_h}", advice, str(path))
 
 
-@contextlib.contextmanager
-def naming(paths: tuple[Path, ...], **names: Any) -> Iterator[None]:
-    """Let errors speak of files and options, where the functions that raise them speak of images by number and of arguments.
+def options_of(command: click.Command) -> dict[str, str]:
+    """Return what a command calls the arguments of functions: its options."""
+    found = {str(option.name): max(option.opts, key=len) for option in command.params if isinstance(option, click.Option)}
+    return WORDS | found | {argument: found[name] for argument, name in ARGUMENTS.items() if name in found}
 
-    `names` says what stands for an argument where it isn't the option of the same name.
-    """
-    names |= {"n_filters": "--filters", "filter_shape": "--filter-size"}
-    names |= {name: f"--{name}" for name in ("cogd", "online", "crop", "lmbda", "checkpoint", "tile")}
-    try:
-        yield
-    except CscCogdError as error:
-        text = re.sub(r"^images: image (\d+):?", lambda found: f"{paths[int(found[1])]}:", str(error))
-        argument, colon, rest = text.partition(": ")
-        text = f"{names.get(argument, argument)}{colon}{rest}"
-        for name in ("max_memory", "holdout=", "image_size="):
-            text = text.replace(name, f"--{name.replace('_', '-').replace('=', ' ')}")
-        raise type(error)(text) from error
+
+def names_here() -> dict[str, str]:
+    """Return what the running command calls the arguments of functions; what is added is known to all its messages."""
+    return click.get_current_context().ensure_object(dict)
 
 
 def cogradient_rule(cogd: bool, kernel_degree: int | None) -> Any:
     """The rule that --cogd and --kernel-degree ask for, or None."""
     if not cogd:
         if kernel_degree is not None:
-            raise InputError("--kernel-degree: it belongs to cogradient descent: add --cogd, or leave it out")
+            raise InputError("kernel_degree", "belongs to cogradient descent", "add {cogd}, or leave it out")
         return None
     from csc_cogd import CogradientRule
 

@@ -18,7 +18,7 @@ from csc_cogd.cli.options import (
     complete_files,
     filter_numbers,
     images_argument,
-    naming,
+    names_here,
     options,
     settings_line,
 )
@@ -84,10 +84,11 @@ def command(
     """
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
-    learning = {"--filters": n_filters, "--filter-size": filter_shape, "--iterations": iterations, "--cogd": cogd}
-    idle = [option for option, value in (learning | {"--checkpoint": checkpoint, "--seed": seed}).items() if value]
+    learning = {"n_filters": n_filters, "filter_shape": filter_shape, "max_iter": iterations, "cogd": cogd}
+    idle = [name for name, value in (learning | {"checkpoint": checkpoint, "seed": seed}).items() if value]
     if dictionary_path is not None and idle:
-        raise InputError(f"--dictionary: nothing is learned then: leave out {', '.join(idle)}")
+        fix = f"leave out {', '.join(f'{{{name}}}' for name in idle)}"
+        raise InputError("dictionary", "is given, so nothing is learned", fix)
     if dictionary_path is not None and save_dictionary is None and save_codes is None:
         return restore_files("reconstruct", images, output=output, dictionary_path=dictionary_path, **arguments)
     how = {
@@ -133,13 +134,10 @@ def _reconstruct_together(
 
     for name, idle in (("skip_existing", False), ("fail_fast", False), ("jobs", None), ("scheduler", None)):
         if arguments.pop(name) != idle:
-            option = "--" + name.replace("_", "-")
-            raise InputError(
-                f"{option}: it is for images that are coded one by one: give a --dictionary and don't save what was found, "
-                "or leave it out"
-            )
+            fix = "give a {dictionary} and don't save what was found, or leave it out"
+            raise InputError(name, "is for images that are coded one by one", fix)
     if reference is not None:
-        raise InputError("--reference: a reconstruction is compared with its original: leave it out")
+        raise InputError("reference", "can't be chosen, as a reconstruction is compared with its original", "leave it out")
     console = Console(-1 if quiet else verbose)
     console.check_device(arguments)
     named, unread = expand_inputs(images, recursive=recursive, files_from=files_from)
@@ -155,24 +153,22 @@ def _reconstruct_together(
         check_output(target, file, overwrite=overwrite, inputs=inputs, new_folder=len(paths) > 1)
     for path in filter(None, (save_dictionary, save_codes)):
         if path.suffix != ".npz":
-            raise InputError(f"{path}: dictionaries and codes are written as .npz: end the name in it")
+            raise InputError("", "dictionaries and codes are written as .npz", "end the name in it", str(path))
         check_writable(path, overwrite=overwrite, inputs=inputs)
     check_distinct(*targets, save_dictionary, save_codes, learning["checkpoint"])
     if report is not None:
         check_report(report, overwrite, resume=False)
     pictures = [file.observed for file in files]
-    advice = "leave out --save-codes, or save the codes of one image at a time" if save_codes else None
+    advice = "leave out {save_codes}, or save the codes of one image at a time" if save_codes else None
     if dictionary_path is None:
-        advice = "give images of one size, or csc-cogd learn a --dictionary from them first"
+        advice = "give images of one size, or csc-cogd learn a {dictionary} from them first"
     check_alike(paths, pictures, advice)
     dictionary = _dictionary(dictionary_path, pictures[0])
 
     shown = {name: value for name, value in (arguments | learning).items() if name != "cogd"}
     console.say(settings_line(shown, learning["cogd"]), level=1)
-    with (
-        console.checkpointed(learning["checkpoint"]), console.progress() as progress,
-        naming(paths, dictionary=dictionary_path),
-    ):  # fmt: skip
+    names_here().update({f"images[{number}]": str(path) for number, path in enumerate(paths)})
+    with console.checkpointed(learning["checkpoint"]), console.progress() as progress:
         result = reconstruct(
             pictures, dictionary, channel_axis=-1 if pictures[0].ndim == 3 else None, callback=progress,
             **arguments, **learning,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_cogd.cli.console import Console, ProgressBar, echo, printable
-from csc_cogd.cli.options import naming
+from csc_cogd.cli.options import names_here
 from csc_cogd.errors import InputError
 from csc_cogd.report.totals import Totals, some_of
 
@@ -40,24 +38,24 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
         except ValueError:
             numbers = []
         if len(numbers) != KERNELS[name].count(",") + 1 or (name == "uniform" and not numbers[0].is_integer()):
-            raise InputError(f"--kernel: {text!r} isn't of the form {KERNELS[name]}: write it with numbers")
+            raise InputError("kernel", f"must be of the form {KERNELS[name]}, with numbers, got {text!r}")
         try:
             if name == "gaussian":
                 return gaussian_kernel(*numbers, even=even)
             return uniform_kernel(int(numbers[0])) if name == "uniform" else motion_kernel(*numbers)
         except InputError as error:
-            raise InputError(f"--kernel: {text!r}: {error}") from None
+            raise error.about(text) from None
     pixels = read_image(text).colors
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
     if pixels.ndim == 3:
-        raise InputError(f"{text}: the kernel has {pixels.shape[2]} channels: make it grey")
+        raise InputError("", f"the kernel has {pixels.shape[2]} channels", "make it gray", text)
     if not np.isfinite(pixels).all() or (pixels < 0).any():
-        raise InputError(f"{text}: the kernel has NaN, infinite or negative values: set them to zero")
+        raise InputError("", "the kernel has NaN, infinite or negative values", "set them to zero", text)
     try:
         return check_kernel(pixels)
     except InputError as error:
-        raise InputError(f"{text}: {error}") from None
+        raise error.about(text) from None
 
 
 def restore_files(
@@ -77,6 +75,8 @@ def restore_files(
 
     `options` are further arguments of :func:`csc_cogd.batch.plan_batch`.
     """
+    if iterations is not None:
+        options["max_iter"] = iterations
     if not images and options["files_from"] is None:
         raise click.UsageError("Missing argument 'IMAGE...'.")
     console = Console(-1 if quiet else verbose)
@@ -84,18 +84,16 @@ def restore_files(
         console.check_device(options)
     from csc_cogd.batch import plan_batch
 
-    names = {name: f"--{name.replace('_', '-')}" for name in (*options, "output", "kernel")} | {"max_iter": "--iterations"}
-    with naming((), **names):
-        batch = plan_batch(
-            images, output, task=task, mask=mask_path, dictionary=dictionary_path, max_iter=iterations, **options
-        )
+    batch = plan_batch(
+        images, output, task=task, mask=mask_path, dictionary=dictionary_path, names=names_here(), **options
+    )  # fmt: skip
     for note in batch.notes:
         console.say(note)
     single = len(batch.jobs) == len(images) == 1 and batch.jobs[0].source == Path(images[0])
     live = single and batch.n_processes == 1 and batch.scheduler is None
-    tally = _Tally(console, names, batch.totals, single, live, as_json)
+    tally = _Tally(console, batch.totals, single, live, as_json)
     with console.progress(len(batch.jobs)) as progress:
-        for result in batch.run(_Listener(console, progress, images[0] if live else "", names)):
+        for result in batch.run(_Listener(console, progress, images[0] if live else "")):
             progress.file_done(Path(result.input).name)
             tally.add(result)
     return tally.close()
@@ -104,28 +102,20 @@ def restore_files(
 class _Listener:
     """Hears of a job while it runs: says what is said of a `single` file at once, and moves the bar."""
 
-    def __init__(self, console: Console, progress: ProgressBar, single: str, names: dict[str, str]):
-        self._console, self._single, self.progress, self._names = console, single, progress, names
+    def __init__(self, console: Console, progress: ProgressBar, single: str):
+        self._console, self._single, self.progress = console, single, progress
 
     def say(self, text: str, kind: str) -> None:
         if self._single:
-            say(self._console, text, kind, self._single, self._names)
+            say(self._console, text, kind, self._single)
 
 
-def say(console: Console, text: str, kind: str, name: str, names: dict[str, str], level: int = 0) -> None:
-    """A line of a result's `notes`, `warnings` or `details`; a warning names the file, as the others do by themselves.
-
-    `names` are the options by their arguments.
-    """
+def say(console: Console, text: str, kind: str, name: str, level: int = 0) -> None:
+    """Say a line of a result's `notes`, `warnings` or `details`; a warning gets the file's name, which the others have."""
     if kind == "warnings":
-        console.warn(f"{name}: {with_options(text, names)}")
+        console.warn(f"{name}: {text}")
     else:
         console.say(text, level=level + (kind == "details"))
-
-
-def with_options(text: str, names: dict[str, str]) -> str:
-    """An error or a warning that speaks of options instead of arguments."""
-    return re.sub(r"(^|: )(\w+): ", lambda found: f"{found[1]}{names.get(found[2], found[2])}: ", text)
 
 
 def print_quality(rows: list[dict[str, Any]]) -> None:
@@ -144,8 +134,8 @@ def print_quality(rows: list[dict[str, Any]]) -> None:
 class _Tally:
     """Says what became of each file, and of all of them."""
 
-    def __init__(self, console: Console, names: dict[str, str], totals: Totals, single: bool, live: bool, as_json: bool):
-        self._console, self._names, self._single, self._live, self._as_json = console, names, single, live, as_json
+    def __init__(self, console: Console, totals: Totals, single: bool, live: bool, as_json: bool):
+        self._console, self._single, self._live, self._as_json = console, single, live, as_json
         self._totals = totals
         self._warnings: defaultdict[str, list[str]] = defaultdict(list)
         self._failed: list[Result] = []
@@ -153,20 +143,18 @@ class _Tally:
 
     def add(self, result: Result) -> None:
         if result.status == "failed":
-            self._failed.append(replace(result, error=with_options(result.error, self._names)))
+            self._failed.append(result)
         if self._as_json:
-            warnings = [with_options(text, self._names) for text in result.warnings]
-            told = {"error": with_options(result.error, self._names), "warnings": warnings}
-            echo(json.dumps(result.row() | told))
+            echo(json.dumps(result.row()))
         if result.status == "done":
             self._rows.append({"input": result.input, "figures": result.figures})
         for kind in ("notes", "details", "warnings") if not self._live else ():
             for text in getattr(result, kind):
                 if kind == "warnings" and not self._single:
-                    self._warnings[with_options(text, self._names)].append(result.input)
+                    self._warnings[text].append(result.input)
                 else:
                     level = 0 if self._single or result.status == "planned" else 1
-                    say(self._console, text, kind, result.input, self._names, level)
+                    say(self._console, text, kind, result.input, level)
         if result.status == "done":
             text = f"{result.output}: written after {result.seconds:.1f} s"
             self._console.say(text, level=0 if self._single else 1)

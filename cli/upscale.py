@@ -45,7 +45,7 @@ def command(images: tuple[str, ...], factor: int, kernel: str, **arguments: Any)
     from csc_cogd import Decimation
 
     if kernel.startswith("box:"):
-        raise InputError(f"--kernel: {kernel!r}: a box is as wide as --factor: write box")
+        raise InputError("kernel", f"must be box, without a width, got {kernel!r}", "its width is the {factor}")
     if kernel == "bicubic":
         operator = Decimation(factor)
     else:

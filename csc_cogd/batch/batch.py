@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from csc_cogd.backend import get_backend, usable_devices
+from csc_cogd.backend import usable_devices
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs, unread_notes
 from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
-from csc_cogd.batch.tasks import TASKS, load_dictionary, try_settings
+from csc_cogd.batch.settings import BatchOptions, PathLike, Settings
+from csc_cogd.batch.tasks import TASKS, Task, load_dictionary
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
@@ -26,7 +27,6 @@ from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
 
 USABLE = 0.8  # of the machine's memory
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,10 @@ class Batch:
         clean_up(self.jobs)
         self.totals.begin()
         reported = []
-        with closing(self._results(listener)) as results:
+        with ExitStack() as stack:
+            results: Iterable[Result] = map(partial(attempt, listener=listener), self.jobs)
+            if self.scheduler is not None or self.n_processes > 1:
+                results = stack.enter_context(closing(self._results(listener)))
             for result in results:
                 self.totals.add(vars(result))
                 if self.report is not None:
@@ -61,15 +64,14 @@ class Batch:
             write_report(self.report, reported, self.totals)
 
     def _results(self, listener: Listener) -> Generator[Result, None, None]:
+        """Yield results of other processes."""
         if self.scheduler is not None:
             with connected(self.scheduler, self.n_processes) as client:
                 yield from run_on_cluster(self.jobs, client)
-        elif self.n_processes > 1:
+        else:
             yield from run_in_processes(
                 self.jobs, self.n_processes, lambda job, record: listener.progress(record), self.devices
             )
-        else:
-            yield from (attempt(job, listener) for job in self.jobs)
 
 
 def restore_batch(
@@ -172,76 +174,64 @@ def plan_batch(
     output: PathLike | None = None,
     *,
     task: str,
-    recursive: bool = False,
-    files_from: PathLike | None = None,
-    mask: PathLike | None = None,
-    mask_polarity: str = "missing",
-    mask_threshold: float | None = None,
-    mask_value: float | None = None,
-    mask_from_alpha: bool = False,
-    mask_dilate: int | str = 0,
-    mask_color: str | None = None,
-    mask_color_tolerance: int = 40,
     dictionary: PathLike = "default",
-    axes: str | None = None,
-    suffix: str | None = None,
-    overwrite: bool = False,
-    skip_existing: bool = False,
-    fail_fast: bool = False,
-    jobs: int | None = None,
-    scheduler: Any = None,
-    report: PathLike | None = None,
-    reference: PathLike | None = None,
     protected: tuple[Path, ...] = (),
-    **settings: Any,
+    names: Mapping[str, str] | None = None,
+    **keywords: Any,
 ) -> Batch:
-    """Check all that can be checked before a batch is begun; see :func:`restore_batch`.
+    """Check all that can be checked before a batch is begun.
 
-    `protected` are further files that are never written to.
+    Parameters
+    ----------
+    inputs, output, task, dictionary, keywords
+        See :func:`restore_batch`.
+    protected : tuple of paths
+        Further files that are never written to.
+    names : mapping of str to str, optional
+        See :class:`csc_cogd.batch.Job`.
     """
     if task not in TASKS:
-        raise InputError(f"task: {task!r} is unknown: choose {', '.join(map(repr, TASKS))}")
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise InputError(f"jobs: {jobs!r} isn't a number of processes: use 1 or more")
-    if scheduler not in (None, "local") and jobs not in (None, 1):
-        raise InputError("jobs: the processes are the cluster's, where there is a scheduler: leave it out")
-    if scheduler is not None:
-        check_scheduler(scheduler)
-    _check_report(report, reference, task, overwrite, skip_existing, bool(settings.get("dry_run")))
-    rules = MaskRules(
-        None if mask is None else Path(mask), mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate,
-        mask_color, mask_color_tolerance,
-    )  # fmt: skip
+        raise InputError("task", f"must be one of {', '.join(map(repr, TASKS))}, got {task!r}")
+    options, rules, settings = _sorted(keywords, TASKS[task])
+    if options.scheduler is not None:
+        check_scheduler(options.scheduler)
+    if options.reference is not None and TASKS[task].problem is None:
+        raise InputError("reference", "can't be chosen, as a reconstruction is compared with its original", "leave it out")
+    report = None if options.report is None else Path(options.report)
+    if report is not None and settings.dry_run:
+        raise InputError("report", "isn't written by a dry run", "leave it out")
+    if report is not None:
+        check_report(report, options.overwrite, options.skip_existing)
     if rules.path is not None and not os.path.exists(rules.path):
-        raise InputError(f"{rules.path}: no such file or folder: check the name of the mask")
+        raise InputError("", "no such file or folder", "check the name of the mask", str(rules.path))
     dictionary = os.fspath(dictionary)
-    loaded = load_dictionary(dictionary)
+    load_dictionary(dictionary)
     named = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
-    found, unread = expand_inputs(named, recursive=recursive, files_from=files_from)
+    found, unread = expand_inputs(named, recursive=options.recursive, files_from=options.files_from)
     pictures, masks = _without_masks(found, rules)
-    images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, suffix)
-    settings = {name: value for name, value in settings.items() if value is not None}
-    devices = _devices(settings) if scheduler is None else []
-    jobs = min(jobs or max(len(devices), 1), len(images))
-    settings = _share_of_the_machine(settings, jobs, max(len(devices), 1), scheduler, TASKS[task].plans)
-    remote = scheduler not in (None, "local")
-    try_settings(task, settings | ({"device": "cpu"} if remote else {}), loaded)  # the workers' device isn't here
+    images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, options.suffix)
+    here = replace(settings.engine, device="cpu") if options.remote else settings.engine
+    free = here.backend.free_memory()
+    shared = free is not None and options.scheduler is None and here.device in ("auto", "cuda")
+    devices = usable_devices() if shared else []
+    jobs = min(options.jobs or max(len(devices), 1), len(images))
+    settings = _share_of_the_machine(settings, options, jobs, max(len(devices), 1), free)
     several = len(found) > 1 or found[0].folder is not None
     references = [
-        None if reference is None else find_reference(Path(reference), image.path, image.folder or Path())
+        None if options.reference is None else find_reference(Path(options.reference), image.path, image.folder or Path())
         for image in images
     ]
     more = (*protected, *([] if dictionary == "default" else [Path(dictionary)]))
     _check_targets(targets, [*(image.path for image in images), *masks, *filter(None, references), *more])
-    folder = None if report is None else Path(report)
     make = partial(
-        Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=axes, overwrite=overwrite,
-        run=uuid.uuid4().hex, record_required=several, resume=skip_existing, inputs=more, new_folders=several,
+        Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=options.axes,
+        overwrite=options.overwrite, run=uuid.uuid4().hex, record_required=several, resume=options.skip_existing,
+        inputs=more, new_folders=several, names=dict(names or {}),
     )  # fmt: skip
     todo = []
     for image, target, compared in zip(images, targets, references, strict=True):
         place = image.folder or Path()
-        page = None if folder is None else page_path(folder, image.path, place, len(images))
+        page = None if report is None else page_path(report, image.path, place, len(images))
         todo.append(make(image.path, target, folder=place, page=page, reference=compared))
     notes = [
         f"{number} of {len(found)} images left out: {why}"
@@ -250,59 +240,39 @@ def plan_batch(
         )
         if number
     ]  # fmt: skip
-    return Batch(
-        todo, jobs, devices, scheduler, fail_fast, folder, [*notes, *unread_notes(unread)], Totals(list(map(str, unread)))
-    )
+    notes += unread_notes(unread)
+    return Batch(todo, jobs, devices, options.scheduler, options.fail_fast, report, notes, Totals(list(map(str, unread))))
 
 
-def _check_report(
-    report: PathLike | None, reference: PathLike | None, task: str, overwrite: bool, resume: bool, dry_run: bool
-) -> None:
-    if reference is not None and TASKS[task].faithful:
-        raise InputError("reference: a reconstruction is compared with its original: leave it out")
-    if reference is not None and report is None:
-        raise InputError("reference: it belongs to a report: name the folder of one, or leave it out")
-    if report is not None and dry_run:
-        raise InputError("report: a dry run has none: leave it out")
-    if report is not None:
-        check_report(Path(report), overwrite, resume)
-
-
-def _free_on_gpu(settings: dict[str, Any]) -> float | None:
-    """Bytes that are free on the GPU that restores here; None where the CPU does."""
-    engine = {name: settings[name] for name in ("device", "dtype", "threads", "fft") if name in settings}
-    return get_backend(**engine).free_memory()
-
-
-def _devices(settings: dict[str, Any]) -> list[str]:
-    """The GPUs that processes can share out among them: all, where the settings name none of them."""
-    if _free_on_gpu(settings) is None or settings.get("device", "auto") not in ("auto", "cuda"):
-        return []
-    return usable_devices()
+def _sorted(keywords: dict[str, Any], task: Task) -> tuple[BatchOptions, MaskRules, Settings]:
+    """Return what each of the keywords belongs to: those of no record are the task's settings."""
+    options = {f.name: keywords.pop(f.name) for f in fields(BatchOptions) if f.name in keywords}
+    path = keywords.pop("mask", None)
+    names = {f"mask_{f.name}": f.name for f in fields(MaskRules)}
+    rules = {names[name]: keywords.pop(name) for name in [*keywords] if name in names}
+    rules |= {} if path is None else {"path": Path(path)}
+    return BatchOptions(**options), MaskRules(**rules), task.settings(keywords)
 
 
 def _share_of_the_machine(
-    settings: dict[str, Any], n_processes: int, n_devices: int, scheduler: Any, plans: bool
-) -> dict[str, Any]:
-    """The settings of each of several processes: one thread, and its part of the memory, or of its GPU's."""
-    if scheduler in (None, "local"):
-        on_gpu = _free_on_gpu(settings)
-        on_cpu = on_gpu is None
-    else:
-        on_gpu = None
-        on_cpu = not str(settings.get("device", "auto")).startswith("cuda")  # of the workers' machines, not of this one
-    settings = dict(settings)
-    if on_cpu and (n_processes > 1 or scheduler is not None):
-        settings.setdefault("threads", 1)
+    settings: Settings, options: BatchOptions, n_processes: int, n_devices: int, free: float | None
+) -> Settings:
+    """Return the settings of each of several processes: one thread, and its part of the memory, or of its GPU's.
+
+    `free` is the memory of the GPU that restores here.
+    """
+    engine, tiling = settings.engine, settings.tiling
+    on_cpu = not engine.device.startswith("cuda") if options.remote else free is None  # of the workers' machines, or of this
+    if on_cpu and engine.threads is None and (n_processes > 1 or options.scheduler is not None):
+        engine = replace(engine, threads=1)
     sharing = n_processes if on_cpu else -(-n_processes // n_devices)
-    present = physical_memory() if on_cpu else on_gpu
-    if plans and sharing > 1:
-        if "max_memory" in settings:
-            settings["max_memory"] /= sharing
-        elif present is not None:
-            share = USABLE * present / sharing
-            settings["max_memory"] = min(float(MAX_MEMORY), share) if on_cpu else share
-    return settings
+    present = physical_memory() if on_cpu else free
+    if sharing > 1 and tiling.max_memory is not None:
+        tiling = replace(tiling, max_memory=tiling.max_memory / sharing)
+    elif sharing > 1 and present is not None:
+        share = USABLE * present / sharing
+        tiling = replace(tiling, max_memory=min(float(MAX_MEMORY), share) if on_cpu else share)
+    return replace(settings, engine=engine, tiling=tiling)
 
 
 def _check_targets(targets: list[Path], read: list[Path]) -> None:
@@ -333,5 +303,7 @@ def _without_masks(inputs: list[Input], rules: MaskRules) -> tuple[list[Input], 
         return inputs, list(masks.values())
     kept = [image for image in inputs if os.path.abspath(image.path) not in masks]
     if not kept:
-        raise InputError(f"{rules.path}: each image would be the mask of another: put the masks into a folder of their own")
+        raise InputError(
+            "", "each image would be the mask of another", "put the masks into a folder of their own", str(rules.path)
+        )
     return kept, list(masks.values())

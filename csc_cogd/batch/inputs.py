@@ -14,6 +14,8 @@ from csc_cogd.imagefiles import SUFFIXES, UNREAD_SUFFIXES, true_suffix
 from csc_cogd.report.totals import some_of
 from csc_cogd.storage import PREFIX
 
+NAME = "name files, folders or patterns such as 'scans/*.tif'"
+
 
 class Input(NamedTuple):
     """An image file, and its folder below the one that was named; None for a file that was named itself."""
@@ -59,7 +61,7 @@ def expand_inputs(
         for path in others:
             unread.setdefault(os.path.abspath(path), path)
     if not found:
-        raise InputError("there is no image: name files, folders or patterns such as 'scans/*.tif'")
+        raise InputError("", "there is no image", NAME)
     return Found(list(found.values()), [path for place, path in unread.items() if place not in found])
 
 
@@ -95,11 +97,11 @@ def place_outputs(
     if output is not None and not os.path.isdir(output):
         if len(inputs) == 1 and inputs[0].folder is None:
             if suffix is not None:
-                raise InputError(f"suffix: {suffix}: the format is said by the name of the output, {output}: leave one out")
+                raise InputError("suffix", f"of {suffix} isn't needed, as {output} says the format", "leave it out")
             return inputs, [output]
         if os.path.lexists(output) or output.suffix.lower() in SUFFIXES:
             several = f"there are {len(inputs)} images" if len(inputs) > 1 else "the image is one of a folder"
-            raise InputError(f"{output}: is a file's name, but {several}: name a folder")
+            raise InputError("", f"is a file's name, but {several}", "name a folder", str(output))
     targets: dict[str, Input] = {}
     placed = []
     for image in inputs:
@@ -112,9 +114,9 @@ def place_outputs(
         other = targets.setdefault(os.path.realpath(target), image)
         if other is not image:
             raise InputError(
-                f"{target}: both {other.path} and {image.path} would be written there: restore them one after the other, "
-                "to different folders"
-            )
+                "", f"both {other.path} and {image.path} would be written there",
+                "restore them one after the other, to different folders", str(target),
+            )  # fmt: skip
     return [image for image, _ in kept], [target for _, target in kept]
 
 
@@ -122,14 +124,14 @@ def _lines(files_from: str | os.PathLike[str] | None) -> list[str]:
     if files_from is None:
         return []
     if os.fspath(files_from) == "-" and (sys.stdin is None or sys.stdin.closed):
-        raise InputError("standard input is closed: pipe the names of files into it, or name a file that lists them")
+        raise InputError("", "standard input is closed", "pipe the names of files into it, or name a file that lists them")
     try:
         text = sys.stdin.read() if os.fspath(files_from) == "-" else Path(files_from).read_text("utf-8")
     except FileNotFoundError:
-        raise InputError(f"{files_from}: no such list of files") from None
+        raise InputError("", "no such list of files", subject=str(files_from)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it isn't text in UTF-8"
-        raise InputError(f"{files_from}: can't be read as a list of files: {reason}") from None
+        raise InputError("", f"can't be read as a list of files: {reason}", subject=str(files_from)) from None
     lines = text.removeprefix("\ufeff").split("\n")  # the mark is by editors on Windows
     return [line for line in lines if line.strip()]
 
@@ -138,7 +140,7 @@ def _expand(pattern: str, recursive: bool) -> tuple[list[Input], list[Path]]:
     """The images that a pattern means, and what else in its folder looks like some."""
     path = Path(pattern)
     if not pattern:
-        raise InputError("'' isn't the name of a file: name files, folders or patterns such as 'scans/*.tif'")
+        raise InputError("", "'' isn't the name of a file", NAME)
     if os.path.isdir(path):  # which unlike pathlib takes names that are too long, or out of reach
         files = list(_walk(path, recursive, ()))
         unread = [file for file in files if file.suffix.lower() in UNREAD_SUFFIXES and not file.is_dir()]
@@ -146,17 +148,18 @@ def _expand(pattern: str, recursive: bool) -> tuple[list[Input], list[Path]]:
         images = [Input(file, file.parent.relative_to(path)) for file in files if file not in others]
         if not images:
             unknown = f", but {some_of(map(str, unread))}" if unread else ""
-            deeper = "" if recursive else ", or --recursive to look below it"
-            raise InputError(f"{path}: the folder has no image ({', '.join(SUFFIXES)}){unknown}: name another{deeper}")
+            deeper = "" if recursive else ", or use {recursive} to look below it"
+            problem = f"the folder has no image ({', '.join(SUFFIXES)}){unknown}"
+            raise InputError("", problem, f"name another{deeper}", str(path))
         return images, unread
     if os.path.lexists(path) or not glob.has_magic(pattern):
         return [Input(path)], []  # if it isn't there, that is said when it is read
     root = Path(*_before_magic(path))
     if ".." in path.parts[len(root.parts) :]:
-        raise InputError(f"{pattern}: '..' behind a wildcard would lead out of the tree: name the folder itself")
+        raise InputError("", "'..' behind a wildcard would lead out of the tree", "name the folder itself", pattern)
     names = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
     if not names:
-        raise InputError(f"{pattern}: no file has such a name")
+        raise InputError("", "no file has such a name", subject=pattern)
     return [Input(name, name.parent.relative_to(root)) for name in map(Path, names)], []
 
 
@@ -182,7 +185,7 @@ def _walk(folder: Path, recursive: bool, above: tuple[tuple[int, int], ...]) -> 
         if above:
             yield folder
             return
-        raise InputError(f"{folder}: the folder can't be read: {error.strerror}") from None
+        raise InputError("", f"the folder can't be read: {error.strerror}", subject=str(folder)) from None
     here = (status.st_dev, status.st_ino)
     if here in above:
         return

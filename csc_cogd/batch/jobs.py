@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,9 +15,10 @@ import numpy as np
 
 from csc_cogd.batch.opacity import with_colours
 from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
+from csc_cogd.batch.settings import Settings
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
-from csc_cogd.batch.tasks import TASKS, load_dictionary
-from csc_cogd.errors import CscCogdError, DeviceError, InputError, library_failure
+from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, rebuild
+from csc_cogd.errors import CscCogdError, DeviceError, InputError, Message, Remark, library_failure
 from csc_cogd.imagefiles import (
     ImageFile,
     ImageReader,
@@ -31,7 +32,10 @@ from csc_cogd.imagefiles.files import make_folder, sniff_format
 from csc_cogd.imagefiles.fringe import fringe_width
 from csc_cogd.imagefiles.writing import unsupported_features
 from csc_cogd.report.document import plain
-from csc_cogd.restore.report import Progress, Trace
+from csc_cogd.restore.impulses import ImpulseSearch
+from csc_cogd.restore.observation import Observation
+from csc_cogd.restore.report import Progress, Reporter, RestorationReport, Trace
+from csc_cogd.restore.restore import restore
 from csc_cogd.storage import check_own_folder, remove_abandoned
 
 NO_RULES = MaskRules()
@@ -47,8 +51,7 @@ class Job:
     source, target : paths
     task : str
         One of :data:`csc_cogd.batch.tasks.TASKS`.
-    settings : dict
-        Arguments of the task's function.
+    settings : Settings
     rules : MaskRules
         Where the mask comes from; a directory of masks has folders like `folder`, the source's place in its tree.
     dictionary : str
@@ -67,12 +70,14 @@ class Job:
         Where to write a page of a report, and the file that the result is compared with there.
     inputs : tuple of paths
         Further files that are never written to.
+    names : mapping of str to str
+        What arguments are called where the messages are shown: options, on the command line. Default: by their own names.
     """
 
     source: Path
     target: Path
     task: str
-    settings: dict[str, Any]
+    settings: Settings
     rules: MaskRules = NO_RULES
     folder: Path = Path()
     dictionary: str = "default"
@@ -85,6 +90,15 @@ class Job:
     page: Path | None = None
     reference: Path | None = None
     inputs: tuple[Path, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def on(self, device: str) -> Job:
+        """Return the same job, for a device."""
+        return replace(self, settings=replace(self.settings, engine=replace(self.settings.engine, device=device)))
+
+    def text(self, message: Message) -> str:
+        """Return what a message says, in one line."""
+        return " ".join(message.render(lambda name: self.names.get(name, name)).split())
 
 
 @dataclass(frozen=True)
@@ -173,7 +187,7 @@ def restore_file(job: Job, listener: Listener) -> Result:
     started = time.perf_counter()
     task = TASKS[job.task]
     rules = job.rules.for_image(job.source, job.folder)
-    remembered = job.run and (job.resume or not job.settings.get("dry_run"))
+    remembered = job.run and (job.resume or not job.settings.dry_run)
     record = _record(job, rules) if remembered else {}
     if record and (done := _done_before(job, record)) is not None:
         return done
@@ -185,7 +199,7 @@ def restore_file(job: Job, listener: Listener) -> Result:
         work = _Work(job, rules, len(source), listener, opened, started)
         for note in unsupported_features(job.target, source.peek()) if len(source) == 1 else ():
             work.say(note, "warnings")
-        if job.settings.get("dry_run"):
+        if job.settings.dry_run:
             for number, image in enumerate(source):
                 work.restore(image, number)
             work.say(f"{job.target}: not written, as this is a dry run", "notes")
@@ -194,18 +208,19 @@ def restore_file(job: Job, listener: Listener) -> Result:
 
         def remember(finished: Path) -> None:
             try:
-                write_sidecar(job.target, finished, record | {"run": job.run, "result": _as_dict(work.result("done"))})
+                write_sidecar(job.target, finished, record | {"run": job.run, "result": asdict(work.result("done"))})
             except (InputError, OSError) as error:
                 if job.record_required:
                     raise
-                work.say(f"no record is kept, so that --skip-existing won't know the result: {error}", "warnings")
+                why = job.text(error) if isinstance(error, Message) else error
+                work.warn(Remark("", f"no record is kept ({why})", "{skip_existing} won't know the result"))
 
         try:
             with create_images(job.target, source, overwrite=job.overwrite, before=remember if record else None) as sink:
                 for number, image in enumerate(source):
                     sink.write(work.restore(image, number))
                 if task.needs_mask and not work.n_missing:
-                    raise InputError(f"{job.source}: no pixel is missing in any page: there is nothing to restore")
+                    raise InputError("", "no pixel is missing in any page", subject=str(job.source))
                 for note in sink.notes:
                     work.say(note, "warnings")
         except InputError:
@@ -243,56 +258,71 @@ class _Work:
             self.lines[kind].append(text)
             self.listener.say(text, kind)
 
+    def warn(self, remark: Remark) -> None:
+        """Say what the user should know."""
+        self.say(self.job.text(remark), "warnings")
+
     def restore(self, image: ImageFile, page: int) -> ImageFile:
-        """A page restored; as it is, if nothing has to be done to it."""
-        job, task = self.job, TASKS[self.job.task]
-        colours = image.colors if task.takes_mask else image.observed
+        """Return a page restored; as it is, if nothing has to be done to it."""
+        job, task, settings = self.job, TASKS[self.job.task], self.job.settings
+        colors = image.colors if task.problem else image.observed
         where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
         mask = self._mask(image, page, where)
-        if task.needs_mask and mask is not None and not mask.any() and job.settings.get("noise_sigma") is None:
+        if task.needs_mask and mask is not None and not mask.any() and settings.noise_sigma is None:
             return image
-        settings = dict(job.settings, callback=self.listener.progress)
-        if task.takes_mask:
-            settings["mask"] = mask
-        reported = job.page is not None and "report" not in self.figures and not settings.get("dry_run")
-        trace, reference = Trace(), colours if task.faithful else None
+        reported = job.page is not None and "report" not in self.figures and not settings.dry_run
+        trace, reference, reporter = Trace(), None if task.problem else colors, Reporter(self.listener.progress)
         if reported and job.reference is not None:
-            reference = read_reference(job.reference, page, job.axes, task.result_shape(colours.shape, settings))
+            factor = settings.operator.factor if settings.operator else 1
+            shape = (factor * colors.shape[0], factor * colors.shape[1], *colors.shape[2:])
+            reference = read_reference(job.reference, page, job.axes, shape)
             trace = Trace(reference)
-        if reported and task.traced:
-            settings["trace"] = trace
-        axis = None if colours.ndim == 2 else -1
+        report: RestorationReport | Rebuilt
         try:
-            restored, report, found = task.run(colours, dictionary=self.dictionary, channel_axis=axis, **settings)
+            if task.problem is None:
+                restored, report = rebuild(colors, self.dictionary, settings, reporter)
+                trace.count(report.dictionary, report.codes)
+                self.figures |= report.figures
+            else:
+                axis = None if colors.ndim == 2 else -1
+                observation = Observation.of(colors, mask, channel_axis=axis, complete=True)
+                problem, engine = task.problem(observation, self.dictionary, settings), settings.engine.without_measuring()
+                search = ImpulseSearch(settings.tiling, engine, reporter) if settings.noise == "impulse" else None
+                if search and settings.dry_run:  # what is spoilt isn't known before the search: only that is planned
+                    restored, report = colors, search.plan_only(observation, self.dictionary)
+                else:
+                    if search:
+                        found = search.find(observation, self.dictionary)
+                        problem = replace(problem, observation=observation.also_missing(found))
+                    planes, report = restore(
+                        problem, settings.solve, settings.tiling, engine, reporter=reporter,
+                        trace=trace if reported and not settings.operator else None, dry_run=settings.dry_run,
+                    )  # fmt: skip
+                    restored = observation.to_image(planes)
+                if text := task.found(report, settings, observation):
+                    self.say(f"{where}: {text}", "notes")
         except CscCogdError as error:
-            text = str(error).removeprefix("image: ")
-            if job.dictionary != "default" and text.startswith("dictionary: "):
-                text = text.replace("dictionary", job.dictionary, 1)
-            raise type(error)(f"{where}: {text}") from error
-        if found:
-            self.say(f"{where}: {found}", "notes")
+            raise error.about(where) from error
         for remark in report.warnings:
-            self.say(str(remark), "warnings")
+            self.warn(remark)
         for line in report.lines():
-            self.say(line, "notes" if settings.get("dry_run") else "details")
-        self.figures |= getattr(report, "figures", {})
-        if task.faithful:
-            trace.count(report.dictionary, report.codes)
+            self.say(line, "notes" if settings.dry_run else "details")
         if reported:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
-            facts |= {name: str(value) for name, value in job.settings.items() if name != "operator"}
+            chosen = settings.by_name() | {"operator": None}
+            facts |= {name: str(chosen[name]) for name in task.takes if chosen.get(name) is not None}
             assert job.page is not None
-            self.figures["report"] = write_image_page(job.page, title, colours, mask, restored, reference, trace, facts)
+            self.figures["report"] = write_image_page(job.page, title, colors, mask, restored, reference, trace, facts)
         return with_colours(image, restored, opaque=self.rules.from_alpha)
 
     def _mask(self, image: ImageFile, page: int, where: str) -> np.ndarray | None:
-        """What is missing in a page, of its colours' shape; None where nothing says anything of it."""
+        """What is missing in a page, of its colors' shape; None where nothing says anything of it."""
         self.n_pixels += image.colors.shape[0] * image.colors.shape[1]
-        task, colours = TASKS[self.job.task], image.colors
-        if not task.takes_mask:
+        task, colors = TASKS[self.job.task], image.colors
+        if task.problem is None:
             return None
-        gaps = (colours.dtype.kind == "f" and bool(np.isnan(colours).any())) or image.without_data is not None
+        gaps = (colors.dtype.kind == "f" and bool(np.isnan(colors).any())) or image.without_data is not None
         if not (gaps or task.needs_mask or self.rules != NO_RULES):
             return None
         if self.masks is None and self.rules.path is not None:
@@ -307,13 +337,12 @@ class _Work:
         alike = mask.ndim == 2 or (mask == mask[..., :1]).all()
         self.say(f"{where}: {mask.mean():.1%} of the {'pixels' if alike else 'values'} missing{by}", "notes")
         if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
-            self.say("more than half is missing: if the mask marks what is known, use --mask-polarity valid", "warnings")
+            advice = "if the mask marks what is known, use {mask_polarity} 'valid'"
+            self.warn(Remark("", "more than half is missing", advice))
         grown = self.rules.dilate
-        if page == 0 and task.needs_mask and grown != "auto" and (width := fringe_width(colours, np.asarray(lost))):
-            self.say(
-                f"the pixels beside the missing ones hold some of the damage, too, which will show: take them in by "
-                f"--mask-dilate {int(grown) + width + 1}, or auto", "warnings",
-            )  # fmt: skip
+        if page == 0 and task.needs_mask and grown != "auto" and (width := fringe_width(colors, np.asarray(lost))):
+            damage = "the pixels beside the missing ones hold some of the damage, too, which will show"
+            self.warn(Remark("", damage, f"take them in by {{mask_dilate}} {int(grown) + width + 1}, or 'auto'"))
         return mask
 
     def result(self, status: str) -> Result:
@@ -335,9 +364,12 @@ class _Work:
 
 def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
     """What a result depends on, for its sidecar."""
-    defaults = {name: describe(value) for name, value in TASKS[job.task].defaults().items()} | {"dtype": "float32"}
-    settings = {name: describe(value) for name, value in job.settings.items() if name not in NOT_IN_THE_RECORD}
-    settings = {name: value for name, value in settings.items() if value != defaults.get(name)}
+    defaults = TASKS[job.task].defaults.by_name()
+    settings = {
+        name: described
+        for name, value in job.settings.by_name().items()
+        if name not in NOT_IN_THE_RECORD and (described := describe(value)) != describe(defaults[name])
+    }
     for path in filter(None, (job.source, rules.path)):
         sniff_format(path)  # says of what can't be read, as pipes for which one would wait, what is wrong
     try:
@@ -347,7 +379,7 @@ def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
         if job.dictionary != "default":
             files["dictionary"] = file_digest(Path(job.dictionary))
     except OSError as error:
-        raise InputError(f"{error.filename}: can't be read: {error.strerror}") from None
+        raise InputError("", f"can't be read: {error.strerror}", subject=str(error.filename)) from None
     how = {f.name: getattr(rules, f.name) for f in fields(rules) if f.name != "path"}
     return {"task": job.task, "files": files, "settings": settings, "mask": describe(how), "axes": job.axes}
 
@@ -363,9 +395,8 @@ def _done_before(job: Job, record: dict[str, Any]) -> Result | None:
     if (done := _found(job, record)) is not None:
         return done
     if job.resume and job.target.exists() and not job.overwrite:
-        raise InputError(
-            f"{job.target}: exists already, made from another input or with other settings: use --overwrite to replace it"
-        )
+        made = "exists already, made from another input or with other settings"
+        raise InputError("", made, "use {overwrite} to replace it", str(job.target))
     return None
 
 
@@ -384,19 +415,15 @@ def _found(job: Job, record: dict[str, Any]) -> Result | None:
     return Result(**told | {"input": str(job.source), "output": str(job.target), "status": status, "figures": figures})
 
 
-def _as_dict(result: Result) -> dict[str, Any]:
-    return {f.name: getattr(result, f.name) for f in fields(result)}
-
-
 def _explain(job: Job, error: Exception) -> tuple[str, int]:
-    """An error in one line that names the file, and its exit code."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Return an error in one line that names the file, and its exit code."""
     if isinstance(error, MemoryError):
         return f"{job.source}: out of memory: use a smaller image, or a machine with more", 3
     if isinstance(error, ImportError):
         return f"{job.source}: {library_failure(error)}", 3
     if isinstance(error, CscCogdError):
+        text = job.text(error)
         named = any(" ".join(str(path).split()) in text for path in (job.source, job.target))
-        text = text if named else f"{job.source}: {text}"
-        return text, 3 if isinstance(error, DeviceError) else 2
+        return text if named else job.text(error.about(str(job.source))), 3 if isinstance(error, DeviceError) else 2
+    text = " ".join(str(error).split()) or type(error).__name__
     return f"{job.source}: unexpected {type(error).__name__}: {text}: please report it, with what -vv prints", 1

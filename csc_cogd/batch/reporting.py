@@ -67,7 +67,7 @@ def find_reference(reference: Path, source: Path, folder: Path) -> Path:
         for suffix in (source.suffix, *SUFFIXES):
             if (found := place / f"{source.stem}{suffix}").is_file():
                 return found
-    raise InputError(f"{reference}: no reference for {source.name}: name it {source.stem}{source.suffix}")
+    raise InputError("", f"has no reference for {source.name}, which must have the same name", subject=str(reference))
 
 
 def read_reference(path: Path, page: int, axes: str | None, shape: tuple[int, ...]) -> np.ndarray:
@@ -75,7 +75,7 @@ def read_reference(path: Path, page: int, axes: str | None, shape: tuple[int, ..
     with open_images(path, axes=axes) as pages:
         colours = pages.read(page if len(pages) > 1 else 0).colors
     if colours.shape != shape:
-        raise InputError(f"{path}: the reference is of shape {colours.shape}, the restored image of {shape}")
+        raise InputError("", f"the reference is of shape {colours.shape}, the restored image of {shape}", subject=str(path))
     return colours
 
 

@@ -39,7 +39,7 @@ def write_sidecar(target: Path, finished: Path, record: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path.parent}: the folder can't be made: {error.strerror}") from None
+        raise InputError("", f"the folder can't be made: {error.strerror}", subject=str(path.parent)) from None
     record = {"csc-cogd": __version__, **record, "output": {"name": target.name, "sha256": file_digest(finished)}}
     text = json.dumps(record, indent=1, default=str).encode()
     write_whole(path, lambda file: file.write(text), overwrite=True, follow_link=False)

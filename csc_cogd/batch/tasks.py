@@ -2,145 +2,178 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from csc_cogd.batch.settings import RECORDS, Settings
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.errors import InputError
-from csc_cogd.learning.reconstruct import Reconstruction, reconstruct
-from csc_cogd.restore.denoise import denoise
-from csc_cogd.restore.inpaint import inpaint
-from csc_cogd.restore.restore_image import restore_image
+from csc_cogd.engine import as_number, record_of
+from csc_cogd.errors import InputError, Remark
+from csc_cogd.learning.reconstruct import LMBDA, Reconstruction, reconstruct
+from csc_cogd.restore.denoise import check_noise, denoising
+from csc_cogd.restore.inpaint import inpainting
+from csc_cogd.restore.noise import Gaussian
+from csc_cogd.restore.observation import Observation
+from csc_cogd.restore.report import Reporter, RestorationReport
+from csc_cogd.restore.restore import Problem
+from csc_cogd.restore.restore_image import noise_behind, seen_through
+from csc_cogd.restore.settings import Solve
 
-Done = tuple[np.ndarray, Any, str]
-"""The restored colours, a report with ``lines()``, and what to say of them in any case."""
-
-
-NOT_SETTINGS = {  # arguments that are an image's own, or the batch's
-    "image", "images", "mask", "mask_polarity", "channel_axis", "stack_axis", "dictionary", "callback", "trace",
-    "return_report",
-}  # fmt: skip
-OF_LEARNING = {"n_filters", "filter_shape", "max_iter", "cogd", "seed", "checkpoint"}
+PLANNED = ("lmbda", "max_iter", "tol", "tile", "max_memory", "dtype", "device", "threads", "fft", "dry_run", *RECORDS)
 
 
-class Task(NamedTuple):
-    """A way to restore colours (H, W) or (H, W, C) by a public `function`, called by `run`.
+@dataclass(frozen=True)
+class Task:
+    """A way to restore colors (H, W) or (H, W, C).
 
-    `ending` is that of its results' names; with `needs_mask`, something must be missing; `takes_mask`, `plans` and `traced`
-    say whether its function has the arguments `mask`, `dry_run` and `trace`; with `faithful`, the result should be the
-    image itself, and is compared with it.
+    Attributes
+    ----------
+    ending : str
+        Of its results' names.
+    takes : tuple of str
+        Names of its settings, as arguments of the Python function.
+    problem : callable, optional
+        Returns what is to be solved for an observation, a dictionary and settings; None for a reconstruction.
+    check : callable
+        Raises InputError for settings that suit no image.
+    found : callable
+        Says in words what was found, of a report, the settings and the observation.
+    defaults : Settings
+    needs_mask : bool
+        Something must be missing.
     """
 
     ending: str
-    function: Callable[..., Any]
-    run: Callable[..., Done]
+    takes: tuple[str, ...]
+    problem: Callable[[Observation, Dictionary | None, Settings], Problem] | None = None
+    check: Callable[[Settings], Any] = lambda settings: None
+    found: Callable[[RestorationReport, Settings, Observation], str] = lambda report, settings, observation: ""
+    defaults: Settings = field(default_factory=Settings)
     needs_mask: bool = False
-    takes_mask: bool = True
-    plans: bool = True
-    traced: bool = False
-    faithful: bool = False
 
-    def defaults(self) -> dict[str, Any]:
-        """The settings, with their defaults."""
-        none = NOT_SETTINGS | (OF_LEARNING if self.faithful else set())
-        parameters = inspect.signature(self.function).parameters
-        return {name: parameter.default for name, parameter in parameters.items() if name not in none}
+    def settings(self, given: dict[str, Any]) -> Settings:
+        """Return the settings of these names, of which None stands for the default.
 
-    def result_shape(self, shape: tuple[int, ...], settings: dict[str, Any]) -> tuple[int, ...]:
-        """The shape of the restored colours."""
-        factor = settings["operator"].factor if "operator" in settings else 1
-        return (factor * shape[0], factor * shape[1], *shape[2:])
-
-
-def _inpaint(colours: np.ndarray, **settings: Any) -> Done:
-    given, mask = settings.get("noise_sigma"), settings.get("mask")
-    if given is not None and mask is not None and not mask.any():  # a page of a stack, where others have gaps
-        names = inspect.signature(denoise).parameters
-        restored, report = denoise(colours, return_report=True, **{n: v for n, v in settings.items() if n in names})
-    else:
-        restored, report = inpaint(colours, return_report=True, **settings)
-    return restored, report, "" if given is None else noise_text(report.noise_sigmas, given)
+        Raises
+        ------
+        InputError
+            If there is no such setting, or a value can't be.
+        """
+        for name in given:
+            if name not in self.takes:
+                near = get_close_matches(name, self.takes, 1)
+                raise InputError(name, "is no setting of this task", f"use {', '.join(near or self.takes)}")
+        given = {name: as_number(value) for name, value in given.items() if value is not None}
+        chosen: dict[str, Any] = {}
+        for part, kind in RECORDS.items():
+            own = {f.name: getattr(getattr(self.defaults, part), f.name) for f in fields(kind)}
+            chosen[part] = record_of(kind, given.pop(part, None), **{n: given.pop(n, value) for n, value in own.items()})
+        settings = replace(self.defaults, **chosen, **given)
+        self.check(settings)
+        return settings
 
 
-def _denoise(colours: np.ndarray, **settings: Any) -> Done:
-    restored, report = denoise(colours, return_report=True, **settings)
+def _inpainting(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
+    return inpainting(observation, dictionary, settings.noise_sigma, settings.keep_known)
+
+
+def _denoising(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
+    return denoising(observation, dictionary, settings.noise, settings.noise_sigma, settings.gain)
+
+
+def _behind(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
+    return seen_through(
+        observation, settings.operator, dictionary, settings.noise, settings.noise_sigma, settings.gain
+    )  # fmt: skip
+
+
+def _found_by_inpainting(report: RestorationReport, settings: Settings, observation: Observation) -> str:
+    return "" if settings.noise_sigma is None else noise_text(report, settings)
+
+
+def _found_by_denoising(report: RestorationReport, settings: Settings, observation: Observation) -> str:
     if report.gain is not None:
-        how = "estimated" if settings.get("gain", "auto") == "auto" else "given"
-        return restored, report, f"{report.gain:.3g} counts to one unit ({how})"
-    if settings.get("noise", "gaussian") == "gaussian":
-        return restored, report, noise_text(report.noise_sigmas, settings.get("noise_sigma", "auto"))
-    mask = settings.get("mask")
-    found = round(report.missing * colours.size) - (0 if mask is None else int(mask.sum()))
-    return restored, report, f"impulses found: {found}, {found / colours.size:.2%} of the values"
+        how = "estimated" if settings.gain == "auto" else "given"
+        return f"{report.gain:.3g} counts to one unit ({how})"
+    if settings.noise == "gaussian":
+        return noise_text(report, settings)
+    size = observation.planes.size
+    found = round(report.missing * size) - int(observation.missing.sum())
+    return f"impulses found: {found}, {found / size:.2%} of the values"
 
 
-def _by_operator(colours: np.ndarray, **settings: Any) -> Done:
-    """Restore the scene that ``settings["operator"]``, a Blur or a Decimation, made the image of."""
-    restored, report = restore_image(colours, return_report=True, **settings)
-    how = "at the mean" if settings.get("noise") == "poisson" else None
-    h, w = settings["operator"].kernel.shape
-    noise = noise_text(report.noise_sigmas, settings.get("noise_sigma", "auto"), how)
-    return restored, report, f"kernel of {h} x {w}, {noise}"
+def _found_behind(report: RestorationReport, settings: Settings, observation: Observation) -> str:
+    h, w = settings.operator.kernel.shape
+    return f"kernel of {h} x {w}, {noise_text(report, settings, 'at the mean' if settings.noise == 'poisson' else None)}"
 
 
-def _reconstruct(colours: np.ndarray, dictionary: Dictionary | None = None, **settings: Any) -> Done:
-    if dictionary is None:
-        dictionary = Dictionary.default("color" if colours.shape[2:] == (3,) else "gray")
-    result = reconstruct([colours], dictionary, **settings)
-    return result.reconstruction[0], _Rebuilt(result), ""
+def noise_text(report: RestorationReport, settings: Settings, how: str | None = None) -> str:
+    """Return the noise that was assumed, and how it is known."""
+    numbers = ", ".join(f"{sigma:.3g}" for sigma in report.noise_sigmas) or "0"
+    return f"noise of {numbers} ({how or ('estimated' if settings.noise_sigma == 'auto' else 'given')})"
 
 
-class _Rebuilt:
-    """The report of a reconstruction."""
+DEBLUR = Task(
+    "deblurred", ("operator", "noise", "noise_sigma", "gain", *PLANNED), _behind,
+    lambda settings: noise_behind(settings.operator, settings.noise, settings.noise_sigma, settings.gain), _found_behind,
+    Settings(noise_sigma="auto", gain=1.0),
+)  # fmt: skip
+TASKS = {
+    "inpaint": Task(
+        "inpainted", ("keep_known", "noise_sigma", "effort", "learn", *PLANNED), _inpainting,
+        lambda settings: Gaussian(settings.noise_sigma), _found_by_inpainting, needs_mask=True,
+    ),
+    "denoise": Task(
+        "denoised", ("noise", "noise_sigma", "gain", "effort", *PLANNED), _denoising,
+        lambda settings: check_noise(settings.noise, settings.noise_sigma, settings.gain), _found_by_denoising,
+        Settings(noise_sigma="auto"),
+    ),
+    "deblur": DEBLUR,
+    "upscale": replace(DEBLUR, ending="upscaled"),
+    "reconstruct": Task(
+        "reconstructed", ("lmbda", "debias", "dtype", "device", "threads", "fft"), defaults=Settings(Solve(lmbda=LMBDA))
+    ),
+}  # fmt: skip
+
+
+class Rebuilt:
+    """The report of a reconstruction of one image."""
 
     def __init__(self, result: Reconstruction):
         self.figures = result.quality[0]._asdict()
         self.dictionary = result.dictionary
         self.codes = result.codes[0]
-        self.warnings = list[str]()
+        self.warnings = list[Remark]()
 
     def lines(self) -> list[str]:
+        """Say what it was coded with."""
         return [f"{self.dictionary.n_filters} given filters"]
 
 
-TASKS = {
-    "inpaint": Task("inpainted", inpaint, _inpaint, needs_mask=True, traced=True),
-    "denoise": Task("denoised", denoise, _denoise, traced=True),
-    "deblur": Task("deblurred", restore_image, _by_operator),
-    "upscale": Task("upscaled", restore_image, _by_operator),
-    "reconstruct": Task("reconstructed", reconstruct, _reconstruct, takes_mask=False, plans=False, faithful=True),
-}
-
-
-def noise_text(sigmas: list[float], given: float | str, how: str | None = None) -> str:
-    """The noise that was assumed, and how it is known."""
-    numbers = ", ".join(f"{sigma:.3g}" for sigma in sigmas) or "0"
-    return f"noise of {numbers} ({how or ('estimated' if given == 'auto' else 'given')})"
-
-
-def try_settings(task: str, settings: dict[str, Any], dictionary: Dictionary | None) -> None:
-    """Raise InputError for settings that no image can be restored with, by planning the restoration of a ramp."""
-    for name in settings:
-        if name not in TASKS[task].defaults():
-            raise InputError(f"{name}: {task} has no such setting: use {', '.join(TASKS[task].defaults())}")
-    if not TASKS[task].plans:
-        return
-    operator = settings.get("operator")
-    side = max(64, 2 * max(operator.kernel.shape)) if operator else 64
-    channels = 1 if dictionary is None else dictionary.n_channels
-    ramp = np.add.outer(np.arange(side, dtype=np.float32), np.arange(side)) + 1
-    image, mask = np.repeat(ramp[..., None], channels, axis=2), np.zeros((side, side), bool)
-    mask[side // 2, side // 2] = True
-    TASKS[task].run(image, mask=mask, dictionary=dictionary, channel_axis=-1, **settings | {"dry_run": True})
+def rebuild(
+    colors: np.ndarray, dictionary: Dictionary | None, settings: Settings, reporter: Reporter
+) -> tuple[np.ndarray, Rebuilt]:
+    """Code colors with a dictionary, and return what the code stands for."""
+    if dictionary is None:
+        dictionary = Dictionary.default("color" if colors.shape[2:] == (3,) else "gray")
+    engine, lmbda = settings.engine, settings.solve.lmbda
+    assert lmbda is not None
+    result = reconstruct(
+        [colors], dictionary, channel_axis=None if colors.ndim == 2 else -1, lmbda=lmbda,
+        debias=settings.debias, dtype=engine.dtype, device=engine.device, threads=engine.threads, fft=engine.fft,
+        callback=reporter.callback,
+    )  # fmt: skip
+    return result.reconstruction[0], Rebuilt(result)
 
 
 def load_dictionary(name: str) -> Dictionary | None:
-    """The dictionary of a file, read once by each process; None for the default one."""
+    """Return the dictionary of a file, read once by each process; None for the default one."""
     if name == "default":
         return None
     try:

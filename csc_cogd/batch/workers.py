@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -86,9 +85,7 @@ class _Process:
     def begin(self, job: Job, tries: int) -> None:
         self.job, self.tries = job, tries
         with suppress(OSError):  # it has just died: the pipe says so when it is read
-            self.connection.send(
-                job if self.device is None else replace(job, settings=job.settings | {"device": self.device})
-            )
+            self.connection.send(job if self.device is None else job.on(self.device))
 
     def exit_code(self) -> int | None:
         self._process.join(PATIENCE)

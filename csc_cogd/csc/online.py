@@ -200,8 +200,8 @@ class _Crops:
             raise InputError("images", "must be all of shape (H, W), or all (C, H, W) with the same number of channels")
         for n, size in enumerate(sizes):
             if any(np.less(size[-2:], smallest)):
-                wrong = f"must not be smaller than the filters, {smallest}, got {tuple(size[-2:])} for image {n}"
-                raise InputError("images", wrong, "leave it out, or use smaller filters")
+                wrong = f"must not be smaller than the filters, {smallest}, got {tuple(size[-2:])}"
+                raise InputError(f"images[{n}]", wrong, "leave it out, or use smaller filters")
         if any(np.less(crop, smallest)):
             raise InputError("crop", f"must not be smaller than the filters, {smallest}, got {crop}")
         self.gray = len(sizes[0]) == 2

@@ -53,7 +53,7 @@ def decompose(images: Sequence[Any], channel_axis: int | None, backend: Backend 
     Raises
     ------
     InputError
-        If there is none, or for one of them, see :func:`decompose_image`; its number is the error's `subject`.
+        If there is none, or for one of them, see :func:`decompose_image`; it is the error's `argument`, as ``images[0]``.
     """
     if isinstance(images, np.ndarray) and images.ndim == (2 if channel_axis is None else 3):
         raise InputError("images", f"must be several, got one of shape {images.shape}", "put it into a list, [image]")
@@ -64,7 +64,8 @@ def decompose(images: Sequence[Any], channel_axis: int | None, backend: Backend 
         try:
             decompositions.append(decompose_image(image, channel_axis, backend))
         except InputError as error:
-            raise error.about(f"image {n}") from None
+            name = f"images[{n}]" if error.argument == "image" else error.argument
+            raise InputError(name, error.problem, error.fix, error.subject) from None
     return decompositions
 
 

@@ -123,24 +123,14 @@ def denoising(
     gain: float | str = "auto",
 ) -> Problem:
     """Return the problem that :func:`denoise` solves; under impulse noise, once the impulses are known to be missing."""
-    if noise not in NOISES:
-        raise InputError("noise", f"must be 'gaussian', 'poisson' or 'impulse', got {noise!r}")
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
     noise_sigma, gain = as_number(noise_sigma), as_number(gain)
-    if noise == "impulse" and (not isinstance(noise_sigma, str) or noise_sigma != "auto"):
-        raise InputError("noise_sigma", "belongs to Gaussian noise", "leave it out, or use {noise} 'gaussian'")
-    if noise != "poisson" and gain != "auto":
-        raise InputError("gain", "belongs to Poisson noise", "leave it out, or use {noise} 'poisson'")
-    if noise_sigma is None:
-        raise InputError("noise_sigma", "must be a number of zero or more, or 'auto', got None")
-    Gaussian(noise_sigma)
+    check_noise(noise, noise_sigma, gain)
     if noise == "impulse":
         return Problem(observation, noise=Gaussian(None), dictionary=dictionary, keep_known=True)
     if noise == "gaussian":
         return Problem(observation, noise=Gaussian(noise_sigma), dictionary=dictionary)
-    if np.ndim(noise_sigma):
-        raise InputError("noise_sigma", "must be one number with Poisson noise: that of the read noise")
     read_noise = 0.0 if isinstance(noise_sigma, str) else float(noise_sigma)  # type: ignore[arg-type]
     counts = Poisson(1.0 if isinstance(gain, str) else gain, read_noise)
     counts.check(observation)
@@ -150,3 +140,20 @@ def denoising(
             return Problem(observation, noise=counts, dictionary=dictionary, remarks=(GAIN_UNKNOWN,))
         counts = replace(counts, gain=estimate)
     return Problem(observation, noise=counts, dictionary=dictionary)
+
+
+def check_noise(noise: str, noise_sigma: float | str | Sequence[float] | None, gain: float | str) -> None:
+    """Raise InputError for noise that :func:`denoise` can't be told of."""
+    if noise not in NOISES:
+        raise InputError("noise", f"must be 'gaussian', 'poisson' or 'impulse', got {noise!r}")
+    if noise == "impulse" and (not isinstance(noise_sigma, str) or noise_sigma != "auto"):
+        raise InputError("noise_sigma", "belongs to Gaussian noise", "leave it out, or use {noise} 'gaussian'")
+    if noise != "poisson" and gain != "auto":
+        raise InputError("gain", "belongs to Poisson noise", "leave it out, or use {noise} 'poisson'")
+    if noise_sigma is None:
+        raise InputError("noise_sigma", "must be a number of zero or more, or 'auto', got None")
+    Gaussian(noise_sigma)
+    if noise == "poisson" and np.ndim(noise_sigma):
+        raise InputError("noise_sigma", "must be one number with Poisson noise: that of the read noise")
+    if noise == "poisson" and not isinstance(gain, str):
+        Poisson(gain)

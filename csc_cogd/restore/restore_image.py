@@ -153,16 +153,26 @@ def seen_through(
     gain: float = 1.0,
 ) -> Problem:
     """Return the problem that :func:`restore_image` solves."""
-    if not isinstance(operator, Operator):
-        raise InputError("operator", f"must be an operator, such as Blur or Decimation, got {type(operator).__name__}")
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
+    return Problem(observation, operator, noise_behind(operator, noise, noise_sigma, gain), dictionary)
+
+
+def noise_behind(operator: Any, noise: str, noise_sigma: Any, gain: Any) -> Noise:
+    """Return the noise of a picture that an operator made.
+
+    Raises
+    ------
+    InputError
+        If that is no operator, or they don't go together.
+    """
+    if not isinstance(operator, Operator):
+        raise InputError("operator", f"must be an operator, such as Blur or Decimation, got {type(operator).__name__}")
     if noise not in ("gaussian", "poisson"):
         raise InputError("noise", f"must be 'gaussian' or 'poisson', got {noise!r}")
     noise_sigma, gain = as_number(noise_sigma), as_number(gain)
     if noise == "poisson" and not isinstance(noise_sigma, str):
-        raise InputError("noise_sigma", "follows from the values and the {gain} with Poisson noise", "leave it out")
+        raise InputError("noise_sigma", "follows from the values with Poisson noise", "give the {gain}, and leave it out")
     if noise == "gaussian" and gain != 1:
         raise InputError("gain", "belongs to Poisson noise", "leave it out, or use {noise} 'poisson'")
-    known: Noise = Poisson(gain) if noise == "poisson" else Gaussian(noise_sigma)
-    return Problem(observation, operator, known, dictionary)
+    return Poisson(gain) if noise == "poisson" else Gaussian(noise_sigma)

@@ -136,7 +136,7 @@ def test_one_mask_for_all_and_another_format(folder):
 @pytest.mark.parametrize(
     ("inputs", "options", "problem"),
     [
-        ("in", {"task": "repair"}, "task: 'repair' is unknown"),
+        ("in", {"task": "repair"}, "task must be one of 'inpaint', .+, got 'repair'"),
         ("none/*.png", {}, "none/.*: no file has such a name"),
         ("empty", {}, "empty: the folder has no image"),
         ([], {}, "there is no image"),
@@ -145,11 +145,11 @@ def test_one_mask_for_all_and_another_format(folder):
         ("in", {"mask_dilate": 2.5}, "mask_dilate must be an integer >= 0, or 'auto', got 2.5"),
         ("in", {"mask_color": "clean"}, "mask_color must be a color such as red, .* got 'clean'"),
         ("in", {"lmbda": -1.0}, "lmbda"),
-        ("in", {"task": "denoise", "noise": "impulse", "noise_sigma": 3.0}, "noise_sigma: it belongs to Gaussian"),
+        ("in", {"task": "denoise", "noise": "impulse", "noise_sigma": 3.0}, "noise_sigma belongs to Gaussian noise"),
         ("in", {"dictionary": "none.npz"}, "none.npz: no such dictionary"),
-        ("in", {"jobs": 0}, "jobs: 0 isn't a number of processes"),
-        ("in", {"jobs": 2, "scheduler": "tcp://a:1"}, "jobs: the processes are the cluster's"),
-        ("in", {"reference": "in"}, "reference: it belongs to a report"),
+        ("in", {"jobs": 0}, "jobs must be a number of processes, 1 or more, got 0"),
+        ("in", {"jobs": 2, "scheduler": "tcp://a:1"}, "jobs can't be chosen, as the workers are the scheduler's"),
+        ("in", {"reference": "in"}, "reference belongs to a report: name the folder of one by report"),
         ("in", {"files_from": "none.txt"}, "none.txt: no such list of files"),
         (["in/p0.png", "in/deep/p0.png"], {}, "out/p0.png: both in/p0.png and in/deep/p0.png would be written there"),
         ("in", {"device": "gpu"}, "device 'gpu' is unknown"),
@@ -189,10 +189,10 @@ def test_gpus_are_shared_out_among_processes(folder, cuda, monkeypatch, options,
     monkeypatch.setattr("csc_cogd.backend.selection.choose_device", lambda *settings: ("cuda", "a double"))
     batch = plan_batch("in", "out", task="inpaint", mask="masks", **options)
     assert (batch.n_processes, len(batch.devices)) == (n_processes, devices)
-    memory = batch.jobs[0].settings.get("max_memory")
+    memory = batch.jobs[0].settings.tiling.max_memory
     assert memory is None if share is None else memory == pytest.approx(0.8 * 8e9 / share)
     if options["device"] != "cpu":
-        assert "threads" not in batch.jobs[0].settings
+        assert batch.jobs[0].settings.engine.threads is None
 
 
 def test_a_stack_is_restored_page_by_page(folder, photo, rng):
@@ -279,7 +279,7 @@ def test_reports_replace_reports_only(folder):
         restore_batch("in", "out", mask="masks", report="mine", **QUICK)
     with pytest.raises(InputError, match=r"mine/report\.csv: exists already"):
         restore_batch("in", "out", mask="masks", report="mine", skip_existing=True, **QUICK)
-    with pytest.raises(InputError, match="report: a dry run has none"):
+    with pytest.raises(InputError, match="report isn't written by a dry run"):
         restore_batch("in", "out", mask="masks", report="other", dry_run=True, **QUICK)
 
 
@@ -367,7 +367,7 @@ def test_progress_is_told_and_can_end_a_stage(folder):
 
 
 def test_a_setting_that_is_none_is_named(folder):
-    with pytest.raises(InputError, match="lambda: inpaint has no such setting: use keep_known, "):
+    with pytest.raises(InputError, match=r"lambda is no setting of this task: use lmbda$"):
         restore_batch("in", "out", mask="masks", **QUICK, **{"lambda": 1})
 
 
@@ -424,3 +424,26 @@ def test_an_error_names_its_file_once_whatever_its_name(folder):
     path.write_bytes(b"")
     (result,) = run(path, "out.png", mask="masks/p0.png")
     assert result.error.count("and lines.png") == 1
+
+
+def test_settings_are_checked_without_an_image_and_may_be_given_as_records(folder):
+    from csc_cogd import Solve, Tiling
+
+    for options, problem in (
+        ({"tile": 5}, "tile must be"), ({"max_iter": 0}, "max_iter"), ({"noise_sigma": -1.0}, "noise_sigma must be"),
+        ({"task": "denoise", "gain": 2.0}, "gain belongs to Poisson noise: leave it out, or use noise 'poisson'"),
+        ({"task": "deblur"}, "operator must be an operator"), ({"solve": Solve(), "lmbda": 1.0}, "lmbda was given twice"),
+        ({"task": "reconstruct", "tile": 64}, "tile is no setting of this task"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=problem):
+            restore_batch("in", "out", **{"device": "cpu"} | options)
+    records = {"solve": Solve(effort="fast", max_iter=1), "tiling": Tiling(tile=64)}
+    batch = plan_batch("in", "out", task="inpaint", mask="masks", device="cpu", **records)
+    assert {(job.settings.solve, job.settings.tiling) for job in batch.jobs} == {(records["solve"], records["tiling"])}
+
+
+def test_messages_call_arguments_what_they_are_called_where_they_are_shown(folder):
+    for shown in ({}, {"max_memory": "--max-memory"}):
+        batch = plan_batch("in/p0.png", "out.png", task="inpaint", mask="masks", names=shown, max_memory=1e5)
+        (result,) = batch.run()
+        assert result.error.startswith(f"in/p0.png: {shown.get('max_memory', 'max_memory')} of 0.0001 GB doesn't suffice")

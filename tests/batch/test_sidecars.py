@@ -53,7 +53,7 @@ def test_a_record_of_nonsense_is_none(folder, place, value):
     if json.dumps(value) == COULD_BE_TRUE[place]:
         assert (result.status, result.error) == ("skipped", "")
     else:
-        assert result.error.endswith("made from another input or with other settings: use --overwrite to replace it")
+        assert result.error.endswith("made from another input or with other settings: use overwrite to replace it")
     assert json.loads(json.dumps(result.row())) == result.row()
 
 
@@ -61,7 +61,7 @@ def test_a_record_of_nonsense_is_none(folder, place, value):
 def test_a_record_that_is_no_table_is_none(folder, text):
     folder, _ = folder
     record_of(folder).write_bytes(text)
-    assert again(folder).error.endswith("use --overwrite to replace it")
+    assert again(folder).error.endswith("use overwrite to replace it")
 
 
 @pytest.mark.parametrize(

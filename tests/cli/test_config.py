@@ -149,11 +149,11 @@ def test_the_environment_variable_names_a_file_and_the_option_another(tmp_path, 
         ("[inpaint.fast]\nx = 1", "a.toml: inpaint.fast: there is no such command"),
         ("config = 'b.toml'", "a.toml: config: there is no such option"),
         ("print-config = true", "a.toml: print-config: there is no such option"),
-        ("fast = 1", "a.toml: fast: it is a switch: write true or false"),
-        ("learn = 'yes'", "a.toml: learn: it is a switch"),
-        ("[inpaint]\nmask-dilate = true", "a.toml: inpaint.mask-dilate: it takes one value: write a number"),
-        ("mask-dilate = [1]", "a.toml: mask-dilate: it takes one value"),
-        ("mask = 2026-01-01", "a.toml: mask: it takes one value"),
+        ("fast = 1", "a.toml: fast: is a switch: write true or false"),
+        ("learn = 'yes'", "a.toml: learn: is a switch"),
+        ("[inpaint]\nmask-dilate = true", "a.toml: inpaint.mask-dilate: takes one value: write a number"),
+        ("mask-dilate = [1]", "a.toml: mask-dilate: takes one value"),
+        ("mask = 2026-01-01", "a.toml: mask: takes one value"),
         ("mask-dilate = 1.5", "a.toml: mask-dilate: '1.5' is neither 'auto' nor a number of pixels"),
         ("mask-dilate = -1", "a.toml: mask-dilate: '-1' is neither 'auto' nor a number of pixels"),
         ("max-memory = 'much'", "a.toml: max-memory: 'much' isn't an amount of memory such as 4GB"),
@@ -171,7 +171,7 @@ def test_mistakes_in_the_file_are_one_line_that_names_file_and_key(content, mess
 
 def test_lists_are_asked_for_where_an_option_repeats(tmp_path, capsys):
     (tmp_path / "a.toml").write_text("start = 3\n")
-    check_refused(tmp_path, capsys, ["beale", "--config", "a.toml"], "a.toml: start: it takes several values: write a list")
+    check_refused(tmp_path, capsys, ["beale", "--config", "a.toml"], "a.toml: start: takes several values: write a list")
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path, capsys):
@@ -190,7 +190,9 @@ def test_a_wrong_value_on_the_command_line_is_not_blamed_on_the_file(tmp_path, c
 
 def test_a_required_option_may_stand_in_the_file(tmp_path, capsys):
     (tmp_path / "a.toml").write_text('kernel = "uniform:0"\n')
-    check_refused(tmp_path, capsys, ["deblur", "x.png", "--config", "a.toml"], "--kernel: 'uniform:0'")
+    check_refused(
+        tmp_path, capsys, ["deblur", "x.png", "--config", "a.toml"], "uniform:0: size must be a whole number of pixels"
+    )
 
 
 def test_a_kernel_s_or_a_dictionary_s_file_is_sought_beside_the_config_and_words_stay(tmp_path, capsys):
@@ -218,7 +220,7 @@ def test_printing_does_nothing_else_and_checks_the_values(tmp_path, capsys):
 
 
 def test_a_name_that_toml_cannot_hold_is_refused(tmp_path, capsys):
-    check_refused(tmp_path, capsys, ["inpaint", "--print-config", "-m", "\udcff.png"], "its name isn't Unicode")
+    check_refused(tmp_path, capsys, ["inpaint", "--print-config", "-m", "\udcff.png"], "has a name that isn't Unicode")
 
 
 @given(

@@ -92,7 +92,7 @@ def test_poisson_noise_of_counts(folder, clean, rng, capsys):
         restored = np.load("counts_denoised.npy")
         assert psnr(restored, clean, data_range=255) > psnr(np.load("counts.npy"), clean, data_range=255) + 3
     assert call("denoise", "counts.npy", "--gain", 2, "--overwrite") == 2
-    assert "--gain: it belongs to the noise 'poisson'" in capsys.readouterr().err
+    assert "--gain belongs to Poisson noise: leave it out, or use --noise 'poisson'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "impulse"])
@@ -149,7 +149,7 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
     np.testing.assert_array_equal(read_image("flat_denoised.png").pixels, flat)
     err = capsys.readouterr().err
     assert "flat.png: noise of 0 (estimated)" in err
-    assert "flat.png: --noise-sigma: no noise was found, and nothing was taken off" in err
+    assert "flat.png: --noise-sigma was estimated to be 0, so no noise was removed" in err
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,18 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
         (["noise.png", "--noise-sigma", "nan"], "'--noise-sigma': 'nan' is neither 'auto' nor a number", 2),
         (["noise.png", "--noise-sigma", "much"], "'--noise-sigma': 'much' is neither 'auto' nor a number", 2),
         (["noise.png", "--noise", "speckle"], "'--noise': 'speckle' is not one of 'gaussian', 'poisson', 'impulse'", 2),
-        (["noise.png", "--noise", "impulse", "--noise-sigma", "3"], "error: --noise-sigma: it belongs to Gaussian noise", 2),
-        (["noise.png", "--fast", "--best"], "error: --fast, --best: one excludes the other", 2),
+        (
+            ["noise.png", "--noise", "impulse", "--noise-sigma", "3"],
+            "error: --noise-sigma belongs to Gaussian noise: leave it out, or use --noise 'gaussian'",
+            2,
+        ),
+        (["noise.png", "--fast", "--best"], "error: effort can't be both fast and best: leave out --fast or --best", 2),
         (["noise.png", "--learn"], "No such option", 2),
         (["nan.npy"], "nan.npy: every pixel is missing", 2),
         (["channel.npy"], "channel.npy: every pixel of channel 1 is missing", 2),
-        (["infinite.npy"], "infinite.npy: there are infinite values in it", 2),
-        (["infinite.npy", "--noise", "impulse"], "infinite.npy: there are infinite values in it", 2),
-        (["bilevel.npy"], "bilevel.npy: it is bilevel", 2),
+        (["infinite.npy"], "infinite.npy: the image has infinite values", 2),
+        (["infinite.npy", "--noise", "impulse"], "infinite.npy: the image has infinite values", 2),
+        (["bilevel.npy"], "bilevel.npy: the image must not be bilevel", 2),
         (["noise.png", "-o", "noise.png"], "never overwritten", 2),
         (["noise.png", "-o", "noise.png", "--overwrite"], "never overwritten", 2),
         (["noise.png", "-m", "text.png", "-o", "text.png", "--overwrite"], "never overwritten", 2),

@@ -80,8 +80,8 @@ def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("a.png", "small.png"), "small.png: it is 36 x 30"),
-        (("a.png", "colour.png"), "colour.png: it hasn't as many channels as"),
+        (("a.png", "small.png"), "small.png: has 36 x 30 pixels, a.png"),
+        (("a.png", "colour.png"), "colour.png: doesn't have as many channels as"),
         (("a.png", "none.png"), "none.png"),
         (("a.png", "-o", "a.png"), "a.png: is an input"),
         (("a.png", "-o", "bücher.png"), "bücher.png: exists already"),
@@ -91,15 +91,15 @@ def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
         (("a.png", "bücher.png", "-o", "small.png/x"), "there is no folder small.png"),
         (("a.png", "--save-codes", "c.npz", "--checkpoint", "c.npz"), "c.npz: two outputs"),
         (("a.png", "--save-codes", "c.txt"), "c.txt: dictionaries and codes are written as .npz"),
-        (("a.png", "--filters", "8,9"), "--filter-size: one for each number"),
-        (("a.png", "--filters", "8", "--filter-size", "8,9"), "--filter-size: one for each number"),
-        (("a.png", "--filters", "9" * 30), "--filters: '999"),
-        (("a.png", "--filters", "many"), "--filters: 'many'"),
-        (("a.png", "--filters", "0"), "--filters: '0'"),
+        (("a.png", "--filters", "8,9"), "--filter-size must have as many numbers as the filters"),
+        (("a.png", "--filters", "8", "--filter-size", "8,9"), "--filter-size must have as many numbers as the filters"),
+        (("a.png", "--filters", "9" * 30), "--filters must be from 1 to a million, got '999"),
+        (("a.png", "--filters", "many"), "--filters must be a number, or numbers with commas between them, got 'many'"),
+        (("a.png", "--filters", "0"), "--filters must be from 1 to a million, got '0'"),
         (("a.png", "--filter-size", "60"), "larger than the images"),
-        (("a.png", "--kernel-degree", "2"), "--kernel-degree: it belongs to cogradient descent"),
+        (("a.png", "--kernel-degree", "2"), "--kernel-degree belongs to cogradient descent: add --cogd"),
         (("a.png", "--dictionary", "a.png"), "a.png: not a dictionary"),
-        (("a.png", "--dictionary", "default", "--cogd"), "--dictionary: nothing is learned then"),
+        (("a.png", "--dictionary", "default", "--cogd"), "--dictionary is given, so nothing is learned: leave out --cogd"),
         (("a.png", "--dictionary", "default", "--filters", "4"), "leave out --filters"),
         (("a.png", "small.png", "--dictionary", "default", "--save-codes", "c.npz"), "leave out --save-codes"),
         (("colour.png", "--dictionary", "none.npz"), "none.npz: no such dictionary"),
@@ -115,11 +115,11 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, monkeypatch, c
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.eye(40, 36, dtype=bool), "bad.npy: is bilevel"),
-        (np.full((40, 36), np.inf), "bad.npy: there are infinite values in it"),
-        (np.full((40, 36), np.nan), "bad.npy: has a channel without any known pixel"),
-        (np.full((40, 36), 1e200), "bad.npy: values beyond 1e150"),
-        (np.full((40, 36), 2**60), "bad.npy: integers beyond 2**53"),
+        (np.eye(40, 36, dtype=bool), "bad.npy must not be bilevel"),
+        (np.full((40, 36), np.inf), "bad.npy has infinite values"),
+        (np.full((40, 36), np.nan), "bad.npy has a channel without any known pixel"),
+        (np.full((40, 36), 1e200), "bad.npy has values beyond 1e150"),
+        (np.full((40, 36), 2**60), "bad.npy has integers beyond 2**53"),
     ],
 )
 def test_errors_name_the_file_and_not_its_number(folder, monkeypatch, capsys, command, pixels, message):
@@ -138,7 +138,7 @@ def test_a_dictionary_of_other_channels_is_named_and_never_overwritten(folder, m
     Dictionary(np.ones((2, 3, 4, 4))).save("three.npz")
     before = contents(folder)
     assert call("reconstruct", "a.png", "--dictionary", "three.npz") == 2
-    assert "error: a.png: three.npz: its filters have 3 channels, the images 1" in capsys.readouterr().err
+    assert "error: a.png: --dictionary has filters of 3 channels, but the images have 1" in capsys.readouterr().err
     again = ("--dictionary", "three.npz", "--save-dictionary", "three.npz", "--overwrite")
     assert call("reconstruct", "colour.png", *again) == 2
     assert "three.npz: is an input" in capsys.readouterr().err
@@ -275,7 +275,10 @@ def test_a_checkpoint_of_a_given_dictionary_or_over_an_input_is_refused(folder, 
     monkeypatch.chdir(folder)
     before = contents(folder)
     for arguments, message in (
-        (("--dictionary", "default", "--checkpoint", "run.npz"), "--dictionary: nothing is learned then: leave out --check"),
+        (
+            ("--dictionary", "default", "--checkpoint", "run.npz"),
+            "--dictionary is given, so nothing is learned: leave out --check",
+        ),
         (("--checkpoint", "a.png"), "a.png: not a checkpoint"),
         (("--checkpoint", "none/run.npz"), "none/run.npz: there is no folder none"),
     ):

@@ -6,8 +6,8 @@ from html import unescape
 
 import numpy as np
 import pytest
-from csc_cogd.restore.damage import random_mask
 
+from csc_cogd.restore.synthetic_masks import random_mask
 from tests.cli.calling import call, save
 
 QUICK = ("--fast", "--iterations", 1, "--device", "cpu")

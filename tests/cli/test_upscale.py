@@ -56,8 +56,8 @@ def test_opacity_is_interpolated_and_gaps_are_filled(folder, rng):
         (["photo.png", "-f", "0"], "--factor"),
         (["photo.png", "-f", "1.5"], "--factor"),
         (["photo.png", "-k", "lanczos"], "lanczos: no such file"),
-        (["photo.png", "-k", "box:3"], "as wide as --factor"),
-        (["photo.png", "-k", "gaussian:0"], "--kernel: 'gaussian:0'"),
+        (["photo.png", "-k", "box:3"], "--kernel must be box, without a width, got 'box:3': its width is the --factor"),
+        (["photo.png", "-k", "gaussian:0"], "gaussian:0: sigma must be a number of pixels above 0"),
         (["photo.png", "-o", "photo.png", "--overwrite"], "never overwritten"),
     ],
 )

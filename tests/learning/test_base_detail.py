@@ -59,13 +59,13 @@ def test_few_bright_pixels_and_none_set_a_scale():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([], "images must be one or more"),
-        (np.zeros((5, 5)), r"put it into a list, \[image\]"),
-        ([np.zeros((5, 5)), np.zeros((5, 5), complex)], "image 1: must have integers or floats"),
-        ([np.zeros((5, 5, 3))], r"image 0: must be of shape \(H, W\), .*channel_axis"),
-        ([np.zeros((5, 5), bool)], "image 0: must not be bilevel"),
-        ([np.full((5, 5), np.nan)], "image 0: has a channel without any known pixel"),
-        ([np.full((5, 5), np.inf)], "image 0: has infinite values"),
+        ([], "images must be one or more, got none"),
+        (np.zeros((5, 5)), "images must be a sequence of images, got a single one"),
+        ([np.zeros((5, 5)), np.zeros((5, 5), complex)], r"images\[1\] must have integers or floats"),
+        ([np.zeros((5, 5, 3))], r"images\[0\] must be of shape \(H, W\), .*channel_axis"),
+        ([np.zeros((5, 5), bool)], r"images\[0\] must not be bilevel"),
+        ([np.full((5, 5), np.nan)], r"images\[0\] has a channel without any known pixel"),
+        ([np.full((5, 5), np.inf)], r"images\[0\] has infinite values"),
     ],
 )
 def test_what_is_no_picture_is_named(images, message):

@@ -1,0 +1,93 @@
+"""What a batch is asked for: records, which are made and checked once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from csc_cogd.engine import Engine
+from csc_cogd.errors import InputError
+from csc_cogd.restore.settings import Solve, Tiling
+
+PathLike = str | os.PathLike[str]
+RECORDS = {"solve": Solve, "tiling": Tiling, "engine": Engine}
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """Which files a batch takes, and how it goes about them; see :func:`csc_cogd.restore_batch`.
+
+    Raises
+    ------
+    InputError
+        If they don't go together.
+    """
+
+    recursive: bool = False
+    files_from: PathLike | None = None
+    axes: str | None = None
+    suffix: str | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+    fail_fast: bool = False
+    jobs: int | None = None
+    scheduler: Any = None
+    report: PathLike | None = None
+    reference: PathLike | None = None
+
+    def __post_init__(self) -> None:
+        jobs = self.jobs
+        if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+            raise InputError("jobs", f"must be a number of processes, 1 or more, got {jobs!r}")
+        if self.remote and jobs not in (None, 1):
+            raise InputError(
+                "jobs", "can't be chosen, as the workers are the scheduler's", "leave out {jobs} or {scheduler}"
+            )
+        if self.reference is not None and self.report is None:
+            raise InputError("reference", "belongs to a report", "name the folder of one by {report}, or leave it out")
+
+    @property
+    def remote(self) -> bool:
+        """Whether workers of other machines restore."""
+        return self.scheduler not in (None, "local")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How each image is restored; what a task doesn't use keeps its default.
+
+    Attributes
+    ----------
+    solve : Solve
+    tiling : Tiling
+    engine : Engine
+    noise : {"gaussian", "poisson", "impulse"}
+    noise_sigma : float, "auto", or sequence of floats, optional
+    gain : float or "auto"
+    operator : Operator, optional
+        What the image shows of the scene.
+    keep_known : bool, optional
+    debias : bool
+        Refit the codes of a reconstruction.
+    dry_run : bool
+    """
+
+    solve: Solve = field(default_factory=Solve)
+    tiling: Tiling = field(default_factory=Tiling)
+    engine: Engine = field(default_factory=Engine)
+    noise: str = "gaussian"
+    noise_sigma: Any = None
+    gain: Any = "auto"
+    operator: Any = None
+    keep_known: bool | None = None
+    debias: bool = False
+    dry_run: bool = False
+
+    def by_name(self) -> dict[str, Any]:
+        """Return each value by the name of the argument that it is in Python."""
+        found: dict[str, Any] = {}
+        for name in (each.name for each in fields(self)):
+            value = getattr(self, name)
+            found |= vars(value) if name in RECORDS else {name: value}
+        return found
