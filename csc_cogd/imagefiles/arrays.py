@@ -17,7 +17,7 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.image import ImageFile, check_pixels_claim
 from csc_cogd.imagefiles.pieces import ArrayInFile, Index
-from csc_cogd.npy import check_members, member_header, read_header, read_member
+from csc_cogd.npy import check_members, member_header, open_archive, read_header, read_member
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class NpzPages:
 
     def __init__(self, path: Path, file: BinaryIO, axes: str | None, like: ImageFile | None):
         self._path, self._file_size = path, file.seek(0, os.SEEK_END)
-        self._zip = zipfile.ZipFile(file)
+        self._zip = open_archive(path, file)
         self._held: tuple[str, Any] = ("", None)
         members = {member.filename: member for member in self._zip.infolist()}
         others, self._layouts = list[str](), list[ArrayLayout]()
@@ -209,7 +209,7 @@ class NpzEncoder:
 
     def finish(self) -> None:
         if self._last is not None and self._last.source is not None and self._last.others:
-            with zipfile.ZipFile(self._last.source) as source:
+            with self._last.source.open("rb") as file, open_archive(self._last.source, file) as source:
                 for name in self._last.others:
                     info = self._info(name, source.getinfo(name).compress_type)
                     with source.open(name) as read, self._zip.open(info, "w", force_zip64=True) as written:
