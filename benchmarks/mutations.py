@@ -250,7 +250,7 @@ def change_member(rng: Rng, content: bytes) -> bytes:
             return choice(rng, ("", "a", "about.npy", "filters.npy", "../x.npy", "é.npy", name + ".npy")), data, kind
         if how < 0.9:
             return name, bytes(int(rng.integers(0, 10))), kind
-        return name, data + bytes(2**23), zipfile.ZIP_DEFLATED
+        return name, data + bytes(2**23), choice(rng, (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
 
     members = change_part(rng, members, change) if members else members
     stream = io.BytesIO()

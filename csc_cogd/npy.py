@@ -105,6 +105,22 @@ def read_array(file: BinaryIO, file_size: int) -> np.ndarray:
     return array
 
 
+def open_archive(path: str | os.PathLike[str], file: BinaryIO) -> zipfile.ZipFile:
+    """Return the archive in a file, of which no more is ever unpacked than its members claim: see :func:`check_members`.
+
+    Raises
+    ------
+    InputError
+        If a member is compressed in a way that unpacks to more before that is known, and that NumPy doesn't write.
+    """
+    archive = zipfile.ZipFile(file)
+    for member in archive.infolist():
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            problem = f"holds {member.filename!r}, which isn't compressed as by NumPy"
+            raise InputError("", problem, "save it by np.savez_compressed", str(path))
+    return archive
+
+
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """Return the array in a member of an archive; see :func:`read_array`."""
     with archive.open(member) as file:
@@ -127,9 +143,6 @@ def member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header |
 
 
 def check_members(path: str | os.PathLike[str], members: list[zipfile.ZipInfo], file_size: int) -> None:
-    """Refuse an archive whose members unpack to much more than a file of its size can hold: see :func:`check_declared_size`.
-
-    No more is ever read of a member than it claims.
-    """
+    """Refuse an archive whose members unpack to much more than a file of its size can hold: see :func:`check_declared_size`."""
     total = sum(member.file_size for member in members)
     check_declared_size(path, "arrays of", total, file_size, "store them uncompressed, as by np.savez")

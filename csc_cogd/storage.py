@@ -8,7 +8,6 @@ import os
 import platform
 import stat
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from csc_cogd.errors import InputError
-from csc_cogd.npy import MAGIC, check_members, is_array, read_array, read_member
+from csc_cogd.npy import MAGIC, check_members, is_array, open_archive, read_array, read_member
 
 PREFIX = ".csc-cogd-"
 """Of the names of temporary files."""
@@ -150,7 +149,7 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
                 return {"": read_array(file, file_size)}, {}
             if not start.startswith(b"PK"):
                 raise ValueError("it begins with something else")
-            with zipfile.ZipFile(file) as archive:
+            with open_archive(path, file) as archive:
                 check_members(path, archive.infolist(), file_size)
                 members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
                 arrays = {name: read_member(archive, m) for name, m in members.items() if is_array(archive, m)}

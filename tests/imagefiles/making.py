@@ -67,6 +67,18 @@ def claiming(n_bytes, **arrays):
     return stream.getvalue()
 
 
+def unpacking_to_more(n_bytes, method, **arrays):
+    """An npz whose members unpack to so many zeros more than they claim."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as file:
+        for name, array in arrays.items():
+            content = npy(array)
+            file.writestr(f"{name}.npy", content + bytes(n_bytes))
+            member = file.getinfo(f"{name}.npy")
+            member.file_size, member.CRC = len(content), zlib.crc32(content)
+    return stream.getvalue()
+
+
 def png(pixels, *chunks):
     return insert_chunks(imagecodecs.png_encode(pixels), list(chunks))
 

@@ -25,6 +25,7 @@ from tests.imagefiles.making import (
     raw_png,
     rewritten,
     tiff,
+    unpacking_to_more,
 )
 
 PIXELS = pixels_of(np.random.default_rng(12), (40, 48, 3))
@@ -228,6 +229,14 @@ def test_other_arrays_of_an_npz_may_not_unpack_to_gigabytes(tmp_path):
     (tmp_path / "a.npz").write_bytes(claiming(2**30 + 2**24, image=PIXELS))
     with pytest.raises(InputError, match=r"a\.npz: claims arrays of 1\.1 GB, in a file of \d+ bytes"):
         open_images(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_members_do_not_unpack_to_more_than_they_claim(tmp_path, method):
+    (tmp_path / "a.npz").write_bytes(unpacking_to_more(2**26, method, image=PIXELS))
+    said, peak = peak_of(tmp_path / "a.npz")
+    assert peak < 2**24
+    assert ("isn't compressed as by NumPy: save it by np.savez_compressed" in said) == (method != zipfile.ZIP_DEFLATED)
 
 
 @pytest.mark.parametrize(

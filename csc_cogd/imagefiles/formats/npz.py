@@ -19,7 +19,7 @@ from csc_cogd.imagefiles.array_layout import ArrayLayout, axes_like, axes_of, ch
 from csc_cogd.imagefiles.formats.format import Encoder, Format, Pages
 from csc_cogd.imagefiles.formats.npy import page_of_array
 from csc_cogd.imagefiles.image import ImageFile, check_declared_pixels
-from csc_cogd.npy import Header, check_members, member_header, read_member
+from csc_cogd.npy import Header, check_members, member_header, open_archive, read_member
 
 
 class NpzPages(Pages):
@@ -27,7 +27,7 @@ class NpzPages(Pages):
 
     def __init__(self, path: Path, file: BinaryIO, axes: str | None, template: ImageFile | None):
         self._path, self._file_size = path, file.seek(0, os.SEEK_END)
-        self._zip = zipfile.ZipFile(file)
+        self._zip = open_archive(path, file)
         self._held: tuple[str, Any] = ("", None)
         members = {member.filename: member for member in self._zip.infolist()}
         others, self._layouts = list[str](), list[ArrayLayout]()
@@ -102,7 +102,7 @@ class NpzEncoder(Encoder):
     def finish(self) -> None:
         """Copy the arrays of the source that are no images."""
         if self._last is not None and self._last.source is not None and self._last.others:
-            with zipfile.ZipFile(self._last.source) as source:
+            with self._last.source.open("rb") as file, open_archive(self._last.source, file) as source:
                 for name in self._last.others:
                     info = _info(name, source.getinfo(name).compress_type)
                     with source.open(name) as read, self._zip.open(info, "w", force_zip64=True) as written:
