@@ -244,6 +244,11 @@ def detect(
         for line in lines:
             console.say(f"{kind} {line.index}: {line.kind}, {across} {line.start} to {line.stop - 1}", level=1)
     missing = np.asarray(found.mask.any(axis=2))
+    if found.texture:
+        console.warn(
+            f"{image_paths[0]}: {found.texture:.2%} of the values stand out like impulses, but lie together as texture does "
+            "and aren't marked: if they are spoilt, paint over them, and see mask from --mask-color"
+        )
     if not missing.any():
         console.warn(
             "the mask is empty: a larger --sensitivity finds weaker damage of the camera; scratches, dust and text aren't "

@@ -143,6 +143,6 @@ def member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header |
 
 
 def check_members(path: str | os.PathLike[str], members: list[zipfile.ZipInfo], file_size: int) -> None:
-    """Refuse an archive whose members unpack to much more than a file of its size can hold: see :func:`check_declared_size`."""
+    """Refuse an archive whose members unpack to more than a file of its size can hold: see :func:`check_declared_size`."""
     total = sum(member.file_size for member in members)
     check_declared_size(path, "arrays of", total, file_size, "store them uncompressed, as by np.savez")

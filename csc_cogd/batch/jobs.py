@@ -291,12 +291,10 @@ class _Work:
                 if search and settings.dry_run:  # what is spoilt isn't known before the search: only that is planned
                     restored, report = colors, search.plan_only(observation, self.dictionary)
                 else:
-                    if search:
-                        found = search.find(observation, self.dictionary)
-                        problem = replace(problem, observation=observation.also_missing(found))
                     planes, report = restore(
-                        problem, settings.solve, settings.tiling, engine, reporter=reporter,
-                        trace=trace if reported and not settings.operator else None, dry_run=settings.dry_run,
+                        search.mark(problem) if search else problem, settings.solve, settings.tiling, engine,
+                        reporter=reporter, trace=trace if reported and not settings.operator else None,
+                        dry_run=settings.dry_run,
                     )  # fmt: skip
                     restored = observation.to_image(planes)
                 if text := task.found(report, settings, observation):

@@ -13,16 +13,15 @@ from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from csc_cogd.backend import from_gpu
 from csc_cogd.detect.lines import Line, find_columns
-from csc_cogd.detect.pixels import deviations, find_peaks
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation, frames_of
+from csc_cogd.restore.peaks import THRESHOLD, deviations, find_peaks
 from csc_cogd.restore.report import Reporter
 from csc_cogd.restore.settings import Tiling
 
 KINDS = ("pixels", "columns", "rows", "impulses")
-THRESHOLD = 11.0  # usual deviations, at sensitivity 1: of noise, one in exp(11) peaks, half a million pixels, exceeds it
 LISTED = 12  # columns or rows that are named
 
 
@@ -38,6 +37,8 @@ class Detection:
         Row and column of each, in any channel, outside of bad columns and rows; impulses without hot and dead pixels.
     columns, rows : tuples of Line
         Bad columns and rows, or parts of them.
+    texture : float
+        Share of the values that stand out like impulses, but lie together as texture does: they aren't in the mask.
     """
 
     mask: np.ndarray
@@ -46,6 +47,7 @@ class Detection:
     impulses: np.ndarray
     columns: tuple[Line, ...]
     rows: tuple[Line, ...]
+    texture: float = 0.0
 
     def __repr__(self) -> str:
         return f"Detection({self.summary()})"
@@ -81,7 +83,7 @@ def detect_damage(
 
     Pixels must stand out from all eight neighbours, and columns and rows from both sides, further than noise and texture
     let others do that, and without the glow that a lens gives to small things: see
-    :mod:`csc_cogd.detect.pixels` and :mod:`csc_cogd.detect.lines`. What is nothing of the kind, but left out
+    :mod:`csc_cogd.restore.peaks` and :mod:`csc_cogd.detect.lines`. What is nothing of the kind, but left out
     by chance, is rarer than one in 100,000 pixels of noisy pictures. Thin straight lines of the scene that follow a column
     or row, as in print and drawings, can be taken for damage.
 
@@ -159,6 +161,7 @@ def detect_in_frames(
 
     hot, dead, impulses, on_lines = (np.zeros(known.shape, bool) for _ in range(4))
     lines: dict[str, list[Line]] = {"columns": [], "rows": []}
+    texture = 0.0
     for channel, plain in enumerate(average.plain):
         for kind, turned in (("columns", np.asarray), ("rows", np.transpose)):
             if kind in kinds:
@@ -169,18 +172,19 @@ def detect_in_frames(
         if "pixels" in kinds:
             usable = average.known[channel] & ~on_lines[channel]
             for found, sign in ((hot, 1), (dead, -1)):
-                peaks = find_peaks(sign * average.deviations[channel], usable, threshold)
+                peaks = find_peaks(sign * average.deviations[channel], usable, threshold, recurring=len(start) > 1)
                 found[channel] = peaks & average.lasting[sign][channel]
     if "impulses" in kinds:
         search = ImpulseSearch(Tiling(), Engine(), Reporter())
-        impulses = search.find(Observation(pixels, ~known | on_lines), None) & ~hot & ~dead
+        impulses, texture = search.find(Observation(pixels, ~known | on_lines), None)
+        impulses &= ~hot & ~dead
 
     def as_image(planes: np.ndarray) -> np.ndarray:
         return planes[0] if channel_axis is None else np.moveaxis(planes, 0, channel_axis)
 
     return Detection(
         as_image(hot | dead | impulses | on_lines), *(np.argwhere(kind.any(axis=0)) for kind in (hot, dead, impulses)),
-        tuple(lines["columns"]), tuple(lines["rows"]),
+        tuple(lines["columns"]), tuple(lines["rows"]), texture,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import binary_closing, label, maximum_filter1d, median_filter, minimum_filter1d
 from scipy.stats import trim_mean
 
-from csc_cogd.detect.pixels import rounding_step
+from csc_cogd.restore.peaks import rounding_step
 
 SIDE = 3  # pixels on either side that tell what a column should be: their median bears one more bad column
 BLOCK = 32  # rows that are averaged at first, fewer in low pictures; then blocks:

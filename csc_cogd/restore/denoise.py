@@ -109,7 +109,7 @@ def denoise(
         if dry_run:  # what is spoilt isn't known before the search: only that is planned
             report = search.plan_only(observation, dictionary)
             return (image, report) if return_report else image
-        problem = replace(problem, observation=observation.also_missing(search.find(observation, dictionary)))
+        problem = search.mark(problem)
     planes, report = restore(problem, solve, tiling, engine, reporter=reporter, trace=trace, dry_run=dry_run)
     restored = observation.to_image(planes)
     return (restored, report) if return_report else restored

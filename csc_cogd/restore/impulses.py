@@ -1,23 +1,37 @@
-"""Impulses: values that no sparse code explains, further from its fit than the others are."""
+"""Impulses: values that are spoilt altogether, as by salt and pepper or as hot pixels, while the others are exact.
+
+A sparse code under the sum of absolute deviations, which outliers hardly move, says what values should be. Those far from it
+are impulses, unless something else explains them:
+
+texture      Deviations are measured in their local mean, which is large where a picture is full of detail; how many are
+             enough follows from how many impulses there are, as the odds of a value to be one do.
+support      On edges and lines, other pixels beside have about the same value [as in Garnett et al. 2005].
+point spread A lens lights up what surrounds a star, too [as in van Dokkum 2001].
+scatter      Impulses hit any pixel; texture that was taken for impulses lies together. Where that is found, only pixels stay
+             that stand out further than texture ever does, see :mod:`csc_cogd.restore.peaks`.
+
+Where many values are those at the ends of the range and most of them deviate, that is salt and pepper, and these are all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import median_filter, rank_filter
+from scipy.ndimage import median_filter, rank_filter, uniform_filter
 
 from csc_cogd.backend import single_threaded_blas
 from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.observation import Observation, intensity_range
+from csc_cogd.restore.peaks import AROUND, THRESHOLD, find_peaks, median_of_known, rounding_step, surroundings, usual
 from csc_cogd.restore.report import GroupReport, Reporter, RestorationReport
-from csc_cogd.restore.restore import channel_groups
+from csc_cogd.restore.restore import Problem, channel_groups
 from csc_cogd.restore.settings import Tiling
 from csc_cogd.restore.stages.base_layer import base_layer
 from csc_cogd.restore.stages.code import frequency_weights
@@ -25,17 +39,46 @@ from csc_cogd.restore.stages.pilot import pilot_estimate
 from csc_cogd.restore.stages.state import TileState, as_coded
 from csc_cogd.restore.tiling import Plan, Tile, admm_memory, blend_tiles, choose_tiles, image_memory, memory_for
 
-MEDIAN = 5  # side of the window whose median is the first guess under impulse noise
+MEDIAN = 5  # side of the window whose median is the first guess
 IMPULSE_LMBDA, IMPULSE_RHO = 1.5, 5.0
-IMPULSE_ROUNDS, IMPULSE_ITERATIONS = 3, 25  # in each, the pixels that were found before are left out
-OUTLIER_SIGMAS = 4.0  # standard deviations, and in the image's range at least and at most:
+IMPULSE_ROUNDS, IMPULSE_ITERATIONS = 3, 25  # of the code; in each round, what deviated in the one before is left out
+OUTLIER_SIGMAS = 4.0  # standard deviations by which it did, and in the image's range at least and at most:
 OUTLIER_RANGE = (0.08, 0.25)
-MIN_EXTREME_SHARE, MAX_EXTREME_SHARE = (
-    0.01,
-    0.75,
-)  # share of values at the ends of their range in pictures with salt and pepper
-MIN_EXTREME_DEVIATION = 0.02  # by which they deviate at least
-BYTES_A_VALUE = 48  # of the picture, that the search for impulses keeps besides
+MIN_EXTREME_SHARE, MAX_EXTREME_SHARE = 0.01, 0.75  # of values at the ends of their range, under salt and pepper
+MIN_EXTREME_DEVIATION = 0.02  # of the image's range, by which they deviate at least
+
+CLIPPED = 2.0  # usual deviations at which the others are cut off, so that even many impulses leave the mean alone
+LEAST_KNOWN = 0.01  # share of a window that counts as if it were sound at least
+FIRST, LEAST, MOST = 4.5, 2.0, 7.0  # usual deviations that are enough: at first, and then with the share of impulses s:
+AT_ALL, BY_ODDS = 0.55, 0.75  # AT_ALL - BY_ODDS log(s)
+LEAST_DEVIATION = 0.03  # of the image's range: less hardly shows
+CROWDED = 0.03  # share from which on impulses meet
+SEARCHES = 8  # each without what the one before has found
+NEAR = 9  # side of the surroundings in which impulses are counted that lie together
+SCATTERED = 2.8  # times as many pairs as by chance are found of scattered impulses at most, as flat parts show more of them
+STANDARD_DEVIATIONS = 4.0  # more
+BYTES_A_VALUE = 48  # of the picture, that the search keeps besides
+
+
+class _Rules(NamedTuple):
+    """What a pixel that deviates must fulfil.
+
+    It and its deviation are above those of its `nth` highest neighbour by a `part` of the deviation at least, and the
+    neighbours' median is above the ring around them by `glow` of the pixel's height at most.
+    """
+
+    nth: int
+    part: float
+    glow: float
+
+
+SPARSE_RULES, CROWDED_RULES = _Rules(2, 0.5, 0.15), _Rules(3, 0.3, 0.3)
+
+
+def like_texture(share: float) -> Remark:
+    """Return what to say of a share of values that may be impulses but looks like texture."""
+    problem = f"{share:.2%} of the values stand out like impulses, but lie together as texture does, and are kept"
+    return Remark("", problem, "if they are spoilt, mark them with {mask}")
 
 
 @dataclass(frozen=True)
@@ -62,38 +105,50 @@ class ImpulseSearch:
         ]
         return RestorationReport(float(observation.missing.mean()), groups)
 
-    @single_threaded_blas()
-    def find(self, observation: Observation, dictionary: Dictionary | None) -> np.ndarray:
-        """Return which known values are impulses, (C, H, W) bool."""
-        outlying = np.zeros(observation.planes.shape, bool)
-        for channels, group_dictionary in channel_groups(len(observation.planes), dictionary):
-            outlying[channels] = self._find_in(observation, channels, group_dictionary)
-        return outlying
+    def mark(self, problem: Problem) -> Problem:
+        """Return the problem with the impulses of its image missing, and a remark on those that may be texture."""
+        impulses, texture = self.find(problem.observation, problem.dictionary)
+        remarks = (*problem.remarks, like_texture(texture)) if texture else problem.remarks
+        return replace(problem, observation=problem.observation.also_missing(impulses), remarks=remarks)
 
-    def _find_in(self, observation: Observation, channels: slice, dictionary: Dictionary) -> np.ndarray:
+    @single_threaded_blas()
+    def find(self, observation: Observation, dictionary: Dictionary | None) -> tuple[np.ndarray, float]:
+        """Return which known values are impulses, (C, H, W) bool, and the share that looks alike but is texture."""
+        found, texture = np.zeros(observation.planes.shape, bool), 0
+        for channels, group_dictionary in channel_groups(len(observation.planes), dictionary):
+            planes, known = observation.planes[channels], ~observation.missing[channels]
+            values, predicted, outlying = self._predict(observation, channels, group_dictionary)
+            extreme = known & _at_the_ends(planes, observation.known_values(channels))
+            if _is_salt_and_pepper(extreme, outlying, known):
+                found[channels] = extreme & (abs(values - predicted) > MIN_EXTREME_DEVIATION)
+            else:
+                for target, *of_channel in zip(found[channels], values, predicted, known, strict=True):
+                    target[:], n_texture = _standing_out(*of_channel)
+                    texture += n_texture
+            if not (known & ~found[channels]).any(axis=(1, 2)).all():
+                raise InputError("image", "has a channel in which no pixel looks intact", "is this impulse noise?")
+        return found, texture / found.size
+
+    def _predict(
+        self, observation: Observation, channels: slice, dictionary: Dictionary
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return values (C, H, W) on the scale of [0, 1], what a sparse code makes of them, and which are far from that."""
         plan, planes = self.plan(observation, channels, dictionary), observation.planes[channels]
-        known, known_values = ~observation.missing[channels], observation.known_values(channels)
-        low, high = intensity_range(known_values)
-        scaled = (np.where(known, planes, low).astype(np.float64) - low) / (high - low)
+        known = ~observation.missing[channels]
+        low, high = intensity_range(observation.known_values(channels))
+        values = (np.where(known, planes, low).astype(np.float64) - low) / (high - low)
         if not known.all():
-            scaled = _blended(plan, known.shape, lambda window: pilot_estimate(scaled[window], ~known[window]))
-        base = base_layer(median_filter(scaled, (1, MEDIAN, MEDIAN)))
-        detail, trusted = np.where(known, scaled - base, 0.0), known
+            values = _blended(plan, known.shape, lambda window: pilot_estimate(values[window], ~known[window]))
+        base = base_layer(median_filter(values, (1, MEDIAN, MEDIAN)))
+        detail, trusted = np.where(known, values - base, 0.0), known
         for number in range(IMPULSE_ROUNDS):
             fit, stopped = self._robust_fit(detail, trusted, dictionary, plan, number)
-            deviation = abs(scaled - base - fit)
+            deviation = abs(values - base - fit)
             spread = np.quantile(deviation[trusted], 0.25) / 0.3186  # the quartile of a normal deviation: outliers are above
             trusted = known & (deviation <= np.clip(OUTLIER_SIGMAS * spread, *OUTLIER_RANGE))
             if stopped or not trusted.any():
                 break
-        extreme = known & _at_the_ends(planes, known_values)
-        if MIN_EXTREME_SHARE < extreme[known].mean() < MAX_EXTREME_SHARE and (~trusted)[extreme].mean() > 0.5:
-            outlying = extreme & (deviation > MIN_EXTREME_DEVIATION)  # salt and pepper: nothing else is spoilt
-        else:
-            outlying = known & ~trusted & ((deviation > OUTLIER_RANGE[1]) | _beyond_neighbors(scaled))
-        if not (known & ~outlying).any(axis=(1, 2)).all():
-            raise InputError("image", "has a channel in which no pixel looks intact", "is this impulse noise?")
-        return outlying
+        return values, base + fit, known & ~trusted
 
     def _robust_fit(
         self, detail: np.ndarray, trusted: np.ndarray, dictionary: Dictionary, plan: Plan, number: int
@@ -147,8 +202,52 @@ def _at_the_ends(planes: np.ndarray, known_values: list[np.ndarray]) -> np.ndarr
     return np.asarray((planes == lows) | (planes == highs))
 
 
-def _beyond_neighbors(planes: np.ndarray) -> np.ndarray:
-    """Return which values (C, H, W) are smaller or larger than all their eight neighbors but one: edges and lines aren't."""
-    around = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], bool)
-    second_lowest, second_highest = (rank_filter(planes, rank, footprint=around) for rank in (1, -2))
-    return np.asarray((planes < second_lowest) | (planes > second_highest))
+def _is_salt_and_pepper(extreme: np.ndarray, outlying: np.ndarray, known: np.ndarray) -> bool:
+    """Whether the values (C, H, W) at the ends of the range are impulses: frequent, most of them outlying, and scattered."""
+    share = extreme[known].mean()
+    if not MIN_EXTREME_SHARE < share < MAX_EXTREME_SHARE or outlying[extreme].mean() <= 0.5:
+        return False
+    return all(_is_scattered(*planes) for planes in zip(extreme & outlying, known, strict=True))
+
+
+def _standing_out(plane: np.ndarray, predicted: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
+    """Impulses of a channel (H, W), and how many values look like some but are taken for texture."""
+    certain = find_peaks(plane, known, THRESHOLD) | find_peaks(-plane, known, THRESHOLD)
+    deviation, step = plane - predicted, rounding_step(plane, known)
+    found, enough = np.zeros(plane.shape, bool), FIRST
+    for number in range(SEARCHES):
+        sound, before = known & ~found, found
+        rules = CROWDED_RULES if found[known].mean() > CROWDED else SPARSE_RULES
+        least = np.maximum(enough * usual(abs(deviation), sound, CLIPPED, LEAST_KNOWN), max(2 * step, LEAST_DEVIATION))
+        found = known & (_peaks(plane, deviation, least, sound, rules) | _peaks(-plane, -deviation, least, sound, rules))
+        if number and not _is_scattered(found, known):
+            return certain, int(np.count_nonzero(found & ~certain))
+        if np.array_equal(found, before):
+            break
+        share = found[known].mean()
+        enough = float(np.clip(AT_ALL - BY_ODDS * np.log(share), LEAST, MOST)) if share else MOST
+    return found | certain, 0
+
+
+def _peaks(plane: np.ndarray, deviation: np.ndarray, least: np.ndarray, sound: np.ndarray, rules: _Rules) -> np.ndarray:
+    """Which pixels deviate upwards more than is usual, without support by sound ones beside, and light up none of them."""
+    candidates = deviation > least
+    for values in (plane, deviation):
+        highest = rank_filter(np.where(sound, values, -np.inf), -rules.nth, footprint=AROUND, mode="constant", cval=-np.inf)
+        candidates &= values - highest > rules.part * deviation
+    rows, columns = np.nonzero(candidates)
+    beside, ring = surroundings(plane, sound, rows, columns)
+    level = median_of_known(ring)
+    height, glow = plane[rows, columns] - level, median_of_known(beside) - level
+    candidates[rows, columns] = (height > 0) & ~(glow > rules.glow * height)
+    return candidates
+
+
+def _is_scattered(found: np.ndarray, known: np.ndarray) -> bool:
+    """Whether no more of what is found (H, W) lies close together than would by chance, if any known pixel could be hit."""
+    share = found.sum() / known.sum()
+    near_found, near_known = (
+        uniform_filter(which.astype(np.float32), NEAR, mode="constant")[found] * NEAR**2 - 1 for which in (found, known)
+    )
+    pairs, expected = near_found.sum() / 2, near_known.sum() * share / 2
+    return bool(pairs <= SCATTERED * expected + STANDARD_DEVIATIONS * np.sqrt(expected) + 2)

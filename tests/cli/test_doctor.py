@@ -58,9 +58,7 @@ def test_a_failing_self_test_is_told_by_the_exit_code(capsys, monkeypatch):
 def test_a_wrong_setting_is_named_once_and_the_rest_is_still_said(capsys, monkeypatch):
     monkeypatch.setenv("CSC_COGD_FFT", "mkl")
     facts = report(capsys, code=1)
-    assert facts["problems"] == [
-        "CSC_COGD_FFT must be 'auto', 'estimated', 'pyfftw' or 'scipy', got 'mkl'"
-    ]
+    assert facts["problems"] == ["CSC_COGD_FFT must be 'auto', 'estimated', 'pyfftw' or 'scipy', got 'mkl'"]
     assert facts["environment"]["CSC_COGD_FFT"] == "mkl"
     assert facts["processors"]["usable"] >= 1
     assert call("doctor") == 1

@@ -213,6 +213,29 @@ def test_only_the_kinds_that_are_asked_for(rng):
     assert detect_damage(image, kinds=["pixels"]).summary() == "1 hot pixel"
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_defects_of_up_to_four_pixels_together_are_found(rng, sign):
+    """Alone in a picture and, weaker, in a stack; side by side, across a corner, three and four of a square."""
+    groups = [(50, 50), (50, 51), (20, 20), (21, 21), (70, 5), (70, 6), (71, 5), (71, 6), (30, 70), (31, 70), (31, 71)]
+    planted = np.zeros((80, 90), bool)
+    planted[tuple(np.transpose(groups))] = True
+    frames = np.stack([rng.normal(100 + 10 * k, 3, planted.shape) for k in range(5)])
+    found = detect_damage(frames[0] + sign * 4000 * planted)
+    np.testing.assert_array_equal(found.mask, planted)
+    found = detect_damage(frames + sign * 100 * planted, stack_axis=0)
+    np.testing.assert_array_equal(found.mask, planted)
+
+
+def test_sharp_stars_beside_each_other_are_no_groups_of_hot_pixels(rng):
+    rows, columns = np.mgrid[:160, :160]
+    sky_with_pairs = np.full((160, 160), 100.0)
+    for row, column in zip(*rng.uniform(10, 150, (2, 40)), strict=True):
+        for down, right in ((0, 0), (0.7, 0.9)):
+            distance = (rows - row - down) ** 2 + (columns - column - right) ** 2
+            sky_with_pairs += 20_000 * np.exp(-4 * np.log(2) * distance / 1.8**2)
+    assert not detect_damage(rng.poisson(sky_with_pairs)).mask.any()
+
+
 def test_impulses_are_those_that_denoising_finds(photo):
     spoilt = random_mask(photo.shape, 0.1)
     noisy = np.where(spoilt, np.where(random_mask(photo.shape, 0.5, seed=1), 0, 255), photo).astype(np.uint8)

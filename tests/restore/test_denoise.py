@@ -249,6 +249,53 @@ def test_hot_pixels_of_one_channel(color_photo):
     assert (restored == color_photo).mean() > 0.95
 
 
+@pytest.mark.parametrize("name", ["camera", "grass", "bricks"])
+def test_pictures_without_impulses_stay_as_they_are(name):
+    from skimage import data
+
+    picture = {"camera": data.camera, "grass": data.grass, "bricks": data.brick}[name]()[200:360, 60:220]
+    restored, _ = denoise(picture, noise="impulse", return_report=True, **FAST)
+    assert (restored != picture).mean() < 0.005
+
+
+def test_a_mosaic_of_colors_is_texture_and_that_is_said():
+    from skimage.data import astronaut
+
+    colors, mosaic = astronaut()[100:260, 100:260], np.empty((160, 160), np.uint8)
+    for (i, j), channel in {(0, 0): 0, (0, 1): 1, (1, 0): 1, (1, 1): 2}.items():
+        mosaic[i::2, j::2] = colors[i::2, j::2, channel]
+    restored, report = denoise(mosaic, noise="impulse", return_report=True, **FAST)
+    np.testing.assert_array_equal(restored, mosaic)
+    assert "lie together as texture does" in str(report.warnings[0])
+
+
+@pytest.mark.parametrize("width", [1.6, 3.0])
+def test_stars_keep_their_light_while_hot_pixels_go(rng, width):
+    rows, columns = np.mgrid[:120, :120]
+    light = np.full((120, 120), 50.0)
+    places = [(r + rng.uniform(-2, 2), c + rng.uniform(-2, 2)) for r in range(15, 110, 20) for c in range(15, 110, 20)]
+    for row, column in places:
+        distance = (rows - row) ** 2 + (columns - column) ** 2
+        light += 10 ** rng.uniform(3, 4.5) * np.exp(-4 * np.log(2) * distance / width**2)
+    picture = rng.poisson(light).astype(np.float64)
+    hot = np.zeros(picture.shape, bool)
+    hot[tuple(rng.integers(1, 12, (2, 6)) * 10)] = True  # between the stars
+    spoilt = np.where(hot, 3e4, picture)
+    restored = denoise(spoilt, noise="impulse", **FAST)
+    assert abs(restored - light)[hot].max() < 100
+    for row, column in places:
+        window = np.s_[int(row) - 4 : int(row) + 6, int(column) - 4 : int(column) + 6]
+        assert (restored - 50)[window].sum() > 0.95 * (picture - 50)[window].sum()
+
+
+def test_random_values_are_taken_out_of_a_picture_and_its_edges_stay(photo, rng):
+    hit = rng.random(photo.shape) < 0.1
+    spoilt = np.where(hit, rng.integers(0, 256, photo.shape), photo).astype(np.uint8)
+    restored = denoise(spoilt, noise="impulse", **FAST)
+    assert quality(restored, photo) > max(quality(median_filter(spoilt, side), photo) for side in (3, 5)) + 1
+    assert (restored == photo)[~hit].mean() > 0.96
+
+
 def test_progress_is_told_and_a_callback_can_end_a_stage(noisy):
     told = []
     denoise(noisy[:40, :40], 25, callback=told.append, **FAST)
