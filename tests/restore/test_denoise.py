@@ -261,7 +261,7 @@ def test_pictures_without_impulses_stay_as_they_are(name):
 def test_a_mosaic_of_colors_is_texture_and_that_is_said():
     from skimage.data import astronaut
 
-    colors, mosaic = astronaut()[100:260, 100:260], np.empty((160, 160), np.uint8)
+    colors, mosaic = astronaut()[100:300, 100:300], np.empty((200, 200), np.uint8)
     for (i, j), channel in {(0, 0): 0, (0, 1): 1, (1, 0): 1, (1, 1): 2}.items():
         mosaic[i::2, j::2] = colors[i::2, j::2, channel]
     restored, report = denoise(mosaic, noise="impulse", return_report=True, **FAST)
