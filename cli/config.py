@@ -172,6 +172,8 @@ def _as_given(option: click.Option, place: str, value: Any, folder: Path) -> Any
             return [texts(part, depth - 1) for part in value]
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise InputError("", "takes one value", "write a number, or a text in quotes", place)
+        if "\0" in str(value):  # which no command line can have
+            raise InputError("", "has a NUL character in it", "take it out", place)
         path = os.path.join(folder, str(value))
         return path if _is_file(option, str(value), path) else str(value)
 
