@@ -24,7 +24,8 @@ class Engine:
     device : {"auto", "cpu", "cuda", "cuda:N"}
     threads : int, optional
         Of the CPU; default: the processors that this process may use.
-    fft : {"auto", "estimated", "pyfftw", "scipy"}, optional
+    fft : str, optional
+        "auto", the default, "estimated", "pyfftw" or "scipy".
 
     Examples
     --------
@@ -48,10 +49,10 @@ class Engine:
         """
         return get_backend(self.device, dtype=self.dtype, threads=self.threads, fft=self.fft)
 
-    def beside(self, images: Any, name: str = "images") -> Engine:
+    def beside(self, images: Any, argument: str = "images") -> Engine:
         """Return the engine on the GPU that holds an array, or a sequence's first; itself where none does."""
         first = images[0] if isinstance(images, (list, tuple)) and images else images
-        return replace(self, device=device_of(first, self.device, name))
+        return replace(self, device=device_of(first, self.device, argument))
 
     def without_measuring(self) -> Engine:
         """Return the engine with FFT plans that aren't measured, for few transforms of any one size."""

@@ -66,7 +66,18 @@ class _Names(dict[str, str]):
 
 
 class CscCogdError(Message, Exception):
-    """Base of every error that csc-cogd raises on purpose; its parameters are those of :class:`Message`."""
+    """Base of every error that csc-cogd raises on purpose; its parameters are those of :class:`Message`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from csc_cogd import inpaint
+    >>> try:
+    ...     inpaint(np.eye(3), effort="much")
+    ... except CscCogdError as error:
+    ...     print(error.argument)
+    effort
+    """
 
 
 class InputError(CscCogdError, ValueError):

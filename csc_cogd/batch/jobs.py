@@ -335,12 +335,12 @@ class _Work:
         alike = mask.ndim == 2 or (mask == mask[..., :1]).all()
         self.say(f"{where}: {mask.mean():.1%} of the {'pixels' if alike else 'values'} missing{by}", "notes")
         if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
-            advice = "if the mask marks what is known, use {mask_polarity} 'valid'"
+            advice = "if the mask marks what is known, use {mask_polarity} valid"
             self.warn(Remark("", "more than half is missing", advice))
         grown = self.rules.dilate
         if page == 0 and task.needs_mask and grown != "auto" and (width := fringe_width(colors, np.asarray(lost))):
             damage = "the pixels beside the missing ones hold some of the damage, too, which will show"
-            self.warn(Remark("", damage, f"take them in by {{mask_dilate}} {int(grown) + width + 1}, or 'auto'"))
+            self.warn(Remark("", damage, f"take them in by {{mask_dilate}} {int(grown) + width + 1}, or auto"))
         return mask
 
     def result(self, status: str) -> Result:

@@ -213,7 +213,7 @@ def reconstruct_images(
         What the codes were found with.
     boundary : {"free", "circular"}
         As in :func:`sparse_code`.
-    dtype : {"float32", "float64"}, optional
+    dtype : str or dtype, optional
         Precision of the computation and of the result; default: that of the codes.
     device : str
         See :func:`csc_cogd.backend.get_backend`.

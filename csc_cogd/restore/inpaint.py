@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ def inpaint(
     stack_axis: int | None = None,
     mask_polarity: str = "missing",
     keep_known: bool | None = None,
-    noise_sigma: float | str | None = None,
+    noise_sigma: float | str | Sequence[float] | None = None,
     effort: str = "default",
     learn: bool | None = None,
     lmbda: float | None = None,
@@ -76,8 +76,9 @@ def inpaint(
         ``"valid"``: non-zero means known.
     keep_known : bool, optional
         Return known pixels exactly as they came in; default: unless there is a `noise_sigma`, by which they are denoised.
-    noise_sigma : float or "auto", optional
-        Standard deviation of the noise in the known pixels, in the image's units; ``"auto"`` estimates it. Default: none.
+    noise_sigma : float, "auto", or sequence of floats, optional
+        Standard deviation of the noise in the known pixels, in the image's units, or those of the channels; ``"auto"``
+        estimates it. Default: none.
     effort : {"default", "fast", "best"}
         How much time to spend: less than by default, or several times as much.
     learn : bool, optional
@@ -156,7 +157,7 @@ def inpaint(
 def inpainting(
     observation: Observation,
     dictionary: Dictionary | None = None,
-    noise_sigma: float | str | None = None,
+    noise_sigma: float | str | Sequence[float] | None = None,
     keep_known: bool | None = None,
 ) -> Problem:
     """Return the problem that :func:`inpaint` solves."""

@@ -152,7 +152,7 @@ def test_one_mask_for_all_and_another_format(folder):
         ("in", {"reference": "in"}, "reference belongs to a report: name the folder of one by report"),
         ("in", {"files_from": "none.txt"}, "none.txt: no such list of files"),
         (["in/p0.png", "in/deep/p0.png"], {}, "out/p0.png: both in/p0.png and in/deep/p0.png would be written there"),
-        ("in", {"device": "gpu"}, "device 'gpu' is unknown"),
+        ("in", {"device": "gpu"}, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
     ],
 )
 def test_what_can_be_known_beforehand_is_refused_at_once(folder, inputs, options, problem):

@@ -247,7 +247,7 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(photo):
         ({"channel_axis": 2}, "channel_axis=2"),
         ({"dictionary": Dictionary(np.ones((1, 3, 2, 2)))}, "filters of 3 channels, but the image has 1"),
         ({"dtype": "float16"}, "float32"),
-        ({"device": "gpu"}, "device 'gpu'"),
+        ({"device": "gpu"}, "device must be .+ got 'gpu'"),
         ({"effort": "most"}, "effort must be one of 'fast', 'default', 'best', got 'most'"),
         ({"noise_sigma": -2}, "noise_sigma must be .* got -2"),
     ],

@@ -325,7 +325,7 @@ def test_noise_estimates(rng, photo):
         ({"max_iter": 0}, "max_iter must be an integer >= 1, got 0"),
         ({"dictionary": np.ones((2, 3, 3))}, "dictionary must be a csc_cogd.Dictionary"),
         ({"dtype": "int8"}, "float32"),
-        ({"device": "gpu"}, "device 'gpu'"),
+        ({"device": "gpu"}, "device must be .+ got 'gpu'"),
         ({"tile": 5}, "tile must be 'auto', 0 for all at once, or 32 or more pixels, got 5"),
     ],
 )
