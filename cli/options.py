@@ -341,7 +341,9 @@ def check_alike(paths: tuple[Path, ...], pictures: list[Any], advice: str | None
 
 def options_of(command: click.Command) -> dict[str, str]:
     """Return what a command calls the arguments of functions: its options."""
-    found = {str(option.name): max(option.opts, key=len) for option in command.params if isinstance(option, click.Option)}
+    given = [option for option in command.params if isinstance(option, click.Option)]
+    found = {str(option.name): max(option.opts, key=len) for option in given}
+    found |= {flag.strip("-").replace("-", "_"): flag for option in given for flag in option.secondary_opts}
     return WORDS | found | {argument: found[name] for argument, name in ARGUMENTS.items() if name in found}
 
 

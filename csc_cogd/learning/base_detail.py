@@ -78,18 +78,18 @@ def decompose_image(image: Any, channel_axis: int | None, backend: Backend | Non
         If it isn't an image, has a channel without any known pixel, or values that can't be computed with.
     """
     image = with_mask(from_gpu(image))
-    planes = as_planes(np.ma.getdata(image), channel_axis, "")
+    planes = as_planes(np.ma.getdata(image), channel_axis)
     if np.ma.is_masked(image):
-        known = ~as_planes(np.ma.getmaskarray(image), channel_axis, "")
+        known = ~as_planes(np.ma.getmaskarray(image), channel_axis)
     else:
         known = np.ones(planes.shape, bool)
     if planes.dtype.kind == "f":
         known &= ~np.isnan(planes)
     if planes.dtype == bool:
-        raise InputError("", "must not be bilevel", "convert it to 8 bits first")
+        raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
     if not known.any(axis=(1, 2)).all():
-        raise InputError("", "has a channel without any known pixel", "leave it out")
-    check_values(planes[known], "")
+        raise InputError("image", "has a channel without any known pixel", "leave it out")
+    check_values(planes[known])
     low, high = intensity_range([planes[known]])
     scaled = np.where(known, (np.where(known, planes, 0) - low) / (high - low), 0.0)
     base = base_layer(scaled if known.all() else pilot_estimate(scaled, ~known, backend), backend=backend)

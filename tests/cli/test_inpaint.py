@@ -125,9 +125,13 @@ def test_known_pixels_are_denoised_on_demand(folder, photo, rng, capsys, sigma):
     ("arguments", "message", "code"),
     [
         (["none.png", "-m", "mask.png"], "none.png: no such file", 2),
-        (["text.png", "-m", "mask.png"], "text.png: not an image", 2),
+        (["text.png", "-m", "mask.png"], "text.png: isn't an image of a known format", 2),
         (["photo.png", "-m", "none.png"], "none.png: no such file", 2),
-        (["photo.png", "-m", "small.png"], "small.png: the mask is 96 x 40 pixels, the image 96 x 96", 2),
+        (
+            ["photo.png", "-m", "small.png"],
+            "photo.png, small.png: the mask must be of the image's size, 96 x 96 pixels, but it is 96 x 40",
+            2,
+        ),
         (["photo.png", "-m", "empty.png"], "empty.png: the mask is empty", 2),
         (["photo.png", "-m", "full.png"], "full.png: the mask is full", 2),
         (["photo.png"], "nothing says what is missing", 2),
@@ -146,8 +150,16 @@ def test_known_pixels_are_denoised_on_demand(folder, photo, rng, capsys, sigma):
         (["photo.png", "-m", "mask.png", "--dictionary", "text.png"], "text.png: not a dictionary", 2),
         (["photo.png", "-m", "mask.png", "--lmbda", "-1"], "--lmbda", 2),
         (["", "-m", "mask.png"], "'' isn't the name of a file", 2),
-        (["photo.png", "-m", "mask.png", "--device", "cuda:x"], "device 'cuda:x' is unknown", 2),
-        (["photo.png", "--mask-polarity", "valid"], "give --mask FILE", 2),
+        (
+            ["photo.png", "-m", "mask.png", "--device", "cuda:x"],
+            "--device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'cuda:x'",
+            2,
+        ),
+        (
+            ["photo.png", "--mask-polarity", "valid"],
+            "--mask-polarity says how to read a mask file, but there is none: give --mask",
+            2,
+        ),
         (["photo.png", "-m", "mask.png", "--iterations", "0"], "--iterations", 2),
         (["photo.png", "-m", "mask.png", "--mask-polarity", "black"], "--mask-polarity", 2),
         (
@@ -300,9 +312,9 @@ def test_a_dry_run_writes_nothing_and_names_tiles_and_memory(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tile", "7"], "--tile: 7 isn't the side of a tile"),
+        (["--tile", "7"], "--tile must be 'auto', 0 for all at once, or 32 or more pixels, got 7"),
         (["--tile", "some"], "neither 'auto' nor a number of pixels"),
-        (["--max-memory", "1MB"], "--max-memory: 0.001 GB don't suffice"),
+        (["--max-memory", "1MB"], "--max-memory of 0.001 GB doesn't suffice"),
         (["--max-memory", "much"], "isn't an amount of memory such as 4GB"),
     ],
 )
@@ -340,12 +352,13 @@ def test_red_marks_are_a_mask(folder, photo, capsys):
     np.testing.assert_array_equal(restored[14:], colour[14:])
     capsys.readouterr()
     arguments = ("inpaint", folder / "marked.png", "--mask-color", "rot")
-    check_refused(folder, capsys, arguments, "--mask-color: 'rot' isn't a colour")
+    check_refused(folder, capsys, arguments, "--mask-color must be a color such as red")
 
 
-def test_the_nodata_value_of_a_geotiff_is_missing_for_every_command(folder, photo, capsys):
+def test_the_nodata_value_of_a_geotiff_is_missing_for_every_command(folder, photo, monkeypatch, capsys):
     import tifffile
 
+    monkeypatch.chdir(folder)
     height = photo[:64, :64].astype(np.float32)
     gaps = np.zeros(height.shape, bool)
     gaps[20:22, 10:40] = gaps[50, 50] = True

@@ -203,7 +203,10 @@ def test_make_takes_sizes_and_seeds(folder):
         (("from", "a.png", "--mask-value", -5, "-o", "m.png"), "a.png: no pixel is missing"),
         (("from", "a.png", "-m", "b.png", "--overwrite", "-o", "b.png"), "b.png: is an input"),
         (("detect", "a.png", "none.png", "-o", "m.png"), "none.png: no such file"),
-        (("detect", "a.png", "small.png", "-o", "m.png"), "small.png, frame 1: image differs from the first one in size"),
+        (
+            ("detect", "a.png", "small.png", "-o", "m.png"),
+            "small.png, frame 1: the image differs from the first one in size",
+        ),
         (("detect", "a.png", "b.png", "--impulses", "-o", "m.png"), "--impulses must be looked for in a single image"),
         (
             ("detect", "a.png", "--no-pixels", "--no-columns", "--no-rows", "-o", "m.png"),
@@ -214,7 +217,7 @@ def test_make_takes_sizes_and_seeds(folder):
         (("detect", "a.png", "-o", "m.png", "--preview", "a.png", "--overwrite"), "a.png: is an input"),
         (("detect", "a.png", "--sensitivity", 0, "-o", "m.png"), "'--sensitivity'"),
         (("detect", "a.png"), "Missing option '-o'"),
-        (("detect", "gaps.npy", "-o", "m.png"), "gaps.npy: image "),
+        (("detect", "gaps.npy", "-o", "m.png"), "gaps.npy: the image can't be filled"),
         (("show", "a.png", "--preview", "p.png"), "--preview is drawn on the image"),
         (("show", "empty.png"), "empty.png: the mask is empty"),
         (("show", "empty.png", "small.png"), "the mask must be of the image's size"),

@@ -277,7 +277,7 @@ OUT = ("-o", "w.safetensors")
             ("small.npz", *OUT, "--precision", "mixed", "--device", "cpu"),
             "--precision 'mixed' needs a GPU",
         ),
-        (("small.npz", *OUT, "--kernel-degree", 2), "--kernel-degree: it belongs to cogradient descent: add --cogd"),
+        (("small.npz", *OUT, "--kernel-degree", 2), "--kernel-degree belongs to cogradient descent: add --cogd"),
         (("small.npz", *OUT, "--warm-up", 300), "--warm-up must be from 0 to 200 epochs, got 300.0"),
         (("small.npz", *OUT, "--steps", 0.5), "--steps has no effect with schedule cosine: add --schedule step"),
         (("small.npz", *OUT, "--step-factor", 0.5), "--step-factor has no effect with schedule cosine: add --schedule step"),
