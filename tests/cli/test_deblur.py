@@ -50,7 +50,7 @@ def test_every_option_at_once(folder, capsys):
     assert "4 tiles of " in err
     assert "of the pixels missing (" in err
     assert "noise of 1.5 (given)" in err
-    assert "lmbda 0.01; 96 filters up to 16 x 16: 5 iterations" in err
+    assert "96 filters up to 16 x 16, lmbda 0.01: 5 iterations" in err
 
 
 def test_a_dry_run_says_how_much_memory_it_takes_and_writes_nothing(folder, capsys):

@@ -157,7 +157,7 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
     [
         ([], "Missing argument 'IMAGE...'", 2),
         (["none.png"], "none.png: no such file", 2),
-        (["text.png"], "text.png: not an image", 2),
+        (["text.png"], "text.png: isn't an image of a known format", 2),
         (["noise.png", "--noise-sigma", "-1"], "'--noise-sigma': '-1' is neither 'auto' nor a number", 2),
         (["noise.png", "--noise-sigma", "nan"], "'--noise-sigma': 'nan' is neither 'auto' nor a number", 2),
         (["noise.png", "--noise-sigma", "much"], "'--noise-sigma': 'much' is neither 'auto' nor a number", 2),
@@ -184,7 +184,11 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
         (["noise.png", "--device", "cuda"], "CuPy isn't installed", 3),
         (["noise.png", "--dictionary", "none.npz"], "none.npz: no such dictionary", 2),
         (["noise.png", "--mask-dilate", "2"], "nothing says what is missing", 2),
-        (["noise.png", "--mask-polarity", "valid"], "give --mask FILE", 2),
+        (
+            ["noise.png", "--mask-polarity", "valid"],
+            "--mask-polarity says how to read a mask file, but there is none: give --mask",
+            2,
+        ),
         (["noise.png", "-m", "none.png"], "none.png: no such file", 2),
     ],
 )

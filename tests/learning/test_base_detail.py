@@ -60,7 +60,7 @@ def test_few_bright_pixels_and_none_set_a_scale():
     ("images", "message"),
     [
         ([], "images must be one or more, got none"),
-        (np.zeros((5, 5)), "images must be a sequence of images, got a single one"),
+        (np.zeros((5, 5)), "images must be several, got one of shape"),
         ([np.zeros((5, 5)), np.zeros((5, 5), complex)], r"images\[1\] must have integers or floats"),
         ([np.zeros((5, 5, 3))], r"images\[0\] must be of shape \(H, W\), .*channel_axis"),
         ([np.zeros((5, 5), bool)], r"images\[0\] must not be bilevel"),

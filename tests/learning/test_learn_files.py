@@ -37,7 +37,7 @@ def test_colours_with_missing_pixels(tmp_path, photo, rng):
     [
         (np.full((20, 20), np.nan), r"1\.npy: image has a channel without any known pixel"),
         (np.ones((20, 20), bool), r"1\.npy: image must not be bilevel"),
-        (np.ones((20, 20, 3)), r"1\.npy: of shape \(20, 20, 3\) can't share a shard with .*0\.npy"),
+        (np.ones((20, 20, 3)), r"1\.npy: can't share a shard with .*0\.npy, for it is of shape \(20, 20, 3\)"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named(tmp_path, picture, message):

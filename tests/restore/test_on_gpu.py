@@ -76,7 +76,7 @@ def test_an_array_that_is_there_comes_back_there(cuda, photo, dictionary, restor
     assert type(same) is type(report)
     only_the_mask = restore(picture, device="cuda", **settings | {"mask": cuda.asarray(mask)})
     assert isinstance(only_the_mask, np.ndarray)
-    with pytest.raises(InputError, match="image: the array is on cuda:0, but device 'cpu' is asked for"):
+    with pytest.raises(InputError, match="image is on cuda:0, but device 'cpu' is asked for"):
         restore(cuda.asarray(picture), device="cpu", **settings)
 
 
