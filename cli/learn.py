@@ -142,7 +142,8 @@ def _check_sharing(
     if jobs and scheduler not in (None, "local"):
         raise InputError("jobs", "can't be chosen, as the workers are the scheduler's", "leave out {jobs} or {scheduler}")
     if n_shards is not None and (cogd or online is not None):
-        raise InputError("cogd" if cogd else "online", "can't be combined with shards", "leave out {n_shards}, or it")
+        chosen = "cogd" if cogd else "online" if online else "whole"
+        raise InputError(chosen, "can't be combined with shards", "leave out {n_shards}, or it")
     for name in ("max_memory", "batch_size") if n_shards is not None else ("crop", "batch_size") if online is False else ():
         if settings[name] is not None:
             raise InputError(name, "belongs to online learning", "leave it out")
@@ -160,7 +161,7 @@ def _learn(
         with open_images(path, axes=axes) as pages:
             pictures += [image.observed for image in pages]
             paths += [path] * len(pages)
-    together = "{cogd}" if settings["cogd"] else "--whole"
+    together = "{cogd}" if settings["cogd"] else "{whole}"
     advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
     check_alike(tuple(paths), pictures, advice)
     axis = -1 if pictures[0].ndim == 3 else None

@@ -78,11 +78,7 @@ def decompose_image(image: Any, channel_axis: int | None, backend: Backend | Non
         If it isn't an image, has a channel without any known pixel, or values that can't be computed with.
     """
     image = with_mask(from_gpu(image))
-    planes = as_planes(np.ma.getdata(image), channel_axis)
-    if np.ma.is_masked(image):
-        known = ~as_planes(np.ma.getmaskarray(image), channel_axis)
-    else:
-        known = np.ones(planes.shape, bool)
+    planes, known = as_planes(np.ma.getdata(image), channel_axis), ~as_planes(np.ma.getmaskarray(image), channel_axis)
     if planes.dtype.kind == "f":
         known &= ~np.isnan(planes)
     if planes.dtype == bool:

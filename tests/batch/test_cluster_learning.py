@@ -42,7 +42,7 @@ def test_processes_give_the_same_result_and_end(shards, local):
     with shard_mapper(jobs=2) as mapper:
         check_equal(learn_dictionary_consensus(shards, **RUN, mapper=mapper), local)
         check_equal(learn_dictionary_consensus(shards, **RUN, mapper=mapper), local)
-        with pytest.raises(InputError, match="larger than the images of shard 0"):
+        with pytest.raises(InputError, match="shard 0: filter_shape must not be larger than the images"):
             learn_dictionary_consensus(shards, **RUN | {"filter_shape": 19}, mapper=mapper)
         pids = mapper.start(process_of, range(2))
     assert len({os.getpid(), *pids}) == 3
@@ -108,7 +108,10 @@ def killer(client, number):
 
 
 def test_errors_on_a_cluster_are_the_same(shards, client):
-    with shard_mapper(scheduler=client) as mapper, pytest.raises(InputError, match="larger than the images of shard 0"):
+    with (
+        shard_mapper(scheduler=client) as mapper,
+        pytest.raises(InputError, match="shard 0: filter_shape must not be larger than the images"),
+    ):
         learn_dictionary_consensus(shards, **RUN | {"filter_shape": 19}, mapper=mapper)
 
 

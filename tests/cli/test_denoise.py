@@ -186,7 +186,7 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
         (["noise.png", "--mask-dilate", "2"], "nothing says what is missing", 2),
         (
             ["noise.png", "--mask-polarity", "valid"],
-            "--mask-polarity says how to read a mask file, but there is none: give --mask",
+            "--mask-polarity says how to read a mask file",
             2,
         ),
         (["noise.png", "-m", "none.png"], "none.png: no such file", 2),

@@ -66,18 +66,24 @@ def test_pieces_of_one_size_of_images_of_any(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("a.png", "large.png", "--shards", 1), "large.png: of shape (50, 48) it can't share a shard with a.png"),
-        (("a.png", "colour.png", "--shards", 2), "--shards: shard 1 has 3 channel(s), shard 0 1"),
-        (("a.png", "--shards", 2), "--shards: 2 of 1 image(s): use between 1 and 1"),
-        (("a.png", "--jobs", 2), "--jobs: it says where to work on shards: add --shards"),
-        (("a.png", "--scheduler", "tcp://host:1"), "--scheduler: it says where to work on shards: add --shards"),
-        (("a.png", "--shards", 1, "--jobs", 1, "--scheduler", "tcp://host:1"), "--jobs: the processes are the cluster's"),
-        (("a.png", "--shards", 1, "--cogd"), "--cogd: it can't be had with --shards"),
-        (("a.png", "--shards", 1, "--online"), "--online: it can't be had with --shards"),
-        (("a.png", "--shards", 1, "--whole"), "--whole: it can't be had with --shards"),
-        (("a.png", "--shards", 1, "--crop", 3), "--crop: 3 is smaller than the filters"),
+        (("a.png", "large.png", "--shards", 1), "large.png: can't share a shard with a.png, for it is of shape (50, 48)"),
+        (
+            ("a.png", "colour.png", "--shards", 2),
+            "shards must have the same number of channels, got 1 in shard 0, 3 in shard 1",
+        ),
+        (("a.png", "--shards", 2), "--shards must be between 1 and 1, the number of files, got 2"),
+        (("a.png", "--jobs", 2), "--jobs says where to work on shards, but there are none: add --shards"),
+        (("a.png", "--scheduler", "tcp://host:1"), "--scheduler says where to work on shards, but there are none"),
+        (("a.png", "--shards", 1, "--jobs", 1, "--scheduler", "tcp://host:1"), "--jobs can't be chosen, as the workers are"),
+        (("a.png", "--shards", 1, "--cogd"), "--cogd can't be combined with shards: leave out --shards, or it"),
+        (("a.png", "--shards", 1, "--online"), "--online can't be combined with shards: leave out --shards, or it"),
+        (("a.png", "--shards", 1, "--whole"), "--whole can't be combined with shards: leave out --shards, or it"),
+        (("a.png", "--shards", 1, "--crop", 3), "--crop must not be smaller than the filters, 4, got 3"),
         (("a.png", "none.png", "--shards", 2, "--jobs", 2), "none.png: no such file"),
-        (("a.png", "--shards", 1, "--filter-size", 40), "--filter-size: (40, 40) is larger than the images of shard 0"),
+        (
+            ("a.png", "--shards", 1, "--filter-size", 40),
+            "shard 0: --filter-size must not be larger than the images, (36, 32)",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, arguments, message):
@@ -86,12 +92,12 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, argume
 
 def test_a_cluster_is_asked_whatever_device_is_here(folder, monkeypatch, capsys):
     def ask(jobs, scheduler):
-        raise InputError(f"scheduler: {scheduler} was asked")
+        raise InputError("scheduler", f"{scheduler} was asked")
 
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr("csc_cogd.batch.cluster_learning.shard_mapper", ask)
     arguments = ("learn", "a.png", "b.png", "-o", "d.npz", "--filters", "4", "--shards", 2, "--scheduler", "tcp://a:1", "-q")
-    check_refused(folder, capsys, (*arguments, "--device", "cuda"), "--scheduler: tcp://a:1 was asked")
+    check_refused(folder, capsys, (*arguments, "--device", "cuda"), "--scheduler tcp://a:1 was asked")
 
 
 def test_a_shard_too_large_for_the_memory_ends_in_exit_3(folder, monkeypatch, capsys):
@@ -99,7 +105,7 @@ def test_a_shard_too_large_for_the_memory_ends_in_exit_3(folder, monkeypatch, ca
 
     monkeypatch.setattr(learn.os, "sysconf", lambda name: 100)
     arguments = ("learn", "a.png", "b.png", "-o", "d.npz", *FEW, "--shards", 2, "-q")
-    check_refused(folder, capsys, arguments, "--filters: out of memory: learning from a shard takes", code=3)
+    check_refused(folder, capsys, arguments, "--filters need 0 GB of memory to learn from a shard", code=3)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

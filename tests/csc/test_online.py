@@ -79,7 +79,7 @@ def test_is_deterministic_and_stops_when_asked(pieces):
         ({"images": [np.zeros((9, 9)), np.zeros((3, 9, 9))]}, "images must be all of shape"),
         (
             {"images": [np.zeros((9, 9)), np.zeros((4, 9))]},
-            r"images must not be smaller than the filters, \(5, 5\), got \(4, 9\) for image 1",
+            r"images\[1\] must not be smaller than the filters, \(5, 5\), got \(4, 9\)",
         ),
         ({"images": [np.full((9, 9), np.nan)]}, "NaN"),
         ({"crop": 4}, "crop must not be smaller than the filters"),
