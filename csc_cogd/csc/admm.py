@@ -14,7 +14,6 @@ filters        d_kc, M = C channels    x_nk, R = N images     data term         
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -89,7 +88,7 @@ class ConvolutionalADMM:
         self.synthesis = Synthesis(backend, self.shape, R, coupled=M if isinstance(prox, FilterProjection) else 1)
         self.linear = FrequencySolve(backend, (H, W), self.gradient_penalty)
         self._correlation: Any = None
-        self._recordings: dict[bool, Callable[[Callable[[], Any]], None]] = defaultdict(self._new_recording)
+        self._recordings: dict[bool, Callable[[Callable[[], Any]], None]] = {}
         self._nonzeros, self._sum_squares = M * K * H * W, data.sum_squares()  # of v1, as far as known; of the data
 
         self.p = backend.xp.zeros(self.shape, backend.dtype)
@@ -114,6 +113,8 @@ class ConvolutionalADMM:
         few = self._has_few_atoms()
         if measure:
             return self._record(*self._iterate(few, measure=True))
+        if few not in self._recordings:
+            self._recordings[few] = self.backend.recording(self.p.nbytes)
         self._recordings[few](partial(self._iterate, few, measure=False))
         return None
 
@@ -315,9 +316,6 @@ class ConvolutionalADMM:
     def _set_linear_penalties(self) -> None:
         self.linear.set_penalties(self.rho, self.rho_data)
         self._recordings.clear()  # they refer to the former matrices
-
-    def _new_recording(self) -> Callable[[Callable[[], Any]], None]:
-        return self.backend.recording(self.p.nbytes)
 
 
 def _total(sums_by_task: list[list[Any]]) -> Any:

@@ -114,6 +114,7 @@ def make_solver(
         solver = CoordinateDescent(backend, domain, problem.filters, operator, data, prox, tol=tol, start=start)
         if name == "coordinate descent" or solver.max_ratio <= SPARSE_ENOUGH:
             return solver
+        del solver  # with its memory
     rho, rho_data = penalties(problem.lmbda, data, rho, rho_data)
     return ConvolutionalADMM(
         backend, operator, data, prox, rho=rho, rho_data=rho_data, relaxation=relaxation,

@@ -125,6 +125,7 @@ def restore_image(
     Examples
     --------
     >>> import numpy as np
+    >>> from csc_cogd import Blur
     >>> scene = np.zeros((32, 32))
     >>> scene[:, 16:] = 200
     >>> blurred = np.apply_along_axis(np.convolve, 1, np.pad(scene, ((0, 0), (2, 2)), "edge"), np.ones(5) / 5, "valid")

@@ -264,7 +264,7 @@ def test_an_input_is_never_overwritten(pair, capsys, target):
 def test_the_folder_of_the_inputs_is_no_place_for_results(pair, capsys):
     before = contents(pair)
     assert call("inpaint", ".", "-o", ".", "--overwrite", "-q") == 2
-    told = "csc-cogd: error: a.npy: is an input, which is never overwritten: choose another output\n"
+    told = "csc-cogd: error: a.npy: is an input, which is never overwritten: choose another --output\n"
     assert capsys.readouterr().err == told
     assert contents(pair) == before
 
@@ -272,7 +272,7 @@ def test_the_folder_of_the_inputs_is_no_place_for_results(pair, capsys):
 def test_what_is_there_already_stays_and_the_rest_is_done(pair, capsys):
     (pair / "a_inpainted.npy").write_bytes(b"somebody's")
     assert call("inpaint", "a.npy", "b.npy", *QUICK, "-q") == 1
-    assert capsys.readouterr().err == "csc-cogd: error: a_inpainted.npy: exists already: use overwrite, or another name\n"
+    assert capsys.readouterr().err == "csc-cogd: error: a_inpainted.npy: exists already: use --overwrite, or another name\n"
     assert (pair / "a_inpainted.npy").read_bytes() == b"somebody's"
     assert np.isfinite(np.load(pair / "b_inpainted.npy")).all()
 
