@@ -19,13 +19,16 @@ class _Lock(Protocol):
 
 _L = TypeVar("_L", bound=_Lock)
 _importing = threading.RLock()
-_kept: list[_Lock] = [_importing]  # in the order in which they may be taken while others are held
+_kept: list[_Lock] = [_importing]  # in the order in which a fork takes them: imports add more, so theirs is the first
+_taken: list[_Lock] = []  # by the fork that is going on: there is one at a time, as all take the first lock
 
 
 def kept_across_forks(lock: _L) -> _L:
-    """Let forks wait for a lock, which is reentrant or shared, and return it."""
-    with _importing:  # not between a fork's beginning and its end
-        _kept.append(lock)
+    """Let forks wait for a lock, which is reentrant or shared, and return it.
+
+    Modules call this while they are imported, so it waits for nobody: who waits for their import may hold what it waits for.
+    """
+    _kept.append(lock)
     return lock
 
 
@@ -63,12 +66,15 @@ def importing() -> AbstractContextManager[Any]:
 
 
 def _take_all() -> None:
-    for lock in _kept:
+    taken: list[_Lock] = []
+    for lock in _kept:  # also those that are added meanwhile
         lock.acquire()
+        taken.append(lock)
+    _taken[:] = taken
 
 
 def _release_all() -> None:
-    for lock in reversed(_kept):
+    for lock in _taken[::-1]:
         lock.release()
 
 

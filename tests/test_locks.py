@@ -17,8 +17,8 @@ SLOW = """
 import threading
 from csc_cogd.lazy import lazy_attributes
 begun = threading.Event()
-__getattr__, __dir__ = lazy_attributes(__name__, {"value": "late"})
-__all__ = ["value"]
+__getattr__, __dir__ = lazy_attributes(__name__, {"value": "late", "locked": "user"})
+__all__ = ["value", "locked"]
 """
 LATE = f"""
 import time
@@ -26,6 +26,17 @@ import slow_package
 slow_package.begun.set()
 time.sleep({A_MOMENT})
 value = 7
+"""
+LOCKING = f"""
+import threading, time
+import slow_package
+from csc_cogd.locks import kept_across_forks
+slow_package.begun.set()
+time.sleep({A_MOMENT})
+lock = kept_across_forks(threading.RLock())
+"""
+USER = """
+from slow_package.locking import lock as locked
 """
 
 
@@ -35,11 +46,12 @@ def slow_package(tmp_path, monkeypatch):
     folder = tmp_path / "slow_package"
     folder.mkdir()
     (folder / "__init__.py").write_text(SLOW)
-    (folder / "late.py").write_text(LATE)
+    for name, text in (("late", LATE), ("locking", LOCKING), ("user", USER)):
+        (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     yield importlib.import_module("slow_package")
-    for name in ("slow_package", "slow_package.late"):
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name.startswith("slow_package")]:
+        del sys.modules[name]
 
 
 def test_a_child_that_is_forked_during_the_first_import_of_a_name_has_it(slow_package):
@@ -47,6 +59,15 @@ def test_a_child_that_is_forked_during_the_first_import_of_a_name_has_it(slow_pa
     assert succeeds_in_a_child(lambda: slow_package.value == 7, seconds=10)
     thread.join()
     assert slow_package.value == 7
+
+
+def test_importing_a_module_at_once_and_lazily_is_no_deadlock(slow_package):
+    directly = while_another_thread(lambda: importlib.import_module("slow_package.locking"), slow_package.begun)
+    lazily = threading.Thread(target=lambda: slow_package.locked, daemon=True)
+    lazily.start()
+    for thread in (lazily, directly):
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_fork_waits_for_a_lock_and_both_processes_find_it_free():
