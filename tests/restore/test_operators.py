@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import convolve2d
 
-from csc_cogd import Blur, Decimation, Dictionary, InputError, reconstruct_images
-from csc_cogd.restore.operators import bicubic_kernel, gaussian_kernel, motion_kernel, uniform_kernel
+from csc_cogd import Blur, Decimation, Dictionary, InputError, psnr, reconstruct_images, restore_image
+from csc_cogd.restore.operators import Convolution, bicubic_kernel, gaussian_kernel, motion_kernel, uniform_kernel
 
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 7))
 
@@ -130,3 +130,26 @@ def test_kernels_have_sum_one_and_the_stated_width():
 def test_what_is_no_operator_is_named(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+class Separable(Convolution):
+    """Blur down and across by two short kernels: an operator of a user's own."""
+
+    def __init__(self, down, across):
+        self.down, self.across, self.kernel = down, across, np.outer(down, across)
+
+    def apply(self, scene):
+        below = np.apply_along_axis(np.convolve, -2, scene, self.down, "valid")
+        return np.apply_along_axis(np.convolve, -1, below, self.across, "valid")
+
+
+def test_an_operator_is_added_by_one_class(photo):
+    down, across = np.array([1, 2, 3, 2, 1]) / 9, np.array([1, 2, 1]) / 4
+    own, built_in = Separable(down, across), Blur(np.outer(down, across))
+    scene = photo[:64, :60].astype(float)
+    picture = own.apply(scene)
+    np.testing.assert_allclose(picture, built_in.apply(scene), atol=1e-9)
+    restored = restore_image(picture, own, noise_sigma=0.5)
+    np.testing.assert_allclose(restored, restore_image(picture, built_in, noise_sigma=0.5), atol=1e-3)
+    truth = own.crop(scene)
+    assert psnr(restored, truth, data_range=255) > psnr(picture, truth, data_range=255) + 3
