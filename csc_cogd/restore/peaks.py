@@ -41,9 +41,11 @@ def find_peaks(plane: np.ndarray, known: np.ndarray, threshold: float, *, recurr
         left = known & ~found
         rises = rises_over_neighbours(plane, left)
         enough = np.maximum(threshold * usual_rise(rises), 2 * rounding_step(plane, left))
-        peaks = _isolated(plane, left, rises, rises > enough) | _groups(
-            plane, left, enough if recurring else GROUPS * enough
-        )
+        enough_together = enough
+        if not recurring:  # of a picture that was enlarged, all details are squares of equal pixels
+            usual_together = usual_rise(rises_over_neighbours(plane, left, TOGETHER))
+            enough_together = np.maximum(GROUPS * enough, threshold * usual_together)
+        peaks = _isolated(plane, left, rises, rises > enough) | _groups(plane, left, enough_together)
         if not peaks.any():
             break
         found |= peaks

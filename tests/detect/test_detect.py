@@ -289,3 +289,9 @@ def test_what_is_wrong_is_said(rng):
         detect_in_frames([image, image[1:]])
     with pytest.raises(InputError, match="image must have at least one frame"):
         detect_in_frames([])
+
+
+def test_an_enlarged_picture_has_no_groups_of_hot_pixels(rng):
+    image = np.kron(rng.integers(90, 130, (60, 60)), np.ones((2, 2))).astype(np.uint8)
+    image[31, 40] = 250
+    assert detect_damage(image, kinds=["pixels"]).summary() == "1 hot pixel"
