@@ -232,6 +232,7 @@ BENCHMARKS = {
     "ablation, noise": Benchmark("ablation.py --task denoise --size 96 --rows 'noisy refined'"),
     "deblurring and upscaling": Benchmark("deblurring.py"),
     "detection": Benchmark("detection.py"),
+    "impulses": Benchmark("impulses.py"),
     "paper's tables": Benchmark(
         "paper_tables.py --methods 'rule off' 'CoGD k = 1' --seeds 1 2",
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -36,7 +37,7 @@ INCH, CENTIMETER, METER = Fraction(254, 10000), Fraction(1, 100), Fraction(1)
 RESOLUTION_TAGS = (282, 283, 296)  # of TIFF and EXIF: along x and y, and their unit
 
 
-class Layout:
+class Layout(ABC):
     """What only an image's own format can hold, to be written to that format again.
 
     Attributes
@@ -47,9 +48,9 @@ class Layout:
 
     repeats: ClassVar[frozenset[str]] = frozenset()
 
+    @abstractmethod
     def lost_tags(self, carried: Collection[str]) -> list[str]:
         """Name what is lost in another format that holds the image's fields `carried`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,11 +53,12 @@ FIRST, LEAST, MOST = 4.5, 2.0, 7.0  # usual deviations that are enough: at first
 AT_ALL, BY_ODDS = 0.55, 0.75  # AT_ALL - BY_ODDS log(s)
 LEAST_DEVIATION = 0.03  # of the image's range: less hardly shows
 CROWDED = 0.03  # share from which on impulses meet
+TOGETHER = 2**16  # candidates whose surroundings are looked at: bounded memory beside the picture
 SEARCHES = 8  # each without what the one before has found
 NEAR = 9  # side of the surroundings in which impulses are counted that lie together
 SCATTERED = 2.8  # times as many pairs as by chance are found of scattered impulses at most, as flat parts show more of them
 STANDARD_DEVIATIONS = 4.0  # more
-BYTES_A_VALUE = 48  # of the picture, that the search keeps besides
+BYTES_A_VALUE = 80  # of the picture, that the search for impulses keeps besides: measured
 
 
 class _Rules(NamedTuple):
@@ -235,11 +236,13 @@ def _peaks(plane: np.ndarray, deviation: np.ndarray, least: np.ndarray, sound: n
     for values in (plane, deviation):
         highest = rank_filter(np.where(sound, values, -np.inf), -rules.nth, footprint=AROUND, mode="constant", cval=-np.inf)
         candidates &= values - highest > rules.part * deviation
-    rows, columns = np.nonzero(candidates)
-    beside, ring = surroundings(plane, sound, rows, columns)
-    level = median_of_known(ring)
-    height, glow = plane[rows, columns] - level, median_of_known(beside) - level
-    candidates[rows, columns] = (height > 0) & ~(glow > rules.glow * height)
+    where = np.nonzero(candidates)
+    for first in range(0, len(where[0]), TOGETHER):
+        rows, columns = (axis[first : first + TOGETHER] for axis in where)
+        beside, ring = surroundings(plane, sound, rows, columns)
+        level = median_of_known(ring)
+        height, glow = plane[rows, columns] - level, median_of_known(beside) - level
+        candidates[rows, columns] = (height > 0) & ~(glow > rules.glow * height)
     return candidates
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,32 +12,35 @@ from typing import BinaryIO
 from csc_cogd.imagefiles.image import ImageFile
 
 
-class Pages:
+class Pages(ABC):
     """The pages of an open file, which is its opener's to close."""
 
     def __len__(self) -> int:
         return 1
 
+    @abstractmethod
     def read(self, page: int) -> ImageFile:
         """Read a page, counted from 0."""
-        raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of what was opened besides the file."""
+        """Let go of what was opened besides the file: by default, of nothing."""
+        return
 
 
-class Encoder:
+class Encoder(ABC):
     """Writes images as the pages of an open file, which is its opener's to close."""
 
+    @abstractmethod
     def write(self, image: ImageFile) -> list[str]:
         """Write the next page, and return what the user should be warned of."""
-        raise NotImplementedError
 
     def finish(self) -> None:
-        """Write what stands behind the last page."""
+        """Write what stands behind the last page: by default, nothing."""
+        return
 
     def close(self) -> None:
-        """Let go of what was opened besides the file."""
+        """Let go of what was opened besides the file: by default, of nothing."""
+        return
 
 
 def _any_pixels(image: ImageFile) -> None:
