@@ -9,11 +9,15 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from csc_cogd.engine import Engine
 
 _BREAKS = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories: control characters, undecodable bytes, ends of lines
 _TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # classes of what changes the direction of writing
@@ -39,11 +43,17 @@ def echo(line: str, *, err: bool = False) -> None:
     click.echo(printable(line), err=err)
 
 
+@dataclass(frozen=True)
 class Console:
-    """Messages by verbosity: -1 quiet, 0 normal, 1 and more for each -v."""
+    """Messages, as many as -q and -v ask for."""
 
-    def __init__(self, verbosity: int):
-        self.verbosity = verbosity
+    quiet: bool = False
+    verbose: int = 0
+
+    @property
+    def verbosity(self) -> int:
+        """-1 quiet, 0 normal, 1 and more for each -v."""
+        return -1 if self.quiet else self.verbose
 
     def say(self, message: str, level: int = 0) -> None:
         if self.verbosity >= level:
@@ -74,14 +84,14 @@ class Console:
         advice = f"{checkpoint}: a checkpoint: the same call goes on from it"
         return self.advising(lambda: checkpoint is not None and checkpoint.exists(), advice)
 
-    def check_device(self, settings: dict[str, Any]) -> None:
+    def check_device(self, engine: Engine) -> None:
         """Refuse a device that can't be used, now and not later; say which ``auto`` is and why, where there is a choice."""
-        from csc_cogd.backend import choose_device, get_backend
+        from csc_cogd.backend import choose_device
 
-        engine = {name: settings.get(name) for name in ("threads", "fft")}
-        get_backend(settings["device"], dtype=settings.get("dtype") or "float32", **engine)
-        if settings["device"] == "auto":
-            self.say("device: {} ({})".format(*choose_device(**engine)), level=0 if find_spec("cupy") else 1)
+        _ = engine.backend
+        if engine.device == "auto":
+            chosen, why = choose_device(engine.threads, engine.fft)
+            self.say(f"device: {chosen} ({why})", level=0 if find_spec("cupy") else 1)
 
     def progress(self, n_files: int = 1) -> ProgressBar:
         """A callback for :func:`csc_cogd.inpaint`, to be used in a ``with`` statement."""

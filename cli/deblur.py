@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from csc_cogd.cli.options import ENGINE, FILES, MASK, images_argument, options
+from csc_cogd.cli.console import Console
+from csc_cogd.cli.options import (
+    batch_options,
+    console_options,
+    engine_options,
+    images_argument,
+    mask_rules,
+    options,
+    tiling_options,
+)
 from csc_cogd.cli.restoring import read_kernel, restore_files
+
+if TYPE_CHECKING:
+    from csc_cogd import Engine, Tiling
+    from csc_cogd.batch.settings import BatchOptions
+    from csc_cogd.imagefiles import MaskRules
 
 
 @click.command("deblur")
@@ -18,11 +32,20 @@ from csc_cogd.cli.restoring import read_kernel, restore_files
     help="Picture of a point: an image FILE (PNG, TIFF, NPY, not larger than IMAGE; it is scaled to sum 1), gaussian:S "
     "(standard deviation in pixels), uniform:N (N x N pixels), or motion:LEN,ANGLE (pixels; degrees, 0 is right, 90 up).",
 )  # fmt: skip
-@options(
-    "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_deblurred", *FILES,
-    "dictionary", "lmbda_by_noise", "code_iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
-)  # fmt: skip
-def command(images: tuple[str, ...], kernel: str, **arguments: Any) -> int:
+@options("gaussian_or_poisson", "noise_sigma", "gain")
+@mask_rules
+@options("output_deblurred")
+@batch_options
+@options("as_json", "dictionary", "lmbda_by_noise", "code_iterations", "tol")
+@tiling_options
+@options("dry_run")
+@engine_options
+@console_options
+def command(
+    images: tuple[str, ...], kernel: str, noise: str, noise_sigma: float | str | tuple[float, ...], gain: float,
+    rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str, lmbda: float | None,
+    iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
+) -> int:  # fmt: skip
     """Sharpen images that were blurred by a known kernel: PNG, JPEG, TIFF, NPY, NPZ; 8 or 16 bits or float; stacks.
 
     The result has the type and size of the image. How much is sharpened follows from the noise, which is estimated where it
@@ -41,7 +64,12 @@ def command(images: tuple[str, ...], kernel: str, **arguments: Any) -> int:
     input, nothing written; 3 device or memory; 130 interrupted. A file name that
     starts with a dash: write ./-name.
     """
+    from csc_cogd import Blur, Solve
+    from csc_cogd.batch.settings import Settings
 
-    from csc_cogd import Blur
-
-    return restore_files("deblur", images, operator=Blur(read_kernel(kernel)), protected=(Path(kernel),), **arguments)
+    solve = Solve(lmbda=lmbda, max_iter=iterations, tol=tol or 0.0)
+    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, Blur(read_kernel(kernel)), dry_run=dry_run)
+    return restore_files(
+        "deblur", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path,
+        protected=(Path(kernel),), as_json=as_json,
+    )  # fmt: skip

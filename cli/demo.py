@@ -6,12 +6,15 @@ import itertools
 import time
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.options import PATH, options
+from csc_cogd.cli.options import PATH, console_options, options, record
+
+if TYPE_CHECKING:
+    from csc_cogd import Engine
 
 
 @click.command("demo")
@@ -19,8 +22,10 @@ from csc_cogd.cli.options import PATH, options
     "-o", "--output", type=PATH, default="csc-cogd-demo", metavar="DIR", show_default=True,
     help="Folder for the pictures; made if it isn't there.",
 )  # fmt: skip
-@options("overwrite", "device", "threads", "fft", "quiet", "verbose")
-def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings: Any) -> None:
+@options("overwrite")
+@record("engine", "csc_cogd.engine:Engine", ("device", "threads", "fft"))
+@console_options
+def command(output: Path, overwrite: bool, engine: Engine, console: Console) -> None:
     """Damage a picture that ships with csc-cogd, restore it, and compare with the truth.
 
     Half of the pixels are taken away at random; in a second copy, scratches and text are. Both are restored by csc-cogd and
@@ -43,8 +48,7 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     from csc_cogd.restore.stages.pilot import pilot_estimate
     from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
-    console = Console(-1 if quiet else verbose)
-    console.check_device(settings)
+    console.check_device(engine)
     make_folder(output)
     with resources.as_file(resources.files("csc_cogd.data") / "photo.png") as path:
         photo = read_image(path)
@@ -63,7 +67,7 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
         biharmonic = np.rint(np.clip(np.moveaxis(pilot, 0, -1), 0, 1) * 255)
         between = time.perf_counter()
         with console.progress() as progress:
-            restored = inpaint(damaged, mask, channel_axis=-1, callback=progress, **settings)
+            restored = inpaint(damaged, mask, channel_axis=-1, callback=progress, engine=engine)
         seconds = time.perf_counter() - between
         for method, picture, spent in (
             ("biharmonic", biharmonic, between - started), ("csc-cogd", restored, seconds),

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from csc_cogd.cli.options import ENGINE, FILES, MASK, effort_of, images_argument, options
+from csc_cogd.cli.console import Console
+from csc_cogd.cli.options import (
+    batch_options,
+    console_options,
+    effort_of,
+    engine_options,
+    images_argument,
+    mask_rules,
+    options,
+    tiling_options,
+)
 from csc_cogd.cli.restoring import restore_files
+
+if TYPE_CHECKING:
+    from csc_cogd import Engine, Tiling
+    from csc_cogd.batch.settings import BatchOptions
+    from csc_cogd.imagefiles import MaskRules
 
 
 @click.command("denoise")
 @images_argument
-@options(
-    "noise_to_remove", "noise_sigma", "gain_or_auto", *MASK, "output_denoised", *FILES, "fast", "best", "dictionary",
-    "lmbda", "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
-)  # fmt: skip
-def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -> int:
+@options("noise_to_remove", "noise_sigma", "gain_or_auto")
+@mask_rules
+@options("output_denoised")
+@batch_options
+@options("as_json", "fast", "best", "dictionary", "lmbda", "iterations", "tol")
+@tiling_options
+@options("dry_run")
+@engine_options
+@console_options
+def command(
+    images: tuple[str, ...], noise: str, noise_sigma: float | str | tuple[float, ...], gain: float | str,
+    rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool, best: bool,
+    dictionary_path: str, lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool,
+    engine: Engine, console: Console,
+) -> int:  # fmt: skip
     """Remove noise from images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 
     The result has the type and size of the image. Gaussian noise is estimated where it isn't given; so is the gain of
@@ -38,4 +64,11 @@ def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -
     input, nothing written; 3 device or memory; 130 interrupted. A file name that
     starts with a dash: write ./-name.
     """
-    return restore_files("denoise", images, effort=effort_of(fast, best), **arguments)
+    from csc_cogd import Solve
+    from csc_cogd.batch.settings import Settings
+
+    solve = Solve(effort_of(fast, best), None, lmbda, iterations, tol or 0.0)
+    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, dry_run=dry_run)
+    return restore_files(
+        "denoise", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path, as_json=as_json
+    )

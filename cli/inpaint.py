@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from csc_cogd.cli.options import ENGINE, FILES, MASK, effort_of, images_argument, options
+from csc_cogd.cli.console import Console
+from csc_cogd.cli.options import (
+    batch_options,
+    console_options,
+    effort_of,
+    engine_options,
+    images_argument,
+    mask_rules,
+    options,
+    tiling_options,
+)
 from csc_cogd.cli.restoring import restore_files
+
+if TYPE_CHECKING:
+    from csc_cogd import Engine, Tiling
+    from csc_cogd.batch.settings import BatchOptions
+    from csc_cogd.imagefiles import MaskRules
 
 
 @click.command("inpaint")
 @images_argument
-@options(
-    *MASK, "output_inpainted", *FILES, "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda",
-    "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
-)  # fmt: skip
-def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -> int:
+@mask_rules
+@options("output_inpainted")
+@batch_options
+@options("as_json", "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda", "iterations", "tol")
+@tiling_options
+@options("dry_run")
+@engine_options
+@console_options
+def command(
+    images: tuple[str, ...], rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool,
+    best: bool, noise_sigma: float | str | None, dictionary_path: str, learn: bool | None, lmbda: float | None,
+    iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
+) -> int:  # fmt: skip
     """Fill the missing pixels of images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 
     What is missing comes from a mask image, from NaN in float data (always), from a pixel value, from a colour that was
@@ -47,4 +71,11 @@ def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -
     input, nothing written; 3 device or memory; 130 interrupted. A file name that
     starts with a dash: write ./-name.
     """
-    return restore_files("inpaint", images, effort=effort_of(fast, best), **arguments)
+    from csc_cogd import Solve
+    from csc_cogd.batch.settings import Settings
+
+    solve = Solve(effort_of(fast, best), learn, lmbda, iterations, tol or 0.0)
+    settings = Settings(solve, tiling, engine, noise_sigma=noise_sigma, dry_run=dry_run)
+    return restore_files(
+        "inpaint", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path, as_json=as_json
+    )

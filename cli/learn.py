@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options("seed")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
-@options("checkpoint", *ENGINE)
+@options("checkpoint", *ENGINE, "quiet", "verbose")
 def command(
     images: tuple[str, ...],
     output: Path,
@@ -99,11 +100,11 @@ def command(
     Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
-    from csc_cogd import Dictionary
+    from csc_cogd import Dictionary, Engine
     from csc_cogd.batch.inputs import expand_inputs, unread_notes
     from csc_cogd.storage import check_distinct, check_writable
 
-    console = Console(-1 if quiet else verbose)
+    console = Console(quiet, verbose)
     found = expand_inputs(images, recursive=recursive, files_from=files_from)
     paths = tuple(image.path for image in found.images)
     for note in unread_notes(found.unread):
@@ -112,7 +113,7 @@ def command(
     counts, sizes = filter_numbers(n_filters, filter_shape)
     _check_sharing(n_shards, jobs, scheduler, cogd, settings)
     if scheduler is None:
-        console.check_device(settings)
+        console.check_device(Engine(settings["dtype"], settings["device"], settings["threads"], settings["fft"]))
     if output.suffix != ".npz":
         raise InputError("", "dictionaries are written as .npz", "end the name in it", str(output))
     check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [start])))
@@ -120,7 +121,7 @@ def command(
     initial = None if start is None else Dictionary.load(start)
     if initial is not None and n_filters is None and filter_shape is None:
         counts, sizes = [1] * initial.n_filters, initial.shapes.tolist()
-    console.say(settings_line(settings, rule), level=1)
+    console.say(settings_line(SimpleNamespace(**settings, cogd=rule)), level=1)
     settings |= {"max_iter": iterations, "start": initial, "axes": axes}
     with console.checkpointed(settings["checkpoint"]), console.progress() as progress:
         if n_shards is None:

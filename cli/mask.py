@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.options import MASK, PATH, options
+from csc_cogd.cli.options import PATH, console_options, mask_rules, options, record
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
 
     from csc_cogd.imagefiles import ImageFile, MaskRules
 
-KINDS: dict[str, dict[str, Any]] = {  # the options that each takes, and their defaults
-    "random": {"fraction": 0.5, "seed": 0},
-    "text": {"text": "csc-cogd"},
-    "scratches": {"count": 6, "width": 3, "seed": 0},
-    "columns": {"count": 3, "width": 1, "seed": 0},
-    "rows": {"count": 3, "width": 1, "seed": 0},
-    "blocks": {"count": 10, "width": 16, "seed": 0},
+KINDS = {  # the options that each takes
+    "random": ("fraction", "seed"),
+    "text": ("text",),
+    "scratches": ("count", "width", "seed"),
+    "columns": ("count", "width", "seed"),
+    "rows": ("count", "width", "seed"),
+    "blocks": ("count", "width", "seed"),
 }
+COUNTS = {"scratches": 6, "columns": 3, "rows": 3, "blocks": 10}
+WIDTHS = {"scratches": 3, "columns": 1, "rows": 1, "blocks": 16}
 MAGENTA = (255, 0, 255)
 STRETCH = (0.5, 99.5)  # percentiles that become black and white in previews
 LARGEST = 10**9  # pixels of a mask
@@ -79,10 +82,11 @@ def command() -> None:
     "--count", type=click.IntRange(1, 10**6), metavar="N", help="How many; scratches: 6, columns, rows: 3, blocks: 10."
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Random seed. Default: 0.")
-@options("overwrite", "quiet", "verbose")
+@options("overwrite")
+@console_options
 def make(
-    kind: str, like: Path | None, size: str | None, output: Path, overwrite: bool, quiet: bool, verbose: int,
-    **given: Any,
+    kind: str, like: Path | None, size: str | None, output: Path, fraction: float | None, text: str | None,
+    width: int | None, count: int | None, seed: int | None, overwrite: bool, console: Console,
 ) -> None:  # fmt: skip
     """Make a mask to damage a picture with, or to try an inpainting on.
 
@@ -100,40 +104,43 @@ def make(
 
     if (like is None) == (size is None):
         raise InputError("", "the mask needs a size", "give either {like} or {size}")
-    chosen = dict(KINDS[kind])
+    given = {"fraction": fraction, "text": text, "width": width, "count": count, "seed": seed}
     for name, value in given.items():
-        if value is not None:
-            if name not in chosen:
-                raise InputError(name, f"doesn't belong to {kind}", "leave it out")
-            chosen[name] = value
-    if not chosen.get("text", "x").strip():
+        if value is not None and name not in KINDS[kind]:
+            raise InputError(name, f"doesn't belong to {kind}", "leave it out")
+    if text is not None and not text.strip():
         raise InputError("text", "must not be blank")
     _check_mask_output(output, overwrite, like)
-    width, height = map(int, size.split("x")) if size else read_image(like or "").pixels.shape[1::-1]
-    shape = (height, width)
-    if kind == "scratches":
-        missing = synthetic_masks.scratch_mask(shape, [chosen["width"]] * chosen["count"], seed=chosen["seed"])
-    elif kind == "rows":
-        missing = synthetic_masks.column_mask(shape[::-1], **chosen).T
-    else:
-        makers: dict[str, Any] = {
-            "random": synthetic_masks.random_mask, "text": synthetic_masks.text_mask, "columns": synthetic_masks.column_mask,
-            "blocks": synthetic_masks.block_mask,
-        }  # fmt: skip
-        missing = makers[kind](shape, **chosen)
-    _write_mask(missing, output, overwrite, Console(-1 if quiet else verbose))
+    n_columns, n_rows = map(int, size.split("x")) if size else read_image(like or "").pixels.shape[1::-1]
+    shape = (n_rows, n_columns)
+    n_marks, broad, seed = count or COUNTS.get(kind, 0), width or WIDTHS.get(kind, 0), seed or 0
+    match kind:
+        case "random":
+            missing = synthetic_masks.random_mask(shape, fraction or 0.5, seed=seed)
+        case "text":
+            missing = synthetic_masks.text_mask(shape, text or "csc-cogd")
+        case "scratches":
+            missing = synthetic_masks.scratch_mask(shape, [broad] * n_marks, seed=seed)
+        case "columns":
+            missing = synthetic_masks.column_mask(shape, n_marks, broad, seed=seed)
+        case "rows":
+            missing = synthetic_masks.column_mask(shape[::-1], n_marks, broad, seed=seed).T
+        case _:
+            missing = synthetic_masks.block_mask(shape, n_marks, broad, seed=seed)
+    _write_mask(missing, output, overwrite, console)
 
 
 @command.command("from")
 @click.argument("image_path", metavar="IMAGE", type=PATH)
-@options(*MASK)
+@mask_rules
 @output
 @click.option("--invert", is_flag=True, help="Write the opposite: non-zero means known.")
 @preview_option
-@options("axes", "overwrite", "quiet", "verbose")
+@options("axes", "overwrite")
+@console_options
 def from_image(
-    image_path: Path, output: Path, invert: bool, preview: Path | None, axes: str | None, overwrite: bool, quiet: bool,
-    verbose: int, **mask_options: Any,
+    image_path: Path, rules: MaskRules, output: Path, invert: bool, preview: Path | None, axes: str | None, overwrite: bool,
+    console: Console,
 ) -> None:  # fmt: skip
     """Write what is missing in IMAGE as a mask: NaN, a value, a painted color, transparency and another mask, combined.
 
@@ -153,7 +160,6 @@ def from_image(
 
     from csc_cogd.imagefiles import create_images, open_images
 
-    console, rules = Console(-1 if quiet else verbose), _mask_rules(mask_options)
     _check_mask_output(output, overwrite, image_path, rules.path)
     _check_preview(preview, overwrite, output, image_path, rules.path)
     drawn, shares = None, []
@@ -190,10 +196,11 @@ def from_image(
 )  # fmt: skip
 @options("mask_dilate")
 @preview_option
-@options("axes", "overwrite", "quiet", "verbose")
+@options("axes", "overwrite")
+@console_options
 def detect(
-    image_paths: tuple[Path, ...], output: Path, sensitivity: float, mask_dilate: int | str, preview: Path | None,
-    axes: str | None, overwrite: bool, quiet: bool, verbose: int, **looked_for: bool,
+    image_paths: tuple[Path, ...], output: Path, pixels: bool, columns: bool, rows: bool, impulses: bool, sensitivity: float,
+    mask_dilate: int | str, preview: Path | None, axes: str | None, overwrite: bool, console: Console,
 ) -> None:  # fmt: skip
     """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
 
@@ -220,13 +227,13 @@ def detect(
     from csc_cogd.imagefiles.masks import dilation_width
     from csc_cogd.restore.report import Progress
 
-    console = Console(-1 if quiet else verbose)
+    looked_for = {"pixels": pixels, "columns": columns, "rows": rows, "impulses": impulses}
     kinds = [kind for kind, wanted in looked_for.items() if wanted]
     if not kinds:
         raise InputError("", "nothing is left to look for", "leave out {no_pixels}, {no_columns} or {no_rows}")
     with open_images(image_paths[0], axes=axes) as pages:
         first, n_frames = pages.read(0), len(pages) + len(image_paths) - 1
-    if looked_for["impulses"] and n_frames > 1:
+    if impulses and n_frames > 1:
         raise InputError("impulses", "must be looked for in a single image, as they differ from frame to frame")
     _check_mask_output(output, overwrite, *image_paths)
     _check_preview(preview, overwrite, output, *image_paths)
@@ -264,12 +271,12 @@ def detect(
 @command.command("show")
 @click.argument("mask_path", metavar="MASK", type=PATH)
 @click.argument("image_path", metavar="[IMAGE]", required=False, type=PATH)
-@options("mask_polarity", "mask_threshold", "mask_dilate")
+@record("rules", "csc_cogd.imagefiles:MaskRules", ("mask_polarity", "mask_threshold", "mask_dilate"))
 @preview_option
-@options("overwrite", "quiet", "verbose")
+@options("overwrite")
+@console_options
 def show(
-    mask_path: Path, image_path: Path | None, preview: Path | None, overwrite: bool, quiet: bool, verbose: int,
-    **mask_options: Any,
+    mask_path: Path, image_path: Path | None, rules: MaskRules, preview: Path | None, overwrite: bool, console: Console
 ) -> None:  # fmt: skip
     """Say how a mask is understood: how much is missing, in how many holes, and how large they are.
 
@@ -296,8 +303,7 @@ def show(
         image = ImageFile(np.zeros(read_image(mask_path).pixels.shape[:2], np.uint8), mask_path, "png")
     else:
         image = read_image(image_path)
-    rules = _mask_rules({"mask_path": mask_path} | mask_options)
-    missing, sources = _missing(image, rules)
+    missing, sources = _missing(image, replace(rules, path=mask_path))
     holes, n_holes = label(missing, np.ones((3, 3), bool))
     sizes = np.bincount(holes.ravel())[1:]
     largest = int(sizes.argmax())
@@ -306,7 +312,6 @@ def show(
     echo(f"missing: {missing.mean():.1%} of the pixels ({'; '.join(sources)})")
     echo(f"holes: {n_holes}")
     echo(f"largest hole: {sizes[largest]} pixels, {wide} wide and {high} high")
-    console = Console(-1 if quiet else verbose)
     if missing.mean() > 0.5:
         other = "missing" if rules.polarity == "valid" else "valid"
         console.warn(f"more than half is missing, the mask looks inverted: if it is, use --mask-polarity {other}")
@@ -328,13 +333,6 @@ class _Frames:
                 for image in pages:
                     colors = image.observed
                     yield colors[..., None] if colors.ndim == 2 else colors
-
-
-def _mask_rules(options: dict[str, Any]) -> MaskRules:
-    """Return the rules that the values of the options in MASK stand for."""
-    from csc_cogd.imagefiles import MaskRules
-
-    return MaskRules(**{name.removeprefix("mask_"): value for name, value in options.items()})
 
 
 def _missing(image: ImageFile, rules: MaskRules, page: int = 0, n_pages: int = 1) -> tuple[np.ndarray, list[str]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -288,12 +290,12 @@ MASK = (
     "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_color", "mask_color_tolerance", "mask_from_alpha",
     "mask_dilate",
 )  # fmt: skip
-images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, shell_complete=complete_files)
-FILES = (
+BATCH = (
     "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "report",
-    "reference", "as_json",
+    "reference",
 )  # fmt: skip
-ENGINE = ("device", "dtype", "threads", "fft", "quiet", "verbose")
+ENGINE = ("device", "dtype", "threads", "fft")
+images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, shell_complete=complete_files)
 
 
 WORDS = {"image": "the image", "images": "the images"}
@@ -363,10 +365,10 @@ def cogradient_rule(cogd: bool, kernel_degree: int | None) -> Any:
     return CogradientRule(degree=kernel_degree or 1)
 
 
-def settings_line(settings: dict[str, Any], rule: Any) -> str:
-    """What was chosen, for -v."""
-    chosen = {name: value for name, value in (settings | {"cogd": rule}).items() if value is not None}
-    return "settings: " + ", ".join(f"{name} {value}" for name, value in chosen.items())
+def settings_line(*records: Any) -> str:
+    """What was chosen, for -v: the fields of records that aren't None."""
+    chosen = [f"{name} {value}" for record in records for name, value in vars(record).items() if value is not None]
+    return "settings: " + ", ".join(chosen)
 
 
 def options(*names: str) -> Callable[[Any], Any]:
@@ -378,3 +380,40 @@ def options(*names: str) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def record(argument: str, kind: str, names: Sequence[str]) -> Callable[[Any], Any]:
+    """Decorate a command with shared options whose values it gets as one argument, a record.
+
+    Parameters
+    ----------
+    argument : str
+    kind : str
+        Where the record is defined, as ``module:name``: it is imported when the command is run.
+    names : sequence of str
+        Of :data:`OPTIONS`. Their values are the record's fields of the same names, perhaps without the word before the first
+        underscore.
+    """
+
+    def decorate(function: Any) -> Any:
+        @wraps(function)
+        def call(**given: Any) -> Any:
+            module, _, name = kind.partition(":")
+            made_of = getattr(import_module(module), name)
+            values = {key: given.pop(key) for key in keys}
+            fields = made_of.__dataclass_fields__
+            values = {key if key in fields else key.partition("_")[2]: value for key, value in values.items()}
+            return function(**given, **{argument: made_of(**values)})
+
+        decorated = options(*names)(call)
+        keys = [option.name for option in decorated.__click_params__[-len(names) :]]
+        return decorated
+
+    return decorate
+
+
+mask_rules = record("rules", "csc_cogd.imagefiles:MaskRules", MASK)
+batch_options = record("batch", "csc_cogd.batch.settings:BatchOptions", BATCH)
+tiling_options = record("tiling", "csc_cogd.restore.settings:Tiling", ("tile", "max_memory"))
+engine_options = record("engine", "csc_cogd.engine:Engine", ENGINE)
+console_options = record("console", "csc_cogd.cli.console:Console", ("quiet", "verbose"))

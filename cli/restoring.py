@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from csc_cogd.report.totals import Totals, some_of
 
 if TYPE_CHECKING:
     from csc_cogd.batch import Result
+    from csc_cogd.batch.settings import BatchOptions, Settings
+    from csc_cogd.imagefiles import MaskRules
+    from csc_cogd.learning.reconstruct import Quality
 
 KERNELS = {"gaussian": "gaussian:S", "uniform": "uniform:N", "motion": "motion:LEN,ANGLE"}
 
@@ -61,39 +65,35 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
 def restore_files(
     task: str,
     images: tuple[str, ...],
-    *,
     output: Path | None,
-    mask_path: Path | None = None,
-    dictionary_path: str = "default",
-    iterations: int | None = None,
+    batch: BatchOptions,
+    settings: Settings,
+    console: Console,
+    *,
+    rules: MaskRules | None = None,
+    dictionary: str = "default",
+    protected: tuple[Path, ...] = (),
     as_json: bool,
-    quiet: bool,
-    verbose: int,
-    **options: Any,
 ) -> int:
-    """Restore image files by a task of :data:`csc_cogd.batch.tasks.TASKS`, say what was done, and return the exit code.
+    """Restore image files by a task of :data:`csc_cogd.batch.tasks.TASKS`, say what was done, and return the exit code."""
+    from csc_cogd.batch.batch import plan
+    from csc_cogd.batch.jobs import NO_RULES
 
-    `options` are further arguments of :func:`csc_cogd.batch.plan_batch`.
-    """
-    if iterations is not None:
-        options["max_iter"] = iterations
-    if not images and options["files_from"] is None:
+    if not images and batch.files_from is None:
         raise click.UsageError("Missing argument 'IMAGE...'.")
-    console = Console(-1 if quiet else verbose)
-    if options["scheduler"] in (None, "local"):
-        console.check_device(options)
-    from csc_cogd.batch import plan_batch
-
-    batch = plan_batch(
-        images, output, task=task, mask=mask_path, dictionary=dictionary_path, names=names_here(), **options
+    if not batch.remote:
+        console.check_device(settings.engine)
+    planned = plan(
+        task, images, output, batch, rules or NO_RULES, settings, dictionary=dictionary, protected=protected,
+        names=names_here(),
     )  # fmt: skip
-    for note in batch.notes:
+    for note in planned.notes:
         console.say(note)
-    single = len(batch.jobs) == len(images) == 1 and batch.jobs[0].source == Path(images[0])
-    live = single and batch.n_processes == 1 and batch.scheduler is None
-    tally = _Tally(console, batch.totals, single, live, as_json)
-    with console.progress(len(batch.jobs)) as progress:
-        for result in batch.run(_Listener(console, progress, images[0] if live else "")):
+    single = len(planned.jobs) == len(images) == 1 and planned.jobs[0].source == Path(images[0])
+    live = single and planned.n_processes == 1 and planned.scheduler is None
+    tally = _Tally(console, planned.totals, single, live, as_json)
+    with console.progress(len(planned.jobs)) as progress:
+        for result in planned.run(_Listener(console, progress, images[0] if live else "")):
             progress.file_done(Path(result.input).name)
             tally.add(result)
     return tally.close()
@@ -118,16 +118,15 @@ def say(console: Console, text: str, kind: str, name: str, level: int = 0) -> No
         console.say(text, level=level + (kind == "details"))
 
 
-def print_quality(rows: list[dict[str, Any]]) -> None:
-    """Print a table of how well images were rebuilt, and from how much."""
-    names = [printable(row["input"]) for row in rows]
-    width = max(len(name) for name in names)
+def print_quality(qualities: Mapping[str, Quality]) -> None:
+    """Print a table of how well images, by their names, were rebuilt, and from how much."""
+    width = max(len(printable(name)) for name in qualities)
     echo(f"{'image':<{width}} {'PSNR':>9} {'SSIM':>7} {'codes/value':>12} {'bits/value':>11}")
-    for name, quality in zip(names, (row["figures"] for row in rows), strict=True):
-        similarity = "-" if math.isnan(quality["ssim"]) else f"{quality['ssim']:.4f}"
+    for name, quality in qualities.items():
+        similarity = "-" if math.isnan(quality.ssim) else f"{quality.ssim:.4f}"
         echo(
-            f"{name:<{width}} {quality['psnr']:>6.2f} dB {similarity:>7} "
-            f"{quality['nonzeros_per_value']:>12.4f} {quality['bits_per_value']:>11.3f}"
+            f"{printable(name):<{width}} {quality.psnr:>6.2f} dB {similarity:>7} "
+            f"{quality.nonzeros_per_value:>12.4f} {quality.bits_per_value:>11.3f}"
         )
 
 
@@ -139,15 +138,17 @@ class _Tally:
         self._totals = totals
         self._warnings: defaultdict[str, list[str]] = defaultdict(list)
         self._failed: list[Result] = []
-        self._rows: list[dict[str, Any]] = []
+        self._qualities: dict[str, Quality] = {}
 
     def add(self, result: Result) -> None:
         if result.status == "failed":
             self._failed.append(result)
         if self._as_json:
             echo(json.dumps(result.row()))
-        if result.status == "done":
-            self._rows.append({"input": result.input, "figures": result.figures})
+        if result.status == "done" and "nonzeros_per_value" in result.figures:
+            from csc_cogd.learning.reconstruct import Quality
+
+            self._qualities[result.input] = Quality(*(result.figures[name] for name in Quality._fields))
         for kind in ("notes", "details", "warnings") if not self._live else ():
             for text in getattr(result, kind):
                 if kind == "warnings" and not self._single:
@@ -167,9 +168,8 @@ class _Tally:
             self._console.warn(f"{some_of(files)}: {text}")
         for result in self._failed:
             self._console.error(result.error, result.trace)
-        rows = [row for row in self._rows if "nonzeros_per_value" in row["figures"]]
-        if rows and not self._as_json and self._console.verbosity >= 0:
-            print_quality(rows)
+        if self._qualities and not self._as_json and not self._console.quiet:
+            print_quality(self._qualities)
         if self._as_json:
             echo(json.dumps({"summary": True, **self._totals.row()}))
         if self._single:

@@ -89,8 +89,10 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
     3 device or memory; 130 interrupted, --resume continues.
     """
-    console = Console(-1 if given["quiet"] else given["verbose"])
-    console.check_device({"device": given["device"]})
+    from csc_cogd import Engine
+
+    console = Console(given["quiet"], given["verbose"])
+    console.check_device(Engine(device=given["device"]))
     with arguments_as_options(state="its state dict", names="the names of its weights", network=given["weights"]):
         data, recipe = take_options(DataOptions, given), take_recipe(given)
         options = TrainOptions(**given)

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from csc_cogd.cli.options import ENGINE, FILES, MASK, images_argument, options
+from csc_cogd.cli.console import Console
+from csc_cogd.cli.options import (
+    batch_options,
+    console_options,
+    engine_options,
+    images_argument,
+    mask_rules,
+    options,
+    tiling_options,
+)
 from csc_cogd.cli.restoring import read_kernel, restore_files
 from csc_cogd.errors import InputError
+
+if TYPE_CHECKING:
+    from csc_cogd import Engine, Tiling
+    from csc_cogd.batch.settings import BatchOptions
+    from csc_cogd.imagefiles import MaskRules
 
 
 @click.command("upscale")
@@ -20,11 +34,20 @@ from csc_cogd.errors import InputError
     help="How IMAGE was made smaller: bicubic, box (mean over blocks), gaussian:S (in pixels of the result), or an image "
     "FILE of the kernel on the finer grid.",
 )  # fmt: skip
-@options(
-    "gaussian_or_poisson", "noise_sigma", "gain", *MASK, "output_upscaled", *FILES,
-    "dictionary", "lmbda_by_noise", "code_iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
-)  # fmt: skip
-def command(images: tuple[str, ...], factor: int, kernel: str, **arguments: Any) -> int:
+@options("gaussian_or_poisson", "noise_sigma", "gain")
+@mask_rules
+@options("output_upscaled")
+@batch_options
+@options("as_json", "dictionary", "lmbda_by_noise", "code_iterations", "tol")
+@tiling_options
+@options("dry_run")
+@engine_options
+@console_options
+def command(
+    images: tuple[str, ...], factor: int, kernel: str, noise: str, noise_sigma: float | str | tuple[float, ...], gain: float,
+    rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str, lmbda: float | None,
+    iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
+) -> int:  # fmt: skip
     """Restore images on a finer grid: PNG, JPEG, TIFF, NPY, NPZ; 8 or 16 bits or float; stacks.
 
     The result has the type of the image, its width and height times the factor. Pixels that are missing (by a mask, NaN or a
@@ -41,8 +64,8 @@ def command(images: tuple[str, ...], factor: int, kernel: str, **arguments: Any)
     input, nothing written; 3 device or memory; 130 interrupted. A file name that
     starts with a dash: write ./-name.
     """
-
-    from csc_cogd import Decimation
+    from csc_cogd import Decimation, Solve
+    from csc_cogd.batch.settings import Settings
 
     if kernel.startswith("box:"):
         raise InputError("kernel", f"must be box, without a width, got {kernel!r}", "its width is the {factor}")
@@ -51,4 +74,9 @@ def command(images: tuple[str, ...], factor: int, kernel: str, **arguments: Any)
     else:
         name = f"uniform:{factor}" if kernel == "box" else kernel
         operator = Decimation(factor, read_kernel(name, even=factor % 2 == 0))
-    return restore_files("upscale", images, operator=operator, protected=(Path(kernel),), **arguments)
+    solve = Solve(lmbda=lmbda, max_iter=iterations, tol=tol or 0.0)
+    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, operator, dry_run=dry_run)
+    return restore_files(
+        "upscale", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path,
+        protected=(Path(kernel),), as_json=as_json,
+    )  # fmt: skip

@@ -175,7 +175,6 @@ def plan_batch(
     *,
     task: str,
     dictionary: PathLike = "default",
-    protected: tuple[Path, ...] = (),
     names: Mapping[str, str] | None = None,
     **keywords: Any,
 ) -> Batch:
@@ -185,94 +184,117 @@ def plan_batch(
     ----------
     inputs, output, task, dictionary, keywords
         See :func:`restore_batch`.
-    protected : tuple of paths
-        Further files that are never written to.
     names : mapping of str to str, optional
         See :class:`csc_cogd.batch.Job`.
     """
     if task not in TASKS:
         raise InputError("task", f"must be one of {', '.join(map(repr, TASKS))}, got {task!r}")
-    options, rules, settings = _sorted(keywords, TASKS[task])
-    if options.scheduler is not None:
-        check_scheduler(options.scheduler)
-    if options.reference is not None and TASKS[task].problem is None:
-        raise InputError("reference", "can't be chosen, as a reconstruction is compared with its original", "leave it out")
-    report = None if options.report is None else Path(options.report)
-    if report is not None and settings.dry_run:
-        raise InputError("report", "isn't written by a dry run", "leave it out")
-    if report is not None:
-        check_report(report, options.overwrite, options.skip_existing)
+    batch = BatchOptions(**{f.name: keywords.pop(f.name) for f in fields(BatchOptions) if f.name in keywords})
+    path = keywords.pop("mask", None)
+    given = {f.name: keywords.pop(f"mask_{f.name}") for f in fields(MaskRules) if f"mask_{f.name}" in keywords}
+    rules = MaskRules(None if path is None else Path(path), **given)
+    settings = TASKS[task].settings(keywords)
+    return plan(task, inputs, output, batch, rules, settings, dictionary=dictionary, names=names)
+
+
+def plan(
+    task: str,
+    inputs: PathLike | Iterable[PathLike],
+    output: PathLike | None,
+    batch: BatchOptions,
+    rules: MaskRules,
+    settings: Settings,
+    *,
+    dictionary: PathLike = "default",
+    protected: tuple[Path, ...] = (),
+    names: Mapping[str, str] | None = None,
+) -> Batch:
+    """Check all that can be checked before a batch is begun, of what is asked for by records.
+
+    `protected` are further files that are never written to; for the others, see :func:`plan_batch`.
+    """
+    TASKS[task].check(settings)
+    report = _checked_report(batch, settings, TASKS[task])
+    if batch.scheduler is not None:
+        check_scheduler(batch.scheduler)
     if rules.path is not None and not os.path.exists(rules.path):
         raise InputError("", "no such file or folder", "check the name of the mask", str(rules.path))
     dictionary = os.fspath(dictionary)
     load_dictionary(dictionary)
     named = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
-    found, unread = expand_inputs(named, recursive=options.recursive, files_from=options.files_from)
+    found, unread = expand_inputs(named, recursive=batch.recursive, files_from=batch.files_from)
     pictures, masks = _without_masks(found, rules)
-    images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, options.suffix)
-    here = replace(settings.engine, device="cpu") if options.remote else settings.engine
-    free = here.backend.free_memory()
-    shared = free is not None and options.scheduler is None and here.device in ("auto", "cuda")
-    devices = usable_devices() if shared else []
-    jobs = min(options.jobs or max(len(devices), 1), len(images))
-    settings = _share_of_the_machine(settings, options, jobs, max(len(devices), 1), free)
+    images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, batch.suffix)
+    settings, n_processes, devices = _share_of_the_machine(settings, batch, len(images))
     several = len(found) > 1 or found[0].folder is not None
     references = [
-        None if options.reference is None else find_reference(Path(options.reference), image.path, image.folder or Path())
+        None if batch.reference is None else find_reference(Path(batch.reference), image.path, image.folder or Path())
         for image in images
     ]
     more = (*protected, *([] if dictionary == "default" else [Path(dictionary)]))
     _check_targets(targets, [*(image.path for image in images), *masks, *filter(None, references), *more])
     make = partial(
-        Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=options.axes,
-        overwrite=options.overwrite, run=uuid.uuid4().hex, record_required=several, resume=options.skip_existing,
-        inputs=more, new_folders=several, names=dict(names or {}),
+        Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=batch.axes, overwrite=batch.overwrite,
+        run=uuid.uuid4().hex, record_required=several, resume=batch.skip_existing, inputs=more, new_folders=several,
+        names=dict(names or {}),
     )  # fmt: skip
     todo = []
     for image, target, compared in zip(images, targets, references, strict=True):
         place = image.folder or Path()
         page = None if report is None else page_path(report, image.path, place, len(images))
         todo.append(make(image.path, target, folder=place, page=page, reference=compared))
-    notes = [
-        f"{number} of {len(found)} images left out: {why}"
-        for number, why in (
-            (len(found) - len(pictures), "masks of others"), (len(pictures) - len(images), "results of others"),
-        )
-        if number
-    ]  # fmt: skip
-    notes += unread_notes(unread)
-    return Batch(todo, jobs, devices, options.scheduler, options.fail_fast, report, notes, Totals(list(map(str, unread))))
+    left_out = {"masks of others": len(found) - len(pictures), "results of others": len(pictures) - len(images)}
+    notes = [f"{number} of {len(found)} images left out: {why}" for why, number in left_out.items() if number]
+    totals = Totals(list(map(str, unread)))
+    return Batch(todo, n_processes, devices, batch.scheduler, batch.fail_fast, report, notes + unread_notes(unread), totals)
 
 
-def _sorted(keywords: dict[str, Any], task: Task) -> tuple[BatchOptions, MaskRules, Settings]:
-    """Return what each of the keywords belongs to: those of no record are the task's settings."""
-    options = {f.name: keywords.pop(f.name) for f in fields(BatchOptions) if f.name in keywords}
-    path = keywords.pop("mask", None)
-    names = {f"mask_{f.name}": f.name for f in fields(MaskRules)}
-    rules = {names[name]: keywords.pop(name) for name in [*keywords] if name in names}
-    rules |= {} if path is None else {"path": Path(path)}
-    return BatchOptions(**options), MaskRules(**rules), task.settings(keywords)
+def _checked_report(batch: BatchOptions, settings: Settings, task: Task) -> Path | None:
+    """Return the report's folder, where one is asked for.
+
+    Raises
+    ------
+    InputError
+        If it, or the reference, isn't for this task, or it can't be written.
+    """
+    if batch.reference is not None and task.problem is None:
+        raise InputError("reference", "can't be chosen, as a reconstruction is compared with its original", "leave it out")
+    if batch.report is None:
+        return None
+    if settings.dry_run:
+        raise InputError("report", "isn't written by a dry run", "leave it out")
+    check_report(Path(batch.report), batch.overwrite, batch.skip_existing)
+    return Path(batch.report)
 
 
-def _share_of_the_machine(
-    settings: Settings, options: BatchOptions, n_processes: int, n_devices: int, free: float | None
-) -> Settings:
-    """Return the settings of each of several processes: one thread, and its part of the memory, or of its GPU's.
+def _share_of_the_machine(settings: Settings, batch: BatchOptions, n_images: int) -> tuple[Settings, int, list[str]]:
+    """Share processors, memory and GPUs out among processes.
 
-    `free` is the memory of the GPU that restores here.
+    Returns
+    -------
+    settings : Settings
+        Those of each process: where there are several, with one thread, and its part of the memory, or of its GPU's.
+    n_processes : int
+    devices : list of str
+        That the processes take in turn.
     """
     engine, tiling = settings.engine, settings.tiling
-    on_cpu = not engine.device.startswith("cuda") if options.remote else free is None  # of the workers' machines, or of this
-    if on_cpu and engine.threads is None and (n_processes > 1 or options.scheduler is not None):
+    here = replace(engine, device="cpu") if batch.remote else engine
+    free = here.backend.free_memory()  # of the GPU that restores here
+    shared = free is not None and batch.scheduler is None and here.device in ("auto", "cuda")
+    devices = usable_devices() if shared else []
+    n_processes = min(batch.jobs or max(len(devices), 1), n_images)
+    on_cpu = not engine.device.startswith("cuda") if batch.remote else free is None  # of the workers' machines, or of this
+    if on_cpu and engine.threads is None and (n_processes > 1 or batch.scheduler is not None):
         engine = replace(engine, threads=1)
-    sharing = n_processes if on_cpu else -(-n_processes // n_devices)
+    sharing = n_processes if on_cpu else -(-n_processes // max(len(devices), 1))
     present = physical_memory() if on_cpu else free
     if sharing > 1 and tiling.max_memory is not None:
         tiling = replace(tiling, max_memory=tiling.max_memory / sharing)
     elif sharing > 1 and present is not None:
         share = USABLE * present / sharing
         tiling = replace(tiling, max_memory=min(float(MAX_MEMORY), share) if on_cpu else share)
-    return replace(settings, engine=engine, tiling=tiling)
+    return replace(settings, engine=engine, tiling=tiling), n_processes, devices
 
 
 def _check_targets(targets: list[Path], read: list[Path]) -> None:

@@ -63,7 +63,7 @@ class Task:
         Raises
         ------
         InputError
-            If there is no such setting, or a value can't be.
+            If there is no such setting, or a record can't have a value.
         """
         for name in given:
             if name not in self.takes:
@@ -74,9 +74,7 @@ class Task:
         for part, kind in RECORDS.items():
             own = {f.name: getattr(getattr(self.defaults, part), f.name) for f in fields(kind)}
             chosen[part] = record_of(kind, given.pop(part, None), **{n: given.pop(n, value) for n, value in own.items()})
-        settings = replace(self.defaults, **chosen, **given)
-        self.check(settings)
-        return settings
+        return replace(self.defaults, **chosen, **given)
 
 
 def _inpainting(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.errors import InputError
@@ -56,7 +57,7 @@ class Entry:
     fit: np.ndarray | None = None
     dictionary: Dictionary | None = None
     usage: np.ndarray | None = None
-    history: Sequence[Iteration] = ()
+    history: Sequence[Iteration] | Sequence[OuterIteration] = ()
     curve: Sequence[Point] = ()
     facts: dict[str, str] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.errors import InputError
@@ -58,7 +59,7 @@ def comparison(figures: Mapping[str, Any]) -> str:
     return section("Against the reference", f"<table>{body}</table>{note}")
 
 
-def charts(history: Sequence[Iteration], curve: Sequence[Point]) -> str:
+def charts(history: Sequence[Iteration] | Sequence[OuterIteration], curve: Sequence[Point]) -> str:
     """Chart objective, sparsity and residuals of the code solve and PSNR, each by iterations and by time."""
     wide = _wide([record.objective for record in history])
     drawn = []

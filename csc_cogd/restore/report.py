@@ -185,7 +185,7 @@ class Trace:
         self.fit: np.ndarray | None = None
         self.dictionary: Dictionary | None = None
         self._usages: dict[int, np.ndarray] = {}  # by the first channel
-        self.history: list[Iteration] = []
+        self.history: list[Iteration] | list[OuterIteration] = []
 
     def begin(
         self, shape: tuple[int, ...], channel_axis: int | None, units: Callable[[np.ndarray], np.ndarray] | None = None
