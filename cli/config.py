@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import echo
-from csc_cogd.cli.options import PATH, options_of
+from csc_cogd.cli.options import PATH, make_records, options_of
 from csc_cogd.errors import InputError
 
 _VARIABLE = "CSC_COGD_CONFIG"
@@ -58,6 +58,8 @@ class _Configurable(click.Command):
             for line in list(_toml_lines(ctx)):
                 echo(line)
             ctx.exit()
+        if not ctx.resilient_parsing:
+            make_records(self, ctx.params)
         return rest
 
     def _without_demands(self) -> _Configurable:

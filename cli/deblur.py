@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import (
-    batch_options,
-    console_options,
-    engine_options,
-    images_argument,
-    mask_rules,
-    options,
-    tiling_options,
-)
+from csc_cogd.cli.options import BATCH, CONSOLE, ENGINE, MASK, TILING, images_argument, options
 from csc_cogd.cli.restoring import read_kernel, restore_files
 
 if TYPE_CHECKING:
@@ -32,15 +24,10 @@ if TYPE_CHECKING:
     help="Picture of a point: an image FILE (PNG, TIFF, NPY, not larger than IMAGE; it is scaled to sum 1), gaussian:S "
     "(standard deviation in pixels), uniform:N (N x N pixels), or motion:LEN,ANGLE (pixels; degrees, 0 is right, 90 up).",
 )  # fmt: skip
-@options("gaussian_or_poisson", "noise_sigma", "gain")
-@mask_rules
-@options("output_deblurred")
-@batch_options
-@options("as_json", "dictionary", "lmbda_by_noise", "code_iterations", "tol")
-@tiling_options
-@options("dry_run")
-@engine_options
-@console_options
+@options(
+    "gaussian_or_poisson", "noise_sigma", "gain", MASK, "output_deblurred", BATCH, "as_json", "dictionary", "lmbda_by_noise",
+    "code_iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
+)  # fmt: skip
 def command(
     images: tuple[str, ...], kernel: str, noise: str, noise_sigma: float | str | tuple[float, ...], gain: float,
     rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str, lmbda: float | None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.options import PATH, console_options, options, record
+from csc_cogd.cli.options import CONSOLE, ENGINE, PATH, options
 
 if TYPE_CHECKING:
     from csc_cogd import Engine
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     "-o", "--output", type=PATH, default="csc-cogd-demo", metavar="DIR", show_default=True,
     help="Folder for the pictures; made if it isn't there.",
 )  # fmt: skip
-@options("overwrite")
-@record("engine", "csc_cogd.engine:Engine", ("device", "threads", "fft"))
-@console_options
+@options("overwrite", ENGINE._replace(names=("device", "threads", "fft")), CONSOLE)
 def command(output: Path, overwrite: bool, engine: Engine, console: Console) -> None:
     """Damage a picture that ships with csc-cogd, restore it, and compare with the truth.
 

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import (
-    batch_options,
-    console_options,
-    effort_of,
-    engine_options,
-    images_argument,
-    mask_rules,
-    options,
-    tiling_options,
-)
+from csc_cogd.cli.options import BATCH, CONSOLE, ENGINE, MASK, TILING, effort_of, images_argument, options
 from csc_cogd.cli.restoring import restore_files
 
 if TYPE_CHECKING:
@@ -28,15 +19,10 @@ if TYPE_CHECKING:
 
 @click.command("denoise")
 @images_argument
-@options("noise_to_remove", "noise_sigma", "gain_or_auto")
-@mask_rules
-@options("output_denoised")
-@batch_options
-@options("as_json", "fast", "best", "dictionary", "lmbda", "iterations", "tol")
-@tiling_options
-@options("dry_run")
-@engine_options
-@console_options
+@options(
+    "noise_to_remove", "noise_sigma", "gain_or_auto", MASK, "output_denoised", BATCH, "as_json", "fast", "best",
+    "dictionary", "lmbda", "iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
+)  # fmt: skip
 def command(
     images: tuple[str, ...], noise: str, noise_sigma: float | str | tuple[float, ...], gain: float | str,
     rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool, best: bool,

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import (
-    batch_options,
-    console_options,
-    effort_of,
-    engine_options,
-    images_argument,
-    mask_rules,
-    options,
-    tiling_options,
-)
+from csc_cogd.cli.options import BATCH, CONSOLE, ENGINE, MASK, TILING, effort_of, images_argument, options
 from csc_cogd.cli.restoring import restore_files
 
 if TYPE_CHECKING:
@@ -28,14 +19,10 @@ if TYPE_CHECKING:
 
 @click.command("inpaint")
 @images_argument
-@mask_rules
-@options("output_inpainted")
-@batch_options
-@options("as_json", "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda", "iterations", "tol")
-@tiling_options
-@options("dry_run")
-@engine_options
-@console_options
+@options(
+    MASK, "output_inpainted", BATCH, "as_json", "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda",
+    "iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
+)  # fmt: skip
 def command(
     images: tuple[str, ...], rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool,
     best: bool, noise_sigma: float | str | None, dictionary_path: str, learn: bool | None, lmbda: float | None,

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options("seed")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
-@options("checkpoint", *ENGINE, "quiet", "verbose")
+@options("checkpoint", *ENGINE.names, "quiet", "verbose")
 def command(
     images: tuple[str, ...],
     output: Path,

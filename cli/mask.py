@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.options import PATH, console_options, mask_rules, options, record
+from csc_cogd.cli.options import CONSOLE, MASK, PATH, options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def command() -> None:
     "--count", type=click.IntRange(1, 10**6), metavar="N", help="How many; scratches: 6, columns, rows: 3, blocks: 10."
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Random seed. Default: 0.")
-@options("overwrite")
-@console_options
+@options("overwrite", CONSOLE)
 def make(
     kind: str, like: Path | None, size: str | None, output: Path, fraction: float | None, text: str | None,
     width: int | None, count: int | None, seed: int | None, overwrite: bool, console: Console,
@@ -132,12 +131,11 @@ def make(
 
 @command.command("from")
 @click.argument("image_path", metavar="IMAGE", type=PATH)
-@mask_rules
+@options(MASK)
 @output
 @click.option("--invert", is_flag=True, help="Write the opposite: non-zero means known.")
 @preview_option
-@options("axes", "overwrite")
-@console_options
+@options("axes", "overwrite", CONSOLE)
 def from_image(
     image_path: Path, rules: MaskRules, output: Path, invert: bool, preview: Path | None, axes: str | None, overwrite: bool,
     console: Console,
@@ -196,8 +194,7 @@ def from_image(
 )  # fmt: skip
 @options("mask_dilate")
 @preview_option
-@options("axes", "overwrite")
-@console_options
+@options("axes", "overwrite", CONSOLE)
 def detect(
     image_paths: tuple[Path, ...], output: Path, pixels: bool, columns: bool, rows: bool, impulses: bool, sensitivity: float,
     mask_dilate: int | str, preview: Path | None, axes: str | None, overwrite: bool, console: Console,
@@ -271,10 +268,9 @@ def detect(
 @command.command("show")
 @click.argument("mask_path", metavar="MASK", type=PATH)
 @click.argument("image_path", metavar="[IMAGE]", required=False, type=PATH)
-@record("rules", "csc_cogd.imagefiles:MaskRules", ("mask_polarity", "mask_threshold", "mask_dilate"))
+@options(MASK._replace(names=("mask_polarity", "mask_threshold", "mask_dilate")))
 @preview_option
-@options("overwrite")
-@console_options
+@options("overwrite", CONSOLE)
 def show(
     mask_path: Path, image_path: Path | None, rules: MaskRules, preview: Path | None, overwrite: bool, console: Console
 ) -> None:  # fmt: skip

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -286,15 +285,6 @@ OPTIONS = {
     ),
 }  # fmt: skip
 
-MASK = (
-    "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_color", "mask_color_tolerance", "mask_from_alpha",
-    "mask_dilate",
-)  # fmt: skip
-BATCH = (
-    "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "report",
-    "reference",
-)  # fmt: skip
-ENGINE = ("device", "dtype", "threads", "fft")
 images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, shell_complete=complete_files)
 
 
@@ -371,49 +361,58 @@ def settings_line(*records: Any) -> str:
     return "settings: " + ", ".join(chosen)
 
 
-def options(*names: str) -> Callable[[Any], Any]:
-    """Decorate a command with shared options, shown in this order."""
+class Record(NamedTuple):
+    """Shared options whose values a command gets as one argument, a record.
+
+    Attributes
+    ----------
+    argument : str
+    kind : str
+        Where the record is defined, as ``module:name``: it is imported when the command is run.
+    names : tuple of str
+        Of :data:`OPTIONS`. Their values are the record's fields of the same names, perhaps without the word before the first
+        underscore.
+    """
+
+    argument: str
+    kind: str
+    names: tuple[str, ...]
+
+
+MASK = Record("rules", "csc_cogd.imagefiles:MaskRules", (
+    "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_color", "mask_color_tolerance", "mask_from_alpha",
+    "mask_dilate",
+))  # fmt: skip
+BATCH = Record("batch", "csc_cogd.batch.settings:BatchOptions", (
+    "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "report",
+    "reference",
+))  # fmt: skip
+TILING = Record("tiling", "csc_cogd.restore.settings:Tiling", ("tile", "max_memory"))
+ENGINE = Record("engine", "csc_cogd.engine:Engine", ("device", "dtype", "threads", "fft"))
+CONSOLE = Record("console", "csc_cogd.cli.console:Console", ("quiet", "verbose"))
+
+
+def options(*names: str | Record) -> Callable[[Any], Any]:
+    """Decorate a command with shared options, by their names or as records, shown in this order."""
 
     def decorate(function: Any) -> Any:
-        for name in reversed(names):
-            function = OPTIONS[name](function)
+        records = function.__dict__.setdefault("records", {})
+        for each in reversed(names):
+            several = each.names if isinstance(each, Record) else (each,)
+            for name in reversed(several):
+                OPTIONS[name](function)
+            if isinstance(each, Record):
+                records[each] = [option.name for option in function.__click_params__[-len(several) :]]
         return function
 
     return decorate
 
 
-def record(argument: str, kind: str, names: Sequence[str]) -> Callable[[Any], Any]:
-    """Decorate a command with shared options whose values it gets as one argument, a record.
-
-    Parameters
-    ----------
-    argument : str
-    kind : str
-        Where the record is defined, as ``module:name``: it is imported when the command is run.
-    names : sequence of str
-        Of :data:`OPTIONS`. Their values are the record's fields of the same names, perhaps without the word before the first
-        underscore.
-    """
-
-    def decorate(function: Any) -> Any:
-        @wraps(function)
-        def call(**given: Any) -> Any:
-            module, _, name = kind.partition(":")
-            made_of = getattr(import_module(module), name)
-            values = {key: given.pop(key) for key in keys}
-            fields = made_of.__dataclass_fields__
-            values = {key if key in fields else key.partition("_")[2]: value for key, value in values.items()}
-            return function(**given, **{argument: made_of(**values)})
-
-        decorated = options(*names)(call)
-        keys = [option.name for option in decorated.__click_params__[-len(names) :]]
-        return decorated
-
-    return decorate
-
-
-mask_rules = record("rules", "csc_cogd.imagefiles:MaskRules", MASK)
-batch_options = record("batch", "csc_cogd.batch.settings:BatchOptions", BATCH)
-tiling_options = record("tiling", "csc_cogd.restore.settings:Tiling", ("tile", "max_memory"))
-engine_options = record("engine", "csc_cogd.engine:Engine", ENGINE)
-console_options = record("console", "csc_cogd.cli.console:Console", ("quiet", "verbose"))
+def make_records(command: click.Command, values: dict[str, Any]) -> None:
+    """Put a command's records among the values of its parameters, in place of those that they are made of."""
+    for record, keys in getattr(command.callback, "records", {}).items():
+        module, _, name = record.kind.partition(":")
+        kind = getattr(import_module(module), name)
+        fields = kind.__dataclass_fields__
+        own = {key if key in fields else key.partition("_")[2]: values.pop(key) for key in keys}
+        values[record.argument] = kind(**own)

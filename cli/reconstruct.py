@@ -11,13 +11,13 @@ import click
 
 from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.options import (
+    BATCH,
+    CONSOLE,
+    ENGINE,
     PATH,
-    batch_options,
     check_alike,
     cogradient_rule,
     complete_files,
-    console_options,
-    engine_options,
     filter_numbers,
     images_argument,
     names_here,
@@ -61,8 +61,7 @@ class Saved(NamedTuple):
     "-o", "--output", type=PATH, metavar="FILE|DIR",
     help="Where to write: a file for one image, or a folder. Default: beside each input, as NAME_reconstructed.",
 )  # fmt: skip
-@batch_options
-@options("as_json")
+@options(BATCH, "as_json")
 @click.option(
     "--dictionary", "dictionary_path", metavar="FILE|default", shell_complete=complete_files,
     help="Code with these filters, image by image. Default: learn them from all images together.",
@@ -77,9 +76,7 @@ class Saved(NamedTuple):
 @click.option("--debias", is_flag=True, help="Refit the codes by least squares where they aren't zero: more faithful.")
 @click.option("--save-dictionary", type=PATH, metavar="FILE", help="Write the filters, as .npz.")
 @click.option("--save-codes", type=PATH, metavar="FILE", help="Write the codes, as .npz; of one image, or of equal sizes.")
-@options("seed", "checkpoint")
-@engine_options
-@console_options
+@options("seed", "checkpoint", ENGINE, CONSOLE)
 def command(
     images: tuple[str, ...], output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str | None,
     n_filters: str | None, filter_shape: str | None, lmbda: float, iterations: int | None, cogd: bool,

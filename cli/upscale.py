@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import (
-    batch_options,
-    console_options,
-    engine_options,
-    images_argument,
-    mask_rules,
-    options,
-    tiling_options,
-)
+from csc_cogd.cli.options import BATCH, CONSOLE, ENGINE, MASK, TILING, images_argument, options
 from csc_cogd.cli.restoring import read_kernel, restore_files
 from csc_cogd.errors import InputError
 
@@ -34,15 +26,10 @@ if TYPE_CHECKING:
     help="How IMAGE was made smaller: bicubic, box (mean over blocks), gaussian:S (in pixels of the result), or an image "
     "FILE of the kernel on the finer grid.",
 )  # fmt: skip
-@options("gaussian_or_poisson", "noise_sigma", "gain")
-@mask_rules
-@options("output_upscaled")
-@batch_options
-@options("as_json", "dictionary", "lmbda_by_noise", "code_iterations", "tol")
-@tiling_options
-@options("dry_run")
-@engine_options
-@console_options
+@options(
+    "gaussian_or_poisson", "noise_sigma", "gain", MASK, "output_upscaled", BATCH, "as_json", "dictionary", "lmbda_by_noise",
+    "code_iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
+)  # fmt: skip
 def command(
     images: tuple[str, ...], factor: int, kernel: str, noise: str, noise_sigma: float | str | tuple[float, ...], gain: float,
     rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str, lmbda: float | None,
