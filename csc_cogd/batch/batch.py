@@ -101,7 +101,7 @@ def restore_batch(
         Text file with further inputs, one a line; ``"-"`` is standard input.
     mask : path, optional
         A mask's image file, for all images; or a folder, with a mask ``<stem>`` or ``<stem>_mask`` for each.
-    mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate, mask_color, mask_color_tolerance
+    mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate, mask_color, mask_color_tolerance : optional
         See :class:`csc_cogd.imagefiles.MaskRules`.
     dictionary : path, optional
         Default: the ones that ship.
@@ -131,7 +131,7 @@ def restore_batch(
     callback : callable, optional
         Called with the :class:`csc_cogd.Progress` of files that this machine restores. Of those that this
         process restores itself, a true return value ends the present stage early.
-    settings
+    **options
         All other arguments are those of :func:`csc_cogd.inpaint`, :func:`csc_cogd.denoise`,
         :func:`csc_cogd.restore_image` or, with a dictionary, :func:`csc_cogd.reconstruct`.
 
