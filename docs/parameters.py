@@ -11,7 +11,9 @@ from typing import Any
 import griffe
 
 _SECTION = re.compile(r"^(Parameters|Attributes)\n-+\n(?P<entries>.*?)(?=^\S[^\n]*\n---|\Z)", re.MULTILINE | re.DOTALL)
-_ENTRY = re.compile(r"^(?P<names>\w+(?:,\s*\w+)+)(?P<type> : [^\n]*)?\n(?P<description>(?:[ \t]+[^\n]*\n|\n)*)", re.MULTILINE)
+_ENTRY = re.compile(
+    r"^(?P<names>\w+(?:,\s*\w+)+)(?P<type> : [^\n]*)?\n(?P<description>(?:[ \t]+[^\n]*\n|\n)*)", re.MULTILINE
+)
 _ALONE = re.compile(r"^(?P<name>\w+)(?P<type> : [^\n]*)?\n(?=\S|\Z)", re.MULTILINE)
 _DESCRIPTIONS = {
     "batch_size": "How many images are taken at a time.",
