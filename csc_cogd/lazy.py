@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
+
+import lazy_loader
 
 from csc_cogd.locks import importing
 
 
-def lazy_attributes(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The functions ``__getattr__`` and ``__dir__`` of a package [PEP 562].
+def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package [PEP 562], by the type stub beside it.
+
+    As :func:`lazy_loader.attach_stub`; and a process may fork while a name is being imported.
 
     Parameters
     ----------
-    package : str
-        Its ``__name__``.
-    homes : mapping of str to str
-        For each name, the module below the package that has it. ``__all__`` lists them.
-
-    Examples
-    --------
-    >>> get, names = lazy_attributes("csc_cogd", {"InputError": "errors"})
-    >>> get("InputError"), "InputError" in names()
-    (<class 'csc_cogd.errors.InputError'>, True)
+    package, file : str
+        Its ``__name__`` and ``__file__``.
     """
+    load, names, public = lazy_loader.attach_stub(package, file)
 
     def get(name: str) -> Any:
-        if name not in homes:
+        if name not in public:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         with importing():
-            value = getattr(import_module(f"{package}.{homes[name]}"), name)
-        setattr(sys.modules[package], name, value)  # from now on it is found without asking here
-        return value
+            return load(name)
 
-    def names() -> list[str]:
-        return list(vars(sys.modules[package])["__all__"])
-
-    return get, names
+    return get, names, public

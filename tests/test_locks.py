@@ -15,10 +15,13 @@ A_MOMENT = 0.3  # seconds: much longer than a fork takes that doesn't wait
 
 SLOW = """
 import threading
-from csc_cogd.lazy import lazy_attributes
+from csc_cogd.lazy import lazy_names
 begun = threading.Event()
-__getattr__, __dir__ = lazy_attributes(__name__, {"value": "late", "locked": "user"})
-__all__ = ["value", "locked"]
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)
+"""
+NAMES = """
+from .late import value as value
+from .user import locked as locked
 """
 LATE = f"""
 import time
@@ -46,6 +49,7 @@ def slow_package(tmp_path, monkeypatch):
     folder = tmp_path / "slow_package"
     folder.mkdir()
     (folder / "__init__.py").write_text(SLOW)
+    (folder / "__init__.pyi").write_text(NAMES)
     for name, text in (("late", LATE), ("locking", LOCKING), ("user", USER)):
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
