@@ -213,7 +213,6 @@ def _write(
     """Write the reconstructions, and what else was found."""
     import numpy as np
 
-    from csc_cogd.batch.opacity import with_colours
     from csc_cogd.csc.codes_file import save_codes
     from csc_cogd.imagefiles import write_image
     from csc_cogd.imagefiles.files import make_folder
@@ -221,7 +220,7 @@ def _write(
     for file, target, image in zip(files, targets, result.reconstruction, strict=True):
         if len(files) > 1:
             make_folder(target.parent)
-        for note in write_image(with_colours(file, image), target, overwrite=overwrite):
+        for note in write_image(file.with_colors(image), target, overwrite=overwrite):
             console.warn(f"{target}: {note}")
     if saved.dictionary is not None:
         result.dictionary.save(saved.dictionary, overwrite=overwrite)

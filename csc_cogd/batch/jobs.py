@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from csc_cogd.batch.opacity import with_colours
 from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
 from csc_cogd.batch.settings import Settings
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
@@ -312,7 +311,7 @@ class _Work:
             facts |= {name: str(chosen[name]) for name in task.takes if chosen.get(name) is not None}
             assert job.page is not None
             self.figures["report"] = write_image_page(job.page, title, colors, mask, restored, reference, trace, facts)
-        return with_colours(image, restored, opaque=self.rules.from_alpha)
+        return image.with_colors(restored, opaque=self.rules.from_alpha)
 
     def _mask(self, image: ImageFile, page: int, where: str) -> np.ndarray | None:
         """What is missing in a page, of its colors' shape; None where nothing says anything of it."""

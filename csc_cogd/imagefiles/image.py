@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from scipy.ndimage import zoom
 
 from csc_cogd.imagefiles.exif import Tag, scale_exif, scale_xmp
 from csc_cogd.npy import check_declared_size
@@ -135,6 +136,26 @@ class ImageFile:
         exif = self.exif and scale_exif(self.exif, across, down)
         xmp = self.xmp and scale_xmp(self.xmp, across, down)
         return replace(self, pixels=pixels, density=density, exif=exif, xmp=xmp)
+
+    def with_colors(self, colors: np.ndarray, opaque: bool = False) -> ImageFile:
+        """Return the image with other colors, perhaps on a finer grid; with `opaque`, what was transparent has some now."""
+        pixels = colors.reshape(*colors.shape[:2], -1)
+        if self.has_alpha:
+            opacity = self.pixels[..., -1]
+            if opaque:
+                full = 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max
+                opacity = np.where(opacity == 0, full, opacity)
+            opacity = _finer(opacity.astype(pixels.dtype), colors.shape[0] // self.pixels.shape[0])
+            pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
+        return self.with_pixels(pixels[..., 0] if self.pixels.ndim == 2 else pixels)
+
+
+def _finer(plane: np.ndarray, factor: int) -> np.ndarray:
+    """Return a plane (H, W) on a finer grid, by linear interpolation, in its own dtype."""
+    if factor == 1:
+        return plane
+    finer = zoom(plane.astype(np.float64), factor, order=1, mode="nearest", grid_mode=True)
+    return np.asarray(finer if plane.dtype.kind == "f" else np.rint(finer)).astype(plane.dtype)
 
 
 def n_channels(pixels: np.ndarray) -> int:

@@ -9,7 +9,6 @@ import tifffile
 from PIL import Image, ImageOps
 
 from csc_cogd import InputError
-from csc_cogd.batch.opacity import with_colours
 from csc_cogd.imagefiles import ImageFile, read_image, write_image
 from csc_cogd.imagefiles.formats.png import insert_chunks
 
@@ -288,8 +287,8 @@ def test_what_can_not_be_written_is_named(tmp_path, name, dtype, alpha, message)
 def test_colours_can_be_replaced_under_the_opacity(rng, shape, alpha, colours):
     image = ImageFile(rng.integers(0, 255, shape), "a.npy", "npy", has_alpha=alpha)
     assert image.colors.shape == colours
-    np.testing.assert_array_equal(with_colours(image, image.colors).pixels, image.pixels)
-    negative = with_colours(image, -image.colors).pixels
+    np.testing.assert_array_equal(image.with_colors(image.colors).pixels, image.pixels)
+    negative = image.with_colors(-image.colors).pixels
     signs = np.full(shape, -1)
     if alpha:
         signs[..., -1] = 1
