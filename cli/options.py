@@ -274,7 +274,8 @@ OPTIONS = {
         help="Degree of cogradient descent's kernel: 1 linear, 2 and 3 polynomial. Default: 1. Needs --cogd."
     ),
     "seed": click.option(
-        "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of the initial filters."
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+        help="Random seed for the initial filters.",
     ),
     "resume": click.option(
         "--resume", is_flag=True, help="Go on where a run of the same settings was cut off, to the same weights."

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from csc_cogd.batch.jobs import Job, Result, attempt, folders_of
-from csc_cogd.batch.workers import deaf_to_interrupts
+from csc_cogd.batch.workers import ignoring_interrupts
 from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.storage import remove_abandoned
 
@@ -50,7 +50,7 @@ def connected(scheduler: Any, jobs: int = 1) -> Iterator[Any]:
     if not isinstance(scheduler, str):
         yield scheduler
     elif scheduler == "local":
-        with deaf_to_interrupts():
+        with ignoring_interrupts():
             here = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
         with here as cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client

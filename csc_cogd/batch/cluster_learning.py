@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from csc_cogd.batch.cluster import SECONDS, check_workers, connected
-from csc_cogd.batch.workers import PATIENCE, deaf_to_interrupts
+from csc_cogd.batch.workers import SHUTDOWN_SECONDS, ignoring_interrupts
 from csc_cogd.csc.consensus import Mapper, SerialMapper
 from csc_cogd.errors import DeviceError
 
@@ -71,7 +71,7 @@ class Processes:
         for _ in range(jobs):
             connection, end = context.Pipe()
             process = context.Process(target=_serve, args=(end,), daemon=True)
-            with deaf_to_interrupts():
+            with ignoring_interrupts():
                 process.start()
             end.close()
             self._workers.append((process, connection))
@@ -107,7 +107,7 @@ class Processes:
             process.terminate()
             connection.close()
         for process, _ in self._workers:
-            process.join(PATIENCE)
+            process.join(SHUTDOWN_SECONDS)
             if process.is_alive():  # it was stopped, or doesn't get at its signals
                 process.kill()
                 process.join()

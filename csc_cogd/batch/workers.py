@@ -19,54 +19,58 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from csc_cogd.batch.jobs import Job, Result, Silent, attempt, clean_up
+from csc_cogd.errors import InputError
 from csc_cogd.restore.report import Progress
 
-TRIES = 2
-PATIENCE = 10.0  # seconds that a process has to clean up before it is killed
+MAX_ATTEMPTS = 2
+SHUTDOWN_SECONDS = 10.0  # seconds that a process has to clean up before it is killed
 
 
 def run_in_processes(
-    jobs: Iterable[Job], n_processes: int, told: Callable[[Job, Progress], Any] | None = None, devices: Sequence[str] = ()
+    jobs: Iterable[Job],
+    n_processes: int,
+    on_progress: Callable[[Job, Progress], Any] | None = None,
+    devices: Sequence[str] = (),
 ) -> Iterator[Result]:
-    """Results as they are finished; `told` is told of the progress of every job.
+    """Yield results as they are finished.
 
-    Where there are `devices`, the processes take them in turn; else every job's settings say which. Closing the iterator
-    ends the processes; half-written files are removed.
+    Where there are `devices`, the processes take them in turn; else each job's settings name one. Closing the iterator ends
+    the processes and removes half-written files.
     """
-    waiting, crew = deque((job, 1) for job in jobs), list[_Process]()
+    waiting, workers = deque((job, 1) for job in jobs), list[_Worker]()
     try:
-        while len(crew) < min(n_processes, len(waiting)):
-            crew.append(_Process(devices[len(crew) % len(devices)] if devices else None))
-        while waiting or any(process.job for process in crew):
-            for process in crew:
+        while len(workers) < min(n_processes, len(waiting)):
+            workers.append(_Worker(devices[len(workers) % len(devices)] if devices else None))
+        while waiting or any(process.job for process in workers):
+            for process in workers:
                 if process.job is None and waiting:
                     process.begin(*waiting.popleft())
-            for ready in wait([process.connection for process in crew if process.job]):
-                process = next(process for process in crew if process.connection is ready)
+            for ready in wait([process.connection for process in workers if process.job]):
+                process = next(process for process in workers if process.connection is ready)
                 try:
                     message = process.connection.recv()
                 except (EOFError, OSError):
-                    job, tries, exit_code = process.job, process.tries, process.exit_code()
+                    job, attempts, exit_code = process.job, process.attempts, process.exit_code()
                     clean_up([job])
-                    crew[crew.index(process)] = _Process(process.device)
-                    if tries < TRIES:
-                        waiting.appendleft((job, tries + 1))
+                    workers[workers.index(process)] = _Worker(process.device)
+                    if attempts < MAX_ATTEMPTS:
+                        waiting.appendleft((job, attempts + 1))
                     else:
                         yield _lost(job, exit_code)
                     continue
                 if isinstance(message, Result):
                     process.job = None
                     yield message
-                elif told is not None:
-                    told(process.job, message)
+                elif on_progress is not None:
+                    on_progress(process.job, message)
     finally:
-        for process in crew:
+        for process in workers:
             process.end()
-        for process in crew:
+        for process in workers:
             process.wait()
 
 
-class _Process:
+class _Worker:
     """A worker and the job it is at."""
 
     def __init__(self, device: str | None) -> None:
@@ -76,19 +80,19 @@ class _Process:
         self.connection, theirs = context.Pipe()
         self.device = device
         self.job: Any = None
-        self.tries = 0
+        self.attempts = 0
         self._process = context.Process(target=_serve, args=(theirs,), name="csc-cogd", daemon=True)
-        with deaf_to_interrupts():
+        with ignoring_interrupts():
             self._process.start()
         theirs.close()
 
-    def begin(self, job: Job, tries: int) -> None:
-        self.job, self.tries = job, tries
+    def begin(self, job: Job, attempts: int) -> None:
+        self.job, self.attempts = job, attempts
         with suppress(OSError):  # it has just died: the pipe says so when it is read
             self.connection.send(job if self.device is None else job.on(self.device))
 
     def exit_code(self) -> int | None:
-        self._process.join(PATIENCE)
+        self._process.join(SHUTDOWN_SECONDS)
         return self._process.exitcode
 
     def end(self) -> None:
@@ -97,7 +101,7 @@ class _Process:
             self._process.terminate()
 
     def wait(self) -> None:
-        self._process.join(PATIENCE)
+        self._process.join(SHUTDOWN_SECONDS)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -106,8 +110,8 @@ class _Process:
 
 def _lost(job: Job, exit_code: int | None) -> Result:
     how = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
-    text = f"{job.source}: its process ended twice ({how}): was memory short? Try fewer --jobs"
-    return Result(str(job.source), "", "failed", text, 3)
+    error = InputError("", f"its process ended twice ({how})", "if memory was short, use fewer {jobs}", str(job.source))
+    return Result(str(job.source), "", "failed", job.text(error), 3)
 
 
 class _Reporter(Silent):
@@ -137,8 +141,8 @@ def _interrupt(number: int, frame: Any) -> None:
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    """Processes started here don't hear Ctrl-C, which a terminal sends to all: their parent ends them."""
+def ignoring_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C, which a terminal sends to all of them: their parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -150,7 +154,7 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Don't go on for a parent that was killed: the batch may be resumed meanwhile."""
+    """End with a parent that is killed: the batch may have been resumed by then."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

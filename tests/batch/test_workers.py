@@ -69,7 +69,7 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(images, tmp_path):
     assert found.keys() == expected.keys()
     lost = found.pop(str(images / "images" / "twice" / "0003.png"))
     assert (lost.status, lost.code, lost.output) == ("failed", 3, "")
-    assert lost.error == f"{lost.input}: its process ended twice (signal 9): was memory short? Try fewer --jobs"
+    assert lost.error == f"{lost.input}: its process ended twice (signal 9): if memory was short, use fewer jobs"
     assert {result.status for result in found.values()} == {"done"}
     for place in (".", "once"):
         assert results(tmp_path / "two" / place) == results(tmp_path / "one" / place) != {}
@@ -103,11 +103,11 @@ class Deaf:
 
     def __init__(self, device):
         self.connection, self._theirs = multiprocessing.Pipe()
-        self.device, self.job, self.tries = device, None, 0
+        self.device, self.job, self.attempts = device, None, 0
         self.born.append(device)
 
-    def begin(self, job, tries):
-        self.job, self.tries = job, tries
+    def begin(self, job, attempts):
+        self.job, self.attempts = job, attempts
         if self.device == "cuda:1" and self.born.count("cuda:1") == 1:
             self._theirs.close()
         else:
@@ -124,7 +124,7 @@ class Deaf:
 
 
 def test_processes_take_the_devices_in_turn_and_one_that_dies_is_replaced_at_its_own(monkeypatch):
-    monkeypatch.setattr(workers, "_Process", Deaf)
+    monkeypatch.setattr(workers, "_Worker", Deaf)
     monkeypatch.setattr(Deaf, "born", [])
     jobs = [Job(Path(f"{n}.png"), Path("out") / f"{n}.png", "inpaint", {}) for n in range(6)]
     results = list(workers.run_in_processes(jobs, 4, devices=["cuda:0", "cuda:1", "cuda:2"]))
