@@ -26,6 +26,7 @@ import csc_cogd
 
 LONG_WAY = 4  # functions that a parameter passes
 MANY = 12  # parameters
+NO_FUNCTIONS = {"<module>", "<listcomp>", "<dictcomp>", "<setcomp>"}  # since Python 3.12, comprehensions are none
 LIBRARY = Path(csc_cogd.__file__).parent
 ROOT = LIBRARY.parent
 PACKAGES = [folder for folder in (LIBRARY, ROOT / "cli") if folder.exists()]
@@ -57,7 +58,7 @@ def profile_inpainting() -> tuple[set[tuple[str, int, str]], int]:
     def watch(frame: FrameType, event: str, argument: Any) -> None:
         nonlocal depth
         code = frame.f_code
-        if event != "call" or not code.co_filename.startswith(folders) or code.co_name == "<module>":
+        if event != "call" or not code.co_filename.startswith(folders) or code.co_name in NO_FUNCTIONS:
             return
         entered.add((code.co_filename, code.co_firstlineno, code.co_name))
         if code.co_name == "sparse_code" and not depth:
