@@ -17,7 +17,7 @@ import numpy as np
 from csc_cogd.backend.arrays import array_module
 from csc_cogd.backend.cuda.channels import add_slabs
 from csc_cogd.backend.cuda.layout import channels_first, channels_last, check_size, is_whole, vector
-from csc_cogd.backend.cuda.modules import load_function
+from csc_cogd.backend.cuda.modules import Macros, load_function
 from csc_cogd.backend.precision import is_mixed
 from csc_cogd.errors import InputError
 
@@ -150,14 +150,15 @@ def _launch(
         wrong = f"of a convolution must be {_MOST_LAYERS} at most, times the phases of its stride, got {layers}"
         raise InputError("groups", wrong)
     tile = tile or choose_tile(dtype, rows, columns, layers)
-    function = load_function(xp, "convolution", kernel, dtype, **macros_of(tile, mixed))
+    function = load_function(xp, "convolution", kernel, dtype, macros_of(tile, mixed))
     grid = (-(-rows // tile.m), -(-columns // tile.n), layers)
     return Launch(function, grid, (32 * tile.warps_m * tile.warps_n,), problem.numbers())
 
 
-def macros_of(tile: Tile, mixed: bool) -> dict[str, int]:
+def macros_of(tile: Tile, mixed: bool) -> Macros:
     """Return what `convolution.cu` is compiled with."""
-    return {"TILE_M": tile.m, "TILE_N": tile.n, "WARPS_M": tile.warps_m, "WARPS_N": tile.warps_n, "TENSOR": int(mixed)}
+    names = ("TILE_M", "TILE_N", "WARPS_M", "WARPS_N", "TENSOR")
+    return tuple(zip(names, (*tile, int(mixed)), strict=True))
 
 
 def choose_tile(dtype: np.dtype, rows: int, columns: int, layers: int, at_least: int = BLOCKS) -> Tile:
