@@ -206,7 +206,7 @@ class ConvolutionalADMM:
         else:
             self.refresh()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, np.ndarray]:
         """Return the arrays that the next steps depend on: the splits' states, and the penalties."""
         return {"p": self.p, "p0": self.p0, "penalties": np.array([self.rho, self.rho_data])}
 

@@ -228,7 +228,7 @@ class Alternation:
 
     # -- the state, to be taken up again --------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, np.ndarray]:
         """Return all that the next round depends on, as arrays; copies, so that :meth:`restore` can go back to them."""
         solvers = {"code": self.code_solver, "filter": self.filter_solver}
         state = {"filters": self.filters.copy(), "fit": self.fit.copy()}
@@ -251,7 +251,7 @@ class Alternation:
         """Return the state in main memory, for a file."""
         return {name: self.backend.to_host(array) for name, array in self.state().items()}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go back to a state of this alternation, or of one on the same images with the same settings."""
         if "filter_p" in state and self.filter_solver is None:
             self.filter_solver = self._start_filter_solver()

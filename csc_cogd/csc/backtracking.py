@@ -49,7 +49,7 @@ class CogradientAlternation(Alternation):
         self.objective = record.objective
         return record._replace(backtracking=backtracking)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, np.ndarray]:
         state = super().state() | {"objective": np.array(self.objective)}
         if self.earlier is not None:
             state |= {"earlier_codes": self.earlier[0], "earlier_filters": self.earlier[1]}
@@ -59,7 +59,7 @@ class CogradientAlternation(Alternation):
         earlier = {"earlier_codes": Entry(self.code_solver.shape), "earlier_filters": Entry(self.filters.shape)}
         return super().saved_entries() | earlier | {"objective": Entry(())}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, np.ndarray]) -> None:
         super().restore(state)
         self.objective = float(state["objective"])
         if "earlier_codes" in state:

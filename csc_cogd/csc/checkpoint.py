@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from csc_cogd.cogd.rule import Backtracking
 from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.settings import check_count
@@ -33,7 +35,7 @@ class Checkpoint:
         self.path, self.every, self.identity = path, check_count("checkpoint_every", every), dict(identity)
         check_writable(path, overwrite=True)
 
-    def load(self, entries: Mapping[str, Entry]) -> tuple[dict[str, Any], list[OuterIteration]] | None:
+    def load(self, entries: Mapping[str, Entry]) -> tuple[dict[str, np.ndarray], list[OuterIteration]] | None:
         """Return the state, of these entries, and the history of the run so far; None if there is no file yet.
 
         Raises

@@ -248,7 +248,7 @@ def reconstruct_images(
         raise InputError("codes", f"must be real numbers, got {codes.dtype}")
     dtype = dtype or (codes.dtype if codes.dtype == np.float64 else np.float32)
     backend = Engine(dtype, device, threads, "estimated").beside(codes, "codes").backend
-    images = convolve(codes, dictionary, boundary=boundary, backend=backend)
+    images = convolve(codes, dictionary.with_channels(), boundary=boundary, backend=backend)
     if not on_gpu(codes):
         images = backend.to_host(images)
     return images[:, 0] if dictionary.filters.ndim == 3 else images

@@ -15,6 +15,7 @@ from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
+from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
 from csc_cogd.locks import importing
 
@@ -42,8 +43,6 @@ else:
     with importing():
         from sklearn.base import BaseEstimator
         from sklearn.exceptions import NotFittedError
-
-_BOTH = ("lmbda", "gradient_penalty", "boundary", "dtype", "device", "threads", "fft")
 
 
 @dataclass(eq=False, repr=False)
@@ -144,8 +143,9 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
             Called after every round with an :class:`OuterIteration`; a true return value stops learning.
         """
         learned = learn_dictionary(
-            X, self.n_filters, self.filter_shape, weights=weights, callback=callback,
-            **self._params("max_iter", "tol", "zero_mean", "seed", "start", "cogd", *_BOTH),
+            X, self.n_filters, self.filter_shape, lmbda=self.lmbda, weights=weights, max_iter=self.max_iter, tol=self.tol,
+            zero_mean=self.zero_mean, gradient_penalty=self.gradient_penalty, boundary=self.boundary, seed=self.seed,
+            start=self.start, cogd=self.cogd, engine=self._engine(), callback=callback,
         )  # fmt: skip
         self.dictionary_, self.objective_, self.history_ = learned.dictionary, learned.objective, learned.history
         self.n_iter_ = len(learned.history)
@@ -167,7 +167,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
 
     def inverse_transform(self, codes: Any) -> Any:
         """Return the images (N, H, W) or (N, C, H, W) that codes stand for."""
-        return reconstruct_images(codes, self._fitted(), **self._params("boundary", "device", "threads"))
+        return reconstruct_images(codes, self._fitted(), boundary=self.boundary, device=self.device, threads=self.threads)
 
     def score(self, X: Any, y: Any = None, *, weights: Any = None) -> float:
         """Return the share of the images' variance that their codes explain, 1 at best; with `weights`, of what is known."""
@@ -200,11 +200,13 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
         return hasattr(self, "dictionary_")
 
     def _code(self, X: Any, weights: Any) -> Any:
-        settings = self._params(*_BOTH) | {"max_iter": self.transform_max_iter, "tol": self.transform_tol}
-        return sparse_code(X, self._fitted(), weights=weights, **settings)
+        return sparse_code(
+            X, self._fitted(), lmbda=self.lmbda, weights=weights, max_iter=self.transform_max_iter, tol=self.transform_tol,
+            gradient_penalty=self.gradient_penalty, boundary=self.boundary, engine=self._engine(),
+        )  # fmt: skip
 
-    def _params(self, *names: str) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in names}
+    def _engine(self) -> Engine:
+        return Engine(self.dtype, self.device, self.threads, self.fft)
 
     def _fitted(self) -> Dictionary:
         if not self.__sklearn_is_fitted__():

@@ -173,7 +173,7 @@ class _Learner:
     def saved_entries(self) -> dict[str, Entry]:
         return {"filters": Entry(self.filters.shape), "energy": Entry(self.energy.shape, 0.0), "batches": COUNT}
 
-    def saved_state(self) -> dict[str, Any]:
+    def saved_state(self) -> dict[str, np.ndarray]:
         return {"filters": self.filters, "energy": self.energy, "batches": np.array(self.batches)}
 
     def restore(self, state: Mapping[str, Any]) -> None:

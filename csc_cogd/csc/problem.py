@@ -226,27 +226,26 @@ def gram(operator: Any, xp: Any) -> Any:
     return product
 
 
-def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", backend: Backend) -> Any:
+def convolve(codes: Any, filters: np.ndarray, *, boundary: str = "free", backend: Backend) -> Any:
     """Return the images that `codes` stand for, (N, C, H, W): the valid part of ``sum_k d_k * x_k``, or the circular one."""
     N, K, height, width = codes.shape
-    h, w = dictionary.filter_shape
+    C, h, w = filters.shape[1:]
     shape = (height, width) if boundary == "circular" else (height - h + 1, width - w + 1)
     domain = Domain(shape, (h, w), boundary)
-    spectra = filter_spectra(backend, domain, dictionary)
+    spectra = map_spectra(backend, domain, backend.asarray(filters))
     H, W = domain.shape
-    C = spectra.shape[1]
     at_once, _ = backend.visit_shape((N, K, H, W))
     maps = backend.workspace((*backend.visit_shape((N, K, H, W)), H, W))
     images = backend.workspace((at_once, C, H, W))
     result = backend.xp.empty((N, C, *shape), backend.dtype)
 
-    for problems, filters in backend.visits((N, K, H, W)):
-        part, sums = maps.part(problems, filters), images.part(problems, slice(0, C))
+    for problems, here in backend.visits((N, K, H, W)):
+        part, sums = maps.part(problems, here), images.part(problems, slice(0, C))
         part.real[...] = 0
-        part.real[..., :height, :width] = backend.asarray(codes[problems, filters])
+        part.real[..., :height, :width] = backend.asarray(codes[problems, here])
         part.forward()
-        backend.kernels.accumulate_forward(spectra[filters], part.spectrum, sums.spectrum, filters.start > 0)
-        if filters.stop == K:
+        backend.kernels.accumulate_forward(spectra[here], part.spectrum, sums.spectrum, here.start > 0)
+        if here.stop == K:
             sums.spectrum *= 1 / (H * W)
             sums.inverse()
             result[problems] = domain.crop(sums.real)

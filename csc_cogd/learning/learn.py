@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from csc_cogd.csc.learning import LearnedDictionary, filter_shapes, learn_dictio
 from csc_cogd.csc.online import learn_dictionary_online
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import DeviceError, InputError
-from csc_cogd.imagefiles import ImageFile, open_images
-from csc_cogd.learning.base_detail import decompose, decompose_image
+from csc_cogd.imagefiles import open_images
+from csc_cogd.learning.base_detail import Decomposer, decompose
 from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
 
@@ -255,53 +255,52 @@ def learn_from_files(
     return learn_dictionary_consensus(
         [files[m::n_shards] for m in range(n_shards)], n_filters, filter_shape, lmbda=lmbda, max_iter=total, seed=seed,
         mapper=mapper, start=start, checkpoint=checkpoint, engine=engine, callback=_report_to(callback, total),
-        load=partial(
-            _load_details, shapes=shapes, crop=crop, axes=axes, seed=seed, dtype=engine.dtype,
-            shards_together=shards_together,
-        ),
+        load=_DetailLoader(shapes, crop, axes, seed, engine.dtype, shards_together),
     )  # fmt: skip
 
 
-def _load_details(
-    files: Sequence[tuple[int, Path]],
-    shapes: np.ndarray,
-    crop: int | None,
-    axes: str | None,
-    seed: int,
-    dtype: Any,
-    shards_together: int,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the details of a shard's numbered files, (N, H, W) or (N, C, H, W), and what is known unless all is."""
-    details: list[np.ndarray] = []
-    known: list[np.ndarray] = []
-    for number, path, page, image in _pages(files, axes):
-        pixels = image.observed
-        if crop is not None:
-            pixels = _crop(pixels, crop, np.random.default_rng((seed, number, page)))
-        try:
-            decomposition = decompose_image(pixels, None if pixels.ndim == 2 else -1)
-        except InputError as error:
-            raise error.about(str(path)) from None
-        if details and decomposition.detail.shape != details[0].shape:
-            raise InputError(
-                "", f"can't share a shard with {files[0][1]}, for it is of shape {pixels.shape}",
-                "cut all to one size by {crop}, and give gray and color images separately", str(path),
-            )  # fmt: skip
-        details.append(decomposition.detail.astype(dtype))
-        known.append(decomposition.known)
-        needed = len(details) * bytes_needed(details[:1], shapes, False, dtype)
-        needed *= (_SHARD_ARRAYS + shards_together - 1) / _ARRAYS
-        check_memory(needed, "a shard", "use a larger {n_shards}, more machines, fewer filters, or {crop}")
-    images, weights = map(np.stack, without_single_channel(details, known))
-    return images, None if weights.all() else weights
+@dataclass(frozen=True)
+class _DetailLoader:
+    """Reads the details of a shard's images, where it is worked on; see :func:`learn_from_files`."""
 
+    shapes: np.ndarray
+    crop: int | None
+    axes: str | None
+    seed: int
+    dtype: Any
+    shards_together: int
 
-def _pages(files: Sequence[tuple[int, Path]], axes: str | None) -> Iterator[tuple[int, Path, int, ImageFile]]:
-    """Yield number and path of each file, number of each page in it, and the page."""
-    for number, path in files:
-        with open_images(path, axes=axes) as pages:
-            for page, image in enumerate(pages):
-                yield number, path, page, image
+    def __call__(self, files: Sequence[tuple[int, Path]]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the details in numbered files, (N, H, W) or (N, C, H, W), and what is known unless all is."""
+        details: list[np.ndarray] = []
+        known: list[np.ndarray] = []
+        for path, pixels in self._pages(files):
+            try:
+                decomposition = Decomposer(None if pixels.ndim == 2 else -1).split(pixels)
+            except InputError as error:
+                raise error.about(str(path)) from None
+            if details and decomposition.detail.shape != details[0].shape:
+                raise InputError(
+                    "", f"can't share a shard with {files[0][1]}, for it is of shape {pixels.shape}",
+                    "cut all to one size by {crop}, and give gray and color images separately", str(path),
+                )  # fmt: skip
+            details.append(decomposition.detail.astype(self.dtype))
+            known.append(decomposition.known)
+            needed = len(details) * bytes_needed(details[:1], self.shapes, False, self.dtype)
+            needed *= (_SHARD_ARRAYS + self.shards_together - 1) / _ARRAYS
+            check_memory(needed, "a shard", "use a larger {n_shards}, more machines, fewer filters, or {crop}")
+        images, weights = map(np.stack, without_single_channel(details, known))
+        return images, None if weights.all() else weights
+
+    def _pages(self, files: Sequence[tuple[int, Path]]) -> Iterator[tuple[Path, np.ndarray]]:
+        """Yield the path of each page of numbered files, and its pixels, cropped."""
+        for number, path in files:
+            with open_images(path, axes=self.axes) as pages:
+                for page, image in enumerate(pages):
+                    pixels = image.observed
+                    if self.crop is not None:
+                        pixels = _crop(pixels, self.crop, np.random.default_rng((self.seed, number, page)))
+                    yield path, pixels
 
 
 def _crop(pixels: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
