@@ -117,6 +117,7 @@ def _names(ctx: click.Context) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return the table of a TOML file."""
     import tomllib
 
     try:

@@ -6,7 +6,6 @@ import itertools
 import time
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,7 +19,9 @@ from csc_cogd.cli.options import PATH, options
     help="Folder for the pictures; made if it isn't there.",
 )  # fmt: skip
 @options("overwrite", "device", "threads", "fft", "quiet", "verbose")
-def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings: Any) -> None:
+def command(
+    output: Path, overwrite: bool, device: str, threads: int | None, fft: str | None, quiet: bool, verbose: int
+) -> None:
     """Damage a picture that ships with csc-cogd, restore it, and compare with the truth.
 
     Half of the pixels are taken away at random; in a second copy, scratches and text are. Both are restored by csc-cogd and
@@ -38,13 +39,14 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
     import numpy as np
 
     from csc_cogd import inpaint, psnr, ssim
+    from csc_cogd.engine import Engine
     from csc_cogd.imagefiles import ImageFile, read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
     from csc_cogd.restore.stages.pilot import pilot_estimate
     from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
-    console = Console(-1 if quiet else verbose)
-    console.check_device(settings)
+    console, engine = Console(-1 if quiet else verbose), Engine(device=device, threads=threads, fft=fft)
+    console.check_device(vars(engine))
     make_folder(output)
     with resources.as_file(resources.files("csc_cogd.data") / "photo.png") as path:
         photo = read_image(path)
@@ -63,7 +65,7 @@ def command(output: Path, overwrite: bool, quiet: bool, verbose: int, **settings
         biharmonic = np.rint(np.clip(np.moveaxis(pilot, 0, -1), 0, 1) * 255)
         between = time.perf_counter()
         with console.progress() as progress:
-            restored = inpaint(damaged, mask, channel_axis=-1, callback=progress, **settings)
+            restored = inpaint(damaged, mask, channel_axis=-1, callback=progress, engine=engine)
         seconds = time.perf_counter() - between
         for method, picture, spent in (
             ("biharmonic", biharmonic, between - started), ("csc-cogd", restored, seconds),

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 _ROOT = Path("/")
 
 
-def processors(root: Path = _ROOT) -> dict[str, Any]:
-    """The processors: their model, how many there are, and how many this process may use.
+class Processors(TypedDict):
+    """The processors of a machine: their model, how many there are, and how many this process may use.
 
-    ``usable`` is what it may run on, ``limit`` what its control group lets it take, as 1.5. `root` is the file system's.
+    ``usable`` is what it may run on, ``limit`` what its control group lets it take, as 1.5.
     """
+
+    model: str | None
+    physical: int | None
+    logical: int | None
+    usable: int | None
+    limit: float | None
+
+
+def processors(root: Path = _ROOT) -> Processors:
+    """Return the processors that the file system below `root` tells of."""
     about = [
         (name, value) for name, value in _fields(root / "proc/cpuinfo") if name in ("model name", "physical id", "core id")
     ]

@@ -191,14 +191,15 @@ def _reconstruct_together(
         {"input": str(path), "output": str(target), "status": "done", "error": "", "figures": quality._asdict()}
         for path, target, quality in zip(paths, targets, result.quality, strict=True)
     ]
-    for row in rows:
-        totals.add(row)
+    for _ in rows:
+        totals.add("done", None, None)
     totals.end()
     if report is not None:
         _write_report(report, rows, found, pictures, result, {"how": _learned(result)}, totals)
     if as_json:
-        for row in [*rows, {"summary": True, **totals.row()}]:
+        for row in rows:
             echo(json.dumps(plain(row)))
+        echo(json.dumps(plain({"summary": True, **totals.row()})))
     elif not quiet:  # last, as a closed stdout must not cost the result
         print_quality(rows)
     return 0

@@ -17,7 +17,7 @@ from csc_cogd.csc.problem import Domain, for_maps, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, SoftThreshold
 from csc_cogd.csc.settings import check_l1_weights, penalties, place_l1_weights
 from csc_cogd.csc.state import Entry, solver_entries
-from csc_cogd.storage import digest
+from csc_cogd.storage import Json, digest
 
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
 
@@ -78,7 +78,7 @@ class Model:
     relaxation: float
     boundary: str = "free"
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Json]:
         """Return the settings as JSON can hold them."""
         return {
             "lmbda": float(self.lmbda), "gradient_penalty": float(self.gradient_penalty), "zero_mean": bool(self.zero_mean),

@@ -26,6 +26,7 @@ from csc_cogd.restore.tiling import MAX_MEMORY
 
 LMBDA = 0.02
 ROUNDS, BATCHES = 30, 200
+CROPS, CROP = 4, 128  # in a batch, and pixels of their height and width
 _ARRAYS, _COGD_ARRAYS = 3.5, 7  # of the codes' size, that learning from all pictures together keeps
 _SHARD_ARRAYS = 4  # the same of a shard that is worked on; one that waits keeps one
 
@@ -40,8 +41,8 @@ def learn_from_images(
     max_iter: int | None = None,
     online: bool | None = None,
     max_memory: float | None = None,
-    batch_size: int = 4,
-    crop: int = 128,
+    batch_size: int = CROPS,
+    crop: int = CROP,
     seed: int = 0,
     start: Dictionary | None = None,
     cogd: CogradientRule | None = None,

@@ -14,6 +14,8 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.locks import importing
+from csc_cogd.nn.data.batches import Normalization
+from csc_cogd.nn.data.image_set import ImageSet
 from csc_cogd.nn.layers import Conv2d, PaddedShortcut
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
@@ -101,13 +103,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
         arrays = {key: file.get_tensor(key) for key, kind in kinds.items() if kind != "BF16"}
         if len(arrays) < len(kinds):
             arrays |= _widened(Path(path).read_bytes())
-        return {key: arrays[key] for key in kinds}, _parsed_metadata(file)
-
-
-def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the metadata of a safetensors file; see :func:`load_checkpoint`."""
-    with _opened(path) as file:
-        return _parsed_metadata(file)
+        metadata = file.metadata() or {}
+        return {key: arrays[key] for key in kinds}, {key: _parsed(value) for key, value in metadata.items()}
 
 
 def save_network(
@@ -177,22 +174,39 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
 
 
 class NetworkFile(NamedTuple):
-    """A network from a file, its name, and the file's metadata."""
+    """A network from a file, its name, and the classes and the normalization of its images, where the file tells them."""
 
     network: Module
     name: str
-    metadata: dict[str, Any]
+    class_names: list[str] | None
+    normalization: Normalization | None
 
 
 def read_network(path: str | os.PathLike[str], name: str | None = None) -> NetworkFile:
-    """Read a network, its name and its metadata; see :func:`load_network`."""
+    """Read a network, and what its file says of it; see :func:`load_network`."""
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)
     try:
         name = str(name or metadata.get("network") or recognize_network(state))
-        return NetworkFile(_network_of_state(name, state), name, metadata)
+        network = _network_of_state(name, state)
     except InputError as error:
         raise error.about(str(path)) from None
+    class_names = metadata.get("class_names")
+    known = class_names if isinstance(class_names, list) else None
+    return NetworkFile(network, name, known, stored_normalization(metadata))
+
+
+def image_metadata(images: ImageSet, normalization: Normalization) -> dict[str, tuple[float, ...] | tuple[str, ...]]:
+    """Return what the file of a network says about the images that it was trained on."""
+    return {"class_names": images.class_names, "norm_mean": normalization.mean, "norm_std": normalization.std}
+
+
+def stored_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
+    """Return the normalization that a network was trained with, if its file's metadata hold it as numbers."""
+    try:
+        return Normalization(metadata.get("norm_mean"), metadata.get("norm_std"))  # type: ignore[arg-type]
+    except InputError:
+        return None
 
 
 def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
@@ -300,10 +314,6 @@ def _is_pickle(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
     return False
-
-
-def _parsed_metadata(file: Any) -> dict[str, Any]:
-    return {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
 
 
 def _parsed(text: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 NAMES_AT_MOST = 3  # of files that many things are said of
 
@@ -40,13 +39,13 @@ class Totals:
         self.counts, self.missing, self.seconds_before = dict.fromkeys(self.counts, 0), [], 0.0
         self._started = time.perf_counter()
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Count a file, by its ``status``, ``seconds`` and ``missing``."""
-        self.counts[row["status"]] += 1
-        if row["status"] == "skipped":
-            self.seconds_before += row.get("seconds") or 0
-        if row["status"] in ("done", "skipped") and row.get("missing") is not None:
-            self.missing.append(row["missing"])
+    def add(self, status: str, seconds: float | None, missing: float | None) -> None:
+        """Count a file, by its status, the seconds that it took, and the fraction of its pixels that was missing."""
+        self.counts[status] += 1
+        if status == "skipped":
+            self.seconds_before += seconds or 0
+        if status in ("done", "skipped") and missing is not None:
+            self.missing.append(missing)
 
     def end(self) -> None:
         """Take the time."""
@@ -56,7 +55,7 @@ class Totals:
         """The least and the greatest fraction that was missing; None where nothing was."""
         return (min(self.missing), max(self.missing)) if any(self.missing) else None
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, float | tuple[float, float] | list[str] | None]:
         """All of it, as JSON can hold it."""
         seconds = {"seconds": round(self.seconds, 3), "seconds_before": round(self.seconds_before, 3)}
         return {**self.counts, **seconds, "missing": self.missing_range(), "unread": self.unread}

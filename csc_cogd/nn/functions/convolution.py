@@ -127,14 +127,14 @@ def _plain_backward(dy: Any, saved: Any, need_dx: bool) -> tuple[Any, Any]:
 
 
 def _check(x: Any, w: Any, bias: Any, groups: int) -> None:
-    check_shape("w", w, "O C/groups I J")
+    check_shape("w", w, "O", "C/groups", "I", "J")
     if 0 in w.shape:
         raise InputError("w", f"must not be empty, got shape {w.shape}")
     if groups < 1 or w.shape[0] % groups:
         raise InputError("groups", f"must divide the {w.shape[0]} output channels, got {groups}")
-    check_shape("x", x, "N C H W", C=w.shape[1] * groups)
+    check_shape("x", x, "N", w.shape[1] * groups, "H", "W")
     if bias is not None:
-        check_shape("bias", bias, "O", O=w.shape[0])
+        check_shape("bias", bias, w.shape[0])
 
 
 def is_depthwise(w: Any, groups: int) -> bool:

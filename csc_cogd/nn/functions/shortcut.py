@@ -31,13 +31,13 @@ def subsample_and_pad(x: Tensor, channels: int, stride: int = 2, sources: Any = 
     y : (N, channels, P, Q) tensor
     """
     (array,) = arrays_of(x)
-    check_shape("x", array, "N C H W")
+    check_shape("x", array, *"NCHW")
     xp, (N, C, H, W), step = array_module(array), array.shape, pair(stride, "stride")[0]
     places: Any
     if sources is None:
         places, taken = _centered(C, channels)
     else:
-        check_shape("sources", sources, "channels", channels=channels)
+        check_shape("sources", sources, channels)
         places, taken = map(xp.asarray, _placed(sources, C))
     y = xp.zeros((N, channels, -(-H // step), -(-W // step)), array.dtype)
     y[:, places] = array[:, taken, ::step, ::step]

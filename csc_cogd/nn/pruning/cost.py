@@ -72,7 +72,8 @@ def measure_costs(
     >>> cost.parameters
     269722
     """
-    check_positive(batch_size=batch_size, repeats=repeats)
+    check_positive("batch_size", batch_size)
+    check_positive("repeats", repeats)
     times: list[list[float]] = [[] for _ in networks]
     for _ in range(repeats + 1):
         for network, taken in zip(networks, times, strict=True):
