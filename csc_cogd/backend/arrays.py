@@ -37,7 +37,11 @@ def with_mask(array: Any) -> Any:
 def check_unmasked(array: Any, name: str) -> None:
     """Raise InputError, which speaks of `name`, where ``numpy.ma`` masks a value of what must have them all."""
     if is_masked(array):
-        raise InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
+        raise _masked(name)
+
+
+def _masked(name: str) -> InputError:
+    return InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
 
 
 def as_array(array: Any, name: str = "array") -> Any:
@@ -49,7 +53,8 @@ def as_array(array: Any, name: str = "array") -> Any:
         Where ``numpy.ma`` masks a value, for the mask would be lost; it speaks of `name`.
     """
     if not on_gpu(array):
-        check_unmasked(array, name)
+        if is_masked(array):
+            raise _masked(name)
         return np.asarray(array)
     if hasattr(array, "get"):
         return array
@@ -66,7 +71,7 @@ def to_numpy(array: Any, name: str = "array") -> np.ndarray:
 
 def from_gpu(array: Any) -> Any:
     """Return a NumPy array of one on a GPU; anything else as it is, such as a masked array or None."""
-    return to_numpy(array) if on_gpu(array) else array
+    return as_array(array).get() if on_gpu(array) else array
 
 
 def beside(array: np.ndarray, other: Any) -> Any:

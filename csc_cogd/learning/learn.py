@@ -12,7 +12,6 @@ import numpy as np
 
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
-from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, filter_shapes, learn_dictionary
@@ -129,14 +128,15 @@ def learn_from_images(
         total = BATCHES if max_iter is None else max_iter
         return learn_dictionary_online(
             details, n_filters, filter_shape, lmbda=lmbda, weights=weights, max_iter=total, batch_size=batch_size,
-            crop=crop, seed=seed, start=start, checkpoint=checkpoint, engine=engine, callback=_report_to(callback, total),
+            crop=crop, seed=seed, start=start, checkpoint=checkpoint, engine=engine,
+            callback=report_to(callback, "learning", total),
         )  # fmt: skip
     check_memory(needed)
     total = ROUNDS if max_iter is None else max_iter
     return learn_dictionary(
         np.stack(details), n_filters, filter_shape, lmbda=lmbda, weights=None if weights is None else np.stack(weights),
         max_iter=total, seed=seed, start=start, cogd=cogd, checkpoint=checkpoint, engine=engine,
-        callback=_report_to(callback, total),
+        callback=report_to(callback, "learning", total),
     )  # fmt: skip
 
 
@@ -160,9 +160,9 @@ def _is_online(online: bool | None, cogd: CogradientRule | None, same_size: bool
     return online
 
 
-def _report_to(callback: Callable[[Progress], Any] | None, total: int) -> Callable[[OuterIteration], Any]:
-    """Return what tells the callback of each round of `total`."""
-    return lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None
+def report_to(callback: Callable[[Progress], Any] | None, stage: str, total: int) -> Callable[[Any], Any]:
+    """Return what tells the callback of each iteration of a stage, of `total` ones."""
+    return lambda record: callback(Progress(stage, record.iteration, total, record)) if callback else None
 
 
 def without_single_channel(*lists: list[np.ndarray]) -> list[list[np.ndarray]]:
@@ -255,7 +255,7 @@ def learn_from_files(
     total = ROUNDS if max_iter is None else max_iter
     return learn_dictionary_consensus(
         [files[m::n_shards] for m in range(n_shards)], n_filters, filter_shape, lmbda=lmbda, max_iter=total, seed=seed,
-        mapper=mapper, start=start, checkpoint=checkpoint, engine=engine, callback=_report_to(callback, total),
+        mapper=mapper, start=start, checkpoint=checkpoint, engine=engine, callback=report_to(callback, "learning", total),
         load=_DetailLoader(shapes, crop, axes, seed, engine.dtype, shards_together),
     )  # fmt: skip
 

@@ -139,8 +139,8 @@ def save_network(
     (4, 64)
     """
     state = network.state_dict()
-    rebuilt = _network_of_state(name, state)
-    n_classes = next(len(array) for key, array in rebuilt.state_dict().items() if key in _HEADS)
+    n_classes, masked = _form(state)
+    _fill(build_network(name, n_classes, seed=None, masked=masked), state)  # or it couldn't be read
     about = {**(metadata or {}), "network": name, "n_classes": n_classes}
     save_checkpoint(state, path, metadata=about, overwrite=overwrite)
 
@@ -188,7 +188,9 @@ def read_network(path: str | os.PathLike[str], name: str | None = None) -> Netwo
     state = _unwrapped(arrays)
     try:
         name = str(name or metadata.get("network") or recognize_network(state))
-        network = _network_of_state(name, state)
+        n_classes, masked = _form(state)
+        network = build_network(name, n_classes, seed=None, masked=masked)
+        _fill(network, state)
     except InputError as error:
         raise error.about(str(path)) from None
     class_names = metadata.get("class_names")
@@ -209,19 +211,16 @@ def stored_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
         return None
 
 
-def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
-    """Build a network by its name, with weights, buffers and widths of a state dict; see :func:`load_network`.
-
-    Raises
-    ------
-    InputError
-        If they don't fit.
-    """
+def _form(state: Mapping[str, np.ndarray]) -> tuple[int, bool]:
+    """Return how many classes a network of a state dict has, and whether it has soft masks."""
     heads = [state[key] for key in _HEADS if key in state and state[key].ndim == 2]
     if not heads:
         raise InputError("state", f"must hold a matrix {' or '.join(_HEADS)}", "use weights of a network that ships")
-    masked = any(key.endswith(".mask.weight") for key in state)
-    network = build_network(name, len(heads[0]), seed=None, masked=masked)
+    return len(heads[0]), any(key.endswith(".mask.weight") for key in state)
+
+
+def _fill(network: Module, state: Mapping[str, np.ndarray]) -> None:
+    """Give a network the weights, buffers and widths of a state dict; InputError if they don't fit."""
     for key, module in network.named_modules():
         _resize(module, f"{key}." if key else "", state)
     network.load_state_dict(state)
@@ -229,7 +228,6 @@ def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
         trace(network)
     except InputError as error:
         raise InputError("state", f"must hold layers whose shapes fit each other ({error})") from None
-    return network
 
 
 def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

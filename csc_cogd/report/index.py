@@ -59,15 +59,15 @@ def write_index(
     for row in rows:
         figures = (row.get("report") or {}) | row
         files.append(_File(row["input"], row["status"], row.get("error") or "", row.get("seconds"), figures))
-    totals = _sum(files) if totals is None else totals
-    means = _means(files)
-    about = {"version": __version__, "totals": {"files": len(files), **totals.row(), "mean": means}, "files": rows}
+    summary = _Summary(files, _sum(files) if totals is None else totals, _means(files))
+    found = {"files": len(files), **summary.totals.row(), "mean": summary.means}
+    about = {"version": __version__, "totals": found, "files": rows}
     contents = {
         "report.json": (json.dumps(about, indent=1, default=str) + "\n").encode(),
         "report.csv": _table(files),
     }
     if [file.figures.get("page") for file in files] != ["index.html"]:
-        contents = {"index.html": _index(files, totals, means), **contents}
+        contents = {"index.html": _index(summary), **contents}
     for name in contents:
         check_writable(folder / name, overwrite=overwrite)
     for name, content in contents.items():
@@ -87,6 +87,14 @@ class _File(NamedTuple):
         """Return a number of that name, None where there is none."""
         value = self.figures.get(name)
         return value if isinstance(value, (int, float)) else None
+
+
+class _Summary(NamedTuple):
+    """All files, what their numbers add up to, and the means of the figures that some of them have."""
+
+    files: list[_File]
+    totals: Totals
+    means: dict[str, float | None]
 
 
 def _sum(files: list[_File]) -> Totals:
@@ -115,8 +123,9 @@ def _cell(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
-def _index(files: list[_File], totals: Totals, average: dict[str, float | None]) -> bytes:
-    known = {name: mean for name, mean in average.items() if mean is not None}
+def _index(summary: _Summary) -> bytes:
+    files, totals = summary.files, summary.totals
+    known = {name: mean for name, mean in summary.means.items() if mean is not None}
     columns = list(known)
     means = {AVERAGED[name][0]: AVERAGED[name][1](mean) for name, mean in known.items()}
     tiles = [(f"{totals.counts[state]:,}", state) for state in STATES if totals.counts[state]]

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from csc_cogd.backend import array_module, to_numpy
-from csc_cogd.nn.flops import count_flops, count_parameters
+from csc_cogd.nn.flops import count_parameters, flops_by_layer
 from csc_cogd.nn.functions.checks import check_positive
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor, no_grad
@@ -80,7 +80,7 @@ def measure_costs(
             taken.append(_seconds(network, (batch_size, *image_shape)))
     return [
         Cost(
-            flops=count_flops(network, image_shape=image_shape),
+            flops=sum(flops_by_layer(network, image_shape=image_shape).values()),
             parameters=count_parameters(network),
             file_bytes=len(save(network.state_dict())),
             seconds=median(taken[1:]),

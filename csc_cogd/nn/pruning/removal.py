@@ -59,7 +59,7 @@ def remove_channels(
     (3, 16, 3, 3)
     """
     traced = trace(network, image_shape)
-    groups = groups_of_trace(network, traced)
+    groups = groups_of_trace(traced)
     if unknown := [name for name in kept if name not in groups]:
         raise InputError("kept", f"must name channel groups ({', '.join(groups)}), got {unknown[0]!r}")
     indices = {name: _checked(groups[name], channels) for name, channels in kept.items()}
@@ -103,7 +103,7 @@ def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape
     16
     """
     modules, kept = dict(network.named_modules()), {}
-    for name, group in groups_of_trace(network, trace(network, image_shape)).items():
+    for name, group in groups_of_trace(trace(network, image_shape)).items():
         masks = [modules[member.layer] for member in group.members if isinstance(modules[member.layer], SoftMask)]
         if masks:
             size = np.prod([abs(to_numpy(mask.weight.array)) for mask in masks], axis=0)  # type: ignore[attr-defined]
