@@ -110,7 +110,7 @@ def _row(label: str, runs: list[Descent], minimum: np.ndarray) -> str:
 
 
 def _spread(values: list[Any], form: str) -> str:
-    """Mean and standard deviation; the mean alone where there is one value."""
+    """Return mean and standard deviation; the mean alone if there is one value."""
     import numpy as np
 
     if not values:

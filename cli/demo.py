@@ -16,7 +16,7 @@ from csc_cogd.cli.options import PATH, options
 @click.command("demo")
 @click.option(
     "-o", "--output", type=PATH, default="csc-cogd-demo", metavar="DIR", show_default=True,
-    help="Folder for the pictures; made if it isn't there.",
+    help="Folder for the pictures; created if it doesn't exist.",
 )  # fmt: skip
 @options("overwrite", "device", "threads", "fft", "quiet", "verbose")
 def command(

@@ -33,7 +33,7 @@ _OPTIONAL = {
 }
 _VARIABLES = ("CSC_COGD_", "NUMBA_", "CUDA_", "TMPDIR")  # what matters begins with one of these
 _LEAST = 33.0  # dB of the self-test, which makes 33.5
-_ROOM = 1.0  # GB of memory; less is worth a word
+_ROOM = 1.0  # GB of memory; less is a problem
 
 Facts = Mapping[str, Json] | machine.Processors
 Found = TypeVar("Found")
@@ -49,11 +49,11 @@ class SelfTest(TypedDict):
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def command(as_json: bool) -> None:
-    """Say what csc-cogd finds on this machine, and whether it works here: put this into reports of errors.
+    """Show what csc-cogd finds on this machine, and whether it works here; include this in bug reports.
 
-    Versions of the libraries, processors and memory and what this process may take of them, the FFT library and its speed
+    Versions of the libraries, processors and memory and what this process may use of them, the FFT library and its speed
     (64 maps of 256 x 256, float32, there and back), the cache of compiled kernels, devices, and a self-test that restores
-    a small picture on the CPU and, where there is one, a GPU. What is amiss stands at the end, with what mends it.
+    a small picture on the CPU and, if there is one, a GPU. Problems are listed last, each with a fix.
 
     \b
     Examples:
@@ -82,7 +82,7 @@ def command(as_json: bool) -> None:
 
 
 def _found(name: str, look: Callable[[list[str]], Found], problems: list[str], otherwise: Found) -> Found:
-    """Return what `look` finds; where it fails, as on a damaged installation, that is one more problem."""
+    """Return what `look` finds; if it fails, as on a damaged installation, add that to the problems."""
     try:
         return look(problems)
     except CscCogdError as error:
@@ -141,7 +141,7 @@ def _fft(problems: list[str]) -> Facts:
 
 
 def _fft_seconds(backend: Any) -> float:
-    """Seconds to transform 64 maps of 256 x 256 there and back, the best of five times."""
+    """Return the seconds to transform 64 maps of 256 x 256 there and back, the best of five times."""
     import numpy as np
 
     maps = np.random.default_rng(0).standard_normal((64, 1, 1, 256, 256)).astype(backend.dtype)

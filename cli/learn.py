@@ -96,7 +96,7 @@ class LearnOptions:
 @options("checkpoint", *ENGINE)
 @takes(LearnOptions, EngineOptions, OutputOptions)
 def command(options: LearnOptions, engine: EngineOptions, outputs: OutputOptions) -> None:
-    """Learn a dictionary for pictures like the IMAGEs: all grey, or all in colour. NaN is missing.
+    """Learn a dictionary for pictures like the IMAGEs: all gray, or all in color. NaN is missing.
 
     \b
     Examples:
@@ -159,7 +159,7 @@ def _check_sharing(options: LearnOptions) -> None:
 
 @dataclass(frozen=True)
 class _Learning:
-    """What is to be learned, from which files, and how."""
+    """The input and the settings of learning."""
 
     paths: tuple[Path, ...]
     counts: Any

@@ -1,4 +1,4 @@
-"""What the commands that train or prune a network share: their options, images, and networks from files."""
+"""Options, images and networks from files, for the commands that train or prune a network."""
 
 from __future__ import annotations
 

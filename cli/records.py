@@ -26,7 +26,7 @@ def takes(*records: Any) -> Callable[[Any], Any]:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Whether files may be replaced, and how much is said."""
+    """Options about output: whether files may be replaced, and how much is printed."""
 
     overwrite: bool
     quiet: bool
@@ -40,7 +40,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Where and how to compute."""
+    """The options of the engine; see :class:`csc_cogd.engine.Engine`."""
 
     device: str
     dtype: str

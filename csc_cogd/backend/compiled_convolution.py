@@ -27,16 +27,16 @@ DEPTH = 192
 GROUP = 1 << 18
 """Bytes of padded images that are visited at a time."""
 LENGTH = 48
-"""Vectors of pixels over which gradients of weights are summed at a time,"""
+"""Vectors of pixels over which gradients of weights are summed at a time."""
 HEIGHT = 128
-"""and output channels: so many rows stay in the second cache."""
+"""Output channels whose gradients are summed at a time: so many rows stay in the second cache."""
 
 LARGE = 1 << 18
-"""Bytes of weights."""
+"""Bytes of weights above which threads share the channels instead of the images."""
 
 
 class Frame(NamedTuple):
-    """Where images lie in their padded ones, and the size of these."""
+    """The place of images in the padded ones, and the size of these."""
 
     top: int
     left: int
@@ -45,7 +45,7 @@ class Frame(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Which results are computed: `size` rows and columns, `stride` apart in the padded images.
+    """The results that are computed: `size` rows and columns, `stride` apart in the padded images.
 
     Result (p, q) is written to row and column ``first + step * (p, q)``.
     """
@@ -103,7 +103,7 @@ def _gather(source, first, offsets, count, places, start, lanes, vectors, target
 
 @compile_part
 def _lie_side_by_side(places, start, lanes, vectors):
-    """Return whether the pixels of each vector do, so that they needn't be gathered."""
+    """Return whether the pixels of each vector are adjacent, so that they needn't be gathered."""
     together = True
     for v in range(start, start + vectors * lanes, lanes):
         together &= places[v + lanes - 1] - places[v] == lanes - 1
@@ -191,7 +191,7 @@ def correlate(x, frame, taps, weights, bias, grid, out, begin, stop):
 
 @compile_kernel
 def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, stop):
-    """Return the gradient of weights, summed over images ``begin <= n < stop``; arguments are as of :func:`correlate`.
+    """Return the gradient of weights, summed over images ``begin <= n < stop``; see :func:`correlate`.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ def conv2d_weights_gradient(dy, x, w, stride, padding, groups):
 
 
 def _frame(x, padding):
-    """Return where images lie in those with zeros on all sides."""
+    """Return the frame of images that are padded with zeros on all sides."""
     return Frame(*padding, x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1])
 
 

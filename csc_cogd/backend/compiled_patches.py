@@ -2,8 +2,8 @@
 
 Their inner loops run over numbers that lie side by side and don't depend on each other: candidates of a row in
 :func:`match_patches`, the systems of :data:`LANES` patches in :func:`estimate_patches`. So the compiler uses vector
-instructions, which it can't where every system is factored by itself. Arrays are copied by loops, as assignments of one to
-a slice of another take Numba many seconds to compile, for the error of shapes that differ.
+instructions, which it couldn't if every system were factored by itself. Arrays are copied in loops, as Numba takes many
+seconds to compile an assignment to a slice, with its check of shapes.
 """
 
 from __future__ import annotations

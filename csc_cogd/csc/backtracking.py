@@ -18,8 +18,8 @@ class CogradientAlternation(Alternation):
     """Alternation with the rule of cogradient descent applied to the codes before every round but the first.
 
     The safeguard: a backtracked round that ends above the objective it started from is taken back, and done once more
-    without the rule. So an outer iteration either descends, or is the very one that plain alternation would have made from
-    the same state: the rule can't make learning diverge where plain alternation doesn't.
+    without the rule. So an outer iteration either descends, or is the one that plain alternation would have done from the
+    same state: the rule can't make learning diverge where plain alternation doesn't.
 
     Parameters
     ----------

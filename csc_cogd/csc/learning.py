@@ -210,9 +210,9 @@ def alternate(
     alternation: Any, max_iter: int, iterations: tuple[int, int], tol: float | None,
     callback: Callable[[OuterIteration], Any] | None, checkpoint: Checkpoint | None,
 ) -> list[OuterIteration]:  # fmt: skip
-    """Do rounds until the objective settles, or all of them without `tol`; from the checkpoint's state where there is one.
+    """Do rounds until the objective settles, or `max_iter` of them without `tol`, from the checkpoint if there is one.
 
-    `alternation` is an :class:`Alternation`, or anything that has its ``round``, ``saved_entries``, ``saved_state`` and
+    `alternation` is an :class:`Alternation`, or has the same methods ``round``, ``saved_entries``, ``saved_state`` and
     ``restore``.
     """
     history: list[OuterIteration] = []

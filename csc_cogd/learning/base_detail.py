@@ -1,4 +1,4 @@
-"""Base/detail decomposition: a smooth base layer of an image, and the detail on it, which is what is coded."""
+"""Base/detail decomposition: a smooth base layer of an image, and the detail on it, which is coded."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def decompose(images: Sequence[Any], channel_axis: int | None, backend: Backend 
 
 @dataclass(frozen=True)
 class Decomposer:
-    """What splits an image into base and detail: `channel_axis` is that of its channels, `backend` may be a GPU's."""
+    """Splits images into base and detail; `channel_axis` is the axis of their channels, `backend` may be a GPU's."""
 
     channel_axis: int | None
     backend: Backend | None = None

@@ -161,7 +161,7 @@ def _is_online(online: bool | None, cogd: CogradientRule | None, same_size: bool
 
 
 def report_to(callback: Callable[[Progress], Any] | None, stage: str, total: int) -> Callable[[Any], Any]:
-    """Return what tells the callback of each iteration of a stage, of `total` ones."""
+    """Return a function that reports each of the `total` iterations of a stage to the callback."""
     return lambda record: callback(Progress(stage, record.iteration, total, record)) if callback else None
 
 
@@ -192,7 +192,7 @@ def learn_from_files(
     engine: Engine | None = None,
     callback: Callable[[Progress], Any] | None = None,
 ) -> LearnedDictionary:
-    """Learn a dictionary as :func:`learn_from_images` does, in shards of files that are read where they are worked on.
+    """Learn a dictionary as :func:`learn_from_images` does, in shards of files that are read where they are processed.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def learn_from_files(
     n_shards : int
     lmbda : float
     mapper : Mapper, optional
-        Where to work on the shards; see :func:`csc_cogd.csc.consensus.learn_dictionary_consensus`.
+        Where to process the shards; see :func:`csc_cogd.csc.consensus.learn_dictionary_consensus`.
     shards_together : int
         How many shards share a machine's memory.
     max_iter : int, optional
@@ -262,7 +262,7 @@ def learn_from_files(
 
 @dataclass(frozen=True)
 class _DetailLoader:
-    """Reads the details of a shard's images, where it is worked on; see :func:`learn_from_files`."""
+    """Loads the details of a shard's images, where the shard is processed; see :func:`learn_from_files`."""
 
     shapes: np.ndarray
     crop: int | None
@@ -320,7 +320,7 @@ def bytes_needed(details: Sequence[np.ndarray] | np.ndarray, shapes: np.ndarray,
 def check_memory(
     needed: float, work: str = "all images together", advice: str = "use fewer filters, or fewer or smaller images"
 ) -> None:
-    """Raise DeviceError if learning needs more memory than the machine has: some systems would just kill the process."""
+    """Raise DeviceError if learning needs more memory than the machine has, as some systems would kill the process."""
     present = physical_memory()
     if present is not None and needed > present:
         wrong = f"need {needed / 1e9:.0f} GB of memory to learn from {work}, this machine has {present / 1e9:.0f} GB"

@@ -31,7 +31,7 @@ BIT_STEP = 1 / 255  # amplitudes are counted to one gray level of 8 bits
 
 
 class Quality(NamedTuple):
-    """How well an image was reconstructed, and from how much.
+    """The quality of a reconstructed image, and the size of its code.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ def reconstruct(
 
 @dataclass(frozen=True)
 class _Coder:
-    """What codes the details of images over a dictionary, see :func:`reconstruct`."""
+    """Codes the details of images over a dictionary; see :func:`reconstruct`."""
 
     dictionary: Dictionary
     lmbda: float

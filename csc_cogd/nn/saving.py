@@ -1,4 +1,4 @@
-"""Weights in safetensors files, as PyTorch's tools write and read them. Nothing is ever unpickled."""
+"""Weights in safetensors files, which PyTorch's tools read and write too. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def save_checkpoint(
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a safetensors file.
 
-    Numbers in bfloat16, which NumPy hasn't, are returned as float32, unchanged.
+    Numbers in bfloat16, which NumPy lacks, are returned as float32, unchanged.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
     Raises
     ------
     InputError
-        If the file is missing, damaged, of another kind, or holds other numbers that NumPy hasn't, such as floats of 8 bits.
+        If the file is missing, damaged, of another kind, or holds other types that NumPy lacks, such as floats of 8 bits.
 
     Examples
     --------
@@ -174,7 +174,7 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
 
 
 class NetworkFile(NamedTuple):
-    """A network from a file, its name, and the classes and the normalization of its images, where the file tells them."""
+    """A network from a file, its name, and the classes and the normalization of its images, if the file holds them."""
 
     network: Module
     name: str
@@ -183,7 +183,7 @@ class NetworkFile(NamedTuple):
 
 
 def read_network(path: str | os.PathLike[str], name: str | None = None) -> NetworkFile:
-    """Read a network, and what its file says of it; see :func:`load_network`."""
+    """Read a network and its metadata; see :func:`load_network`."""
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)
     try:
@@ -199,12 +199,12 @@ def read_network(path: str | os.PathLike[str], name: str | None = None) -> Netwo
 
 
 def image_metadata(images: ImageSet, normalization: Normalization) -> dict[str, tuple[float, ...] | tuple[str, ...]]:
-    """Return what the file of a network says about the images that it was trained on."""
+    """Return the metadata of a network about the images that it was trained on."""
     return {"class_names": images.class_names, "norm_mean": normalization.mean, "norm_std": normalization.std}
 
 
 def stored_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
-    """Return the normalization that a network was trained with, if its file's metadata hold it as numbers."""
+    """Return the normalization in the metadata of a network, if there is a valid one."""
     try:
         return Normalization(metadata.get("norm_mean"), metadata.get("norm_std"))  # type: ignore[arg-type]
     except InputError:
@@ -275,7 +275,7 @@ def _resize(module: Module, prefix: str, state: Mapping[str, np.ndarray]) -> Non
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a safetensors file; errors while it is read say what to do."""
+    """Open a safetensors file; errors in reading it say how to fix it."""
     with importing():
         from safetensors import SafetensorError, safe_open
 
@@ -297,7 +297,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def _widened(content: bytes) -> dict[str, np.ndarray]:
-    """Return the arrays in bfloat16, which is the upper half of float32."""
+    """Return the arrays in bfloat16, the upper half of float32, as float32."""
     with importing():
         from safetensors import deserialize
 

@@ -1,4 +1,4 @@
-"""What became of many files: an index of their pages, and the same for programs and for spreadsheets."""
+"""The results of a batch: an index of its pages, and the same data for programs and for spreadsheets."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def write_index(
 ) -> None:
     """Write ``index.html``, ``report.json`` and ``report.csv`` into a folder; not the first where it is the only page.
 
-    The CSV has COLUMNS, the same for all reports, and is UTF-8 with a byte order mark, as spreadsheets need it. Text in it
-    that a spreadsheet would take for a formula is led by an apostrophe.
+    The CSV has COLUMNS, the same for all reports, and is UTF-8 with a byte order mark, as spreadsheets need it. Text
+    that a spreadsheet would take for a formula is preceded by an apostrophe.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def write_index(
         is done ``report``, which is what :func:`csc_cogd.report.page.write_page` returned; its ``page`` is taken to be
         relative to the folder. Where it has ``missing``, that counts, and not the report's.
     totals : Totals, optional
-        What is said of all of them together. Default: what their sum is.
+        Totals of all files. Default: computed from `results`.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def write_index(
 
 
 class _File(NamedTuple):
-    """What became of a file, and all that is known of it by name, with the figures of its page."""
+    """The result of a file, and all that is known of it by name, with the figures of its page."""
 
     input: str
     status: str

@@ -29,7 +29,7 @@ def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> Figures:
         values), ``changed`` (known values that aren't as they were); where there is a history, ``iterations``,
         ``objective`` and ``nonzeros`` at its end; where there is a fit, ``residual``, its root mean square over the known
         pixels; where there is a reference, ``data_range``, ``psnr``, ``ssim``, ``mae`` and ``max_error``, and the same
-        over the missing pixels, ``psnr_missing`` and so on. What is infinite or can't be told is None.
+        over the missing pixels, ``psnr_missing`` and so on. Figures that are infinite or unknown are None.
 
     Raises
     ------

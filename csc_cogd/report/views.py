@@ -23,7 +23,7 @@ EVERYWHERE = (slice(None), slice(None))
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the viewers show: pictures by name, (H, W, 1 or 3); the share of missing channels, (H, W); black and white."""
+    """The content of viewers: pictures by name, (H, W, 1 or 3); the share of missing channels, (H, W); black and white."""
 
     pictures: dict[str, np.ndarray]
     gone: np.ndarray

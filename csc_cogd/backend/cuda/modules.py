@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 THREADS = 256
-"""In a block, where a kernel doesn't say otherwise."""
+"""Threads of a block, unless a kernel says otherwise."""
 
 
 Macros = tuple[tuple[str, int], ...]

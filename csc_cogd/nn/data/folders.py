@@ -25,7 +25,7 @@ def find_part(folder: Path, part: str) -> Path | None:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Return the names of a folder's folders, sorted, without hidden ones."""
+    """Return the sorted names of a folder's subfolders, without hidden ones."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX")))
@@ -65,7 +65,7 @@ def read_classes(folder: Path, class_names: list[str], image_size: int | None) -
 
 
 def _images_below(folder: Path) -> list[str]:
-    """Return the paths of the images in a folder and its folders, in the order of their names, without hidden ones."""
+    """Return the paths of the images in a folder and its subfolders, sorted by name, without hidden ones."""
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -88,7 +88,7 @@ class _Node(NamedTuple):
     attributes: Mapping[str, Any]
 
     def proto(self, helper: Any) -> Any:
-        """Return the node as onnx's `helper` makes it."""
+        """Return the node as a NodeProto, made by onnx's `helper`."""
         node = helper.make_node(self.kind, self.inputs, [self.output], self.output)
         node.attribute.extend(helper.make_attribute(name, value) for name, value in sorted(self.attributes.items()))
         return node
@@ -184,7 +184,7 @@ def _conv2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
 
 
 def _scale_and_shift(norm: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors and the summands of a batch norm in inference, float64."""
+    """Return the scale and the shift of a batch norm in inference, float64."""
     gamma, beta = (np.float64(to_numpy(parent.array)) for parent in norm.parents[1:])
     settings = norm.made_by.settings
     mean, variance = (np.float64(to_numpy(statistic)) for statistic in settings["statistics"])
@@ -234,4 +234,4 @@ _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
     "soft_mask": _soft_mask,
     "subsample_and_pad": _subsample_and_pad,
 }
-"""By the names of operations, the functions that add their nodes."""
+"""The functions that add the nodes of operations, by the names of these."""

@@ -13,7 +13,7 @@ from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def cross_entropy(logits: Tensor, labels: Any, *, label_smoothing: float = 0.0) -> Tensor:
-    """Return the cross entropy of labels, which may be smoothed.
+    """Return the cross entropy of labels, optionally with label smoothing.
 
     It is ``-1/N sum_nk t[n, k] log softmax(logits[n])[k]`` with ``t = (1 - s) [k = labels[n]] + s / K`` for label
     smoothing s: C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, section 7.

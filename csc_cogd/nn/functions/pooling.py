@@ -1,4 +1,4 @@
-"""Pooling, as in PyTorch: windows that don't fit whole are dropped."""
+"""Pooling, as in PyTorch: windows that don't fit entirely are dropped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def max_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
-    """Return the largest value of each window; its gradient goes to the first of them, row by row. NaN exceeds all.
+    """Return the largest value of each window; its gradient goes to the first of them, row by row. NaN counts as largest.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def subsample_and_pad(x: Tensor, channels: int, stride: int = 2, sources: Any = 
 
 
 def sources_of(sources: Any, C: int, channels: int) -> np.ndarray:
-    """Return the channel of x, or -1, that each channel of the result is, for `sources` that may be None."""
+    """Return the source of each channel of the result, a channel of x or -1, for `sources` that may be None."""
     if sources is None:
         first = (channels - C) // 2
         sources = np.full(channels, -1)

@@ -16,7 +16,7 @@ from csc_cogd.nn.pruning.groups import ChannelGroup, channel_groups
 from csc_cogd.nn.tracing import Shape
 
 Widths = Mapping[str, int]
-"""By the names of groups, the number of channels that are kept; all channels of other groups are."""
+"""The number of channels that are kept, by the names of groups; other groups stay whole."""
 
 
 class Term(NamedTuple):

@@ -1,4 +1,4 @@
-"""Pruning from beginning to end: the choice of channels, the removal of the others, and fine-tuning."""
+"""The whole of pruning: the choice of channels, the removal of the others, and fine-tuning."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from csc_cogd.nn.training.recipe import Recipe
 from csc_cogd.nn.training.training import Loss, TrainingProgress, train
 
 METHODS = ("cogd", "gal", "l1", "group")
-"""Masks by cogradient descent, masks without it; norms of kernels, norms of all weights of a channel."""
+"""Masks with cogradient descent, and without; norms of kernels, and of all weights of a channel."""
 
 
 @dataclass(frozen=True)

@@ -119,4 +119,4 @@ _FACTORS: dict[str, Callable[[Recipe, float], float]] = {
     "step": lambda recipe, done: schedules.step(done, recipe.steps, recipe.step_factor),
     "constant": lambda recipe, done: 1.0,
 }
-"""By the names of schedules: the factor of the learning rate when a share of the epochs is done."""
+"""The factor of the learning rate when a share of the epochs is done, by the names of schedules."""
