@@ -48,13 +48,15 @@ _TOLERANCE = 0.1
 @options("overwrite", "verbose")
 def command(
     starts: tuple[tuple[float, float], ...],
+    iterations: int,
+    degree: int,
+    eta: float,
     sign: str | None,
     l1: float,
     l2: float,
     plot: Path | None,
     overwrite: bool,
     verbose: int,
-    **settings: Any,
 ) -> None:
     """Show the rule of cogradient descent on a problem of two variables: Beale's function, with penalties.
 
@@ -79,7 +81,8 @@ def command(
     objective = SparseBeale(l1, l2)
     minimum = objective.minimum()
     points = starts or STARTS
-    descents = compare(objective, points, sign=None if sign is None else int(sign), **settings)
+    chosen = None if sign is None else int(sign)
+    descents = compare(objective, points, degree=degree, eta=eta, sign=chosen, iterations=iterations)
 
     echo(f"minimum {objective(minimum):.6f} at ({minimum[0]:.4f}, {minimum[1]:.4f}); starting points: {len(points)}")
     heads = ("path length", "final objective", "distance", f"iterations to {_TOLERANCE}", "kept/backtracked")
@@ -107,7 +110,7 @@ def _row(label: str, runs: list[Descent], minimum: np.ndarray) -> str:
 
 
 def _spread(values: list[Any], form: str) -> str:
-    """Mean and standard deviation; the mean alone where there is one value."""
+    """Return mean and standard deviation; the mean alone if there is one value."""
     import numpy as np
 
     if not values:

@@ -21,7 +21,7 @@ _FILES = {"FILE", "DIR", "KERNEL"}  # in the metavar of a text that may name a f
 
 
 def configurable(command: click.Command) -> click.Command:
-    """The command, or every command of a group, with ``--config`` and ``--print-config``."""
+    """Add ``--config`` and ``--print-config`` to a command, or to every command of a group."""
     if isinstance(command, click.Group):
         group = copy.copy(command)
         group.commands = {name: configurable(inner) for name, inner in command.commands.items()}
@@ -63,7 +63,7 @@ class _Configurable(click.Command):
         return rest
 
     def _without_demands(self) -> _Configurable:
-        """The same command, which needs no argument and no option."""
+        """Return the same command without required arguments and options."""
         command = copy.copy(self)
         command.params = [copy.copy(parameter) for parameter in self.params]
         for parameter in command.params:
@@ -100,7 +100,7 @@ _PRINT_CONFIG = click.Option(
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:
-    """The options of a command, or of all commands of a group, by their long names without dashes."""
+    """Return the options of a command, or of all commands of a group, by their long names without dashes."""
     if isinstance(command, click.Group):
         ctx = click.Context(command)
         inner = (command.get_command(ctx, name) for name in command.list_commands(ctx))
@@ -114,11 +114,12 @@ def _options(command: click.Command) -> dict[str, click.Option]:
 
 
 def _names(ctx: click.Context) -> list[str]:
-    """What leads from the root to this command, as ``["dictionary", "show"]``."""
+    """Return the names from the root to this command, such as ``["dictionary", "show"]``."""
     return [*_names(ctx.parent), ctx.info_name or ""] if ctx.parent else []
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return the table of a TOML file."""
     import tomllib
 
     try:
@@ -132,10 +133,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _settings(
     table: dict[str, Any], command: click.Command, names: list[str], known: dict[str, click.Option], outer: str = ""
 ) -> dict[str, tuple[str, Any]]:
-    """What a table of the file, that of `command`, says about the `known` options of the command that `names` lead to.
+    """Return the settings in a table of the file for the `known` options of the command that `names` lead to.
 
-    For each key, its place in the file and its value; inner tables win. What no command knows is refused, and tables of
-    other commands are left alone.
+    The table is that of `command`. For each key, return its place in the file and its value; inner tables win. Unknown keys
+    are refused, and tables of other commands are ignored.
     """
     found, inner, ctx = {}, {}, click.Context(command)
     commands = command.list_commands(ctx) if isinstance(command, click.Group) else []
@@ -161,7 +162,7 @@ def _advice(key: str, known: Iterable[str]) -> str:
 
 
 def _as_given(option: click.Option, place: str, value: Any, folder: Path) -> Any:
-    """The value at a place in the file as the command line would have given it; InputError if it is of another kind."""
+    """Convert a value in the file to what the command line would give; InputError if it has another type."""
     if option.is_flag:
         if not isinstance(value, bool):
             raise InputError("", "is a switch", "write true or false", place)
@@ -183,14 +184,14 @@ def _as_given(option: click.Option, place: str, value: Any, folder: Path) -> Any
 
 
 def _is_file(option: click.Option, text: str, path: str) -> bool:
-    """Whether `text` is the name of a file; where the option takes other words too, whether there is one at `path`."""
+    """Return whether `text` is the name of a file; if the option takes other words too, whether there is one at `path`."""
     if isinstance(option.type, click.Path):
         return text != "-"
     return not _FILES.isdisjoint((option.metavar or "").split("|")) and os.path.exists(path)
 
 
 def _toml_lines(ctx: click.Context) -> Iterator[str]:
-    """The settings of the context as TOML; what isn't set is a comment."""
+    """Yield the settings of the context as TOML, with comments for those that aren't set."""
     yield f"# options of {ctx.command_path}, for --config; what has no value isn't set"
     if names := _names(ctx):
         yield f"[{'.'.join(names)}]"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("demo")
 @click.option(
     "-o", "--output", type=PATH, default="csc-cogd-demo", metavar="DIR", show_default=True,
-    help="Folder for the pictures; made if it isn't there.",
+    help="Folder for the pictures; created if it doesn't exist.",
 )  # fmt: skip
 @options("overwrite", ENGINE._replace(names=("device", "threads", "fft")), CONSOLE)
 def command(output: Path, overwrite: bool, engine: Engine, console: Console) -> None:

@@ -8,10 +8,10 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import metadata, resources
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from csc_cogd import __version__
 from csc_cogd.cli import machine
 from csc_cogd.cli.console import echo
 from csc_cogd.errors import CscCogdError, DeviceError
+from csc_cogd.storage import Json
 
 _NEEDED = (
     "numpy", "scipy", "pyfftw", "numba", "threadpoolctl", "scikit-image", "imagecodecs", "tifffile", "pillow",
@@ -32,19 +33,27 @@ _OPTIONAL = {
 }
 _VARIABLES = ("CSC_COGD_", "NUMBA_", "CUDA_", "TMPDIR")  # what matters begins with one of these
 _LEAST = 33.0  # dB of the self-test, which makes 33.5
-_ROOM = 1.0  # GB of memory; less is worth a word
+_ROOM = 1.0  # GB of memory; less is a problem
 
-Facts = dict[str, Any]
+Facts = Mapping[str, Json] | machine.Processors
+Found = TypeVar("Found")
+
+
+class SelfTest(TypedDict):
+    """PSNR in dB of what a device restored, and whether all is as it should be."""
+
+    psnr_dB: float | None
+    passed: bool
 
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def command(as_json: bool) -> None:
-    """Say what csc-cogd finds on this machine, and whether it works here: put this into reports of errors.
+    """Show what csc-cogd finds on this machine, and whether it works here; include this in bug reports.
 
-    Versions of the libraries, processors and memory and what this process may take of them, the FFT library and its speed
+    Versions of the libraries, processors and memory and what this process may use of them, the FFT library and its speed
     (64 maps of 256 x 256, float32, there and back), the cache of compiled kernels, devices, and a self-test that restores
-    a small picture on the CPU and, where there is one, a GPU. What is amiss stands at the end, with what mends it.
+    a small picture on the CPU and, if there is one, a GPU. Problems are listed last, each with a fix.
 
     \b
     Examples:
@@ -55,19 +64,25 @@ def command(as_json: bool) -> None:
     Exit codes: 0 the self-test passed; 1 it failed; 2 wrong usage.
     """
     problems: list[str] = []
-    facts = {name: _found(name, look, problems) for name, look in _SECTIONS.items()}
-    works = bool(facts["self-test"]) and all(figure["passed"] for figure in facts["self-test"].values())
+    nothing: Facts = {}
+    untested: dict[str, SelfTest] = {}
+    facts = {name: _found(name, look, problems, nothing) for name, look in _SECTIONS.items()}
+    tests = _found("self-test", _self_tests, problems, untested)
+    works = bool(tests) and all(test["passed"] for test in tests.values())
     if as_json:
-        echo(json.dumps(facts | {"problems": problems, "works": works}))
+        echo(json.dumps({**facts, "self-test": tests, "problems": problems, "works": works}))
     else:
+        facts["self-test"] = {
+            device: f"{test['psnr_dB']} dB, passed" if test["passed"] else "failed" for device, test in tests.items()
+        }
         for line in _lines(facts, problems, works):
             echo(line)
     if not works:
         raise click.exceptions.Exit(1)
 
 
-def _found(name: str, look: Callable[[list[str]], Facts], problems: list[str]) -> Facts:
-    """What `look` finds; where it fails, as on a damaged installation, that is one more problem."""
+def _found(name: str, look: Callable[[list[str]], Found], problems: list[str], otherwise: Found) -> Found:
+    """Return what `look` finds; if it fails, as on a damaged installation, add that to the problems."""
     try:
         return look(problems)
     except CscCogdError as error:
@@ -76,7 +91,7 @@ def _found(name: str, look: Callable[[list[str]], Facts], problems: list[str]) -
         problem = f"{name}: {type(error).__name__}: {error}: install csc-cogd and what it needs anew"
     if problem not in problems:
         problems.append(problem)
-    return {}
+    return otherwise
 
 
 def _versions(problems: list[str]) -> Facts:
@@ -98,11 +113,10 @@ def _version(name: str) -> str | None:
 
 def _processors(problems: list[str]) -> Facts:
     found = machine.processors()
-    if found["limit"] and found["limit"] < found["usable"]:
-        problems.append(
-            f"processors: {found['usable']} are seen, but the control group gives the time of {found['limit']:g}: use "
-            f"--threads {max(1, int(found['limit']))}"
-        )  # fmt: skip
+    usable, limit = found["usable"], found["limit"]
+    if usable and limit and limit < usable:
+        fix = f"use --threads {max(1, int(limit))}"
+        problems.append(f"processors: {usable} are seen, but the control group gives the time of {limit:g}: {fix}")
     return found
 
 
@@ -127,7 +141,7 @@ def _fft(problems: list[str]) -> Facts:
 
 
 def _fft_seconds(backend: Any) -> float:
-    """Seconds to transform 64 maps of 256 x 256 there and back, the best of five times."""
+    """Return the seconds to transform 64 maps of 256 x 256 there and back, the best of five times."""
     import numpy as np
 
     maps = np.random.default_rng(0).standard_normal((64, 1, 1, 256, 256)).astype(backend.dtype)
@@ -156,7 +170,7 @@ def _kernels(problems: list[str]) -> Facts:
         problems.append(
             "kernels: no cache can be written, so each run compiles for a minute: set NUMBA_CACHE_DIR to a folder"
         )
-    return {"compiler": "numba" if compiled else None, "cache": folder and str(folder), "compiled_already": kept}
+    return {"compiler": "numba" if compiled else None, "cache": str(folder) if folder else None, "compiled_already": kept}
 
 
 def _files(problems: list[str]) -> Facts:
@@ -174,7 +188,7 @@ def _devices(problems: list[str]) -> Facts:
 
     chosen, why = choose_device()
     try:
-        found: Facts = cuda_devices()
+        found = cuda_devices()
     except DeviceError as error:
         found = {"cuda": f"none: {str(error).partition(': ')[2]}"}
     return {"auto": f"{chosen} ({why})"} | found
@@ -184,20 +198,21 @@ def _environment(problems: list[str]) -> Facts:
     return {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)}
 
 
-def _self_test(problems: list[str]) -> Facts:
-    """For each device, PSNR in dB of a restored piece of a photograph, and whether it is as it should be."""
+def _self_tests(problems: list[str]) -> dict[str, SelfTest]:
+    """Restore a piece of a photograph on each device."""
     from csc_cogd.backend import choose_device, get_backend
     from csc_cogd.backend.diagnostics import kernel_cache
 
     if get_backend("cpu").compiled and kernel_cache()[1] == 0:
         echo("compiling kernels: the first time, the self-test takes a minute", err=True)
+    failed = SelfTest(psnr_dB=None, passed=False)
     return {
-        device: _found(f"self-test on {device}", partial(_restore, device), problems) or {"psnr_dB": None, "passed": False}
+        device: _found(f"self-test on {device}", partial(_restore, device), problems, failed)
         for device in dict.fromkeys(("cpu", choose_device()[0]))
     }
 
 
-def _restore(device: str, problems: list[str]) -> Facts:
+def _restore(device: str, problems: list[str]) -> SelfTest:
     import numpy as np
 
     from csc_cogd import inpaint, psnr
@@ -226,7 +241,6 @@ _SECTIONS: dict[str, Callable[[list[str]], Facts]] = {
     "files": _files,
     "devices": _devices,
     "environment": _environment,
-    "self-test": _self_test,
 }
 
 
@@ -234,8 +248,6 @@ def _lines(facts: dict[str, Facts], problems: list[str], works: bool) -> Iterato
     for section, values in facts.items():
         yield section
         for name, value in values.items():
-            if section == "self-test":
-                value = f"{value['psnr_dB']} dB, passed" if value["passed"] else "failed"
             yield f"  {name:<18} {'-' if value is None else value}"
         yield ""
     yield from [f"problem: {problem}" for problem in problems]

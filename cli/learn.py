@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cogd.cli.console import Console
+from csc_cogd.cli.console import Console, ProgressBar
 from csc_cogd.cli.options import (
+    CONSOLE,
     ENGINE,
     PATH,
     Memory,
@@ -20,11 +22,40 @@ from csc_cogd.cli.options import (
     names_here,
     options,
     settings_line,
+    takes,
 )
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from csc_cogd import LearnedDictionary
+    from csc_cogd import CogradientRule, Dictionary, LearnedDictionary
+    from csc_cogd.engine import Engine
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """The options of the command that are neither about the engine nor about what is written."""
+
+    images: tuple[str, ...]
+    output: Path
+    recursive: bool
+    files_from: str | None
+    axes: str | None
+    n_shards: int | None
+    jobs: int | None
+    scheduler: str | None
+    n_filters: str | None
+    filter_shape: str | None
+    lmbda: float
+    iterations: int | None
+    cogd: bool
+    kernel_degree: int | None
+    online: bool | None
+    batch_size: int | None
+    crop: int | None
+    max_memory: float | None
+    seed: int
+    start: Path | None
+    checkpoint: Path | None
 
 
 @click.command("learn")
@@ -64,28 +95,10 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options("seed")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this dictionary's filters.")
-@options("checkpoint", *ENGINE.names, "quiet", "verbose")
-def command(
-    images: tuple[str, ...],
-    output: Path,
-    n_filters: str | None,
-    filter_shape: str | None,
-    iterations: int | None,
-    cogd: bool,
-    kernel_degree: int | None,
-    n_shards: int | None,
-    jobs: int | None,
-    scheduler: str | None,
-    start: Path | None,
-    recursive: bool,
-    files_from: str | None,
-    axes: str | None,
-    overwrite: bool,
-    quiet: bool,
-    verbose: int,
-    **settings: Any,
-) -> None:
-    """Learn a dictionary for pictures like the IMAGEs: all grey, or all in colour. NaN is missing.
+@options("checkpoint", ENGINE, CONSOLE)
+@takes("options", LearnOptions)
+def command(options: LearnOptions, overwrite: bool, engine: Engine, console: Console) -> None:
+    """Learn a dictionary for pictures like the IMAGEs: all gray, or all in color. NaN is missing.
 
     \b
     Examples:
@@ -100,95 +113,104 @@ def command(
     Exit codes: 0 done; 2 wrong usage or input, nothing written; 3 device or
     memory; 130 interrupted. A file name that starts with a dash: write ./-name.
     """
-    from csc_cogd import Dictionary, Engine
+    from csc_cogd import Dictionary
     from csc_cogd.batch.inputs import expand_inputs, unread_notes
     from csc_cogd.storage import check_distinct, check_writable
 
-    console = Console(quiet, verbose)
-    found = expand_inputs(images, recursive=recursive, files_from=files_from)
+    output = options.output
+    found = expand_inputs(options.images, recursive=options.recursive, files_from=options.files_from)
     paths = tuple(image.path for image in found.images)
     for note in unread_notes(found.unread):
         console.say(note)
-    rule = cogradient_rule(cogd, kernel_degree)
-    counts, sizes = filter_numbers(n_filters, filter_shape)
-    _check_sharing(n_shards, jobs, scheduler, cogd, settings)
-    if scheduler is None:
-        console.check_device(Engine(settings["dtype"], settings["device"], settings["threads"], settings["fft"]))
+    rule = cogradient_rule(options.cogd, options.kernel_degree)
+    counts, sizes = filter_numbers(options.n_filters, options.filter_shape)
+    _check_sharing(options)
+    if options.scheduler is None:
+        console.check_device(engine)
     if output.suffix != ".npz":
         raise InputError("", "dictionaries are written as .npz", "end the name in it", str(output))
-    check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [start])))
-    check_distinct(output, settings["checkpoint"])
-    initial = None if start is None else Dictionary.load(start)
-    if initial is not None and n_filters is None and filter_shape is None:
+    check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [options.start])))
+    check_distinct(output, options.checkpoint)
+    initial = None if options.start is None else Dictionary.load(options.start)
+    if initial is not None and options.n_filters is None and options.filter_shape is None:
         counts, sizes = [1] * initial.n_filters, initial.shapes.tolist()
-    console.say(settings_line(SimpleNamespace(**settings, cogd=rule)), level=1)
-    settings |= {"max_iter": iterations, "start": initial, "axes": axes}
-    with console.checkpointed(settings["checkpoint"]), console.progress() as progress:
-        if n_shards is None:
-            learned = _learn(paths, counts, sizes, cogd=rule, callback=progress, **settings)
-        else:
-            learned = _learn_in_shards(paths, counts, sizes, n_shards, jobs or 1, scheduler, callback=progress, **settings)
+    chosen = SimpleNamespace(
+        lmbda=options.lmbda, online=options.online, batch_size=options.batch_size, crop=options.crop,
+        max_memory=options.max_memory, seed=options.seed, checkpoint=options.checkpoint, cogd=rule,
+    )  # fmt: skip
+    console.say(settings_line(chosen, engine), level=1)
+    with console.checkpointed(options.checkpoint), console.progress() as progress:
+        work = _Learning(paths, counts, sizes, initial, rule, options, engine, progress)
+        learned = work.together() if options.n_shards is None else work.in_shards(options.n_shards)
     learned.dictionary.save(output, overwrite=overwrite)
     console.say(f"{output}: {learned.dictionary.n_filters} filters from {len(paths)} file(s), {learned.summary()}")
 
 
-def _check_sharing(
-    n_shards: int | None, jobs: int | None, scheduler: str | None, cogd: bool, settings: dict[str, Any]
-) -> None:  # fmt: skip
+def _check_sharing(options: LearnOptions) -> None:
     """Refuse options that don't go together."""
-    online = settings["online"]
-    if n_shards is None and (jobs or scheduler):
+    sharded, jobs, online = options.n_shards is not None, options.jobs, options.online
+    if not sharded and (jobs or options.scheduler):
         problem = "says where to work on shards, but there are none"
         raise InputError("jobs" if jobs else "scheduler", problem, "add {n_shards}, or leave it out")
-    if jobs and scheduler not in (None, "local"):
+    if jobs and options.scheduler not in (None, "local"):
         raise InputError("jobs", "can't be chosen, as the workers are the scheduler's", "leave out {jobs} or {scheduler}")
-    if n_shards is not None and (cogd or online is not None):
-        chosen = "cogd" if cogd else "online" if online else "whole"
+    if sharded and (options.cogd or online is not None):
+        chosen = "cogd" if options.cogd else "online" if online else "whole"
         raise InputError(chosen, "can't be combined with shards", "leave out {n_shards}, or it")
-    for name in ("max_memory", "batch_size") if n_shards is not None else ("crop", "batch_size") if online is False else ():
-        if settings[name] is not None:
+    for name in ("max_memory", "batch_size") if sharded else ("crop", "batch_size") if online is False else ():
+        if getattr(options, name) is not None:
             raise InputError(name, "belongs to online learning", "leave it out")
 
 
-def _learn(
-    files: tuple[Path, ...], counts: Any, sizes: Any, *, axes: str | None, **settings: Any
-) -> LearnedDictionary:  # fmt: skip
-    """Learn from all images, read here; all pages of stacks."""
-    from csc_cogd import learn_from_images
-    from csc_cogd.imagefiles import open_images
+@dataclass(frozen=True)
+class _Learning:
+    """The input and the settings of learning."""
 
-    pictures, paths = [], []
-    for path in files:
-        with open_images(path, axes=axes) as pages:
-            pictures += [image.observed for image in pages]
-            paths += [path] * len(pages)
-    together = "{cogd}" if settings["cogd"] else "{whole}"
-    advice = f"leave out {together}" if settings["cogd"] or settings["online"] is False else None
-    check_alike(tuple(paths), pictures, advice)
-    axis = -1 if pictures[0].ndim == 3 else None
-    for name in ("batch_size", "crop"):
-        if settings[name] is None:
-            del settings[name]
-    names_here().update({f"images[{number}]": str(path) for number, path in enumerate(paths)})  # by page
-    return learn_from_images(pictures, counts, sizes, channel_axis=axis, **settings)
+    paths: tuple[Path, ...]
+    counts: Any
+    sizes: Any
+    start: Dictionary | None
+    rule: CogradientRule | None
+    options: LearnOptions
+    engine: Engine
+    progress: ProgressBar
 
+    def together(self) -> LearnedDictionary:
+        """Learn from all images, read here; all pages of stacks."""
+        from csc_cogd.imagefiles import open_images
+        from csc_cogd import learn_from_images
+        from csc_cogd.learning.learn import CROP, CROPS
 
-def _learn_in_shards(
-    paths: tuple[Path, ...], counts: Any, sizes: Any, n_shards: int, jobs: int, scheduler: str | None,
-    *, online: None, max_memory: None, batch_size: None, **settings: Any,
-) -> LearnedDictionary:  # fmt: skip
-    """Learn from files that are read where they are worked on; some settings mean nothing there."""
-    from csc_cogd import learn_from_files
-    from csc_cogd.backend import get_backend
-    from csc_cogd.batch.cluster_learning import shard_mapper
-
-    jobs = min(jobs, n_shards)
-    engine = {name: settings[name] for name in ("device", "dtype", "threads", "fft")}
-    if jobs > 1 and settings["threads"] is None and get_backend(**engine).free_memory() is None:  # a CPU's are shared out
-        settings["threads"] = max(get_backend("cpu").threads // jobs, 1)
-    files = paths if scheduler is None else tuple(path.absolute() for path in paths)
-    with shard_mapper(jobs, scheduler) as mapper:
-        return learn_from_files(
-            files, counts, sizes, n_shards=n_shards, mapper=mapper, shards_together=1 if scheduler else n_shards,
-            **settings,
+        options, pictures, paths = self.options, [], []
+        for path in self.paths:
+            with open_images(path, axes=options.axes) as pages:
+                pictures += [image.observed for image in pages]
+                paths += [path] * len(pages)
+        together = "{cogd}" if options.cogd else "{whole}"
+        check_alike(tuple(paths), pictures, f"leave out {together}" if options.cogd or options.online is False else None)
+        names_here().update({f"images[{number}]": str(path) for number, path in enumerate(paths)})  # by page
+        return learn_from_images(
+            pictures, self.counts, self.sizes, channel_axis=-1 if pictures[0].ndim == 3 else None, lmbda=options.lmbda,
+            max_iter=options.iterations, online=options.online, max_memory=options.max_memory,
+            batch_size=options.batch_size or CROPS, crop=options.crop or CROP, seed=options.seed, start=self.start,
+            cogd=self.rule, checkpoint=options.checkpoint, engine=self.engine, callback=self.progress,
         )  # fmt: skip
+
+    def in_shards(self, n_shards: int) -> LearnedDictionary:
+        """Learn from files that are read where they are worked on."""
+        from csc_cogd import learn_from_files
+        from csc_cogd.backend import get_backend
+        from csc_cogd.batch.cluster_learning import shard_mapper
+
+        options, engine = self.options, self.engine
+        jobs = min(options.jobs or 1, n_shards)
+        if jobs > 1 and engine.threads is None and engine.backend.free_memory() is None:  # a CPU's are shared out
+            engine = replace(engine, threads=max(get_backend("cpu").threads // jobs, 1))
+        remote = options.scheduler is not None
+        with shard_mapper(jobs, options.scheduler) as mapper:
+            return learn_from_files(
+                tuple(path.absolute() for path in self.paths) if remote else self.paths, self.counts, self.sizes,
+                n_shards=n_shards, lmbda=options.lmbda, mapper=mapper, shards_together=1 if remote else n_shards,
+                max_iter=options.iterations, crop=options.crop, axes=options.axes, seed=options.seed, start=self.start,
+                checkpoint=options.checkpoint, engine=engine, callback=self.progress,
+            )  # fmt: skip

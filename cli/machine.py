@@ -1,20 +1,30 @@
-"""What the operating system says about processors and memory; what it doesn't say is None."""
+"""Processors and memory, as the operating system reports them; unknown values are None."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 _ROOT = Path("/")
 
 
-def processors(root: Path = _ROOT) -> dict[str, Any]:
-    """The processors: their model, how many there are, and how many this process may use.
+class Processors(TypedDict):
+    """The processors of a machine: their model, how many there are, and how many this process may use.
 
-    ``usable`` is what it may run on, ``limit`` what its control group lets it take, as 1.5. `root` is the file system's.
+    ``usable`` is the number that this process may use, ``limit`` that of its control group, such as 1.5.
     """
+
+    model: str | None
+    physical: int | None
+    logical: int | None
+    usable: int | None
+    limit: float | None
+
+
+def processors(root: Path = _ROOT) -> Processors:
+    """Return the processors that the file system below `root` describes."""
     about = [
         (name, value) for name, value in _fields(root / "proc/cpuinfo") if name in ("model name", "physical id", "core id")
     ]
@@ -29,7 +39,7 @@ def processors(root: Path = _ROOT) -> dict[str, Any]:
 
 
 def memory(root: Path = _ROOT) -> dict[str, float | None]:
-    """Memory in GB: all of it, what is available, and what ulimit and the control group let this process take."""
+    """Return memory in GB: total, available, and the limits of this process by ulimit and its control group."""
     known = {name: float(value.split()[0]) * 1024 for name, value in _fields(root / "proc/meminfo") if value}
     total = known.get("MemTotal")
     limits = (limit for limit in _memory_limits(root) if total is None or limit < total)
@@ -66,9 +76,9 @@ def _memory_limits(root: Path) -> Iterator[float]:
 
 
 def _control_groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of this process's control groups and of those around them, of both versions.
+    """Yield the folders of this process's control groups and of those around them, of both versions.
 
-    Inside a container, the names may be those outside: then only the folders around them are there, which is right.
+    Inside a container, the names may be those outside it: then only the folders around them exist, which suffice.
     """
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, name = line.split(":", 2)
@@ -79,7 +89,7 @@ def _control_groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _fields(path: Path) -> list[tuple[str, str]]:
-    """What stands before and after the colon, line by line."""
+    """Split each line at its colon."""
     pairs = (line.partition(":") for line in _lines(path))
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 

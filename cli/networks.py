@@ -1,15 +1,16 @@
-"""What the commands that train or prune a network share: their options, images, and networks from files."""
+"""Options, images and networks from files, for the commands that train or prune a network."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cogd.cli.console import Console
 from csc_cogd.errors import CscCogdError, InputError
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ _DATA = (
 )  # fmt: skip
 
 
-Record = TypeVar("Record")
-
-
 def data_options(function: Any) -> Any:
     """Decorate a command with the options about its images."""
     for option in reversed(_DATA):
@@ -48,17 +46,16 @@ def data_options(function: Any) -> Any:
     return function
 
 
-def take_options(record: type[Record], given: dict[str, Any]) -> Record:
-    """Take the options that a record holds out of those of a command."""
-    return record(**{field.name: given.pop(field.name) for field in fields(record)})  # type: ignore[arg-type]
-
-
 @contextlib.contextmanager
-def arguments_as_options(**others: Any) -> Iterator[None]:
-    """Let errors name the options of the running command where they name arguments, or else `others` by argument."""
+def network_command(console: Console, device: str, weights: Path | None) -> Iterator[None]:
+    """Check the device of a command whose errors name options in place of arguments."""
+    from csc_cogd.engine import Engine
+
+    console.check_device(Engine(device=device))
     options = [option for option in click.get_current_context().command.params if isinstance(option, click.Option)]
     names = {option.name: max(option.opts, key=len) for option in options}
-    names |= {name: str(other) for name, other in others.items() if other is not None}
+    names |= {"state": "its state dict", "names": "the names of its weights"}
+    names |= {"network": str(weights)} if weights else {}
     try:
         yield
     except CscCogdError as error:
@@ -125,30 +122,18 @@ def start_network(
     if weights is None:
         name = name or "resnet20"
         return Start(build_network(name, n_classes, seed=seed), name, None, normalization)
-    network, found, about = read_network(weights)
-    state = network.state_dict()
-    if name not in (None, found):
-        raise InputError("network_name", f"must be {found}, which {weights} is of, got {name}", "omit it")
+    file = read_network(weights)
+    state = file.network.state_dict()
+    if name not in (None, file.name):
+        raise InputError("network_name", f"must be {file.name}, which {weights} is of, got {name}", "omit it")
     known_classes = len(next(state[head] for head in ("linear.bias", "fc.bias") if head in state))
-    class_names = about.get("class_names")
-    if known_classes != n_classes or (isinstance(class_names, list) and class_names != list(images.class_names)):
+    if known_classes != n_classes or file.class_names not in (None, list(images.class_names)):
         problem = "this network is for other classes than those of the images"
         raise InputError("", problem, "train from random weights", str(weights))
+    normalization = normalization or file.normalization
     if normalization is None:
-        normalization = stored_normalization(about)
-        if normalization is None:
-            raise InputError("", "holds no mean and standard deviation of pixels", "add {mean} and {std}", str(weights))
-    return Start(network, found, digest(*(state[key] for key in sorted(state))), normalization)
-
-
-def stored_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
-    """Return the normalization that a network was trained with, if its file holds it as numbers."""
-    from csc_cogd.nn import Normalization
-
-    try:
-        return Normalization(metadata.get("norm_mean"), metadata.get("norm_std"))  # type: ignore[arg-type]
-    except InputError:
-        return None
+        raise InputError("", "holds no mean and standard deviation of pixels", "add {mean} and {std}", str(weights))
+    return Start(file.network, file.name, digest(*(state[key] for key in sorted(state))), normalization)
 
 
 class EpochProgress:

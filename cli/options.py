@@ -397,23 +397,40 @@ def options(*names: str | Record) -> Callable[[Any], Any]:
     """Decorate a command with shared options, by their names or as records, shown in this order."""
 
     def decorate(function: Any) -> Any:
-        records = function.__dict__.setdefault("records", {})
         for each in reversed(names):
             several = each.names if isinstance(each, Record) else (each,)
             for name in reversed(several):
                 OPTIONS[name](function)
             if isinstance(each, Record):
-                records[each] = [option.name for option in function.__click_params__[-len(several) :]]
+                parameters = [option.name for option in function.__click_params__[-len(several) :]]
+                _records_of(function)[each.argument] = (each.kind, parameters)
         return function
 
     return decorate
 
 
+def takes(argument: str, kind: type) -> Callable[[Any], Any]:
+    """Decorate a command that gets those of its options that are fields of a dataclass as one argument."""
+
+    def decorate(function: Any) -> Any:
+        _records_of(function)[argument] = (kind, list(vars(kind)["__dataclass_fields__"]))
+        return function
+
+    return decorate
+
+
+def _records_of(function: Any) -> dict[str, tuple[str | type, list[str]]]:
+    """Return a command's arguments that are records: where they are defined, and the parameters that they are made of."""
+    return function.__dict__.setdefault("records", {})
+
+
 def make_records(command: click.Command, values: dict[str, Any]) -> None:
     """Put a command's records among the values of its parameters, in place of those that they are made of."""
-    for record, keys in getattr(command.callback, "records", {}).items():
-        module, _, name = record.kind.partition(":")
-        kind = getattr(import_module(module), name)
-        fields = kind.__dataclass_fields__
-        own = {key if key in fields else key.partition("_")[2]: values.pop(key) for key in keys}
-        values[record.argument] = kind(**own)
+    for argument, (kind, parameters) in _records_of(command.callback).items() if command.callback else ():
+        if isinstance(kind, str):
+            module, _, name = kind.partition(":")
+            kind = getattr(import_module(module), name)
+        known = vars(kind)["__dataclass_fields__"]
+        values[argument] = kind(
+            **{name if name in known else name.partition("_")[2]: values.pop(name) for name in parameters}
+        )

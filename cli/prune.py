@@ -3,41 +3,64 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.networks import (
-    DataOptions,
-    EpochProgress,
-    Start,
-    arguments_as_options,
-    data_options,
-    start_network,
-    take_options,
-)
-from csc_cogd.cli.options import PATH, options
-from csc_cogd.cli.recipes import recipe_options, take_recipe
+from csc_cogd.cli.networks import DataOptions, EpochProgress, Start, data_options, network_command, start_network
+from csc_cogd.cli.options import CONSOLE, PATH, options, takes
+from csc_cogd.cli.recipes import RecipeOptions, recipe_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
     from csc_cogd.nn import ImageSet, PruningRecipe, PruningResult, Recipe
 
 _POSITIVE = click.IntRange(min=1)
-_MASKS: dict[str, Any] = {
-    "mask_epochs": 30, "mask_start": "ones", "sparsity": 0.1, "mask_learning_rate": 0.01, "mask_interval": 1,
-    "label_weight": 0.0, "distillation_weight": 0.0,
-}  # fmt: skip
-"""Options of methods with masks, and their defaults."""
+_MASK_EPOCHS = 30
+_OF_MASKS = (
+    "mask_epochs", "mask_start", "sparsity", "mask_learning_rate", "mask_interval", "label_weight", "distillation_weight",
+)  # fmt: skip
+_OF_THE_RULE = ("keep", "kernel_degree")
+"""Options of methods with masks, and of cogradient descent."""
 _COSTS = {
     "flops": ("multiply-adds an image", "M", 1e6), "parameters": ("parameters", "k", 1e3), "file_bytes": ("file", "kB", 1e3),
     "seconds": ("time of 64 images", "ms", 1e-3),
 }  # fmt: skip
 """The name of each cost in the summary, with its unit."""
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """The options of the command that no other record has."""
+
+    weights: Path
+    output: Path
+    budget: float | None
+    threshold: float | None
+    method: str
+    ranking: str | None
+    include_residual: bool
+    at_least: int
+    multiple_of: int
+    mask_epochs: int | None
+    mask_start: str | None
+    sparsity: float | None
+    mask_learning_rate: float | None
+    mask_interval: int | None
+    label_weight: float | None
+    distillation_weight: float | None
+    keep: float | None
+    kernel_degree: int | None
+    no_fine_tuning: bool
+    resume: bool
+    onnx: Path | None
+    record: Path | None
+    as_json: bool
+    device: str
 
 
 @click.command("prune")
@@ -100,8 +123,13 @@ _COSTS = {
 @click.option("--onnx", type=PATH, metavar="FILE", help="Also write the smaller network as ONNX, for other programs.")
 @click.option("--record", type=PATH, metavar="FILE", help="Write costs, channels and the history of training: .json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a line of JSON.")
-@options("overwrite", "device", "quiet", "verbose")
-def command(**given: Any) -> None:
+@options("overwrite", "device", CONSOLE)
+@takes("options", PruneOptions)
+@takes("data", DataOptions)
+@takes("settings", RecipeOptions)
+def command(
+    options: PruneOptions, data: DataOptions, settings: RecipeOptions, overwrite: bool, console: Console
+) -> None:  # fmt: skip
     """Make a trained network smaller, and fine-tune it.
 
     WEIGHTS is a network in a .safetensors file, of `csc-cogd train` or of PyTorch. DATA is what it was trained on (see
@@ -118,14 +146,9 @@ def command(**given: Any) -> None:
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
     3 device or memory; 130 interrupted, --resume continues.
     """
-    from csc_cogd import Engine
-
-    console = Console(given["quiet"], given["verbose"])
-    console.check_device(Engine(device=given["device"]))
-    with arguments_as_options(state="its state dict", names="the names of its weights", network=given["weights"]):
-        data, tuning = take_options(DataOptions, given), take_recipe(given)
-        options = PruneOptions(**given)
-        _check_outputs(options)
+    with network_command(console, options.device, options.weights):
+        tuning = settings.recipe()
+        _check_outputs(options, overwrite)
         recipe = _recipe(options, tuning)
         from csc_cogd.nn import evaluate, prune
         from csc_cogd.nn.cogradient import never_acted
@@ -143,7 +166,7 @@ def command(**given: Any) -> None:
         with console.advising(lambda: any(path.exists() for path in saved), advice), console.progress() as bar:
             result = prune(
                 start.network, images, recipe, normalization=start.normalization, test=test, checkpoint=checkpoint,
-                resume=options.resume, overwrite=options.overwrite,
+                resume=options.resume, overwrite=overwrite,
                 progress=lambda progress: bar(EpochProgress(progress)),
             )  # fmt: skip
         before, after = (
@@ -151,12 +174,12 @@ def command(**given: Any) -> None:
             for network in (start.network, result.network)
         )
         accuracies = before.accuracy, after.accuracy
-        _write(options, start, images, result)
+        _write(options, start, images, result, overwrite)
     if options.record is not None:
         from csc_cogd.storage import write_whole
 
-        text = json.dumps(_figures(result, accuracies), indent=1) + "\n"
-        write_whole(options.record, lambda file: file.write(text.encode()), overwrite=options.overwrite)
+        content = _record(result, accuracies)
+        write_whole(options.record, lambda file: file.write(content), overwrite=overwrite)
     _summarize(options, result, accuracies, console)
     if result.masks is not None and never_acted(result.masks):
         console.warn(
@@ -165,66 +188,34 @@ def command(**given: Any) -> None:
         )
 
 
-@dataclass(frozen=True)
-class PruneOptions:
-    """The options of the command that are neither about images nor about fine-tuning."""
-
-    weights: Path
-    output: Path
-    budget: float | None
-    threshold: float | None
-    method: str
-    ranking: str | None
-    include_residual: bool
-    at_least: int
-    multiple_of: int
-    mask_epochs: int | None
-    mask_start: str | None
-    sparsity: float | None
-    mask_learning_rate: float | None
-    mask_interval: int | None
-    label_weight: float | None
-    distillation_weight: float | None
-    keep: float | None
-    kernel_degree: int | None
-    no_fine_tuning: bool
-    resume: bool
-    onnx: Path | None
-    record: Path | None
-    as_json: bool
-    overwrite: bool
-    device: str
-    quiet: bool
-    verbose: int
-
-
 def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
     """Return the recipe that the options ask for; those of masks and of the rule are refused where there are none."""
-    from dataclasses import replace
-
     from csc_cogd.nn import AdversarialLoss, PruningRecipe, pruning_rule
 
     method = options.method
     masked, cogd = method in ("cogd", "gal"), method == "cogd"
-    for name in (*_MASKS, "keep", "kernel_degree"):
-        if getattr(options, name) is not None and not (cogd or (masked and name in _MASKS)):
+    for name in (*(() if masked else _OF_MASKS), *(() if cogd else _OF_THE_RULE)):
+        if getattr(options, name) is not None:
             raise InputError(name, f"has no effect with method {method}", "omit it, or choose another {method}")
-    chosen: Any = replace(options, **{name: default for name, default in _MASKS.items() if getattr(options, name) is None})
-    masks = replace(tuning, epochs=chosen.mask_epochs, schedule="constant", warm_up=0.0) if masked else None
+    epochs = options.mask_epochs or _MASK_EPOCHS
     return PruningRecipe(
         method, budget=0.5 if options.budget is None and options.threshold is None else options.budget,
-        threshold=options.threshold, masks=masks, fine_tuning=None if options.no_fine_tuning else tuning,
+        threshold=options.threshold,
+        masks=replace(tuning, epochs=epochs, schedule="constant", warm_up=0.0) if masked else None,
+        fine_tuning=None if options.no_fine_tuning else tuning,
         loss=AdversarialLoss(
-            chosen.sparsity, label=chosen.label_weight, distillation=chosen.distillation_weight,
-            mask_learning_rate=chosen.mask_learning_rate, mask_interval=chosen.mask_interval,
+            AdversarialLoss.sparsity if options.sparsity is None else options.sparsity,
+            label=options.label_weight or 0.0, distillation=options.distillation_weight or 0.0,
+            mask_learning_rate=options.mask_learning_rate or AdversarialLoss.mask_learning_rate,
+            mask_interval=options.mask_interval or 1,
         ),
         cogd=pruning_rule(0.5 if options.keep is None else options.keep, options.kernel_degree or 1) if cogd else None,
-        mask_start=chosen.mask_start, ranking=options.ranking, include_residual=options.include_residual,
+        mask_start=options.mask_start or "ones", ranking=options.ranking, include_residual=options.include_residual,
         at_least=options.at_least, multiple_of=options.multiple_of,
     )  # fmt: skip
 
 
-def _check_outputs(options: PruneOptions) -> None:
+def _check_outputs(options: PruneOptions, overwrite: bool) -> None:
     """Refuse now what couldn't be written later."""
     from csc_cogd.storage import check_distinct, check_writable
 
@@ -232,45 +223,47 @@ def _check_outputs(options: PruneOptions) -> None:
         if path is not None:
             if path.suffix != suffix:
                 raise InputError("", f"the name of this output must end in {suffix}", subject=str(path))
-            check_writable(path, overwrite=options.overwrite, inputs=(options.weights,))
+            check_writable(path, overwrite=overwrite, inputs=(options.weights,))
     check_distinct(options.output, options.onnx, options.record)
     if options.onnx is not None and find_spec("onnx") is None:
         raise InputError("onnx", "needs the package onnx", "pip install 'csc-cogd[onnx]'")
 
 
-def _write(options: PruneOptions, start: Start, images: ImageSet, result: PruningResult) -> None:
+def _write(options: PruneOptions, start: Start, images: ImageSet, result: PruningResult, overwrite: bool) -> None:
     """Write the smaller network, and remove the checkpoints."""
     from csc_cogd.nn import export_onnx, save_network
     from csc_cogd.nn.pruning.prune import checkpoint_files
+    from csc_cogd.nn.saving import image_metadata
 
     assert start.normalization is not None
-    about: dict[str, Any] = {"class_names": images.class_names}
-    about |= {"norm_mean": start.normalization.mean, "norm_std": start.normalization.std}
-    save_network(result.network, options.output, start.name, metadata=about, overwrite=options.overwrite)
+    about = {"network": start.name, **image_metadata(images, start.normalization)}
+    save_network(result.network, options.output, start.name, metadata=about, overwrite=overwrite)
     if options.onnx is not None:
-        about = {"network": start.name, **about}
         shape = images.image_shape
-        export_onnx(result.network, options.onnx, image_shape=shape, metadata=about, overwrite=options.overwrite)
+        export_onnx(result.network, options.onnx, image_shape=shape, metadata=about, overwrite=overwrite)
     for path in checkpoint_files(options.output.with_suffix("")).values():
         path.unlink(missing_ok=True)
 
 
-def _figures(result: PruningResult, accuracies: tuple[float, float]) -> dict[str, Any]:
-    return {
-        "before": {**asdict(result.before), "test_accuracy": accuracies[0]},
-        "after": {**asdict(result.after), "test_accuracy": accuracies[1]},
+def _record(result: PruningResult, accuracies: tuple[float, float]) -> bytes:
+    record = _costs(result, accuracies) | {
         "kept": {name: channels.tolist() for name, channels in result.kept.items()},
         "masks": None if result.masks is None else result.masks.as_json(),
         "fine_tuning": None if result.fine_tuning is None else result.fine_tuning.as_json(),
     }
+    return (json.dumps(record, indent=1) + "\n").encode()
+
+
+def _costs(result: PruningResult, accuracies: tuple[float, float]) -> dict[str, dict[str, float]]:
+    costs = zip(("before", "after"), (result.before, result.after), accuracies, strict=True)
+    return {name: {**asdict(cost), "test_accuracy": accuracy} for name, cost, accuracy in costs}
 
 
 def _summarize(
     options: PruneOptions, result: PruningResult, accuracies: tuple[float, float], console: Console
 ) -> None:  # fmt: skip
     if options.as_json:
-        summary = {name: value for name, value in _figures(result, accuracies).items() if name in ("before", "after")}
-        echo(json.dumps({"output": str(options.output), **summary}))
+        echo(json.dumps({"output": str(options.output), **_costs(result, accuracies)}))
     console.say(_row("", "before", "after", "left"))
     for what, (said, unit, scale) in _COSTS.items():
         before, after = getattr(result.before, what), getattr(result.after, what)

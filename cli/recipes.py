@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cogd.cli.networks import take_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,8 +78,9 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def recipe_options(**defaults: Any) -> Callable[[Any], Any]:
-    """Decorate a command with the options of a recipe except the seed; some may have other defaults."""
+def recipe_options(epochs: int = 200, learning_rate: float = 0.1, weight_decay: float = 1e-4) -> Callable[[Any], Any]:
+    """Decorate a command with the options of a recipe except the seed; these are their defaults."""
+    defaults = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
 
     def decorate(function: Any) -> Any:
         for option in reversed(_OPTIONS):
@@ -92,20 +92,45 @@ def recipe_options(**defaults: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-def take_recipe(given: dict[str, Any]) -> Recipe:
-    """Take the options of a recipe out of those of a command, and return the recipe."""
-    from csc_cogd.nn import Augmentation, Recipe
+@dataclass(frozen=True)
+class RecipeOptions:
+    """The options of a recipe."""
 
-    for name in ("steps", "step_factor"):
-        if given[name] is None:
-            del given[name]
-        elif given["schedule"] != "step":
-            raise InputError(name, f"has no effect with schedule {given['schedule']}", "add {schedule} step, or omit it")
-    if "steps" in given:
-        given["steps"] = _numbers(given["steps"])
-    augmentation = take_options(Augmentation, given)
-    settings = {field.name: given.pop(field.name) for field in fields(Recipe) if field.name in given}
-    return Recipe(augmentation=None if augmentation == Augmentation() else augmentation, **settings)
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    steps: str | None
+    step_factor: float | None
+    warm_up: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    decay_vectors: bool
+    label_smoothing: float
+    crop: int
+    flip: bool
+    cutout: int
+    area: float
+    precision: str
+    seed: int
+
+    def recipe(self) -> Recipe:
+        """Return the recipe that the options describe."""
+        from csc_cogd.nn import Augmentation, Recipe
+
+        for name in ("steps", "step_factor"):
+            if getattr(self, name) is not None and self.schedule != "step":
+                raise InputError(name, f"has no effect with schedule {self.schedule}", "add {schedule} step, or omit it")
+        augmentation = Augmentation(self.crop, self.flip, self.cutout, self.area)
+        return Recipe(
+            self.epochs, self.batch_size, self.learning_rate, self.momentum, self.nesterov, self.weight_decay,
+            self.decay_vectors, self.schedule,
+            steps=Recipe.steps if self.steps is None else _numbers(self.steps),
+            step_factor=Recipe.step_factor if self.step_factor is None else self.step_factor,
+            warm_up=self.warm_up, label_smoothing=self.label_smoothing,
+            augmentation=None if augmentation == Augmentation() else augmentation, precision=self.precision, seed=self.seed,
+        )  # fmt: skip
 
 
 def _numbers(text: str) -> tuple[float, ...]:

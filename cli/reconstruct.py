@@ -164,14 +164,15 @@ def _reconstruct_together(
         {"input": str(image.path), "output": str(target), "status": "done", "error": "", "figures": quality._asdict()}
         for image, target, quality in zip(found, targets, result.quality, strict=True)
     ]
-    for row in rows:
-        totals.add(row)
+    for _ in rows:
+        totals.add("done", None, None)
     totals.end()
     if batch.report is not None:
         _write_report(Path(batch.report), rows, found, pictures, result, totals)
     if as_json:
-        for row in [*rows, {"summary": True, **totals.row()}]:
+        for row in rows:
             echo(json.dumps(plain(row)))
+        echo(json.dumps(plain({"summary": True, **totals.row()})))
     elif not console.quiet:  # last, as a closed stdout must not cost the result
         print_quality(dict(zip((str(image.path) for image in found), result.quality, strict=True)))
     return 0

@@ -7,26 +7,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.networks import (
-    NETWORKS,
-    DataOptions,
-    EpochProgress,
-    Start,
-    arguments_as_options,
-    data_options,
-    start_network,
-    stored_normalization,
-    take_options,
-)
-from csc_cogd.cli.options import PATH, cogradient_rule, options
+from csc_cogd.cli.networks import NETWORKS, DataOptions, EpochProgress, Start, data_options, network_command, start_network
+from csc_cogd.cli.options import CONSOLE, PATH, cogradient_rule, options, takes
 from csc_cogd.cli.plots import check_plot, save_plot
-from csc_cogd.cli.recipes import recipe_options, take_recipe
+from csc_cogd.cli.recipes import RecipeOptions, recipe_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +28,24 @@ EVALUATION = {
     "as_json", "quiet", "verbose",
 }  # fmt: skip
 """Options that may be given with --evaluate."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of the command that no other record has."""
+
+    output: Path | None
+    network_name: str | None
+    weights: Path | None
+    cogd: bool
+    kernel_degree: int | None
+    evaluating: bool
+    resume: bool
+    checkpoint_every: int
+    history_path: Path | None
+    plot: Path | None
+    as_json: bool
+    device: str
 
 
 @click.command("train")
@@ -69,9 +77,13 @@ EVALUATION = {
 )
 @click.option("--plot", type=PATH, metavar="FILE", help="Plot loss and accuracy by epoch: .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each epoch, and a summary.")
-@options("overwrite", "device", "quiet", "verbose")
-@click.pass_context
-def command(ctx: click.Context, /, **given: Any) -> None:
+@options("overwrite", "device", CONSOLE)
+@takes("options", TrainOptions)
+@takes("data", DataOptions)
+@takes("settings", RecipeOptions)
+def command(
+    options: TrainOptions, data: DataOptions, settings: RecipeOptions, overwrite: bool, console: Console
+) -> None:  # fmt: skip
     """Train a small image classifier, or test one.
 
     DATA is CIFAR-10 or CIFAR-100 in its binary version, a folder of train/CLASS/*.jpg and test/CLASS/*.jpg, or an npz file
@@ -89,35 +101,30 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
     3 device or memory; 130 interrupted, --resume continues.
     """
-    from csc_cogd import Engine
-
-    console = Console(given["quiet"], given["verbose"])
-    console.check_device(Engine(device=given["device"]))
-    with arguments_as_options(state="its state dict", names="the names of its weights", network=given["weights"]):
-        data, recipe = take_options(DataOptions, given), take_recipe(given)
-        options = TrainOptions(**given)
+    with network_command(console, options.device, options.weights):
+        recipe = settings.recipe()
         if options.evaluating:
-            _check_evaluation(ctx, options)
+            _check_evaluation(options)
         else:
-            output = _checked_output(options)
+            output = _checked_output(options, overwrite)
             rule = cogradient_rule(options.cogd, options.kernel_degree)
         test = data.load("test")
         start = start_network(test, options.weights, options.network_name, data.normalization(), recipe.seed)
         start.network.to(options.device)
         if options.evaluating:
-            _evaluate(start, test, recipe.batch_size, options.as_json)
+            _evaluate(start, test, recipe, options.as_json)
             return
         from csc_cogd.nn.cogradient import KernelBacktracking, never_acted
 
         images = data.load("train")
         hooks = [KernelBacktracking(rule, image_shape=images.image_shape)] if options.cogd else []
-        history = _train(start, images, test, recipe, hooks, console, output, options)
+        history = _train(start, images, test, recipe, hooks, console, output, options, overwrite)
     if options.history_path is not None:
-        history.save(options.history_path, overwrite=options.overwrite)
+        history.save(options.history_path, overwrite=overwrite)
     if options.plot is not None:
         from csc_cogd.report.training import draw_history
 
-        save_plot(draw_history(history), options.plot, options.overwrite)
+        save_plot(draw_history(history), options.plot, overwrite)
     _summarize(output, start.name, history, console, options.as_json)
     if never_acted(history):
         console.warn("the rule of cogradient descent never acted: the weights are those of training without --cogd")
@@ -128,29 +135,9 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         )
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """The options of the command that are neither about images nor about the recipe."""
-
-    output: Path | None
-    network_name: str | None
-    weights: Path | None
-    cogd: bool
-    kernel_degree: int | None
-    evaluating: bool
-    resume: bool
-    checkpoint_every: int
-    history_path: Path | None
-    plot: Path | None
-    as_json: bool
-    overwrite: bool
-    device: str
-    quiet: bool
-    verbose: int
-
-
-def _check_evaluation(ctx: click.Context, options: TrainOptions) -> None:
+def _check_evaluation(options: TrainOptions) -> None:
     """Refuse options that have no effect when weights are tested."""
+    ctx = click.get_current_context()
     if options.weights is None:
         raise InputError("evaluating", "needs weights to test", "add {weights} FILE")
     for option in ctx.command.params:
@@ -159,7 +146,7 @@ def _check_evaluation(ctx: click.Context, options: TrainOptions) -> None:
             raise InputError(name, "has no effect on a test of weights", "omit it, or {evaluating}")
 
 
-def _checked_output(options: TrainOptions) -> Path:
+def _checked_output(options: TrainOptions, overwrite: bool) -> Path:
     """Return the output, and refuse now what couldn't be written later."""
     from csc_cogd.nn.training.history import check_history_name
     from csc_cogd.storage import check_distinct, check_writable
@@ -169,23 +156,23 @@ def _checked_output(options: TrainOptions) -> Path:
         raise InputError("output", "is needed", "add {output} FILE.safetensors")
     if output.suffix != ".safetensors":
         raise InputError("", "the name of a file of weights must end in .safetensors", subject=str(output))
-    if output.exists() and not (options.resume or options.overwrite):
+    if output.exists() and not (options.resume or overwrite):
         raise InputError("", "exists already", "add {resume} to continue, or {overwrite}, or use another name", str(output))
     check_writable(output, overwrite=True, inputs=inputs)
     check_distinct(output, options.history_path, options.plot)
     if options.history_path is not None:
         check_history_name(options.history_path)
-        check_writable(options.history_path, overwrite=options.overwrite, inputs=inputs)
+        check_writable(options.history_path, overwrite=overwrite, inputs=inputs)
     if options.plot is not None:
-        check_plot(options.plot, options.overwrite)
+        check_plot(options.plot, overwrite)
     return output
 
 
-def _evaluate(start: Start, test: ImageSet, batch_size: int, as_json: bool) -> None:
+def _evaluate(start: Start, test: ImageSet, recipe: Recipe, as_json: bool) -> None:
     from csc_cogd.nn import evaluate
 
     assert start.normalization is not None  # as there are weights
-    result = evaluate(start.network, test, normalization=start.normalization, batch_size=batch_size)
+    result = evaluate(start.network, test, normalization=start.normalization, batch_size=recipe.batch_size)
     if as_json:
         echo(json.dumps({"network": start.name, "images": len(test), **result._asdict()}))
     else:
@@ -194,15 +181,15 @@ def _evaluate(start: Start, test: ImageSet, batch_size: int, as_json: bool) -> N
 
 def _train(
     start: Start, images: ImageSet, test: ImageSet, recipe: Recipe, hooks: Sequence[EpochHook], console: Console,
-    output: Path, options: TrainOptions,
+    output: Path, options: TrainOptions, overwrite: bool,
 ) -> History:  # fmt: skip
     """Train, and report each epoch."""
-    from csc_cogd.nn import measure_normalization, train
-    from csc_cogd.nn.saving import load_metadata
+    from csc_cogd.nn import load_checkpoint, measure_normalization, train
+    from csc_cogd.nn.saving import stored_normalization
 
     normalization = start.normalization
     if normalization is None and options.resume and output.exists():
-        normalization = stored_normalization(load_metadata(output))
+        normalization = stored_normalization(load_checkpoint(output)[1])
     normalization = normalization or measure_normalization(images)
     console.say(
         f"{start.name}, {len(images)} images in {len(images.class_names)} classes, {len(test)} to test with", level=1
@@ -225,7 +212,7 @@ def _train(
         return train(
             start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, callback=epoch_done,
             progress=lambda progress: bar(EpochProgress(progress)), checkpoint=output,
-            checkpoint_every=options.checkpoint_every, resume=options.resume, overwrite=options.overwrite,
+            checkpoint_every=options.checkpoint_every, resume=options.resume, overwrite=overwrite,
             metadata={"network": start.name, "weights": start.weights},
         )  # fmt: skip
 

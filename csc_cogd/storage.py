@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.npy import MAGIC, check_members, is_array, open_archive, read_array, read_member
 
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What JSON can hold."""
 PREFIX = ".csc-cogd-"
 """Of the names of temporary files."""
 

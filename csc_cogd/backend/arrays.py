@@ -1,4 +1,4 @@
-"""Arrays of NumPy and of CuPy: which one it is, and one as the other; and what ``numpy.ma`` masks in them."""
+"""Tell NumPy arrays from CuPy arrays, convert between them, and find the values that ``numpy.ma`` masks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def on_gpu(array: Any) -> bool:
 
 
 def array_module(array: Any) -> Any:
-    """Return the module that an array is of: NumPy, or CuPy."""
+    """Return the module of an array: NumPy or CuPy."""
     return sys.modules[type(array).__module__] if on_gpu(array) else np
 
 
@@ -28,28 +28,33 @@ def is_masked(array: Any) -> bool:
 
 
 def with_mask(array: Any) -> Any:
-    """Return a masked array of a list of such, whose masks NumPy would drop; anything else as it is."""
+    """Stack a list of masked arrays, whose masks NumPy would drop; return anything else as it is."""
     if isinstance(array, (list, tuple)) and is_masked(array):
         return np.ma.stack([np.ma.asarray(with_mask(part)) for part in array])
     return array
 
 
 def check_unmasked(array: Any, name: str) -> None:
-    """Raise InputError, which speaks of `name`, where ``numpy.ma`` masks a value of what must have them all."""
+    """Raise InputError about the argument `name` if ``numpy.ma`` masks any of its values."""
     if is_masked(array):
-        raise InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
+        raise _masked(name)
+
+
+def _masked(name: str) -> InputError:
+    return InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
 
 
 def as_array(array: Any, name: str = "array") -> Any:
-    """Return a NumPy array of anything that isn't on a GPU, and an array of CuPy's of what is, such as a tensor.
+    """Return a CuPy array if the data are on a GPU, such as a tensor's, else a NumPy array.
 
     Raises
     ------
     InputError
-        Where ``numpy.ma`` masks a value, for the mask would be lost; it speaks of `name`.
+        If ``numpy.ma`` masks a value, as the mask would be lost; the error is about the argument `name`.
     """
     if not on_gpu(array):
-        check_unmasked(array, name)
+        if is_masked(array):
+            raise _masked(name)
         return np.asarray(array)
     if hasattr(array, "get"):
         return array
@@ -59,23 +64,23 @@ def as_array(array: Any, name: str = "array") -> Any:
 
 
 def to_numpy(array: Any, name: str = "array") -> np.ndarray:
-    """Return a NumPy array of anything; see :func:`as_array`."""
+    """Return a NumPy array, wherever the data are; see :func:`as_array`."""
     array = as_array(array, name)
     return array.get() if on_gpu(array) else array
 
 
 def from_gpu(array: Any) -> Any:
-    """Return a NumPy array of one on a GPU; anything else as it is, such as a masked array or None."""
-    return to_numpy(array) if on_gpu(array) else array
+    """Copy an array from the GPU; return anything else as it is, such as a masked array or None."""
+    return as_array(array).get() if on_gpu(array) else array
 
 
 def beside(array: np.ndarray, other: Any) -> Any:
-    """Return a NumPy array as one on the current GPU, if the other one is on a GPU."""
+    """Copy a NumPy array to the current GPU if the other array is on a GPU."""
     return array_module(as_array(other)).asarray(array) if on_gpu(other) else array
 
 
 def filled_like(array: Any, values: Any) -> Any:
-    """Return a new array of these values, of the other one's shape, data type, device and layout in memory."""
+    """Return a new array of these values, with the shape, dtype, device and memory layout of `array`."""
     result, values = array_module(array).empty_like(array), as_array(values)
     result[...] = values if on_gpu(values) == on_gpu(array) else array_module(array).asarray(to_numpy(values))
     return result

@@ -13,7 +13,7 @@ import numpy as np
 MIN_BYTES = 1 << 16
 """Smaller arrays are left to NumPy."""
 MAX_IDLE_BYTES = 1 << 31
-"""Of the buffers that are kept while nobody uses them."""
+"""Most bytes of idle buffers that are kept."""
 
 _idle: dict[int, list[np.ndarray]] = {}  # by their bytes
 

@@ -5,24 +5,28 @@ The order of the sums differs from the reference, so the results agree to roundi
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 
 from csc_cogd.locks import kept_across_forks
 
-_options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 kept_across_forks(global_compiler_lock)  # kernels are compiled when they are called first, which can take a minute
 
 
-def compile_kernel(function, **options):
+def compile_kernel(function, forceinline=False):
     """Compile on first use, once per user where a folder for the cache can be written, else once per process."""
+
+    def compiled(cache):
+        return numba.njit(
+            function, cache=cache, forceinline=forceinline, nogil=True, error_model="numpy", fastmath=_FASTMATH
+        )
+
     try:
-        return numba.njit(function, cache=True, **_options, **options)
+        return compiled(cache=True)
     except RuntimeError:
-        return numba.njit(function, **_options, **options)
+        return compiled(cache=False)
 
 
 def compile_part(function):

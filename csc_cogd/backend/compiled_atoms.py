@@ -1,4 +1,4 @@
-"""The kernels of `atoms`, compiled by Numba, with the vector instructions of `vectors`."""
+"""The kernels of `atoms`, compiled by Numba, with the vector instructions of `simd_rows`."""
 
 from __future__ import annotations
 

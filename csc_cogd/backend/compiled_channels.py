@@ -1,4 +1,4 @@
-"""What networks do to each value, or to each channel, by itself: compiled by Numba, as few passes over memory as can be.
+"""Elementwise and channelwise operations of networks, compiled by Numba, in as few passes over memory as possible.
 
 Arrays are (N, C, H W) without gaps, or flat where channels don't matter. Sums of a channel are those of its planes, each
 in the array's precision, added up in float64.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,12 +27,33 @@ DEPTH = 192
 GROUP = 1 << 18
 """Bytes of padded images that are visited at a time."""
 LENGTH = 48
-"""Vectors of pixels over which gradients of weights are summed at a time,"""
+"""Vectors of pixels over which gradients of weights are summed at a time."""
 HEIGHT = 128
-"""and output channels: so many rows stay in the second cache."""
+"""Output channels whose gradients are summed at a time: so many rows stay in the second cache."""
 
 LARGE = 1 << 18
-"""Bytes of weights."""
+"""Bytes of weights above which threads share the channels instead of the images."""
+
+
+class Frame(NamedTuple):
+    """The place of images in the padded ones, and the size of these."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+
+class Grid(NamedTuple):
+    """The results that are computed: `size` rows and columns, `stride` apart in the padded images.
+
+    Result (p, q) is written to row and column ``first + step * (p, q)``.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    first: tuple[int, ...] = (0, 0)
+    step: tuple[int, ...] = (1, 1)
 
 
 @compile_part
@@ -81,7 +103,7 @@ def _gather(source, first, offsets, count, places, start, lanes, vectors, target
 
 @compile_part
 def _lie_side_by_side(places, start, lanes, vectors):
-    """Return whether the pixels of each vector do, so that they needn't be gathered."""
+    """Return whether the pixels of each vector are adjacent, so that they needn't be gathered."""
     together = True
     for v in range(start, start + vectors * lanes, lanes):
         together &= places[v + lanes - 1] - places[v] == lanes - 1
@@ -103,39 +125,38 @@ def _scatter(block, bias, places, start, inside, lanes, target, first, plane):
 
 
 @compile_kernel
-def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, begin, stop):
-    """Correlate images ``begin <= n < stop`` and write rows and columns ``first + step * (p, q)`` of results.
+def correlate(x, frame, taps, weights, bias, grid, out, begin, stop):
+    """Correlate images ``begin <= n < stop``, and write the results of a grid.
 
     Parameters
     ----------
     x : (N, C, H, W) array
-    frame : (top, left, rows, columns)
-        Where images lie in their padded ones, and the size of these.
+    frame : Frame
     taps : (K, 3) int array
         Channel within its group, row and column of each weight.
     weights : (G, B, K, ROWS) array
         B times ROWS output channels of each group, filled up by zeros.
     bias : (O,) array
-    size, stride : pairs
-        Of the results that are computed: how many, and how far apart in the padded images.
+    grid : Grid
     out : (N, O, P, Q) array
     """
     C = x.shape[1]
+    size, stride, first, step = grid
     G, B, K, _ = weights.shape
     O, P, Q = out.shape[1:]  # noqa: E741
     per_group = O // G
     lanes = BYTES // x.itemsize
     width = VECTORS * lanes
-    area = frame[2] * frame[3]
+    area = frame.rows * frame.columns
     group = max(1, min(stop - begin, GROUP // (C * area * x.itemsize)))
-    padded = np.empty((group, C, frame[2], frame[3]), x.dtype)
+    padded = np.empty((group, C, frame.rows, frame.columns), x.dtype)
     flat, kernels, results = padded.reshape(padded.size), weights.reshape(weights.size), out.reshape(out.size)
     pixels = size[0] * size[1]
     sources = np.empty(group * pixels + width, np.int64)
     targets = np.empty(group * pixels + width, np.int64)
     offsets = np.empty(K, np.int64)
     for k in range(K):
-        offsets[k] = (taps[k, 0] * frame[2] + taps[k, 1]) * frame[3] + taps[k, 2]
+        offsets[k] = (taps[k, 0] * frame.rows + taps[k, 1]) * frame.columns + taps[k, 2]
     depth = max(1, -(-K // max(1, -(-K // DEPTH))))
     panel = np.empty(depth * width, x.dtype)
     panel_offsets, panel_places = np.arange(depth) * width, np.arange(VECTORS) * lanes
@@ -143,8 +164,8 @@ def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, beg
     block = np.zeros(B * ROWS * width, x.dtype)
     for start in range(begin, stop, group):
         count = min(group, stop - start)
-        _pad(x, start, count, 0, frame[0], frame[1], padded)
-        _place_pixels(count, size, C * area, stride[0] * frame[3], stride[1], sources)
+        _pad(x, start, count, 0, frame.top, frame.left, padded)
+        _place_pixels(count, size, C * area, stride[0] * frame.columns, stride[1], sources)
         number = _place_pixels(count, size, O * P * Q, step[0] * Q, step[1], targets)
         corner = start * O * P * Q + first[0] * Q + first[1]
         for g in range(G):
@@ -170,7 +191,7 @@ def correlate(x, frame, taps, weights, bias, size, stride, out, first, step, beg
 
 @compile_kernel
 def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, stop):
-    """Return the gradient of weights, summed over images ``begin <= n < stop``; arguments are as of :func:`correlate`.
+    """Return the gradient of weights, summed over images ``begin <= n < stop``; see :func:`correlate`.
 
     Parameters
     ----------
@@ -187,9 +208,9 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
     O = dy.shape[1]  # noqa: E741
     per_group = O // G
     lanes = BYTES // x.itemsize
-    area = frame[2] * frame[3]
+    area = frame.rows * frame.columns
     group = max(1, min(stop - begin, GROUP // (C * area * x.itemsize)))
-    padded = np.empty((group, C, frame[2], frame[3]), x.dtype)
+    padded = np.empty((group, C, frame.rows, frame.columns), x.dtype)
     flat, gradient, sums = padded.reshape(padded.size), dy.reshape(dy.size), total.reshape(total.size)
     pixels = size[0] * size[1]
     length = min(LENGTH, -(-group * pixels // lanes)) * lanes
@@ -197,7 +218,7 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
     results = np.empty(group * pixels + length, np.int64)
     offsets = np.zeros(depth, np.int64)  # those beyond K mean nothing
     for k in range(K):
-        offsets[k] = (taps[k, 0] * frame[2] + taps[k, 1]) * frame[3] + taps[k, 2]
+        offsets[k] = (taps[k, 0] * frame.rows + taps[k, 1]) * frame.columns + taps[k, 2]
     planes = np.arange(per_group) * pixels
     columns = np.zeros(VECTORS * length, x.dtype)
     column_offsets, column_places = np.arange(VECTORS) * length, np.arange(length)
@@ -205,8 +226,8 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
     total[...] = 0
     for start in range(begin, stop, group):
         count = min(group, stop - start)
-        _pad(x, start, count, channels[0], frame[0], frame[1], padded)
-        _place_pixels(count, size, C * area, stride[0] * frame[3], stride[1], sources)
+        _pad(x, start, count, channels[0], frame.top, frame.left, padded)
+        _place_pixels(count, size, C * area, stride[0] * frame.columns, stride[1], sources)
         number = _place_pixels(count, size, O * pixels, size[1], 1, results)
         for g in range(G):
             channel = g * (C // G) * area
@@ -238,7 +259,7 @@ def conv2d(x, w, bias, size, stride, padding, groups):
     kernels = _in_tiles(w.reshape(groups, O // groups, -1))
     bias = np.zeros(O, x.dtype) if bias is None else np.ascontiguousarray(bias)
     frame, taps = _frame(x, padding), _all_taps(w.shape[1], kernel)
-    map_chunks(partial(correlate, x, frame, taps, kernels, bias, size, stride, y, (0, 0), (1, 1)), len(x))
+    map_chunks(partial(correlate, x, frame, taps, kernels, bias, Grid(size, stride), y), len(x))
     return y
 
 
@@ -255,8 +276,8 @@ def conv2d_images_gradient(dy, w, shape, stride, padding, groups):
         taps = np.array([(o, row, column) for o, (_, row), (_, column) in met], np.int64).reshape(-1, 3)
         chosen = grouped[:, :, :, [i for i, _ in row_taps]][..., [j for j, _ in column_taps]].swapaxes(1, 2)
         kernels = _in_tiles(chosen.reshape(groups, w.shape[1], len(met)))
-        frame = (top, left, rows, columns)
-        map_chunks(partial(correlate, dy, frame, taps, kernels, none, (height, width), (1, 1), dx, first, stride), len(dy))
+        grid = Grid((height, width), (1, 1), first, stride)
+        map_chunks(partial(correlate, dy, Frame(top, left, rows, columns), taps, kernels, none, grid, dx), len(dy))
     return dx
 
 
@@ -279,8 +300,8 @@ def conv2d_weights_gradient(dy, x, w, stride, padding, groups):
 
 
 def _frame(x, padding):
-    """Return the zeros above and to the left of images, and rows and columns of padded ones."""
-    return *padding, x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]
+    """Return the frame of images that are padded with zeros on all sides."""
+    return Frame(*padding, x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1])
 
 
 def _all_taps(channels, kernel):

@@ -1,8 +1,8 @@
 """Depthwise convolution compiled by Numba: each plane by itself, in the first cache.
 
 A plane is padded and laid flat, so that a weight of the kernel is a single shift of all of it: what is computed at the ends
-of rows, where they meet the next one, is left out afterwards. With a stride, the plane is computed whole and what it passes
-over is left out too, or is zero in gradients.
+of rows, where they meet the next one, is left out afterwards. With a stride, the plane is computed whole and the results
+between the strides are left out too, or are zero in gradients.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _spread(plane, top, left, step, columns, flat):
 
 @compile_part
 def _take(flat, top, left, step, columns, plane):
-    """Return the adjoint of :func:`_spread`."""
+    """Take pixels `step` apart from a plane: the adjoint of :func:`_spread`."""
     width = plane.shape[1]
     for i in range(plane.shape[0]):
         row = flat[(top + i * step[0]) * columns + left :]
@@ -91,7 +91,7 @@ def _correlate(flat, gradient, columns, length, total):
 
 @compile_kernel
 def _forward(x, kernels, frame, step, y, begin, stop):
-    """`frame`: zeros above and to the left, rows and columns of padded planes."""
+    """Compute images begin to stop; `frame` is zeros above and to the left, rows and columns of padded planes."""
     top, left, rows, columns = frame
     flat = np.zeros(rows * columns + kernels.shape[2], x.dtype)
     length = (rows - kernels.shape[1] + 1) * columns
@@ -105,7 +105,10 @@ def _forward(x, kernels, frame, step, y, begin, stop):
 
 @compile_kernel
 def _images_gradient(dy, kernels, frame, first, step, dx, begin, stop):
-    """`kernels` are turned; `frame` is that of dy with zeros between its pixels, of which dx begins at `first`."""
+    """Compute the gradient of images, with rotated `kernels`.
+
+    `frame` is that of dy with zeros between its pixels, of which dx begins at `first`.
+    """
     top, left, rows, columns = frame
     flat = np.zeros(rows * columns + kernels.shape[2], dy.dtype)
     length = (rows - kernels.shape[1] + 1) * columns
@@ -139,7 +142,7 @@ def depthwise(x, w, size, stride, padding):
 
 
 def depthwise_images_gradient(dy, w, shape, stride, padding):
-    """Return the gradient of images of a shape (N, C, H, W): dy, spread by the stride, correlated with turned kernels."""
+    """Return the gradient of images of a shape (N, C, H, W): dy, spread by the stride, correlated with rotated kernels."""
     dx, kernels, dy = empty(shape, dy.dtype), np.ascontiguousarray(w[:, 0, ::-1, ::-1]), np.ascontiguousarray(dy)
     rest = [k - 1 for k in w.shape[2:]]
     rows, columns = (

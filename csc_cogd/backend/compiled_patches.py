@@ -2,18 +2,47 @@
 
 Their inner loops run over numbers that lie side by side and don't depend on each other: candidates of a row in
 :func:`match_patches`, the systems of :data:`LANES` patches in :func:`estimate_patches`. So the compiler uses vector
-instructions, which it can't where every system is factored by itself. Arrays are copied by loops, as assignments of one to
-a slice of another take Numba many seconds to compile, for the error of shapes that differ.
+instructions, which it couldn't if every system were factored by itself. Arrays are copied in loops, as Numba takes many
+seconds to compile an assignment to a slice, with its check of shapes.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from csc_cogd.backend.compiled import compile_kernel, compile_part
+from csc_cogd.backend.patches import GroupModel
 
 LANES = 32
 """Systems that are solved together, and the multiple to which rows of candidates are filled up."""
+
+
+class Waiting(NamedTuple):
+    """Patches whose systems are solved together, as soon as there are as many as lanes.
+
+    Attributes
+    ----------
+    corners : (lanes, 2) int array
+    owners, counts : (lanes,) int arrays
+        The group of each patch, and how many of its values are known.
+    places, x : (D, lanes) arrays
+        Which these values are, and by how much they differ from the group's mean.
+    A : (D, D, lanes) array
+        Room for the matrices.
+    means, covariances : (lanes + 1, D) and (lanes + 1, D + 1, D + 1) arrays
+        Of the groups; the last row and column of a covariance are zero.
+    """
+
+    corners: np.ndarray
+    owners: np.ndarray
+    counts: np.ndarray
+    places: np.ndarray
+    x: np.ndarray
+    A: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
 
 
 @compile_kernel
@@ -70,9 +99,9 @@ def match_patches(guide, corners, size, radius, matches):
 
 
 @compile_part
-def _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean, covariance):
+def _fit_gaussian(pilot, group, model, likes, mean, covariance):
     """Compute mean and regularized covariance of a group."""
-    P = len(pilot)
+    P, size = len(pilot), model.size
     D = P * size * size
     N = len(group)
     for k in range(N):
@@ -95,13 +124,13 @@ def _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean
     C /= mean.dtype.type(N)
     trace = mean.dtype.type(0)
     for d in range(D):
-        C[d, d] -= pilot_noise
+        C[d, d] -= model.pilot_noise
         trace += C[d, d]
     if trace <= 0:
         C[:] = 0
     else:
         for d in range(D):
-            C[d, d] += floor + shrinkage * trace / D
+            C[d, d] += model.floor + model.shrinkage * trace / D
     for d in range(D):
         for e in range(D):
             covariance[d, e] = C[d, e]
@@ -143,16 +172,15 @@ def _solve_systems(A, x, count, smallest):
 
 
 @compile_part
-def _estimate_waiting(
-    waiting, owners, corners, counts, places, x, A, means, covariances, size, noise, value, top, total, weight
-):
+def _estimate_waiting(waiting, n_waiting, size, noise, value, top, total, weight):
     """Solve the waiting systems, and add the patches up."""
+    corners, owners, counts, places, x, A, means, covariances = waiting
     P = len(total)
     D, lanes = x.shape
     most = 0
-    for k in range(waiting):
+    for k in range(n_waiting):
         most = max(most, counts[k])
-    for k in range(waiting, lanes):
+    for k in range(n_waiting, lanes):
         counts[k] = 0
         owners[k] = 0
     for k in range(lanes):
@@ -170,7 +198,7 @@ def _estimate_waiting(
         for k in range(lanes):
             A[p, p, k] = A[p, p, k] + noise if p < counts[k] else 1
     _solve_systems(A, x, most, noise * A.dtype.type(1e-3))
-    for k in range(waiting):
+    for k in range(n_waiting):
         C = covariances[owners[k]]
         for d in range(D):
             value[d] = means[owners[k], d]
@@ -188,64 +216,53 @@ def _estimate_waiting(
 
 
 @compile_kernel
-def _estimate_patches(
-    pilot, observed, known, matches, size, solved, noise, pilot_noise, shrinkage, floor, lanes, top, total, weight
-):
-    P = len(pilot)
+def _estimate_patches(pilot, observed, known, matches, model, lanes, top, total, weight):
+    P, size = len(pilot), model.size
     D = P * size * size
     N = matches.shape[1]
-    real = pilot.dtype
+    real, noise = pilot.dtype, max(model.noise, model.floor)
     likes, value = np.empty((N, D), real), np.empty(D, real)
-    # Patches wait until there are as many as lanes: for each, its corner, its values where known, and whose group it is of.
-    A, x = np.empty((D, D, lanes), real), np.empty((D, lanes), real)
-    places, counts = np.empty((D, lanes), np.int64), np.zeros(lanes, np.int64)
-    owners, corners = np.zeros(lanes, np.int64), np.empty((lanes, 2), np.int64)
+    A, x, places = np.empty((D, D, lanes), real), np.empty((D, lanes), real), np.empty((D, lanes), np.int64)
+    corners, owners, counts = np.empty((lanes, 2), np.int64), np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
     means, covariances = np.empty((lanes + 1, D), real), np.zeros((lanes + 1, D + 1, D + 1), real)
-    waiting = owner = 0
+    waiting = Waiting(corners, owners, counts, places, x, A, means, covariances)
+    n_waiting = owner = 0
     for n in range(len(matches)):
         size_of_group = 0
         while size_of_group < N and matches[n, size_of_group, 0] >= 0:
             size_of_group += 1
         group = matches[n, :size_of_group]
         mean, covariance = means[owner], covariances[owner]
-        _fit_gaussian(pilot, group, size, pilot_noise, shrinkage, floor, likes, mean, covariance)
-        for k in range(min(size_of_group, solved)):
+        _fit_gaussian(pilot, group, model, likes, mean, covariance)
+        for k in range(min(size_of_group, model.n_estimated)):
             i, j = group[k]
             count = d = 0
             for p in range(P):
                 for a in range(size):
                     for b in range(size):
                         if known[p, i + a, j + b]:
-                            places[count, waiting] = d
-                            x[count, waiting] = observed[p, i + a, j + b] - means[owner, d]
+                            places[count, n_waiting] = d
+                            x[count, n_waiting] = observed[p, i + a, j + b] - means[owner, d]
                             count += 1
                         d += 1
-            if noise == 0 and count == D:
+            if model.noise == 0 and count == D:
                 continue
-            owners[waiting], counts[waiting] = owner, count
-            corners[waiting, 0], corners[waiting, 1] = i, j
-            waiting += 1
-            if waiting == lanes:
-                _estimate_waiting(
-                    waiting, owners, corners, counts, places, x, A, means, covariances,
-                    size, max(noise, floor), value, top, total, weight,
-                )  # fmt: skip
+            owners[n_waiting], counts[n_waiting] = owner, count
+            corners[n_waiting, 0], corners[n_waiting, 1] = i, j
+            n_waiting += 1
+            if n_waiting == lanes:
+                _estimate_waiting(waiting, n_waiting, size, noise, value, top, total, weight)
                 for d in range(D):
                     means[0, d] = means[owner, d]
                     for e in range(D):
                         covariances[0, d, e] = covariances[owner, d, e]
-                waiting = owner = 0
-        if waiting and owners[waiting - 1] == owner:
+                n_waiting = owner = 0
+        if n_waiting and owners[n_waiting - 1] == owner:
             owner += 1
-    _estimate_waiting(
-        waiting, owners, corners, counts, places, x, A, means, covariances,
-        size, max(noise, floor), value, top, total, weight,
-    )  # fmt: skip
+    _estimate_waiting(waiting, n_waiting, size, noise, value, top, total, weight)
 
 
 def estimate_patches(pilot, observed, known, matches, model, top, total, weight):
     size, n_estimated, *variances = model
-    real = pilot.dtype.type
-    _estimate_patches(
-        pilot, observed, known, matches, size, n_estimated, *(real(value) for value in variances), LANES, top, total, weight
-    )
+    model = GroupModel(size, n_estimated, *map(pilot.dtype.type, variances))
+    _estimate_patches(pilot, observed, known, matches, model, LANES, top, total, weight)

@@ -1,4 +1,4 @@
-"""Facts about the libraries behind the backend on this machine, for people to read."""
+"""Describe the libraries behind the backend on this machine."""
 
 from __future__ import annotations
 

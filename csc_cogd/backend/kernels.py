@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 STATISTICS = 7
-"""What `shrink` sums over its maps: (x - v)^2, (v - v_old)^2, threshold * |v|, v != 0, x^2, v^2, u^2."""
+"""Number of the sums that `shrink` returns: (x - v)^2, (v - v_old)^2, threshold * |v|, v != 0, x^2, v^2, u^2."""
 
 
 def apply_adjoint(operator: np.ndarray, q: np.ndarray, out: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from csc_cogd.backend.arrays import on_gpu
 
 
 class ParameterUpdate(NamedTuple):
-    """What a step changes one parameter by."""
+    """A parameter, with what its update depends on."""
 
     array: Any
     gradient: Any
@@ -21,7 +21,7 @@ class ParameterUpdate(NamedTuple):
 
 
 def momentum_step(parameters: Sequence[ParameterUpdate], learning_rate: float, momentum: float, nesterov: bool) -> None:
-    """Change arrays and velocities in place; on a GPU, those of all parameters by one kernel."""
+    """Change arrays and velocities in place; on a GPU, one kernel does it for all parameters."""
     if parameters and on_gpu(parameters[0].array):
         from csc_cogd.backend.cuda import momentum as on_device
 

@@ -12,7 +12,7 @@ from csc_cogd.backend.cpu import Backend
 from csc_cogd.backend.selection import get_backend
 
 CHUNKS = 8
-"""Of a batch, however many threads there are, so that sums don't depend on them."""
+"""Chunks of a batch, however many threads there are, so that sums don't depend on their number."""
 
 
 def map_chunks(function: Callable[[int, int], Any], count: int) -> list[Any]:

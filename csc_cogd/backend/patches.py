@@ -1,6 +1,6 @@
 """Kernels on patches, in plain NumPy: the reference that every faster variant must agree with.
 
-Images come as planes (P, H, W); a patch is what stands in a window of size x size pixels, a vector of P * size^2 values. Its
+Images come as planes (P, H, W); a patch is a window of size x size pixels, as a vector of P * size^2 values. Its
 corner is the window's upper left pixel.
 """
 
@@ -44,7 +44,7 @@ class GroupModel(NamedTuple):
     size : int
         Side of a patch.
     n_estimated : int
-        The first patches of a group are estimated, the others only say what the group is like.
+        The first patches of a group are estimated; the others only contribute to its mean and covariance.
     noise, pilot_noise : float
         Variance of the noise in the observed image and, where the pilot isn't clean itself, in the pilot: it is taken off
         the covariance C.

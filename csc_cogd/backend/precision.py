@@ -1,4 +1,4 @@
-"""How closely networks' products are computed on a GPU: a setting of whoever trains, for all that is computed within it."""
+"""The precision of the products of networks on a GPU, as a context manager."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ _mixed: ContextVar[bool] = ContextVar("mixed", default=False)
 
 @contextmanager
 def computing_in(precision: str, array: Any) -> Iterator[None]:
-    """Compute convolutions and linear layers on arrays like this one in a precision, within the context.
+    """Compute convolutions and linear layers of a network in a precision, within a ``with`` statement.
 
     Parameters
     ----------
     precision : {"float32", "mixed"}
         ``"mixed"``: on tensor cores. Factors are rounded to TF32, which has float32's range and 10 bits behind the point;
         their products are summed in float32, and all else is float32, also depthwise convolution, for which tensor cores
-        don't pay. The other one: as the arrays are.
-    array : array of a network
+        don't pay. ``"float32"``: in the precision of the arrays.
+    array : array
+        One of the network's.
 
     Raises
     ------
     InputError
-        For another word, and for ``"mixed"`` where the array isn't float32 on a GPU of compute capability 8.0 or more.
+        If the precision is unknown, or ``"mixed"`` and the array isn't float32 on a GPU of compute capability 8.0 or more.
     """
     check_precision(precision)
     if precision == "mixed":

@@ -1,4 +1,4 @@
-"""Which device computes: the one place where a user's `device`, `dtype`, `threads` and `fft` become a backend."""
+"""Choose the backend: the one place where `device`, `dtype`, `threads` and `fft` are interpreted."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def device_of(array: Any, device: str, name: str = "images") -> str:
 
 
 def choose_device(threads: int | None = None, fft: str | None = None, kernels: str | None = None) -> tuple[str, str]:
-    """Return the device that ``"auto"`` takes with these settings, and why, for people to read."""
+    """Return the device that ``"auto"`` chooses with these settings, and the reason, for display."""
     variables = (name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name))
     if asked := _settings_of_the_cpu(threads, fft, kernels) or next(variables, ""):
         return "cpu", f"{asked} is a setting of the CPU"

@@ -15,7 +15,7 @@ from csc_cogd.backend.simd_rows import FAST
 
 ROWS, VECTORS = 4, 3
 BYTES = 32
-"""Of a vector: 8 numbers of float32, 4 of float64."""
+"""Size of a vector: 8 numbers of float32, 4 of float64."""
 
 
 @intrinsic
@@ -87,7 +87,7 @@ def correlate_tile(typing_context, a, a_at, stride, source, places, offsets, vec
 
 @intrinsic
 def copy_vector(typing_context, source, source_at, target, target_at):
-    """As many numbers as a vector has."""
+    """Copy a vector of numbers."""
 
     def generate(context, builder, signature, arguments):
         tile = _Tile(context, builder, signature, arguments)
@@ -100,7 +100,7 @@ def copy_vector(typing_context, source, source_at, target, target_at):
 
 @intrinsic
 def add_vector(typing_context, source, source_at, number, target, target_at):
-    """As many numbers as a vector has, plus a number."""
+    """Copy a vector of numbers, with a number added to each."""
 
     def generate(context, builder, signature, arguments):
         tile = _Tile(context, builder, signature, arguments)

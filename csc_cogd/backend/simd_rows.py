@@ -81,7 +81,7 @@ def add_weighted_rows(typing_context, filters, start, image, corner, rows, chunk
 
 @intrinsic
 def nonzero_lanes(typing_context, image, corner):
-    """Which of the `LANES` values from image[corner] on aren't zero, as the bits of a number."""
+    """Return which of the `LANES` values from image[corner] on aren't zero, as the bits of a number."""
 
     def generate(context, builder, signature, arguments):
         block = _Rows(context, builder, signature, arguments)

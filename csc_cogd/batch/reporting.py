@@ -15,7 +15,7 @@ from csc_cogd.imagefiles import SUFFIXES, open_images
 from csc_cogd.imagefiles.files import make_folder
 from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.index import write_index
-from csc_cogd.report.page import Entry, Point, write_page
+from csc_cogd.report.page import Entry, Figures, Point, write_page
 from csc_cogd.report.totals import Totals
 from csc_cogd.restore.report import Trace
 from csc_cogd.storage import check_own_folder, check_writable, parse_json
@@ -88,7 +88,7 @@ def write_image_page(
     reference: np.ndarray | None,
     trace: Trace,
     facts: dict[str, str],
-) -> dict[str, Any]:
+) -> Figures:
     """Write the page of an image, and return its figures; its place is told from the report's folder."""
     factor = after.shape[0] // before.shape[0]
     if factor > 1:

@@ -1,4 +1,4 @@
-"""The one algorithm of the engine: relaxed ADMM over a data block and a block of maps, tied by one linear solve.
+"""Relaxed ADMM, the main algorithm of the engine, over a data block and a block of maps, tied by one linear solve.
 
 Both phases of convolutional sparse coding are this problem with the roles of the factors exchanged:
 
@@ -107,8 +107,8 @@ class ConvolutionalADMM:
     def step(self, measure: bool = True) -> Iteration | None:
         """Do one iteration; the record's iteration number and seconds are left to the caller. None unless to `measure`.
 
-        Where a backend records work, iterations that aren't measured are replayed: the state's arrays stay where they are,
-        and other penalties or another operator makes them be recorded anew.
+        If the backend records work, iterations that aren't measured are replayed. The arrays of the state stay in place,
+        and iterations are recorded again when the penalties or the operator change.
         """
         few = self._has_few_atoms()
         if measure:
@@ -206,12 +206,12 @@ class ConvolutionalADMM:
         else:
             self.refresh()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, np.ndarray]:
         """Return the arrays that the next steps depend on: the splits' states, and the penalties."""
         return {"p": self.p, "p0": self.p0, "penalties": np.array([self.rho, self.rho_data])}
 
     def load_state(self, state: Mapping[str, Any], prefix: str) -> None:
-        """Set the state to that of another solver, whose names begin with `prefix`. Call :meth:`refresh` afterwards."""
+        """Take over the state of another solver, from arrays whose names begin with `prefix`; then call :meth:`refresh`."""
         self.p[...] = self.backend.asarray(state[f"{prefix}p"])
         self.p0[...] = self.backend.asarray(state[f"{prefix}p0"])
         self.set_penalties(*state[f"{prefix}penalties"])
@@ -225,7 +225,7 @@ class ConvolutionalADMM:
         self.v0[...] = self.data.prox(self.p0, self.rho_data)
 
     def _start_from(self, maps: Any) -> None:
-        """Set the state so that the maps' split variable is `maps`, with the duals that this implies."""
+        """Set the split variable of the maps to `maps`, and the duals to what follows from that."""
         self.p[..., : maps.shape[2], : maps.shape[3]] = self.backend.asarray(maps)
         self.Av[...], _ = self.synthesis.sweep(self._write_state, kept=self.w)
         self.v0[...] = self.apply()
@@ -305,7 +305,7 @@ class ConvolutionalADMM:
         return self._taps > 0 and atoms_are_cheaper(self._nonzeros, self._taps, self.p.size)
 
     def _set_correlation(self, filters: Any) -> None:
-        """Set up or renew what visits maps of small filters without FFTs, where the backend has it."""
+        """Set up the visits to maps of small filters without FFTs, if the backend supports them."""
         if filters is None:
             return
         if self._correlation is not None:
@@ -319,5 +319,5 @@ class ConvolutionalADMM:
 
 
 def _total(sums_by_task: list[list[Any]]) -> Any:
-    """Add the sums of visits task by task, for the order decides on the last bits."""
+    """Add the sums of visits task by task, in a fixed order, so that the last bits don't vary."""
     return sum(map(sum, sums_by_task))

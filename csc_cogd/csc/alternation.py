@@ -17,7 +17,7 @@ from csc_cogd.csc.problem import Domain, for_maps, map_spectra, observed_data
 from csc_cogd.csc.prox import Anchor, SoftThreshold
 from csc_cogd.csc.settings import check_l1_weights, penalties, place_l1_weights
 from csc_cogd.csc.state import Entry, solver_entries
-from csc_cogd.storage import digest
+from csc_cogd.storage import Json, digest
 
 RHO_DATA_RATIO = 1 / 3  # of the code phase: measured on the paper's protocol, in objective after a given time
 
@@ -78,7 +78,7 @@ class Model:
     relaxation: float
     boundary: str = "free"
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Json]:
         """Return the settings as JSON can hold them."""
         return {
             "lmbda": float(self.lmbda), "gradient_penalty": float(self.gradient_penalty), "zero_mean": bool(self.zero_mean),
@@ -128,7 +128,7 @@ class Alternation:
         self.fit: Any = None  # sum_k d_k * x_k at the present filters and sparse codes, (N, C, H, W)
 
     def round(self, code_iterations: int, filter_iterations: int) -> OuterIteration:
-        """Do one outer iteration: a code phase and a filter phase. Its number and seconds are left to the caller."""
+        """Do one outer iteration, a code phase and a filter phase; the caller sets its number and seconds."""
         self.code_phase(code_iterations)
         self.filter_phase(filter_iterations)
         data_term, penalty, nonzeros = self.measure()
@@ -141,7 +141,7 @@ class Alternation:
         run_phase(self.code_solver, iterations)
 
     def filter_phase(self, iterations: int) -> None:
-        """Filter iterations on the present codes, then hand the new filters to the code solver."""
+        """Iterate on the filters for the current codes, then pass the new filters to the code solver."""
         if self.filter_solver is None:
             self.filter_solver = self._start_filter_solver()
         else:
@@ -228,8 +228,8 @@ class Alternation:
 
     # -- the state, to be taken up again --------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
-        """Return all that the next round depends on, as arrays; copies, so that :meth:`restore` can go back to them."""
+    def state(self) -> dict[str, np.ndarray]:
+        """Return copies of the arrays that the next round depends on, by name, on the backend's device."""
         solvers = {"code": self.code_solver, "filter": self.filter_solver}
         state = {"filters": self.filters.copy(), "fit": self.fit.copy()}
         for name, solver in solvers.items():
@@ -238,7 +238,7 @@ class Alternation:
         return state
 
     def saved_entries(self) -> dict[str, Entry]:
-        """Return what :meth:`saved_state` consists of."""
+        """Return the shapes and ranges of the arrays of :meth:`saved_state`."""
         (N, K, H, W), C = self.code_solver.shape, self.data.images.shape[1]
         entries = {"filters": Entry(self.filters.shape), "fit": Entry((N, C, H, W))}
         return (
@@ -251,8 +251,8 @@ class Alternation:
         """Return the state in main memory, for a file."""
         return {name: self.backend.to_host(array) for name, array in self.state().items()}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a state of this alternation, or of one on the same images with the same settings."""
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Restore a state of this alternation, or of one with the same images and settings."""
         if "filter_p" in state and self.filter_solver is None:
             self.filter_solver = self._start_filter_solver()
         for name, solver in (("code", self.code_solver), ("filter", self.filter_solver)):

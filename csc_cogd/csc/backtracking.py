@@ -18,8 +18,8 @@ class CogradientAlternation(Alternation):
     """Alternation with the rule of cogradient descent applied to the codes before every round but the first.
 
     The safeguard: a backtracked round that ends above the objective it started from is taken back, and done once more
-    without the rule. So an outer iteration either descends, or is the very one that plain alternation would have made from
-    the same state: the rule can't make learning diverge where plain alternation doesn't.
+    without the rule. So an outer iteration either descends, or is the one that plain alternation would have done from the
+    same state: the rule can't make learning diverge where plain alternation doesn't.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class CogradientAlternation(Alternation):
         self.objective = record.objective
         return record._replace(backtracking=backtracking)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, np.ndarray]:
         state = super().state() | {"objective": np.array(self.objective)}
         if self.earlier is not None:
             state |= {"earlier_codes": self.earlier[0], "earlier_filters": self.earlier[1]}
@@ -59,7 +59,7 @@ class CogradientAlternation(Alternation):
         earlier = {"earlier_codes": Entry(self.code_solver.shape), "earlier_filters": Entry(self.filters.shape)}
         return super().saved_entries() | earlier | {"objective": Entry(())}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, np.ndarray]) -> None:
         super().restore(state)
         self.objective = float(state["objective"])
         if "earlier_codes" in state:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from csc_cogd.cogd.rule import Backtracking
 from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.settings import check_count
@@ -25,15 +27,14 @@ class Checkpoint:
     every : int
         Rounds from one save to the next.
     identity : mapping
-        What two runs must share for one to go on with the other's state: settings and digests of the data, as JSON can
-        hold them.
+        Settings and digests of the data, as JSON can hold them; a run can be continued only by one with the same.
     """
 
     def __init__(self, path: Path, every: int, identity: Mapping[str, Any]):
         self.path, self.every, self.identity = path, check_count("checkpoint_every", every), dict(identity)
         check_writable(path, overwrite=True)
 
-    def load(self, entries: Mapping[str, Entry]) -> tuple[dict[str, Any], list[OuterIteration]] | None:
+    def load(self, entries: Mapping[str, Entry]) -> tuple[dict[str, np.ndarray], list[OuterIteration]] | None:
         """Return the state, of these entries, and the history of the run so far; None if there is no file yet.
 
         Raises
@@ -60,7 +61,7 @@ class Checkpoint:
         write_arrays(self.path, state, about, overwrite=True, compress=False)
 
     def _rounds(self, rows: Any) -> list[OuterIteration]:
-        """Return the history that JSON gives back."""
+        """Return the history that was saved as JSON."""
         if isinstance(rows, list) and all(_is_round(row, number) for number, row in enumerate(rows, 1)):
             records = [OuterIteration(*row) for row in rows]
             return [
@@ -71,7 +72,7 @@ class Checkpoint:
 
 
 def _is_round(row: Any, number: int) -> bool:
-    """Return whether a row of JSON is the round of this number."""
+    """Return whether a row of JSON describes the round of this number."""
     if not isinstance(row, list) or len(row) != len(OuterIteration._fields):
         return False
     *figures, backtracking, residual = row

@@ -80,8 +80,8 @@ def sparse_code(
         1/2 ||W (sum_k d_k * x_k - b)||^2 + lmbda sum_k w_k |x_k| + mu/2 sum_k ||grad x_k||^2
 
     by one of three solvers. Coordinate descent on the few codes that aren't zero is the fastest one for sparse codes, but
-    knows the squared data term and the l1 term only. ADMM splits off the data term and the l1 term, with one linear solve in
-    the frequency domain between them. FISTA, accelerated gradient descent, is what other solvers are usually compared with.
+    supports only the squared data term and the l1 term. ADMM splits off the data term and the l1 term, with one linear solve
+    in the frequency domain between them. FISTA, accelerated gradient descent, is the usual baseline.
     Another data term comes with `fidelity`.
 
     Parameters
@@ -248,7 +248,7 @@ def reconstruct_images(
         raise InputError("codes", f"must be real numbers, got {codes.dtype}")
     dtype = dtype or (codes.dtype if codes.dtype == np.float64 else np.float32)
     backend = Engine(dtype, device, threads, "estimated").beside(codes, "codes").backend
-    images = convolve(codes, dictionary, boundary=boundary, backend=backend)
+    images = convolve(codes, dictionary.with_channels(), boundary=boundary, backend=backend)
     if not on_gpu(codes):
         images = backend.to_host(images)
     return images[:, 0] if dictionary.filters.ndim == 3 else images
@@ -258,7 +258,7 @@ def lambda_max(
     images: Any, dictionary: Dictionary, *, weights: Any = None, l1_weights: Any = None, boundary: str = "free",
     device: str = "auto", threads: int | None = None, fft: str | None = None,
 ) -> float:  # fmt: skip
-    """Return smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``, in double precision.
+    """Return the smallest `lmbda` at which all codes are zero: ``max |d_k correlated with W^2 b| / w_k``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sparse codes in a file: values and places of what isn't zero, without pickle."""
+"""Files of sparse codes: the values and places of the non-zeros, without pickle."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def save_codes(codes: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
 
 
 def load_codes(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read what :func:`save_codes` wrote.
+    """Load codes that :func:`save_codes` wrote.
 
     Parameters
     ----------

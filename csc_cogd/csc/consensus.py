@@ -1,4 +1,4 @@
-"""Consensus learning: one dictionary from shards of images, each worked on where its images and codes lie."""
+"""Consensus learning: one dictionary from shards of images, each processed where its images and codes are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from csc_cogd.storage import digest
 
 
 class Mapper(Protocol):
-    """Where shards live: keeps a state for each, and applies pure functions ``state, report = function(state, ...)``.
+    """A place for shards, which keeps their states and applies pure functions ``state, report = function(state, ...)``.
 
     Only arguments and reports travel. Reports come in the order of the shards, wherever and whenever they were made.
     """
@@ -39,7 +39,7 @@ class Mapper(Protocol):
 
 
 class SerialMapper:
-    """A :class:`Mapper` that works on one shard after the other, in this process."""
+    """A :class:`Mapper` that processes one shard after the other, in this process."""
 
     def start(self, function: Callable[..., Any], shards: Sequence[Any], *arguments: Any) -> list[Any]:
         self._states = list(shards)
@@ -99,9 +99,9 @@ def learn_dictionary_consensus(
         y_m += rho_m (D_m - G)
 
     so a shard's weight grows with its images, filter by filter, and only filters and penalties travel. The result doesn't
-    depend on where shards are worked on, nor in which order they finish, if FFT library and dtype are the same: by default,
-    FFTs are planned without measuring, for measured plans (``fft="pyfftw"``) may differ from process to process, in the last
-    bits.
+    depend on where shards are processed, nor on the order in which they finish, if FFT library and dtype are the same. By
+    default, FFTs are planned without measuring, for measured plans (``fft="pyfftw"``) may differ from process to process,
+    in the last bits.
 
     Parameters
     ----------
@@ -114,9 +114,9 @@ def learn_dictionary_consensus(
     lmbda : float
         Weight of the l1 term, >= 0.
     load : callable, optional
-        Makes such a shard of a given one, such as file names, where it is worked on; images then never are elsewhere.
+        Loads a shard from a description, such as file names, where it is processed; images then stay there.
     mapper : Mapper, optional
-        Where to work on the shards, such as :func:`csc_cogd.shard_mapper` gives; default: here, one after the other.
+        Where to process the shards, as from :func:`csc_cogd.shard_mapper`; default: here, one after the other.
     max_iter : int
         Rounds.
     code_iterations, filter_iterations : int
@@ -200,14 +200,14 @@ def learn_dictionary_consensus(
 
 
 class _Consensus:
-    """What the shards agree on, and the rounds that bring them there.
+    """The filters that the shards agree on, and the rounds that lead there.
 
     Attributes
     ----------
     filters : (K, C, h, w) array
-        What the next round starts from.
+        Filters that the next round starts from.
     reached : (K, C, h, w) array
-        What the last round started from: its objective is theirs.
+        Filters that the last round started from, which its objective belongs to.
     """
 
     def __init__(self, mapper: Mapper, filters: np.ndarray, checkpoint: Path | None):
@@ -232,7 +232,7 @@ class _Consensus:
         return {"filters": Entry(self.filters.shape), "reached": Entry(self.filters.shape), "rounds": COUNT}
 
     def saved_state(self) -> dict[str, np.ndarray]:
-        """Return the state for a checkpoint's file; the shards save theirs in files beside it, where they are worked on."""
+        """Return the state for the checkpoint's file; the workers save the states of shards in files beside it."""
         assert self.checkpoint is not None
         self.mapper.step(save_shard, self._files(self.rounds))
         self._remove_files_but({self._resumed, self._saved, self.rounds})

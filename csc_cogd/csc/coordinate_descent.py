@@ -91,7 +91,7 @@ class CoordinateDescent:
         return maps, fit, sum(image.objective for image in self.images)
 
     def _for_all(self, function: Callable[[_Image, Each], None], images: list[_Image]) -> None:
-        """Call the function with every image, in threads over images if these are many, else within each."""
+        """Call the function with every image, with threads over images if there are many, else within each."""
         if len(images) >= self.backend.threads:
             list(self.backend.each(lambda image: function(image, map), images))
         else:
@@ -100,7 +100,7 @@ class CoordinateDescent:
 
 
 class _Shared:
-    """What all images have in common."""
+    """The part of the problem that all images share."""
 
     def __init__(self, backend: Backend, domain: Domain, filters: Any, operator: Any, prox: SoftThreshold):
         self.backend, self.domain, self.operator, self.prox = backend, domain, operator, prox
@@ -208,7 +208,7 @@ class _Image:
         self._change = sum(squares)
 
     def check_gradients(self, each: Each) -> None:
-        """Compute objective, gradients, gap, and the candidates that their gradients name."""
+        """Compute objective, gradients, gap, and the candidates by their gradients."""
         shared, backend = self.shared, self.shared.backend
         self.fit[...] = 0
         self._each_band(
@@ -233,7 +233,7 @@ class _Image:
         self.gap = duality_gap(self.objective, aligned, 2 * self.data_term, self.max_ratio)
 
     def _gradient_candidates(self, k: int, block: Workspace) -> tuple[np.ndarray, float, float, float]:
-        """Return a map's gradients, from the residual's spectra: the atoms that they name, and see ``atoms.find_atoms``."""
+        """Find a map's candidates by its gradients, from the residual's spectra; see ``atoms.find_atoms``."""
         shared, backend = self.shared, self.shared.backend
         cut = max(1.0, ADMIT_FRACTION * self.max_ratio)
         with borrowed(shared.maps) as workspace:

@@ -121,14 +121,14 @@ class Dictionary:
         return np.sqrt(np.concatenate(moments))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write an npz file (no pickle in it) in one step, or not at all."""
+        """Write an npz file, without pickle, in one step or not at all."""
         arrays = {"filters": self.filters, "shapes": self.shapes}
         about = {"format": _FORMAT, "provenance": dict(self.provenance)}
         write_arrays(Path(path), arrays, about, overwrite=overwrite, compress=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Dictionary:
-        """Read what :meth:`save` wrote; also any npz with an array ``filters``, and npy files: (K, h, w) or (K, C, h, w).
+        """Load a dictionary of :meth:`save`, or filters (K, h, w) or (K, C, h, w) in an npz's ``filters`` or an npy file.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class Dictionary:
 
 
 def check_dictionary(dictionary: Any, name: str = "dictionary") -> None:
-    """Raise InputError, which speaks of `name`, for what isn't a :class:`Dictionary`."""
+    """Raise InputError about the argument `name` if it isn't a :class:`Dictionary`."""
     if not isinstance(dictionary, Dictionary):
         named = isinstance(dictionary, (str, os.PathLike))
         way = "load it, Dictionary.load(path)" if named else "make one, Dictionary(filters)"

@@ -1,4 +1,4 @@
-"""What the solvers share: their protocol, the record of an iteration, and the loop."""
+"""The protocol of solvers, the record of an iteration, and the loop."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Iteration(NamedTuple):
 
 
 class Solver(Protocol):
-    """What :func:`iterate` runs: ADMM, FISTA or coordinate descent, from zero or from the maps it was given as `start`.
+    """A solver for :func:`iterate`: ADMM, FISTA or coordinate descent, from zero or from maps given as `start`.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Solver(Protocol):
         """Do one iteration, and return its record, without number and seconds; None unless to `measure`."""
 
     def finish(self) -> tuple[Any, Any, float]:
-        """Return the maps, their sums of convolutions on the domain, and the objective; nothing can follow."""
+        """Return the maps, their sums of convolutions on the domain, and the objective; the solver is then used up."""
 
 
 def iterate(

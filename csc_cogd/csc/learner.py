@@ -1,4 +1,4 @@
-"""Learning and coding as an estimator, as scikit-learn has them."""
+"""Learning and coding as an estimator in the style of scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.codes import reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
+from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
 from csc_cogd.locks import importing
 
 if TYPE_CHECKING or find_spec("sklearn") is None:
 
     class BaseEstimator:
-        """What scikit-learn's class of this name gives, where scikit-learn isn't installed."""
+        """Stand-in for scikit-learn's class of this name, if scikit-learn isn't installed."""
 
         def get_params(self, deep: bool = True) -> dict[str, Any]:
-            """Return the arguments by their names; with `deep` they are the same."""
+            """Return the arguments by name, whether or not `deep`."""
             return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
         def set_params(self, **params: Any) -> Self:
-            """Change arguments; what was learned stays."""
+            """Change arguments, but not what was learned."""
             for name, value in params.items():
                 if name not in self.get_params():
                     raise InputError(name, "is no argument", f"choose from {', '.join(self.get_params())}")
@@ -36,23 +37,21 @@ if TYPE_CHECKING or find_spec("sklearn") is None:
             return self
 
     class NotFittedError(ValueError, AttributeError):
-        """What scikit-learn's class of this name says, where scikit-learn isn't installed."""
+        """Stand-in for scikit-learn's class of this name, if scikit-learn isn't installed."""
 
 else:
     with importing():
         from sklearn.base import BaseEstimator
         from sklearn.exceptions import NotFittedError
 
-_BOTH = ("lmbda", "gradient_penalty", "boundary", "dtype", "device", "threads", "fft")
-
 
 @dataclass(eq=False, repr=False)
 class ConvolutionalDictionaryLearner(BaseEstimator):
-    """:func:`csc_cogd.learn_dictionary` and :func:`csc_cogd.sparse_code` as a transformer of scikit-learn's kind.
+    """:func:`csc_cogd.learn_dictionary` and :func:`csc_cogd.sparse_code` as a scikit-learn transformer.
 
-    `fit` learns filters from images, `transform` codes images over them, `inverse_transform` makes images of codes. It can
-    be cloned, searched over and put into pipelines; scikit-learn needn't be installed. Images are best without their smooth
-    part, such as a local mean. Arguments are looked at by the methods, not before.
+    `fit` learns filters from images, `transform` codes images over them, `inverse_transform` reconstructs images from codes.
+    It can be cloned, tuned by grid search and put into pipelines; scikit-learn needn't be installed. Images are best
+    without their smooth part, such as a local mean. Arguments are checked by the methods, not by the constructor.
 
     Parameters
     ----------
@@ -92,7 +91,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
     Attributes
     ----------
     dictionary_ : Dictionary
-        What `fit` has learned; the others are there after it, too.
+        Learned by `fit`, as are the others.
     objective_ : float
     history_ : list of OuterIteration
     n_iter_ : int
@@ -144,8 +143,9 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
             Called after every round with an :class:`OuterIteration`; a true return value stops learning.
         """
         learned = learn_dictionary(
-            X, self.n_filters, self.filter_shape, weights=weights, callback=callback,
-            **self._params("max_iter", "tol", "zero_mean", "seed", "start", "cogd", *_BOTH),
+            X, self.n_filters, self.filter_shape, lmbda=self.lmbda, weights=weights, max_iter=self.max_iter, tol=self.tol,
+            zero_mean=self.zero_mean, gradient_penalty=self.gradient_penalty, boundary=self.boundary, seed=self.seed,
+            start=self.start, cogd=self.cogd, engine=self._engine(), callback=callback,
         )  # fmt: skip
         self.dictionary_, self.objective_, self.history_ = learned.dictionary, learned.objective, learned.history
         self.n_iter_ = len(learned.history)
@@ -162,15 +162,15 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
         return self._code(X, weights).codes
 
     def fit_transform(self, X: Any, y: Any = None, *, weights: Any = None) -> Any:
-        """Return ``fit`` and ``transform`` the same images; these codes are closer to the optimum than those of learning."""
+        """Fit and transform the same images; the codes are closer to the optimum than those of learning."""
         return self.fit(X, weights=weights).transform(X, weights=weights)
 
     def inverse_transform(self, codes: Any) -> Any:
-        """Return the images (N, H, W) or (N, C, H, W) that codes stand for."""
-        return reconstruct_images(codes, self._fitted(), **self._params("boundary", "device", "threads"))
+        """Reconstruct images (N, H, W) or (N, C, H, W) from codes."""
+        return reconstruct_images(codes, self._fitted(), boundary=self.boundary, device=self.device, threads=self.threads)
 
     def score(self, X: Any, y: Any = None, *, weights: Any = None) -> float:
-        """Return the share of the images' variance that their codes explain, 1 at best; with `weights`, of what is known."""
+        """Return the share of the variance that the codes explain, at most 1; with `weights`, over the known values."""
         found = to_numpy(self._code(X, weights).reconstruction)
         images = to_numpy(X)
         known = np.broadcast_to(1.0 if weights is None else to_numpy(weights) > 0, images.shape).astype(bool)
@@ -178,7 +178,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
         return float(1 - (residual**2).sum() / max((varying**2).sum(), np.finfo(float).tiny))
 
     def set_output(self, *, transform: str | None = None) -> Self:
-        """Accept the default output only: codes have four axes, which no table has."""
+        """Accept only the default output, as codes, with four axes, don't fit into tables."""
         if transform not in (None, "default"):
             raise InputError("transform", f"must be 'default', as codes fit into no table, got {transform!r}")
         return self
@@ -188,7 +188,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
         return f"ConvolutionalDictionaryLearner({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn, if it is there to ask, what is taken and given."""
+        """Describe inputs and outputs to scikit-learn."""
         with importing():
             from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
@@ -200,11 +200,13 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
         return hasattr(self, "dictionary_")
 
     def _code(self, X: Any, weights: Any) -> Any:
-        settings = self._params(*_BOTH) | {"max_iter": self.transform_max_iter, "tol": self.transform_tol}
-        return sparse_code(X, self._fitted(), weights=weights, **settings)
+        return sparse_code(
+            X, self._fitted(), lmbda=self.lmbda, weights=weights, max_iter=self.transform_max_iter, tol=self.transform_tol,
+            gradient_penalty=self.gradient_penalty, boundary=self.boundary, engine=self._engine(),
+        )  # fmt: skip
 
-    def _params(self, *names: str) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in names}
+    def _engine(self) -> Engine:
+        return Engine(self.dtype, self.device, self.threads, self.fft)
 
     def _fitted(self) -> Dictionary:
         if not self.__sklearn_is_fitted__():

@@ -210,39 +210,30 @@ def alternate(
     alternation: Any, max_iter: int, iterations: tuple[int, int], tol: float | None,
     callback: Callable[[OuterIteration], Any] | None, checkpoint: Checkpoint | None,
 ) -> list[OuterIteration]:  # fmt: skip
-    """Do rounds until the objective settles, or all of them without `tol`; from the checkpoint's state where there is one.
+    """Do rounds until the objective settles, or `max_iter` of them without `tol`, from the checkpoint if there is one.
 
-    `alternation` is an :class:`Alternation`, or anything that has its ``round``, ``saved_entries``, ``saved_state`` and
+    `alternation` is an :class:`Alternation`, or has the same methods ``round``, ``saved_entries``, ``saved_state`` and
     ``restore``.
     """
     history: list[OuterIteration] = []
     try:
-        _go_on(alternation, history, max_iter, iterations, tol, callback, checkpoint)
-    except np.linalg.LinAlgError:  # numbers beyond all bounds
+        if checkpoint is not None and (saved := checkpoint.load(alternation.saved_entries())) is not None:
+            state, history = saved
+            alternation.restore(state)
+        while len(history) < max_iter and not _settled(history, tol):
+            started = time.perf_counter()
+            record = alternation.round(*iterations)
+            seconds = time.perf_counter() - started + (history[-1].seconds if history else 0.0)
+            history.append(record._replace(iteration=len(history) + 1, seconds=seconds))
+            if not np.isfinite(record.objective):
+                raise _diverged(len(history))
+            if checkpoint is not None and len(history) % checkpoint.every == 0:
+                checkpoint.save(alternation.saved_state(), history)
+            if callback is not None and callback(history[-1]):
+                break
+    except np.linalg.LinAlgError:  # a matrix with NaN or infinity
         raise _diverged(len(history) + 1) from None
     return history
-
-
-def _go_on(
-    alternation: Any, history: list[OuterIteration], max_iter: int, iterations: tuple[int, int], tol: float | None,
-    callback: Callable[[OuterIteration], Any] | None, checkpoint: Checkpoint | None,
-) -> None:  # fmt: skip
-    """See :func:`alternate`; the rounds are appended to `history`."""
-    if checkpoint is not None and (saved := checkpoint.load(alternation.saved_entries())) is not None:
-        state, rounds = saved
-        history += rounds
-        alternation.restore(state)
-    while len(history) < max_iter and not _settled(history, tol):
-        started = time.perf_counter()
-        record = alternation.round(*iterations)
-        seconds = time.perf_counter() - started + (history[-1].seconds if history else 0.0)
-        history.append(record._replace(iteration=len(history) + 1, seconds=seconds))
-        if not np.isfinite(record.objective):
-            raise _diverged(len(history))
-        if checkpoint is not None and len(history) % checkpoint.every == 0:
-            checkpoint.save(alternation.saved_state(), history)
-        if callback is not None and callback(history[-1]):
-            break
 
 
 def _diverged(number: int) -> InputError:

@@ -64,8 +64,7 @@ def learn_dictionary_online(
     online dictionary learning [Mairal et al. 2010; Liu, Garcia-Cardona, Wohlberg 2018] with its quadratic form cut
     down to the diagonal: exact for codes that don't overlap. Memory depends on the batch, not on the images.
 
-    Codes of earlier batches aren't kept, so the rule of cogradient descent has nothing to go back to: it isn't
-    available here.
+    Codes of earlier batches aren't kept, so the rule of cogradient descent, which needs them, isn't available.
 
     Parameters
     ----------
@@ -87,7 +86,7 @@ def learn_dictionary_online(
     code_iterations, filter_iterations : int
         Of each batch, which starts without codes.
     forgetting : float
-        How much of the past is remembered from batch to batch, above 0; 1 is everything.
+        Factor, in (0, 1], by which the past counts less with every batch; 1 keeps all of it.
     zero_mean : bool
     l1_weights : (1, K, 1, 1) array, optional
         One weight for each filter.
@@ -155,7 +154,7 @@ def learn_dictionary_online(
 
 
 class _Learner:
-    """The filters, and what is remembered of the codes, from batch to batch; a batch is a round for :func:`alternate`."""
+    """The filters, and the energies of the codes so far; a batch is a round for :func:`alternate`."""
 
     def __init__(self, backend: Backend, model: Model, crops: _Crops, filters: np.ndarray, forgetting: float):
         self.backend, self.model, self.crops, self.forgetting = backend, model, crops, forgetting
@@ -173,7 +172,7 @@ class _Learner:
     def saved_entries(self) -> dict[str, Entry]:
         return {"filters": Entry(self.filters.shape), "energy": Entry(self.energy.shape, 0.0), "batches": COUNT}
 
-    def saved_state(self) -> dict[str, Any]:
+    def saved_state(self) -> dict[str, np.ndarray]:
         return {"filters": self.filters, "energy": self.energy, "batches": np.array(self.batches)}
 
     def restore(self, state: Mapping[str, Any]) -> None:

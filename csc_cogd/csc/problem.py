@@ -1,4 +1,4 @@
-"""What is coded: images, weights and filters, checked at the door and laid out on the domain of the codes.
+"""Images, weights and filters, checked and placed on the domain of the codes.
 
 Images of H x W are placed on a larger periodic domain, with weight zero around them, so that no boundary condition is
 imposed on them and the FFT's wrap-around touches only what isn't observed [FFCSC, section 3.1]. On that domain
@@ -28,7 +28,7 @@ FIDELITIES = ("least squares", "absolute deviation", "poisson")
 
 @dataclass(frozen=True)
 class Domain:
-    """Where images and codes lie on the periodic domain of the transforms."""
+    """The periodic domain of the transforms, and the places of images and codes on it."""
 
     image_shape: tuple[int, int]
     filter_shape: tuple[int, int]
@@ -52,7 +52,7 @@ class Domain:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Where the image stands on the domain."""
+        """The place of the image on the domain."""
         H, W = self.image_shape
         top, left = (0, 0) if self.boundary == "circular" else (self.filter_shape[0] - 1, self.filter_shape[1] - 1)
         return slice(top, top + H), slice(left, left + W)
@@ -90,7 +90,7 @@ def check_images(images: Any) -> Any:
 
 
 def refuse_masked_images(images: Any) -> None:
-    """Raise InputError where ``numpy.ma`` masks a value: the engine's way of saying what is missing are weights."""
+    """Raise InputError if ``numpy.ma`` masks a value, as the engine marks missing values by weights."""
     if is_masked(images):
         raise InputError("images", "must not have masked values here", "fill them, and give {weights}, 0 where masked")
 
@@ -211,7 +211,7 @@ def for_maps(backend: Backend, shape: tuple[int, ...], function: Callable[[Any, 
 def gram(operator: Any, xp: Any) -> Any:
     """Return a A^H per frequency, (R, R, H, W // 2 + 1), of an operator (K, R, H, W // 2 + 1).
 
-    Row by row, so that no second copy of the spectra is made.
+    It is computed row by row, so that no second copy of the spectra is made.
     """
     K, R, H, W = operator.shape
     if R == 1:
@@ -226,27 +226,26 @@ def gram(operator: Any, xp: Any) -> Any:
     return product
 
 
-def convolve(codes: Any, dictionary: Dictionary, *, boundary: str = "free", backend: Backend) -> Any:
+def convolve(codes: Any, filters: np.ndarray, *, boundary: str = "free", backend: Backend) -> Any:
     """Return the images that `codes` stand for, (N, C, H, W): the valid part of ``sum_k d_k * x_k``, or the circular one."""
     N, K, height, width = codes.shape
-    h, w = dictionary.filter_shape
+    C, h, w = filters.shape[1:]
     shape = (height, width) if boundary == "circular" else (height - h + 1, width - w + 1)
     domain = Domain(shape, (h, w), boundary)
-    spectra = filter_spectra(backend, domain, dictionary)
+    spectra = map_spectra(backend, domain, backend.asarray(filters))
     H, W = domain.shape
-    C = spectra.shape[1]
     at_once, _ = backend.visit_shape((N, K, H, W))
     maps = backend.workspace((*backend.visit_shape((N, K, H, W)), H, W))
     images = backend.workspace((at_once, C, H, W))
     result = backend.xp.empty((N, C, *shape), backend.dtype)
 
-    for problems, filters in backend.visits((N, K, H, W)):
-        part, sums = maps.part(problems, filters), images.part(problems, slice(0, C))
+    for problems, here in backend.visits((N, K, H, W)):
+        part, sums = maps.part(problems, here), images.part(problems, slice(0, C))
         part.real[...] = 0
-        part.real[..., :height, :width] = backend.asarray(codes[problems, filters])
+        part.real[..., :height, :width] = backend.asarray(codes[problems, here])
         part.forward()
-        backend.kernels.accumulate_forward(spectra[filters], part.spectrum, sums.spectrum, filters.start > 0)
-        if filters.stop == K:
+        backend.kernels.accumulate_forward(spectra[here], part.spectrum, sums.spectrum, here.start > 0)
+        if here.stop == K:
             sums.spectrum *= 1 / (H * W)
             sums.inverse()
             result[problems] = domain.crop(sums.real)

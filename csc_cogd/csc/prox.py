@@ -1,4 +1,4 @@
-"""Proximal operators of the engine, as small objects that the one algorithm in `admm` is handed.
+"""Proximal operators of the engine, as small objects for the solvers.
 
 A *data* object is the prox of the data term on sums of convolutions (M, R, H, W); a *map* object is the prox on the
 unknown maps (M, K, H, W), and visits a few of them at a time. All take the state ``p = v + u`` (split variable plus
@@ -32,10 +32,10 @@ class DataTerm(Protocol):
         """Return ``f*(y) = sup_v <y, v> - f(v)`` at a y where it is finite: a multiple, 0 to 1, of a subgradient of f."""
 
     def sum_squares(self) -> float:
-        """Return the sum of squares of what v has to explain."""
+        """Return the sum of squares of the data."""
 
     def max_abs(self) -> float:
-        """Return the largest absolute value of what v has to explain."""
+        """Return the largest absolute value of the data."""
 
     def dual_state(self, v: Any, rho: float) -> Any:
         """Return a state p whose prox is `v`: ``p = v + grad f(v) / rho``."""
@@ -96,7 +96,7 @@ class MaskedLeastSquares(DataTerm):
 
 
 class MaskedAbsoluteDeviation(DataTerm):
-    """``f(v) = sum W |v - b|`` with weights W >= 0: for impulse noise, which falsifies some pixels and spares the others.
+    """``f(v) = sum W |v - b|`` with weights W >= 0: for impulse noise, which replaces some pixels only.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ class SoftThreshold:
         return self.rho * (self.threshold_of(index) * abs(v)).sum(dtype=np.float64)
 
     def max_gradient_ratio(self, p: Any, index: Index) -> Any:
-        """Return largest of the states of a visit, in thresholds, all of which are above zero: up to 1, all of v is zero.
+        """Return the largest ratio of a visit's states to their thresholds, which are positive; up to 1, all of v is zero.
 
         A number on the backend's device.
         """
@@ -327,7 +327,7 @@ class FilterProjection:
         return 0.0
 
     def state_from_point(self, v: Any, downhill: Any, index: Index) -> None:
-        """Return a filter is a state of its own, with dual zero."""
+        """Leave `v` as it is: a feasible filter is its own state, with dual zero."""
 
     def _project(self, p: Any, index: Index) -> Any:
         (h, w), maps = self.size, index[1]

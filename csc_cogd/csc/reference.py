@@ -1,6 +1,6 @@
-"""ADMM for convolutional sparse coding as one reads it in the paper: the plain twin of :mod:`csc_cogd.csc.admm`.
+"""ADMM for convolutional sparse coding as in the paper: the plain counterpart of :mod:`csc_cogd.csc.admm`.
 
-It is here to be read, and as an oracle for tests: every system is solved densely, every map is transformed whole.
+It documents the algorithm, and is an oracle for tests: every system is solved densely, every map transformed whole.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks of what the solvers are told, ADMM's penalties, and l1 weights on the domain."""
+"""Checks of the solvers' settings, ADMM's penalties, and l1 weights on the domain."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def check_boundary(boundary: str) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise InputError, which speaks of the argument `name`, for a value that is none of the choices."""
+    """Raise InputError about the argument `name` for a value that is none of the choices."""
     if value not in choices:
         raise InputError(name, f"must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def check_count(name: str, number: Any) -> int:
-    """Return a number, or raise InputError, which speaks of the argument `name`, if it isn't an integer >= 1."""
+    """Return a number, or raise InputError about the argument `name` if it isn't an integer >= 1."""
     if not isinstance(number, (int, np.integer)) or number < 1:
         raise InputError(name, f"must be an integer >= 1, got {number}")
     return int(number)

@@ -1,4 +1,4 @@
-"""One shard of consensus learning: pure functions from a state to the next, that can be called anywhere."""
+"""One shard of consensus learning: pure functions from one state to the next, which can be called anywhere."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ShardState:
 
 
 class ShardInfo(NamedTuple):
-    """What a shard reports after its images have been read: their shape (N, C, H, W), and a digest of them."""
+    """A shard's report after its images have been read: their shape (N, C, H, W), and a digest of them."""
 
     shape: tuple[int, int, int, int]
     gray: bool
@@ -62,7 +62,7 @@ class ShardInfo(NamedTuple):
 
 
 class ShardUpdate(NamedTuple):
-    """What a shard sends after a round: ``rho D + y`` and rho, its part of the objective, and ``||D - G||^2`` before it."""
+    """A shard's report after a round: ``rho D + y`` and rho, its part of the objective, and ``||D - G||^2`` before it."""
 
     filters: np.ndarray
     rho: np.ndarray
@@ -96,7 +96,7 @@ def update_shard(
 ) -> tuple[ShardState, ShardUpdate]:
     """Do a round at the filters G that the shards have agreed on: `consensus`, (K, C, h, w).
 
-    The dual's update, which needs G, is the last round's.
+    It begins with the dual update of the last round, which needs G.
     """
     backend = state.engine.backend
     agreed = consensus.astype(np.float64)
@@ -122,14 +122,14 @@ def update_shard(
 
 
 def save_shard(state: ShardState, name: str) -> tuple[ShardState, None]:
-    """Save what isn't read from the images, in a file whose name begins with `name`."""
+    """Save the state, except for the images, in a file whose name begins with `name`."""
     arrays = {"filters": state.filters, "dual": state.dual, "rho": state.rho, **state.solvers}
     write_arrays(Path(f"{name}{state.number}.npz"), arrays, {}, overwrite=True, compress=False)
     return state, None
 
 
 def load_shard(state: ShardState, name: str) -> tuple[ShardState, None]:
-    """Go back to what :func:`save_shard` saved."""
+    """Restore what :func:`save_shard` saved."""
     path = f"{name}{state.number}.npz"
     arrays, _ = read_arrays(path, "checkpoint")
     N, C, height, width = state.images.shape

@@ -24,7 +24,7 @@ SPARSE_ENOUGH = 1500  # lambda_max / lmbda up to which coordinate descent takes 
 
 @dataclass(frozen=True, eq=False)
 class CodingProblem:
-    """What the code solve minimizes, on the domain of the transforms; see :func:`csc_cogd.sparse_code`.
+    """The problem of the code solve, on the domain of the transforms; see :func:`csc_cogd.sparse_code`.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class CodingProblem:
         return SoftThreshold(self.backend, weights, self.nonnegative)
 
     def lambda_max(self) -> float:
-        """Return the smallest `lmbda` at which all codes are zero, of a problem of least squares."""
+        """Return the smallest `lmbda` at which all codes of a least-squares problem are zero."""
         backend, domain, data, w = self.backend, self.domain, self.data, self.l1_weights
         assert isinstance(data, MaskedLeastSquares)
         H, W = domain.shape

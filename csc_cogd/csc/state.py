@@ -1,4 +1,4 @@
-"""What the saved state of a learning run must be like, so that nothing else is taken from a file."""
+"""Checks of the saved state of a learning run, so that nothing else is accepted from a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 
 COUNT = Entry((), 1, 2**53, whole=True)
 POSITIVE = (float(np.finfo(np.float64).tiny), np.inf)
-"""Range of what is divided by."""
+"""Range of divisors."""
 
 
 def solver_entries(name: str, maps: tuple[int, ...], data: tuple[int, ...]) -> dict[str, Entry]:

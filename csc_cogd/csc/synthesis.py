@@ -116,13 +116,13 @@ class Synthesis:
         self.backend.kernels.apply_adjoint(self.operator[maps], spectra[problems], workspace.spectrum)
 
     def to_images(self, spectra: Any) -> Any:
-        """Return the images (M, R, H, W) of sums' spectra, in memory that is used again."""
+        """Return the images (M, R, H, W) of the spectra of sums, in memory that will be reused."""
         np.multiply(spectra, 1 / (self.shape[-2] * self.shape[-1]), out=self.images.spectrum)
         self.images.inverse()
         return self.images.real
 
     def _spectra_of_canvas(self) -> Any:
-        """Add what extends beyond the end of the canvases (M, R, H + h - 1, ..) to the period's beginning, and transform."""
+        """Wrap what extends beyond the period of the canvases (M, R, H + h - 1, ..) around, and transform."""
         (H, W), (h, w) = self.shape[-2:], self._overhang
         canvas = self._canvas.sum(axis=0)
         canvas[..., :h, :] += canvas[..., H : H + h, :]

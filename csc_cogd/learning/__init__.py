@@ -1,1 +1,1 @@
-"""Learning from people's images, and rebuilding images from what was learned."""
+"""Learning dictionaries from images, and reconstructing images from their codes."""

@@ -1,4 +1,4 @@
-"""Base/detail decomposition: a smooth base layer of an image, and the detail on it, which is what is coded."""
+"""Base/detail decomposition: a smooth base layer of an image, and the detail on it, which is coded."""
 
 from __future__ import annotations
 
@@ -53,40 +53,49 @@ def decompose(images: Sequence[Any], channel_axis: int | None, backend: Backend 
     Raises
     ------
     InputError
-        If there is none, or for one of them, see :func:`decompose_image`; it is the error's `argument`, as ``images[0]``.
+        If there is none, or for one of them, see :meth:`Decomposer.split`; it is the error's `argument`, as ``images[0]``.
     """
     if isinstance(images, np.ndarray) and images.ndim == (2 if channel_axis is None else 3):
         raise InputError("images", f"must be several, got one of shape {images.shape}", "put it into a list, [image]")
     if not len(images):
         raise InputError("images", "must be one or more, got none")
-    decompositions = []
+    decomposer, decompositions = Decomposer(channel_axis, backend), []
     for n, image in enumerate(images):
         try:
-            decompositions.append(decompose_image(image, channel_axis, backend))
+            decompositions.append(decomposer.split(image))
         except InputError as error:
             name = f"images[{n}]" if error.argument == "image" else error.argument
             raise InputError(name, error.problem, error.fix, error.subject) from None
     return decompositions
 
 
-def decompose_image(image: Any, channel_axis: int | None, backend: Backend | None = None) -> Decomposition:
-    """Decompose one image.
+@dataclass(frozen=True)
+class Decomposer:
+    """Splits images into base and detail; `channel_axis` is the axis of their channels, `backend` may be a GPU's."""
 
-    Raises
-    ------
-    InputError
-        If it isn't an image, has a channel without any known pixel, or values that can't be computed with.
-    """
-    image = with_mask(from_gpu(image))
-    planes, known = as_planes(np.ma.getdata(image), channel_axis), ~as_planes(np.ma.getmaskarray(image), channel_axis)
-    if planes.dtype.kind == "f":
-        known &= ~np.isnan(planes)
-    if planes.dtype == bool:
-        raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
-    if not known.any(axis=(1, 2)).all():
-        raise InputError("image", "has a channel without any known pixel", "leave it out")
-    check_values(planes[known])
-    low, high = intensity_range([planes[known]])
-    scaled = np.where(known, (np.where(known, planes, 0) - low) / (high - low), 0.0)
-    base = base_layer(scaled if known.all() else pilot_estimate(scaled, ~known, backend), backend=backend)
-    return Decomposition(base, np.where(known, scaled - base, 0), known, low, high, planes.dtype, channel_axis)
+    channel_axis: int | None
+    backend: Backend | None = None
+
+    def split(self, image: Any) -> Decomposition:
+        """Decompose one image.
+
+        Raises
+        ------
+        InputError
+            If it isn't an image, has a channel without any known pixel, or values that can't be computed with.
+        """
+        image = with_mask(from_gpu(image))
+        planes = as_planes(np.ma.getdata(image), self.channel_axis)
+        known = ~as_planes(np.ma.getmaskarray(image), self.channel_axis)
+        if planes.dtype.kind == "f":
+            known &= ~np.isnan(planes)
+        if planes.dtype == bool:
+            raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
+        if not known.any(axis=(1, 2)).all():
+            raise InputError("image", "has a channel without any known pixel", "leave it out")
+        check_values(planes[known])
+        low, high = intensity_range([planes[known]])
+        scaled = np.where(known, (np.where(known, planes, 0) - low) / (high - low), 0.0)
+        pilot = scaled if known.all() else pilot_estimate(scaled, ~known, self.backend)
+        base = base_layer(pilot, backend=self.backend)
+        return Decomposition(base, np.where(known, scaled - base, 0), known, low, high, planes.dtype, self.channel_axis)

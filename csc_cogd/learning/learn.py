@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,20 @@ import numpy as np
 
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
-from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import LearnedDictionary, filter_shapes, learn_dictionary
 from csc_cogd.csc.online import learn_dictionary_online
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import DeviceError, InputError
-from csc_cogd.imagefiles import ImageFile, open_images
-from csc_cogd.learning.base_detail import decompose, decompose_image
+from csc_cogd.imagefiles import open_images
+from csc_cogd.learning.base_detail import Decomposer, decompose
 from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
 
 LMBDA = 0.02
 ROUNDS, BATCHES = 30, 200
+CROPS, CROP = 4, 128  # in a batch, and pixels of their height and width
 _ARRAYS, _COGD_ARRAYS = 3.5, 7  # of the codes' size, that learning from all pictures together keeps
 _SHARD_ARRAYS = 4  # the same of a shard that is worked on; one that waits keeps one
 
@@ -40,8 +40,8 @@ def learn_from_images(
     max_iter: int | None = None,
     online: bool | None = None,
     max_memory: float | None = None,
-    batch_size: int = 4,
-    crop: int = 128,
+    batch_size: int = CROPS,
+    crop: int = CROP,
     seed: int = 0,
     start: Dictionary | None = None,
     cogd: CogradientRule | None = None,
@@ -128,14 +128,15 @@ def learn_from_images(
         total = BATCHES if max_iter is None else max_iter
         return learn_dictionary_online(
             details, n_filters, filter_shape, lmbda=lmbda, weights=weights, max_iter=total, batch_size=batch_size,
-            crop=crop, seed=seed, start=start, checkpoint=checkpoint, engine=engine, callback=_report_to(callback, total),
+            crop=crop, seed=seed, start=start, checkpoint=checkpoint, engine=engine,
+            callback=report_to(callback, "learning", total),
         )  # fmt: skip
     check_memory(needed)
     total = ROUNDS if max_iter is None else max_iter
     return learn_dictionary(
         np.stack(details), n_filters, filter_shape, lmbda=lmbda, weights=None if weights is None else np.stack(weights),
         max_iter=total, seed=seed, start=start, cogd=cogd, checkpoint=checkpoint, engine=engine,
-        callback=_report_to(callback, total),
+        callback=report_to(callback, "learning", total),
     )  # fmt: skip
 
 
@@ -159,9 +160,9 @@ def _is_online(online: bool | None, cogd: CogradientRule | None, same_size: bool
     return online
 
 
-def _report_to(callback: Callable[[Progress], Any] | None, total: int) -> Callable[[OuterIteration], Any]:
-    """Return what tells the callback of each round of `total`."""
-    return lambda record: callback(Progress("learning", record.iteration, total, record)) if callback else None
+def report_to(callback: Callable[[Progress], Any] | None, stage: str, total: int) -> Callable[[Any], Any]:
+    """Return a function that reports each of the `total` iterations of a stage to the callback."""
+    return lambda record: callback(Progress(stage, record.iteration, total, record)) if callback else None
 
 
 def without_single_channel(*lists: list[np.ndarray]) -> list[list[np.ndarray]]:
@@ -191,7 +192,7 @@ def learn_from_files(
     engine: Engine | None = None,
     callback: Callable[[Progress], Any] | None = None,
 ) -> LearnedDictionary:
-    """Learn a dictionary as :func:`learn_from_images` does, in shards of files that are read where they are worked on.
+    """Learn a dictionary as :func:`learn_from_images` does, in shards of files that are read where they are processed.
 
     Parameters
     ----------
@@ -203,7 +204,7 @@ def learn_from_files(
     n_shards : int
     lmbda : float
     mapper : Mapper, optional
-        Where to work on the shards; see :func:`csc_cogd.csc.consensus.learn_dictionary_consensus`.
+        Where to process the shards; see :func:`csc_cogd.csc.consensus.learn_dictionary_consensus`.
     shards_together : int
         How many shards share a machine's memory.
     max_iter : int, optional
@@ -254,54 +255,53 @@ def learn_from_files(
     total = ROUNDS if max_iter is None else max_iter
     return learn_dictionary_consensus(
         [files[m::n_shards] for m in range(n_shards)], n_filters, filter_shape, lmbda=lmbda, max_iter=total, seed=seed,
-        mapper=mapper, start=start, checkpoint=checkpoint, engine=engine, callback=_report_to(callback, total),
-        load=partial(
-            _load_details, shapes=shapes, crop=crop, axes=axes, seed=seed, dtype=engine.dtype,
-            shards_together=shards_together,
-        ),
+        mapper=mapper, start=start, checkpoint=checkpoint, engine=engine, callback=report_to(callback, "learning", total),
+        load=_DetailLoader(shapes, crop, axes, seed, engine.dtype, shards_together),
     )  # fmt: skip
 
 
-def _load_details(
-    files: Sequence[tuple[int, Path]],
-    shapes: np.ndarray,
-    crop: int | None,
-    axes: str | None,
-    seed: int,
-    dtype: Any,
-    shards_together: int,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the details of a shard's numbered files, (N, H, W) or (N, C, H, W), and what is known unless all is."""
-    details: list[np.ndarray] = []
-    known: list[np.ndarray] = []
-    for number, path, page, image in _pages(files, axes):
-        pixels = image.observed
-        if crop is not None:
-            pixels = _crop(pixels, crop, np.random.default_rng((seed, number, page)))
-        try:
-            decomposition = decompose_image(pixels, None if pixels.ndim == 2 else -1)
-        except InputError as error:
-            raise error.about(str(path)) from None
-        if details and decomposition.detail.shape != details[0].shape:
-            raise InputError(
-                "", f"can't share a shard with {files[0][1]}, for it is of shape {pixels.shape}",
-                "cut all to one size by {crop}, and give gray and color images separately", str(path),
-            )  # fmt: skip
-        details.append(decomposition.detail.astype(dtype))
-        known.append(decomposition.known)
-        needed = len(details) * bytes_needed(details[:1], shapes, False, dtype)
-        needed *= (_SHARD_ARRAYS + shards_together - 1) / _ARRAYS
-        check_memory(needed, "a shard", "use a larger {n_shards}, more machines, fewer filters, or {crop}")
-    images, weights = map(np.stack, without_single_channel(details, known))
-    return images, None if weights.all() else weights
+@dataclass(frozen=True)
+class _DetailLoader:
+    """Loads the details of a shard's images, where the shard is processed; see :func:`learn_from_files`."""
 
+    shapes: np.ndarray
+    crop: int | None
+    axes: str | None
+    seed: int
+    dtype: Any
+    shards_together: int
 
-def _pages(files: Sequence[tuple[int, Path]], axes: str | None) -> Iterator[tuple[int, Path, int, ImageFile]]:
-    """Yield number and path of each file, number of each page in it, and the page."""
-    for number, path in files:
-        with open_images(path, axes=axes) as pages:
-            for page, image in enumerate(pages):
-                yield number, path, page, image
+    def __call__(self, files: Sequence[tuple[int, Path]]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the details in numbered files, (N, H, W) or (N, C, H, W), and what is known unless all is."""
+        details: list[np.ndarray] = []
+        known: list[np.ndarray] = []
+        for path, pixels in self._pages(files):
+            try:
+                decomposition = Decomposer(None if pixels.ndim == 2 else -1).split(pixels)
+            except InputError as error:
+                raise error.about(str(path)) from None
+            if details and decomposition.detail.shape != details[0].shape:
+                raise InputError(
+                    "", f"can't share a shard with {files[0][1]}, for it is of shape {pixels.shape}",
+                    "cut all to one size by {crop}, and give gray and color images separately", str(path),
+                )  # fmt: skip
+            details.append(decomposition.detail.astype(self.dtype))
+            known.append(decomposition.known)
+            needed = len(details) * bytes_needed(details[:1], self.shapes, False, self.dtype)
+            needed *= (_SHARD_ARRAYS + self.shards_together - 1) / _ARRAYS
+            check_memory(needed, "a shard", "use a larger {n_shards}, more machines, fewer filters, or {crop}")
+        images, weights = map(np.stack, without_single_channel(details, known))
+        return images, None if weights.all() else weights
+
+    def _pages(self, files: Sequence[tuple[int, Path]]) -> Iterator[tuple[Path, np.ndarray]]:
+        """Yield the path of each page of numbered files, and its pixels, cropped."""
+        for number, path in files:
+            with open_images(path, axes=self.axes) as pages:
+                for page, image in enumerate(pages):
+                    pixels = image.observed
+                    if self.crop is not None:
+                        pixels = _crop(pixels, self.crop, np.random.default_rng((self.seed, number, page)))
+                    yield path, pixels
 
 
 def _crop(pixels: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
@@ -320,7 +320,7 @@ def bytes_needed(details: Sequence[np.ndarray] | np.ndarray, shapes: np.ndarray,
 def check_memory(
     needed: float, work: str = "all images together", advice: str = "use fewer filters, or fewer or smaller images"
 ) -> None:
-    """Raise DeviceError if learning needs more memory than the machine has: some systems would just kill the process."""
+    """Raise DeviceError if learning needs more memory than the machine has, as some systems would kill the process."""
     present = physical_memory()
     if present is not None and needed > present:
         wrong = f"need {needed / 1e9:.0f} GB of memory to learn from {work}, this machine has {present / 1e9:.0f} GB"

@@ -19,7 +19,7 @@ from csc_cogd.csc.learning import filter_shapes, learn_dictionary
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 from csc_cogd.learning.base_detail import Decomposition, decompose
-from csc_cogd.learning.learn import bytes_needed, check_memory, without_single_channel
+from csc_cogd.learning.learn import bytes_needed, check_memory, report_to, without_single_channel
 from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.information import code_bits
 from csc_cogd.report.metrics import WINDOW, psnr, ssim
@@ -31,7 +31,7 @@ BIT_STEP = 1 / 255  # amplitudes are counted to one gray level of 8 bits
 
 
 class Quality(NamedTuple):
-    """How well an image was reconstructed, and from how much.
+    """The quality of a reconstructed image, and the size of its code.
 
     Attributes
     ----------
@@ -172,34 +172,46 @@ def reconstruct(
     if dictionary is not None:
         engine = engine.without_measuring()
     decompositions = decompose(images, channel_axis, engine.backend)
-
-    def report(stage: str, total: int, record: Any) -> Any:
-        return callback(Progress(stage, record.iteration, total, record)) if callback else None
-
     history: list[OuterIteration] = []
     if dictionary is None:
         details, weights = _stacks(decompositions)
         check_memory(bytes_needed(details, filter_shapes(n_filters, filter_shape), cogd is not None, engine.dtype))
         learned = learn_dictionary(
             details, n_filters, filter_shape, lmbda=lmbda, weights=weights, max_iter=max_iter, cogd=cogd, seed=seed,
-            checkpoint=checkpoint, callback=lambda record: report("learning", max_iter, record), engine=engine,
+            checkpoint=checkpoint, callback=report_to(callback, "learning", max_iter), engine=engine,
         )  # fmt: skip
         dictionary, history = learned.dictionary, learned.history
+    coder = _Coder(dictionary, lmbda, debias, engine, report_to(callback, "codes", CODE_ITERATIONS))
     codes, rebuilt, quality = [], [], []
     for image, decomposition in zip(images, decompositions, strict=True):
-        detail, known = _as_coded(decomposition.detail, dictionary), _as_coded(decomposition.known, dictionary)
-        code = sparse_code(
-            detail, dictionary, lmbda=lmbda, weights=known, max_iter=CODE_ITERATIONS,
-            callback=lambda record: report("codes", CODE_ITERATIONS, record), engine=engine,
-        ).codes  # fmt: skip
-        if debias:
-            code = refit(detail, code, dictionary, weights=known, engine=engine)
-        fit = reconstruct_images(code, dictionary, device=engine.device)  # as users do who have the two, to the last bit
+        code, fit = coder.code(decomposition)
         restored = decomposition.compose(fit.reshape(decomposition.detail.shape))
         codes.append(beside(code, image))
         rebuilt.append(beside(restored, image))
         quality.append(_quality(np.ma.getdata(with_mask(from_gpu(image))), restored, decomposition, code))
     return Reconstruction(dictionary, codes, rebuilt, quality, history)
+
+
+@dataclass(frozen=True)
+class _Coder:
+    """Codes the details of images over a dictionary; see :func:`reconstruct`."""
+
+    dictionary: Dictionary
+    lmbda: float
+    debias: bool
+    engine: Engine
+    callback: Callable[[Any], Any]
+
+    def code(self, decomposition: Decomposition) -> tuple[np.ndarray, np.ndarray]:
+        """Return the codes of a detail, and the detail reconstructed from them."""
+        detail, known = (_as_coded(planes, self.dictionary) for planes in (decomposition.detail, decomposition.known))
+        code = sparse_code(
+            detail, self.dictionary, lmbda=self.lmbda, weights=known, max_iter=CODE_ITERATIONS, callback=self.callback,
+            engine=self.engine,
+        ).codes  # fmt: skip
+        if self.debias:
+            code = refit(detail, code, self.dictionary, weights=known, engine=self.engine)
+        return code, reconstruct_images(code, self.dictionary, device=self.engine.device)  # as users do, to the last bit
 
 
 def _stacks(decompositions: list[Decomposition]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -20,7 +20,7 @@ from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook
 
 _BACKTRACKED = "_backtracked"
-"""Suffix of the figures that count what was backtracked."""
+"""Suffix of the figures that count backtracked values."""
 
 
 def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
@@ -205,7 +205,7 @@ class MaskBacktracking(_Backtracking):
 
 
 def never_acted(history: History) -> bool:
-    """Return whether a rule took part in a training and changed nothing: the result would be the same without it."""
+    """Return whether training used a rule that changed nothing, so that the result would be the same without it."""
     counts = [figure for epoch in history for name, figure in epoch.figures.items() if name.endswith(_BACKTRACKED)]
     return bool(counts) and not any(counts)
 

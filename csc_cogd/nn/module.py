@@ -86,6 +86,13 @@ class Module(ABC):
         """Return all parameters."""
         return [parameter for _, parameter in self.named_parameters()]
 
+    def array_kind(self) -> tuple[Any, str]:
+        """Return the module, NumPy or CuPy, and the dtype of the parameters; InputError if there are none."""
+        parameter = next(iter(self.parameters()), None)
+        if parameter is None:
+            raise InputError("network", "must have parameters")
+        return array_module(parameter.array), parameter.dtype.name
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():

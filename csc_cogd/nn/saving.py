@@ -1,4 +1,4 @@
-"""Weights in safetensors files, as PyTorch's tools write and read them. Nothing is ever unpickled."""
+"""Weights in safetensors files, which PyTorch's tools read and write too. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.locks import importing
+from csc_cogd.nn.data.batches import Normalization
+from csc_cogd.nn.data.image_set import ImageSet
 from csc_cogd.nn.layers import Conv2d, PaddedShortcut
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
@@ -73,7 +75,7 @@ def save_checkpoint(
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a safetensors file.
 
-    Numbers in bfloat16, which NumPy hasn't, are returned as float32, unchanged.
+    Numbers in bfloat16, which NumPy lacks, are returned as float32, unchanged.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
     Raises
     ------
     InputError
-        If the file is missing, damaged, of another kind, or holds other numbers that NumPy hasn't, such as floats of 8 bits.
+        If the file is missing, damaged, of another kind, or holds other types that NumPy lacks, such as floats of 8 bits.
 
     Examples
     --------
@@ -101,13 +103,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
         arrays = {key: file.get_tensor(key) for key, kind in kinds.items() if kind != "BF16"}
         if len(arrays) < len(kinds):
             arrays |= _widened(Path(path).read_bytes())
-        return {key: arrays[key] for key in kinds}, _parsed_metadata(file)
-
-
-def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the metadata of a safetensors file; see :func:`load_checkpoint`."""
-    with _opened(path) as file:
-        return _parsed_metadata(file)
+        metadata = file.metadata() or {}
+        return {key: arrays[key] for key in kinds}, {key: _parsed(value) for key, value in metadata.items()}
 
 
 def save_network(
@@ -142,8 +139,8 @@ def save_network(
     (4, 64)
     """
     state = network.state_dict()
-    rebuilt = _network_of_state(name, state)
-    n_classes = next(len(array) for key, array in rebuilt.state_dict().items() if key in _HEADS)
+    n_classes, masked = _form(state)
+    _fill(build_network(name, n_classes, seed=None, masked=masked), state)  # or it couldn't be read
     about = {**(metadata or {}), "network": name, "n_classes": n_classes}
     save_checkpoint(state, path, metadata=about, overwrite=overwrite)
 
@@ -177,37 +174,53 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
 
 
 class NetworkFile(NamedTuple):
-    """A network from a file, its name, and the file's metadata."""
+    """A network from a file, its name, and the classes and the normalization of its images, if the file holds them."""
 
     network: Module
     name: str
-    metadata: dict[str, Any]
+    class_names: list[str] | None
+    normalization: Normalization | None
 
 
 def read_network(path: str | os.PathLike[str], name: str | None = None) -> NetworkFile:
-    """Read a network, its name and its metadata; see :func:`load_network`."""
+    """Read a network and its metadata; see :func:`load_network`."""
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)
     try:
         name = str(name or metadata.get("network") or recognize_network(state))
-        return NetworkFile(_network_of_state(name, state), name, metadata)
+        n_classes, masked = _form(state)
+        network = build_network(name, n_classes, seed=None, masked=masked)
+        _fill(network, state)
     except InputError as error:
         raise error.about(str(path)) from None
+    class_names = metadata.get("class_names")
+    known = class_names if isinstance(class_names, list) else None
+    return NetworkFile(network, name, known, stored_normalization(metadata))
 
 
-def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
-    """Build a network by its name, with weights, buffers and widths of a state dict; see :func:`load_network`.
+def image_metadata(images: ImageSet, normalization: Normalization) -> dict[str, tuple[float, ...] | tuple[str, ...]]:
+    """Return the metadata of a network about the images that it was trained on."""
+    return {"class_names": images.class_names, "norm_mean": normalization.mean, "norm_std": normalization.std}
 
-    Raises
-    ------
-    InputError
-        If they don't fit.
-    """
+
+def stored_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
+    """Return the normalization in the metadata of a network, if there is a valid one."""
+    try:
+        return Normalization(metadata.get("norm_mean"), metadata.get("norm_std"))  # type: ignore[arg-type]
+    except InputError:
+        return None
+
+
+def _form(state: Mapping[str, np.ndarray]) -> tuple[int, bool]:
+    """Return how many classes a network of a state dict has, and whether it has soft masks."""
     heads = [state[key] for key in _HEADS if key in state and state[key].ndim == 2]
     if not heads:
         raise InputError("state", f"must hold a matrix {' or '.join(_HEADS)}", "use weights of a network that ships")
-    masked = any(key.endswith(".mask.weight") for key in state)
-    network = build_network(name, len(heads[0]), seed=None, masked=masked)
+    return len(heads[0]), any(key.endswith(".mask.weight") for key in state)
+
+
+def _fill(network: Module, state: Mapping[str, np.ndarray]) -> None:
+    """Give a network the weights, buffers and widths of a state dict; InputError if they don't fit."""
     for key, module in network.named_modules():
         _resize(module, f"{key}." if key else "", state)
     network.load_state_dict(state)
@@ -215,7 +228,6 @@ def _network_of_state(name: str, state: Mapping[str, np.ndarray]) -> Module:
         trace(network)
     except InputError as error:
         raise InputError("state", f"must hold layers whose shapes fit each other ({error})") from None
-    return network
 
 
 def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -263,7 +275,7 @@ def _resize(module: Module, prefix: str, state: Mapping[str, np.ndarray]) -> Non
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a safetensors file; errors while it is read say what to do."""
+    """Open a safetensors file; errors in reading it say how to fix it."""
     with importing():
         from safetensors import SafetensorError, safe_open
 
@@ -285,7 +297,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def _widened(content: bytes) -> dict[str, np.ndarray]:
-    """Return the arrays in bfloat16, which is the upper half of float32."""
+    """Return the arrays in bfloat16, the upper half of float32, as float32."""
     with importing():
         from safetensors import deserialize
 
@@ -300,10 +312,6 @@ def _is_pickle(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
     return False
-
-
-def _parsed_metadata(file: Any) -> dict[str, Any]:
-    return {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
 
 
 def _parsed(text: str) -> Any:

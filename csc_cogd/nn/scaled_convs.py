@@ -1,4 +1,4 @@
-"""Where a network is bilinear: convolutions whose input channels are scaled."""
+"""Bilinear parts of a network: convolutions whose input channels are scaled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tracing import Shape, trace
 
 _BETWEEN = ("relu", "relu6", "soft_mask", "avg_pool2d", "max_pool2d")
-"""Operations that may stand between a scale and the kernels, as they leave channels where they are."""
+"""Operations that may come between a scale and the kernels, as they keep the order of channels."""
 
 
 class ScaledConv(NamedTuple):
@@ -38,7 +38,7 @@ class ScaledConv(NamedTuple):
         return channels.reshape(*channels.shape[:2], -1)
 
     def as_kernels(self, channels: Any) -> Any:
-        """Return what :meth:`by_channel` was given."""
+        """Undo :meth:`by_channel`."""
         shape = self.kernels.shape
         if self.depthwise:
             return channels.reshape(shape)

@@ -37,7 +37,7 @@ class Operation(NamedTuple):
 
 
 LEAF = Operation("", {})  # and no read-only mapping, which could not be copied
-"""Stands for the operation of a tensor that wasn't computed from others."""
+"""The operation of a leaf, a tensor that wasn't computed from others."""
 
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
@@ -200,7 +200,7 @@ def record(array: Any, parents: tuple[Tensor, ...], backward: Backward, made_by:
 
 
 def history(tensor: Tensor) -> list[Tensor]:
-    """Return a tensor, and all that it was computed from and that require a gradient, parents first."""
+    """Return a tensor and all its ancestors that require a gradient, parents first."""
     order: list[Tensor] = []
     seen = {tensor}
     stack = [(tensor, iter(tensor.parents))]

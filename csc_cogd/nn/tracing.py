@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from csc_cogd.backend import array_module
 from csc_cogd.errors import InputError
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor, history
@@ -19,6 +18,7 @@ class Trace(NamedTuple):
 
     Attributes
     ----------
+    network : Module
     image : Tensor
     output : Tensor
     results : list of Tensor
@@ -29,6 +29,7 @@ class Trace(NamedTuple):
         The names of the modules that returned results; without those of functions within a module.
     """
 
+    network: Module
     image: Tensor
     output: Tensor
     results: list[Tensor]
@@ -45,24 +46,20 @@ def trace(network: Module, image_shape: Shape = (3, 32, 32)) -> Trace:
         If the image doesn't fit, or nothing could be recorded.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
-    if not names:
-        raise InputError("network", "must have parameters")
-    weight = next(iter(names))
-    zeros = array_module(weight.array).zeros((1, *image_shape), weight.dtype)
-    image = Tensor(zeros, requires_grad=True)
+    xp, dtype = network.array_kind()
+    image = Tensor(xp.zeros((1, *image_shape), dtype), requires_grad=True)
     makers: dict[Tensor, str] = {}
-    with network.evaluating(), _listening(network, makers):
+    with network.evaluating(), _listening(dict(network.named_modules()), makers):
         output = network(image)
     if not output.requires_grad:
         raise InputError("network", "must be traced outside of no_grad()")
     results = [tensor for tensor in history(output) if tensor.parents]
-    return Trace(image, output, results, names, makers)
+    return Trace(network, image, output, results, names, makers)
 
 
 @contextmanager
-def _listening(network: Module, makers: dict[Tensor, str]) -> Iterator[None]:
+def _listening(modules: dict[str, Module], makers: dict[Tensor, str]) -> Iterator[None]:
     """Note in `makers` which module first returned each tensor."""
-    modules = list(network.named_modules())
 
     def listen(name: str, module: Module) -> None:
         def forward(x: Tensor) -> Tensor:
@@ -73,9 +70,9 @@ def _listening(network: Module, makers: dict[Tensor, str]) -> Iterator[None]:
         module.forward = forward  # type: ignore[method-assign]
 
     try:
-        for name, module in modules:
+        for name, module in modules.items():
             listen(name, module)
         yield
     finally:
-        for _, module in modules:
+        for module in modules.values():
             vars(module).pop("forward", None)

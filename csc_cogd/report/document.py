@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path, PurePath
@@ -16,21 +17,20 @@ import numpy as np
 from csc_cogd.storage import write_whole
 
 
-def document(name: str, title: str, **parts: str) -> bytes:
+def document(name: str, title: str, parts: Mapping[str, str]) -> bytes:
     """Return the page that the template `name`.html makes of its parts, with the style and the script `name`.js within it.
 
     The parts are HTML; the title is any text. The page's policy lets nothing be loaded, and only that script run.
     """
+    title = text(title)
     script = _template(f"{name}.js")
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = fill(
-        "document.html", title=text(title), style=_template("report.css"), script=script, checksum=checksum,
-        body=fill(f"{name}.html", title=text(title), **parts),
-    )  # fmt: skip
-    return to_utf8(page)
+    body, style = fill(f"{name}.html", {"title": title, **parts}), _template("report.css")
+    head = {"title": title, "style": style, "script": script, "checksum": checksum}
+    return to_utf8(fill("document.html", head | {"body": body}))
 
 
-def fill(template: str, **parts: str) -> str:
+def fill(template: str, parts: Mapping[str, str]) -> str:
     """Return a template with HTML in the places that it names."""
     return Template(_template(template)).substitute(parts)
 

@@ -1,4 +1,4 @@
-"""What is to be reported of one picture."""
+"""The content of the page of a picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What is to be reported of one picture.
+    """The content of the page of a picture.
 
     Attributes
     ----------

@@ -29,8 +29,8 @@ def data_range_of(reference: np.ndarray) -> float:
 def compare(restored: np.ndarray, reference: np.ndarray, missing: np.ndarray, *, data_range: float) -> dict[str, float]:
     """Compute PSNR, SSIM, mean and largest absolute error; those over the missing pixels end in ``_missing``.
 
-    SSIM is that of :func:`csc_cogd.ssim`; over the missing pixels, its map is averaged there. What can't be told is NaN:
-    SSIM of pictures below 11 x 11, and of those with NaN. Where the reference is NaN, the other figures look away.
+    SSIM is that of :func:`csc_cogd.ssim`; over the missing pixels, its map is averaged there. SSIM is NaN for
+    pictures below 11 x 11, and for those with NaN. Pixels where the reference is NaN don't count for the other figures.
 
     Parameters
     ----------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,13 @@ from csc_cogd.report.figures import compare, data_range_of
 from csc_cogd.report.views import maps, residual_of, views
 from csc_cogd.storage import check_writable
 
-__all__ = ["Entry", "Point", "write_page"]
+__all__ = ["Entry", "Figures", "Point", "write_page"]
+Figures = dict[str, float | str | None]
+"""Figures of a picture by their names, as :func:`write_page` returns them."""
 
 
 @np.errstate(invalid="ignore", over="ignore")  # pictures may hold infinities
-def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> dict[str, Any]:
+def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> Figures:
     """Write an HTML file that needs no other, and return its figures, which JSON can hold.
 
     Returns
@@ -28,7 +29,7 @@ def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> dict[str
         values), ``changed`` (known values that aren't as they were); where there is a history, ``iterations``,
         ``objective`` and ``nonzeros`` at its end; where there is a fit, ``residual``, its root mean square over the known
         pixels; where there is a reference, ``data_range``, ``psnr``, ``ssim``, ``mae`` and ``max_error``, and the same
-        over the missing pixels, ``psnr_missing`` and so on. What is infinite or can't be told is None.
+        over the missing pixels, ``psnr_missing`` and so on. Figures that are infinite or unknown are None.
 
     Raises
     ------
@@ -39,19 +40,18 @@ def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> dict[str
     planes = planes_of(entry)
     residual, rms = (None, None) if planes.fit is None else residual_of(planes)
     figures = _figures(entry, planes, rms)
-    content = document(
-        "page", entry.title, summary=sections.summary(figures), tiles=sections.tiles(figures),
-        comparison=sections.comparison(figures), **views(planes), maps=maps(planes, residual),
-        charts=sections.charts(entry.history, entry.curve), dictionary=sections.filters(entry.dictionary, entry.usage),
-        facts=sections.facts(entry.facts),
-    )  # fmt: skip
-    write_bytes(path, content, overwrite=overwrite)
+    parts = {
+        "summary": sections.summary(figures), "tiles": sections.tiles(figures), "comparison": sections.comparison(figures),
+        **views(planes), "maps": maps(planes, residual), "charts": sections.charts(entry.history, entry.curve),
+        "dictionary": sections.filters(entry.dictionary, entry.usage), "facts": sections.facts(entry.facts),
+    }  # fmt: skip
+    write_bytes(path, document("page", entry.title, parts), overwrite=overwrite)
     return plain({"title": entry.title, "page": path.name, **figures})
 
 
-def _figures(entry: Entry, planes: Planes, residual: float | None) -> dict[str, Any]:
+def _figures(entry: Entry, planes: Planes, residual: float | None) -> Figures:
     H, W, C = planes.before.shape
-    figures: dict[str, Any] = {
+    figures: Figures = {
         "height": H, "width": W, "channels": C, "dtype": str(planes.before.dtype), "missing": float(planes.missing.mean()),
         "changed": int(np.count_nonzero((planes.before != planes.after) & ~planes.missing)),
     }  # fmt: skip

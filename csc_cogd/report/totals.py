@@ -1,18 +1,17 @@
-"""What became of many files, in numbers: the same for the terminal, for programs and for a report."""
+"""Totals of a batch, the same for the terminal, for programs and for a report."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-NAMES_AT_MOST = 3  # of files that many things are said of
+NAMES_AT_MOST = 3  # that are listed
 
 
 @dataclass
 class Totals:
-    """Numbers of files by their status, how long they took, and how much of them was missing.
+    """Numbers of files by status, how long they took, and how much of them was missing.
 
     Attributes
     ----------
@@ -23,7 +22,7 @@ class Totals:
     seconds : float
         Between :meth:`begin` and :meth:`end`.
     seconds_before : float
-        That the skipped files took when they were done.
+        Time that the skipped files took when they were done.
     missing : list of float
         Fractions of the pixels of those that are done, now or before.
     """
@@ -36,33 +35,33 @@ class Totals:
     _started: float = 0.0
 
     def begin(self) -> None:
-        """Count from zero, and take the time from now on."""
+        """Start counting and timing."""
         self.counts, self.missing, self.seconds_before = dict.fromkeys(self.counts, 0), [], 0.0
         self._started = time.perf_counter()
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Count a file, by its ``status``, ``seconds`` and ``missing``."""
-        self.counts[row["status"]] += 1
-        if row["status"] == "skipped":
-            self.seconds_before += row.get("seconds") or 0
-        if row["status"] in ("done", "skipped") and row.get("missing") is not None:
-            self.missing.append(row["missing"])
+    def add(self, status: str, seconds: float | None, missing: float | None) -> None:
+        """Count a file, by its status, the seconds that it took, and the fraction of its pixels that was missing."""
+        self.counts[status] += 1
+        if status == "skipped":
+            self.seconds_before += seconds or 0
+        if status in ("done", "skipped") and missing is not None:
+            self.missing.append(missing)
 
     def end(self) -> None:
-        """Take the time."""
+        """Stop timing."""
         self.seconds = time.perf_counter() - self._started
 
     def missing_range(self) -> tuple[float, float] | None:
-        """The least and the greatest fraction that was missing; None where nothing was."""
+        """Return the least and the greatest fraction that was missing; None if nothing was."""
         return (min(self.missing), max(self.missing)) if any(self.missing) else None
 
-    def row(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+    def row(self) -> dict[str, float | tuple[float, float] | list[str] | None]:
+        """Return the totals, as JSON can hold them."""
         seconds = {"seconds": round(self.seconds, 3), "seconds_before": round(self.seconds_before, 3)}
         return {**self.counts, **seconds, "missing": self.missing_range(), "unread": self.unread}
 
     def sentence(self) -> str:
-        """All of it in one line, for people."""
+        """Describe the totals in one line."""
         said = {status: f"{number} {status}" for status, number in self.counts.items() if number or status == "done"}
         if self.seconds_before:
             said["skipped"] += f" (made in {duration(self.seconds_before)} before)"
@@ -75,14 +74,14 @@ class Totals:
 
 
 def some_of(names: Iterable[str]) -> str:
-    """The first few of the names, and how many more there are."""
+    """Return the first few of the names, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - NAMES_AT_MOST} more" if len(names) > NAMES_AT_MOST else ""
     return ", ".join(names[:NAMES_AT_MOST]) + more
 
 
 def duration(seconds: float) -> str:
-    """A time as people read it."""
+    """Return a time for display."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""How a training went, drawn."""
+"""Plots of the course of training."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ EVERYWHERE = (slice(None), slice(None))
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the viewers show: pictures by name, (H, W, 1 or 3); the share of missing channels, (H, W); black and white."""
+    """The content of viewers: pictures by name, (H, W, 1 or 3); the share of missing channels, (H, W); black and white."""
 
     pictures: dict[str, np.ndarray]
     gone: np.ndarray
@@ -109,15 +109,16 @@ def _viewer(shown: Shown, place: Place, factor: int, count: int) -> str:
         layers["Mask"] = pictures.mask_picture(gone, factor)
     names = sorted(layers, key=["Before", "Mask", "After", "Reference"].index)
     kind, size = _size(gone.shape, factor)
-    return fill(
-        "viewer.html", kind=kind, size=size, width=str(-(-gone.shape[1] // factor)),
-        left=_choice(f"left{count}", names, "Before"), right=_choice(f"right{count}", names, "After"),
-        mark='<label><input class="mark" type="checkbox" checked> Mark missing</label>' if gone.any() else "",
-        layers="\n".join(
+    parts = {
+        "kind": kind, "size": size, "width": str(-(-gone.shape[1] // factor)),
+        "left": _choice(f"left{count}", names, "Before"), "right": _choice(f"right{count}", names, "After"),
+        "mark": '<label><input class="mark" type="checkbox" checked> Mark missing</label>' if gone.any() else "",
+        "layers": "\n".join(
             f'<div {LAYERS.get(name, HIDDEN)} data-layer="{name}"><img src="{layers[name]}" alt="{name}"></div>'
             for name in names
         ),
-    )  # fmt: skip
+    }  # fmt: skip
+    return fill("viewer.html", parts)
 
 
 def _choice(group: str, names: list[str], chosen: str) -> str:
@@ -129,11 +130,12 @@ def _choice(group: str, names: list[str], chosen: str) -> str:
 
 def _map(title: str, picture: str, shape: tuple[int, ...], factor: int, colors: Colors, ends: tuple[float, ...]) -> str:
     kind, size = _size(shape, factor)
-    return fill(
-        "map.html", kind=kind, size=size, picture=picture, title=title,
-        colors=", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in colors),
-        ends="".join(f"<span>{end:.3g}</span>" for end in ends),
-    )  # fmt: skip
+    parts = {
+        "kind": kind, "size": size, "picture": picture, "title": title,
+        "colors": ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in colors),
+        "ends": "".join(f"<span>{end:.3g}</span>" for end in ends),
+    }  # fmt: skip
+    return fill("map.html", parts)
 
 
 def _size(shape: tuple[int, ...], factor: int) -> tuple[str, str]:

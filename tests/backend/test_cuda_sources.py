@@ -21,13 +21,13 @@ CASES = {
     ],
 }
 ENGINE = [
-    (name, macros, dtype, architecture)
+    (name, tuple(macros.items()), dtype, architecture)
     for name, cases in CASES.items()
     for macros in cases
     for dtype in ("float32", "float64")
     for architecture in ("sm_80", "sm_90")
 ]
-PLAIN = {"channels": {}, "convolution": convolution.macros_of(convolution.DOUBLE[0], False), "depthwise": {}}
+PLAIN = {"channels": (), "convolution": convolution.macros_of(convolution.DOUBLE[0], False), "depthwise": ()}
 NETWORKS = [
     *((name, macros, *how) for name, macros in PLAIN.items() for how in (("float32", "sm_80"), ("float64", "sm_90"))),
     ("convolution", convolution.macros_of(convolution.TILES[0], True), "float32", "sm_80"),
@@ -50,7 +50,7 @@ def test_the_device_compiler_takes_the_source(name, macros, dtype, architecture)
     nvidia = pytest.importorskip("nvidia", reason="NVRTC and its headers aren't installed: pip install '.[nvrtc]'")
     folders = [f"-I{include}" for root in nvidia.__path__ for include in sorted(Path(root).glob("cu*/include"))]
     source = sources()[name].read_text()
-    options = (*compiler_options(np.dtype(dtype), **macros), f"-arch={architecture}", "-default-device", *folders)
+    options = (*compiler_options(np.dtype(dtype), macros), f"-arch={architecture}", "-default-device", *folders)
     cubin = compiler._NVRTCProgram(source, f"{name}.cu", method="cubin").compile(options)[0]
     kernels = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(', source)
     assert kernels

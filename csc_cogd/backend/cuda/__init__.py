@@ -21,7 +21,7 @@ WORKSPACE = 32_000_000
 MOST_RECORDED = 256_000_000
 """Bytes of maps up to which iterations are recorded: more take a GPU longer than their launches."""
 MOST_MAPS = 65532
-"""That a kernel's grid can count, a multiple of 4."""
+"""Most maps that the grid of a kernel can count, a multiple of 4."""
 
 
 class CudaBackend(Backend):

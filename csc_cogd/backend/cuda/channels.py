@@ -1,4 +1,4 @@
-"""What networks do to each value, or to each channel, by itself, on a GPU: see `channels.cu`.
+"""Elementwise and channelwise operations of networks, on a GPU: see `channels.cu`.
 
 The functions are those of `csc_cogd.backend.compiled_channels`. Images lie channels last, see
 :mod:`csc_cogd.backend.cuda.layout`. Sums repeat bit for bit: their order depends on shapes alone.

@@ -1,8 +1,8 @@
 """Convolution on a GPU, as a product of matrices whose columns are gathered on the way: see `convolution.cu`.
 
 The functions are those of `csc_cogd.backend.compiled_convolution`. S. Chetlur et al., "cuDNN: Efficient Primitives for Deep
-Learning" (2014), arXiv:1410.0759. Images and kernels lie channels last, see :mod:`csc_cogd.backend.cuda.layout`. Where it is
-so set (:mod:`csc_cogd.backend.precision`), products are tensor cores', else in full precision.
+Learning" (2014), arXiv:1410.0759. Images and kernels lie channels last, see :mod:`csc_cogd.backend.cuda.layout`. Products
+are computed on tensor cores if :mod:`csc_cogd.backend.precision` says so, else in full precision.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from csc_cogd.backend.arrays import array_module
 from csc_cogd.backend.cuda.channels import add_slabs
 from csc_cogd.backend.cuda.layout import channels_first, channels_last, check_size, is_whole, vector
-from csc_cogd.backend.cuda.modules import load_function
+from csc_cogd.backend.cuda.modules import Macros, load_function
 from csc_cogd.backend.precision import is_mixed
 from csc_cogd.errors import InputError
 
@@ -36,14 +36,14 @@ class Tile(NamedTuple):
 TILES = (Tile(128, 16, 4, 1), Tile(128, 32, 4, 1), Tile(64, 64, 2, 2), Tile(128, 128, 2, 4))
 DOUBLE = (Tile(64, 64, 2, 2),)  # what 48 KiB of shared memory hold in double precision
 BLOCKS = 264
-"""That are computed at a time on a large GPU: two for each multiprocessor. A constant, so that sums don't depend on it."""
+"""Blocks that a large GPU computes at a time, two on each multiprocessor. Constant, so that sums don't depend on the GPU."""
 _FETCHED = 40  # products in the time of which a value is fetched
 _DEPTH, _LEAST_PIXELS, _MOST_LAYERS = 16, 256, 65535
 _int = np.int32
 
 
 class Problem(NamedTuple):
-    """What is convolved with what: shapes of images and kernels, and of results the height and width."""
+    """A convolution: shapes of images and kernels, and height and width of the results."""
 
     images: tuple[int, ...]
     kernels: tuple[int, ...]
@@ -60,7 +60,7 @@ class Problem(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """Of a kernel, with the numbers among its arguments."""
+    """A launch of a kernel, with those of its arguments that are numbers."""
 
     function: Any
     grid: tuple[int, int, int]
@@ -95,7 +95,7 @@ def conv2d_images_gradient(dy: Any, w: Any, shape: tuple[int, ...], stride: Two,
 
 
 def conv2d_weights_gradient(dy: Any, x: Any, w: Any, stride: Two, padding: Two, groups: int) -> Any:
-    """Return the gradient of weights: of as many pieces of the pixels as fill the GPU, which are added up in their order."""
+    """Return the gradient of weights, summed over as many pieces of the pixels as fill the GPU, in a fixed order."""
     xp, images, gradients = array_module(x), channels_last(x), channels_last(dy)
     O, C, I, J = w.shape  # noqa: E741
     if not len(x):
@@ -129,7 +129,7 @@ def _backward(xp: ModuleType, dtype: np.dtype, mixed: bool, problem: Problem) ->
 
 @lru_cache(maxsize=1024)
 def _weights(xp: ModuleType, dtype: np.dtype, mixed: bool, problem: Problem) -> tuple[Launch, int, np.int32]:
-    """Return how it is launched, how many pieces there are, and the pixels of each."""
+    """Return the launch for the gradient of weights, the number of pieces, and the pixels of each."""
     (O, C, I, J), groups, pixels = problem.kernels, problem.groups, problem.images[0] * prod(problem.size)  # noqa: E741
     rows, columns = I * J * (-(-C // 4) * 4), O // groups
     tile = choose_tile(dtype, rows, columns, groups, at_least=0)
@@ -150,14 +150,15 @@ def _launch(
         wrong = f"of a convolution must be {_MOST_LAYERS} at most, times the phases of its stride, got {layers}"
         raise InputError("groups", wrong)
     tile = tile or choose_tile(dtype, rows, columns, layers)
-    function = load_function(xp, "convolution", kernel, dtype, **macros_of(tile, mixed))
+    function = load_function(xp, "convolution", kernel, dtype, macros_of(tile, mixed))
     grid = (-(-rows // tile.m), -(-columns // tile.n), layers)
     return Launch(function, grid, (32 * tile.warps_m * tile.warps_n,), problem.numbers())
 
 
-def macros_of(tile: Tile, mixed: bool) -> dict[str, int]:
-    """Return what `convolution.cu` is compiled with."""
-    return {"TILE_M": tile.m, "TILE_N": tile.n, "WARPS_M": tile.warps_m, "WARPS_N": tile.warps_n, "TENSOR": int(mixed)}
+def macros_of(tile: Tile, mixed: bool) -> Macros:
+    """Return the macros that `convolution.cu` is compiled with."""
+    names = ("TILE_M", "TILE_N", "WARPS_M", "WARPS_N", "TENSOR")
+    return tuple(zip(names, (*tile, int(mixed)), strict=True))
 
 
 def choose_tile(dtype: np.dtype, rows: int, columns: int, layers: int, at_least: int = BLOCKS) -> Tile:

@@ -39,8 +39,8 @@ class Correlation:
         self._real, self._kernels = dtype.type, Kernels(xp, dtype)
         self._warps = _warps(filters.shape, dtype)
         _, C, h, w = filters.shape
-        macros = {"CHANNELS": C, "HEIGHT": h, "WIDTH": w, "WARPS": self._warps}
-        self._correlate, self._take = (load_function(xp, "correlate", n, dtype, **macros) for n in ("correlate", "take_sum"))
+        macros = (("CHANNELS", C), ("HEIGHT", h), ("WIDTH", w), ("WARPS", self._warps))
+        self._correlate, self._take = (load_function(xp, "correlate", n, dtype, macros) for n in ("correlate", "take_sum"))
         self._canvas = xp.zeros((shape[0], C, *shape[2:]), np.uint64)
         self._scale = np.float64(2.0 ** (FIXED_POINT - np.ceil(np.log2(max(largest, 1e-30)))))
         self.set_filters(filters)

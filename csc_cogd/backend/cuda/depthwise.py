@@ -36,7 +36,7 @@ def depthwise_images_gradient(dy: Any, w: Any, shape: tuple[int, ...], stride: T
 
 
 def depthwise_weights_gradient(dy: Any, x: Any, w: Any, stride: Two, padding: Two) -> Any:
-    """Return the gradient of weights: of pieces of the pixels, which are added up in their order."""
+    """Return the gradient of weights: the gradients of pieces of the pixels are added up in order."""
     xp, images, gradients = array_module(x), channels_last(x), channels_last(dy)
     if not len(x):
         return xp.zeros_like(w)

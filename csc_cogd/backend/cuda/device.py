@@ -1,4 +1,4 @@
-"""Find a CUDA device, or tell why none can be used."""
+"""Find a CUDA device, or explain why none can be used."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def describe_device(number: int) -> str:
 
 
 def _why_none_answers(runtime: Any, error: Exception) -> tuple[str, str]:
-    """Return what keeps CUDA from starting, and how to fix it."""
+    """Return why CUDA doesn't start, and how to fix it."""
     driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if driver == 0:
         return "there is no NVIDIA driver", "install it"

@@ -1,4 +1,4 @@
-"""Images whose channels lie side by side in memory, as networks' kernels want them.
+"""The channels-last memory layout of images, which the kernels of networks read and write.
 
 Arrays keep their shape (N, C, H, W): what the kernels write is a view of memory (N, H, W, C) without gaps. Others, such as a
 first layer's images, are brought into that order when a kernel is to read them.
@@ -16,7 +16,7 @@ from csc_cogd.backend.cuda.modules import load_function
 from csc_cogd.errors import InputError
 
 MOST_VALUES = 2**31 - 2**16
-"""Of an array: kernels count in 32 bits."""
+"""Most values of an array: kernels count in 32 bits."""
 _SIDE = 32  # as in channels.cu
 _int = np.int32
 

@@ -10,25 +10,28 @@ from typing import Any
 import numpy as np
 
 THREADS = 256
-"""In a block, where a kernel doesn't say otherwise."""
+"""Threads of a block, unless a kernel says otherwise."""
 
 
-@lru_cache(maxsize=64)
-def load_module(xp: ModuleType, name: str, dtype: np.dtype, **macros: int) -> Any:
-    """Return the kernels of ``name.cu`` for a precision, with further macros."""
-    source = resources.files(__package__).joinpath(f"{name}.cu").read_text()
-    return xp.RawModule(code=source, options=compiler_options(dtype, **macros))
+Macros = tuple[tuple[str, int], ...]
+"""Names and values of the macros that a source is compiled with."""
 
 
 @lru_cache(maxsize=256)
-def load_function(xp: ModuleType, name: str, kernel: str, dtype: np.dtype, **macros: int) -> Any:
-    """Return a kernel of ``name.cu``, looked up once: CuPy looks it up anew at every call."""
-    return load_module(xp, name, dtype, **macros).get_function(kernel)
+def load_function(xp: ModuleType, name: str, kernel: str, dtype: np.dtype, macros: Macros = ()) -> Any:
+    """Return a kernel of ``name.cu``, compiled for a precision and looked up once: CuPy looks it up anew at every call."""
+    return _load_module(xp, name, compiler_options(dtype, macros)).get_function(kernel)
 
 
-def compiler_options(dtype: np.dtype, **macros: int) -> tuple[str, ...]:
+@lru_cache(maxsize=64)
+def _load_module(xp: ModuleType, name: str, options: tuple[str, ...]) -> Any:
+    source = resources.files(__package__).joinpath(f"{name}.cu").read_text()
+    return xp.RawModule(code=source, options=options)
+
+
+def compiler_options(dtype: np.dtype, macros: Macros = ()) -> tuple[str, ...]:
     real = "float" if dtype == np.float32 else "double"
-    return ("--std=c++17", f"-DREAL={real}", *(f"-D{name}={value}" for name, value in sorted(macros.items())))
+    return ("--std=c++17", f"-DREAL={real}", *(f"-D{name}={value}" for name, value in sorted(macros)))
 
 
 def blocks(n: int) -> int:

@@ -12,7 +12,7 @@ from csc_cogd.errors import InputError
 
 ENVIRONMENT_VARIABLE = "CSC_COGD_CUDA_GRAPHS"
 CALLS_BEFORE = 4
-"""That work is recorded: where it is done less often, as in the phases of learning, recording wouldn't pay."""
+"""Calls before work is recorded: recording doesn't pay for work that is done less often, as in the phases of learning."""
 
 
 def graphs_wanted() -> bool:

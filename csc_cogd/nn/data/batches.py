@@ -1,4 +1,4 @@
-"""Batches as networks take them: normalized, channels first."""
+"""Batches for networks: normalized, channels first."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Return all images of a set, once each, in batches of `batch_size`.
 
-    The generator decides order and content; what is drawn from it before this returns doesn't depend on how many batches are
-    consumed. Images in files are read a batch ahead, in a thread.
+    The generator decides order and content; all that is drawn from it is drawn before this returns, however many batches
+    are consumed. Images in files are read a batch ahead, in a thread.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Crops of pictures of any size, resized to the size that a network takes."""
+"""Crops of pictures, resized to the input size of a network."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class ImageFiles:
 
 
 def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> Iterable[T]:
-    """Yield a function's results in order, computed by a thread a processor; the first error is raised."""
+    """Yield the results of a function in order, computed by one thread per processor; raise its first error."""
     pool = ThreadPoolExecutor(usable_processors())
     try:
         yield from pool.map(function, items)
@@ -85,7 +85,7 @@ def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> Iterable[T
 
 
 def read_picture(path: str, use: Callable[[Image.Image], T]) -> T:
-    """Return the result of a function of a file's picture, upright and in RGB."""
+    """Apply a function to the picture in a file, upright and in RGB, and return its result."""
     return _opened(path, lambda picture: use(_in_rgb(ImageOps.exif_transpose(picture))))
 
 

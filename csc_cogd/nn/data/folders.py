@@ -25,7 +25,7 @@ def find_part(folder: Path, part: str) -> Path | None:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Return the names of a folder's folders, sorted, without hidden ones."""
+    """Return the sorted names of a folder's subfolders, without hidden ones."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX")))
@@ -53,31 +53,22 @@ def read_classes(folder: Path, class_names: list[str], image_size: int | None) -
             raise InputError("", problem, "add some, or remove this folder", str(folder / name))
         paths += found
         labels += [label] * len(found)
-    shape = _common_shape(paths, image_size)
-    files = ImageFiles(tuple(paths), shape or (image_size or 0, image_size or 0))
-    images = files.read(range(len(files))) if shape and len(files) * shape[0] * shape[1] * 3 <= MEMORY else files
-    return ImageSet(images, np.array(labels), tuple(class_names))
+    shape = (image_size, image_size) if image_size else shape_of(paths[0])
+    other = next((path for path in paths if shape_of(path) != shape), None)
+    if other is not None and not image_size:
+        (height, width), path = shape_of(other), Path(paths[0])
+        problem = f"has {width} x {height} pixels, but {path.name} {shape[1]} x {shape[0]}"
+        raise InputError("", problem, "add {image_size}, such as 224, to resize all", other)
+    files = ImageFiles(tuple(paths), shape)
+    fits = other is None and len(files) * shape[0] * shape[1] * 3 <= MEMORY
+    return ImageSet(files.read(range(len(files))) if fits else files, np.array(labels), tuple(class_names))
 
 
 def _images_below(folder: Path) -> list[str]:
-    """Return the paths of the images in a folder and its folders, in the order of their names, without hidden ones."""
+    """Return the paths of the images in a folder and its subfolders, sorted by name, without hidden ones."""
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         images = (name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
         found += [os.path.join(place, name) for name in sorted(images)]
     return found
-
-
-def _common_shape(paths: list[str], image_size: int | None) -> tuple[int, int] | None:
-    """Return height and width of all images, if they are those of `image_size`; None if the images must be resized."""
-    first = (image_size, image_size) if image_size else shape_of(paths[0])
-    for path in paths:
-        shape = shape_of(path)
-        if shape == first:
-            continue
-        if image_size:
-            return None
-        problem = f"has {shape[1]} x {shape[0]} pixels, but {Path(paths[0]).name} {first[1]} x {first[0]}"
-        raise InputError("", problem, "add {image_size}, such as 224, to resize all", path)
-    return first

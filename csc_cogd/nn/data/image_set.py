@@ -153,7 +153,7 @@ def check_labeled(images: Any) -> None:
 
 
 def labeled(path: Path, images: Any, labels: Any, class_names: Iterable[str]) -> ImageSet:
-    """Return an :class:`ImageSet` of the content of a file, which errors name."""
+    """Return an :class:`ImageSet` from a file, which is named in errors."""
     try:
         return ImageSet(images, labels, tuple(class_names))
     except InputError as error:

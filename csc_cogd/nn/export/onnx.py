@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def export_onnx(
     versions = [helper.make_opsetid("", opset)]
     model = helper.make_model(
         helper.make_graph(
-            [helper.make_node(kind, inputs, [output], output, **options) for kind, inputs, output, options in graph.nodes],
+            [node.proto(helper) for node in graph.nodes],
             type(network).__name__,
             [helper.make_tensor_value_info("images", FLOAT, ["N", *image_shape])],
             [helper.make_tensor_value_info("logits", FLOAT, ["N", *traced.output.shape[1:]])],
@@ -78,12 +79,27 @@ def export_onnx(
     write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
 
 
+class _Node(NamedTuple):
+    """An operator, the names of its inputs and of its output, and its attributes."""
+
+    kind: str
+    inputs: list[str]
+    output: str
+    attributes: Mapping[str, Any]
+
+    def proto(self, helper: Any) -> Any:
+        """Return the node as a NodeProto, made by onnx's `helper`."""
+        node = helper.make_node(self.kind, self.inputs, [self.output], self.output)
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in sorted(self.attributes.items()))
+        return node
+
+
 class _Graph:
-    """Nodes (operator, inputs, output, attributes), and the arrays among their inputs, by their names."""
+    """Nodes, and the arrays among their inputs, by their names."""
 
     def __init__(self, traced: Trace, fold_norms: bool):
         self.traced = traced
-        self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []
+        self.nodes: list[_Node] = []
         self.arrays: dict[str, np.ndarray] = {}
         self.names: dict[Tensor, str] = {traced.image: "images"}
         self.norms = self._foldable_norms() if fold_norms else {}
@@ -112,15 +128,22 @@ class _Graph:
         }
 
     def _rename(self, old: str, new: str) -> None:
-        self.nodes = [
-            (kind, [new if name == old else name for name in inputs], new if output == old else output, options)
-            for kind, inputs, output, options in self.nodes
-        ]
+        def renamed(name: str) -> str:
+            return new if name == old else name
 
-    def add(self, kind: str, result: Tensor, *more: str, source: str | None = None, **options: Any) -> str:
+        self.nodes = [node._replace(inputs=[*map(renamed, node.inputs)], output=renamed(node.output)) for node in self.nodes]
+
+    def add(
+        self,
+        kind: str,
+        result: Tensor,
+        *more: str,
+        source: str | None = None,
+        attributes: Mapping[str, Any] = MappingProxyType({}),
+    ) -> str:
         """Add a node whose first input is the first parent of a result, or `source`, and return the name of its output."""
         output = f"{kind}_{len(self.nodes)}"
-        self.nodes.append((kind, [source or self._name(result.parents[0]), *more], output, options))
+        self.nodes.append(_Node(kind, [source or self._name(result.parents[0]), *more], output, attributes))
         self.names[result] = output
         return output
 
@@ -145,7 +168,10 @@ class _Graph:
 
 def _conv2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     weight = result.parents[1]
-    options = {"strides": settings["stride"], "pads": settings["padding"] * 2, "group": settings["groups"]}
+    attributes = {
+        "kernel_shape": weight.shape[2:], "strides": settings["stride"], "pads": settings["padding"] * 2,
+        "group": settings["groups"],
+    }  # fmt: skip
     if (norm := graph.norms.get(result)) is None:
         inputs = graph.inputs(result)
     else:
@@ -154,11 +180,11 @@ def _conv2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
         name = graph.traced.parameters.get(weight, f"constant_{len(graph.arrays)}")
         inputs = [graph.constant(to_numpy(weight.array) * scale[:, None, None, None], f"{name}, normed")]
         inputs.append(graph.constant(bias * scale + shift, f"{name}, shift"))
-    graph.add("Conv", result, *inputs, kernel_shape=weight.shape[2:], **options)
+    graph.add("Conv", result, *inputs, attributes=attributes)
 
 
 def _scale_and_shift(norm: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors and the summands of a batch norm in inference, float64."""
+    """Return the scale and the shift of a batch norm in inference, float64."""
     gamma, beta = (np.float64(to_numpy(parent.array)) for parent in norm.parents[1:])
     settings = norm.made_by.settings
     mean, variance = (np.float64(to_numpy(statistic)) for statistic in settings["statistics"])
@@ -168,7 +194,7 @@ def _scale_and_shift(norm: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def _batch_norm(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     statistics = [graph.constant(to_numpy(statistic)) for statistic in settings["statistics"]]
-    graph.add("BatchNormalization", result, *graph.inputs(result), *statistics, epsilon=settings["epsilon"])
+    graph.add("BatchNormalization", result, *graph.inputs(result), *statistics, attributes={"epsilon": settings["epsilon"]})
 
 
 def _soft_mask(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
@@ -183,22 +209,24 @@ def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any
     subsampled = graph.add("Slice", result, *slices)
     padded = graph.add("Pad", result, graph.constant([0, 0, 0, 0, 0, 1, 0, 0]), source=subsampled)
     sources = sources_of(settings["sources"], C, result.shape[1])
-    graph.add("Gather", result, graph.constant(np.where(sources < 0, C, sources)), source=padded, axis=1)
+    graph.add("Gather", result, graph.constant(np.where(sources < 0, C, sources)), source=padded, attributes={"axis": 1})
 
 
 _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
     "add": lambda graph, result, settings: graph.add("Add", result, *graph.inputs(result)),
     "avg_pool2d": lambda graph, result, settings: graph.add(
-        "AveragePool", result, kernel_shape=settings["kernel"], strides=settings["stride"]
+        "AveragePool", result, attributes={"kernel_shape": settings["kernel"], "strides": settings["stride"]}
     ),
     "batch_norm": _batch_norm,
     "conv2d": _conv2d,
     "global_avg_pool2d": lambda graph, result, settings: graph.add(
-        "Flatten", result, source=graph.add("GlobalAveragePool", result), axis=1
+        "Flatten", result, source=graph.add("GlobalAveragePool", result), attributes={"axis": 1}
     ),
-    "linear": lambda graph, result, settings: graph.add("Gemm", result, *graph.inputs(result), transB=1),
+    "linear": lambda graph, result, settings: graph.add("Gemm", result, *graph.inputs(result), attributes={"transB": 1}),
     "max_pool2d": lambda graph, result, settings: graph.add(
-        "MaxPool", result, kernel_shape=settings["kernel"], strides=settings["stride"], pads=settings["padding"] * 2
+        "MaxPool",
+        result,
+        attributes={"kernel_shape": settings["kernel"], "strides": settings["stride"], "pads": settings["padding"] * 2},
     ),
     "multiply": lambda graph, result, settings: graph.add("Mul", result, graph.constant(settings["factor"])),
     "relu": lambda graph, result, settings: graph.add("Relu", result),
@@ -206,4 +234,4 @@ _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
     "soft_mask": _soft_mask,
     "subsample_and_pad": _subsample_and_pad,
 }
-"""By the names of operations, the functions that add their nodes."""
+"""The functions that add the nodes of operations, by the names of these."""

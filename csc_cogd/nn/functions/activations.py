@@ -51,8 +51,8 @@ def soft_mask(x: Tensor, mask: Tensor) -> Tensor:
     y : (N, C, H, W) tensor
     """
     images, weights = arrays_of(x, mask)
-    check_shape("x", images, "N C H W")
-    check_shape("mask", weights, "C", C=x.shape[1])
+    check_shape("x", images, *"NCHW")
+    check_shape("mask", weights, x.shape[1])
 
     def scaled(array: Any) -> Any:
         compiled = kernels_for("channels", images)

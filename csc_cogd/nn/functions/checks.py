@@ -23,18 +23,15 @@ def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
     return first, second
 
 
-def check_positive(**numbers: int) -> None:
-    """Raise InputError for the first of some arguments, by their names, that is below 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise InputError(name, f"must be 1 or more, got {number}")
+def check_positive(name: str, number: int) -> None:
+    """Raise InputError for a number below 1."""
+    if number < 1:
+        raise InputError(name, f"must be 1 or more, got {number}")
 
 
-def check_shape(name: str, array: Any, form: str, **sizes: int) -> None:
-    """Raise InputError unless an array's shape has a form such as ``"N C H W"``, with the `sizes` that are given."""
-    letters = form.split()
-    wanted = tuple(sizes.get(letter, letter) for letter in letters)
-    if len(array.shape) != len(letters) or any(
+def check_shape(name: str, array: Any, *wanted: str | int) -> None:
+    """Raise InputError unless an array has a shape such as ``"N", 3, "H", "W"``, with any numbers in place of letters."""
+    if len(array.shape) != len(wanted) or any(
         isinstance(size, int) and size != found for size, found in zip(wanted, array.shape, strict=True)
     ):
         text = ", ".join(map(str, wanted))

@@ -1,9 +1,9 @@
 """Convolution, which is correlation here, of images with kernels, as in PyTorch.
 
-The general way is a matrix product with the columns (im2col): K. Chellapilla, S. Puri, P. Simard, "High Performance
-Convolutional Neural Networks for Document Processing" (2006). Columns are made anew in the backward pass rather than kept,
-and of so few images at a time that they stay in the processor's cache. Depthwise convolution needs no columns: it is a sum
-of shifted images. That is plain code, in NumPy; where there are compiled kernels, and on a GPU, they do it.
+In general, it is a matrix product with the columns (im2col): K. Chellapilla, S. Puri, P. Simard, "High Performance
+Convolutional Neural Networks for Document Processing" (2006). Columns are computed again in the backward pass rather than
+kept, and for so few images at a time that they stay in the processor's cache. Depthwise convolution needs no columns: it is
+a sum of shifted images. This is plain code in NumPy; compiled kernels replace it if there are any, and on a GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from csc_cogd.nn.functions.windows import Two, crop, output_size, pad, taps
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 COLUMNS_BYTES = 1 << 20
-"""Memory for the columns that are made at a time."""
+"""Memory for the columns that are computed at a time, in bytes."""
 
 
 def conv2d(
@@ -68,7 +68,7 @@ def conv2d(
 
 
 def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups: int) -> tuple[Any, Any]:
-    """Return what :func:`conv2d` does, for arrays, of which `bias` may be None, and what the backward pass needs."""
+    """Compute :func:`conv2d` for arrays, of which `bias` may be None; also return what the backward pass needs."""
     size = output_size("x", x.shape[2:], w.shape[2:], stride, padding)
     saved = (x, w, stride, padding, groups)
     if is_depthwise(w, groups):
@@ -87,7 +87,7 @@ def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups:
 def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any]:
     """Return the gradients of x, None unless needed, and of w.
 
-    That of the bias is the sum of `dy` over all axes but the channels.
+    The gradient of the bias is the sum of `dy` over all axes but the channels.
     """
     x, w, stride, padding, groups = saved
     if is_depthwise(w, groups):
@@ -127,14 +127,14 @@ def _plain_backward(dy: Any, saved: Any, need_dx: bool) -> tuple[Any, Any]:
 
 
 def _check(x: Any, w: Any, bias: Any, groups: int) -> None:
-    check_shape("w", w, "O C/groups I J")
+    check_shape("w", w, "O", "C/groups", "I", "J")
     if 0 in w.shape:
         raise InputError("w", f"must not be empty, got shape {w.shape}")
     if groups < 1 or w.shape[0] % groups:
         raise InputError("groups", f"must divide the {w.shape[0]} output channels, got {groups}")
-    check_shape("x", x, "N C H W", C=w.shape[1] * groups)
+    check_shape("x", x, "N", w.shape[1] * groups, "H", "W")
     if bias is not None:
-        check_shape("bias", bias, "O", O=w.shape[0])
+        check_shape("bias", bias, w.shape[0])
 
 
 def is_depthwise(w: Any, groups: int) -> bool:

@@ -25,10 +25,10 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     y : (N, O) tensor
     """
     rows, weights, biases = arrays_of(x, w, bias)
-    check_shape("w", weights, "O C")
-    check_shape("x", rows, "N C", C=w.shape[1])
+    check_shape("w", weights, "O", "C")
+    check_shape("x", rows, "N", w.shape[1])
     if bias is not None:
-        check_shape("bias", biases, "O", O=w.shape[0])
+        check_shape("bias", biases, w.shape[0])
     if on_gpu(rows):
         kernels = kernels_for("convolution", rows)
         y = kernels.conv2d(_as_pixels(rows), _as_pixels(weights), biases, *_PIXELS)[..., 0, 0]

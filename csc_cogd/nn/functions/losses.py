@@ -13,7 +13,7 @@ from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def cross_entropy(logits: Tensor, labels: Any, *, label_smoothing: float = 0.0) -> Tensor:
-    """Return the cross entropy of labels, which may be smoothed.
+    """Return the cross entropy of labels, optionally with label smoothing.
 
     It is ``-1/N sum_nk t[n, k] log softmax(logits[n])[k]`` with ``t = (1 - s) [k = labels[n]] + s / K`` for label
     smoothing s: C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, section 7.
@@ -31,8 +31,8 @@ def cross_entropy(logits: Tensor, labels: Any, *, label_smoothing: float = 0.0) 
     loss : () tensor
     """
     (array,), labels = arrays_of(logits), as_array(labels)
-    check_shape("logits", array, "N K")
-    check_shape("labels", labels, "N", N=len(array))
+    check_shape("logits", array, "N", "K")
+    check_shape("labels", labels, len(array))
     if not 0 <= label_smoothing < 1:
         raise InputError("label_smoothing", f"must be in [0, 1), got {label_smoothing}")
     if labels.dtype.kind not in "iu" or len(array) == 0:
@@ -110,7 +110,7 @@ def distillation(logits: Tensor, teacher_logits: Any, temperature: float) -> Ten
     loss : () tensor
     """
     (array, teacher) = arrays_of(logits, Tensor(teacher_logits))
-    check_shape("logits", array, "N K")
+    check_shape("logits", array, "N", "K")
     _check_equal_shapes("teacher_logits", array, teacher)
     if not 0 < temperature < np.inf:
         raise InputError("temperature", f"must be a finite number above 0, got {temperature}")

@@ -31,7 +31,7 @@ def batch_statistics(x: Any) -> BatchStats:
     InputError
         If a channel has a single value, from which no variance can be estimated.
     """
-    check_shape("x", x, "N C H W")
+    check_shape("x", x, *"NCHW")
     if x.size <= x.shape[1]:
         raise InputError("x", f"must hold two or more values a channel, got shape {x.shape}", "train with a larger batch")
     if compiled := kernels_for("channels", x):
@@ -78,9 +78,9 @@ def batch_norm(
         If shapes, dtypes or devices don't fit.
     """
     images, scale, shift = arrays_of(x, gamma, beta)
-    check_shape("x", images, "N C H W")
+    check_shape("x", images, *"NCHW")
     for name, array in zip(("gamma", "beta", "mean", "variance"), (scale, shift, *statistics), strict=True):
-        check_shape(name, array, "C", C=x.shape[1])
+        check_shape(name, array, x.shape[1])
 
     def backward(dy: Any) -> tuple[Any, Any, Any]:  # x itself is kept for it, and not another array as large
         if compiled := kernels_for("channels", images):

@@ -1,4 +1,4 @@
-"""Pooling, as in PyTorch: windows that don't fit whole are dropped."""
+"""Pooling, as in PyTorch: windows that don't fit entirely are dropped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 
 def max_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
-    """Return the largest value of each window; its gradient goes to the first of them, row by row. NaN exceeds all.
+    """Return the largest value of each window; its gradient goes to the first of them, row by row. NaN counts as largest.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def max_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None, padding: 
         If shapes don't fit, or a window could see nothing but padding, because that is wider than half of it.
     """
     (array,) = arrays_of(x)
-    check_shape("x", array, "N C H W")
+    check_shape("x", array, *"NCHW")
     kernels, strides = _windows(kernel, stride)
     paddings = pair(padding, "padding", least=0)
     if paddings[0] * 2 > kernels[0] or paddings[1] * 2 > kernels[1]:
@@ -76,7 +76,7 @@ def avg_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None) -> Tensor
     y : (N, C, P, Q) tensor
     """
     (array,) = arrays_of(x)
-    check_shape("x", array, "N C H W")
+    check_shape("x", array, *"NCHW")
     kernels, strides = _windows(kernel, stride)
     xp, shape, size = array_module(array), array.shape, output_size("x", array.shape[2:], kernels, strides, (0, 0))
     y = xp.zeros((*shape[:2], *size), array.dtype)
@@ -96,7 +96,7 @@ def avg_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None) -> Tensor
 def global_avg_pool2d(x: Tensor) -> Tensor:
     """Return the mean of each channel: (N, C, H, W) to (N, C)."""
     (array,) = arrays_of(x)
-    check_shape("x", array, "N C H W")
+    check_shape("x", array, *"NCHW")
     shape = array.shape
 
     def backward(dy: Any) -> tuple[Any]:

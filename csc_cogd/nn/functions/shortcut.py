@@ -31,13 +31,13 @@ def subsample_and_pad(x: Tensor, channels: int, stride: int = 2, sources: Any = 
     y : (N, channels, P, Q) tensor
     """
     (array,) = arrays_of(x)
-    check_shape("x", array, "N C H W")
+    check_shape("x", array, *"NCHW")
     xp, (N, C, H, W), step = array_module(array), array.shape, pair(stride, "stride")[0]
     places: Any
     if sources is None:
         places, taken = _centered(C, channels)
     else:
-        check_shape("sources", sources, "channels", channels=channels)
+        check_shape("sources", sources, channels)
         places, taken = map(xp.asarray, _placed(sources, C))
     y = xp.zeros((N, channels, -(-H // step), -(-W // step)), array.dtype)
     y[:, places] = array[:, taken, ::step, ::step]
@@ -52,7 +52,7 @@ def subsample_and_pad(x: Tensor, channels: int, stride: int = 2, sources: Any = 
 
 
 def sources_of(sources: Any, C: int, channels: int) -> np.ndarray:
-    """Return the channel of x, or -1, that each channel of the result is, for `sources` that may be None."""
+    """Return the source of each channel of the result, a channel of x or -1, for `sources` that may be None."""
     if sources is None:
         first = (channels - C) // 2
         sources = np.full(channels, -1)

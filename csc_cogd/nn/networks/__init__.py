@@ -20,7 +20,7 @@ NETWORKS: dict[str, Callable[[int, Rng, bool], Module]] = {
     "mobilenetv2": CifarMobileNetV2,
     "resnet50": ResNet50,
 }
-"""By name, functions that build a network from the number of classes, a generator, and whether to add soft masks."""
+"""Functions, by name, that build a network from the number of classes, a generator, and whether to add soft masks."""
 
 
 def build_network(name: str, n_classes: int = 10, *, seed: int | None = 0, masked: bool = False) -> Module:

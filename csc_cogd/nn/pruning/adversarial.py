@@ -83,7 +83,7 @@ class AdversarialLoss:
 
 
 class Discriminator(Module):
-    """A network that tells the teacher's logits (N, K) from the student's: K-128-256-128-1 with ReLU.
+    """A network that discriminates the teacher's logits (N, K) from the student's: K-128-256-128-1 with ReLU.
 
     It returns logits: the sigmoid is part of the loss.
     """
@@ -172,7 +172,7 @@ class AdversarialPruning(EpochHook):
         self._losses.append(float(loss))
 
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
-        """Set the masks to FISTA's solution, for what comes after."""
+        """Set the masks to FISTA's solution, for the hooks that follow."""
         self.masks.settle()
         values = np.concatenate([to_numpy(mask) for mask in self.masks.settled])
         figures = {"masks_at_zero": float((values == 0).mean()), "mask_mean": float(values.mean())}

@@ -16,7 +16,7 @@ from csc_cogd.nn.pruning.groups import ChannelGroup, channel_groups
 from csc_cogd.nn.tracing import Shape
 
 Widths = Mapping[str, int]
-"""By the names of groups, the number of channels that are kept; all channels of other groups are."""
+"""The number of channels that are kept, by the names of groups; other groups stay whole."""
 
 
 class Term(NamedTuple):
@@ -162,7 +162,8 @@ def _widths_by_share(
     """Return a function from shares to the width of each group, which never decreases."""
     if ranking not in ("uniform", "global"):
         raise InputError("ranking", f"must be 'uniform' or 'global', got {ranking!r}")
-    check_positive(at_least=at_least, multiple_of=multiple_of)
+    check_positive("at_least", at_least)
+    check_positive("multiple_of", multiple_of)
     sizes = {name: len(values) for name, values in scores.items()}
     order = np.argsort(-np.concatenate([*scores.values(), []]), kind="stable")
     owner = np.repeat(np.arange(len(sizes)), list(sizes.values()))[order]

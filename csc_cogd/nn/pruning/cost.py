@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from csc_cogd.backend import array_module, to_numpy
-from csc_cogd.nn.flops import count_flops, count_parameters
+from csc_cogd.nn.flops import count_parameters, flops_by_layer
 from csc_cogd.nn.functions.checks import check_positive
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor, no_grad
@@ -72,14 +72,15 @@ def measure_costs(
     >>> cost.parameters
     269722
     """
-    check_positive(batch_size=batch_size, repeats=repeats)
+    check_positive("batch_size", batch_size)
+    check_positive("repeats", repeats)
     times: list[list[float]] = [[] for _ in networks]
     for _ in range(repeats + 1):
         for network, taken in zip(networks, times, strict=True):
             taken.append(_seconds(network, (batch_size, *image_shape)))
     return [
         Cost(
-            flops=count_flops(network, image_shape=image_shape),
+            flops=sum(flops_by_layer(network, image_shape=image_shape).values()),
             parameters=count_parameters(network),
             file_bytes=len(save(network.state_dict())),
             seconds=median(taken[1:]),

@@ -108,16 +108,16 @@ def channel_groups(
     >>> groups["layer1.0.conv1"].n_channels
     16
     """
-    found = groups_of_trace(network, trace(network, image_shape))
+    found = groups_of_trace(trace(network, image_shape))
     return {name: group for name, group in found.items() if group.inner or not inner_only}
 
 
-def groups_of_trace(network: Module, traced: Trace) -> dict[str, ChannelGroup]:
+def groups_of_trace(traced: Trace) -> dict[str, ChannelGroup]:
     """Find the channel groups of a network that has been traced; see :func:`channel_groups`."""
-    axes = _follow(network, traced)
+    axes = _follow(traced)
     fixed = {axes[traced.image].root(), axes[traced.output].root()}
     roots = {axis.root() for axis in axes.values()} - fixed
-    places = {name: place for place, (name, _) in enumerate(network.named_modules())}
+    places = {name: place for place, (name, _) in enumerate(traced.network.named_modules())}
     groups = sorted((axis.group(places) for axis in roots), key=lambda group: places[group.name])
     return {group.name: group for group in groups}
 
@@ -154,9 +154,9 @@ class _Axis:
         return ChannelGroup(name, self.channels, tuple(members), inner)
 
 
-def _follow(network: Module, traced: Trace) -> dict[Tensor, _Axis]:
+def _follow(traced: Trace) -> dict[Tensor, _Axis]:
     """Return the axis of the image and of every result."""
-    modules, used = dict(network.named_modules()), set[Tensor]()
+    modules, used = dict(traced.network.named_modules()), set[Tensor]()
     axes = {traced.image: _Axis(traced.image.shape[1])}
 
     def unsupported(result: Tensor, why: str) -> InputError:

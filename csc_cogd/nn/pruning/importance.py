@@ -14,7 +14,7 @@ from csc_cogd.nn.module import Module, not_finite
 from csc_cogd.nn.pruning.groups import ChannelGroup, Member
 
 Scores = dict[str, np.ndarray]
-"""By the names of groups, a number (C,) >= 0 for each channel, larger where it matters more."""
+"""A number (C,) >= 0 for each channel, larger for more important ones, by the names of groups."""
 
 
 def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterion: str = "l1") -> Scores:
@@ -84,4 +84,4 @@ _CRITERIA: dict[str, tuple[Callable[[Member, Module], bool], int]] = {
     "scale": (lambda member, layer: isinstance(layer, BatchNorm2d) and _is_weight(member, layer), 1),
     "mask": (lambda member, layer: isinstance(layer, SoftMask), 1),
 }
-"""By name, which members of a group count, and the power of their values that is summed."""
+"""Criteria, by name: which members of a group count, and the power of their values that is summed."""

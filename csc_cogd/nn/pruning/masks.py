@@ -70,7 +70,7 @@ def masks_of(network: Module) -> dict[str, Parameter]:
 
 
 class SparseMasks:
-    """FISTA for soft masks: ``min L(m) + lmbda sum_j m_j, m >= 0``, restarted where momentum leads uphill.
+    """FISTA for soft masks: ``min L(m) + lmbda sum_j m_j, m >= 0``, with adaptive restart.
 
         m^{k+1} = max(z^k - eta (dL/dz + lmbda), 0)
         t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2

@@ -1,4 +1,4 @@
-"""Pruning from beginning to end: the choice of channels, the removal of the others, and fine-tuning."""
+"""The whole of pruning: the choice of channels, the removal of the others, and fine-tuning."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from csc_cogd.nn.training.recipe import Recipe
 from csc_cogd.nn.training.training import Loss, TrainingProgress, train
 
 METHODS = ("cogd", "gal", "l1", "group")
-"""Masks by cogradient descent, masks without it; norms of kernels, norms of all weights of a channel."""
+"""Masks with cogradient descent, and without; norms of kernels, and of all weights of a channel."""
 
 
 @dataclass(frozen=True)
@@ -217,21 +217,17 @@ def checkpoint_files(checkpoint: str | os.PathLike[str]) -> dict[str, Path]:
     return {stage: Path(f"{os.fspath(checkpoint)}.{name}.safetensors") for stage, name in names.items()}
 
 
-def _scored(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
-    """Return the scores of the groups that may be pruned."""
-    groups = channel_groups(network, image_shape=shape, inner_only=not recipe.include_residual)
-    if recipe.masked:
-        with_masks = masks_to_kept(network, image_shape=shape)
-        groups = {name: group for name, group in groups.items() if name in with_masks}
-    return channel_scores(network, groups, "mask" if recipe.masked else recipe.method)
-
-
 def _choose(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
     """Return the channels that are kept."""
     if recipe.budget is None:
         return masks_to_kept(network, threshold=recipe.threshold or 0.0, image_shape=shape)
+    groups = channel_groups(network, image_shape=shape, inner_only=not recipe.include_residual)
+    if recipe.masked:
+        with_masks = masks_to_kept(network, image_shape=shape)
+        groups = {name: group for name, group in groups.items() if name in with_masks}
+    scores = channel_scores(network, groups, "mask" if recipe.masked else recipe.method)
     ranking = recipe.ranking or ("uniform" if recipe.method == "l1" else "global")
     return keep_within(
-        FlopsModel(network, image_shape=shape), _scored(network, recipe, shape), recipe.budget, ranking=ranking,
-        at_least=recipe.at_least, multiple_of=recipe.multiple_of,
+        FlopsModel(network, image_shape=shape), scores, recipe.budget, ranking=ranking, at_least=recipe.at_least,
+        multiple_of=recipe.multiple_of,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Removal of channels, after which a network computes the same if they contributed nothing."""
+"""Removal of channels; a network computes the same without channels that contribute nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from csc_cogd.nn.tensor import Tensor
 from csc_cogd.nn.tracing import Shape, Trace, trace
 
 Kept = Mapping[str, Any]
-"""By the names of groups, the channels that are kept: an array or list of different indices."""
+"""The channels that are kept, by the names of groups: an array or list of different indices."""
 
 
 def remove_channels(
@@ -28,8 +28,8 @@ def remove_channels(
     """Return a smaller network, of the same layers with fewer channels; the given one isn't changed.
 
     In inference it computes the same as before, up to rounding, if all removed channels are zero where they are used, as
-    after a soft mask of 0. So it does if they are constant and are used without padding, such as those that a depthwise
-    convolution and its batch norm make of zeros: their contribution is moved into the batch norm that follows. The
+    after a soft mask of 0. It also does if they are constant and are used without padding, such as the results of a
+    depthwise convolution and batch norm of zeros: their contribution is moved into the batch norm that follows. The
     contributions of constants to a padded convolution, and of all that isn't constant, are lost.
 
     Parameters
@@ -59,7 +59,7 @@ def remove_channels(
     (3, 16, 3, 3)
     """
     traced = trace(network, image_shape)
-    groups = groups_of_trace(network, traced)
+    groups = groups_of_trace(traced)
     if unknown := [name for name in kept if name not in groups]:
         raise InputError("kept", f"must name channel groups ({', '.join(groups)}), got {unknown[0]!r}")
     indices = {name: _checked(groups[name], channels) for name, channels in kept.items()}
@@ -78,7 +78,7 @@ def remove_channels(
 def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape = (3, 32, 32)) -> dict[str, np.ndarray]:
     """Return the channels whose soft masks are larger in magnitude than a threshold.
 
-    Where none is, the one of the largest mask is kept, or the first of several.
+    If none is, the channel with the largest mask is kept.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def masks_to_kept(network: Module, *, threshold: float = 0.0, image_shape: Shape
     16
     """
     modules, kept = dict(network.named_modules()), {}
-    for name, group in groups_of_trace(network, trace(network, image_shape)).items():
+    for name, group in groups_of_trace(trace(network, image_shape)).items():
         masks = [modules[member.layer] for member in group.members if isinstance(modules[member.layer], SoftMask)]
         if masks:
             size = np.prod([abs(to_numpy(mask.weight.array)) for mask in masks], axis=0)  # type: ignore[attr-defined]

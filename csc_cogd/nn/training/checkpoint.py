@@ -17,12 +17,12 @@ from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization
 from csc_cogd.nn.data.image_set import ImageSet
 from csc_cogd.nn.module import Module
-from csc_cogd.nn.saving import HOOK, OPTIMIZER, load_checkpoint, network_arrays, save_checkpoint
+from csc_cogd.nn.saving import HOOK, OPTIMIZER, image_metadata, load_checkpoint, network_arrays, save_checkpoint
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook, StatefulHook
 from csc_cogd.nn.training.recipe import Recipe
 from csc_cogd.nn.training.sgd import SGD
-from csc_cogd.storage import check_writable, digest
+from csc_cogd.storage import Json, check_writable, digest
 
 _FORMAT = 1
 
@@ -90,7 +90,7 @@ class TrainingCheckpoint:
         over = len(history) == epochs
         if not over and len(history) % self.every:
             return
-        arrays: dict[str, Any] = network.state_dict()
+        arrays = network.state_dict()
         if not over:
             arrays |= {OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
             for number, hook in enumerate(hooks):
@@ -104,16 +104,15 @@ class TrainingCheckpoint:
 def identity_of(
     network: Module, images: ImageSet, recipe: Recipe, normalization: Normalization, hooks: Sequence[EpochHook],
     about: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Json]:  # fmt: skip
     """Return what decides the result of a run, digested, and what is known about the weights, as JSON returns it."""
     network_shapes = [f"{name} {array.shape} {array.dtype}" for name, array in network.state_dict().items()]
-    known = {"norm_mean": normalization.mean, "norm_std": normalization.std, "class_names": images.class_names}
     identity = {
         "recipe": recipe.as_json(),
         "network": digest(np.array(network_shapes)),
         "images": digest(images.labels, images.fetch(np.arange(min(len(images), 100)))),
         "hooks": [_settings_of(hook) for hook in hooks],
-        "about": {**about, **known},
+        "about": {**about, **image_metadata(images, normalization)},
     }
     return json.loads(json.dumps(identity))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import array_module, single_threaded_blas, to_numpy
+from csc_cogd.backend import single_threaded_blas, to_numpy
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
 from csc_cogd.nn.data.image_set import ImageSet, check_labeled
@@ -61,7 +61,7 @@ def predict(
     >>> predict(build_network("resnet20", 2), np.zeros((2, 8, 8, 3), np.uint8), normalization=half).shape
     (2, 2)
     """
-    xp, dtype = arrays_of_network(network)
+    xp, dtype = network.array_kind()
     if not isinstance(images, ImageSet):
         images = ImageSet(images, np.zeros(np.shape(images)[:1], int), ("unknown",))
     found = []
@@ -114,17 +114,3 @@ def unchecked_evaluate(network: Module, images: ImageSet, *, normalization: Norm
     with np.errstate(invalid="ignore"):  # of infinite logits
         loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
     return Evaluation(float(loss), float(np.mean(logits.argmax(axis=1) == images.labels)))
-
-
-def arrays_of_network(network: Module) -> tuple[Any, str]:
-    """Return the module, NumPy or CuPy, and the dtype of a network's arrays.
-
-    Raises
-    ------
-    InputError
-        If it has no parameters.
-    """
-    parameter = next(iter(network.parameters()), None)
-    if parameter is None:
-        raise InputError("network", "must have parameters")
-    return array_module(parameter.array), parameter.dtype.name

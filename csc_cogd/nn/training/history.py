@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from csc_cogd.errors import InputError
-from csc_cogd.storage import write_whole
+from csc_cogd.storage import Json, write_whole
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Epoch:
     seconds: float
     figures: Mapping[str, float] = field(default_factory=dict)
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, float | None]:
         """Return all figures in one flat mapping."""
         own = asdict(self)
         return own | own.pop("figures")
@@ -84,7 +84,7 @@ class History:
         """Return this history with one more epoch."""
         return History((*self.epochs, epoch))
 
-    def as_json(self) -> list[dict[str, Any]]:
+    def as_json(self) -> list[dict[str, Json]]:
         """Return one mapping an epoch, with the hooks' figures under ``"figures"``."""
         return [asdict(epoch) for epoch in self]
 
@@ -134,7 +134,7 @@ def check_history_name(path: Path) -> None:
         raise InputError("", "the name of a history must end in .csv or .json", subject=str(path))
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[dict[str, float | None]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()

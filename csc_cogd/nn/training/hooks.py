@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from csc_cogd.nn.module import Module
 
 
@@ -47,7 +49,7 @@ class EpochHook(Protocol):
 class StatefulHook(Protocol):
     """A hook that keeps arrays from one epoch to the next, which checkpoints hold as well."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of the arrays, by names."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from csc_cogd.backend import check_precision
 from csc_cogd.errors import InputError
@@ -13,6 +12,7 @@ from csc_cogd.nn.data.augmentation import Augmentation
 from csc_cogd.nn.data.batches import count_batches
 from csc_cogd.nn.training import schedules
 from csc_cogd.nn.training.sgd import check_sgd
+from csc_cogd.storage import Json
 
 SMALLEST_BATCH = 2
 """Fewest images of the last batch of an epoch: from a single value a channel, batch norm can't estimate the variance."""
@@ -109,7 +109,7 @@ class Recipe:
         done = epochs / self.epochs
         return self.learning_rate * _FACTORS[self.schedule](self, done) * schedules.warm_up(done, self.warm_up / self.epochs)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """Return the settings as JSON returns them."""
         return json.loads(json.dumps(asdict(self)))
 
@@ -119,4 +119,4 @@ _FACTORS: dict[str, Callable[[Recipe, float], float]] = {
     "step": lambda recipe, done: schedules.step(done, recipe.steps, recipe.step_factor),
     "constant": lambda recipe, done: 1.0,
 }
-"""By the names of schedules: the factor of the learning rate when a share of the epochs is done."""
+"""The factor of the learning rate when a share of the epochs is done, by the names of schedules."""

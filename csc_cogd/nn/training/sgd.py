@@ -61,7 +61,7 @@ class SGD:
         check_sgd(learning_rate, momentum, nesterov, weight_decay)
         self.learning_rate, self.momentum, self.nesterov = learning_rate, momentum, nesterov
         self.weight_decay, self.decay_vectors = weight_decay, decay_vectors
-        self._velocities: dict[str, Any] = {}
+        self._velocities: dict[str, np.ndarray] = {}
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""

@@ -20,7 +20,7 @@ from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tensor import Tensor
 from csc_cogd.nn.training.checkpoint import TrainingCheckpoint, identity_of
-from csc_cogd.nn.training.evaluate import arrays_of_network, unchecked_evaluate
+from csc_cogd.nn.training.evaluate import unchecked_evaluate
 from csc_cogd.nn.training.history import Epoch, History
 from csc_cogd.nn.training.hooks import EpochHook
 from csc_cogd.nn.training.recipe import SMALLEST_BATCH, Recipe
@@ -129,7 +129,7 @@ def train(
     >>> [f"{epoch.epoch}: {epoch.accuracy:.0%}" for epoch in history]
     ['1: 50%', '2: 50%']
     """
-    arrays_of_network(network)  # refuses one without any
+    network.array_kind()  # refuses one without parameters
     for given in (images,) if test is None else (images, test):
         check_labeled(given)
     for parameter in network.parameters():
@@ -219,7 +219,7 @@ class _Run:
 
     def _steps(self, number: int) -> Iterator[_Step]:
         """Take the steps of an epoch."""
-        recipe, network, (xp, dtype) = self.recipe, self.network, arrays_of_network(self.network)
+        recipe, network, (xp, dtype) = self.recipe, self.network, self.network.array_kind()
         fed = batches(
             self.images, recipe.batch_size, normalization=self.normalization,
             rng=np.random.default_rng([recipe.seed, number]), augmentation=recipe.augmentation, at_least=SMALLEST_BATCH,
