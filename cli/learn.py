@@ -172,8 +172,9 @@ class _Learning:
 
     def together(self) -> LearnedDictionary:
         """Learn from all images, read here; all pages of stacks."""
+        from csc_cogd import learn_from_images
         from csc_cogd.imagefiles import open_images
-        from csc_cogd.learning.learn import CROP, CROPS, learn_from_images
+        from csc_cogd.learning.learn import CROP, CROPS
 
         options, pictures, paths = self.options, [], []
         for path in self.paths:
