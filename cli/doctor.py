@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import metadata, resources
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
 import click
 
@@ -19,7 +19,9 @@ from csc_cogd import __version__
 from csc_cogd.cli import machine
 from csc_cogd.cli.console import echo
 from csc_cogd.errors import CscCogdError, DeviceError
-from csc_cogd.storage import Json
+
+if TYPE_CHECKING:
+    from csc_cogd.storage import Json
 
 _NEEDED = (
     "numpy", "scipy", "pyfftw", "numba", "threadpoolctl", "scikit-image", "imagecodecs", "tifffile", "pillow",
@@ -35,7 +37,7 @@ _VARIABLES = ("CSC_COGD_", "NUMBA_", "CUDA_", "TMPDIR")  # what matters begins w
 _LEAST = 33.0  # dB of the self-test, which makes 33.5
 _ROOM = 1.0  # GB of memory; less is a problem
 
-Facts = Mapping[str, Json] | machine.Processors
+Facts: TypeAlias = "Mapping[str, Json] | machine.Processors"
 Found = TypeVar("Found")
 
 

@@ -177,8 +177,8 @@ class _Learning:
 
     def together(self) -> LearnedDictionary:
         """Learn from all images, read here; all pages of stacks."""
-        from csc_cogd.imagefiles import open_images
         from csc_cogd import learn_from_images
+        from csc_cogd.imagefiles import open_images
         from csc_cogd.learning.learn import CROP, CROPS
 
         options, pictures, paths = self.options, [], []

@@ -75,9 +75,9 @@ def learn_from_images(
     max_memory : float, optional
         In bytes, of learning from all images together. Default: 2e9.
     batch_size : int
-        Crops in a batch of online learning.
+        Crops in a batch of online learning; default: 4.
     crop : int
-        Their height and width.
+        Their height and width; default: 128.
     seed : int
         Random seed for the initial filters.
     start : Dictionary, optional

@@ -57,39 +57,31 @@ def conv2d(
     images, kernels, biases = arrays_of(x, w, bias)
     _check(images, kernels, biases, groups)
     strides, paddings = pair(stride, "stride"), pair(padding, "padding", least=0)
-    y, saved = conv2d_forward(images, kernels, biases, strides, paddings, groups)
+    y = _forward(images, kernels, biases, strides, paddings, groups)
 
     def backward(dy: Any) -> tuple[Any, ...]:
-        gradients = conv2d_backward(dy, saved, need_dx=x.requires_grad)
+        gradients = _backward(dy, images, kernels, strides, paddings, groups, x.requires_grad)
         return gradients if bias is None else (*gradients, dy.sum(axis=(0, 2, 3)))
 
     made_by = Operation("conv2d", {"stride": strides, "padding": paddings, "groups": groups})
     return record(y, (x, w) if bias is None else (x, w, bias), backward, made_by)
 
 
-def conv2d_forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups: int) -> tuple[Any, Any]:
-    """Compute :func:`conv2d` for arrays, of which `bias` may be None; also return what the backward pass needs."""
+def _forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups: int) -> Any:
+    """Compute :func:`conv2d` for arrays, of which `bias` may be None."""
     size = output_size("x", x.shape[2:], w.shape[2:], stride, padding)
-    saved = (x, w, stride, padding, groups)
-    if is_depthwise(w, groups):
-        compiled = kernels_for("depthwise", x)
-        y = compiled.depthwise(x, w, size, stride, padding) if compiled else _plain_forward(*saved, size)
-    else:
-        compiled = kernels_for("convolution", x)
-        if compiled:
-            return compiled.conv2d(x, w, bias, size, stride, padding, groups), saved
-        y = _plain_forward(*saved, size)
+    depthwise = is_depthwise(w, groups)
+    compiled = kernels_for("depthwise" if depthwise else "convolution", x)
+    if compiled and not depthwise:
+        return compiled.conv2d(x, w, bias, size, stride, padding, groups)
+    y = compiled.depthwise(x, w, size, stride, padding) if compiled else _plain_forward(x, w, stride, padding, groups, size)
     if bias is not None:
         y += bias[:, None, None]
-    return y, saved
+    return y
 
 
-def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any]:
-    """Return the gradients of x, None unless needed, and of w.
-
-    The gradient of the bias is the sum of `dy` over all axes but the channels.
-    """
-    x, w, stride, padding, groups = saved
+def _backward(dy: Any, x: Any, w: Any, stride: Two, padding: Two, groups: int, need_dx: bool) -> tuple[Any, Any]:
+    """Return the gradients of x, None unless needed, and of w."""
     if is_depthwise(w, groups):
         if compiled := kernels_for("depthwise", x):
             dx = compiled.depthwise_images_gradient(dy, w, x.shape, stride, padding) if need_dx else None
@@ -97,7 +89,7 @@ def conv2d_backward(dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, Any
     elif compiled := kernels_for("convolution", x):
         dx = compiled.conv2d_images_gradient(dy, w, x.shape, stride, padding, groups) if need_dx else None
         return dx, compiled.conv2d_weights_gradient(dy, x, w, stride, padding, groups)
-    return _plain_backward(dy, saved, need_dx)
+    return _plain_backward(dy, x, w, stride, padding, groups, need_dx)
 
 
 def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size: Two) -> Any:
@@ -108,8 +100,7 @@ def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size:
     return y
 
 
-def _plain_backward(dy: Any, saved: Any, need_dx: bool) -> tuple[Any, Any]:
-    x, w, stride, padding, groups = saved
+def _plain_backward(dy: Any, x: Any, w: Any, stride: Two, padding: Two, groups: int, need_dx: bool) -> tuple[Any, Any]:
     backward = _depthwise_backward if is_depthwise(w, groups) else _columns_backward
     rest = (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
     scatter = need_dx and (stride != (1, 1) or min(rest) < 0)
