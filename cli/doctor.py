@@ -54,8 +54,8 @@ def command(as_json: bool) -> None:
     """Show what csc-cogd finds on this machine, and whether it works here; include this in bug reports.
 
     Versions of the libraries, processors and memory and what this process may use of them, the FFT library and its speed
-    (64 maps of 256 x 256, float32, there and back), the cache of compiled kernels, devices, and a self-test that restores
-    a small picture on the CPU and, if there is one, a GPU. Problems are listed last, each with a fix.
+    (64 maps of 256 x 256, float32, forward and inverse), the cache of compiled kernels, devices, and a self-test that
+    restores a small picture on the CPU and, if there is one, a GPU. Problems are listed last, each with a fix.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def _found(name: str, look: Callable[[list[str]], Found], problems: list[str], o
     except CscCogdError as error:
         problem = str(error)
     except Exception as error:  # the more is broken, the more the rest of the report is wanted
-        problem = f"{name}: {type(error).__name__}: {error}: install csc-cogd and what it needs anew"
+        problem = f"{name}: {type(error).__name__}: {error}: reinstall csc-cogd and its dependencies"
     if problem not in problems:
         problems.append(problem)
     return otherwise
@@ -99,7 +99,7 @@ def _found(name: str, look: Callable[[list[str]], Found], problems: list[str], o
 def _versions(problems: list[str]) -> Facts:
     needed = {name: _version(name) for name in _NEEDED}
     for name, version in needed.items():
-        if version is None and name != "pyfftw":  # some can't have it, for its licence
+        if version is None and name != "pyfftw":  # its license keeps some from using it
             problems.append(f"{name}: isn't installed: pip install {name}")
     optional = {name: next(filter(None, map(_version, names)), None) for name, names in _OPTIONAL.items()}
     own = {"csc-cogd": __version__, "python": platform.python_version(), "platform": platform.platform()}
@@ -143,7 +143,7 @@ def _fft(problems: list[str]) -> Facts:
 
 
 def _fft_seconds(backend: Any) -> float:
-    """Return the seconds to transform 64 maps of 256 x 256 there and back, the best of five times."""
+    """Return the seconds to transform 64 maps of 256 x 256 forward and back, the best of five times."""
     import numpy as np
 
     maps = np.random.default_rng(0).standard_normal((64, 1, 1, 256, 256)).astype(backend.dtype)

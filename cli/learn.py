@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LearnOptions:
-    """The options of the command that are neither about the engine nor about what is written."""
+    """The options of the command, except those about engine and output."""
 
     images: tuple[str, ...]
     output: Path

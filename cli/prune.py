@@ -35,7 +35,7 @@ _COSTS = {
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """The options of the command that no other record has."""
+    """The options of the command, except those about images, recipe and output."""
 
     weights: Path
     output: Path
@@ -216,7 +216,7 @@ def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
 
 
 def _check_outputs(options: PruneOptions, overwrite: bool) -> None:
-    """Refuse now what couldn't be written later."""
+    """Check that all outputs can be written."""
     from csc_cogd.storage import check_distinct, check_writable
 
     for path, suffix in ((options.output, ".safetensors"), (options.onnx, ".onnx"), (options.record, ".json")):

@@ -32,7 +32,7 @@ EVALUATION = {
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The options of the command that no other record has."""
+    """The options of the command, except those about images, recipe and output."""
 
     output: Path | None
     network_name: str | None
@@ -147,7 +147,7 @@ def _check_evaluation(options: TrainOptions) -> None:
 
 
 def _checked_output(options: TrainOptions, overwrite: bool) -> Path:
-    """Return the output, and refuse now what couldn't be written later."""
+    """Return the output, after checking that all outputs can be written."""
     from csc_cogd.nn.training.history import check_history_name
     from csc_cogd.storage import check_distinct, check_writable
 

@@ -43,7 +43,7 @@ class FrequencySolve:
         self._gram = gram(operator, self.backend.xp)
 
     def set_penalties(self, rho: float, rho_data: float) -> None:
-        """Exchange the penalties, and compute the R x R matrices anew."""
+        """Exchange the penalties, and recompute the R x R matrices."""
         self.rho, self.rho_data = rho, rho_data
         if self.gradient_penalty:
             response = rho / (rho + self.gradient_penalty * laplacian_symbol(*self.shape))

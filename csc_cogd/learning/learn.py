@@ -1,4 +1,4 @@
-"""Learn a dictionary from images: from their details together, or online where they are too many or too different."""
+"""Learn a dictionary from images: from their details together, or online if there are too many or sizes differ."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def learn_from_images(
 
 
 def _is_online(online: bool | None, cogd: CogradientRule | None, same_size: bool, needed: float, max_memory: float) -> bool:
-    """Return whether to learn online, as is asked for or by default, where that is possible."""
+    """Return whether to learn online, as requested or by default; InputError if that isn't possible."""
     if online and cogd is not None:
         raise InputError(
             "cogd", "needs the codes of all images, which online learning doesn't keep", "leave out {cogd} or {online}"

@@ -1,4 +1,4 @@
-"""HTML documents of one file, from the templates beside this module: no network, and no script but ours."""
+"""HTML documents of one file, from the templates beside this module: without network access and other scripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from csc_cogd.storage import write_whole
 def document(name: str, title: str, parts: Mapping[str, str]) -> bytes:
     """Return the page that the template `name`.html makes of its parts, with the style and the script `name`.js within it.
 
-    The parts are HTML; the title is any text. The page's policy lets nothing be loaded, and only that script run.
+    The parts are HTML; the title is any text. The page's content security policy forbids
+    loading anything, and running other scripts.
     """
     title = text(title)
     script = _template(f"{name}.js")
@@ -36,12 +37,12 @@ def fill(template: str, parts: Mapping[str, str]) -> str:
 
 
 def section(title: str, content: str, kind: str = "") -> str:
-    """Return content under a heading; without any, nothing."""
+    """Return content under a heading, nothing if there is no content."""
     return f'<section><h2>{title}</h2><div class="{kind}">{content}</div></section>' if content else ""
 
 
 def text(value: Any) -> str:
-    """Return anything as text in HTML, also between quotes."""
+    """Escape a value for HTML text and attributes."""
     return escape(str(value))
 
 
@@ -51,7 +52,7 @@ def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
 
 
 def to_utf8(content: str) -> bytes:
-    """Return text as UTF-8; bytes of file names that are no text are written as escapes."""
+    """Return text as UTF-8; undecodable bytes of file names are written as escapes."""
     return content.encode("utf-8", "backslashreplace")
 
 

@@ -13,9 +13,9 @@ BAND = 1 << 22  # values that are compared at a time
 
 
 def data_range_of(reference: np.ndarray) -> float:
-    """Return what PSNR and SSIM take for the largest possible difference; NaN for a constant image of floats.
+    """Return the data range for PSNR and SSIM; NaN for a constant image of floats.
 
-    The type's range for 8 and 16 bits without sign and for bilevel pictures, else the range of the reference's values.
+    It is the range of the type for unsigned 8 and 16 bits and for bilevel pictures, else that of the reference's values.
     """
     if reference.dtype == bool:
         return 1.0

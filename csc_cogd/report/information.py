@@ -11,7 +11,7 @@ from csc_cogd.errors import InputError
 
 
 def code_bits(codes: Any, step: float) -> float:
-    """Return bits that an ideal entropy coder needs for codes with amplitudes rounded to multiples of `step`.
+    """Return the bits that an ideal entropy coder needs for codes with amplitudes rounded to multiples of `step`.
 
     An estimate without context: where codes are non-zero, by each map's own density, and the rounded amplitudes by their
     frequencies over all maps. The tables of frequencies aren't counted, and neither is the dictionary.

@@ -1,4 +1,4 @@
-"""The page of one picture: before and after, what was found, how well, and how the solve went."""
+"""The page of a picture: before and after, settings and findings, figures of merit, and the course of the solve."""
 
 from __future__ import annotations
 

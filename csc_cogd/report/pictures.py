@@ -1,4 +1,4 @@
-"""Arrays as pictures for the eye: 8 bits, at most so many pixels wide, PNG in a data URI."""
+"""Pictures of arrays for display: 8 bits, of limited width, as PNG in a data URI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLACES = 3  # the most
 
 
 def visible(pixels: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return the channels of an (H, W, C) array to show, (H, W, 1) or (H, W, 3), and a sentence if that isn't all of it."""
+    """Return the channels of an (H, W, C) array to show, (H, W, 1) or (H, W, 3), and a sentence if others are left out."""
     channels = pixels.shape[2]
     if channels in (1, 3):
         return pixels, ""
@@ -36,7 +36,7 @@ def visible(pixels: np.ndarray) -> tuple[np.ndarray, str]:
 def tone_range(before: np.ndarray, known: np.ndarray) -> tuple[float, float]:
     """Return the values that are shown as black and as white: 0 and 255 of 8 bits, else what the known pixels, (H, W), span.
 
-    The outermost thousandth at either end doesn't count.
+    The outermost thousandth at either end is ignored.
     """
     if before.dtype == np.uint8:
         return 0.0, 255.0
@@ -74,19 +74,19 @@ def picture(pixels: np.ndarray, tones: tuple[float, float], factor: int = 1) -> 
 
 
 def mask_picture(share: np.ndarray, factor: int = 1) -> str:
-    """Return what is missing, MARK on nothing: (H, W) shares of a pixel's channels, from 0 to 1."""
+    """Return a picture of missing pixels, in the color MARK: (H, W) shares of a pixel's channels, from 0 to 1."""
     opacity = _image(np.rint(share * 255).astype(np.uint8)).reduce(factor)
     opacity.putpalette(MARK * 256)
     return _palette_uri(opacity, transparency=bytes(range(256)))
 
 
 def signed_map(values: np.ndarray, scale: float, factor: int = 1) -> str:
-    """Return (H, W) values from -scale to scale in the DIVERGING colors; NaN is see-through."""
+    """Return (H, W) values from -scale to scale in the DIVERGING colors; NaN is transparent."""
     return _colored(values / (2 * scale) + 0.5, DIVERGING, factor)
 
 
 def error_map(values: np.ndarray, scale: float, factor: int = 1) -> str:
-    """Return (H, W) values from 0 to scale in the SEQUENTIAL colors; NaN is see-through."""
+    """Return (H, W) values from 0 to scale in the SEQUENTIAL colors; NaN is transparent."""
     return _colored(values / scale, SEQUENTIAL, factor)
 
 
@@ -120,12 +120,12 @@ def worst_places(damage: np.ndarray) -> list[tuple[slice, slice]]:
 
 
 def some(values: np.ndarray) -> np.ndarray:
-    """Return about a million of many values, evenly taken: their quantiles tell as much."""
+    """Return about a million of the values, evenly spaced, with about the same quantiles."""
     return values[:: max(values.size >> 20, 1)]
 
 
 def _palette_uri(image: Image, transparency: bytes | int) -> str:
-    """Return a picture with a palette, which imageio doesn't write: a byte for each pixel, and see-through."""
+    """Return a picture with a palette and transparency, a byte for each pixel, which imageio doesn't write."""
     stream = io.BytesIO()
     image.save(stream, "PNG", transparency=transparency)
     return _data_uri(stream.getvalue())

@@ -126,18 +126,18 @@ def value(of_pixels: float) -> str:
 
 
 def share(fraction: float) -> str:
-    """Return a fraction in per cent, to a tenth, or finer where that would be nothing."""
+    """Return a fraction in percent, to a tenth, or finer if that would be zero."""
     return f"{fraction:.1%}".replace("%", " %") if fraction >= 0.001 or not fraction else f"{100 * fraction:.2g} %"
 
 
 def _wide(values: Sequence[float]) -> bool:
-    """Return whether they are all above zero and span more than a factor of fifty."""
+    """Return whether the values are all positive and span more than a factor of fifty."""
     finite = [one for one in values if np.isfinite(one)]
     return bool(finite) and 0 < 50 * min(finite) < max(finite)
 
 
 def _stages(curve: Sequence[Point], by_time: bool) -> dict[str, list[tuple[float, float]]]:
-    """Return lines by stage, each going on from the end of the one before; steps are counted through."""
+    """Return a line for each stage, which begins at the end of the one before; steps are counted across stages."""
     lines: dict[str, list[tuple[float, float]]] = {}
     before: list[tuple[float, float]] = []
     numbered = enumerate(curve, 1)

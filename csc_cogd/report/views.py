@@ -31,7 +31,7 @@ class Shown:
 
 
 def views(planes: Planes) -> dict[str, str]:
-    """Return the page's parts: `viewer`; `shown`, how values are shown; `places`, viewers of the worst of a large image."""
+    """Return parts of the page: `viewer`; `shown`, how values are shown; `places`, viewers of the most damaged places."""
     before, about = pictures.visible(planes.before)
     named = {"Before": before, "After": pictures.visible(planes.after)[0]}
     if planes.reference is not None:

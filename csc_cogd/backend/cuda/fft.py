@@ -63,8 +63,8 @@ class Transforms:
 class Workspace:
     """Scratch memory of a visit: `real` (M, B, H, W) and `spectrum` (M, B, H, W // 2 + 1), and the FFT between them.
 
-    Both directions may destroy their source. ``inverse`` after ``forward`` multiplies by H * W. The plans that it has used
-    stay with it: what is recorded goes on using their work areas.
+    Both directions may destroy their source. ``inverse`` after ``forward`` multiplies by H * W. It keeps the plans that it
+    has used, as recorded work continues to use their work areas.
     """
 
     def __init__(self, shape: tuple[int, ...], transforms: Transforms, memory: tuple[Any, Any] | None = None):

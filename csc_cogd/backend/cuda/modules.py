@@ -19,7 +19,7 @@ Macros = tuple[tuple[str, int], ...]
 
 @lru_cache(maxsize=256)
 def load_function(xp: ModuleType, name: str, kernel: str, dtype: np.dtype, macros: Macros = ()) -> Any:
-    """Return a kernel of ``name.cu``, compiled for a precision and looked up once: CuPy looks it up anew at every call."""
+    """Return a kernel of ``name.cu``, compiled for a precision and looked up once: CuPy looks it up at every call."""
     return _load_module(xp, name, compiler_options(dtype, macros)).get_function(kernel)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,14 @@ from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
 COLUMNS_BYTES = 1 << 20
 """Memory for the columns that are computed at a time, in bytes."""
+
+
+class _Grid(NamedTuple):
+    """How kernels move over images, see :func:`conv2d`."""
+
+    stride: Two
+    padding: Two
+    groups: int
 
 
 def conv2d(
@@ -56,32 +64,34 @@ def conv2d(
     """
     images, kernels, biases = arrays_of(x, w, bias)
     _check(images, kernels, biases, groups)
-    strides, paddings = pair(stride, "stride"), pair(padding, "padding", least=0)
-    y = _forward(images, kernels, biases, strides, paddings, groups)
+    grid = _Grid(pair(stride, "stride"), pair(padding, "padding", least=0), groups)
+    y = _forward(images, kernels, biases, grid)
 
     def backward(dy: Any) -> tuple[Any, ...]:
-        gradients = _backward(dy, images, kernels, strides, paddings, groups, x.requires_grad)
+        gradients = _backward(dy, images, kernels, grid, x.requires_grad)
         return gradients if bias is None else (*gradients, dy.sum(axis=(0, 2, 3)))
 
-    made_by = Operation("conv2d", {"stride": strides, "padding": paddings, "groups": groups})
-    return record(y, (x, w) if bias is None else (x, w, bias), backward, made_by)
+    parents = (x, w) if bias is None else (x, w, bias)
+    return record(y, parents, backward, Operation("conv2d", grid._asdict()))
 
 
-def _forward(x: Any, w: Any, bias: Any, stride: Two, padding: Two, groups: int) -> Any:
+def _forward(x: Any, w: Any, bias: Any, grid: _Grid) -> Any:
     """Compute :func:`conv2d` for arrays, of which `bias` may be None."""
+    stride, padding, groups = grid
     size = output_size("x", x.shape[2:], w.shape[2:], stride, padding)
     depthwise = is_depthwise(w, groups)
     compiled = kernels_for("depthwise" if depthwise else "convolution", x)
     if compiled and not depthwise:
         return compiled.conv2d(x, w, bias, size, stride, padding, groups)
-    y = compiled.depthwise(x, w, size, stride, padding) if compiled else _plain_forward(x, w, stride, padding, groups, size)
+    y = compiled.depthwise(x, w, size, stride, padding) if compiled else _plain_forward(x, w, grid, size)
     if bias is not None:
         y += bias[:, None, None]
     return y
 
 
-def _backward(dy: Any, x: Any, w: Any, stride: Two, padding: Two, groups: int, need_dx: bool) -> tuple[Any, Any]:
+def _backward(dy: Any, x: Any, w: Any, grid: _Grid, need_dx: bool) -> tuple[Any, Any]:
     """Return the gradients of x, None unless needed, and of w."""
+    stride, padding, groups = grid
     if is_depthwise(w, groups):
         if compiled := kernels_for("depthwise", x):
             dx = compiled.depthwise_images_gradient(dy, w, x.shape, stride, padding) if need_dx else None
@@ -89,10 +99,11 @@ def _backward(dy: Any, x: Any, w: Any, stride: Two, padding: Two, groups: int, n
     elif compiled := kernels_for("convolution", x):
         dx = compiled.conv2d_images_gradient(dy, w, x.shape, stride, padding, groups) if need_dx else None
         return dx, compiled.conv2d_weights_gradient(dy, x, w, stride, padding, groups)
-    return _plain_backward(dy, x, w, stride, padding, groups, need_dx)
+    return _plain_backward(dy, x, w, grid, need_dx)
 
 
-def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size: Two) -> Any:
+def _plain_forward(x: Any, w: Any, grid: _Grid, size: Two) -> Any:
+    stride, padding, groups = grid
     forward = _depthwise_forward if is_depthwise(w, groups) else _columns_forward
     y = np.empty((len(x), len(w), *size), x.dtype)
     for some in _chunks(x, w, size):
@@ -100,7 +111,8 @@ def _plain_forward(x: Any, w: Any, stride: Two, padding: Two, groups: int, size:
     return y
 
 
-def _plain_backward(dy: Any, x: Any, w: Any, stride: Two, padding: Two, groups: int, need_dx: bool) -> tuple[Any, Any]:
+def _plain_backward(dy: Any, x: Any, w: Any, grid: _Grid, need_dx: bool) -> tuple[Any, Any]:
+    stride, padding, groups = grid
     backward = _depthwise_backward if is_depthwise(w, groups) else _columns_backward
     rest = (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
     scatter = need_dx and (stride != (1, 1) or min(rest) < 0)
@@ -113,7 +125,7 @@ def _plain_backward(dy: Any, x: Any, w: Any, stride: Two, padding: Two, groups: 
         if scatter:
             dx[some] = crop(dpadded, padding)
     if need_dx and not scatter:  # dx is a correlation too, which is faster
-        dx = _plain_forward(dy, _rotated(w, groups), (1, 1), rest, groups, x.shape[2:])
+        dx = _plain_forward(dy, _rotated(w, groups), _Grid((1, 1), rest, groups), x.shape[2:])
     return dx, dw
 
 

@@ -30,7 +30,7 @@ class Recipe:
         Images a step, and of the tests after each epoch. An image that would be left over alone for the last step of an
         epoch takes part in the step before it.
     learning_rate : float
-        The largest one; schedule and warm-up scale it, anew for each batch.
+        The largest one; schedule and warm-up scale it for each batch.
     momentum : float in [0, 1)
         See :class:`csc_cogd.nn.training.sgd.SGD`.
     nesterov : bool
