@@ -77,6 +77,8 @@ class GroupReport:
         Over similar patches.
     blend_weight : float, or None
         Of the result against biharmonic interpolation, where it was measured.
+    holes : int
+        That were filled each by itself, see :mod:`csc_cogd.restore.holes`.
     """
 
     plan: Plan
@@ -87,6 +89,7 @@ class GroupReport:
     history: list[Iteration] = field(default_factory=list)
     passes: int = 0
     blend_weight: float | None = None
+    holes: int = 0
 
     def __str__(self) -> str:
         if not self.history:
@@ -105,6 +108,8 @@ class GroupReport:
             )
         if self.blend_weight is not None:
             line += f"; weight {self.blend_weight:.2f} against biharmonic interpolation"
+        if self.holes:
+            line += f"; {self.holes} {'hole' if self.holes == 1 else 'holes'} filled in the ways that fit what is around"
         return line
 
 
