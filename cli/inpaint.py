@@ -13,8 +13,8 @@ from csc_cogd.cli.restoring import restore_files
 @click.command("inpaint")
 @images_argument
 @options(
-    *MASK, "output_inpainted", *FILES, "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda",
-    "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
+    *MASK, "output_inpainted", *FILES, "fast", "best", "known_noise_sigma", "dictionary", "learn", "fill",
+    "lmbda", "iterations", "tol", "tile", "max_memory", "dry_run", *ENGINE,
 )  # fmt: skip
 def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -> int:
     """Fill the missing pixels of images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
@@ -37,6 +37,7 @@ def command(images: tuple[str, ...], fast: bool, best: bool, **arguments: Any) -
       csc-cogd inpaint large.tif -m dust.png --fast
       csc-cogd inpaint panorama.tif -m scratches.png --dry-run
       csc-cogd inpaint fabric.jpg -m hole.png --best -o fabric.png
+      csc-cogd inpaint meadow.jpg -m person.png --fill texture
       csc-cogd inpaint archive -r -m masks -o restored --jobs 4 --skip-existing
       csc-cogd inpaint "scans/**/*.tif" --mask-value 0 -o restored --json
       csc-cogd inpaint stack.npy --axes NYX           (each frame; NaN is missing)

@@ -13,9 +13,17 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_cdt, find_objects, label
+from scipy.ndimage import (
+    binary_dilation,
+    distance_transform_cdt,
+    find_objects,
+    gaussian_filter,
+    label,
+    uniform_filter,
+)
 
 from csc_cogd.backend import Backend
+from csc_cogd.restore.exemplars import synthesize
 from csc_cogd.restore.kriging import Covariance, krige
 from csc_cogd.restore.observation import ScaledPlanes
 from csc_cogd.restore.stages.pilot import pilot_estimate
@@ -34,6 +42,12 @@ COPIES, GAP = 4, 3
 ALIKE, STEEPNESS = 0.7, 12.0
 """Ways count by ``e^-STEEPNESS``, e the geometric mean of their errors at the rim and on copies; copies count by how much as
 hard as the rim they are: ALIKE is the standard deviation of a weight over the difference of the errors' logarithms."""
+LARGE = 12
+"""Pixels from the next known one, from which a hole of a photograph gets texture: deeper than codes and patches explain."""
+SEARCHED = 96
+"""Pixels beyond a hole's context in which texture is looked for."""
+DETAIL, BESIDE, VISIBLE = 2.0, 24, 2 / 255
+"""Texture is what a Gaussian of so many pixels takes away, so many pixels around the hole, with so much contrast or more."""
 TINY = 1 / 255**2
 """Squared error below which no way is better than another, for values in [0, 1]."""
 LARGEST = 1 << 19
@@ -109,10 +123,10 @@ def fill_holes(
     scaled: ScaledPlanes,
     planes: np.ndarray,
     hidden: np.ndarray | None,
+    known: np.ndarray | None,
+    texture_from: float,
     backend: Backend,
-    *,
-    keep_known: bool,
-) -> None:
+) -> int:
     """Fill holes in the ways that fit what is around each, in place.
 
     Parameters
@@ -123,24 +137,38 @@ def fill_holes(
         What the stages make of the picture, on the scale of [0, 1].
     hidden : (C, H, W) array, optional
         What they make of it with the holes' rims hidden: if they are to be a further way.
+    known : (C, H, W) array, optional
+        Where known values are better than those that are observed.
+    texture_from : float
+        Depth in pixels from which holes get texture; below infinity only where what is around has more than the fill, but
+        for 0.
     backend : Backend
         Whose threads fill several holes at once.
-    keep_known : bool
-        Whether known values are right as they are, or `planes` has better ones.
-    """
 
-    def fill(hole: Hole) -> np.ndarray:
+    Returns
+    -------
+    int
+        How many values are invented.
+    """
+    shape = planes.shape[1:]
+
+    def fill(hole: Hole) -> tuple[np.ndarray, bool]:
         def crop(rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
             observed, missing = scaled.crop(rows, columns)
-            values = observed if keep_known else planes[:, rows, columns].astype(np.float64)
-            return values[hole.channels], missing[hole.channels][0]
+            values = np.where(missing, planes[:, rows, columns], observed if known is None else known[:, rows, columns])
+            return values[hole.channels].astype(np.float64), missing[hole.channels][0]
 
         window = (hole.channels, *hole.window)
         tried = None if hidden is None else (planes[window], hidden[window])
-        return fill_hole(hole, crop, planes.shape[1:], tried)
+        values = fill_hole(hole, crop, shape, tried)
+        textured = texture_hole(hole, crop, shape, values, texture_from)
+        return (values, False) if textured is None else (textured, True)
 
-    for hole, values in zip(holes, list(backend.each(fill, holes)), strict=True):
+    n_invented = 0
+    for hole, (values, invented) in zip(holes, list(backend.each(fill, holes)), strict=True):
         planes[hole.channels, *hole.window][:, hole.pixels] = values
+        n_invented += values.size * invented
+    return n_invented
 
 
 def smooth(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -220,6 +248,37 @@ def _tried_on_copy(planes: np.ndarray, missing: np.ndarray, pixels: np.ndarray) 
     """Return the squared error of every way on the known pixels of a copy."""
     hidden, known = missing | pixels, pixels & ~missing
     return [_error(bounded(way(planes, hidden, pixels), planes, hidden, pixels), planes, known) for way in WAYS.values()]
+
+
+def texture_hole(
+    hole: Hole, crop: Crop, shape: tuple[int, ...], smooth_values: np.ndarray, texture_from: float
+) -> np.ndarray | None:
+    """Return a hole's values (C, n) with texture, or None where it is to stay smooth."""
+    if distance_transform_cdt(np.pad(hole.pixels, 1, "edge"), "chessboard").max() <= texture_from:
+        return None
+    more = int(min(SEARCHED, max(np.sqrt(LARGEST) - max(hole.pixels.shape), 0) / 2))
+    rows, columns = (
+        slice(max(part.start - more, 0), min(part.stop + more, length))
+        for part, length in zip(hole.window, shape, strict=True)
+    )
+    planes, missing = crop(rows, columns)
+    pixels = np.zeros(missing.shape, bool)
+    inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(hole.window, (rows, columns), strict=True))
+    pixels[inner] = hole.pixels
+    planes[:, pixels] = smooth_values
+    if texture_from and not _lacks_texture(planes, missing, pixels):
+        return None
+    filled = synthesize(planes, missing, planes)
+    return None if filled is None else bounded(filled, planes, missing, pixels)[:, pixels]
+
+
+def _lacks_texture(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> bool:
+    """Whether a smooth fill has less texture than most of what is around: less energy above a low-pass."""
+    gray = planes.mean(axis=0)
+    energy = uniform_filter((gray - gaussian_filter(gray, DETAIL)) ** 2, 7)
+    around = binary_dilation(hole, _SQUARE, iterations=BESIDE) & ~binary_dilation(missing, _SQUARE, iterations=3)
+    usual, here = (float(np.median(energy[where])) if where.any() else 0.0 for where in (around, hole))
+    return usual > VISIBLE**2 and here < 0.5 * usual
 
 
 def _copies(hole: Hole, crop: Crop, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

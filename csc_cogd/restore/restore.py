@@ -22,7 +22,7 @@ from csc_cogd.backend import single_threaded_blas
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
-from csc_cogd.restore.holes import fill_holes, find_holes, widened
+from csc_cogd.restore.holes import LARGE, fill_holes, find_holes, widened
 from csc_cogd.restore.noise import Gaussian, Noise, mean_level
 from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_pixels, intensity_range
 from csc_cogd.restore.operators import Identity, Operator
@@ -132,7 +132,10 @@ def restore(
         operator.check(given.planes.shape[1:])
     if trace:
         trace.begin(given.planes.shape, given.channel_axis, noise.expected)
-    report = RestorationReport(float(given.missing.mean()), gain=getattr(noise, "gain", None), warnings=[*problem.remarks])
+    report = RestorationReport(
+        float(given.missing.mean()), gain=getattr(noise, "gain", None), n_values=given.planes.size,
+        warnings=[*problem.remarks],
+    )  # fmt: skip
     shape = (len(given.planes), *operator.restored_shape(given.planes.shape[1:]))
     restored = observation.planes.copy() if direct else np.empty(shape, observation.planes.dtype)
     for channels, dictionary in _groups_by_noise(channel_groups(len(given.planes), problem.dictionary), noise):
@@ -199,6 +202,13 @@ class _Group:
     def everything(self) -> bool:
         """Whether known values are restored, too."""
         return self.effort is None or (bool(self.noise_sigma) and not self.problem.keep_known)
+
+    @property
+    def texture_from(self) -> float:
+        """How many pixels deep holes are that are filled with texture."""
+        planes = self.problem.observation.planes
+        photograph = planes.dtype in (np.uint8, np.uint16) and len(planes) in (1, 3, 4) and self.channels.start < 3
+        return {"smooth": np.inf, "texture": 0, "auto": LARGE if photograph else np.inf}[self.solve.fill]
 
     def tile_bytes(self, shape: tuple[int, int]) -> int:
         """Bytes that a tile takes."""
@@ -312,8 +322,9 @@ def _fill_holes(
 
         hidden = np.zeros_like(planes)
         blend_tiles(work, plan._replace(tiles=tiles), hidden)
-    fill_holes(holes, group.scaled, planes, hidden, recipe.engine.backend, keep_known=not group.everything)
-    return planes, replace(done, holes=len(holes))
+    known = planes if group.everything else None
+    n_invented = fill_holes(holes, group.scaled, planes, hidden, known, group.texture_from, recipe.engine.backend)
+    return planes, replace(done, holes=len(holes), n_invented=n_invented)
 
 
 def _recipe_of_filling(group: _Group, reporter: Reporter) -> Recipe:
