@@ -50,8 +50,8 @@ DETAIL, BESIDE, VISIBLE = 2.0, 24, 2 / 255
 """Texture is what a Gaussian of so many pixels takes away, so many pixels around the hole, with so much contrast or more."""
 TINY = 1 / 255**2
 """Squared error below which no way is better than another, for values in [0, 1]."""
-LARGEST = 1 << 19
-"""Pixels of a window; larger holes are left as the stages fill them."""
+JUDGED, LARGEST = 1 << 17, 1 << 21
+"""Pixels of a hole's window, up to which ways to fill it are compared, and up to which it gets texture."""
 _SQUARE = np.ones((3, 3), bool)
 
 Way = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -193,6 +193,8 @@ WAYS: dict[str, Way] = {
 def bounded(filled: np.ndarray, planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Return a fill within the range of what is known around the hole, channel by channel."""
     around = binary_dilation(hole, _SQUARE, iterations=AROUND) & ~missing
+    if not around.any():
+        return filled
     known = planes[:, around]
     return np.where(hole, np.clip(filled, known.min(1)[:, None, None], known.max(1)[:, None, None]), filled)
 
@@ -215,6 +217,8 @@ def fill_hole(hole: Hole, crop: Crop, shape: tuple[int, int], tried: tuple[np.nd
         Values of the hole's pixels.
     """
     planes, missing = crop(*hole.window)
+    if hole.pixels.size > JUDGED:
+        return bounded(planes, planes, missing, hole.pixels)[:, hole.pixels]
     wide = hole.wide
     rim = wide & ~missing
     fills, at_rim = [], []
@@ -306,6 +310,6 @@ def _copies(hole: Hole, crop: Crop, shape: tuple[int, int]) -> Iterator[tuple[np
             for at, part, box in zip(lying, (rows, columns), boxes, strict=True)
         ]
         pixels[inner[0], inner[1]] = hole.pixels[boxes]
-        if (~missing[pixels]).mean() >= MOSTLY_KNOWN:
+        if (~missing[pixels]).mean() >= MOSTLY_KNOWN and not (missing | pixels).all():
             count += 1
             yield planes, missing, pixels

@@ -18,9 +18,10 @@ from scipy.ndimage import distance_transform_cdt, distance_transform_edt, unifor
 from csc_cogd.locks import in_scipy
 from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
 
-MOST = 1600
-"""Known pixels that an estimate is made from."""
+MOST = 800
+"""Known pixels that an estimate is made from: around a large hole, its rim is narrower than a model's reach."""
 _RIM, _SAMPLES, _LEAST = 3, 32, 0.01  # pixels at the hole that others are compared with, and the least weight by that
+_LITTLE = 1e-9  # weight of what is far away
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def krige(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model: Cova
     planes : (C, h, w) array of float
         Values where known.
     missing : (h, w) bool array
+        Not all of them.
     hole : (h, w) bool array
-        What of it is filled; near it, something is known.
+        What of it is filled.
     model : Covariance
 
     Returns
@@ -70,9 +72,7 @@ def krige(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model: Cova
     (C, h, w) array of float64
         `planes`, with the hole filled.
     """
-    near = (distance_transform_cdt(~hole, "chessboard") <= model.reach) & ~missing
-    used = np.argwhere(near)
-    used = used[:: -(-len(used) // MOST)]
+    used = _used(missing, hole, model.reach)
     weight = _relevance(planes, missing, hole, model)
     mixing = OPPONENT if len(planes) == 3 else np.eye(len(planes))
     mixed = np.tensordot(mixing, np.where(missing, 0.0, planes), 1)
@@ -82,10 +82,21 @@ def krige(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model: Cova
     return np.where(hole, np.tensordot(mixing.T, mixed, 1), planes)
 
 
+def _used(missing: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:
+    """Return the known pixels near a hole that the estimate is made from, (n, 2)."""
+    distance = np.where(missing, hole.size, distance_transform_cdt(~hole, "chessboard"))
+    while reach > 1 and (distance <= reach).sum() > MOST:
+        reach -= 1
+    while not (distance <= reach).any():
+        reach *= 2
+    near = np.argwhere(distance <= reach)
+    return near[:: -(-len(near) // MOST)]
+
+
 def _relevance(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model: Covariance) -> np.ndarray:
     """Return how much every pixel tells of the covariance in the hole, (h, w): it is near, and looks like what is there."""
     distance = distance_transform_edt(~hole)
-    weight = np.where(missing, 0.0, np.exp(-0.5 * (distance / model.scale) ** 2))
+    weight = np.where(missing, 0.0, np.exp(-0.5 * (distance / model.scale) ** 2) + _LITTLE)
     rim = (distance <= _RIM * np.sqrt(2)) & ~missing
     if not np.isfinite(model.likeness) or not rim.any():
         return weight
