@@ -1,9 +1,10 @@
 """Holes in photographs, beside what is simple: ``python benchmarks/real_fill.py [--count N] [--sheet FILE.png]``.
 
-Holes of 8 x 8 to 24 x 24 pixels, inside, at a border and in a corner of each colour picture of CBSD68 (``CSC_COGD_DATA``), and
-of 60 x 60; PSNR over the missing pixels, beside OpenCV's Telea and NS and scikit-image's biharmonic interpolation. ``--count N``
-takes the first N pictures, ``--large`` and ``--small`` one of the tables, ``--sheet`` writes what is missing, the truth, OpenCV,
-biharmonic and csc-cogd beside each other, for the eye; ``--fill`` is handed on. Parameters were tuned on other pictures.
+Holes of 8 x 8 to 24 x 24 pixels, inside, at a border and in a corner of each colour picture of CBSD68 (in
+``CSC_COGD_DATA``), and of 60 x 60; PSNR over the missing pixels, beside OpenCV's Telea and NS and scikit-image's biharmonic
+interpolation. ``--count N`` takes the first N pictures, ``--large`` and ``--small`` one of the tables; ``--sheet`` writes
+what is missing, the truth, OpenCV NS, biharmonic and csc-cogd beside each other, for the eye; ``--fill`` is handed on.
+Parameters were tuned on other pictures.
 """
 
 from __future__ import annotations
