@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 @click.command("inpaint")
 @images_argument
 @options(
-    MASK, "output_inpainted", BATCH, "as_json", "fast", "best", "known_noise_sigma", "dictionary", "learn", "lmbda",
+    MASK, "output_inpainted", BATCH, "as_json", "fast", "best", "known_noise_sigma", "dictionary", "learn", "fill", "lmbda",
     "iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
 )  # fmt: skip
 def command(
     images: tuple[str, ...], rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool,
-    best: bool, noise_sigma: float | str | None, dictionary_path: str, learn: bool | None, lmbda: float | None,
-    iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
+    best: bool, noise_sigma: float | str | None, dictionary_path: str, learn: bool | None, fill: str,
+    lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
 ) -> int:  # fmt: skip
     """Fill the missing pixels of images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 
@@ -48,6 +48,7 @@ def command(
       csc-cogd inpaint large.tif -m dust.png --fast
       csc-cogd inpaint panorama.tif -m scratches.png --dry-run
       csc-cogd inpaint fabric.jpg -m hole.png --best -o fabric.png
+      csc-cogd inpaint meadow.jpg -m person.png --fill texture
       csc-cogd inpaint archive -r -m masks -o restored --jobs 4 --skip-existing
       csc-cogd inpaint "scans/**/*.tif" --mask-value 0 -o restored --json
       csc-cogd inpaint stack.npy --axes NYX           (each frame; NaN is missing)
@@ -61,7 +62,7 @@ def command(
     from csc_cogd import Solve
     from csc_cogd.batch.settings import Settings
 
-    solve = Solve(effort_of(fast, best), learn, lmbda, iterations, tol or 0.0)
+    solve = Solve(effort_of(fast, best), learn, lmbda, iterations, tol or 0.0, fill)
     settings = Settings(solve, tiling, engine, noise_sigma=noise_sigma, dry_run=dry_run)
     return restore_files(
         "inpaint", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path, as_json=as_json

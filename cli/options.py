@@ -181,6 +181,11 @@ OPTIONS = {
         "--learn/--no-learn", default=None, help="Adapt the dictionary to this image first. Default: with --best, where "
         "most is missing."
     ),
+    "fill": click.option(
+        "--fill", type=click.Choice(["auto", "smooth", "texture"]), default="auto", show_default=True,
+        help="What holes are filled with: smooth, what is most likely; texture, from elsewhere in the picture, which is "
+        "invented; auto: texture in large holes of photographs.",
+    ),
     "lmbda": click.option(
         "--lmbda", type=click.FloatRange(0, 1000), metavar="L",
         help="Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.015, or the noise's "

@@ -285,6 +285,8 @@ class _Work:
             else:
                 axis = None if colors.ndim == 2 else -1
                 observation = Observation.of(colors, mask, channel_axis=axis, complete=True)
+                if self.n_pages > 1:
+                    settings = replace(settings, solve=settings.solve.of_science())
                 problem, engine = task.problem(observation, self.dictionary, settings), settings.engine.without_measuring()
                 search = ImpulseSearch(settings.tiling, engine, reporter) if settings.noise == "impulse" else None
                 if search and settings.dry_run:  # what is spoilt isn't known before the search: only that is planned

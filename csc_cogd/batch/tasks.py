@@ -124,7 +124,7 @@ DEBLUR = Task(
 )  # fmt: skip
 TASKS = {
     "inpaint": Task(
-        "inpainted", ("keep_known", "noise_sigma", "effort", "learn", *PLANNED), _inpainting,
+        "inpainted", ("keep_known", "noise_sigma", "effort", "learn", "fill", *PLANNED), _inpainting,
         lambda settings: Gaussian(settings.noise_sigma), _found_by_inpainting, needs_mask=True,
     ),
     "denoise": Task(

@@ -36,6 +36,7 @@ def inpaint(
     lmbda: float | None = None,
     max_iter: int | None = None,
     tol: float = 0.0,
+    fill: str = "auto",
     solve: Solve | None = None,
     tile: int | str = "auto",
     max_memory: float | None = None,
@@ -54,7 +55,8 @@ def inpaint(
 
     A base layer, the low-passed biharmonic estimate, takes the smooth part; the rest is coded sparsely over a
     dictionary from the known pixels alone, and the code fills the gaps. What it fills in is then refined from similar
-    patches of the picture, see :mod:`csc_cogd.restore.stages.nonlocal_bayes`.
+    patches of the picture, see :mod:`csc_cogd.restore.stages.nonlocal_bayes`. Holes are filled in several ways, of which
+    those count that are right about what is around the hole, see :mod:`csc_cogd.restore.holes`.
 
     Parameters
     ----------
@@ -91,8 +93,12 @@ def inpaint(
         solves, a round is 20 iterations.
     tol : float
         Stop the code solve earlier, where the relative duality gap is this at most; see :func:`csc_cogd.sparse_code`.
+    fill : {"auto", "smooth", "texture"}
+        What holes are filled with: what is most likely, which is smooth; or texture from elsewhere in the picture, which is
+        invented. ``"auto"``: texture in holes deeper than 12 pixels of photographs (integers of 8 or 16 bits with 1, 3 or 4
+        channels, no stacks), where what is around has texture. The report says how much is invented.
     solve : Solve, optional
-        In place of `effort`, `learn`, `lmbda`, `max_iter` and `tol`.
+        In place of `effort`, `learn`, `lmbda`, `max_iter`, `tol` and `fill`.
     tile : "auto" or int
         Restore in tiles of this many pixels square, blended so that no seams show; 0: all of the damage at once. By default
         what is cheapest: where nothing is missing, nothing is solved.
@@ -137,7 +143,9 @@ def inpaint(
     >>> restored.dtype, int(abs(restored.astype(int) - image).max()) <= 1
     (dtype('uint8'), True)
     """
-    solve = record_of(Solve, solve, effort=effort, learn=learn, lmbda=lmbda, max_iter=max_iter, tol=tol)
+    solve = record_of(Solve, solve, effort=effort, learn=learn, lmbda=lmbda, max_iter=max_iter, tol=tol, fill=fill)
+    if stack_axis is not None:
+        solve = solve.of_science()
     tiling = record_of(Tiling, tiling, tile=tile, max_memory=max_memory)
     engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
     marked = mask is not None or isinstance(image, np.ma.MaskedArray)

@@ -77,6 +77,10 @@ class GroupReport:
         Over similar patches.
     blend_weight : float, or None
         Of the result against biharmonic interpolation, where it was measured.
+    holes : int
+        That were filled each by itself, see :mod:`csc_cogd.restore.holes`.
+    n_invented : int
+        Values that were filled with texture from elsewhere in the picture.
     """
 
     plan: Plan
@@ -87,6 +91,8 @@ class GroupReport:
     history: list[Iteration] = field(default_factory=list)
     passes: int = 0
     blend_weight: float | None = None
+    holes: int = 0
+    n_invented: int = 0
 
     def __str__(self) -> str:
         if not self.history:
@@ -105,6 +111,10 @@ class GroupReport:
             )
         if self.blend_weight is not None:
             line += f"; weight {self.blend_weight:.2f} against biharmonic interpolation"
+        if self.holes:
+            line += f"; {self.holes} {'hole' if self.holes == 1 else 'holes'} filled in the ways that fit what is around"
+        if self.n_invented:
+            line += f", {self.n_invented} values of them with texture from elsewhere: invented"
         return line
 
 
@@ -122,6 +132,8 @@ class RestorationReport:
         Counts to one unit of the image, with Poisson noise.
     noise_sigmas : list of float
         Standard deviation of the noise that was assumed, in the image's units, also of channels to which nothing was done.
+    n_values : int
+        Of the image.
     warnings : list of Remark
         What the caller should know, such as that noise couldn't be estimated. Where no report is asked for, these are
         warnings of Python's.
@@ -131,10 +143,17 @@ class RestorationReport:
     groups: list[GroupReport] = field(default_factory=list)
     gain: float | None = None
     noise_sigmas: list[float] = field(default_factory=list)
+    n_values: int = 1
     warnings: list[Remark] = field(default_factory=list)
 
+    @property
+    def invented(self) -> float:
+        """Fraction of the values that were filled with texture from elsewhere in the picture."""
+        return sum(group.n_invented for group in self.groups) / self.n_values
+
     def __repr__(self) -> str:
-        return "\n".join([f"RestorationReport: {self.missing:.1%} of the values missing", *self.lines()])
+        invented = f", {self.invented:.1%} invented" if self.invented else ""
+        return "\n".join([f"RestorationReport: {self.missing:.1%} of the values missing{invented}", *self.lines()])
 
     def lines(self) -> list[str]:
         """Say what was chosen and how it went, a line a group."""

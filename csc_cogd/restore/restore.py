@@ -6,7 +6,8 @@ belong together at a time, tile by tile:
 1. a smooth base layer u is taken off: the low-passed pilot, or behind an operator H the Tikhonov solution;
 2. the detail ``b - H u`` is coded sparsely over a dictionary from the known values, ``argmin_x 1/2 ||W (sum_k (H d_k) * x_k
    - (b - H u))||^2 + lmbda ||x||_1``, and ``u + sum_k d_k * x_k`` fills the gaps [CoGD, eq. 21, with the filters fixed];
-3. where H is the identity, similar patches refine that, and cross-validation may blend it with the pilot.
+3. where H is the identity, similar patches refine that, and cross-validation may blend it with the pilot;
+4. each hole is then filled in the ways that are right about what is known around it, see :mod:`csc_cogd.restore.holes`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from csc_cogd.backend import single_threaded_blas
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
+from csc_cogd.restore.holes import LARGE, fill_holes, find_holes, widened
 from csc_cogd.restore.noise import Gaussian, Noise, mean_level
 from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_pixels, intensity_range
 from csc_cogd.restore.operators import Identity, Operator
@@ -28,7 +30,7 @@ from csc_cogd.restore.report import SILENT, GroupReport, Reporter, RestorationRe
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
 from csc_cogd.restore.stages.adaptation import adapt_dictionary
 from csc_cogd.restore.stages.base_layer import deconvolve
-from csc_cogd.restore.stages.blend_weight import REFINEMENT, blend, check_border_holes, cross_validated_weight, refined
+from csc_cogd.restore.stages.blend_weight import REFINEMENT, blend, cross_validated_weight, refined
 from csc_cogd.restore.stages.code import code_scene
 from csc_cogd.restore.stages.pilot import pilot
 from csc_cogd.restore.stages.state import Recipe, Stage, TileState
@@ -48,7 +50,7 @@ from csc_cogd.restore.tiling import (
     memory_for,
 )
 
-FILLING: Sequence[Stage] = (pilot, *REFINEMENT, blend, check_border_holes)
+FILLING: Sequence[Stage] = (pilot, *REFINEMENT, blend)
 DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene)
 LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times the noise's standard deviation
 LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
@@ -130,7 +132,10 @@ def restore(
         operator.check(given.planes.shape[1:])
     if trace:
         trace.begin(given.planes.shape, given.channel_axis, noise.expected)
-    report = RestorationReport(float(given.missing.mean()), gain=getattr(noise, "gain", None), warnings=[*problem.remarks])
+    report = RestorationReport(
+        float(given.missing.mean()), gain=getattr(noise, "gain", None), n_values=given.planes.size,
+        warnings=[*problem.remarks],
+    )  # fmt: skip
     shape = (len(given.planes), *operator.restored_shape(given.planes.shape[1:]))
     restored = observation.planes.copy() if direct else np.empty(shape, observation.planes.dtype)
     for channels, dictionary in _groups_by_noise(channel_groups(len(given.planes), problem.dictionary), noise):
@@ -198,6 +203,13 @@ class _Group:
         """Whether known values are restored, too."""
         return self.effort is None or (bool(self.noise_sigma) and not self.problem.keep_known)
 
+    @property
+    def texture_from(self) -> float:
+        """How many pixels deep holes are that are filled with texture."""
+        planes = self.problem.observation.planes
+        photograph = planes.dtype in (np.uint8, np.uint16) and len(planes) in (1, 3, 4) and self.channels.start < 3
+        return {"smooth": np.inf, "texture": 0, "auto": LARGE if photograph else np.inf}[self.solve.fill]
+
     def tile_bytes(self, shape: tuple[int, int]) -> int:
         """Bytes that a tile takes."""
         backend = self.engine.backend
@@ -224,7 +236,7 @@ class _Group:
     def start(self, tile: Tile, trace: Trace | None = None) -> TileState:
         """Return what is observed of a tile."""
         observed, missing = self.scaled.crop(*tile.window)
-        state = TileState(observed, missing, at_border=tile.at_border(self.scaled.planes.shape[1:]))
+        state = TileState(observed, missing)
         if trace is None:
             return state
         restored = np.ones_like(missing) if self.everything else missing
@@ -286,7 +298,33 @@ def _restore_group(group: _Group, plan: Plan, reporter: Reporter, trace: Trace |
     shape = operator.restored_shape(scaled.planes.shape[1:])
     blended = np.zeros((len(scaled.planes), *shape), np.result_type(scaled.planes.dtype, np.float32))
     blend_tiles(work, plan, blended, factor=operator.factor, after=after)
-    return blended, done
+    return (blended, done) if stopped or not group.effort else _fill_holes(group, plan, recipe, blended, done, reporter)
+
+
+def _fill_holes(
+    group: _Group, plan: Plan, recipe: Recipe, planes: np.ndarray, done: GroupReport, reporter: Reporter
+) -> tuple[np.ndarray, GroupReport]:
+    """Fill the holes among what is missing in the ways that are best for each, in place."""
+    assert group.effort is not None
+    holes = find_holes(group.scaled.missing)
+    if not holes or reporter.report("holes", 0, len(holes)):
+        return planes, done
+    hidden = None
+    if group.solve.effort != "fast":
+        trial = replace(group, scaled=replace(group.scaled, missing=widened(holes, group.scaled.missing)))
+        tiles = [tile for tile in plan.tiles if any(hole.overlaps(tile.window) for hole in holes)]
+
+        def work(tile: Tile) -> TileState:
+            state = trial.start(tile)
+            for stage in FILLING:
+                state = stage(state, replace(recipe, reporter=SILENT))
+            return state
+
+        hidden = np.zeros_like(planes)
+        blend_tiles(work, plan._replace(tiles=tiles), hidden)
+    known = planes if group.everything else None
+    n_invented = fill_holes(holes, group.scaled, planes, hidden, known, group.texture_from, recipe.engine.backend)
+    return planes, replace(done, holes=len(holes), n_invented=n_invented)
 
 
 def _recipe_of_filling(group: _Group, reporter: Reporter) -> Recipe:

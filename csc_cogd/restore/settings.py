@@ -11,6 +11,7 @@ from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
 
 EFFORTS = ("fast", "default", "best")
+FILLS = ("auto", "smooth", "texture")
 MIN_TILE = 32
 ROUNDS = {"fast": 4, "default": 4, "best": 8}  # of the code solve, by coordinate descent
 LARGE_HOLE_SHARE = 0.09  # fraction of missing values inside of holes from which larger patches are better
@@ -35,6 +36,9 @@ class Solve:
         Iterations of the code solve (of coordinate descent, rounds); default: by effort and task.
     tol : float >= 0
         Relative residuals below which the code solve stops earlier.
+    fill : {"auto", "smooth", "texture"}
+        Whether holes are filled with what is most likely, which is smooth, or with texture from elsewhere, which is
+        invented; ``"auto"``: with texture the large ones of photographs, where what is around has texture.
 
     Raises
     ------
@@ -47,11 +51,18 @@ class Solve:
     lmbda: float | None = None
     max_iter: int | None = None
     tol: float = 0.0
+    fill: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.fill not in FILLS:
+            raise InputError("fill", f"must be one of {', '.join(map(repr, FILLS))}, got {self.fill!r}")
         if self.effort not in EFFORTS:
             raise InputError("effort", f"must be one of {', '.join(map(repr, EFFORTS))}, got {self.effort!r}")
         check_settings(self.lmbda or 0.0, 1 if self.max_iter is None else self.max_iter, self.tol)
+
+    def of_science(self) -> Solve:
+        """Return the settings for what is no photograph: nothing is invented unless it is asked for."""
+        return replace(self, fill="smooth") if self.fill == "auto" else self
 
 
 @dataclass(frozen=True)

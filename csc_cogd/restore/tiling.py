@@ -72,11 +72,6 @@ class Tile(NamedTuple):
     def size(self) -> int:
         return len(self.rows) * len(self.columns)
 
-    def at_border(self, shape: tuple[int, ...]) -> tuple[bool, bool, bool, bool]:
-        """Whether its top, bottom, left and right are those of an image (H, W)."""
-        rows, columns = self.window
-        return rows.start == 0, rows.stop == shape[0], columns.start == 0, columns.stop == shape[1]
-
     def finer(self, factor: int) -> Tile:
         """The tile of a picture with `factor` x `factor` pixels to one of this tile's."""
         rows, columns = (slice(factor * part.start, factor * part.stop) for part in self.window)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_cdt, label
 
 from csc_cogd.restore.observation import ScaledPlanes
 from csc_cogd.restore.report import SILENT
@@ -25,9 +24,6 @@ HIDDEN = 0.1
 DOUBTFUL = 0.3
 SPARSE_DAMAGE = 0.25
 SMALLEST = 32
-DEEP = 4  # pixels from the next known one, from which a hole at the border is looked at,
-RIM, CLEARLY = 4, 1.25  # widened by so many pixels, which are missed by so many times the pilot's squared error;
-MOSTLY_KNOWN = 0.5  # of these at least, for few of them don't tell
 REFINEMENT = (low_pass, code, nonlocal_bayes)
 """The stages between the pilot and its comparison with what they have made of it."""
 
@@ -45,54 +41,6 @@ def blend(state: TileState, recipe: Recipe) -> TileState:
         return state
     mixed = state.pilot + recipe.blend_weight * (state.estimate - state.pilot)
     return replace(state, estimate=np.where(state.missing, mixed, state.estimate))
-
-
-def check_border_holes(state: TileState, recipe: Recipe) -> TileState:
-    """Leave deep holes at the image's border to the pilot, where that fills their rims better."""
-    worse = better_left_to_pilot(lambda tried: refined(tried, recipe), state)
-    if worse is None:
-        return state
-    return replace(state, estimate=np.where(state.missing & worse, state.pilot, state.estimate))
-
-
-def better_left_to_pilot(restore: Callable[[TileState], np.ndarray], state: TileState) -> np.ndarray | None:
-    """Return which deep holes at the image's border the pilot fills better; None where there is no such hole.
-
-    There, known pixels are on one side only, and each pass over similar patches may lead further from the truth. So such
-    holes are widened by a few pixels, and where the restoration misses these by clearly more than the pilot does, it isn't
-    to be trusted with the hole.
-
-    Parameters
-    ----------
-    restore : callable
-        As for :func:`cross_validated_weight`.
-    state : TileState
-
-    Returns
-    -------
-    (h, w) bool array, or None
-    """
-    missing = state.missing.any(axis=0)
-    around = np.ones((3, 3))
-    deep = distance_transform_cdt(missing, "chessboard") >= DEEP
-    numbers, _ = label(binary_dilation(deep, around, iterations=DEEP - 1), around)  # without scratches that lead there
-    sides = (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1])
-    touching = np.unique([number for side, real in zip(sides, state.at_border, strict=True) if real for number in side])
-    widened = [binary_dilation(numbers == number, around, iterations=RIM) for number in touching if number]
-    widened = [hole for hole in widened if (hole & ~missing).sum() >= MOSTLY_KNOWN * (hole & (numbers == 0)).sum()]
-    rims = [hole & ~missing for hole in widened]
-    hidden = state.missing | np.any([np.zeros_like(missing), *rims], axis=0)
-    if not rims or hidden.all(axis=(1, 2)).any():
-        return None
-    observed = np.where(hidden, 0.0, state.observed)
-    pilot = pilot_estimate(observed, hidden)
-    estimates = (pilot, restore(TileState(observed, hidden, pilot, pilot)))
-    by_pilot, by_restoring = ((estimate - state.observed) ** 2 for estimate in estimates)
-    worse = np.zeros_like(missing)
-    for hole, rim in zip(widened, rims, strict=True):
-        if by_restoring[:, rim].sum() > CLEARLY * by_pilot[:, rim].sum():
-            worse |= hole
-    return worse
 
 
 def cross_validated_weight(restore: Callable[[TileState], np.ndarray], scaled: ScaledPlanes) -> float:

@@ -34,8 +34,6 @@ class TileState:
         Of the code solve.
     passes : int
         Over similar patches.
-    at_border : four bools
-        Whether its top, bottom, left and right are those of the image.
     trace : TileTrace, optional
         Is told what the stages make of the tile.
     """
@@ -47,7 +45,6 @@ class TileState:
     base: np.ndarray = field(default_factory=lambda: np.empty(0))
     history: list[Iteration] = field(default_factory=list)
     passes: int = 0
-    at_border: tuple[bool, bool, bool, bool] = (False, False, False, False)
     trace: TileTrace | None = None
 
     @property

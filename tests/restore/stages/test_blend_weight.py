@@ -1,12 +1,9 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from csc_cogd.restore.observation import ScaledPlanes
-from csc_cogd.restore.stages.blend_weight import better_left_to_pilot, cross_validated_weight
+from csc_cogd.restore.stages.blend_weight import cross_validated_weight
 from csc_cogd.restore.stages.pilot import pilot_estimate
-from csc_cogd.restore.stages.state import TileState
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
 
@@ -122,38 +119,3 @@ def test_a_smooth_image_is_not_spoilt():
     restored = inpaint(image, mask, max_iter=20)
     pilot = pilot_estimate(image[None], mask[None])[0]
     assert psnr(restored, image, data_range=1) > psnr(pilot, image, data_range=1) + 6
-
-
-@pytest.fixture
-def torn(image):
-    """An image without a piece at its left border, which is crossed by a scratch, and with a hole inside."""
-    missing = np.zeros(image.shape, bool)
-    missing[:, 30:46, :14] = missing[:, 38:40, 14:60] = missing[:, 60:76, 40:56] = True
-    return TileState(np.where(missing, 0, image), missing, at_border=(True, True, True, True))
-
-
-def test_a_hole_at_the_border_is_left_to_the_pilot_where_that_fills_its_rim_better(image, torn):
-    hole = np.zeros(image.shape[1:], bool)
-    hole[30:46, :14] = True
-
-    def drifting(state):
-        assert not state.observed[state.missing].any()
-        assert state.missing[:, 26:50, :18].all()
-        assert not state.missing[:, 58, 38:58].any()  # nothing is tried out inside of the image
-        return state.pilot + 2 * (state.pilot - image)
-
-    assert not better_left_to_pilot(lambda state: image, torn).any()
-    found = better_left_to_pilot(drifting, torn)
-    assert found[hole].all()
-    assert not found[:, 20:].any()
-    for elsewhere in ((True, True, False, True), (False, False, False, False)):
-        assert better_left_to_pilot(drifting, replace(torn, at_border=elsewhere)) is None  # the tile's border only
-
-
-@pytest.mark.parametrize("mask", [random_mask((96, 96), 0.9), scratch_and_text_mask((96, 96), "text")])
-def test_scattered_pixels_and_thin_scratches_are_no_holes(image, mask):
-    def never(state):
-        raise AssertionError
-
-    state = TileState(np.where(mask, 0, image), mask[None], at_border=(True, True, True, True))
-    assert better_left_to_pilot(never, state) is None

@@ -1,0 +1,315 @@
+"""Holes: of several ways to fill each, those that are right about what is known around it.
+
+Where pixels are missing one by one or in lines, the stages of a tile do. In a hole they may go astray: a smooth surface
+becomes a ramp, above all at the picture's border, and each pass over similar patches may lead further from the truth. So
+each hole is filled in several ways, and each way is tried on known pixels: on those at the hole's rim, which are hidden with
+it, and on copies of the hole beside it. The fill is the mean of all ways, by weights that fall steeply with their errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import (
+    binary_dilation,
+    distance_transform_cdt,
+    find_objects,
+    gaussian_filter,
+    label,
+    uniform_filter,
+)
+
+from csc_cogd.backend import Backend
+from csc_cogd.restore.exemplars import synthesize
+from csc_cogd.restore.kriging import Covariance, krige
+from csc_cogd.restore.observation import ScaledPlanes
+from csc_cogd.restore.stages.pilot import pilot_estimate
+
+DEEP = 4
+"""Pixels from the next known one, from which what is missing is a hole."""
+MOSTLY_KNOWN = 0.5
+"""Of the pixels around a hole: among scattered ones, the stages do better."""
+RIM = 3
+"""Width of the rim that is hidden with a hole, to try how well it is filled."""
+AROUND = 6
+"""Pixels around a hole, whose range no fill leaves."""
+CONTEXT = 48
+COPIES, GAP = 4, 3
+"""Of a hole beside it, at most; pixels between them."""
+ALIKE, STEEPNESS = 0.7, 12.0
+"""Ways count by ``e^-STEEPNESS``, e the geometric mean of their errors at the rim and on copies; copies count by how much as
+hard as the rim they are: ALIKE is the standard deviation of a weight over the difference of the errors' logarithms."""
+LARGE = 12
+"""Pixels from the next known one, from which a hole of a photograph gets texture: deeper than codes and patches explain."""
+SEARCHED = 96
+"""Pixels beyond a hole's context in which texture is looked for."""
+DETAIL, BESIDE, VISIBLE = 2.0, 24, 2 / 255
+"""Texture is what a Gaussian of so many pixels takes away, so many pixels around the hole, with so much contrast or more."""
+TINY = 1 / 255**2
+"""Squared error below which no way is better than another, for values in [0, 1]."""
+JUDGED, LARGEST = 1 << 17, 1 << 21
+"""Pixels of a hole's window, up to which ways to fill it are compared, and up to which it gets texture."""
+_SQUARE = np.ones((3, 3), bool)
+
+Way = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Fills a hole: takes planes (C, h, w), what is missing, and what of it is the hole (h, w); returns planes."""
+Crop = Callable[[slice, slice], tuple[np.ndarray, np.ndarray]]
+"""Returns the planes of a window (C, h, w), and what is missing of it (h, w)."""
+
+
+class Hole(NamedTuple):
+    """A hole: of which channels, where it is with its context, and which pixels of that window it is, (h, w) bool."""
+
+    channels: slice
+    rows: slice
+    columns: slice
+    pixels: np.ndarray
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        return self.rows, self.columns
+
+    def overlaps(self, window: tuple[slice, slice]) -> bool:
+        """Whether the hole's window and another one do."""
+        return all(a.start < b.stop and b.start < a.stop for a, b in zip(self.window, window, strict=True))
+
+    @property
+    def wide(self) -> np.ndarray:
+        """The hole with its rim, (h, w) bool."""
+        return binary_dilation(self.pixels, _SQUARE, iterations=RIM)
+
+
+def find_holes(missing: np.ndarray) -> list[Hole]:
+    """Return the holes in what is missing (C, H, W): deep, and mostly surrounded by known pixels.
+
+    Where channels miss the same pixels, holes are those of all of them.
+    """
+    C = len(missing)
+    if (missing == missing[:1]).all():
+        return list(_holes_of(slice(0, C), missing[0]))
+    return [hole for c in range(C) for hole in _holes_of(slice(c, c + 1), missing[c])]
+
+
+def _holes_of(channels: slice, missing: np.ndarray) -> Iterator[Hole]:
+    deep = distance_transform_cdt(np.pad(missing, 1, "edge"), "chessboard")[1:-1, 1:-1] >= DEEP
+    if not deep.any():
+        return
+    numbers, _ = label(binary_dilation(deep, _SQUARE, iterations=DEEP - 1, mask=missing), _SQUARE)
+    for number, box in enumerate(find_objects(numbers), 1):
+        rows, columns = (
+            slice(max(part.start - CONTEXT, 0), min(part.stop + CONTEXT, length))
+            for part, length in zip(box, missing.shape, strict=True)
+        )
+        known, hole = ~missing[rows, columns], Hole(channels, rows, columns, numbers[rows, columns] == number)
+        wide = hole.wide
+        mostly = known[wide & ~hole.pixels].mean() >= MOSTLY_KNOWN
+        if wide.size <= LARGEST and mostly and (known & ~wide).any():
+            yield hole
+
+
+def widened(holes: list[Hole], missing: np.ndarray) -> np.ndarray:
+    """Return what is missing (C, H, W), and the rims of holes."""
+    missing = missing.copy()
+    for hole in holes:
+        missing[hole.channels, *hole.window] |= hole.wide
+    return missing
+
+
+def fill_holes(
+    holes: list[Hole],
+    scaled: ScaledPlanes,
+    planes: np.ndarray,
+    hidden: np.ndarray | None,
+    known: np.ndarray | None,
+    texture_from: float,
+    backend: Backend,
+) -> int:
+    """Fill holes in the ways that fit what is around each, in place.
+
+    Parameters
+    ----------
+    holes : list of Hole
+    scaled : ScaledPlanes
+    planes : (C, H, W) array
+        What the stages make of the picture, on the scale of [0, 1].
+    hidden : (C, H, W) array, optional
+        What they make of it with the holes' rims hidden: if they are to be a further way.
+    known : (C, H, W) array, optional
+        Where known values are better than those that are observed.
+    texture_from : float
+        Depth in pixels from which holes get texture; below infinity only where what is around has more than the fill, but
+        for 0.
+    backend : Backend
+        Whose threads fill several holes at once.
+
+    Returns
+    -------
+    int
+        How many values are invented.
+    """
+    shape = planes.shape[1:]
+
+    def fill(hole: Hole) -> tuple[np.ndarray, bool]:
+        def crop(rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+            observed, missing = scaled.crop(rows, columns)
+            values = np.where(missing, planes[:, rows, columns], observed if known is None else known[:, rows, columns])
+            return values[hole.channels].astype(np.float64), missing[hole.channels][0]
+
+        window = (hole.channels, *hole.window)
+        tried = None if hidden is None else (planes[window], hidden[window])
+        values = fill_hole(hole, crop, shape, tried)
+        textured = texture_hole(hole, crop, shape, values, texture_from)
+        return (values, False) if textured is None else (textured, True)
+
+    n_invented = 0
+    for hole, (values, invented) in zip(holes, list(backend.each(fill, holes)), strict=True):
+        planes[hole.channels, *hole.window][:, hole.pixels] = values
+        n_invented += values.size * invented
+    return n_invented
+
+
+def smooth(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Fill a hole by biharmonic interpolation."""
+    filled = pilot_estimate(planes, np.broadcast_to(missing, planes.shape))
+    return np.where(hole, filled, planes)
+
+
+def _kriging(model: Covariance) -> Way:
+    return lambda planes, missing, hole: krige(planes, missing, hole, model)
+
+
+WAYS: dict[str, Way] = {
+    "biharmonic": smooth,
+    "kriging": _kriging(Covariance(reach=4, scale=40.0, likeness=0.08)),
+    "kriging, fine": _kriging(Covariance(reach=6, scale=50.0, likeness=0.12, prior=0.1)),
+    "kriging, near": _kriging(Covariance(reach=3, scale=24.0, likeness=0.06, prior=0.5)),
+    "kriging, nearest": _kriging(Covariance(reach=4, scale=6.0, length=30.0)),
+}
+
+
+def bounded(filled: np.ndarray, planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Return a fill within the range of what is known around the hole, channel by channel."""
+    around = binary_dilation(hole, _SQUARE, iterations=AROUND) & ~missing
+    if not around.any():
+        return filled
+    known = planes[:, around]
+    return np.where(hole, np.clip(filled, known.min(1)[:, None, None], known.max(1)[:, None, None]), filled)
+
+
+def fill_hole(hole: Hole, crop: Crop, shape: tuple[int, int], tried: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Fill a hole in the best way.
+
+    Parameters
+    ----------
+    hole : Hole
+    crop : callable
+    shape : (int, int)
+        Of the picture.
+    tried : two (C, h, w) arrays, optional
+        A further way: what it makes of the window, and what of it with the rim hidden.
+
+    Returns
+    -------
+    (C, n) array
+        Values of the hole's pixels.
+    """
+    planes, missing = crop(*hole.window)
+    if hole.pixels.size > JUDGED:
+        return bounded(planes, planes, missing, hole.pixels)[:, hole.pixels]
+    wide = hole.wide
+    rim = wide & ~missing
+    fills, at_rim = [], []
+    for way in WAYS.values():
+        fills.append(bounded(way(planes, missing, hole.pixels), planes, missing, hole.pixels)[:, hole.pixels])
+        widened = way(planes, missing | wide, wide)
+        at_rim.append(_error(bounded(widened, planes, missing | wide, wide), planes, rim))
+    errors = _judged(at_rim, [_tried_on_copy(*copy) for copy in _copies(hole, crop, shape)])
+    if tried is not None:
+        fill, widened = tried
+        fills.append(bounded(fill, planes, missing, hole.pixels)[:, hole.pixels])
+        error = _error(bounded(widened, planes, missing | wide, wide), planes, rim)
+        like = int(np.argmin(abs(np.log(at_rim) - np.log(error))))
+        errors = np.append(errors, errors[like] * error / at_rim[like])  # as if on copies it were like the way next to it
+    weights = (errors.min() / errors) ** STEEPNESS
+    return np.tensordot(weights / weights.sum(), np.array(fills), 1)
+
+
+def _judged(at_rim: list[float], on_copies: list[list[float]]) -> np.ndarray:
+    """Return the mean error of every way, from those at the rim and on each copy."""
+    logarithms = np.log([at_rim, *on_copies])
+    levels = np.median(logarithms, axis=1)
+    return np.exp(np.average(logarithms, axis=0, weights=np.exp(-0.5 * ((levels - levels[0]) / ALIKE) ** 2)))
+
+
+def _error(filled: np.ndarray, planes: np.ndarray, where: np.ndarray) -> float:
+    return float(((filled - planes)[:, where] ** 2).mean()) + TINY
+
+
+def _tried_on_copy(planes: np.ndarray, missing: np.ndarray, pixels: np.ndarray) -> list[float]:
+    """Return the squared error of every way on the known pixels of a copy."""
+    hidden, known = missing | pixels, pixels & ~missing
+    return [_error(bounded(way(planes, hidden, pixels), planes, hidden, pixels), planes, known) for way in WAYS.values()]
+
+
+def texture_hole(
+    hole: Hole, crop: Crop, shape: tuple[int, ...], smooth_values: np.ndarray, texture_from: float
+) -> np.ndarray | None:
+    """Return a hole's values (C, n) with texture, or None where it is to stay smooth."""
+    if distance_transform_cdt(np.pad(hole.pixels, 1, "edge"), "chessboard").max() <= texture_from:
+        return None
+    more = int(min(SEARCHED, max(np.sqrt(LARGEST) - max(hole.pixels.shape), 0) / 2))
+    rows, columns = (
+        slice(max(part.start - more, 0), min(part.stop + more, length))
+        for part, length in zip(hole.window, shape, strict=True)
+    )
+    planes, missing = crop(rows, columns)
+    pixels = np.zeros(missing.shape, bool)
+    inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(hole.window, (rows, columns), strict=True))
+    pixels[inner] = hole.pixels
+    planes[:, pixels] = smooth_values
+    if texture_from and not _lacks_texture(planes, missing, pixels):
+        return None
+    filled = synthesize(planes, missing, planes)
+    return None if filled is None else bounded(filled, planes, missing, pixels)[:, pixels]
+
+
+def _lacks_texture(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> bool:
+    """Whether a smooth fill has less texture than most of what is around: less energy above a low-pass."""
+    gray = planes.mean(axis=0)
+    energy = uniform_filter((gray - gaussian_filter(gray, DETAIL)) ** 2, 7)
+    around = binary_dilation(hole, _SQUARE, iterations=BESIDE) & ~binary_dilation(missing, _SQUARE, iterations=3)
+    usual, here = (float(np.median(energy[where])) if where.any() else 0.0 for where in (around, hole))
+    return usual > VISIBLE**2 and here < 0.5 * usual
+
+
+def _copies(hole: Hole, crop: Crop, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield copies of a hole, moved to known places beside it: planes, what is missing, and the copy's pixels.
+
+    Where a hole is at the picture's border, so is its copy at the border of its window.
+    """
+    boxes = find_objects(hole.pixels.astype(int))[0]
+    steps = [box.stop - box.start + GAP for box in boxes]
+    count = 0
+    for times, signs in product((1, 2), ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))):
+        moves = [times * sign * step for sign, step in zip(signs, steps, strict=True)]
+        lying = [part.start + box.start + by for part, box, by in zip(hole.window, boxes, moves, strict=True)]
+        fits = all(0 <= at <= length - (box.stop - box.start) for at, length, box in zip(lying, shape, boxes, strict=True))
+        if count == COPIES or not fits:
+            continue
+        rows, columns = (
+            slice(max(part.start + by, 0), min(part.stop + by, length))
+            for part, by, length in zip(hole.window, moves, shape, strict=True)
+        )
+        planes, missing = crop(rows, columns)
+        pixels = np.zeros(missing.shape, bool)
+        inner = [
+            slice(at - part.start, at - part.start + box.stop - box.start)
+            for at, part, box in zip(lying, (rows, columns), boxes, strict=True)
+        ]
+        pixels[inner[0], inner[1]] = hole.pixels[boxes]
+        if (~missing[pixels]).mean() >= MOSTLY_KNOWN and not (missing | pixels).all():
+            count += 1
+            yield planes, missing, pixels

@@ -1,0 +1,126 @@
+"""Holes: each is filled in the way that is right about what is around it."""
+
+import numpy as np
+import pytest
+from skimage.restoration import inpaint_biharmonic
+
+from csc_cogd import inpaint
+from csc_cogd.restore.holes import find_holes
+from csc_cogd.restore.kriging import Covariance, krige
+from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
+
+
+def box(shape, top, left, height, width):
+    mask = np.zeros(shape, bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def without(image, mask):
+    return np.where(mask if image.ndim == 2 else mask[..., None], 0, image).astype(image.dtype)
+
+
+@pytest.mark.parametrize("mask", [random_mask((96, 96), 0.9), scratch_and_text_mask((96, 96), "text")])
+def test_scattered_pixels_and_thin_scratches_are_no_holes(mask):
+    assert not find_holes(mask[None])
+
+
+def test_a_hole_is_found_once_without_the_scratches_that_lead_to_it():
+    mask = box((90, 90), 30, 0, 16, 14) | box((90, 90), 37, 14, 2, 60) | box((90, 90), 70, 60, 10, 9)
+    found = find_holes(np.stack([mask] * 3))
+    assert len(found) == 2
+    for hole in found:
+        assert hole.channels == slice(0, 3)
+        assert mask[hole.window][hole.pixels].all()
+        assert hole.pixels.sum() < 16 * 14 + 40
+    assert len(find_holes(np.stack([mask, ~mask & False, mask]))) == 4  # of each channel by itself
+
+
+def test_a_color_photograph_s_hole_at_the_border_is_filled_as_well_as_scikit_image_asks():
+    """The test of its biharmonic interpolation: the error is to be less than a hundredth of the damage's."""
+    from skimage import data
+
+    image = data.astronaut()[:64, :64] / 255
+    mask = box((64, 64), 8, 0, 8, 16)
+    restored = inpaint(without(image, mask), mask, channel_axis=-1)
+    assert ((restored - image) ** 2).mean() < 0.01 * ((without(image, mask) - image) ** 2).mean()
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 40), (96 - 18, 96 - 18), (30, 50)])
+def test_no_fill_leaves_the_range_of_what_surrounds_the_hole(photo, place):
+    """Whatever lies further away: here black and white."""
+    image = photo[:96, :96].copy()
+    mask = box(image.shape, *place, 18, 18)
+    around = box(image.shape, max(place[0] - 6, 0), max(place[1] - 6, 0), *(18 + min(p, 6) + 6 for p in place)) & ~mask
+    image[~(mask | around)] = np.where(np.arange((~(mask | around)).sum()) % 2, 0, 255)
+    restored = inpaint(without(image, mask), mask)
+    assert image[around].min() <= restored[mask].min()
+    assert restored[mask].max() <= image[around].max()
+
+
+def test_what_lies_in_a_corner_is_not_extrapolated_as_a_ramp():
+    """A slope that ends before the corner, where biharmonic interpolation would go on with it."""
+    i, j = np.mgrid[:80, :80]
+    image = np.clip(200 - 6 * np.hypot(np.maximum(i - 24, 0), np.maximum(j - 24, 0)), 60, 200).astype(np.uint8)
+    image += np.random.default_rng(1).integers(0, 3, image.shape).astype(np.uint8)
+    mask = box(image.shape, 0, 0, 20, 20)
+    restored = inpaint(without(image, mask), mask)
+    assert abs(restored[mask].astype(float) - 201).max() < 6
+
+
+def test_each_hole_is_judged_by_itself(photo):
+    """In the smooth half biharmonic interpolation is exact; in the other it isn't used."""
+    i, j = np.mgrid[:96, :128] / 128
+    image = (60 + 150 * (i - 0.4) ** 2 + 90 * j).astype(float)
+    texture = 40 * np.sin(np.arange(96) * 0.9)[:, None] * np.ones(128)
+    image[:, 64:] += texture[:, 64:]
+    smooth, striped = box(image.shape, 40, 20, 14, 14), box(image.shape, 40, 90, 14, 14)
+    restored = inpaint(np.where(smooth | striped, 0, image), smooth | striped)
+    plain = inpaint_biharmonic(np.where(smooth | striped, 0, image), smooth | striped)
+    assert abs(restored - image)[smooth].max() < 1.0
+    assert ((restored - image)[striped] ** 2).mean() < 0.05 * ((plain - image)[striped] ** 2).mean()
+
+
+def test_holes_don_t_depend_on_tiles_and_threads_beyond_the_stages(photo):
+    mask = box(photo.shape, 20, 20, 12, 20) | box(photo.shape, 60, 0, 16, 10)
+    damaged = without(photo, mask)
+    np.testing.assert_array_equal(inpaint(damaged, mask, threads=1), inpaint(damaged, mask, threads=2))
+
+
+def test_the_report_counts_holes(photo):
+    mask = box(photo.shape, 20, 20, 12, 20)
+    _, report = inpaint(without(photo, mask), mask, return_report=True)
+    assert report.groups[0].holes == 1
+    assert "1 hole filled" in repr(report)
+
+
+class TestKriging:
+    def test_it_goes_on_with_a_texture(self):
+        i, j = np.mgrid[:80, :80]
+        planes = (0.5 + 0.3 * np.sin(0.7 * i + 0.3 * j))[None]
+        hole = box((80, 80), 30, 30, 16, 16)
+        filled = krige(np.where(hole, 0, planes), hole, hole, Covariance(prior=0.05, reach=8))
+        assert abs(filled - planes).max() < 0.1
+        np.testing.assert_array_equal(filled[:, ~hole], planes[:, ~hole])
+
+    def test_a_constant_stays_one(self):
+        hole = box((40, 40), 0, 0, 20, 20)
+        filled = krige(np.full((2, 40, 40), 0.3), hole, hole, Covariance())
+        np.testing.assert_allclose(filled, 0.3)
+
+    def test_missing_pixels_outside_of_the_hole_are_not_read(self, rng):
+        planes, hole = rng.random((3, 50, 50)), box((50, 50), 10, 10, 12, 12)
+        missing = hole | (rng.random((50, 50)) < 0.2)
+        model = Covariance(likeness=0.1)
+        filled = krige(np.where(missing, 0, planes), missing, hole, model)
+        np.testing.assert_allclose(filled[:, hole], krige(np.where(missing, 9.0, planes), missing, hole, model)[:, hole])
+
+    def test_it_beats_biharmonic_interpolation_in_a_photograph(self):
+        from skimage.data import camera
+
+        image, errors = camera()[100:400, 100:400] / 255, []
+        for top, left in np.random.default_rng(2).integers(20, 260, (12, 2)):
+            hole = box(image.shape, top, left, 16, 16)
+            filled = krige(np.where(hole, 0, image)[None], hole, hole, Covariance(likeness=0.08))[0]
+            errors.append([((a - image)[hole] ** 2).mean() for a in (filled, inpaint_biharmonic(image * ~hole, hole))])
+        assert np.log10(errors).mean(axis=0) @ (-10, 10) > 1  # dB
