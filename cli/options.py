@@ -166,9 +166,9 @@ OPTIONS = {
         help="Values above T count as non-zero in the mask file. Default: all but 0; for JPEG masks 127.",
     ),
     "mask_dilate": click.option(
-        "--mask-dilate", type=PixelsOrAuto(), default=0, metavar="N|auto", show_default=True,
+        "--mask-dilate", type=PixelsOrAuto(), metavar="N|auto",
         help="Grow the missing region by N pixels: the rims of scratches and letters are rarely clean; auto: as far as they "
-        "are seen to be damaged.",
+        "are seen to be damaged. Default: auto with --mask-color, and for masks of JPEGs; else 0.",
     ),
     "dictionary": click.option(
         "--dictionary", "dictionary_path", default="default", metavar="FILE|default", show_default=True,

@@ -25,11 +25,11 @@ from csc_cogd.imagefiles import (
     MaskRules,
     check_output,
     create_images,
-    missing_pixels,
+    find_missing,
     open_images,
 )
 from csc_cogd.imagefiles.files import make_folder, sniff_format
-from csc_cogd.imagefiles.fringe import fringe_width
+from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import unsupported_features
 from csc_cogd.report.document import plain
 from csc_cogd.restore.impulses import ImpulseSearch
@@ -265,9 +265,10 @@ class _Work:
     def restore(self, image: ImageFile, page: int) -> ImageFile:
         """Return a page restored; as it is, if nothing has to be done to it."""
         job, task, settings = self.job, TASKS[self.job.task], self.job.settings
-        colors = image.colors if task.problem else image.observed
         where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
-        mask = self._mask(image, page, where)
+        given = image.colors
+        mask, image, bared = self._missing(image, page, where)
+        colors = image.colors if task.problem else image.observed
         if task.needs_mask and mask is not None and not mask.any() and settings.noise_sigma is None:
             return image
         reported = job.page is not None and "report" not in self.figures and not settings.dry_run
@@ -311,24 +312,24 @@ class _Work:
             chosen = settings.by_name() | {"operator": None}
             facts |= {name: str(chosen[name]) for name in task.takes if chosen.get(name) is not None}
             assert job.page is not None
-            self.figures["report"] = write_image_page(job.page, title, colors, mask, restored, reference, trace, facts)
+            shown = mask if bared is None or mask is None else mask | (bared if mask.ndim == 2 else bared[..., None])
+            self.figures["report"] = write_image_page(job.page, title, given, shown, restored, reference, trace, facts)
         return with_colours(image, restored, opaque=self.rules.from_alpha)
 
-    def _mask(self, image: ImageFile, page: int, where: str) -> np.ndarray | None:
-        """What is missing in a page, of its colors' shape; None where nothing says anything of it."""
+    def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
+        """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint
+        that lets it through, and where that was, (H, W)."""
         self.n_pixels += image.colors.shape[0] * image.colors.shape[1]
         task, colors = TASKS[self.job.task], image.colors
         if task.problem is None:
-            return None
+            return None, image, None
         gaps = (colors.dtype.kind == "f" and bool(np.isnan(colors).any())) or image.without_data is not None
         if not (gaps or task.needs_mask or self.rules != NO_RULES):
-            return None
+            return None, image, None
         if self.masks is None and self.rules.path is not None:
             self.masks = self.opened.enter_context(open_images(self.rules.path, template=image))
-        missing, sources = missing_pixels(
-            image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1, masks=self.masks
-        )
-        mask = image.with_pixels(missing).colors
+        found = find_missing(image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1, masks=self.masks)
+        mask, sources = image.with_pixels(found.pixels).colors, found.sources
         lost = mask if mask.ndim == 2 else mask.any(axis=2)
         self.n_missing += int(lost.sum())
         by = f" ({'; '.join(sources)})" if sources else ""
@@ -337,11 +338,10 @@ class _Work:
         if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
             advice = "if the mask marks what is known, use {mask_polarity} valid"
             self.warn(Remark("", "more than half is missing", advice))
-        grown = self.rules.dilate
-        if page == 0 and task.needs_mask and grown != "auto" and (width := fringe_width(colors, np.asarray(lost))):
+        if page == 0 and task.needs_mask and not self.rules.grows_in(image) and has_rims(colors, np.asarray(lost)):
             damage = "the pixels beside the missing ones hold some of the damage, too, which will show"
-            self.warn(Remark("", damage, f"take them in by {{mask_dilate}} {int(grown) + width + 1}, or auto"))
-        return mask
+            self.warn(Remark("", damage, "take them in by {mask_dilate} auto, or a number of pixels"))
+        return mask, found.image, found.bared
 
     def result(self, status: str) -> Result:
         output = str(self.job.target) if status == "done" else ""
