@@ -163,7 +163,7 @@ OPTIONS = {
     ),
     "mask_threshold": click.option(
         "--mask-threshold", type=float, metavar="T",
-        help="Values above T count as non-zero in the mask file. Default: all but 0; for JPEG masks 127.",
+        help="Values above T count as non-zero in the mask file. Default: all but 0; for JPEG masks 63.",
     ),
     "mask_dilate": click.option(
         "--mask-dilate", type=PixelsOrAuto(), metavar="N|auto",

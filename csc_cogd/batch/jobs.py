@@ -29,6 +29,7 @@ from csc_cogd.imagefiles import (
     open_images,
 )
 from csc_cogd.imagefiles.files import make_folder, sniff_format
+from csc_cogd.imagefiles.masks import erased
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import unsupported_features
 from csc_cogd.report.document import plain
@@ -314,7 +315,7 @@ class _Work:
             assert job.page is not None
             shown = mask if bared is None or mask is None else mask | (bared if mask.ndim == 2 else bared[..., None])
             self.figures["report"] = write_image_page(job.page, title, given, shown, restored, reference, trace, facts)
-        return with_colours(image, restored, opaque=self.rules.from_alpha)
+        return with_colours(image, restored, erased(image, self.rules) if self.rules.from_alpha else None)
 
     def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
         """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint

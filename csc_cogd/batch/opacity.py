@@ -8,13 +8,13 @@ from scipy.ndimage import zoom
 from csc_cogd.imagefiles import ImageFile
 
 
-def with_colours(image: ImageFile, colours: np.ndarray, opaque: bool = False) -> ImageFile:
-    """An image with restored colours, perhaps on a finer grid; with `opaque`, what was transparent has colours now."""
+def with_colours(image: ImageFile, colours: np.ndarray, opaque: np.ndarray | None = None) -> ImageFile:
+    """An image with restored colours, perhaps on a finer grid; those of `opaque` pixels, (H, W) bool, are new."""
     pixels = colours.reshape(*colours.shape[:2], -1)
     if image.has_alpha:
         opacity = image.pixels[..., -1]
-        if opaque:
-            opacity = np.where(opacity == 0, 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max, opacity)
+        if opaque is not None:
+            opacity = np.where(opaque, 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max, opacity)
         opacity = _resized(opacity.astype(pixels.dtype), colours.shape[0] // image.pixels.shape[0])
         pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
     return image.with_pixels(pixels[..., 0] if image.pixels.ndim == 2 else pixels)

@@ -19,7 +19,9 @@ from csc_cogd.imagefiles.reading import ImageReader, open_images
 from csc_cogd.imagefiles.rims import grow_over_rims
 from csc_cogd.locks import importing
 
-LOSSY_THRESHOLD = 127  # of masks whose zeros aren't exact
+LOSSY_THRESHOLD = 63  # of masks whose zeros aren't exact: they keep what is covered by a quarter and more
+SHADES, SHADED = 64, 0.3  # how many shades of gray, and of how many of the pixels, a photograph has and a mask hasn't
+SOFT_RIM = 16  # pixels that a soft eraser is followed
 _SQUARE = np.ones((3, 3), bool)
 
 
@@ -34,11 +36,12 @@ class MaskRules:
     polarity : {"missing", "valid"}
         Meaning of non-zero in it.
     threshold : float, optional
-        Values above count as non-zero in it; default: 0, but 127 if it was compressed lossily, as JPEG's zeros aren't exact.
+        Values above count as non-zero in it; default: 0, but 63 if it was compressed lossily, as JPEG's zeros aren't exact.
+        With one, photographs are taken for masks, too.
     value : float, optional
         Pixels of this value in every channel are missing.
     from_alpha : bool
-        Fully transparent pixels are missing.
+        Fully transparent pixels are missing, and the rims of a soft eraser around them, unless `dilate` is 0.
     dilate : int or "auto", optional
         Grow the combined region by so many pixels in every direction, diagonals included; "auto": over the rims that are
         seen to hold some of the damage, see :func:`csc_cogd.imagefiles.rims.grow_over_rims`, and paint is taken off where it
@@ -214,7 +217,7 @@ def find_missing(
     if rules.from_alpha:
         if not image.has_alpha:
             raise InputError("", "has no alpha channel", "leave out {mask_from_alpha}", str(image.path))
-        add(pixels[..., -1] == 0, "transparency")
+        add(erased(image, rules), "transparency")
     grows, bared = rules.grows_in(image), np.zeros(colors.shape[:2], bool)
     if grows and (rules.color is None or missing.any()):
         missing |= _grown(colors, missing, sources)
@@ -238,6 +241,14 @@ def find_missing(
     if image.has_alpha:
         missing = np.concatenate([missing, np.zeros_like(missing[..., :1])], axis=2)
     return Missing(missing.reshape(image.pixels.shape), image, bared, sources)
+
+
+def erased(image: ImageFile, rules: MaskRules) -> np.ndarray:
+    """Return which pixels are transparent, (H, W) bool, with the rims of a soft eraser, as far as they are connected."""
+    opacity = image.pixels[..., -1]
+    if rules.dilate == 0 or not (opacity == 0).any():
+        return opacity == 0
+    return binary_dilation(opacity == 0, _SQUARE, iterations=SOFT_RIM, mask=opacity < 0.98 * float(opacity.max()))
 
 
 def grown_mask(colors: np.ndarray, missing: np.ndarray, dilate: int | str | None) -> np.ndarray:
@@ -276,14 +287,31 @@ def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
         if mask.has_alpha and pixels[..., -1].min() != pixels[..., -1].max():
             opaque = pixels[..., -1] > (threshold or 0)
         pixels = pixels[..., : pixels.shape[2] - mask.has_alpha].max(axis=2)
-    if threshold is None and mask.lossy:
-        threshold = LOSSY_THRESHOLD
+    if threshold is None:
+        _refuse_photograph(pixels, mask.path)
+        threshold = LOSSY_THRESHOLD if mask.lossy else None
     marked = pixels != 0 if threshold is None else pixels > threshold
     if opaque is None:
         return marked, "brightness"
     if marked[opaque].all() or not marked[opaque].any():
         return opaque, "opacity"
     return marked & opaque, "brightness where opaque"
+
+
+def _refuse_photograph(gray: np.ndarray, path: Path) -> None:
+    """Raise InputError for a mask (H, W) of 8 or 16 bits of which much has many shades between black and white."""
+    if gray.dtype.kind != "u":
+        return
+    top = int(np.iinfo(gray.dtype).max)
+    between = gray[(gray > top // 10) & (gray < top - top // 10)]
+    if between.size > SHADED * gray.size and len(np.unique(between // (top // 255))) >= SHADES:
+        share = between.size / gray.size
+        problem = f"looks like a photograph, not like a mask: {share:.0%} of it are shades between black and white"
+        fix = (
+            "make it white where something is missing and else black; for a picture with paint on it use {mask_color}; "
+            "{mask_threshold} takes what is above it all the same"
+        )
+        raise InputError("", problem, fix, str(path))
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
