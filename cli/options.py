@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 PATH = click.Path(path_type=Path)
+LEAST_BYTES = 100_000  # that a number without a unit is taken for
 
 
 class Memory(click.ParamType):
@@ -27,7 +28,10 @@ class Memory(click.ParamType):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(value), re.IGNORECASE)
         if match is None:
             self.fail(f"{value!r} isn't an amount of memory such as 4GB", param, ctx)
-        return float(match[1]) * 1000.0 ** " KMGT".index(match[2].upper() or " ")
+        n_bytes = float(match[1]) * 1000.0 ** " KMGT".index(match[2].upper() or " ")
+        if str(value)[-1].isdigit() and n_bytes < LEAST_BYTES:
+            self.fail(f"{value!r} has no unit, and would be bytes: say {value}MB or {value}GB", param, ctx)
+        return n_bytes
 
 
 class PixelsOrAuto(click.ParamType):
@@ -235,7 +239,7 @@ OPTIONS = {
     ),
     "max_memory": click.option(
         "--max-memory", type=Memory(), metavar="SIZE",
-        help="Choose tiles that fit into SIZE, such as 4GB. Default: 2GB; on a GPU, most of what is free there.",
+        help="Choose tiles that fit into SIZE, such as 4GB or 500MB. Default: 2GB; on a GPU, most of what is free there.",
     ),
     "dry_run": click.option(
         "--dry-run", is_flag=True, help="Say what would be done and how much memory it would take; write nothing.",

@@ -31,7 +31,7 @@ from csc_cogd.imagefiles import (
 from csc_cogd.imagefiles.files import make_folder, sniff_format
 from csc_cogd.imagefiles.masks import erased
 from csc_cogd.imagefiles.rims import has_rims
-from csc_cogd.imagefiles.writing import unsupported_features
+from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.report.document import plain
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation
@@ -120,6 +120,8 @@ class Result:
     pages : int
     missing : float
         Fraction of the pixels that were missing in any channel, over all pages.
+    changed : int, optional
+        How many known values aren't as they were, in the file that was written; None where none was to stay.
     notes, warnings, details : lists of str
         What was found, what the user should know, and what was chosen and how it went.
     figures : dict
@@ -136,6 +138,7 @@ class Result:
     seconds: float = 0.0
     pages: int = 0
     missing: float = 0.0
+    changed: int | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
@@ -250,7 +253,7 @@ class _Work:
         self.job, self.rules, self.n_pages, self.listener, self.opened = job, rules, n_pages, listener, opened
         self.started, self.dictionary = started, load_dictionary(job.dictionary)
         self.lines: dict[str, list[str]] = {"notes": [], "warnings": [], "details": []}
-        self.n_missing = self.n_pixels = 0
+        self.n_missing = self.n_pixels = self.n_changed = 0
         self.masks: ImageReader | None = None
         self.figures: dict[str, Any] = {}
 
@@ -307,15 +310,27 @@ class _Work:
             self.warn(remark)
         for line in report.lines():
             self.say(line, "notes" if settings.dry_run else "details")
+        result = with_colours(image, restored, erased(image, self.rules) if self.rules.from_alpha else None)
+        touched = mask if mask is None or bared is None else mask | (bared if mask.ndim == 2 else bared[..., None])
+        written = restored if settings.dry_run else as_written(job.target, result).colors
+        if task.needs_mask and touched is not None and not settings.dry_run:
+            self._count_changes(given, written, ~touched, where)
         if reported:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
             chosen = settings.by_name() | {"operator": None}
             facts |= {name: str(chosen[name]) for name in task.takes if chosen.get(name) is not None}
             assert job.page is not None
-            shown = mask if bared is None or mask is None else mask | (bared if mask.ndim == 2 else bared[..., None])
-            self.figures["report"] = write_image_page(job.page, title, given, shown, restored, reference, trace, facts)
-        return with_colours(image, restored, erased(image, self.rules) if self.rules.from_alpha else None)
+            self.figures["report"] = write_image_page(job.page, title, given, touched, written, reference, trace, facts)
+        return result
+
+    def _count_changes(self, before: np.ndarray, after: np.ndarray, known: np.ndarray, where: str) -> None:
+        """Count the known values that aren't as they were in the file that is written."""
+        changed = int(np.count_nonzero((before != after) & known))
+        self.n_changed += changed
+        if changed and self.job.settings.noise_sigma is None:
+            share = changed / np.count_nonzero(known)
+            self.say(f"{where}: {changed:,} known values change ({share:.1%} of them)", "notes")
 
     def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
         """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint
@@ -354,6 +369,7 @@ class _Work:
             seconds=time.perf_counter() - self.started,
             pages=self.n_pages,
             missing=share,
+            changed=self.n_changed if status == "done" and TASKS[self.job.task].needs_mask else None,
             figures=self.figures,
             notes=self.lines["notes"],
             warnings=self.lines["warnings"],

@@ -24,6 +24,7 @@ _SUPPORT = 0.05  # of a window that must be known
 _STANDS_OUT = 2.0  # standard deviations of the surroundings that damage must be from them
 _SHARE = 0.3  # of a rim that it must stand out from: a picture does as well, here and there
 _ENOUGH, _ENOUGH_PAINT = 60, 15  # pixels by which a rim is judged; paint is told more easily
+_DEEP, _BEYOND_DEEP = 8, 2  # pixels: what little of the damage is left spoils a deep hole most, and costs it least
 _DIRECTIONS = 4  # left, right, above and below: masks may lie beside the damage
 
 Place = tuple[slice, slice]
@@ -57,7 +58,9 @@ def grow_over_rims(
     if widths.any():
         for place, own in squares(missing):
             square = picture.square(place)
-            grown[place][own] |= (square.distance <= widths[square.rim])[own]
+            reach = widths[square.rim]
+            reach[_near_deep_holes(missing[place], reach)] += _BEYOND_DEEP
+            grown[place][own] |= (square.distance <= reach)[own]
     return grown
 
 
@@ -138,6 +141,14 @@ class _Square:
         part = ((self.values - beneath) * contrast).sum(axis=2)
         alpha = np.where(power > _STANDS_OUT**2 * spread + 1e-6, part / np.maximum(power, 1e-6), np.nan)
         return (self.distance == ring) & self.usable & (filled > _SUPPORT), alpha
+
+
+def _near_deep_holes(missing: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Return which pixels with rims within reach, (h, w), lie beside a hole, or the part of one, that is deep."""
+    core = distance_transform_cdt(missing, "chessboard") >= _DEEP
+    if not core.any():
+        return core
+    return (reach > 0) & (distance_transform_cdt(~core, "chessboard") < _DEEP + reach + _BEYOND_DEEP)
 
 
 def _rim_widths(picture: _Picture, furthest: int) -> np.ndarray:

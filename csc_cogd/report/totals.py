@@ -26,6 +26,8 @@ class Totals:
         That the skipped files took when they were done.
     missing : list of float
         Fractions of the pixels of those that are done, now or before.
+    changed : int
+        Known values that aren't as they were, in the files that were written.
     """
 
     unread: list[str] = field(default_factory=list)
@@ -33,11 +35,12 @@ class Totals:
     seconds: float = 0.0
     seconds_before: float = 0.0
     missing: list[float] = field(default_factory=list)
+    changed: int = 0
     _started: float = 0.0
 
     def begin(self) -> None:
         """Count from zero, and take the time from now on."""
-        self.counts, self.missing, self.seconds_before = dict.fromkeys(self.counts, 0), [], 0.0
+        self.counts, self.missing, self.seconds_before, self.changed = dict.fromkeys(self.counts, 0), [], 0.0, 0
         self._started = time.perf_counter()
 
     def add(self, row: dict[str, Any]) -> None:
@@ -45,6 +48,7 @@ class Totals:
         self.counts[row["status"]] += 1
         if row["status"] == "skipped":
             self.seconds_before += row.get("seconds") or 0
+        self.changed += row.get("changed") or 0
         if row["status"] in ("done", "skipped") and row.get("missing") is not None:
             self.missing.append(row["missing"])
 
@@ -59,7 +63,7 @@ class Totals:
     def row(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
         seconds = {"seconds": round(self.seconds, 3), "seconds_before": round(self.seconds_before, 3)}
-        return {**self.counts, **seconds, "missing": self.missing_range(), "unread": self.unread}
+        return {**self.counts, **seconds, "missing": self.missing_range(), "changed": self.changed, "unread": self.unread}
 
     def sentence(self) -> str:
         """All of it in one line, for people."""
@@ -69,6 +73,8 @@ class Totals:
         parts = [f"{sum(self.counts.values())} images in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
             parts.append("{:.1%} to {:.1%} of the pixels were missing".format(*found))
+        if self.changed:
+            parts.append(f"{self.changed:,} known values changed")
         if self.unread:
             parts.append(f"{len(self.unread)} not read: {some_of(self.unread)}")
         return "; ".join(parts)

@@ -316,6 +316,7 @@ def test_a_dry_run_writes_nothing_and_names_tiles_and_memory(folder, capsys):
         (["--tile", "some"], "neither 'auto' nor a number of pixels"),
         (["--max-memory", "1MB"], "--max-memory of 0.001 GB doesn't suffice"),
         (["--max-memory", "much"], "isn't an amount of memory such as 4GB"),
+        (["--max-memory", "10"], "'10' has no unit, and would be bytes: say 10MB or 10GB"),
     ],
 )
 def test_tiles_and_memory_that_cannot_be_are_named(folder, capsys, arguments, message):
