@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cogd.cli.heartbeat import Heartbeat
+
 if TYPE_CHECKING:
     from csc_cogd.engine import Engine
 
@@ -96,11 +98,13 @@ class Console:
     def progress(self, n_files: int = 1) -> ProgressBar:
         """A callback for :func:`csc_cogd.inpaint`, to be used in a ``with`` statement."""
         visible = self.verbosity >= 0 and sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
-        return ProgressBar(visible, n_files)
+        beat = None if visible or self.verbosity < 0 else Heartbeat(self.say, n_files)
+        return ProgressBar(visible, n_files, beat)
 
 
 class ProgressBar:
-    """One bar a stage, or one for several files, on a terminal only; and where Ctrl-C and SIGTERM are sure to be heard.
+    """One bar a stage, or one for several files, on a terminal only, elsewhere a heartbeat; and where Ctrl-C and SIGTERM are
+    sure to be heard.
 
     A sign beside the bar turns each second, so that a long step isn't taken for a standstill.
 
@@ -108,8 +112,8 @@ class ProgressBar:
     so it is remembered here, silently, and raised again at the next report of progress.
     """
 
-    def __init__(self, visible: bool, n_files: int = 1):
-        self._visible, self._n_files = visible, n_files
+    def __init__(self, visible: bool, n_files: int = 1, heartbeat: Heartbeat | None = None):
+        self._visible, self._n_files, self._heartbeat = visible, n_files, heartbeat
         self._bar: Any = None
         self._stage = ""
         self._interrupted = False
@@ -121,6 +125,8 @@ class ProgressBar:
     def __call__(self, progress: Any) -> None:
         if self._interrupted:
             raise KeyboardInterrupt
+        if self._heartbeat is not None:
+            self._heartbeat.note(progress)
         if not self._visible:
             return
         with self._drawing:
@@ -140,6 +146,8 @@ class ProgressBar:
         """A file is done, or has failed: perhaps by an interruption that a library made an error of its own of."""
         if self._interrupted:
             raise KeyboardInterrupt
+        if self._heartbeat is not None:
+            self._heartbeat.file_done()
         if self._visible and self._n_files > 1:
             with self._drawing:
                 self._files_bar().update(1, name)
@@ -165,6 +173,8 @@ class ProgressBar:
         if self._visible:
             self._pulse = threading.Thread(target=self._beat, name="csc-cogd-progress", daemon=True)
             self._pulse.start()
+        if self._heartbeat is not None:
+            self._heartbeat.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -173,6 +183,8 @@ class ProgressBar:
         if self._hook is not None:
             sys.unraisablehook = self._hook
         self._over.set()
+        if self._heartbeat is not None:
+            self._heartbeat.__exit__(*exception)
         if self._pulse is not None:
             self._pulse.join()
         self.close()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def command(
     images: tuple[str, ...], rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool,
     best: bool, noise_sigma: float | str | None, dictionary_path: str, learn: bool | None, fill: str,
-    lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
+    lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine,
+    console: Console,
 ) -> int:  # fmt: skip
     """Fill the missing pixels of images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 

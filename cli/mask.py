@@ -197,7 +197,7 @@ def from_image(
 @options("axes", "overwrite", CONSOLE)
 def detect(
     image_paths: tuple[Path, ...], output: Path, pixels: bool, columns: bool, rows: bool, impulses: bool, sensitivity: float,
-    mask_dilate: int | str, preview: Path | None, axes: str | None, overwrite: bool, console: Console,
+    mask_dilate: int | str | None, preview: Path | None, axes: str | None, overwrite: bool, console: Console,
 ) -> None:  # fmt: skip
     """Find damaged pixels, columns and rows of the camera in IMAGE, and write them as a mask.
 
@@ -217,11 +217,10 @@ def detect(
     Exit codes: 0 done; 2 wrong usage or input, nothing written.
     """
     import numpy as np
-    from scipy.ndimage import binary_dilation
 
     from csc_cogd.detect.detect import detect_in_frames
     from csc_cogd.imagefiles import open_images
-    from csc_cogd.imagefiles.masks import dilation_width
+    from csc_cogd.imagefiles.masks import grown_mask
     from csc_cogd.restore.report import Progress
 
     looked_for = {"pixels": pixels, "columns": columns, "rows": rows, "impulses": impulses}
@@ -258,8 +257,8 @@ def detect(
             "the mask is empty: a larger --sensitivity finds weaker damage of the camera; scratches, dust and text aren't "
             "looked for: paint over them in any program, and see mask from --mask-color"
         )
-    elif by := dilation_width(first.colors, missing, mask_dilate):
-        missing = binary_dilation(missing, np.ones((3, 3), bool), iterations=by)
+    else:
+        missing = grown_mask(first.colors, missing, mask_dilate)
     _write_mask(missing, output, overwrite, console)
     if preview is not None:
         _write_preview(first, missing, preview, overwrite, console)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 PATH = click.Path(path_type=Path)
+LEAST_BYTES = 100_000  # that a number without a unit is taken for
 
 
 class Memory(click.ParamType):
@@ -28,7 +29,10 @@ class Memory(click.ParamType):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(value), re.IGNORECASE)
         if match is None:
             self.fail(f"{value!r} isn't an amount of memory such as 4GB", param, ctx)
-        return float(match[1]) * 1000.0 ** " KMGT".index(match[2].upper() or " ")
+        n_bytes = float(match[1]) * 1000.0 ** " KMGT".index(match[2].upper() or " ")
+        if str(value)[-1].isdigit() and n_bytes < LEAST_BYTES:
+            self.fail(f"{value!r} has no unit, and would be bytes: say {value}MB or {value}GB", param, ctx)
+        return n_bytes
 
 
 class PixelsOrAuto(click.ParamType):
@@ -164,12 +168,12 @@ OPTIONS = {
     ),
     "mask_threshold": click.option(
         "--mask-threshold", type=float, metavar="T",
-        help="Values above T count as non-zero in the mask file. Default: all but 0; for JPEG masks 127.",
+        help="Values above T count as non-zero in the mask file. Default: all but 0; for JPEG masks 63.",
     ),
     "mask_dilate": click.option(
-        "--mask-dilate", type=PixelsOrAuto(), default=0, metavar="N|auto", show_default=True,
+        "--mask-dilate", type=PixelsOrAuto(), metavar="N|auto",
         help="Grow the missing region by N pixels: the rims of scratches and letters are rarely clean; auto: as far as they "
-        "are seen to be damaged.",
+        "are seen to be damaged. Default: auto with --mask-color, and for masks of JPEGs; else 0.",
     ),
     "dictionary": click.option(
         "--dictionary", "dictionary_path", default="default", metavar="FILE|default", show_default=True,
@@ -241,7 +245,7 @@ OPTIONS = {
     ),
     "max_memory": click.option(
         "--max-memory", type=Memory(), metavar="SIZE",
-        help="Choose tiles that fit into SIZE, such as 4GB. Default: 2GB; on a GPU, most of what is free there.",
+        help="Choose tiles that fit into SIZE, such as 4GB or 500MB. Default: 2GB; on a GPU, most of what is free there.",
     ),
     "dry_run": click.option(
         "--dry-run", is_flag=True, help="Say what would be done and how much memory it would take; write nothing.",

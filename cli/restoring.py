@@ -49,6 +49,8 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
             return uniform_kernel(int(numbers[0])) if name == "uniform" else motion_kernel(*numbers)
         except InputError as error:
             raise error.about(text) from None
+    if given and not Path(text).exists():
+        raise InputError("kernel", f"must be {', '.join(KERNELS.values())}, or the file of a picture of it, got {text!r}")
     pixels = read_image(text).colors
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]

@@ -24,12 +24,13 @@ from csc_cogd.imagefiles import (
     MaskRules,
     check_output,
     create_images,
-    missing_pixels,
+    find_missing,
     open_images,
 )
 from csc_cogd.imagefiles.files import make_folder, sniff_format
-from csc_cogd.imagefiles.fringe import fringe_width
-from csc_cogd.imagefiles.writing import unsupported_features
+from csc_cogd.imagefiles.masks import erased
+from csc_cogd.imagefiles.rims import has_rims
+from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.report.document import plain
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation
@@ -118,6 +119,8 @@ class Result:
     pages : int
     missing : float
         Fraction of the pixels that were missing in any channel, over all pages.
+    changed : int, optional
+        How many known values aren't as they were, in the file that was written; None where none was to stay.
     notes, warnings, details : lists of str
         What was found, what the user should know, and what was chosen and how it went.
     figures : dict
@@ -134,6 +137,7 @@ class Result:
     seconds: float = 0.0
     pages: int = 0
     missing: float = 0.0
+    changed: int | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
@@ -248,7 +252,7 @@ class _Work:
         self.job, self.rules, self.n_pages, self.listener, self.opened = job, rules, n_pages, listener, opened
         self.started, self.dictionary = started, load_dictionary(job.dictionary)
         self.lines: dict[str, list[str]] = {"notes": [], "warnings": [], "details": []}
-        self.n_missing = self.n_pixels = 0
+        self.n_missing = self.n_pixels = self.n_changed = 0
         self.masks: ImageReader | None = None
         self.figures: dict[str, Any] = {}
 
@@ -264,9 +268,10 @@ class _Work:
     def restore(self, image: ImageFile, page: int) -> ImageFile:
         """Return a page restored; as it is, if nothing has to be done to it."""
         job, task, settings = self.job, TASKS[self.job.task], self.job.settings
-        colors = image.colors if task.problem else image.observed
         where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
-        mask = self._mask(image, page, where)
+        given = image.colors
+        mask, image, bared = self._missing(image, page, where)
+        colors = image.colors if task.problem else image.observed
         if task.needs_mask and mask is not None and not mask.any() and settings.noise_sigma is None:
             return image
         reported = job.page is not None and "report" not in self.figures and not settings.dry_run
@@ -306,30 +311,42 @@ class _Work:
             self.warn(remark)
         for line in report.lines():
             self.say(line, "notes" if settings.dry_run else "details")
+        result = image.with_colors(restored, erased(image, self.rules) if self.rules.from_alpha else None)
+        touched = mask if mask is None or bared is None else mask | (bared if mask.ndim == 2 else bared[..., None])
+        written = restored if settings.dry_run else as_written(job.target, result).colors
+        if task.needs_mask and touched is not None and not settings.dry_run:
+            self._count_changes(given, written, ~touched, where)
         if reported:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
             chosen = settings.by_name() | {"operator": None}
             facts |= {name: str(chosen[name]) for name in task.takes if chosen.get(name) is not None}
             assert job.page is not None
-            self.figures["report"] = write_image_page(job.page, title, colors, mask, restored, reference, trace, facts)
-        return image.with_colors(restored, opaque=self.rules.from_alpha)
+            self.figures["report"] = write_image_page(job.page, title, given, touched, written, reference, trace, facts)
+        return result
 
-    def _mask(self, image: ImageFile, page: int, where: str) -> np.ndarray | None:
-        """What is missing in a page, of its colors' shape; None where nothing says anything of it."""
+    def _count_changes(self, before: np.ndarray, after: np.ndarray, known: np.ndarray, where: str) -> None:
+        """Count the known values that aren't as they were in the file that is written."""
+        changed = int(np.count_nonzero((before != after) & known))
+        self.n_changed += changed
+        if changed and self.job.settings.noise_sigma is None:
+            share = changed / np.count_nonzero(known)
+            self.say(f"{where}: {changed:,} known values change ({share:.1%} of them)", "notes")
+
+    def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
+        """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint
+        that lets it through, and where that was, (H, W)."""
         self.n_pixels += image.colors.shape[0] * image.colors.shape[1]
         task, colors = TASKS[self.job.task], image.colors
         if task.problem is None:
-            return None
+            return None, image, None
         gaps = (colors.dtype.kind == "f" and bool(np.isnan(colors).any())) or image.without_data is not None
         if not (gaps or task.needs_mask or self.rules != NO_RULES):
-            return None
+            return None, image, None
         if self.masks is None and self.rules.path is not None:
             self.masks = self.opened.enter_context(open_images(self.rules.path, template=image))
-        missing, sources = missing_pixels(
-            image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1, masks=self.masks
-        )
-        mask = image.with_pixels(missing).colors
+        found = find_missing(image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1, masks=self.masks)
+        mask, sources = image.with_pixels(found.pixels).colors, found.sources
         lost = mask if mask.ndim == 2 else mask.any(axis=2)
         self.n_missing += int(lost.sum())
         by = f" ({'; '.join(sources)})" if sources else ""
@@ -338,11 +355,10 @@ class _Work:
         if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
             advice = "if the mask marks what is known, use {mask_polarity} valid"
             self.warn(Remark("", "more than half is missing", advice))
-        grown = self.rules.dilate
-        if page == 0 and task.needs_mask and grown != "auto" and (width := fringe_width(colors, np.asarray(lost))):
+        if page == 0 and task.needs_mask and not self.rules.grows_in(image) and has_rims(colors, np.asarray(lost)):
             damage = "the pixels beside the missing ones hold some of the damage, too, which will show"
-            self.warn(Remark("", damage, f"take them in by {{mask_dilate}} {int(grown) + width + 1}, or auto"))
-        return mask
+            self.warn(Remark("", damage, "take them in by {mask_dilate} auto, or a number of pixels"))
+        return mask, found.image, found.bared
 
     def result(self, status: str) -> Result:
         output = str(self.job.target) if status == "done" else ""
@@ -354,6 +370,7 @@ class _Work:
             seconds=time.perf_counter() - self.started,
             pages=self.n_pages,
             missing=share,
+            changed=self.n_changed if status == "done" and TASKS[self.job.task].needs_mask else None,
             figures=self.figures,
             notes=self.lines["notes"],
             warnings=self.lines["warnings"],

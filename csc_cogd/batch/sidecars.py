@@ -86,7 +86,8 @@ def _are_figures(value: Any) -> bool:
 
 
 _RESULT: dict[str, Callable[[Any], bool]] = {
-    "seconds": is_number, "pages": is_number, "missing": is_number, "notes": _are_texts, "warnings": _are_texts,
+    "seconds": is_number, "pages": is_number, "missing": is_number,
+    "changed": lambda value: value is None or is_number(value), "notes": _are_texts, "warnings": _are_texts,
     "details": _are_texts, "figures": _are_figures,
 }  # fmt: skip
 """What is taken from a record of :class:`csc_cogd.Result`, and what it must be like."""

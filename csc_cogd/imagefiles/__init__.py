@@ -13,9 +13,9 @@ from csc_cogd.imagefiles.files import (
     true_suffix,
     write_image,
 )
-from csc_cogd.imagefiles.masks import MaskRules, missing_pixels
+from csc_cogd.imagefiles.masks import MaskRules, Missing, find_missing, missing_pixels
 
 __all__ = [
-    "SUFFIXES", "UNREAD_SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "MaskRules", "check_output", "create_images",
-    "missing_pixels", "open_images", "read_image", "true_suffix", "write_image",
+    "SUFFIXES", "UNREAD_SUFFIXES", "ImageFile", "ImageReader", "ImageWriter", "MaskRules", "Missing", "check_output",
+    "create_images", "find_missing", "missing_pixels", "open_images", "read_image", "true_suffix", "write_image",
 ]  # fmt: skip

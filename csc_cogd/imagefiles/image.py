@@ -137,14 +137,14 @@ class ImageFile:
         xmp = self.xmp and scale_xmp(self.xmp, across, down)
         return replace(self, pixels=pixels, density=density, exif=exif, xmp=xmp)
 
-    def with_colors(self, colors: np.ndarray, opaque: bool = False) -> ImageFile:
-        """Return the image with other colors, perhaps on a finer grid; with `opaque`, what was transparent has some now."""
+    def with_colors(self, colors: np.ndarray, opaque: np.ndarray | None = None) -> ImageFile:
+        """Return the image with other colors, perhaps on a finer grid; pixels that are `opaque`, (H, W) bool, become so."""
         pixels = colors.reshape(*colors.shape[:2], -1)
         if self.has_alpha:
             opacity = self.pixels[..., -1]
-            if opaque:
+            if opaque is not None:
                 full = 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max
-                opacity = np.where(opacity == 0, full, opacity)
+                opacity = np.where(opaque, full, opacity)
             opacity = _finer(opacity.astype(pixels.dtype), colors.shape[0] // self.pixels.shape[0])
             pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
         return self.with_pixels(pixels[..., 0] if self.pixels.ndim == 2 else pixels)

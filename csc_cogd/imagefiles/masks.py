@@ -6,18 +6,23 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation
 
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles.formats.registry import SUFFIXES
-from csc_cogd.imagefiles.fringe import fringe_width
 from csc_cogd.imagefiles.image import ImageFile
+from csc_cogd.imagefiles.paint import take_off_paint
 from csc_cogd.imagefiles.reading import ImageReader, open_images
+from csc_cogd.imagefiles.rims import grow_over_rims
 from csc_cogd.locks import importing
 
-LOSSY_THRESHOLD = 127  # of masks whose zeros aren't exact
+LOSSY_THRESHOLD = 63  # of masks whose zeros aren't exact: they keep what is covered by a quarter and more
+SHADES, SHADED = 64, 0.3  # how many shades of gray, and of how many of the pixels, a photograph has and a mask hasn't
+SOFT_RIM = 16  # pixels that a soft eraser is followed
+_SQUARE = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,17 @@ class MaskRules:
     polarity : {"missing", "valid"}
         Meaning of non-zero in it.
     threshold : float, optional
-        Values above count as non-zero in it; default: 0, but 127 if it was compressed lossily, as JPEG's zeros aren't exact.
+        Values above count as non-zero in it; default: 0, but 63 if it was compressed lossily, as JPEG's zeros aren't exact.
+        With one, photographs are taken for masks, too.
     value : float, optional
         Pixels of this value in every channel are missing.
     from_alpha : bool
-        Fully transparent pixels are missing.
-    dilate : int or "auto"
-        Grow the combined region by so many pixels in every direction, diagonals included; "auto": as far as the damage is
-        seen to reach, and one more, see :func:`csc_cogd.imagefiles.fringe.fringe_width`.
+        Fully transparent pixels are missing, and the rims of a soft eraser around them, unless `dilate` is 0.
+    dilate : int or "auto", optional
+        Grow the combined region by so many pixels in every direction, diagonals included; "auto": over the rims that are
+        seen to hold some of the damage, see :func:`csc_cogd.imagefiles.rims.grow_over_rims`, and paint is taken off where it
+        lets the picture through, see :func:`csc_cogd.imagefiles.paint.take_off_paint`. Default: "auto" for a painted
+        `color`, and for a mask of an image that was compressed lossily, as JPEG smears damage and paint; else 0.
     color : str, optional
         Pixels painted over in this color are missing: ``"red"``, ``"#ff0000"`` or ``"255,0,0"``. Of images of three
         channels of 8 or 16 bits.
@@ -56,7 +64,7 @@ class MaskRules:
     threshold: float | None = None
     value: float | None = None
     from_alpha: bool = False
-    dilate: int | str = 0
+    dilate: int | str | None = None
     color: str | None = None
     color_tolerance: int = 40
 
@@ -64,10 +72,16 @@ class MaskRules:
         if self.polarity not in ("missing", "valid"):
             raise InputError("mask_polarity", f"must be 'missing' or 'valid', got {self.polarity!r}")
         whole = isinstance(self.dilate, (int, np.integer)) and not isinstance(self.dilate, bool)
-        if self.dilate != "auto" and not (whole and int(self.dilate) >= 0):
+        if self.dilate not in (None, "auto") and not (whole and int(self.dilate) >= 0):
             raise InputError("mask_dilate", f"must be an integer >= 0, or 'auto', got {self.dilate!r}")
         if self.color is not None:
             parse_color(self.color)
+
+    def grows_in(self, image: ImageFile) -> bool:
+        """Whether what is missing in an image grows over its rims by itself."""
+        if self.dilate is None:
+            return self.color is not None or (image.lossy and self.path is not None)
+        return self.dilate == "auto"
 
     def for_image(self, image_path: Path, folder: Path = Path()) -> MaskRules:
         """Return these rules with the mask file of one image, which is looked up if `path` is a directory.
@@ -97,7 +111,47 @@ class MaskRules:
         raise InputError("", problem, subject=str(image_path))
 
 
-def missing_pixels(
+@dataclass(frozen=True)
+class Missing:
+    """What is missing in an image.
+
+    Attributes
+    ----------
+    pixels : bool array of the image's shape
+    image : ImageFile
+        The image; where paint let it through, without the paint.
+    bared : (H, W) bool array
+        Where that is.
+    sources : list of str
+        What each source says of it, in words.
+    """
+
+    pixels: np.ndarray
+    image: ImageFile
+    bared: np.ndarray
+    sources: list[str]
+
+
+def missing_pixels(image: ImageFile, rules: MaskRules, **options: Any) -> tuple[np.ndarray, list[str]]:
+    """Return which pixels are missing or have some paint on them, and what each source says of it, in words.
+
+    Parameters, options and errors are those of :func:`find_missing`.
+
+    Returns
+    -------
+    missing : bool array of the image's shape
+    sources : list of str
+    """
+    found = find_missing(image, rules, **options)
+    if not found.bared.any():
+        return found.pixels, found.sources
+    bared = found.bared if image.pixels.ndim == 2 else found.bared[..., None]
+    if not image.has_alpha:
+        return found.pixels | bared, found.sources
+    return np.concatenate([(found.pixels | bared)[..., :-1], found.pixels[..., -1:]], axis=2), found.sources
+
+
+def find_missing(
     image: ImageFile,
     rules: MaskRules,
     *,
@@ -105,8 +159,8 @@ def missing_pixels(
     n_pages: int = 1,
     complete: bool = False,
     masks: ImageReader | None = None,
-) -> tuple[np.ndarray, list[str]]:
-    """Return which pixels are missing, and what each source says of it, in words.
+) -> Missing:
+    """Find out which pixels are missing.
 
     Opacity itself is never missing. NaN is missing in its own channel only, but grown in all; so is the nodata value of the
     file, but see :attr:`ImageFile.without_data`.
@@ -126,8 +180,7 @@ def missing_pixels(
 
     Returns
     -------
-    missing : bool array of the image's shape
-    sources : list of str
+    Missing
 
     Raises
     ------
@@ -161,20 +214,57 @@ def missing_pixels(
         add(absent, f"the file's nodata value {image.nodata:g}")
     if rules.value is not None:
         add((colors == rules.value).all(axis=2), f"value {rules.value:g}")
-    if rules.color is not None:
-        add(_painted(colors, rules, image.path), f"color {rules.color}")
     if rules.from_alpha:
         if not image.has_alpha:
             raise InputError("", "has no alpha channel", "leave out {mask_from_alpha}", str(image.path))
-        add(pixels[..., -1] == 0, "transparency")
-    if by := dilation_width(colors, np.asarray(missing.any(axis=2)), rules.dilate):
-        missing |= binary_dilation(missing.any(axis=2), np.ones((3, 3), bool), iterations=by)[..., None]
-        sources.append(f"grown by {by} px")
+        add(erased(image, rules), "transparency")
+    grows, bared = rules.grows_in(image), np.zeros(colors.shape[:2], bool)
+    if grows and (rules.color is None or missing.any()):
+        missing |= _grown(colors, missing, sources)
+    if rules.color is not None:
+        painted = _painted(colors, rules, image.path)
+        add(painted, f"color {rules.color}")
+        if grows and painted.any():
+            colors, covered, bared = take_off_paint(colors, painted, _paint(rules.color, colors.dtype), lossy=image.lossy)
+            missing |= covered[..., None]
+            bared &= ~missing.any(axis=2)
+            pixels = np.concatenate([colors, pixels[..., 3:]], axis=2)
+            image = image.with_pixels(pixels)
+            if covered.sum() > painted.sum() or bared.any():
+                rims = covered.mean() - painted.mean()
+                sources.append(f"{rims:.1%} at its rims; its traces are taken off {bared.mean():.1%} beside")
+    if not grows and rules.dilate:
+        missing |= binary_dilation(missing.any(axis=2), _SQUARE, iterations=int(rules.dilate))[..., None]
+        sources.append(f"grown by {rules.dilate} px")
     if missing.any() or not complete:
         _check(missing, rules, image)
     if image.has_alpha:
         missing = np.concatenate([missing, np.zeros_like(missing[..., :1])], axis=2)
-    return missing.reshape(image.pixels.shape), sources
+    return Missing(missing.reshape(image.pixels.shape), image, bared, sources)
+
+
+def erased(image: ImageFile, rules: MaskRules) -> np.ndarray:
+    """Return which pixels are transparent, (H, W) bool, with the rims of a soft eraser, as far as they are connected."""
+    opacity = image.pixels[..., -1]
+    if rules.dilate == 0 or not (opacity == 0).any():
+        return opacity == 0
+    return binary_dilation(opacity == 0, _SQUARE, iterations=SOFT_RIM, mask=opacity < 0.98 * float(opacity.max()))
+
+
+def grown_mask(colors: np.ndarray, missing: np.ndarray, dilate: int | str | None) -> np.ndarray:
+    """Return what is missing, (H, W) bool, grown as :class:`MaskRules` says of `dilate`; not at all by default."""
+    if dilate == "auto":
+        return grow_over_rims(colors, missing)
+    return binary_dilation(missing, _SQUARE, iterations=int(dilate)) if dilate else missing
+
+
+def _grown(colors: np.ndarray, missing: np.ndarray, sources: list[str]) -> np.ndarray:
+    """Return what is to be added to what is missing, (H, W, 1), and say how much that is."""
+    lost = np.asarray(missing.any(axis=2))
+    grown = grow_over_rims(colors, lost)
+    if (added := grown.mean() - lost.mean()) > 0:
+        sources.append(f"{added:.1%} at the rims, which hold some of the damage")
+    return grown[..., None]
 
 
 def _mask_page(masks: ImageReader, page: int, n_pages: int) -> ImageFile:
@@ -197,14 +287,31 @@ def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
         if mask.has_alpha and pixels[..., -1].min() != pixels[..., -1].max():
             opaque = pixels[..., -1] > (threshold or 0)
         pixels = pixels[..., : pixels.shape[2] - mask.has_alpha].max(axis=2)
-    if threshold is None and mask.lossy:
-        threshold = LOSSY_THRESHOLD
+    if threshold is None:
+        _refuse_photograph(pixels, mask.path)
+        threshold = LOSSY_THRESHOLD if mask.lossy else None
     marked = pixels != 0 if threshold is None else pixels > threshold
     if opaque is None:
         return marked, "brightness"
     if marked[opaque].all() or not marked[opaque].any():
         return opaque, "opacity"
     return marked & opaque, "brightness where opaque"
+
+
+def _refuse_photograph(gray: np.ndarray, path: Path) -> None:
+    """Raise InputError for a mask (H, W) of 8 or 16 bits of which much has many shades between black and white."""
+    if gray.dtype.kind != "u":
+        return
+    top = int(np.iinfo(gray.dtype).max)
+    between = gray[(gray > top // 10) & (gray < top - top // 10)]
+    if between.size > SHADED * gray.size and len(np.unique(between // (top // 255))) >= SHADES:
+        share = between.size / gray.size
+        problem = f"looks like a photograph, not like a mask: {share:.0%} of it are shades between black and white"
+        fix = (
+            "make it white where something is missing and else black; for a picture with paint on it use {mask_color}; "
+            "{mask_threshold} takes what is above it all the same"
+        )
+        raise InputError("", problem, fix, str(path))
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
@@ -221,6 +328,11 @@ def parse_color(text: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def _paint(color: str, dtype: np.dtype) -> np.ndarray:
+    """Return red, green and blue of a color in the units of an image."""
+    return np.array(parse_color(color), np.int32) * (int(np.iinfo(dtype).max) // 255)
+
+
 def _painted(colors: np.ndarray, rules: MaskRules, path: Path) -> np.ndarray:
     """Return which pixels have the rules' color, (H, W) bool."""
     assert rules.color is not None
@@ -228,20 +340,11 @@ def _painted(colors: np.ndarray, rules: MaskRules, path: Path) -> np.ndarray:
         found = f"{colors.shape[2]} channel(s) of {colors.dtype}"
         problem = f"painted colors can be found in RGB images of 8 or 16 bits only, not in {found}"
         raise InputError("", problem, "use {mask_value} or {mask}", str(path))
-    step = int(np.iinfo(colors.dtype).max) // 255
-    wanted = np.array(parse_color(rules.color), np.int32) * step
+    wanted, step = _paint(rules.color, colors.dtype), int(np.iinfo(colors.dtype).max) // 255
     near = np.ones(colors.shape[:2], bool)
     for channel, level in enumerate(wanted):
         near &= abs(colors[..., channel].astype(np.int32) - level) <= rules.color_tolerance * step
     return near
-
-
-def dilation_width(colors: np.ndarray, missing: np.ndarray, dilate: int | str) -> int:
-    """Return by how many pixels to grow what is missing, (H, W) bool: `dilate`, or as :class:`MaskRules` says of "auto"."""
-    if dilate != "auto":
-        return int(dilate)
-    width = fringe_width(colors, missing)
-    return width + 1 if width else 0
 
 
 def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:

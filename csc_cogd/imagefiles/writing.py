@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 
 from csc_cogd.errors import InputError
@@ -88,6 +89,20 @@ def _encoder(
             with suppress(Exception):
                 encoder.close()
             raise
+
+
+def as_written(path: Path, image: ImageFile) -> ImageFile:
+    """Return an image as a file of this name holds it: decoded again, where the format is lossy."""
+    known = SUFFIXES[path.suffix.lower()]
+    if not known.lossy:
+        return image
+    with _error_context(path, known):
+        content = BytesIO()
+        encoder = known.encoder(content, 1)
+        encoder.write(image)
+        encoder.finish()
+        encoder.close()
+        return known.open_pages(path, content, None, None).read(0)
 
 
 def check_pixels(path: Path, image: ImageFile) -> None:

@@ -25,6 +25,8 @@ class Totals:
         Time that the skipped files took when they were done.
     missing : list of float
         Fractions of the pixels of those that are done, now or before.
+    changed : int
+        Known values that aren't as they were, in the files that were written.
     """
 
     unread: list[str] = field(default_factory=list)
@@ -32,16 +34,18 @@ class Totals:
     seconds: float = 0.0
     seconds_before: float = 0.0
     missing: list[float] = field(default_factory=list)
+    changed: int = 0
     _started: float = 0.0
 
     def begin(self) -> None:
         """Start counting and timing."""
-        self.counts, self.missing, self.seconds_before = dict.fromkeys(self.counts, 0), [], 0.0
+        self.counts, self.missing, self.seconds_before, self.changed = dict.fromkeys(self.counts, 0), [], 0.0, 0
         self._started = time.perf_counter()
 
-    def add(self, status: str, seconds: float | None, missing: float | None) -> None:
-        """Count a file, by its status, the seconds that it took, and the fraction of its pixels that was missing."""
+    def add(self, status: str, seconds: float | None, missing: float | None, changed: int = 0) -> None:
+        """Count a file, by its status, its seconds, its fraction of missing pixels, and its known values that changed."""
         self.counts[status] += 1
+        self.changed += changed
         if status == "skipped":
             self.seconds_before += seconds or 0
         if status in ("done", "skipped") and missing is not None:
@@ -58,7 +62,7 @@ class Totals:
     def row(self) -> dict[str, float | tuple[float, float] | list[str] | None]:
         """Return the totals, as JSON can hold them."""
         seconds = {"seconds": round(self.seconds, 3), "seconds_before": round(self.seconds_before, 3)}
-        return {**self.counts, **seconds, "missing": self.missing_range(), "unread": self.unread}
+        return {**self.counts, **seconds, "missing": self.missing_range(), "changed": self.changed, "unread": self.unread}
 
     def sentence(self) -> str:
         """Describe the totals in one line."""
@@ -68,6 +72,8 @@ class Totals:
         parts = [f"{sum(self.counts.values())} images in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
             parts.append("{:.1%} to {:.1%} of the pixels were missing".format(*found))
+        if self.changed:
+            parts.append(f"{self.changed:,} known values changed")
         if self.unread:
             parts.append(f"{len(self.unread)} not read: {some_of(self.unread)}")
         return "; ".join(parts)

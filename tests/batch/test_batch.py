@@ -3,6 +3,7 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from csc_cogd import DeviceError, Dictionary, InputError, inpaint, restore_batch
 from csc_cogd.batch import plan_batch
@@ -447,3 +448,25 @@ def test_messages_call_arguments_what_they_are_called_where_they_are_shown(folde
         batch = plan_batch("in/p0.png", "out.png", task="inpaint", mask="masks", names=shown, max_memory=1e5)
         (result,) = batch.run()
         assert result.error.startswith(f"in/p0.png: {shown.get('max_memory', 'max_memory')} of 0.0001 GB doesn't suffice")
+
+
+def test_changed_values_are_those_of_the_file_that_is_written(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    photo = np.clip(rng.normal(120, 30, (48, 56, 3)), 0, 255).astype(np.uint8)
+    Image.fromarray(photo).save("a.jpg", quality=80)
+    mask = np.zeros((48, 56), np.uint8)
+    mask[20:23, 5:50] = 255
+    Image.fromarray(mask).save("m.png")
+    before = read_image("a.jpg").colors
+    for name, lossy in (("b.png", False), ("b.jpg", True)):
+        (result,) = run("a.jpg", name, mask="m.png", mask_dilate=0, report=f"report-{name}")
+        after = read_image(name).colors
+        assert result.status == "done", result.error
+        assert result.changed == np.count_nonzero((before != after)[mask == 0])
+        assert (result.changed > 0) == lossy
+        assert result.figures["report"]["changed"] == result.changed
+        assert any("known values change" in note for note in result.notes) == lossy
+        page = (tmp_path / f"report-{name}" / "index.html").read_text("utf-8")
+        assert (f"<b>{result.changed:,}</b>known values changed" if lossy else "<b>none</b>known values changed") in page
+        totals = json.loads((tmp_path / f"report-{name}" / "report.json").read_text())["totals"]
+        assert totals["changed"] == result.changed

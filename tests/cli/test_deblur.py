@@ -105,6 +105,7 @@ def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
         (["none.png", "-k", "uniform:3"], "none.png: no such file", 2),
         (["photo.png", "-k", "none.npy"], "none.npy: no such file", 2),
         (["photo.png", "-k", "gaussian:x"], "--kernel must be of the form gaussian:S, with numbers, got 'gaussian:x'", 2),
+        (["photo.png", "-k", "gauss:2"], "--kernel must be gaussian:S, uniform:N, motion:LEN,ANGLE, or the file of", 2),
         (["photo.png", "-k", "gaussian"], "must be of the form gaussian:S", 2),
         (["photo.png", "-k", "motion:5"], "must be of the form motion:LEN,ANGLE", 2),
         (["photo.png", "-k", "uniform:2.5"], "must be of the form uniform:N", 2),

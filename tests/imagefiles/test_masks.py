@@ -219,3 +219,36 @@ def test_a_mask_of_another_size_is_told_what_it_is(tmp_path, gray, shape, advice
 def test_what_is_no_growth_is_refused(tmp_path, gray, hole, dilate):
     with pytest.raises(InputError, match=f"mask_dilate must be an integer >= 0, or 'auto', got {dilate!r}"):
         missing_pixels(gray, MaskRules(saved(tmp_path, hole.astype(np.uint8)), dilate=dilate))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_photograph_is_no_mask(tmp_path, rng, dtype):
+    photo = rng.integers(0, 256, (40, 50)).astype(dtype) * (257 if dtype == np.uint16 else 1)
+    image = ImageFile(photo, tmp_path / "a.png", "png")
+    path = saved(tmp_path, photo)
+    with pytest.raises(InputError, match=r"mask.png: looks like a photograph, not like a mask: 8\d% of it .*mask_color"):
+        missing_pixels(image, MaskRules(path))
+    assert missing_pixels(image, MaskRules(path, threshold=100))[0].any()
+
+
+def test_soft_masks_and_labels_are_masks(tmp_path, rng):
+    image = ImageFile(rng.integers(0, 256, (80, 80)).astype(np.uint8), tmp_path / "a.png", "png")
+    disk = np.hypot(*np.mgrid[-40:40, -40:40])
+    soft = np.clip(255 * (25 - disk) / 10, 0, 255).astype(np.uint8)  # a feather of 10 pixels
+    np.testing.assert_array_equal(missing_pixels(image, MaskRules(saved(tmp_path, soft)))[0], soft > 0)
+    labels = (disk // 10).astype(np.uint8) * 40
+    np.testing.assert_array_equal(missing_pixels(image, MaskRules(saved(tmp_path, labels, "l.png")))[0], labels > 0)
+
+
+def test_soft_rims_of_an_eraser_are_missing(tmp_path, rng):
+    pixels = rng.integers(1, 255, (40, 50, 4)).astype(np.uint8)
+    disk = np.hypot(*np.mgrid[-20:20, -25:25])
+    pixels[..., 3] = np.clip(25.5 * (disk - 4), 0, 255)
+    pixels[2:5, 2:5, 3] = 128  # not erased: nothing there is fully transparent
+    image = ImageFile(pixels, tmp_path / "a.png", "png", has_alpha=True)
+    missing, _ = missing_pixels(image, MaskRules(from_alpha=True))
+    assert missing[disk < 13, 0].all()
+    assert not missing[disk > 15, 0].any()
+    np.testing.assert_array_equal(
+        missing_pixels(image, MaskRules(from_alpha=True, dilate=0))[0][..., 0], pixels[..., 3] == 0
+    )
