@@ -42,7 +42,7 @@ def test_a_quiet_call_has_none(monkeypatch, verbosity, said):
     monkeypatch.setattr(Heartbeat.__init__, "__defaults__", (1, 0.02))
     log = io.StringIO()
     monkeypatch.setattr("sys.stderr", log)
-    with Console(verbosity).progress():
+    with Console(quiet=verbosity < 0, verbose=max(verbosity, 0)).progress():
         if said:
             wait_for(lambda: "at work for" in log.getvalue())
         else:
