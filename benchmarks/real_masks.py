@@ -170,14 +170,14 @@ def mask_table(count: int, threads: int | None = None, save: Path | None = None)
                 Image.fromarray(restored).save(save / f"{name}_{mark.replace(', ', '_')}.png")
 
 
-def print_tables(count: int = len(PICTURES), threads: int | None = None, save: Path | None = None) -> None:
+def print_tables(count: int | None = None, threads: int | None = None, save: Path | None = None) -> None:
     print("\n### Marks of people on old photographs\n")
-    mask_table(count, threads, save)
+    mask_table(count or len(PICTURES), threads, save)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=len(PICTURES), metavar="N", help="pictures; default: all five")
+    parser.add_argument("--count", type=int, metavar="N", help="pictures; default: all five")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     parser.add_argument("--save", type=Path, metavar="DIR", help="also write the restored pictures there")
     given = parser.parse_args()
