@@ -92,7 +92,10 @@ def _behind(observation: Observation, dictionary: Dictionary | None, settings: S
 
 
 def _found_by_inpainting(report: RestorationReport, settings: Settings, observation: Observation) -> str:
-    return "" if settings.noise_sigma is None else noise_text(report, settings)
+    found = [] if settings.noise_sigma is None else [noise_text(report, settings)]
+    if report.invented:
+        found.append(f"{report.invented:.2%} of the values are invented: texture from elsewhere in the picture")
+    return "; ".join(found)
 
 
 def _found_by_denoising(report: RestorationReport, settings: Settings, observation: Observation) -> str:

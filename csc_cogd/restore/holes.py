@@ -43,7 +43,7 @@ ALIKE, STEEPNESS = 0.7, 12.0
 """Ways count by ``e^-STEEPNESS``, e the geometric mean of their errors at the rim and on copies; copies count by how much as
 hard as the rim they are: ALIKE is the standard deviation of a weight over the difference of the errors' logarithms."""
 LARGE = 12
-"""Pixels from the next known one, from which a hole of a photograph gets texture: deeper than codes and patches explain."""
+"""Half the width from which a hole of a photograph gets texture: more than codes and patches explain."""
 SEARCHED = 96
 """Pixels beyond a hole's context in which texture is looked for."""
 DETAIL, BESIDE, VISIBLE = 2.0, 24, 2 / 255
@@ -140,8 +140,7 @@ def fill_holes(
     known : (C, H, W) array, optional
         Where known values are better than those that are observed.
     texture_from : float
-        Depth in pixels from which holes get texture; below infinity only where what is around has more than the fill, but
-        for 0.
+        Half the width in pixels from which holes get texture: if it isn't 0, where what is around has more than the fill.
     backend : Backend
         Whose threads fill several holes at once.
 
@@ -258,7 +257,7 @@ def texture_hole(
     hole: Hole, crop: Crop, shape: tuple[int, ...], smooth_values: np.ndarray, texture_from: float
 ) -> np.ndarray | None:
     """Return a hole's values (C, n) with texture, or None where it is to stay smooth."""
-    if distance_transform_cdt(np.pad(hole.pixels, 1, "edge"), "chessboard").max() <= texture_from:
+    if distance_transform_cdt(np.pad(hole.pixels, 1), "chessboard").max() <= texture_from:
         return None
     more = int(min(SEARCHED, max(np.sqrt(LARGEST) - max(hole.pixels.shape), 0) / 2))
     rows, columns = (

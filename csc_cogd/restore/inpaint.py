@@ -95,8 +95,8 @@ def inpaint(
         Stop the code solve earlier, where the relative duality gap is this at most; see :func:`csc_cogd.sparse_code`.
     fill : {"auto", "smooth", "texture"}
         What holes are filled with: what is most likely, which is smooth; or texture from elsewhere in the picture, which is
-        invented. ``"auto"``: texture in holes deeper than 12 pixels of photographs (integers of 8 or 16 bits with 1, 3 or 4
-        channels, no stacks), where what is around has texture. The report says how much is invented.
+        invented. ``"auto"``: texture in holes of more than 24 x 24 pixels of photographs (integers of 8 or 16 bits with 1, 3
+        or 4 channels, no stacks), where what is around has texture. The report says how much is invented.
     solve : Solve, optional
         In place of `effort`, `learn`, `lmbda`, `max_iter`, `tol` and `fill`.
     tile : "auto" or int

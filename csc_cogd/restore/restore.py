@@ -205,7 +205,7 @@ class _Group:
 
     @property
     def texture_from(self) -> float:
-        """How many pixels deep holes are that are filled with texture."""
+        """Half the width in pixels of the holes that are filled with texture."""
         planes = self.problem.observation.planes
         photograph = planes.dtype in (np.uint8, np.uint16) and len(planes) in (1, 3, 4) and self.channels.start < 3
         return {"smooth": np.inf, "texture": 0, "auto": LARGE if photograph else np.inf}[self.solve.fill]
