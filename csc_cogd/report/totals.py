@@ -28,6 +28,8 @@ class Totals:
         Fractions of the pixels of those that are done, now or before.
     changed : int
         Known values that aren't as they were, in the files that were written.
+    expected_seconds : float
+        That the planned files are expected to take, one after the other.
     """
 
     unread: list[str] = field(default_factory=list)
@@ -36,11 +38,13 @@ class Totals:
     seconds_before: float = 0.0
     missing: list[float] = field(default_factory=list)
     changed: int = 0
+    expected_seconds: float = 0.0
     _started: float = 0.0
 
     def begin(self) -> None:
         """Count from zero, and take the time from now on."""
-        self.counts, self.missing, self.seconds_before, self.changed = dict.fromkeys(self.counts, 0), [], 0.0, 0
+        self.counts, self.missing, self.changed = dict.fromkeys(self.counts, 0), [], 0
+        self.seconds_before = self.expected_seconds = 0.0
         self._started = time.perf_counter()
 
     def add(self, row: dict[str, Any]) -> None:
@@ -48,6 +52,7 @@ class Totals:
         self.counts[row["status"]] += 1
         if row["status"] == "skipped":
             self.seconds_before += row.get("seconds") or 0
+        self.expected_seconds += row.get("figures", {}).get("expected_seconds", 0.0)
         self.changed += row.get("changed") or 0
         if row["status"] in ("done", "skipped") and row.get("missing") is not None:
             self.missing.append(row["missing"])
@@ -73,6 +78,8 @@ class Totals:
         parts = [f"{sum(self.counts.values())} images in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
             parts.append("{:.1%} to {:.1%} of the pixels were missing".format(*found))
+        if self.expected_seconds:
+            parts.append(f"about {duration(self.expected_seconds)} are expected, one after the other")
         if self.changed:
             parts.append(f"{self.changed:,} known values changed")
         if self.unread:
