@@ -248,7 +248,8 @@ OPTIONS = {
         help="Choose tiles that fit into SIZE, such as 4GB or 500MB. Default: 2GB; on a GPU, most of what is free there.",
     ),
     "dry_run": click.option(
-        "--dry-run", is_flag=True, help="Say what would be done and how much memory it would take; write nothing.",
+        "--dry-run", is_flag=True,
+        help="Say what would be done, and in how much memory and about what time; write nothing.",
     ),
     "device": click.option(
         "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help="Where to compute.",

@@ -53,7 +53,8 @@ class Batch:
             if self.scheduler is not None or self.n_processes > 1:
                 results = stack.enter_context(closing(self._results(listener)))
             for result in results:
-                self.totals.add(result.status, result.seconds, result.missing, result.changed or 0)
+                expected = result.figures.get("expected_seconds", 0.0)
+                self.totals.add(result.status, result.seconds, result.missing, result.changed or 0, expected)
                 if self.report is not None:
                     reported.append(result.row())
                 yield result

@@ -17,6 +17,7 @@ from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
 from csc_cogd.batch.settings import Settings
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, rebuild
+from csc_cogd.engine import Engine
 from csc_cogd.errors import CscCogdError, DeviceError, InputError, Message, Remark, library_failure
 from csc_cogd.imagefiles import (
     ImageFile,
@@ -32,10 +33,11 @@ from csc_cogd.imagefiles.masks import erased
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.report.document import plain
+from csc_cogd.restore.expected_time import coarsely, expected_seconds, seconds_a_pixel
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.report import Progress, Reporter, RestorationReport, Trace
-from csc_cogd.restore.restore import restore
+from csc_cogd.restore.restore import Problem, restore
 from csc_cogd.storage import check_own_folder, remove_abandoned
 
 NO_RULES = MaskRules()
@@ -303,6 +305,8 @@ class _Work:
                         dry_run=settings.dry_run,
                     )  # fmt: skip
                     restored = observation.to_image(planes)
+                if settings.dry_run and search is None:
+                    self._say_expected_time(problem, report, engine, where)
                 if text := task.found(report, settings, observation):
                     self.say(f"{where}: {text}", "notes")
         except CscCogdError as error:
@@ -324,6 +328,15 @@ class _Work:
             assert job.page is not None
             self.figures["report"] = write_image_page(job.page, title, given, touched, written, reference, trace, facts)
         return result
+
+    def _say_expected_time(self, problem: Problem, report: RestorationReport, engine: Engine, where: str) -> None:
+        """Say about how long it would take."""
+        plans, threads = [group.plan for group in report.groups], engine.backend.threads
+        if plans and (rate := seconds_a_pixel(problem, self.job.settings.solve, engine)) is not None:
+            seconds = expected_seconds(rate, plans, threads)
+            self.figures["expected_seconds"] = self.figures.get("expected_seconds", 0.0) + seconds
+            on = f"{threads} threads" if threads > 1 else "1 thread"
+            self.say(f"{where}: about {coarsely(seconds)} on {on}", "notes")
 
     def _count_changes(self, before: np.ndarray, after: np.ndarray, known: np.ndarray, where: str) -> None:
         """Count the known values that aren't as they were in the file that is written."""

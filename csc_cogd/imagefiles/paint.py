@@ -12,10 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_dilation, binary_erosion
 
-from csc_cogd.imagefiles.rims import Place, grow_over_rims, mean_within, squares
+from csc_cogd.imagefiles.rims import Place, beside_deep_holes, grow_over_rims, mean_within, squares
 
 COVERED = 0.5  # opacity from which the picture beneath is given up: what was painted over is what was meant
+FAINT = 0.6  # opacity from which small dots are taken for painted that have nowhere the paint's own color
+_DOT = 5  # pixels, height and width of what is no small dot
+_BESIDE_DEEP = 6  # pixels beside deep holes that are covered anyway: what is wrong there spoils much, and they are few
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 _COLORFUL = 0.2  # chroma, of the range, from which paint is told from what is beneath
 _NEAR, _FAR = 3.0, 12.0  # standard deviations, in pixels, of the windows that predict what is beneath
@@ -33,7 +37,7 @@ def take_off_paint(
     ----------
     colors : (H, W, 3) array of uint8 or uint16
     painted : (H, W) bool array
-        Where the paint covers the picture.
+        Where the picture has the paint's color. Small dots that are too faint for it are found besides.
     paint : (3,) array
         Its color, in the picture's units.
     lossy : bool
@@ -46,6 +50,7 @@ def take_off_paint(
     covered, rims : (H, W) bool arrays
         What the paint covers, and where it let the picture through and was taken off.
     """
+    painted = painted | _faint_dots(colors, painted, paint)
     grown = grow_over_rims(colors, painted, paint=paint, beyond=2 if lossy else 1)
     rims, top = grown & ~painted, int(np.iinfo(colors.dtype).max)
 
@@ -57,11 +62,27 @@ def take_off_paint(
     bared, taken = colors.copy(), np.zeros_like(painted)
     for layer, place, own in layers():
         luma = np.interp(layer.alpha, *lumas)
-        seen = rims[place] & layer.told & (luma < COVERED)
+        seen = rims[place] & layer.told & (luma < COVERED) & ~beside_deep_holes(painted[place], _BESIDE_DEEP)
         values = np.clip(np.rint(layer.without(luma) * top), 0, top).astype(colors.dtype)
         bared[place][own] = np.where(seen[..., None], values, colors[place])[own]
         taken[place][own] = seen[own]
     return bared, grown & ~taken, taken & (bared != colors).any(axis=2)
+
+
+def _faint_dots(colors: np.ndarray, painted: np.ndarray, paint: np.ndarray) -> np.ndarray:
+    """Return which pixels are of small painted dots, (H, W) bool, as a brush sets them, and JPEG fades them."""
+    top = np.float32(np.iinfo(colors.dtype).max)
+    candidates, found = np.ones(painted.shape, bool), np.zeros(painted.shape, bool)
+    for channel, level in enumerate(paint / top):  # with less paint, what is beneath would be out of range
+        value = colors[..., channel] / top
+        candidates &= (value - level <= (1 - FAINT) * (1 - level) + 1e-6) & (level - value <= (1 - FAINT) * level + 1e-6)
+    small = candidates & ~binary_dilation(binary_erosion(candidates, np.ones((_DOT, _DOT))), np.ones((_DOT + 2, _DOT + 2)))
+    if (small & ~painted).any():
+        beside = binary_dilation(candidates | painted, np.ones((5, 5)))
+        for place, own in squares(small):
+            layer = _Layer.of(colors[place] / top, beside[place], paint / top)
+            found[place][own] = (small[place] & layer.told & (layer.alpha > FAINT))[own]
+    return found
 
 
 @dataclass(frozen=True)

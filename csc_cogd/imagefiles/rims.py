@@ -59,7 +59,7 @@ def grow_over_rims(
         for place, own in squares(missing):
             square = picture.square(place)
             reach = widths[square.rim]
-            reach[_near_deep_holes(missing[place], reach)] += _BEYOND_DEEP
+            reach[(reach > 0) & beside_deep_holes(missing[place], reach + _BEYOND_DEEP)] += _BEYOND_DEEP
             grown[place][own] |= (square.distance <= reach)[own]
     return grown
 
@@ -77,6 +77,12 @@ def squares(chosen: np.ndarray) -> Iterator[tuple[Place, Place]]:
             if chosen[rows, columns].any():
                 own_rows, own_columns = (slice(min(start, MARGIN), min(start, MARGIN) + _SIDE) for start in (top, left))
                 yield (rows, columns), (own_rows, own_columns)
+
+
+def beside_deep_holes(missing: np.ndarray, reach: np.ndarray | int) -> np.ndarray:
+    """Return which pixels are so near to a hole, or a part of one, that is deep, (h, w) bool."""
+    core = distance_transform_cdt(missing, "chessboard") >= _DEEP
+    return distance_transform_cdt(~core, "chessboard") < _DEEP + reach if core.any() else core
 
 
 def mean_within(values: np.ndarray, weight: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
@@ -141,14 +147,6 @@ class _Square:
         part = ((self.values - beneath) * contrast).sum(axis=2)
         alpha = np.where(power > _STANDS_OUT**2 * spread + 1e-6, part / np.maximum(power, 1e-6), np.nan)
         return (self.distance == ring) & self.usable & (filled > _SUPPORT), alpha
-
-
-def _near_deep_holes(missing: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Return which pixels with rims within reach, (h, w), lie beside a hole, or the part of one, that is deep."""
-    core = distance_transform_cdt(missing, "chessboard") >= _DEEP
-    if not core.any():
-        return core
-    return (reach > 0) & (distance_transform_cdt(~core, "chessboard") < _DEEP + reach + _BEYOND_DEEP)
 
 
 def _rim_widths(picture: _Picture, furthest: int) -> np.ndarray:

@@ -27,6 +27,8 @@ class Totals:
         Fractions of the pixels of those that are done, now or before.
     changed : int
         Known values that aren't as they were, in the files that were written.
+    expected_seconds : float
+        That the planned files are expected to take, one after the other.
     """
 
     unread: list[str] = field(default_factory=list)
@@ -35,17 +37,35 @@ class Totals:
     seconds_before: float = 0.0
     missing: list[float] = field(default_factory=list)
     changed: int = 0
+    expected_seconds: float = 0.0
     _started: float = 0.0
 
     def begin(self) -> None:
         """Start counting and timing."""
-        self.counts, self.missing, self.seconds_before, self.changed = dict.fromkeys(self.counts, 0), [], 0.0, 0
+        self.counts, self.missing, self.changed = dict.fromkeys(self.counts, 0), [], 0
+        self.seconds_before = self.expected_seconds = 0.0
         self._started = time.perf_counter()
 
-    def add(self, status: str, seconds: float | None, missing: float | None, changed: int = 0) -> None:
-        """Count a file, by its status, its seconds, its fraction of missing pixels, and its known values that changed."""
+    def add(
+        self, status: str, seconds: float | None, missing: float | None, changed: int = 0, expected_seconds: float = 0.0
+    ) -> None:
+        """Count a file.
+
+        Parameters
+        ----------
+        status : {"done", "skipped", "planned", "failed"}
+        seconds : float, optional
+            That it took.
+        missing : float, optional
+            Fraction of its pixels that was missing.
+        changed : int
+            Known values that aren't as they were.
+        expected_seconds : float
+            That it would take.
+        """
         self.counts[status] += 1
         self.changed += changed
+        self.expected_seconds += expected_seconds
         if status == "skipped":
             self.seconds_before += seconds or 0
         if status in ("done", "skipped") and missing is not None:
@@ -72,6 +92,8 @@ class Totals:
         parts = [f"{sum(self.counts.values())} images in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
             parts.append("{:.1%} to {:.1%} of the pixels were missing".format(*found))
+        if self.expected_seconds:
+            parts.append(f"about {duration(self.expected_seconds)} are expected, one after the other")
         if self.changed:
             parts.append(f"{self.changed:,} known values changed")
         if self.unread:

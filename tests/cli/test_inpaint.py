@@ -305,6 +305,7 @@ def test_a_dry_run_writes_nothing_and_names_tiles_and_memory(folder, capsys):
     assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", "--dry-run") == 0
     text = capsys.readouterr().err
     assert re.search(r"1 tile of \d+ x \d+ at most, 1 at once, in 0\.\d+ GB at most", text)
+    assert re.search(r"photo.png: about (a few seconds|\d+ s|\d+ min) on \d+ threads?\n", text)
     assert "photo_inpainted.png: not written" in text
     assert contents(folder) == before
 

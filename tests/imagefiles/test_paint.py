@@ -107,3 +107,29 @@ def test_other_masks_beside_paint_are_united(tmp_path, picture, strokes):
     assert missing[other > 0].all()
     assert missing[strokes].all()
     assert [source.split(" by ")[1][:5] for source in sources if " by " in source] == ["m.png", "color"]
+
+
+def test_small_dots_that_jpeg_has_faded_are_found_and_red_things_are_not(tmp_path, picture):
+    dots = np.zeros((160, 200), bool)
+    for row, column in ((15, 20), (40, 100), (120, 60), (140, 170)):
+        dots[row : row + 3, column + 1] = dots[row + 1, column : column + 3] = True
+    dots[60:72, 120:190] = True  # and a stroke
+    thing = np.where(
+        (np.indices(dots.shape)[0] < 30)[..., None] & (np.indices(dots.shape)[1] > 170)[..., None], (190, 40, 45), picture
+    )
+    painted, _ = over(thing.astype(np.uint8), dots, 0.5)
+    Image.fromarray(painted).save(tmp_path / "a.jpg", quality=85)
+    found = find_missing(read_image(tmp_path / "a.jpg"), MaskRules(color="red", color_tolerance=20))
+    hard, _ = missing_pixels(read_image(tmp_path / "a.jpg"), MaskRules(color="red", color_tolerance=20, dilate=0))
+    assert not hard[15:18, 20:23].any()
+    assert found.pixels[..., 0][dots].mean() > 0.9
+    assert not found.pixels[:25, 178:].any()
+
+
+def test_the_rims_of_deep_holes_are_covered(picture):
+    hole = np.zeros((160, 200), bool)
+    hole[40:90, 60:120] = True
+    painted, opacity = over(picture, hole, 0.8)
+    _, covered, rims = take_off_paint(painted, opacity > 0.85, RED)
+    assert covered[opacity > 0.02].all()
+    assert not rims.any()
