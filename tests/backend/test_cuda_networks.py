@@ -9,7 +9,7 @@ from csc_cogd import InputError
 from csc_cogd.backend import as_channels_last, computing_in, kernels_for, to_numpy
 from csc_cogd.backend.cuda import convolution, layout
 from csc_cogd.nn import SGD, Parameter, Tensor, functions
-from csc_cogd.nn.functions.convolution import conv2d_backward, conv2d_forward
+from csc_cogd.nn.functions.convolution import Grid, conv2d_backward, conv2d_forward
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Linear
 from csc_cogd.nn.module import Module, Sequential
 from csc_cogd.nn.networks.mobilenet import InvertedResidual
@@ -55,8 +55,9 @@ def convolve(cuda, arrays, arguments, precision="float32"):
     """Result and gradients on the device, as arrays of NumPy; `arrays` are images, kernels, bias and gradient."""
     x, w, bias, dy = (cuda.asarray(array) for array in arrays)
     with computing_in("mixed" if precision == "mixed" else "float32", x):
-        y, saved = conv2d_forward(x, as_channels_last(w), bias, *arguments)
-        return [to_numpy(array) for array in (y, *conv2d_backward(dy, saved))]
+        w, grid = as_channels_last(w), Grid(*arguments)
+        y = conv2d_forward(x, w, bias, grid)
+        return [to_numpy(array) for array in (y, *conv2d_backward(dy, x, w, grid))]
 
 
 def expected_of(arrays, arguments, precision):
@@ -65,8 +66,8 @@ def expected_of(arrays, arguments, precision):
     taken = rounded if precision == "mixed" and not depthwise else np.float64
     x, w, bias, dy = (array if array is None else np.float64(array) for array in arrays)
     x, w, dy = (np.float64(taken(array)) for array in (x, w, dy))
-    y, saved = conv2d_forward(x, w, bias, *arguments)
-    return y, *conv2d_backward(dy, saved)
+    grid = Grid(*arguments)
+    return conv2d_forward(x, w, bias, grid), *conv2d_backward(dy, x, w, grid)
 
 
 def made_up(case, dtype, rng):
@@ -120,7 +121,7 @@ def test_gradients_of_weights_are_summed_in_pieces(case, cuda, rng, monkeypatch)
     x, w, _, dy = (cuda.asarray(array) for array in more)
     if case == "depthwise":
         monkeypatch.setattr("csc_cogd.backend.cuda.depthwise._ROWS", 1)
-    found = [to_numpy(conv2d_backward(dy, (x, w, *arguments), need_dx=False)[1]) for _ in range(2)]
+    found = [to_numpy(conv2d_backward(dy, x, w, Grid(*arguments), need_dx=False)[1]) for _ in range(2)]
     np.testing.assert_array_equal(*found)
     expected = 9 * expected_of(arrays, arguments, "float32")[2]
     np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
@@ -132,10 +133,11 @@ def test_any_convolution(cuda, convolution, seed):
     (shape, kernels, arguments), rng = convolution, np.random.default_rng(seed)
     given = arguments["stride"], arguments["padding"], arguments["groups"]
     x, w = rng.standard_normal(shape), rng.standard_normal(kernels)
-    y, saved = conv2d_forward(x, w, None, *given)
+    grid = Grid(*given)
+    y = conv2d_forward(x, w, None, grid)
     dy = rng.standard_normal(y.shape)
     found = convolve(cuda, (x, w, np.zeros(len(w)), dy), given)
-    assert_close(found, (y, *conv2d_backward(dy, saved)), 1e-12)
+    assert_close(found, (y, *conv2d_backward(dy, x, w, grid)), 1e-12)
 
 
 @pytest.mark.parametrize("shape", [(5, 8), (4, 7), (1, 1)])

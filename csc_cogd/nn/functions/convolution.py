@@ -24,7 +24,7 @@ COLUMNS_BYTES = 1 << 20
 """Memory for the columns that are computed at a time, in bytes."""
 
 
-class _Grid(NamedTuple):
+class Grid(NamedTuple):
     """How kernels move over images, see :func:`conv2d`."""
 
     stride: Two
@@ -64,18 +64,18 @@ def conv2d(
     """
     images, kernels, biases = arrays_of(x, w, bias)
     _check(images, kernels, biases, groups)
-    grid = _Grid(pair(stride, "stride"), pair(padding, "padding", least=0), groups)
-    y = _forward(images, kernels, biases, grid)
+    grid = Grid(pair(stride, "stride"), pair(padding, "padding", least=0), groups)
+    y = conv2d_forward(images, kernels, biases, grid)
 
     def backward(dy: Any) -> tuple[Any, ...]:
-        gradients = _backward(dy, images, kernels, grid, x.requires_grad)
+        gradients = conv2d_backward(dy, images, kernels, grid, x.requires_grad)
         return gradients if bias is None else (*gradients, dy.sum(axis=(0, 2, 3)))
 
     parents = (x, w) if bias is None else (x, w, bias)
     return record(y, parents, backward, Operation("conv2d", grid._asdict()))
 
 
-def _forward(x: Any, w: Any, bias: Any, grid: _Grid) -> Any:
+def conv2d_forward(x: Any, w: Any, bias: Any, grid: Grid) -> Any:
     """Compute :func:`conv2d` for arrays, of which `bias` may be None."""
     stride, padding, groups = grid
     size = output_size("x", x.shape[2:], w.shape[2:], stride, padding)
@@ -89,7 +89,7 @@ def _forward(x: Any, w: Any, bias: Any, grid: _Grid) -> Any:
     return y
 
 
-def _backward(dy: Any, x: Any, w: Any, grid: _Grid, need_dx: bool) -> tuple[Any, Any]:
+def conv2d_backward(dy: Any, x: Any, w: Any, grid: Grid, need_dx: bool = True) -> tuple[Any, Any]:
     """Return the gradients of x, None unless needed, and of w."""
     stride, padding, groups = grid
     if is_depthwise(w, groups):
@@ -102,7 +102,7 @@ def _backward(dy: Any, x: Any, w: Any, grid: _Grid, need_dx: bool) -> tuple[Any,
     return _plain_backward(dy, x, w, grid, need_dx)
 
 
-def _plain_forward(x: Any, w: Any, grid: _Grid, size: Two) -> Any:
+def _plain_forward(x: Any, w: Any, grid: Grid, size: Two) -> Any:
     stride, padding, groups = grid
     forward = _depthwise_forward if is_depthwise(w, groups) else _columns_forward
     y = np.empty((len(x), len(w), *size), x.dtype)
@@ -111,7 +111,7 @@ def _plain_forward(x: Any, w: Any, grid: _Grid, size: Two) -> Any:
     return y
 
 
-def _plain_backward(dy: Any, x: Any, w: Any, grid: _Grid, need_dx: bool) -> tuple[Any, Any]:
+def _plain_backward(dy: Any, x: Any, w: Any, grid: Grid, need_dx: bool) -> tuple[Any, Any]:
     stride, padding, groups = grid
     backward = _depthwise_backward if is_depthwise(w, groups) else _columns_backward
     rest = (w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1])
@@ -125,7 +125,7 @@ def _plain_backward(dy: Any, x: Any, w: Any, grid: _Grid, need_dx: bool) -> tupl
         if scatter:
             dx[some] = crop(dpadded, padding)
     if need_dx and not scatter:  # dx is a correlation too, which is faster
-        dx = _plain_forward(dy, _rotated(w, groups), _Grid((1, 1), rest, groups), x.shape[2:])
+        dx = _plain_forward(dy, _rotated(w, groups), Grid((1, 1), rest, groups), x.shape[2:])
     return dx, dw
 
 
