@@ -7,6 +7,7 @@ denoising", without their scales].
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from csc_cogd.backend import noise_groups
 from csc_cogd.backend.blas import single_threaded_blas
 from csc_cogd.engine import Engine
-from csc_cogd.restore.noise_estimation import CameraNoise, mixed
+from csc_cogd.restore.noise_estimation import CameraNoise, estimate_camera_noise, mixed, significance, with_quantization
 from csc_cogd.restore.noise_spectrum import DCT, SIDE, blocks_of, coefficients_of, patch_covariance
 from csc_cogd.restore.report import SILENT, Reporter
 from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
@@ -25,6 +26,91 @@ _SIZE, _STEP, _RADIUS, _N_SIMILAR = 5, 3, 15, 60
 _FLOOR = 1e-2  # least variance of a patch's values, for values from 0 to 255
 _TILE, _MARGIN = 384, 60  # both multiples of both steps, so that tiles have the same patches as all at once
 _PASSES = {"fast": 1, "default": 2, "best": 3}
+
+
+CHANNELS = (1, 3)
+NO_NOISE_SEEN = "no noise to speak of"
+KINDS = ("camera", "grain", "jpeg")
+
+
+@dataclass(frozen=True)
+class Correlated:
+    """Noise of a camera, of film or of JPEG, as it was found in an image.
+
+    Attributes
+    ----------
+    noise : CameraNoise
+        For values from 0 to 255; nothing is done where its variances are zero.
+    low, unit : float
+        The image's value that is 0 there, and what one gray level is.
+    found : str
+        What was found, in words.
+    white : bool
+        Whether what was found is white.
+    """
+
+    noise: CameraNoise
+    low: float
+    unit: float
+    found: str
+    white: bool = False
+    fidelity = "least squares"
+
+    @classmethod
+    def none(cls, n_channels: int) -> Correlated:
+        """Return no noise at all."""
+        nothing = CameraNoise(np.zeros(1), np.zeros((n_channels, 1)), np.ones((n_channels, SIDE, SIDE)), 0.0)
+        return cls(nothing, 0.0, 1.0, NO_NOISE_SEEN)
+
+    @property
+    def sigmas(self) -> list[float]:
+        """Standard deviation of each channel, in gray or luminance and color differences, in the image's units."""
+        return [float(sigma * self.unit) for sigma in self.noise.sigmas]
+
+    def remove(self, planes: np.ndarray, engine: Engine, effort: str, reporter: Reporter) -> np.ndarray:
+        """Return an image (1 or 3, H, W) in its own units without the noise."""
+        values = (planes.astype(np.float64) - self.low) / self.unit
+        return remove_camera_noise(values, self.noise, engine, effort, reporter).astype(np.float64) * self.unit + self.low
+
+
+def find(planes: np.ndarray, kind: str, low: float, unit: float, strength: float) -> Correlated | None:
+    """Estimate the noise of an image (1 or 3, H, W); what is of no significance isn't touched. None where none is seen.
+
+    Parameters
+    ----------
+    kind : {"auto", "camera", "grain", "jpeg"}
+        "auto" believes only what is significant, the others all that is estimated: "grain" of luminance alone, "jpeg" in the
+        errors of quantization alone.
+    strength : float
+        Factor on the standard deviation.
+    """
+    values = (planes.astype(np.float64) - low) / unit
+    estimate = estimate_camera_noise(values)
+    if estimate is None:
+        return None
+    if kind == "auto":
+        weights = significance(estimate)
+    else:
+        weights = np.zeros_like(estimate.variances) if kind == "jpeg" else np.ones_like(estimate.variances)
+        weights[1:] *= kind != "grain"
+    believed = replace(estimate, variances=estimate.variances * weights)
+    noise = believed if kind == "grain" else with_quantization(believed)
+    return Correlated(
+        noise.scaled(strength), low, unit, _in_words(believed, kind), estimate.white and bool(believed.variances[0].any())
+    )
+
+
+def _in_words(noise: CameraNoise, kind: str) -> str:
+    sigmas = noise.sigmas
+    parts = []
+    if kind != "jpeg" and sigmas.max() > 0:
+        luminance = f"{'grain' if kind == 'grain' else 'noise'} of {sigmas[0]:.2g}"
+        color = f" in luminance and {sigmas[1:].mean():.2g} in color" if len(sigmas) == 3 and kind != "grain" else ""
+        shape = "" if noise.spectra[0][5:, 5:].mean() > 0.5 else ", correlated"
+        parts.append(f"{luminance}{color} gray levels{shape} (estimated)")
+    if noise.compressed and kind != "grain":
+        parts.append(f"JPEG of quality {noise.quality}")
+    return ", ".join(parts) or NO_NOISE_SEEN
 
 
 @single_threaded_blas()
@@ -101,9 +187,7 @@ def _pass(
 ) -> np.ndarray:
     """Estimate all patches of all channels anew from those that are similar in the pilot."""
     backend = engine.backend
-    rows, columns = (
-        np.unique(np.append(np.arange(0, n - _SIZE, _STEP), n - _SIZE)) for n in pilot.shape[1:]
-    )
+    rows, columns = (np.unique(np.append(np.arange(0, n - _SIZE, _STEP), n - _SIZE)) for n in pilot.shape[1:])
     tasks = [
         np.stack([np.repeat(part, len(columns)), np.tile(columns, len(part))], axis=1)
         for part in np.split(rows, range(backend.rows_at_once, len(rows), backend.rows_at_once))

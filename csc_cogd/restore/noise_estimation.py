@@ -28,6 +28,8 @@ _ROUNDS = 5
 _NEAR_EDGE = 1.6  # times the edge: blocks in which color is looked at
 _SLOPE = 3.0  # most that the logarithm of a variance changes over all intensities
 _BACKGROUND = 1.0  # variance in units of gray levels of three channels, below which JPEG or clipping has left no noise
+_WHITE = (0.5, 0.75, 0.75)  # least power of high frequencies of white noise, of each channel
+_VISIBLY_COMPRESSED = 92  # JPEG's quality
 _LEAST_LEVEL = 0.05  # variance, so that spectra of errors can be told relative to it
 _GRAY = np.sqrt(3.0)  # orthonormal luminance of gray level one
 
@@ -63,9 +65,14 @@ class CameraNoise:
         return np.asarray(np.sqrt(np.median(self.variances, axis=1)) / unit)
 
     @property
-    def correlated(self) -> bool:
-        """Whether the first channel's noise has clearly less of high frequencies than of others."""
-        return bool(self.spectra[0][5:, 5:].mean() < 0.6)
+    def white(self) -> bool:
+        """Whether all channels have as much of high frequencies as of others."""
+        return all(spectrum[5:, 5:].mean() > least for spectrum, least in zip(self.spectra, _WHITE, strict=False))
+
+    @property
+    def compressed(self) -> bool:
+        """Whether JPEG has changed the image visibly."""
+        return self.quality is not None and self.quality <= _VISIBLY_COMPRESSED
 
     def scaled(self, factor: float) -> CameraNoise:
         """Return the same noise with a standard deviation that many times as large."""
@@ -86,11 +93,11 @@ def estimate_camera_noise(planes: np.ndarray) -> CameraNoise | None:
     """Estimate the noise of an image (1 or 3, H, W) of values from 0 to 255; None where no edge of noise is seen."""
     channels = mixed(planes)
     step = max(2, int(np.sqrt(planes[0].size / _MOST_BLOCKS)))
-    ends = ((planes <= 0) | (planes >= 255)).any(axis=0)
+    ends = np.asarray(((planes <= 0) | (planes >= 255)).any(axis=0), np.float32)
     energies = np.array([coefficients_of(channel, step) for channel in channels]) ** 2
     intensity = np.sqrt(energies[0, :, 0, 0]) / SIDE
     energies[:, :, 0, 0] = 0
-    usable = (blocks_of(ends.astype(np.float32), step).mean(axis=(1, 2)) < 0.05) & (energies[0].sum(axis=(1, 2)) > 1e-6)
+    usable = (blocks_of(ends, step).mean(axis=(1, 2)) < 0.05) & (energies[0].sum(axis=(1, 2)) > 1e-6)
     if usable.sum() < 64 * _INTENSITIES:
         return None
     energies, intensity = energies[:, usable], intensity[usable]
@@ -116,8 +123,9 @@ def with_quantization(noise: CameraNoise) -> CameraNoise:
 
     In calm places JPEG has taken most of the noise away, in all others it has added its own.
     """
-    if noise.quality is None:
+    if not noise.compressed:
         return noise
+    assert noise.quality is not None
     spectra = []
     for spectrum, errors, level in zip(
         noise.spectra, error_spectra(noise.quality, len(noise.spectra)), np.median(noise.variances, axis=1), strict=True
@@ -127,9 +135,39 @@ def with_quantization(noise: CameraNoise) -> CameraNoise:
     return replace(noise, spectra=np.array(spectra), variances=levels)
 
 
+def significance(noise: CameraNoise) -> np.ndarray:
+    """Return how far the estimated variances (C, K) are to be believed, from 0 to 1.
+
+    Texture that covers a picture looks like noise, but differs in this: noise is seen in many places, and cameras make it
+    in color, too; grain, which is gray, is seen nearly everywhere and is smooth. What is so weak that it isn't visible is
+    left, but for that under JPEG's errors.
+    """
+    luminance, *colors = noise.variances
+    unit = _GRAY if colors else 1.0
+    sigma, compressed = np.sqrt(luminance) / unit, noise.compressed
+    seen = _rise(noise.share, *((0.0, 0.01) if compressed else (0.03, 0.08)))
+    smooth = noise.spectra[0][5:, 5:].mean() < 0.1
+    grain = _rise(noise.share, *((0.45, 0.52) if smooth else (0.6, 0.7)))
+    colorful = 1.0
+    if colors:
+        ratio = float(np.median(np.sqrt(colors[0] / np.maximum(luminance, 1e-9))))
+        colorful = _rise(ratio, *((0.07, 0.14) if compressed else (0.2, 0.28)))
+    visible = np.ones_like(sigma) if compressed else np.array([_rise(one, 1.3, 2.0) for one in sigma])
+    factors = [visible * seen * max(colorful, grain)]
+    for color in colors:
+        visible = np.ones_like(sigma) if compressed else np.array([_rise(one, 1.0, 1.6) for one in np.sqrt(color)])
+        factors.append(visible * seen)
+    return np.array(factors)
 
 
-def _luminance(energies: np.ndarray, bins: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _rise(value: float, low: float, high: float) -> float:
+    """Return 0 below `low`, 1 above `high`, and what lies between."""
+    return float(np.clip((value - low) / (high - low), 0, 1))
+
+
+def _luminance(
+    energies: np.ndarray, bins: np.ndarray, middle: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Return spectrum (8, 8), variance of each bin (K,), and which blocks (n,) stand near the edge of noise."""
     total = energies[:, 2:, :].sum(axis=(1, 2)) + energies[:, :2, 2:].sum(axis=(1, 2))
     edges = np.array([np.quantile(total[bins == k], 0.1) for k in range(len(middle))])

@@ -33,7 +33,7 @@ def without_texture(spectrum: np.ndarray) -> np.ndarray:
     The noise of cameras has a spectrum that is about Gaussian; what calm places have more of than that is shading and
     texture.
     """
-    middle = (SQUARED >= _MIDDLE[0]) & (SQUARED <= _MIDDLE[1])
+    middle = (SQUARED - _MIDDLE[0] >= 0) & (SQUARED - _MIDDLE[1] <= 0)
     x, y, w = SQUARED[middle], np.log(np.maximum(spectrum[middle], 1e-9)), 1 / (1 + SQUARED[middle])
     dx, dy = x - np.average(x, weights=w), y - np.average(y, weights=w)
     slope = np.clip((w * dx * dy).sum() / (w * dx**2).sum(), _STEEPEST, 0)

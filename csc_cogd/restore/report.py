@@ -125,6 +125,8 @@ class RestorationReport:
     warnings : list of Remark
         What the caller should know, such as that noise couldn't be estimated. Where no report is asked for, these are
         warnings of Python's.
+    found : str
+        What noise was found, in words, where more than its standard deviation was looked for.
     """
 
     missing: float
@@ -132,13 +134,14 @@ class RestorationReport:
     gain: float | None = None
     noise_sigmas: list[float] = field(default_factory=list)
     warnings: list[Remark] = field(default_factory=list)
+    found: str = ""
 
     def __repr__(self) -> str:
         return "\n".join([f"RestorationReport: {self.missing:.1%} of the values missing", *self.lines()])
 
     def lines(self) -> list[str]:
         """Say what was chosen and how it went, a line a group."""
-        return [str(group) for group in self.groups]
+        return ([self.found] if self.found else []) + [str(group) for group in self.groups]
 
 
 # -- what each stage made of the image ---------------------------------------------------------------------------------
