@@ -55,7 +55,7 @@ def command(
     from csc_cogd.batch.settings import Settings
 
     solve = Solve(lmbda=lmbda, max_iter=iterations, tol=tol or 0.0)
-    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, Blur(read_kernel(kernel)), dry_run=dry_run)
+    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, operator=Blur(read_kernel(kernel)), dry_run=dry_run)
     return restore_files(
         "deblur", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path,
         protected=(Path(kernel),), as_json=as_json,

@@ -62,7 +62,7 @@ def command(
         name = f"uniform:{factor}" if kernel == "box" else kernel
         operator = Decimation(factor, read_kernel(name, even=factor % 2 == 0))
     solve = Solve(lmbda=lmbda, max_iter=iterations, tol=tol or 0.0)
-    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, operator, dry_run=dry_run)
+    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, operator=operator, dry_run=dry_run)
     return restore_files(
         "upscale", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path,
         protected=(Path(kernel),), as_json=as_json,

@@ -62,9 +62,11 @@ class Settings:
     solve : Solve
     tiling : Tiling
     engine : Engine
-    noise : {"gaussian", "poisson", "impulse"}
+    noise : {"auto", "white", "camera", "grain", "jpeg", "poisson", "impulse", "gaussian"}
     noise_sigma : float, "auto", or sequence of floats, optional
     gain : float or "auto"
+    strength : float
+        Factor on estimated noise.
     operator : Operator, optional
         What the image shows of the scene.
     keep_known : bool, optional
@@ -79,6 +81,7 @@ class Settings:
     noise: str = "gaussian"
     noise_sigma: Any = None
     gain: Any = "auto"
+    strength: Any = 1.0
     operator: Any = None
     keep_known: bool | None = None
     debias: bool = False

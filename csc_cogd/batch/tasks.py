@@ -82,7 +82,7 @@ def _inpainting(observation: Observation, dictionary: Dictionary | None, setting
 
 
 def _denoising(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
-    return denoising(observation, dictionary, settings.noise, settings.noise_sigma, settings.gain)
+    return denoising(observation, dictionary, settings.noise, settings.noise_sigma, settings.gain, settings.strength)
 
 
 def _behind(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
@@ -102,7 +102,9 @@ def _found_by_denoising(report: RestorationReport, settings: Settings, observati
     if report.gain is not None:
         how = "estimated" if settings.gain == "auto" else "given"
         return f"{report.gain:.3g} counts to one unit ({how})"
-    if settings.noise == "gaussian":
+    if report.found:
+        return report.found
+    if settings.noise != "impulse":
         return noise_text(report, settings)
     size = observation.planes.size
     found = round(report.missing * size) - int(observation.missing.sum())
@@ -131,9 +133,9 @@ TASKS = {
         lambda settings: Gaussian(settings.noise_sigma), _found_by_inpainting, needs_mask=True,
     ),
     "denoise": Task(
-        "denoised", ("noise", "noise_sigma", "gain", "effort", *PLANNED), _denoising,
-        lambda settings: check_noise(settings.noise, settings.noise_sigma, settings.gain), _found_by_denoising,
-        Settings(noise_sigma="auto"),
+        "denoised", ("noise", "noise_sigma", "gain", "strength", "effort", *PLANNED), _denoising,
+        lambda settings: check_noise(settings.noise, settings.noise_sigma, settings.gain, settings.strength),
+        _found_by_denoising, Settings(noise="auto", noise_sigma="auto"),
     ),
     "deblur": DEBLUR,
     "upscale": replace(DEBLUR, ending="upscaled"),

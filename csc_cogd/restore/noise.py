@@ -61,6 +61,8 @@ class Gaussian:
     ----------
     noise_sigma : float >= 0, "auto", None, or sequence of floats > 0
         Its standard deviation in the image's units, or those of the channels; ``"auto"`` estimates it, None is none at all.
+    strength : float > 0
+        Factor on what is estimated.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class Gaussian:
     """
 
     noise_sigma: float | str | Sequence[float] | None = "auto"
+    strength: float = 1.0
     fidelity = "least squares"
 
     def __post_init__(self) -> None:
@@ -113,7 +116,7 @@ class Gaussian:
             sigma = min(float(self.noise_sigma) / scaled.range, _MOST)
             return sigma if sigma > _LEAST else 0.0
         planes, missing = scaled.crop(*middle_of(scaled.planes.shape[1:]))
-        return rms_noise(zip(planes, ~missing, strict=True))
+        return self.strength * rms_noise(zip(planes, ~missing, strict=True))
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ class RestorationReport:
     warnings : list of Remark
         What the caller should know, such as that noise couldn't be estimated. Where no report is asked for, these are
         warnings of Python's.
+    found : str
+        What noise was found, in words, where more than its standard deviation was looked for.
     """
 
     missing: float
@@ -145,6 +147,7 @@ class RestorationReport:
     noise_sigmas: list[float] = field(default_factory=list)
     n_values: int = 1
     warnings: list[Remark] = field(default_factory=list)
+    found: str = ""
 
     @property
     def invented(self) -> float:
@@ -157,7 +160,7 @@ class RestorationReport:
 
     def lines(self) -> list[str]:
         """Say what was chosen and how it went, a line a group."""
-        return [str(group) for group in self.groups]
+        return ([self.found] if self.found else []) + [str(group) for group in self.groups]
 
 
 # -- what each stage made of the image ---------------------------------------------------------------------------------

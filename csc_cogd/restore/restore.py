@@ -22,6 +22,7 @@ from csc_cogd.backend import single_threaded_blas
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
+from csc_cogd.restore.camera_noise import Correlated
 from csc_cogd.restore.holes import LARGE, fill_holes, find_holes, widened
 from csc_cogd.restore.noise import Gaussian, Noise, mean_level
 from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_pixels, intensity_range
@@ -80,6 +81,8 @@ class Problem:
         Keep known values as they are.
     remarks : tuple of Remark
         For the report's warnings.
+    correlated : Correlated, optional
+        Noise that isn't white, instead of `noise`.
     """
 
     observation: Observation
@@ -88,6 +91,7 @@ class Problem:
     dictionary: Dictionary | None = None
     keep_known: bool = False
     remarks: tuple[Remark, ...] = ()
+    correlated: Correlated | None = None
 
 
 @single_threaded_blas()
@@ -125,6 +129,8 @@ def restore(
         If the image, the operator and the noise don't go together, or memory doesn't suffice.
     """
     noise, operator, given = problem.noise, problem.operator, problem.observation
+    if problem.correlated is not None:
+        return _without_correlated_noise(problem, problem.correlated, solve, engine, reporter, dry_run)
     noise.check(given)
     direct, backend = isinstance(operator, Identity), engine.backend
     observation = noise.stabilize(given) if direct else given
@@ -167,6 +173,18 @@ def restore(
     if observation is not given:
         restored = as_pixels(noise.expected(restored), given.planes.dtype)
     return restored, report
+
+
+def _without_correlated_noise(
+    problem: Problem, noise: Correlated, solve: Solve, engine: Engine, reporter: Reporter, dry_run: bool
+) -> tuple[np.ndarray, RestorationReport]:
+    """Remove noise that isn't white, tile by tile, on the CPU."""
+    planes, warnings = problem.observation.planes, [*problem.remarks]
+    report = RestorationReport(0.0, noise_sigmas=noise.sigmas, warnings=warnings, found=noise.found)
+    if dry_run or not noise.noise.variances.any():
+        return planes.copy(), report
+    restored = noise.remove(planes, replace(engine, device="cpu"), solve.effort, reporter)
+    return as_pixels(np.clip(restored, planes.min(), planes.max()), planes.dtype), report
 
 
 @dataclass(frozen=True, eq=False)
