@@ -12,6 +12,7 @@ picture: the scene that it shows is larger by the kernel, less one pixel, and is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -39,6 +40,14 @@ class Operator(Protocol):
     @property
     def least_sigma(self) -> float:
         """Noise to assume in pictures in [0, 1] without any: what model and code can't say."""
+
+    @property
+    def taus(self) -> Sequence[float]:
+        """How uncertain its scenes are taken to be in turn, for pictures in [0, 1]; see `stages.plug_and_play`."""
+
+    @property
+    def rounding(self) -> float:
+        """The least noise, beside which such scenes are put."""
 
     @property
     def reach(self) -> int:
@@ -78,6 +87,8 @@ class Convolution:
     kernel: np.ndarray
     factor: int = 1
     least_sigma: float = 0.5 / 255
+    rounding: float = 0.5 / 255
+    taus: Sequence[float] = tuple(tau / 255 for tau in (16, 12, 8, 6, 4))
 
     @property
     def reach(self) -> int:
@@ -199,7 +210,9 @@ class Decimation(Convolution):
 
     factor: int
     kernel: np.ndarray = None  # type: ignore[assignment]  # filled in below
-    least_sigma: ClassVar[float] = 2 / 255  # type: ignore[misc]
+    least_sigma: ClassVar[float] = 3 / 255  # type: ignore[misc]
+    rounding: ClassVar[float] = 1 / 255  # type: ignore[misc]
+    taus: ClassVar[Sequence[float]] = tuple(tau / 255 for tau in (24, 20, 16, 12, 10, 8))  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_factor(self.factor)

@@ -31,6 +31,7 @@ from csc_cogd.restore.stages.base_layer import deconvolve
 from csc_cogd.restore.stages.blend_weight import REFINEMENT, blend, check_border_holes, cross_validated_weight, refined
 from csc_cogd.restore.stages.code import code_scene
 from csc_cogd.restore.stages.pilot import pilot
+from csc_cogd.restore.stages.plug_and_play import refine_scene
 from csc_cogd.restore.stages.state import Recipe, Stage, TileState
 from csc_cogd.restore.tiling import (
     PLAIN,
@@ -49,7 +50,7 @@ from csc_cogd.restore.tiling import (
 )
 
 FILLING: Sequence[Stage] = (pilot, *REFINEMENT, blend, check_border_holes)
-DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene)
+DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene, refine_scene)
 LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times the noise's standard deviation
 LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
 ADMM_ITERATIONS_A_ROUND = 20  # where ADMM solves, as on a GPU: about the same images

@@ -13,6 +13,7 @@ from csc_cogd.restore.observation import Observation, over_frames
 from csc_cogd.restore.operators import Operator
 from csc_cogd.restore.report import Progress, Reporter
 from csc_cogd.restore.restore import Problem, restore
+from csc_cogd.restore.scene_noise import scene_noise
 from csc_cogd.restore.settings import Solve, Tiling
 
 
@@ -93,7 +94,7 @@ def restore_image(
         ``"poisson"``: the values times `gain` are counts of events (photons, electrons).
     noise_sigma : float >= 0, "auto", or sequence of floats
         Standard deviation of Gaussian noise, in the image's units, or those of the channels; ``"auto"`` estimates it, see
-        :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 2/255, it is taken
+        :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 3/255, it is taken
         to be that much: model and code aren't exact.
     gain : float > 0
         Counts to one unit of the image, with Poisson noise.
@@ -156,7 +157,10 @@ def seen_through(
     """Return the problem that :func:`restore_image` solves."""
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
-    return Problem(observation, operator, noise_behind(operator, noise, noise_sigma, gain), dictionary)
+    assumed = noise_behind(operator, noise, noise_sigma, gain)
+    if isinstance(assumed, Gaussian) and assumed.noise_sigma == "auto":
+        assumed = scene_noise(observation, reduced=operator.factor > 1)
+    return Problem(observation, operator, assumed, dictionary)
 
 
 def noise_behind(operator: Any, noise: str, noise_sigma: Any, gain: Any) -> Noise:
