@@ -15,14 +15,15 @@ def with_colours(image: ImageFile, colours: np.ndarray, opaque: bool = False) ->
         opacity = image.pixels[..., -1]
         if opaque:
             opacity = np.where(opacity == 0, 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max, opacity)
-        opacity = _resized(opacity.astype(pixels.dtype), colours.shape[0] // image.pixels.shape[0])
+        opacity = _resized(opacity.astype(pixels.dtype), colours.shape[:2])
         pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
     return image.with_pixels(pixels[..., 0] if image.pixels.ndim == 2 else pixels)
 
 
-def _resized(opacity: np.ndarray, factor: int) -> np.ndarray:
-    """Opacity (H, W) on the finer grid, by linear interpolation, in its own type."""
-    if factor == 1:
+def _resized(opacity: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Opacity (H, W) on a finer grid, by linear interpolation, in its own type."""
+    if opacity.shape == shape:
         return opacity
-    finer = zoom(opacity.astype(np.float64), factor, order=1, mode="nearest", grid_mode=True)
+    factors = [fine / coarse for fine, coarse in zip(shape, opacity.shape, strict=True)]
+    finer = zoom(opacity.astype(np.float64), factors, order=1, mode="nearest", grid_mode=True)
     return np.asarray(finer if opacity.dtype.kind == "f" else np.rint(finer)).astype(opacity.dtype)

@@ -59,6 +59,12 @@ class Operator(Protocol):
     def restored_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the image that a picture is restored to."""
 
+    def final_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what :meth:`finish` returns."""
+
+    def finish(self, restored: np.ndarray, picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Return the result for an image restored (C, height, width) of a picture (C, H, W): most often that image."""
+
     def scene_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of all of the scene that a picture depends on."""
 
@@ -106,6 +112,14 @@ class Convolution:
     def restored_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the image that a picture is restored to."""
         return self.factor * shape[0], self.factor * shape[1]
+
+    def final_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what :meth:`finish` returns."""
+        return self.restored_shape(shape)
+
+    def finish(self, restored: np.ndarray, picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Return the image that was restored: nothing is left to do."""
+        return restored
 
     def scene_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of all of the scene that a picture depends on."""
@@ -293,7 +307,12 @@ def bicubic_kernel(factor: int) -> np.ndarray:
     """
     check_factor(factor)
     size = 4 * factor - factor % 2
-    t = abs(np.arange(size) - (size - 1) / 2) / factor
-    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-    profile = np.where(t <= 1, near, np.where(t < 2, far, 0))
+    profile = cubic((np.arange(size) - (size - 1) / 2) / factor)
     return check_kernel(np.outer(profile, profile))
+
+
+def cubic(distance: np.ndarray) -> np.ndarray:
+    """Keys' cubic [1981], a = -0.5, at distances in pixels."""
+    t = abs(distance)
+    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    return np.where(t <= 1, near, np.where(t < 2, far, 0))

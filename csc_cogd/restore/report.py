@@ -122,6 +122,8 @@ class RestorationReport:
         Counts to one unit of the image, with Poisson noise.
     noise_sigmas : list of float
         Standard deviation of the noise that was assumed, in the image's units, also of channels to which nothing was done.
+    operator : str
+        What the image was taken to show of the scene; nothing where that is the scene itself.
     warnings : list of Remark
         What the caller should know, such as that noise couldn't be estimated. Where no report is asked for, these are
         warnings of Python's.
@@ -131,6 +133,7 @@ class RestorationReport:
     groups: list[GroupReport] = field(default_factory=list)
     gain: float | None = None
     noise_sigmas: list[float] = field(default_factory=list)
+    operator: str = ""
     warnings: list[Remark] = field(default_factory=list)
 
     def __repr__(self) -> str:

@@ -131,8 +131,11 @@ def restore(
         operator.check(given.planes.shape[1:])
     if trace:
         trace.begin(given.planes.shape, given.channel_axis, noise.expected)
-    report = RestorationReport(float(given.missing.mean()), gain=getattr(noise, "gain", None), warnings=[*problem.remarks])
-    shape = (len(given.planes), *operator.restored_shape(given.planes.shape[1:]))
+    report = RestorationReport(
+        float(given.missing.mean()), gain=getattr(noise, "gain", None), operator="" if direct else str(operator),
+        warnings=[*problem.remarks],
+    )  # fmt: skip
+    shape = (len(given.planes), *operator.final_shape(given.planes.shape[1:]))
     restored = observation.planes.copy() if direct else np.empty(shape, observation.planes.dtype)
     for channels, dictionary in _groups_by_noise(channel_groups(len(given.planes), problem.dictionary), noise):
         if direct and problem.keep_known and not observation.missing[channels].any():
@@ -153,6 +156,7 @@ def restore(
         for attempt in PlansInLessMemory(plan_for, memory, backend.release):
             with attempt as plan:
                 planes, done = _restore_group(group, plan, reporter, trace)
+                planes = operator.finish(planes, *group.whole) if not direct else planes
         group.write(planes, restored[channels])
         report.groups.append(done)
     estimated = isinstance(noise, Gaussian) and isinstance(noise.noise_sigma, str)
@@ -193,6 +197,12 @@ class _Group:
         sigma = noise.sigma(scaled, stabilized=direct)
         effort = choose_effort(solve, missing, np.nan_to_num(sigma)) if direct else None
         return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine)
+
+    @property
+    def whole(self) -> tuple[np.ndarray, np.ndarray]:
+        """The picture on the scale of [0, 1], (C, H, W), and what of it is known."""
+        observed, missing = self.scaled.crop(slice(None), slice(None))
+        return observed, ~missing
 
     @property
     def everything(self) -> bool:

@@ -11,6 +11,7 @@ from csc_cogd.errors import InputError
 from csc_cogd.restore.noise import Gaussian, Noise, Poisson
 from csc_cogd.restore.observation import Observation, over_frames
 from csc_cogd.restore.operators import Operator
+from csc_cogd.restore.reduction import Reduction
 from csc_cogd.restore.report import Progress, Reporter
 from csc_cogd.restore.restore import Problem, restore
 from csc_cogd.restore.scene_noise import scene_noise
@@ -48,7 +49,7 @@ class Options(TypedDict, total=False):
 @over_frames
 def restore_image(
     image: Any,
-    operator: Operator,
+    operator: Operator | Reduction,
     *,
     mask: Any = None,
     dictionary: Dictionary | None = None,
@@ -86,8 +87,8 @@ def restore_image(
         8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
         mask along, arrays of CuPy come back as such. With Gaussian noise, scaling or shifting the values scales and shifts
         the result.
-    operator : Blur, Decimation, or another :class:`csc_cogd.restore.operators.Operator`
-        H.
+    operator : Blur, Decimation, another :class:`csc_cogd.restore.operators.Operator`, or a Reduction
+        H; of a :class:`csc_cogd.restore.reduction.Reduction`, the kernel may be found out from the picture.
     mask : (H, W) array, or of the image's shape, optional
         Non-zero means missing.
     noise : {"gaussian", "poisson"}
@@ -148,7 +149,7 @@ def restore_image(
 
 def seen_through(
     observation: Observation,
-    operator: Operator,
+    operator: Operator | Reduction,
     dictionary: Dictionary | None = None,
     noise: str = "gaussian",
     noise_sigma: float | str | Sequence[float] = "auto",
@@ -158,6 +159,7 @@ def seen_through(
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
     assumed = noise_behind(operator, noise, noise_sigma, gain)
+    operator = operator.of(observation) if isinstance(operator, Reduction) else operator
     if isinstance(assumed, Gaussian) and assumed.noise_sigma == "auto":
         assumed = scene_noise(observation, reduced=operator.factor > 1)
     return Problem(observation, operator, assumed, dictionary)
@@ -171,7 +173,7 @@ def noise_behind(operator: Any, noise: str, noise_sigma: Any, gain: Any) -> Nois
     InputError
         If that is no operator, or they don't go together.
     """
-    if not isinstance(operator, Operator):
+    if not isinstance(operator, (Operator, Reduction)):
         raise InputError("operator", f"must be an operator, such as Blur or Decimation, got {type(operator).__name__}")
     if noise not in ("gaussian", "poisson"):
         raise InputError("noise", f"must be 'gaussian' or 'poisson', got {noise!r}")

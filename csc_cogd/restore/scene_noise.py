@@ -111,16 +111,20 @@ def _second_differences(image: np.ndarray, apart: int) -> np.ndarray:
 
 
 def compression_error(observation: Observation) -> float:
-    """Root mean square of the errors of an image that was a JPEG, in its units; 0 where it wasn't, or is too small to tell."""
+    """Root mean square of the errors of an image that was a JPEG, in its units; 0 where it wasn't, or none can be told."""
     planes = observation.planes
     if planes.dtype != np.uint8 or len(planes) not in (1, 3) or observation.missing.any():
         return 0.0
     H, W = planes.shape[1:]
     rows, columns = (max((length - _SIDE) // 2, 0) // BLOCK * BLOCK for length in (H, W))
-    middle = planes[:, rows : rows + _SIDE, columns : columns + _SIDE].astype(np.float32)
-    if len(middle) == 1:
-        return jpeg_error(middle[0])
-    return _COLOR * jpeg_error(np.tensordot(LUMINANCE, middle, 1))
+    lost = jpeg_error(luminance_of(planes[:, rows : rows + _SIDE, columns : columns + _SIDE]))
+    return _COLOR * lost if len(planes) == 3 else lost
+
+
+def luminance_of(planes: np.ndarray) -> np.ndarray:
+    """Return the luminance (H, W) of three channels; of others, their mean."""
+    weights = LUMINANCE if len(planes) == 3 else np.full(len(planes), 1 / len(planes))
+    return np.tensordot(weights, planes.astype(np.float64), 1)
 
 
 def jpeg_error(image: np.ndarray) -> float:
