@@ -20,20 +20,24 @@ if TYPE_CHECKING:
 
 @click.command("upscale")
 @images_argument
-@click.option("-f", "--factor", type=click.IntRange(1, 16), default=2, show_default=True, help="Times wider and higher.")
 @click.option(
-    "-k", "--kernel", default="bicubic", show_default=True, metavar="KERNEL",
-    help="How IMAGE was made smaller: bicubic, box (mean over blocks), gaussian:S (in pixels of the result), or an image "
-    "FILE of the kernel on the finer grid.",
+    "-f", "--factor", type=click.FloatRange(1, 16), default=2, show_default=True,
+    help="Times wider and higher, such as 2 or 1.5.",
+)  # fmt: skip
+@click.option(
+    "-k", "--kernel", default="auto", show_default=True, metavar="KERNEL",
+    help="How IMAGE was made smaller: bicubic, box (mean over a pixel's area), gaussian:S (in pixels of the result), or an "
+    "image FILE of the kernel on the finer grid; auto tells bicubic from box by the spectrum.",
 )  # fmt: skip
 @options(
     "gaussian_or_poisson", "noise_sigma", "gain", MASK, "output_upscaled", BATCH, "as_json", "dictionary", "lmbda_by_noise",
     "code_iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
 )  # fmt: skip
 def command(
-    images: tuple[str, ...], factor: int, kernel: str, noise: str, noise_sigma: float | str | tuple[float, ...], gain: float,
-    rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str, lmbda: float | None,
-    iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
+    images: tuple[str, ...], factor: float, kernel: str, noise: str, noise_sigma: float | str | tuple[float, ...],
+    gain: float, rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str,
+    lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine,
+    console: Console,
 ) -> int:  # fmt: skip
     """Restore images on a finer grid: PNG, JPEG, TIFF, NPY, NPZ; 8 or 16 bits or float; stacks.
 
@@ -44,6 +48,7 @@ def command(
     Examples:
       csc-cogd upscale photo.png --factor 2
       csc-cogd upscale thumbnail.jpg -f 3 -o large.png
+      csc-cogd upscale scan.png -f 1.5 --kernel box
       csc-cogd upscale sensor.npy -f 2 --kernel box --noise-sigma 0.01
 
     \b
@@ -51,16 +56,14 @@ def command(
     input, nothing written; 3 device or memory; 130 interrupted. A file name that
     starts with a dash: write ./-name.
     """
-    from csc_cogd import Decimation, Solve
+    from csc_cogd import Solve
     from csc_cogd.batch.settings import Settings
+    from csc_cogd.restore.reduction import NAMES, Reduction
 
     if kernel.startswith("box:"):
         raise InputError("kernel", f"must be box, without a width, got {kernel!r}", "its width is the {factor}")
-    if kernel == "bicubic":
-        operator = Decimation(factor)
-    else:
-        name = f"uniform:{factor}" if kernel == "box" else kernel
-        operator = Decimation(factor, read_kernel(name, even=factor % 2 == 0))
+    named = kernel in NAMES or (kernel.startswith("gaussian:") and not Path(kernel).exists())
+    operator = Reduction(factor, kernel if named else read_kernel(kernel))
     solve = Solve(lmbda=lmbda, max_iter=iterations, tol=tol or 0.0)
     settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, operator=operator, dry_run=dry_run)
     return restore_files(

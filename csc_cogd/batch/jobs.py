@@ -280,7 +280,7 @@ class _Work:
         trace, reference, reporter = Trace(), None if task.problem else colors, Reporter(self.listener.progress)
         if reported and job.reference is not None:
             factor = settings.operator.factor if settings.operator else 1
-            shape = (factor * colors.shape[0], factor * colors.shape[1], *colors.shape[2:])
+            shape = (round(factor * colors.shape[0]), round(factor * colors.shape[1]), *colors.shape[2:])
             reference = read_reference(job.reference, page, job.axes, shape)
             trace = Trace(reference)
         report: RestorationReport | Rebuilt

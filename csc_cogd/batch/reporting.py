@@ -90,11 +90,11 @@ def write_image_page(
     facts: dict[str, str],
 ) -> Figures:
     """Write the page of an image, and return its figures; its place is told from the report's folder."""
-    factor = after.shape[0] // before.shape[0]
-    if factor > 1:
-        facts = {"shown before": f"each pixel as {factor} x {factor}", **facts}
-        before = before.repeat(factor, axis=0).repeat(factor, axis=1)
-        missing = None if missing is None else missing.repeat(factor, axis=0).repeat(factor, axis=1)
+    if after.shape[:2] != before.shape[:2]:
+        shown = [np.arange(fine) * coarse // fine for fine, coarse in zip(after.shape[:2], before.shape[:2], strict=True)]
+        facts = {"shown before": f"each pixel as {after.shape[0] / before.shape[0]:.3g} x as many", **facts}
+        before = before[np.ix_(*shown)]
+        missing = None if missing is None else missing[np.ix_(*shown)]
     fit = None if trace.fit is None else (trace.fit[0] if before.ndim == 2 else np.moveaxis(trace.fit, 0, -1))
     curve = []
     if reference is not None:

@@ -112,8 +112,7 @@ def _found_by_denoising(report: RestorationReport, settings: Settings, observati
 
 
 def _found_behind(report: RestorationReport, settings: Settings, observation: Observation) -> str:
-    h, w = settings.operator.kernel.shape
-    return f"kernel of {h} x {w}, {noise_text(report, settings, 'at the mean' if settings.noise == 'poisson' else None)}"
+    return f"{report.operator}, {noise_text(report, settings, 'at the mean' if settings.noise == 'poisson' else None)}"
 
 
 def noise_text(report: RestorationReport, settings: Settings, how: str | None = None) -> str:

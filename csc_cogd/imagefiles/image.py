@@ -145,17 +145,18 @@ class ImageFile:
             if opaque is not None:
                 full = 1 if opacity.dtype.kind == "f" else np.iinfo(opacity.dtype).max
                 opacity = np.where(opaque, full, opacity)
-            opacity = _finer(opacity.astype(pixels.dtype), colors.shape[0] // self.pixels.shape[0])
+            opacity = _resized(opacity.astype(pixels.dtype), colors.shape[:2])
             pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
         return self.with_pixels(pixels[..., 0] if self.pixels.ndim == 2 else pixels)
 
 
-def _finer(plane: np.ndarray, factor: int) -> np.ndarray:
-    """Return a plane (H, W) on a finer grid, by linear interpolation, in its own dtype."""
-    if factor == 1:
+def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a plane (H, W) on another grid, by linear interpolation, in its own dtype."""
+    if plane.shape == shape:
         return plane
-    finer = zoom(plane.astype(np.float64), factor, order=1, mode="nearest", grid_mode=True)
-    return np.asarray(finer if plane.dtype.kind == "f" else np.rint(finer)).astype(plane.dtype)
+    factors = [new / old for new, old in zip(shape, plane.shape, strict=True)]
+    resized = zoom(plane.astype(np.float64), factors, order=1, mode="nearest", grid_mode=True)
+    return np.asarray(resized if plane.dtype.kind == "f" else np.rint(resized)).astype(plane.dtype)
 
 
 def n_channels(pixels: np.ndarray) -> int:

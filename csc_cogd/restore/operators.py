@@ -12,6 +12,7 @@ picture: the scene that it shows is larger by the kernel, less one pixel, and is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -41,6 +42,14 @@ class Operator(Protocol):
         """Noise to assume in pictures in [0, 1] without any: what model and code can't say."""
 
     @property
+    def taus(self) -> Sequence[float]:
+        """How uncertain its scenes are taken to be in turn, for pictures in [0, 1]; see `stages.plug_and_play`."""
+
+    @property
+    def rounding(self) -> float:
+        """The least noise, beside which such scenes are put."""
+
+    @property
     def reach(self) -> int:
         """How far, in pixels of the scene, one of its pixels is seen."""
 
@@ -49,6 +58,12 @@ class Operator(Protocol):
 
     def restored_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the image that a picture is restored to."""
+
+    def final_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what :meth:`finish` returns."""
+
+    def finish(self, restored: np.ndarray, picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Return the result for an image restored (C, height, width) of a picture (C, H, W): most often that image."""
 
     def scene_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of all of the scene that a picture depends on."""
@@ -78,6 +93,8 @@ class Convolution:
     kernel: np.ndarray
     factor: int = 1
     least_sigma: float = 0.5 / 255
+    rounding: float = 0.5 / 255
+    taus: Sequence[float] = tuple(tau / 255 for tau in (16, 12, 8, 6, 4))
 
     @property
     def reach(self) -> int:
@@ -95,6 +112,14 @@ class Convolution:
     def restored_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the image that a picture is restored to."""
         return self.factor * shape[0], self.factor * shape[1]
+
+    def final_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what :meth:`finish` returns."""
+        return self.restored_shape(shape)
+
+    def finish(self, restored: np.ndarray, picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Return the image that was restored: nothing is left to do."""
+        return restored
 
     def scene_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of all of the scene that a picture depends on."""
@@ -199,7 +224,9 @@ class Decimation(Convolution):
 
     factor: int
     kernel: np.ndarray = None  # type: ignore[assignment]  # filled in below
-    least_sigma: ClassVar[float] = 2 / 255  # type: ignore[misc]
+    least_sigma: ClassVar[float] = 3 / 255  # type: ignore[misc]
+    rounding: ClassVar[float] = 1 / 255  # type: ignore[misc]
+    taus: ClassVar[Sequence[float]] = tuple(tau / 255 for tau in (24, 20, 16, 12, 10, 8))  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_factor(self.factor)
@@ -280,7 +307,12 @@ def bicubic_kernel(factor: int) -> np.ndarray:
     """
     check_factor(factor)
     size = 4 * factor - factor % 2
-    t = abs(np.arange(size) - (size - 1) / 2) / factor
-    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-    profile = np.where(t <= 1, near, np.where(t < 2, far, 0))
+    profile = cubic((np.arange(size) - (size - 1) / 2) / factor)
     return check_kernel(np.outer(profile, profile))
+
+
+def cubic(distance: np.ndarray) -> np.ndarray:
+    """Keys' cubic [1981], a = -0.5, at distances in pixels."""
+    t = abs(distance)
+    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    return np.where(t <= 1, near, np.where(t < 2, far, 0))

@@ -134,6 +134,8 @@ class RestorationReport:
         Standard deviation of the noise that was assumed, in the image's units, also of channels to which nothing was done.
     n_values : int
         Of the image.
+    operator : str
+        What the image was taken to show of the scene; nothing where that is the scene itself.
     warnings : list of Remark
         What the caller should know, such as that noise couldn't be estimated. Where no report is asked for, these are
         warnings of Python's.
@@ -146,6 +148,7 @@ class RestorationReport:
     gain: float | None = None
     noise_sigmas: list[float] = field(default_factory=list)
     n_values: int = 1
+    operator: str = ""
     warnings: list[Remark] = field(default_factory=list)
     found: str = ""
 

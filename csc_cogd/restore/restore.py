@@ -34,6 +34,7 @@ from csc_cogd.restore.stages.base_layer import deconvolve
 from csc_cogd.restore.stages.blend_weight import REFINEMENT, blend, cross_validated_weight, refined
 from csc_cogd.restore.stages.code import code_scene
 from csc_cogd.restore.stages.pilot import pilot
+from csc_cogd.restore.stages.plug_and_play import refine_scene
 from csc_cogd.restore.stages.state import Recipe, Stage, TileState
 from csc_cogd.restore.tiling import (
     PLAIN,
@@ -52,7 +53,7 @@ from csc_cogd.restore.tiling import (
 )
 
 FILLING: Sequence[Stage] = (pilot, *REFINEMENT, blend)
-DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene)
+DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene, refine_scene)
 LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times the noise's standard deviation
 LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
 ADMM_ITERATIONS_A_ROUND = 20  # where ADMM solves, as on a GPU: about the same images
@@ -139,10 +140,10 @@ def restore(
     if trace:
         trace.begin(given.planes.shape, given.channel_axis, noise.expected)
     report = RestorationReport(
-        float(given.missing.mean()), gain=getattr(noise, "gain", None), n_values=given.planes.size,
-        warnings=[*problem.remarks],
+        float(given.missing.mean()), gain=getattr(noise, "gain", None), operator="" if direct else str(operator),
+        n_values=given.planes.size, warnings=[*problem.remarks],
     )  # fmt: skip
-    shape = (len(given.planes), *operator.restored_shape(given.planes.shape[1:]))
+    shape = (len(given.planes), *operator.final_shape(given.planes.shape[1:]))
     restored = observation.planes.copy() if direct else np.empty(shape, observation.planes.dtype)
     for channels, dictionary in _groups_by_noise(channel_groups(len(given.planes), problem.dictionary), noise):
         if direct and problem.keep_known and not observation.missing[channels].any():
@@ -163,6 +164,7 @@ def restore(
         for attempt in PlansInLessMemory(plan_for, memory, backend.release):
             with attempt as plan:
                 planes, done = _restore_group(group, plan, reporter, trace)
+                planes = operator.finish(planes, *group.whole) if not direct else planes
         group.write(planes, restored[channels])
         report.groups.append(done)
     estimated = isinstance(noise, Gaussian) and isinstance(noise.noise_sigma, str)
@@ -215,6 +217,12 @@ class _Group:
         sigma = noise.sigma(scaled, stabilized=direct)
         effort = choose_effort(solve, missing, np.nan_to_num(sigma)) if direct else None
         return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine)
+
+    @property
+    def whole(self) -> tuple[np.ndarray, np.ndarray]:
+        """The picture on the scale of [0, 1], (C, H, W), and what of it is known."""
+        observed, missing = self.scaled.crop(slice(None), slice(None))
+        return observed, ~missing
 
     @property
     def everything(self) -> bool:

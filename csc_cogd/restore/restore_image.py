@@ -11,8 +11,10 @@ from csc_cogd.errors import InputError
 from csc_cogd.restore.noise import Gaussian, Noise, Poisson
 from csc_cogd.restore.observation import Observation, over_frames
 from csc_cogd.restore.operators import Operator
+from csc_cogd.restore.reduction import Reduction
 from csc_cogd.restore.report import Progress, Reporter
 from csc_cogd.restore.restore import Problem, restore
+from csc_cogd.restore.scene_noise import scene_noise
 from csc_cogd.restore.settings import Solve, Tiling
 
 
@@ -47,7 +49,7 @@ class Options(TypedDict, total=False):
 @over_frames
 def restore_image(
     image: Any,
-    operator: Operator,
+    operator: Operator | Reduction,
     *,
     mask: Any = None,
     dictionary: Dictionary | None = None,
@@ -85,15 +87,15 @@ def restore_image(
         8- or 16-bit (or any) integers, or floats of any range; NaN is missing. Masked arrays of ``numpy.ma`` bring their
         mask along, arrays of CuPy come back as such. With Gaussian noise, scaling or shifting the values scales and shifts
         the result.
-    operator : Blur, Decimation, or another :class:`csc_cogd.restore.operators.Operator`
-        H.
+    operator : Blur, Decimation, another :class:`csc_cogd.restore.operators.Operator`, or a Reduction
+        H; of a :class:`csc_cogd.restore.reduction.Reduction`, the kernel may be found out from the picture.
     mask : (H, W) array, or of the image's shape, optional
         Non-zero means missing.
     noise : {"gaussian", "poisson"}
         ``"poisson"``: the values times `gain` are counts of events (photons, electrons).
     noise_sigma : float >= 0, "auto", or sequence of floats
         Standard deviation of Gaussian noise, in the image's units, or those of the channels; ``"auto"`` estimates it, see
-        :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 2/255, it is taken
+        :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 3/255, it is taken
         to be that much: model and code aren't exact.
     gain : float > 0
         Counts to one unit of the image, with Poisson noise.
@@ -147,7 +149,7 @@ def restore_image(
 
 def seen_through(
     observation: Observation,
-    operator: Operator,
+    operator: Operator | Reduction,
     dictionary: Dictionary | None = None,
     noise: str = "gaussian",
     noise_sigma: float | str | Sequence[float] = "auto",
@@ -156,7 +158,11 @@ def seen_through(
     """Return the problem that :func:`restore_image` solves."""
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
-    return Problem(observation, operator, noise_behind(operator, noise, noise_sigma, gain), dictionary)
+    assumed = noise_behind(operator, noise, noise_sigma, gain)
+    operator = operator.of(observation) if isinstance(operator, Reduction) else operator
+    if isinstance(assumed, Gaussian) and assumed.noise_sigma == "auto":
+        assumed = scene_noise(observation, reduced=operator.factor > 1)
+    return Problem(observation, operator, assumed, dictionary)
 
 
 def noise_behind(operator: Any, noise: str, noise_sigma: Any, gain: Any) -> Noise:
@@ -167,7 +173,7 @@ def noise_behind(operator: Any, noise: str, noise_sigma: Any, gain: Any) -> Nois
     InputError
         If that is no operator, or they don't go together.
     """
-    if not isinstance(operator, Operator):
+    if not isinstance(operator, (Operator, Reduction)):
         raise InputError("operator", f"must be an operator, such as Blur or Decimation, got {type(operator).__name__}")
     if noise not in ("gaussian", "poisson"):
         raise InputError("noise", f"must be 'gaussian' or 'poisson', got {noise!r}")

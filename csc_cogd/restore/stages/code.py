@@ -47,7 +47,8 @@ def code_scene(state: TileState, recipe: Recipe) -> TileState:
         callback=lambda record: recipe.reporter.report("codes", record.iteration, recipe.max_iter, record),
     )  # fmt: skip
     detail = reconstruct_images(found.codes, dictionary, device=recipe.engine.device).reshape(state.base.shape)
-    return replace(state, estimate=operator.crop(state.base + detail), history=found.history)
+    scene = state.base + detail
+    return replace(state, scene=scene, estimate=operator.crop(scene), history=found.history)
 
 
 def frequency_weights(dictionary: Dictionary) -> np.ndarray:

@@ -122,6 +122,34 @@ def refine(
     return mixed_back(estimate)
 
 
+def smoothed_by_similar_patches(image: np.ndarray, noise: float, model: PatchModel, backend: Backend) -> np.ndarray:
+    """Estimate an image whose errors are taken for white noise, although they needn't be: a prior's denoiser.
+
+    In one pass. Groups and their covariances are those of the image itself, from which no noise is taken off, so that what
+    similar patches agree in stays. Of three channels, luminance and color differences are estimated each by itself.
+
+    Parameters
+    ----------
+    image : (C, H, W) array of float, in about [0, 1]
+    noise : float > 0
+        Standard deviation of the errors.
+    model : PatchModel
+    backend : Backend
+
+    Returns
+    -------
+    (C, H, W) array of float64
+    """
+    C = len(image)
+    mixing = OPPONENT if C == 3 else np.eye(C)
+    planes, known = backend.asarray(np.tensordot(mixing, image, 1)), backend.xp.ones(image.shape, bool)
+    corners = _corners(np.zeros(image.shape[1:], bool), model, True, backend.rows_at_once)
+    groups = [slice(c, c + 1) for c in range(C)]
+    total, weight = _pass(planes, planes, planes, known, corners, groups, model, noise, 0.0, backend)
+    estimate = np.where(weight > 0, total / np.maximum(weight, 1), planes)
+    return np.tensordot(mixing.T, backend.to_host(estimate).astype(np.float64), 1)
+
+
 def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:
     """Return the corners of the reference patches, (n, 2) a task: a grid, or what of it touches missing pixels."""
     rows, columns = (

@@ -30,6 +30,8 @@ class TileState:
         The latest one; behind an operator, (C, factor * h, factor * w).
     pilot, base : arrays
         The first estimate, and its smooth part: behind an operator, that of the scene.
+    scene : array
+        Behind an operator, all of the scene that the tile shows, of which `estimate` is a part.
     history : list of Iteration
         Of the code solve.
     passes : int
@@ -43,6 +45,7 @@ class TileState:
     estimate: np.ndarray = field(default_factory=lambda: np.empty(0))
     pilot: np.ndarray = field(default_factory=lambda: np.empty(0))
     base: np.ndarray = field(default_factory=lambda: np.empty(0))
+    scene: np.ndarray = field(default_factory=lambda: np.empty(0))
     history: list[Iteration] = field(default_factory=list)
     passes: int = 0
     trace: TileTrace | None = None
