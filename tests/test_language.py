@@ -21,8 +21,11 @@ ON_PURPOSE = {  # arguments that differ, and why
         "recipe": "of training, or of pruning, which holds those of its trainings",
         "epoch": "a number, or the record of one",
         "gain": "blurred counts aren't estimated from",
+        "n_filters": "a prior's are all of one size",
+        "noise_sigma": "a prior takes a map of them, and doesn't estimate",
     },
     "default": {
+        "n_filters": "a prior's may be those of another",
         "lmbda": "by task",
         "max_iter": "by solver and task",
         "tol": "tasks take a fixed number of iterations",
