@@ -17,6 +17,7 @@ from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.observation import as_planes
 from csc_cogd.restore.settings import Effort
 from csc_cogd.restore.tiling import Plan, Tile
+from csc_cogd.unrolled.prior import Prior
 
 # -- progress ----------------------------------------------------------------------------------------------------------
 
@@ -77,6 +78,8 @@ class GroupReport:
         Over similar patches.
     blend_weight : float, or None
         Of the result against biharmonic interpolation, where it was measured.
+    prior : Prior, or None
+        That took the noise off, in place of a code.
     """
 
     plan: Plan
@@ -87,8 +90,15 @@ class GroupReport:
     history: list[Iteration] = field(default_factory=list)
     passes: int = 0
     blend_weight: float | None = None
+    prior: Prior | None = None
 
     def __str__(self) -> str:
+        if self.prior is not None and self.effort is not None:
+            size = self.effort.patches.size
+            return (
+                f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, and {self.passes} passes over groups of similar "
+                f"patches, at last of {size} x {size}"
+            )
         if not self.history:
             return str(self.plan)
         end, (h, w), effort = self.history[-1], self.dictionary.filter_shape, self.effort

@@ -27,7 +27,9 @@ class Piece(NamedTuple):
     core: tuple[slice, slice]
 
 
-def denoise_planes(network: Network, planes: np.ndarray, sigma: Any, backend: Backend, *, side: int = SIDE) -> np.ndarray:
+def denoise_planes(
+    network: Network, planes: np.ndarray, sigma: Any, backend: Backend, *, means: Any = None, side: int = SIDE
+) -> np.ndarray:
     """Take white Gaussian noise off planes.
 
     Parameters
@@ -40,6 +42,8 @@ def denoise_planes(network: Network, planes: np.ndarray, sigma: Any, backend: Ba
         Standard deviation of the noise.
     backend : Backend
         Of the CPU.
+    means : (C,) array, optional
+        Of the planes, if they are pieces of larger ones; default: their own.
     side : int
         Of the tiles' cores; the result depends on it only in its last bits.
 
@@ -50,7 +54,8 @@ def denoise_planes(network: Network, planes: np.ndarray, sigma: Any, backend: Ba
     groups = planes.astype(np.float32)
     groups = groups[:, None] if network.shape.channels == 1 else groups[None]
     sigmas = np.broadcast_to(np.asarray(sigma, np.float32), planes.shape[1:])
-    means = groups.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
+    means = np.asarray(groups.mean(axis=(2, 3), dtype=np.float64) if means is None else means)
+    means = means.reshape(len(groups), -1).mean(axis=1).astype(np.float32)
     result = np.empty_like(groups)
 
     def work(task: tuple[int, Piece]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -222,7 +222,7 @@ def _shipped(kind: str) -> Prior:
     with resources.as_file(resources.files("csc_cogd.data") / f"prior_{kind}.safetensors") as path:
         prior = Prior.load(path)
     prior.network.vector.setflags(write=False)
-    return prior
+    return replace(prior, network=replace(prior.network))  # whose weights are views that can't be written to
 
 
 def _from_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Prior:

@@ -122,6 +122,45 @@ def refine(
     return mixed_back(estimate)
 
 
+def estimate_once(
+    guide: np.ndarray,
+    source: np.ndarray,
+    observed: np.ndarray,
+    model: PatchModel,
+    backend: Backend,
+    *,
+    noise: float,
+    source_noise: float = 0.0,
+) -> np.ndarray:
+    """Estimate noisy values from similar patches, once: luminance and color differences each by itself.
+
+    Parameters
+    ----------
+    guide, source, observed : (C, H, W) arrays of float, in about [0, 1], at least as large as a patch
+        What similar patches are looked for in, what their mean and covariance are taken from, and what is estimated.
+    model : PatchModel
+    backend : Backend
+    noise, source_noise : float
+        Standard deviation of the noise in `observed`, and of that in `source`.
+
+    Returns
+    -------
+    (C, H, W) array of float64
+    """
+    C, known = len(observed), np.ones(observed.shape, bool)
+    mixing = OPPONENT if C == 3 else np.eye(C)
+    mixed_guide, mixed_source, values = [
+        backend.asarray(np.tensordot(mixing, planes, 1)) for planes in (guide, source, observed)
+    ]
+    corners = _corners(np.zeros(observed.shape[1:], bool), model, True, backend.rows_at_once)
+    groups = [slice(c, c + 1) for c in range(C)]
+    known = backend.xp.asarray(known)
+    total, weight = _pass(
+        mixed_guide, mixed_source, values, known, corners, groups, model, noise, source_noise, backend
+    )  # fmt: skip
+    return np.tensordot(mixing.T, backend.to_host(total / weight).astype(np.float64), 1)
+
+
 def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:
     """Return the corners of the reference patches, (n, 2) a task: a grid, or what of it touches missing pixels."""
     rows, columns = (
