@@ -29,6 +29,7 @@ _SECTIONS = {
     },
     "Learn": {
         "learn": "Learn a dictionary from images.",
+        "learn-prior": "Learn a prior from photographs, for denoise.",
         "reconstruct": "Learn filters and codes from images and rebuild the images from them.",
         "dictionary": "Look into a dictionary: draw its filters, or say what it is.",
     },
@@ -55,7 +56,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        return configurable(import_module(f"csc_cogd.cli.{name}").command)
+        return configurable(import_module(f"csc_cogd.cli.{name.replace('-', '_')}").command)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in _COMMANDS and (near := get_close_matches(args[0], _COMMANDS, 2)):

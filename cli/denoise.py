@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 @images_argument
 @options(
     "noise_to_remove", "noise_sigma", "gain_or_auto", MASK, "output_denoised", BATCH, "as_json", "fast", "best",
-    "dictionary", "lmbda", "iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
+    "dictionary", "prior", "lmbda", "iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
 )  # fmt: skip
 def command(
     images: tuple[str, ...], noise: str, noise_sigma: float | str | tuple[float, ...], gain: float | str,
     rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool, best: bool,
-    dictionary_path: str, lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool,
-    engine: Engine, console: Console,
+    dictionary_path: str, prior: str, lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling,
+    dry_run: bool, engine: Engine, console: Console,
 ) -> int:  # fmt: skip
     """Remove noise from images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 
@@ -54,7 +54,7 @@ def command(
     from csc_cogd.batch.settings import Settings
 
     solve = Solve(effort_of(fast, best), None, lmbda, iterations, tol or 0.0)
-    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, dry_run=dry_run)
+    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, dry_run=dry_run, prior=prior)
     return restore_files(
         "denoise", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path, as_json=as_json
     )

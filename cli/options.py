@@ -179,6 +179,11 @@ OPTIONS = {
         "--dictionary", "dictionary_path", default="default", metavar="FILE|default", show_default=True,
         help="Filters to code with.", shell_complete=complete_files,
     ),
+    "prior": click.option(
+        "--prior", default="default", metavar="FILE|default|none", show_default=True, shell_complete=complete_files,
+        help="What images look like, as learn-prior learns it; none: only what the image itself and a dictionary tell. The "
+        "default serves where nothing is missing and no option is given that belongs to the code."
+    ),
     "fast": click.option("--fast", is_flag=True, help="Spend less time, for a somewhat worse picture."),
     "best": click.option("--best", is_flag=True, help="Spend several times as much time, for a somewhat better picture."),
     "learn": click.option(

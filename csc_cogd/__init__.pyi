@@ -46,3 +46,6 @@ from .restore.restore_image import restore_image as restore_image
 from .restore.settings import Solve as Solve
 from .restore.settings import Tiling as Tiling
 from .restore.upscale import upscale as upscale
+from .unrolled.learn_prior import learn_prior as learn_prior
+from .unrolled.prior import Prior as Prior
+from .unrolled.training import LearningProgress as LearningProgress

@@ -21,8 +21,11 @@ ON_PURPOSE = {  # arguments that differ, and why
         "recipe": "of training, or of pruning, which holds those of its trainings",
         "epoch": "a number, or the record of one",
         "gain": "blurred counts aren't estimated from",
+        "n_filters": "a prior's are all of one size",
+        "noise_sigma": "a prior takes a map of them, and doesn't estimate",
     },
     "default": {
+        "n_filters": "a prior's may be those of another",
         "lmbda": "by task",
         "max_iter": "by solver and task",
         "tol": "tasks take a fixed number of iterations",
@@ -47,13 +50,13 @@ ON_PURPOSE = {  # arguments that differ, and why
 OPTIONS_ON_PURPOSE = {  # options that mean something else by command, by type, default or help
     "--output", "--noise", "--noise-sigma", "--gain", "--kernel", "--kernel-degree", "--dictionary", "--lmbda",
     "--iterations", "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size",
-    "--plot", "--epochs", "--learning-rate", "--weight-decay",
+    "--filters", "--filter-size", "--plot", "--epochs", "--learning-rate", "--weight-decay",
 }  # fmt: skip
 ORDER = (  # of options that several commands take
     "--output", "--recursive", "--files-from", "--axes", "--suffix", "--skip-existing", "--fail-fast", "--jobs",
-    "--scheduler", "--report", "--reference", "--fast", "--best", "--dictionary", "--filters", "--filter-size", "--lmbda",
-    "--iterations", "--tol", "--tile", "--max-memory", "--dry-run", "--seed", "--resume", "--checkpoint", "--device",
-    "--dtype", "--threads", "--fft", "--quiet", "--verbose", "--config", "--print-config",
+    "--scheduler", "--report", "--reference", "--fast", "--best", "--dictionary", "--prior", "--filters", "--filter-size",
+    "--lmbda", "--iterations", "--tol", "--tile", "--max-memory", "--dry-run", "--seed", "--resume", "--checkpoint",
+    "--device", "--dtype", "--threads", "--fft", "--quiet", "--verbose", "--config", "--print-config",
 )  # fmt: skip
 
 

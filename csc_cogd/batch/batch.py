@@ -17,7 +17,7 @@ from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs, unread_no
 from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
 from csc_cogd.batch.settings import BatchOptions, PathLike, Settings
-from csc_cogd.batch.tasks import TASKS, Task, load_dictionary
+from csc_cogd.batch.tasks import TASKS, Task, load_dictionary, prior_file
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
@@ -233,6 +233,7 @@ def plan(
         for image in images
     ]
     more = (*protected, *([] if dictionary == "default" else [Path(dictionary)]))
+    more += tuple(filter(None, [prior_file(settings)]))
     _check_targets(targets, [*(image.path for image in images), *masks, *filter(None, references), *more])
     make = partial(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=batch.axes, overwrite=batch.overwrite,

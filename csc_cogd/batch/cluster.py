@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from csc_cogd.batch.jobs import Job, Result, attempt, folders_of
+from csc_cogd.batch.tasks import prior_file
 from csc_cogd.batch.workers import ignoring_interrupts
 from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.storage import remove_abandoned
@@ -210,8 +211,11 @@ def _with_absolute_paths(job: Job) -> Job:
     def absolute(path: Any) -> Any:
         return None if path is None else Path(os.path.abspath(path))
 
+    prior = prior_file(job.settings)
+    settings = job.settings if prior is None else replace(job.settings, prior=str(absolute(prior)))
     return replace(
-        job, source=absolute(job.source), target=absolute(job.target), inputs=tuple(map(absolute, job.inputs)),
+        job, settings=settings, source=absolute(job.source), target=absolute(job.target),
+        inputs=tuple(map(absolute, job.inputs)),
         rules=replace(job.rules, path=absolute(job.rules.path)), page=absolute(job.page), reference=absolute(job.reference),
         dictionary=job.dictionary if job.dictionary == "default" else str(absolute(job.dictionary)),
     )  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
 from csc_cogd.batch.settings import Settings
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
-from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, rebuild
+from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, prior_file, rebuild
 from csc_cogd.engine import Engine
 from csc_cogd.errors import CscCogdError, DeviceError, InputError, Message, Remark, library_failure
 from csc_cogd.imagefiles import (
@@ -407,6 +407,8 @@ def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
             files["mask"] = file_digest(rules.path)
         if job.dictionary != "default":
             files["dictionary"] = file_digest(Path(job.dictionary))
+        if (prior := prior_file(job.settings)) is not None:
+            files["prior"] = file_digest(prior)
     except OSError as error:
         raise InputError("", f"can't be read: {error.strerror}", subject=str(error.filename)) from None
     how = {f.name: getattr(rules, f.name) for f in fields(rules) if f.name != "path"}

@@ -73,6 +73,8 @@ class Settings:
     debias : bool
         Refit the codes of a reconstruction.
     dry_run : bool
+    prior : path
+        The file of one, or "default" or "none".
     """
 
     solve: Solve = field(default_factory=Solve)
@@ -86,6 +88,7 @@ class Settings:
     keep_known: bool | None = None
     debias: bool = False
     dry_run: bool = False
+    prior: PathLike = "default"
 
     def by_name(self) -> dict[str, Any]:
         """Return each value by the name of the argument that it is in Python."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.batch.settings import RECORDS, Settings
+from csc_cogd.batch.settings import RECORDS, PathLike, Settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import as_number, record_of
 from csc_cogd.errors import InputError, Remark
@@ -20,10 +21,12 @@ from csc_cogd.restore.denoise import check_noise, denoising
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation
+from csc_cogd.restore.prior import check_prior, with_prior
 from csc_cogd.restore.report import Reporter, RestorationReport
 from csc_cogd.restore.restore import Problem
 from csc_cogd.restore.restore_image import noise_behind, seen_through
 from csc_cogd.restore.settings import Solve
+from csc_cogd.unrolled.prior import Prior
 
 PLANNED = ("lmbda", "max_iter", "tol", "tile", "max_memory", "dtype", "device", "threads", "fft", "dry_run", *RECORDS)
 
@@ -82,7 +85,14 @@ def _inpainting(observation: Observation, dictionary: Dictionary | None, setting
 
 
 def _denoising(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
-    return denoising(observation, dictionary, settings.noise, settings.noise_sigma, settings.gain, settings.strength)
+    noise, sigma, solve = settings.noise, settings.noise_sigma, settings.solve
+    problem = denoising(observation, dictionary, noise, sigma, settings.gain, settings.strength)
+    return with_prior(problem, load_prior(settings.prior), noise, solve, settings.engine)
+
+
+def _check_denoising(settings: Settings) -> None:
+    check_noise(settings.noise, settings.noise_sigma, settings.gain, settings.strength)
+    check_prior(load_prior(settings.prior), settings.noise, settings.solve)
 
 
 def _behind(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
@@ -132,8 +142,7 @@ TASKS = {
         lambda settings: Gaussian(settings.noise_sigma), _found_by_inpainting, needs_mask=True,
     ),
     "denoise": Task(
-        "denoised", ("noise", "noise_sigma", "gain", "strength", "effort", *PLANNED), _denoising,
-        lambda settings: check_noise(settings.noise, settings.noise_sigma, settings.gain, settings.strength),
+        "denoised", ("noise", "noise_sigma", "gain", "strength", "prior", "effort", *PLANNED), _denoising, _check_denoising,
         _found_by_denoising, Settings(noise="auto", noise_sigma="auto"),
     ),
     "deblur": DEBLUR,
@@ -172,6 +181,28 @@ def rebuild(
         callback=reporter.callback,
     )  # fmt: skip
     return result.reconstruction[0], Rebuilt(result)
+
+
+def prior_file(settings: Settings) -> Path | None:
+    """Return the file of the prior that is asked for, if one is named."""
+    return None if settings.prior in ("default", "none") else Path(settings.prior)
+
+
+def load_prior(name: PathLike) -> Prior | str:
+    """Return the prior of a file, read once by each process; "default" and "none" as they are."""
+    name = os.fspath(name)
+    if name in ("default", "none"):
+        return name
+    try:
+        changed = Path(name).stat().st_mtime_ns
+    except OSError:
+        changed = 0  # loading it says what is wrong
+    return _load_prior(name, changed)
+
+
+@lru_cache(maxsize=2)
+def _load_prior(name: str, changed: int) -> Prior:
+    return Prior.load(name)
 
 
 def load_dictionary(name: str) -> Dictionary | None:

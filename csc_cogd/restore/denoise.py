@@ -16,9 +16,11 @@ from csc_cogd.restore.camera_noise import CHANNELS, KINDS, Correlated, find
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.noise import Gaussian, Poisson, estimate_gain
 from csc_cogd.restore.observation import Observation, intensity_range, over_frames
+from csc_cogd.restore.prior import with_prior
 from csc_cogd.restore.report import Progress, Reporter, Trace
 from csc_cogd.restore.restore import Problem, restore
 from csc_cogd.restore.settings import Solve, Tiling
+from csc_cogd.unrolled.prior import Prior
 
 NOISES = ("auto", "white", "camera", "grain", "jpeg", "poisson", "impulse", "gaussian")
 """Kinds of noise; "gaussian" is another name of "white"."""
@@ -37,6 +39,7 @@ def denoise(
     *,
     mask: Any = None,
     dictionary: Dictionary | None = None,
+    prior: Prior | str = "default",
     channel_axis: int | None = None,
     stack_axis: int | None = None,
     mask_polarity: str = "missing",
@@ -63,9 +66,10 @@ def denoise(
 ) -> Any:
     """Remove noise from an image, and fill what is missing.
 
-    Gaussian noise: the sparse code of the image is the pilot, from which similar patches are found and estimated under a
-    Gaussian model of their own (see :mod:`csc_cogd.restore.stages.nonlocal_bayes`). Impulse noise (salt and pepper, hot
-    and dead pixels): a sparse code under the sum of absolute deviations, which outliers hardly move, tells which pixels
+    Gaussian noise: a pilot, from which similar patches are found and estimated under a Gaussian model of their own (see
+    :mod:`csc_cogd.restore.stages.nonlocal_bayes`). The pilot is the estimate of a prior, learned from photographs (see
+    :mod:`csc_cogd.restore.stages.prior`), or the sparse code of the image over a dictionary. Impulse noise (salt and pepper,
+    hot and dead pixels): a sparse code under the sum of absolute deviations, which outliers hardly move, tells which pixels
     are spoilt; these are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were. Poisson
     noise, of counts of photons or electrons, is made Gaussian and alike everywhere first, see
     :class:`csc_cogd.restore.noise.Poisson`.
@@ -91,6 +95,10 @@ def denoise(
     gain : float > 0 or "auto"
         With Poisson noise, counts to one unit of the image, after the detector's offset has been taken off; ``"auto"``
         estimates it.
+    prior : Prior, "default" or "none"
+        What images look like. ``"default"`` is the prior that ships, where nothing is missing, the noise isn't impulses, the
+        device is the CPU, and neither a dictionary nor a setting of the code, `lmbda`, `max_iter` or `tol`, is given; and
+        ``"none"`` elsewhere: the sparse code. With effort "fast", the prior does all.
     mask, mask_polarity, dictionary, channel_axis, stack_axis, effort, lmbda, max_iter, tol, solve, tile, max_memory, tiling,
     dtype, device, threads, fft, engine, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
@@ -121,6 +129,7 @@ def denoise(
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     reporter = Reporter(callback)
     problem = denoising(observation, dictionary, noise, noise_sigma, gain, strength)
+    problem = with_prior(problem, prior, noise, solve, engine)
     if noise == "impulse":
         search = ImpulseSearch(tiling, engine, reporter)
         if dry_run:  # what is spoilt isn't known before the search: only that is planned

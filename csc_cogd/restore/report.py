@@ -17,6 +17,7 @@ from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.observation import as_planes
 from csc_cogd.restore.settings import Effort
 from csc_cogd.restore.tiling import Plan, Tile
+from csc_cogd.unrolled.prior import Prior
 
 # -- progress ----------------------------------------------------------------------------------------------------------
 
@@ -81,6 +82,8 @@ class GroupReport:
         That were filled each by itself, see :mod:`csc_cogd.restore.holes`.
     n_invented : int
         Values that were filled with texture from elsewhere in the picture.
+    prior : Prior, or None
+        That took the noise off, in place of a code.
     """
 
     plan: Plan
@@ -93,8 +96,15 @@ class GroupReport:
     blend_weight: float | None = None
     holes: int = 0
     n_invented: int = 0
+    prior: Prior | None = None
 
     def __str__(self) -> str:
+        if self.prior is not None and self.effort is not None:
+            size = self.effort.patches.size
+            return (
+                f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, and {self.passes} passes over groups of similar "
+                f"patches, at last of {size} x {size}"
+            )
         if not self.history:
             return str(self.plan)
         end, (h, w), effort = self.history[-1], self.dictionary.filter_shape, self.effort

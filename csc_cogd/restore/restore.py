@@ -35,6 +35,7 @@ from csc_cogd.restore.stages.blend_weight import REFINEMENT, blend, cross_valida
 from csc_cogd.restore.stages.code import code_scene
 from csc_cogd.restore.stages.pilot import pilot
 from csc_cogd.restore.stages.plug_and_play import refine_scene
+from csc_cogd.restore.stages.prior import prior_effort, prior_estimate, prior_memory, similar_patches
 from csc_cogd.restore.stages.state import Recipe, Stage, TileState
 from csc_cogd.restore.tiling import (
     PLAIN,
@@ -51,8 +52,10 @@ from csc_cogd.restore.tiling import (
     map_tiles,
     memory_for,
 )
+from csc_cogd.unrolled.prior import Prior
 
 FILLING: Sequence[Stage] = (pilot, *REFINEMENT, blend)
+DENOISING: Sequence[Stage] = (prior_estimate, similar_patches)
 DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene, refine_scene)
 LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times the noise's standard deviation
 LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
@@ -84,6 +87,8 @@ class Problem:
         For the report's warnings.
     correlated : Correlated, optional
         Noise that isn't white, instead of `noise`.
+    prior : Prior, optional
+        That takes noise off complete images, in place of a code; default: none.
     """
 
     observation: Observation
@@ -93,6 +98,7 @@ class Problem:
     keep_known: bool = False
     remarks: tuple[Remark, ...] = ()
     correlated: Correlated | None = None
+    prior: Prior | None = None
 
 
 @single_threaded_blas()
@@ -150,7 +156,7 @@ def restore(
             continue
         group = _Group.of(problem, observation, channels, dictionary, solve, engine)
         if np.isnan(group.noise_sigma):
-            group, report.warnings[:] = replace(group, noise_sigma=0.0), [NOISE_UNKNOWN]
+            group, report.warnings[:] = replace(group, noise_sigma=0.0, prior=None), [NOISE_UNKNOWN]
         report.noise_sigmas.append(group.noise_sigma * group.scaled.range)
         if direct and not (observation.missing[channels].any() or group.noise_sigma):
             continue
@@ -202,6 +208,7 @@ class _Group:
     effort: Effort | None
     solve: Solve
     engine: Engine
+    prior: Prior | None = None
 
     @classmethod
     def of(
@@ -216,7 +223,10 @@ class _Group:
         scaled = ScaledPlanes(observed.planes[channels], missing, low, high, LARGEST if direct else np.inf)
         sigma = noise.sigma(scaled, stabilized=direct)
         effort = choose_effort(solve, missing, np.nan_to_num(sigma)) if direct else None
-        return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine)
+        prior = None if missing.any() or not sigma > 0 else problem.prior
+        if prior is not None:
+            effort = prior_effort(prior, solve, len(missing), sigma)
+        return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine, prior)
 
     @property
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
@@ -240,6 +250,8 @@ class _Group:
         """Bytes that a tile takes."""
         backend = self.engine.backend
         itemsize = backend.dtype.itemsize
+        if self.prior is not None:
+            return prior_memory(self.prior, len(self.scaled.planes), shape, backend.threads)
         if not isinstance(self.problem.operator, Identity):
             return admm_memory(self.dictionary, itemsize, self.problem.operator.scene_shape(shape), gradient_penalty=True)
         if backend.compiled:
@@ -250,14 +262,20 @@ class _Group:
         """Choose tiles."""
         missing, operator = self.scaled.missing, self.problem.operator
         needed = np.ones(missing.shape[1:], bool) if self.everything else np.asarray(missing.any(axis=0))
-        overlap = PLAIN if isinstance(operator, Identity) else Overlap.on_grid(operator.factor, operator.reach)
+        if self.prior is not None:
+            overlap = PLAIN._replace(margin=max(PLAIN.margin, self.prior.network.shape.halo))
+        else:
+            overlap = PLAIN if isinstance(operator, Identity) else Overlap.on_grid(operator.factor, operator.reach)
         return choose_tiles(needed, missing, memory, tiling, self.engine.backend.threads, overlap)
 
     def recipe(self, dictionary: Dictionary, lmbda: float, max_iter: int) -> Recipe:
         """Return what the stages are told."""
         level = mean_level(self.scaled) if self.effort is None and self.problem.noise.fidelity == "poisson" else 1.0
         operator, noise, tol = self.problem.operator, self.problem.noise, self.solve.tol
-        return Recipe(dictionary, operator, noise, self.noise_sigma, self.effort, lmbda, tol, max_iter, self.engine, level)
+        return Recipe(
+            dictionary, operator, noise, self.noise_sigma, self.effort, lmbda, tol, max_iter, self.engine, level,
+            prior=self.prior,
+        )  # fmt: skip
 
     def start(self, tile: Tile, trace: Trace | None = None) -> TileState:
         """Return what is observed of a tile."""
@@ -274,7 +292,7 @@ class _Group:
         dictionary = self.dictionary if recipe is None else recipe.dictionary
         weight = None if recipe is None else recipe.blend_weight
         sigma = self.noise_sigma * self.scaled.range
-        return GroupReport(plan, dictionary, sigma, self.effort, lmbda, blend_weight=weight)
+        return GroupReport(plan, dictionary, sigma, self.effort, lmbda, blend_weight=weight, prior=self.prior)
 
     def write(self, planes: np.ndarray, restored: np.ndarray) -> None:
         """Write restored values (C, height, width), on the scale of [0, 1], where they belong, in the image's units."""
@@ -297,7 +315,9 @@ def _restore_group(group: _Group, plan: Plan, reporter: Reporter, trace: Trace |
     if trace:
         trace.restart(group.channels)
     stages, first = FILLING, None
-    if group.effort:
+    if group.prior is not None:
+        stages, recipe = DENOISING, replace(group.recipe(group.dictionary, 0.0, 0), means=group.scaled.means())
+    elif group.effort:
         recipe = _recipe_of_filling(group, reporter)
     reporter.report("tiles" if several else "base layer", 0, len(plan.tiles))
     if not group.effort:

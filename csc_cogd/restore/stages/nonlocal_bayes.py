@@ -122,32 +122,43 @@ def refine(
     return mixed_back(estimate)
 
 
-def smoothed_by_similar_patches(image: np.ndarray, noise: float, model: PatchModel, backend: Backend) -> np.ndarray:
-    """Estimate an image whose errors are taken for white noise, although they needn't be: a prior's denoiser.
-
-    In one pass. Groups and their covariances are those of the image itself, from which no noise is taken off, so that what
-    similar patches agree in stays. Of three channels, luminance and color differences are estimated each by itself.
+def estimate_once(
+    guide: np.ndarray,
+    source: np.ndarray,
+    observed: np.ndarray,
+    model: PatchModel,
+    backend: Backend,
+    *,
+    noise: float,
+    source_noise: float = 0.0,
+) -> np.ndarray:
+    """Estimate noisy values from similar patches, once: luminance and color differences each by itself.
 
     Parameters
     ----------
-    image : (C, H, W) array of float, in about [0, 1]
-    noise : float > 0
-        Standard deviation of the errors.
+    guide, source, observed : (C, H, W) arrays of float, in about [0, 1], at least as large as a patch
+        What similar patches are looked for in, what their mean and covariance are taken from, and what is estimated.
     model : PatchModel
     backend : Backend
+    noise, source_noise : float
+        Standard deviation of the noise in `observed`, and of that in `source`.
 
     Returns
     -------
     (C, H, W) array of float64
     """
-    C = len(image)
+    C, known = len(observed), np.ones(observed.shape, bool)
     mixing = OPPONENT if C == 3 else np.eye(C)
-    planes, known = backend.asarray(np.tensordot(mixing, image, 1)), backend.xp.ones(image.shape, bool)
-    corners = _corners(np.zeros(image.shape[1:], bool), model, True, backend.rows_at_once)
+    mixed_guide, mixed_source, values = [
+        backend.asarray(np.tensordot(mixing, planes, 1)) for planes in (guide, source, observed)
+    ]
+    corners = _corners(np.zeros(observed.shape[1:], bool), model, True, backend.rows_at_once)
     groups = [slice(c, c + 1) for c in range(C)]
-    total, weight = _pass(planes, planes, planes, known, corners, groups, model, noise, 0.0, backend)
-    estimate = np.where(weight > 0, total / np.maximum(weight, 1), planes)
-    return np.tensordot(mixing.T, backend.to_host(estimate).astype(np.float64), 1)
+    known = backend.xp.asarray(known)
+    total, weight = _pass(
+        mixed_guide, mixed_source, values, known, corners, groups, model, noise, source_noise, backend
+    )  # fmt: skip
+    return np.tensordot(mixing.T, backend.to_host(total / weight).astype(np.float64), 1)
 
 
 def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from csc_cogd.restore.operators import Operator
 from csc_cogd.restore.settings import PatchModel
-from csc_cogd.restore.stages.nonlocal_bayes import smoothed_by_similar_patches
+from csc_cogd.restore.stages.nonlocal_bayes import estimate_once
 from csc_cogd.restore.stages.state import Recipe, TileState
 
 PATCHES = PatchModel(size=4, step=2, n_similar=40, n_estimated=40, shrinkage=0.0)
@@ -33,7 +33,7 @@ def refine_scene(state: TileState, recipe: Recipe) -> TileState:
     variance = noise_variance(state, recipe)
     for number, tau in enumerate(operator.taus, 1):
         scene = nearest_scene(scene, state.observed, state.known, variance / tau**2, operator)
-        scene = smoothed_by_similar_patches(scene, tau, PATCHES, recipe.engine.backend)
+        scene = estimate_once(scene, scene, scene, PATCHES, recipe.engine.backend, noise=tau)
         if recipe.reporter.report("patches", number, len(operator.taus)):
             break
     scene = nearest_scene(scene, state.observed, state.known, variance / tau**2, operator)

@@ -15,6 +15,7 @@ from csc_cogd.restore.noise import Noise
 from csc_cogd.restore.operators import Operator
 from csc_cogd.restore.report import SILENT, Reporter, TileTrace
 from csc_cogd.restore.settings import Effort
+from csc_cogd.unrolled.prior import Prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,10 @@ class Recipe:
         Mean of the values on the scale of [0, 1], with Poisson noise.
     blend_weight : float, or None
         Of the result against the pilot.
+    prior : Prior, or None
+        By which noise is taken off, in place of the code;
+    means : tuple of float
+        for it, the means of the image's channels, of which a tile is a part.
     reporter : Reporter
         Is told of progress within a tile.
     """
@@ -92,6 +97,8 @@ class Recipe:
     engine: Engine
     level: float = 1.0
     blend_weight: float | None = None
+    prior: Prior | None = None
+    means: tuple[float, ...] = ()
     reporter: Reporter = SILENT
 
     def as_coded(self, *planes: np.ndarray) -> list[np.ndarray]:

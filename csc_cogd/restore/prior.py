@@ -1,0 +1,62 @@
+"""Which prior takes the noise off an image, if any."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from csc_cogd.engine import Engine
+from csc_cogd.errors import DeviceError, InputError, Remark
+from csc_cogd.restore.camera_noise import KINDS
+from csc_cogd.restore.restore import Problem
+from csc_cogd.restore.settings import Solve
+from csc_cogd.unrolled.prior import Prior
+
+NOT_WHITE = Remark("prior", "wasn't used, as it is for white noise, and this noise isn't", "see {noise}")
+INCOMPLETE = Remark("prior", "wasn't used, as it is for images of which nothing is missing", "fill them first, by inpaint")
+
+
+def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve, engine: Engine) -> Problem:
+    """Return a problem of denoising with the prior to be used: the one given, or the shipped one where ``"default"`` fits.
+
+    Raises
+    ------
+    InputError, DeviceError
+        If a prior is given that doesn't go with the rest.
+    """
+    check_prior(prior, noise, solve)
+    if problem.correlated is not None:
+        return replace(problem, remarks=(*problem.remarks, NOT_WHITE)) if isinstance(prior, Prior) else problem
+    coded = problem.dictionary is not None or _of_the_code(solve)
+    if not isinstance(prior, Prior):
+        serves = prior == "default" and noise != "impulse" and not coded and engine.backend.xp is np
+        return replace(problem, prior=Prior.default("gray") if serves else None)
+    if problem.dictionary is not None:
+        raise _taken_by("dictionary")
+    if engine.backend.xp is not np:
+        raise DeviceError("prior", "computes on the CPU only", "leave it out, or use {device} 'cpu'")
+    unused = [INCOMPLETE] if problem.observation.missing.any() else []
+    return replace(problem, prior=prior, remarks=(*problem.remarks, *unused))
+
+
+def check_prior(prior: Prior | str, noise: str, solve: Solve) -> None:
+    """Raise InputError for a prior that is none, or doesn't go with the noise or settings of the code."""
+    if not isinstance(prior, Prior):
+        if prior not in ("default", "none"):
+            raise InputError("prior", f"must be a Prior, 'default' or 'none', got {prior!r}", "read a file by Prior.load")
+        return
+    if noise in ("impulse", *KINDS):
+        raise InputError("prior", "is for white noise", "leave it out, or use {noise} 'white'")
+    if coded := _of_the_code(solve):
+        raise _taken_by(coded)
+
+
+def _of_the_code(solve: Solve) -> str:
+    """Return the first setting given that belongs to the sparse code; empty if none is."""
+    given = {"lmbda": solve.lmbda is not None, "max_iter": solve.max_iter is not None, "tol": solve.tol != 0}
+    return next((name for name, is_given in given.items() if is_given), "")
+
+
+def _taken_by(argument: str) -> InputError:
+    return InputError(argument, "belongs to the sparse code that a prior takes the place of", "leave out {prior}, or it")

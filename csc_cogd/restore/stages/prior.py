@@ -1,0 +1,110 @@
+"""The prior: noise taken off by an unrolled network, and then from similar patches.
+
+The network sees each place alone, and similar patches know nothing of images at large; each mends what the other misses. So
+patches that look alike in the network's estimate are estimated twice: from their noisy values, as that estimate has lost
+some texture, and then under the Gaussian of the mean of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from csc_cogd.engine import Engine
+from csc_cogd.errors import InputError
+from csc_cogd.restore.settings import Effort, PatchModel, Solve
+from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT, estimate_once
+from csc_cogd.restore.stages.state import Recipe, TileState
+from csc_cogd.unrolled.inference import SIDE, denoise_planes
+from csc_cogd.unrolled.prior import Prior
+
+TURNS = 8
+"""Of the image, mirrored and by right angles, whose estimates are averaged: strided filters see each in another way."""
+NOISY_PATCHES = PatchModel(size=6, step=6, n_estimated=60, shrinkage=0.0)
+THIRD_PATCHES = PatchModel(size=6, step=4, n_estimated=60, shrinkage=0.0)
+FINAL_STEP = {"fast": None, "default": 6, "best": 4}  # the distance of reference patches; none: the prior alone
+NOISY_SHARE = 0.4
+"""Of the estimate from noisy patches in the second pilot."""
+WEAK_NOISE = 0.08
+"""Up to which a third pass helps in color."""
+
+
+def prior_effort(prior: Prior, solve: Solve, channels: int, sigma: float) -> Effort:
+    """Return what is spent on similar patches after the prior.
+
+    Raises
+    ------
+    InputError
+        If the prior is one for color, and there aren't three channels.
+    """
+    if prior.kind == "color" and channels != 3:
+        raise InputError("prior", "is for color, but the image isn't", "use a gray one")
+    step = FINAL_STEP[solve.effort]
+    model = PatchModel(size=8, step=step or 8, n_estimated=60, shrinkage=0.0)
+    third = channels == 3 and sigma < WEAK_NOISE
+    return Effort(0, (3 if third else 2) if step else 0, model, check=False)
+
+
+def prior_memory(prior: Prior, channels: int, shape: tuple[int, int], threads: int) -> int:
+    """Return the bytes that denoising channels of a shape (H, W) takes, about: planes, and codes of each thread."""
+    network = prior.network.shape
+    side = SIDE * 3 // 2 + 2 * network.halo
+    codes = 2 * network.n_filters // network.stride**2 * min(shape[0] + 64, side) * min(shape[1] + 64, side)
+    return 4 * min(threads, TURNS) * codes + 200 * channels * (shape[0] + 16) * (shape[1] + 16)
+
+
+def prior_estimate(state: TileState, recipe: Recipe) -> TileState:
+    """Take the noise off by the prior."""
+    assert recipe.prior is not None
+    estimate = denoised(recipe.prior, state.observed, recipe.noise_sigma, recipe.engine, np.array(recipe.means))
+    if state.trace:
+        state.trace.step("prior", 1, estimate)
+    return replace(state, pilot=estimate, estimate=estimate)
+
+
+def similar_patches(state: TileState, recipe: Recipe) -> TileState:
+    """Refine the prior's estimate from similar patches, as often as the effort says."""
+    assert recipe.effort is not None
+    pilot, backend, sigma = state.estimate, recipe.engine.backend, recipe.noise_sigma
+    final, passes = recipe.effort.patches, recipe.effort.passes
+    if not passes or min(pilot.shape[1:]) < 2 * final.size:
+        return state
+    noisy = estimate_once(pilot, state.observed, state.observed, NOISY_PATCHES, backend, noise=sigma, source_noise=sigma)
+    estimate, done = pilot + NOISY_SHARE * (noisy - pilot), 1
+    for model in (final, THIRD_PATCHES)[: passes - 1]:
+        if recipe.reporter.report("patches", done, passes):
+            break
+        estimate, done = estimate_once(estimate, estimate, state.observed, model, backend, noise=sigma), done + 1
+        if state.trace:
+            state.trace.step("patches", done, estimate)
+    recipe.reporter.report("patches", done, passes)
+    return replace(state, estimate=estimate, passes=done)
+
+
+def denoised(prior: Prior, planes: np.ndarray, sigma: float, engine: Engine, means: np.ndarray) -> np.ndarray:
+    """Return the mean of the prior's estimates of planes (C, H, W), turned and mirrored, of an image with means (C,).
+
+    Of color, a gray prior takes luminance, as the mean of the channels, and two color differences, each by itself.
+    """
+    if len(planes) == 1 or prior.kind == "color":
+        return _turned_mean(prior, planes, sigma, engine, means)
+    scales = np.sqrt([3, 1, 1])
+    estimates = [
+        _turned_mean(prior, plane[None] / scale, sigma / scale, engine, mean / scale) * scale
+        for plane, mean, scale in zip(np.tensordot(OPPONENT, planes, 1), OPPONENT @ means, scales, strict=True)
+    ]
+    return np.tensordot(OPPONENT.T, np.concatenate(estimates), 1)
+
+
+def _turned_mean(prior: Prior, planes: np.ndarray, sigma: float, engine: Engine, means: Any) -> np.ndarray:
+    within = engine.single_threaded().backend
+
+    def estimate(turns: int) -> np.ndarray:
+        turned = np.rot90(planes, turns % 4, axes=(1, 2))
+        mirrored = turned[:, :, ::-1] if turns >= 4 else turned
+        estimate = denoise_planes(prior.network, mirrored, sigma, within, means=means)
+        return np.rot90(estimate[:, :, ::-1] if turns >= 4 else estimate, -(turns % 4), axes=(1, 2))
+
+    return np.stack(list(engine.backend.each(estimate, range(TURNS)))).mean(axis=0, dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Unrolled convolutional sparse coding: priors that are learned from photographs."""

@@ -1,0 +1,108 @@
+"""A network on images of any size: tile by tile, each with the surroundings that its result depends on.
+
+So memory is bounded. How an image is cut depends on its size alone, so the result is the same, bit for bit, whatever number
+of threads works on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.backend import Backend, single_threaded_blas
+from csc_cogd.unrolled.network import Network
+
+SIDE = 512
+"""Of the tiles' cores, in pixels."""
+
+
+class Piece(NamedTuple):
+    """A tile: what is computed, where its core is in that, and where it is in the image."""
+
+    window: tuple[slice, slice]
+    inside: tuple[slice, slice]
+    core: tuple[slice, slice]
+
+
+def denoise_planes(
+    network: Network, planes: np.ndarray, sigma: Any, backend: Backend, *, means: Any = None, side: int = SIDE
+) -> np.ndarray:
+    """Take white Gaussian noise off planes.
+
+    Parameters
+    ----------
+    network : Network
+        Of C channels, or of one: then each plane is denoised by itself.
+    planes : (C, H, W) array of float
+        In about [0, 1].
+    sigma : float, or (H, W) array
+        Standard deviation of the noise.
+    backend : Backend
+        Of the CPU.
+    means : (C,) array, optional
+        Of the planes, if they are pieces of larger ones; default: their own.
+    side : int
+        Of the tiles' cores; the result depends on it only in its last bits.
+
+    Returns
+    -------
+    (C, H, W) float32 array
+    """
+    groups = planes.astype(np.float32)
+    groups = groups[:, None] if network.shape.channels == 1 else groups[None]
+    sigmas = np.broadcast_to(np.asarray(sigma, np.float32), planes.shape[1:])
+    means = np.asarray(groups.mean(axis=(2, 3), dtype=np.float64) if means is None else means)
+    means = means.reshape(len(groups), -1).mean(axis=1).astype(np.float32)
+    result = np.empty_like(groups)
+
+    def work(task: tuple[int, Piece]) -> None:
+        number, piece = task
+        rows, columns = piece.window
+        estimate = _denoise(network, groups[number][:, rows, columns] - means[number], sigmas[rows, columns])
+        result[number][:, piece.core[0], piece.core[1]] = estimate[:, piece.inside[0], piece.inside[1]] + means[number]
+
+    pieces = list(cut(planes.shape[1:], side, network.shape.halo, network.shape.stride))
+    with single_threaded_blas():
+        for _ in backend.each(work, product(range(len(groups)), pieces)):
+            pass
+    return result.reshape(planes.shape)
+
+
+def code_planes(network: Network, planes: np.ndarray, sigma: Any) -> np.ndarray:
+    """Return the codes (M, h, w) of planes (C, H, W) in about [0, 1], less their mean; all at once."""
+    centered = planes.astype(np.float32) - np.float32(planes.mean(dtype=np.float64))
+    codes, size = _encode(network, centered, np.broadcast_to(np.asarray(sigma, np.float32), planes.shape[1:]))
+    return codes.reshape(-1, *size)
+
+
+def cut(shape: tuple[int, ...], side: int, halo: int, stride: int) -> Iterator[Piece]:
+    """Yield tiles of an image; their windows begin at multiples of the stride."""
+    side = -(-side // stride) * stride
+
+    def along(length: int) -> Iterator[tuple[slice, slice, slice]]:
+        starts = range(0, max(length - side // 2, 1), side)  # what is left of less than half a side joins its neighbor
+        for number, start in enumerate(starts):
+            stop = length if number + 1 == len(starts) else start + side
+            first, last = max(start - halo, 0), min(stop + halo, length)
+            yield slice(first, last), slice(start - first, stop - first), slice(start, stop)
+
+    for rows, columns in product(along(shape[0]), along(shape[1])):
+        yield Piece(*zip(rows, columns, strict=True))
+
+
+def _denoise(network: Network, planes: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    codes, size = _encode(network, planes, sigmas)
+    return network.from_phases(network.decode(codes, size), (planes.shape[1], planes.shape[2]))
+
+
+def _encode(network: Network, planes: np.ndarray, sigmas: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the codes (M, h w) of planes less their mean, and (h, w)."""
+    image, mask, stride = network.to_phases(planes), network.to_phases(np.ones_like(planes)), network.shape.stride
+    h, w = network.code_shape(image)
+    rows, columns = (
+        np.minimum(np.arange(n) * stride + stride // 2, L - 1) for n, L in ((h, len(sigmas)), (w, sigmas.shape[1]))
+    )
+    return network.encode(image, mask, sigmas[np.ix_(rows, columns)].ravel()), (h, w)
