@@ -1,0 +1,416 @@
+// The page: which picture it shows, what its buttons do, and how it keeps step with the server.
+
+import * as api from "./api.js";
+import { Mask } from "./mask.js";
+import { Tools, placeOf, sizeAt } from "./tools.js";
+import { View } from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+const buttons = Object.fromEntries([...document.querySelectorAll("[data-do]")].map((one) => [one.dataset.do, one]));
+const STATES = { untouched: "", painted: "painted", restored: "restored, not kept", kept: "kept" };
+const KEYS = { b: "brush", e: "eraser", l: "line", r: "rectangle", o: "lasso", f: "fill", h: "hand" };
+
+const page = {
+  pictures: [], number: 0, page: 0, mask: null, revision: 0, unsent: null, isSending: false, isThere: true,
+  get tool() { return document.querySelector("input[name=tool]:checked").value; },
+  get effort() { return document.querySelector("input[name=effort]:checked").value; },
+
+  say(text, isBad = false) {
+    $("status").textContent = text;
+    $("status").classList.toggle("bad", isBad);
+  },
+
+  // Something is being painted: it is shown until it is filled.
+  paints() {
+    if (!view.pending.length || view.pending[0].top !== -Infinity) {
+      view.pending = [{ top: -Infinity, left: -Infinity, bottom: Infinity, right: Infinity }, ...view.pending];
+    }
+    view.redraw();
+  },
+
+  // A change of the mask is complete.
+  changed() {
+    this.send(this.mask.commit());
+  },
+
+  send(box) {
+    view.pending = view.pending.filter(({ top }) => top !== -Infinity);
+    if (box) {
+      view.pending.push(box);
+      this.unsent = union(this.unsent, box);
+      this.isKept = this.isRestored = false;
+    }
+    view.redraw();
+    this.refresh();
+    flush();
+  },
+
+  resize(factor) {
+    const size = view.size * factor;
+    setSize(factor > 1 ? Math.max(Math.ceil(size), view.size + 1) : Math.min(Math.floor(size), view.size - 1));
+  },
+
+  toggle(candidates) {
+    for (const one of candidates) one.taken = !one.taken;
+    const taken = view.candidates.filter((one) => one.taken).length;
+    buttons.take.disabled = !taken;
+    buttons.drop.disabled = !view.candidates.length;
+    $("found").textContent = view.candidates.length
+      ? `${taken} of ${view.candidates.length} chosen. Click one to drop or take it; a lasso does many.` : "";
+    view.redraw();
+  },
+
+  // What depends on the mask, and on what was done with it.
+  refresh() {
+    const count = this.mask?.count() ?? 0;
+    const share = this.mask ? count / (this.mask.width * this.mask.height) : 0;
+    $("marked").textContent = count ? `${count.toLocaleString("en")} pixels marked, ${percent(share)}` : "Nothing is marked yet.";
+    buttons.undo.disabled = !this.mask?.past.length;
+    buttons.redo.disabled = !this.mask?.future.length;
+    for (const name of ["grow", "clear", "download"]) buttons[name].disabled = !count;
+    buttons.restore.disabled = !count || this.isBusy;
+    buttons.keep.disabled = !count || this.isBusy || this.isKept;
+    buttons.cancel.hidden = $("progress").hidden = !this.isBusy;
+    view.whole = this.tool === "eraser" || !$("live").checked;
+  },
+};
+
+const view = new View($("canvas"));
+const tools = new Tools(view, page);
+
+// -- pictures ----------------------------------------------------------------------------------------------------------
+
+async function open(number, sheet) {
+  await sent();
+  try {
+    page.say("Reading…");
+    const [info, packed] = [await api.describe(number, sheet), await api.mask(number, sheet)];
+    const mask = new Mask(info.width, info.height, packed);
+    mask.forget();
+    Object.assign(page, {
+      number, page: sheet, info, mask, revision: info.revision, unsent: null,
+      isKept: info.state === "kept", isRestored: info.state === "restored",
+    });
+    view.open(number, sheet, info, mask);
+    history.replaceState(null, "", `#${number}/${sheet}`);
+    $("name").textContent = info.name;
+    document.title = `${info.name} - csc-cogd paint`;
+    $("about").textContent = info.about;
+    $("page").max = info.pages;
+    $("page").value = sheet + 1;
+    $("pageno").textContent = `${sheet + 1} of ${info.pages}`;
+    document.querySelector(".pages").hidden = info.pages < 2;
+    page.say([...info.notes, info.state === "kept" ? `${info.target} is there.` : "Paint over what is damaged."].join(" "));
+  } catch (error) {
+    Object.assign(page, { number, mask: null });
+    Object.assign(view, { info: null });
+    view.redraw();
+    $("name").textContent = page.pictures[number]?.name ?? "";
+    page.say(error.message, true);
+  }
+  page.toggle([]);
+  page.refresh();
+  drawStrip();
+}
+
+function step(by) {
+  const number = page.number + by;
+  if (number >= 0 && number < page.pictures.length) open(number, 0);
+}
+
+function drawStrip() {
+  const several = page.pictures.length > 1;
+  for (const one of document.querySelectorAll(".several")) one.hidden = !several;
+  if (!several) return;
+  $("place").textContent = `${page.number + 1} of ${page.pictures.length}`;
+  buttons.previous.disabled = page.number === 0;
+  buttons.next.disabled = page.number === page.pictures.length - 1;
+  const strip = $("strip");
+  page.pictures.forEach(({ name, state }, number) => {
+    const item = strip.children[number] ?? strip.appendChild(thumbnail(number, name));
+    item.querySelector(".state").textContent = STATES[state] || "\u00a0";
+    const isCurrent = number === page.number;
+    item.firstChild.toggleAttribute("aria-current", isCurrent);
+    if (isCurrent) item.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
+}
+
+function thumbnail(number, name) {
+  const item = document.createElement("li");
+  const button = Object.assign(document.createElement("button"), { type: "button", title: name });
+  const picture = Object.assign(new Image(), { loading: "lazy", alt: "", src: api.thumbnail(number, 0) });
+  const [label, state] = [document.createElement("span"), document.createElement("span")];
+  label.textContent = name;
+  state.className = "state";
+  button.append(picture, label, state);
+  button.addEventListener("click", () => open(number, 0));
+  item.append(button);
+  return item;
+}
+
+// -- the server --------------------------------------------------------------------------------------------------------
+
+// Sends what was changed, one change at a time; what can't be sent now is sent when the server is there again.
+async function flush() {
+  if (page.isSending || !page.unsent) return;
+  page.isSending = true;
+  const { number, page: sheet, mask } = page;
+  while (page.unsent) {
+    const box = page.unsent;
+    page.unsent = null;
+    try {
+      page.revision = await api.changeMask(number, sheet, page.revision, box, mask.pack(box), $("live").checked);
+    } catch (error) {
+      if (error.conflict) {
+        page.isSending = false;
+        await open(number, sheet);
+        page.say("The picture was painted in another window, or has changed: the page shows how it is now.", true);
+        return;
+      }
+      page.unsent = union(page.unsent, box);
+      page.say(error.message, true);
+      break;
+    }
+  }
+  page.isSending = false;
+}
+
+// Waits until nothing is being sent.
+async function sent() {
+  while (page.isSending) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+const heard = {
+  mask({ page: sheet, revision }) {
+    if (!page.isSending && revision > page.revision && !page.unsent) open(page.number, sheet === page.page ? sheet : page.page);
+  },
+  filled({ page: sheet, box: [top, left, bottom, right] }) {
+    if (sheet === page.page) view.refresh({ top, left, bottom, right });
+  },
+  progress({ stage, done, total }) {
+    page.isBusy = true;
+    $("progress").max = total || 1;
+    $("progress").value = done;
+    page.say(`Restoring: ${stage}`);
+  },
+  restored({ seconds, warnings }) {
+    page.isBusy = false;
+    page.isRestored = true;
+    view.refresh(null);
+    page.say([`Restored in ${seconds.toFixed(1)} s.`, ...warnings].join(" "));
+  },
+  kept({ files }) {
+    page.isBusy = false;
+    page.isKept = true;
+    page.say(`Kept: ${files.join(" and ")}.`);
+  },
+  canceled() {
+    page.isBusy = false;
+    page.say("Canceled.");
+  },
+  failed({ error }) {
+    page.isBusy = false;
+    page.say(error, true);
+  },
+};
+
+function hear({ kind, picture, state, ...about }) {
+  if (page.pictures[picture]) page.pictures[picture].state = state;
+  if (picture === page.number) heard[kind](about);
+  else if (kind !== "filled" && kind !== "mask") page.isBusy = kind === "progress";
+  page.refresh();
+  drawStrip();
+}
+
+async function connected(isThere) {
+  if (isThere === page.isThere) return;
+  page.isThere = isThere;
+  if (!isThere) return page.say("The server doesn't answer: what you paint is sent when it is back.", true);
+  await flush();
+  const info = await api.describe(page.number, page.page).catch(() => null);
+  if (info && info.revision !== page.revision) await open(page.number, page.page);
+  page.say("The server is back.");
+}
+
+async function attempt(action) {
+  try {
+    await action();
+  } catch (error) {
+    page.say(error.message, true);
+  }
+}
+
+// -- buttons -----------------------------------------------------------------------------------------------------------
+
+// Marks what the server says should be marked, as a change that can be undone.
+const mark = (asked) => attempt(async () => {
+  await sent();
+  page.mask.write(await asked());
+  page.changed();
+});
+
+async function keep(overwrite) {
+  await sent();
+  try {
+    await api.keep(page.number, page.effort, overwrite);
+    page.isBusy = true;
+  } catch (error) {
+    if (!error.exists) throw error;
+    $("question").textContent = `${error.exists} exists already. Replace it?`;
+    $("ask").returnValue = "";
+    $("ask").showModal();
+  }
+}
+$("ask").addEventListener("close", () => { if ($("ask").returnValue) attempt(() => keep(true)); });
+
+const actions = {
+  previous: () => step(-1),
+  next: () => step(1),
+  undo: () => page.send(page.mask.undo()),
+  redo: () => page.send(page.mask.redo()),
+  restore: async () => { await sent(); await api.restore(page.number, page.effort); page.isBusy = true; },
+  keep: () => keep(false),
+  cancel: () => api.cancel(),
+  grow: () => mark(() => api.grown(page.number, page.page, 1)),
+  invert: () => { page.mask.invert(); page.changed(); },
+  clear: () => { page.mask.write(new Uint8Array()); page.changed(); },
+  download,
+  find: async () => {
+    page.say("Looking…");
+    const sensitivity = 10 ** ($("sensitivity").value / 20);
+    const { places, summary } = await api.candidates(page.number, page.page, "pixels,columns,rows", sensitivity);
+    view.candidates = places.map((one) => ({ ...one, taken: true }));
+    page.say(`Found: ${summary}.`);
+    page.toggle([]);
+  },
+  take: () => {
+    for (const { runs } of view.candidates.filter((one) => one.taken)) {
+      for (let i = 0; i < runs.length; i += 3) page.mask.run(...runs.slice(i, i + 3), 1);
+    }
+    actions.drop();
+    page.changed();
+  },
+  drop: () => { view.candidates = []; page.toggle([]); },
+  smaller: () => view.zoom(1 / 1.4),
+  larger: () => view.zoom(1.4),
+  fit: () => view.fit(),
+};
+
+for (const [name, button] of Object.entries(buttons)) {
+  button.addEventListener("click", () => attempt(async () => { await actions[name](); page.refresh(); }));
+}
+
+function download() {
+  const { width, height } = page.mask;
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d");
+  const picture = context.createImageData(width, height);
+  const pixels = new Uint32Array(picture.data.buffer);
+  for (let y = 0, i = 0; y < height; y++) for (let x = 0; x < width; x++, i++) pixels[i] = page.mask.has(x, y) ? 0xffffffff : 0xff000000;
+  context.putImageData(picture, 0, 0);
+  canvas.toBlob((blob) => {
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob) });
+    link.download = page.info.name.replace(/\.[^.]*$/, "") + "_mask.png";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+}
+
+function setSize(size) {
+  view.size = Math.min(Math.max(size, 1), sizeAt(100));
+  $("size").value = placeOf(view.size);
+  $("sizeno").textContent = `${view.size} px`;
+  view.redraw();
+}
+
+function show(name) {
+  view.show = name;
+  $("split").hidden = name !== "compare";
+  view.redraw();
+}
+const chosenShow = () => document.querySelector("input[name=show]:checked").value;
+
+$("size").addEventListener("input", () => setSize(sizeAt($("size").value)));
+$("opacity").addEventListener("input", () => { view.opacity = $("opacity").value / 100; view.redraw(); });
+$("split").addEventListener("input", () => { view.split = $("split").value / 1000; view.redraw(); });
+$("page").addEventListener("change", () => open(page.number, $("page").value - 1));
+$("sensitivity").addEventListener("input", sayKeenness);
+$("sensitivity").addEventListener("change", () => { if (view.candidates.length) buttons.find.click(); });
+$("live").addEventListener("change", () => { page.refresh(); view.redraw(); });
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  if (file) mark(() => api.readMask(page.number, page.page, file));
+  $("file").value = "";
+});
+$("more").addEventListener("click", () => {
+  $("more").setAttribute("aria-expanded", $("panel").classList.toggle("open"));
+});
+for (const input of document.querySelectorAll("input[name=show]")) input.addEventListener("change", () => show(chosenShow()));
+for (const input of document.querySelectorAll("input[name=tool]")) input.addEventListener("change", choose);
+
+function choose() {
+  const pointing = ["line", "rectangle", "lasso", "fill"].includes(page.tool);
+  view.canvas.className = page.tool === "hand" ? "moving" : pointing ? "pointing" : "";
+  view.brush = null;
+  page.refresh();
+  view.redraw();
+}
+
+function sayKeenness() {
+  $("sensitivityno").textContent = (10 ** ($("sensitivity").value / 20)).toFixed(1);
+}
+
+const hold = (isHeld) => show(isHeld ? "before" : chosenShow());
+$("hold").addEventListener("pointerdown", () => hold(true));
+for (const end of ["pointerup", "pointercancel", "pointerleave", "blur"]) $("hold").addEventListener(end, () => hold(false));
+$("hold").addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") hold(true); });
+$("hold").addEventListener("keyup", () => hold(false));
+
+// -- keys --------------------------------------------------------------------------------------------------------------
+
+document.addEventListener("keydown", (event) => {
+  if ($("ask").open || event.altKey) return;
+  const key = event.key.toLowerCase();
+  const press = (name) => { event.preventDefault(); if (!buttons[name].disabled) buttons[name].click(); };
+  if (event.ctrlKey || event.metaKey) {
+    if (key === "z") press(event.shiftKey ? "redo" : "undo");
+    else if (key === "y") press("redo");
+    else if (key === "s") press("keep");
+  } else if (key === "pagedown" || key === "pageup") {
+    press(key === "pagedown" ? "next" : "previous");
+  } else if (event.target === view.canvas || event.target === document.body) {
+    if (KEYS[key]) { document.querySelector(`input[value=${KEYS[key]}]`).checked = true; choose(); }
+    else if (key === "[" || key === "]") page.resize(key === "]" ? 1.2 : 1 / 1.2);
+    else if (key === "+" || key === "=") actions.larger();
+    else if (key === "-") actions.smaller();
+    else if (key === "0") actions.fit();
+    else if (key === "x" && !event.repeat) hold(true);
+  }
+});
+document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "x") hold(false); });
+addEventListener("beforeunload", (event) => { if (page.unsent) event.preventDefault(); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.redraw());
+
+// -- how it begins -----------------------------------------------------------------------------------------------------
+
+const percent = (share) => `${(100 * share).toPrecision(2)} %`;
+
+function union(a, b) {
+  return a ? {
+    top: Math.min(a.top, b.top), left: Math.min(a.left, b.left),
+    bottom: Math.max(a.bottom, b.bottom), right: Math.max(a.right, b.right),
+  } : b;
+}
+
+const drawScale = () => { $("scale").textContent = `${Math.round(100 * (view.scale ?? 1) * devicePixelRatio)} %`; };
+view.onDraw = drawScale;
+
+setSize(sizeAt($("size").value));
+sayKeenness();
+await attempt(async () => {
+  const { pictures, busy } = await api.overview();
+  Object.assign(page, { pictures, isBusy: busy });
+  const [, number, sheet] = /^#(\d+)\/(\d+)$/.exec(location.hash) ?? [null, 0, 0];
+  await open(Math.min(Number(number), pictures.length - 1), Number(sheet));
+});
+api.listen(hear, connected);
