@@ -34,8 +34,9 @@ class Filler:
     def __init__(self, engine: Engine, publish: Publish):
         self._engine, self._publish = engine, publish
         self._waiting: list[_Piece] = []  # the newest last
-        self._condition, self._superseded = threading.Condition(), False
-        threading.Thread(target=self._work, name="csc-cogd-filler", daemon=True).start()
+        self._condition, self._superseded, self._closed = threading.Condition(), False, False
+        self._thread = threading.Thread(target=self._work, name="csc-cogd-filler", daemon=True)
+        self._thread.start()
 
     def ask(self, picture: Picture, page: int, box: Box) -> None:
         """Fill what is marked in a part of a page, before all that was asked for until now."""
@@ -49,19 +50,16 @@ class Filler:
             self._superseded = True
             self._condition.notify()
 
-    def forget(self, picture: Picture) -> None:
-        """Leave what is still to be filled of a picture."""
+    def close(self) -> None:
+        """Leave what is still to be filled, and end the thread."""
         with self._condition:
-            self._waiting = [piece for piece in self._waiting if piece.picture is not picture]
-            self._superseded = True
+            self._closed = self._superseded = True
+            self._condition.notify()
+        self._thread.join()
 
     def _work(self) -> None:
         _warm_up(self._engine)
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._waiting)
-                piece = self._waiting.pop()
-                self._superseded = False
+        while (piece := self._next()) is not None:
             try:
                 self._fill(*piece)
             except _SupersededError:
@@ -69,6 +67,13 @@ class Filler:
                     self._waiting.insert(max(len(self._waiting) - 1, 0), piece)
             except (CscCogdError, MemoryError) as error:
                 self._publish("failed", piece.picture, error=str(error) or "out of memory")
+
+    def _next(self) -> _Piece | None:
+        """Wait for what is to be filled next; None at the end."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._closed)
+            self._superseded = self._closed
+            return None if self._closed else self._waiting.pop()
 
     def _fill(self, picture: Picture, page: int, box: Box) -> None:
         with picture.lock:

@@ -52,7 +52,8 @@ class Session:
     def __init__(self, path: Path, *, axes: str | None = None, engine: Engine | None = None):
         self.title = path.resolve().name
         self.pictures = [Picture(file, axes) for file in _pictures(path)]
-        if path.is_file():
+        if not path.is_dir():
+            open_images(path, axes=axes).close()
             self.pictures[0].view(0)
         self.publish: Callable[..., None] = lambda kind, **about: None
         self._folder = tempfile.TemporaryDirectory(prefix="csc-cogd-paint-")
@@ -68,6 +69,7 @@ class Session:
 
     def __exit__(self, *exception: object) -> None:
         self.restorer.close()
+        self._filler.close()
         self._folder.cleanup()
 
     @property
