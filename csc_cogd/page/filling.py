@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from csc_cogd.engine import Engine
-from csc_cogd.errors import CscCogdError
 from csc_cogd.page.picture import Box, Picture, Publish
 from csc_cogd.restore.inpaint import inpaint
 from csc_cogd.restore.report import Progress
@@ -65,8 +64,8 @@ class Filler:
             except _SupersededError:
                 with self._condition:
                     self._waiting.insert(max(len(self._waiting) - 1, 0), piece)
-            except (CscCogdError, MemoryError) as error:
-                self._publish("failed", piece.picture, error=str(error) or "out of memory")
+            except Exception as error:  # what comes next is filled all the same
+                self._publish("failed", piece.picture, error=str(error) or type(error).__name__)
 
     def _next(self) -> _Piece | None:
         """Wait for what is to be filled next; None at the end."""

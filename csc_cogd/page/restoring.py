@@ -13,7 +13,7 @@ from csc_cogd.batch.settings import BatchOptions, Settings
 from csc_cogd.batch.sidecars import read_sidecar, write_sidecar
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.engine import Engine
-from csc_cogd.errors import CscCogdError, InputError
+from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
 from csc_cogd.page.picture import ConflictError, Picture, Publish
 from csc_cogd.restore.report import Progress
@@ -121,8 +121,8 @@ class Restorer:
                 self._keep(task)
         except _CanceledError:
             self._publish("canceled", picture)
-        except (CscCogdError, OSError) as error:
-            self._publish("failed", picture, error=str(error))
+        except Exception as error:  # windows must not wait for ever
+            self._publish("failed", picture, error=str(error) or type(error).__name__)
 
     def _restore(self, task: _Task) -> None:
         picture = task.picture

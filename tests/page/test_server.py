@@ -26,7 +26,8 @@ def client(tmp_path_factory, photo):
 @pytest.mark.parametrize(
     "headers", [
         {"Host": "csc-cogd.example"}, {"Host": "csc-cogd.example:80"}, {"Origin": "http://csc-cogd.example"},
-        {"Origin": "null"}, {"Origin": "http://127.0.0.1"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "null"}, {"Origin": "http://127.0.0.1"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "api/overview"), ("POST", "api/cancel")])
