@@ -38,7 +38,8 @@ const page = {
     if (box) {
       view.pending.push(box);
       this.unsent = union(this.unsent, box);
-      this.isKept = this.isRestored = false;
+      this.isKept = false;
+      if ($("live").checked) this.say("Filling…");
     }
     view.redraw();
     this.refresh();
@@ -89,7 +90,7 @@ async function open(number, sheet) {
     mask.forget();
     Object.assign(page, {
       number, page: sheet, info, mask, revision: info.revision, unsent: null,
-      isKept: info.state === "kept", isRestored: info.state === "restored",
+      isKept: info.state === "kept",
     });
     view.open(number, sheet, info, mask);
     history.replaceState(null, "", `#${number}/${sheet}`);
@@ -185,7 +186,9 @@ const heard = {
     if (!page.isSending && revision > page.revision && !page.unsent) open(page.number, sheet === page.page ? sheet : page.page);
   },
   filled({ page: sheet, box: [top, left, bottom, right] }) {
-    if (sheet === page.page) view.refresh({ top, left, bottom, right });
+    if (sheet !== page.page) return;
+    view.refresh({ top, left, bottom, right });
+    if (!view.pending.length && !page.isBusy) page.say("Filled, as a preview: Restore fills it at full quality.");
   },
   progress({ stage, done, total }) {
     page.isBusy = true;
@@ -195,7 +198,6 @@ const heard = {
   },
   restored({ seconds, warnings }) {
     page.isBusy = false;
-    page.isRestored = true;
     view.refresh(null);
     page.say([`Restored in ${seconds.toFixed(1)} s.`, ...warnings].join(" "));
   },
@@ -256,7 +258,7 @@ async function keep(overwrite) {
     page.isBusy = true;
   } catch (error) {
     if (!error.exists) throw error;
-    $("question").textContent = `${error.exists} exists already. Replace it?`;
+    $("question").textContent = `Replace ${error.exists}?`;
     $("ask").returnValue = "";
     $("ask").showModal();
   }

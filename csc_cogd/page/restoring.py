@@ -164,7 +164,7 @@ class Restorer:
             if self._root not in place.resolve().parents:
                 raise InputError("", "leads out of the folder", "remove the link", place.name)
         if not overwrite and (there := [place.name for place in places if place.exists()]):
-            raise ExistsError(", ".join(there))
+            raise ExistsError(" and ".join(there))
 
 
 def _copy(source: Path, target: Path, **options: Any) -> None:
