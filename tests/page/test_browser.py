@@ -1,6 +1,7 @@
 """The page in headless Chromium, where there is one."""
 
 import io
+import itertools
 import time
 
 import numpy as np
@@ -76,7 +77,7 @@ class Page:
         size = min(canvas.size["width"], canvas.size["height"]) * 0.96 / SIDE
         steps = [(round((x - SIDE / 2) * size), round((y - SIDE / 2) * size)) for x, y in places]
         actions = ActionChains(self.browser, duration=10).move_to_element_with_offset(canvas, *steps[0]).click_and_hold()
-        for (x, y), (to_x, to_y) in zip(steps, steps[1:], strict=False):
+        for (x, y), (to_x, to_y) in itertools.pairwise(steps):
             actions = actions.move_by_offset(to_x - x, to_y - y)
         actions.release().perform()
 
