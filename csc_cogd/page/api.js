@@ -33,6 +33,8 @@ export const readMask = (number, page, file) =>
 export const restore = (number, effort) => ask(`pictures/${number}/restore?effort=${effort}`, post());
 export const keep = (number, effort, overwrite) =>
   ask(`pictures/${number}/keep?effort=${effort}${overwrite ? "&overwrite" : ""}`, post());
+export const saveMask = async (number, overwrite) =>
+  (await json(`pictures/${number}/mask${overwrite ? "?overwrite" : ""}`, post())).name;
 export const cancel = () => ask("cancel", post());
 export const thumbnail = (number, version) => `api/pictures/${number}/thumbnail?v=${version}`;
 export const tile = (number, page, layer, level, row, column, version) =>

@@ -8,10 +8,11 @@ import { View } from "./view.js";
 const $ = (id) => document.getElementById(id);
 const buttons = Object.fromEntries([...document.querySelectorAll("[data-do]")].map((one) => [one.dataset.do, one]));
 const STATES = { untouched: "", painted: "painted", restored: "restored, not kept", kept: "kept" };
+const isUnkept = (state) => state === "painted" || state === "restored";
 const KEYS = { b: "brush", e: "eraser", l: "line", r: "rectangle", o: "lasso", f: "fill", h: "hand" };
 
 const page = {
-  pictures: [], number: 0, page: 0, mask: null, revision: 0, unsent: null, isSending: false, isThere: true,
+  pictures: [], toKeep: [], number: 0, page: 0, mask: null, revision: 0, unsent: null, isSending: false, isThere: true,
   get tool() { return document.querySelector("input[name=tool]:checked").value; },
   get effort() { return document.querySelector("input[name=effort]:checked").value; },
 
@@ -68,9 +69,10 @@ const page = {
     $("marked").textContent = count ? `${count.toLocaleString("en")} pixels marked, ${percent(share)}` : "Nothing is marked yet.";
     buttons.undo.disabled = !this.mask?.past.length;
     buttons.redo.disabled = !this.mask?.future.length;
-    for (const name of ["grow", "clear", "download"]) buttons[name].disabled = !count;
+    for (const name of ["grow", "clear", "save"]) buttons[name].disabled = !count;
     buttons.restore.disabled = !count || this.isBusy;
     buttons.keep.disabled = !count || this.isBusy || this.isKept;
+    buttons.keepAll.disabled = this.isBusy || !this.pictures.some(({ state }) => isUnkept(state));
     buttons.cancel.hidden = $("progress").hidden = !this.isBusy;
     view.whole = this.tool === "eraser" || !$("live").checked;
   },
@@ -210,6 +212,7 @@ const heard = {
     page.isBusy = false;
     page.say("Canceled.");
   },
+  unfilled: ({ error }) => page.say(error, true),
   failed({ error }) {
     page.isBusy = false;
     page.say(error, true);
@@ -219,7 +222,8 @@ const heard = {
 function hear({ kind, picture, state, ...about }) {
   if (page.pictures[picture]) page.pictures[picture].state = state;
   if (picture === page.number) heard[kind](about);
-  else if (kind !== "filled" && kind !== "mask") page.isBusy = kind === "progress";
+  else if (!["filled", "unfilled", "mask"].includes(kind)) page.isBusy = kind === "progress";
+  if (["kept", "failed"].includes(kind)) keepNext();
   page.refresh();
   drawStrip();
 }
@@ -251,32 +255,62 @@ const mark = (asked) => attempt(async () => {
   page.changed();
 });
 
-async function keep(overwrite) {
+// Writes files by a call, and asks first whether those that are there may be replaced.
+async function write(call) {
   await sent();
   try {
-    await api.keep(page.number, page.effort, overwrite);
-    page.isBusy = true;
+    await call(false);
   } catch (error) {
     if (!error.exists) throw error;
     $("question").textContent = `Replace ${error.exists}?`;
     $("ask").returnValue = "";
+    $("ask").onclose = () => { if ($("ask").returnValue) attempt(() => call(true)); };
     $("ask").showModal();
   }
 }
-$("ask").addEventListener("close", () => { if ($("ask").returnValue) attempt(() => keep(true)); });
+
+// Begins a restoration; its end is told as an event, perhaps before the answer is there.
+async function begin(call) {
+  page.isBusy = true;
+  try {
+    await call();
+  } catch (error) {
+    page.isBusy = false;
+    throw error;
+  }
+}
+
+const keep = (number, overwrite) => begin(() => api.keep(number, page.effort, overwrite));
+
+// Keeps the next of many pictures; results that are there already stay.
+async function keepNext() {
+  const number = page.toKeep.shift();
+  if (number === undefined) return;
+  try {
+    await keep(number, false);
+  } catch (error) {
+    page.say(error.exists ? `${error.exists}: there already, not replaced.` : error.message, true);
+    await keepNext();
+  }
+}
 
 const actions = {
   previous: () => step(-1),
   next: () => step(1),
   undo: () => page.send(page.mask.undo()),
   redo: () => page.send(page.mask.redo()),
-  restore: async () => { await sent(); await api.restore(page.number, page.effort); page.isBusy = true; },
-  keep: () => keep(false),
-  cancel: () => api.cancel(),
+  restore: async () => { await sent(); await begin(() => api.restore(page.number, page.effort)); },
+  keep: () => write((overwrite) => keep(page.number, overwrite)),
+  keepAll: async () => {
+    await sent();
+    page.toKeep = page.pictures.flatMap(({ state }, number) => (isUnkept(state) ? [number] : []));
+    await keepNext();
+  },
+  save: () => write(async (overwrite) => page.say(`Saved: ${await api.saveMask(page.number, overwrite)}.`)),
+  cancel: () => { page.toKeep = []; return api.cancel(); },
   grow: () => mark(() => api.grown(page.number, page.page, 1)),
   invert: () => { page.mask.invert(); page.changed(); },
   clear: () => { page.mask.write(new Uint8Array()); page.changed(); },
-  download,
   find: async () => {
     page.say("Looking…");
     const sensitivity = 10 ** ($("sensitivity").value / 20);
@@ -300,22 +334,6 @@ const actions = {
 
 for (const [name, button] of Object.entries(buttons)) {
   button.addEventListener("click", () => attempt(async () => { await actions[name](); page.refresh(); }));
-}
-
-function download() {
-  const { width, height } = page.mask;
-  const canvas = Object.assign(document.createElement("canvas"), { width, height });
-  const context = canvas.getContext("2d");
-  const picture = context.createImageData(width, height);
-  const pixels = new Uint32Array(picture.data.buffer);
-  for (let y = 0, i = 0; y < height; y++) for (let x = 0; x < width; x++, i++) pixels[i] = page.mask.has(x, y) ? 0xffffffff : 0xff000000;
-  context.putImageData(picture, 0, 0);
-  canvas.toBlob((blob) => {
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob) });
-    link.download = page.info.name.replace(/\.[^.]*$/, "") + "_mask.png";
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  });
 }
 
 function setSize(size) {

@@ -12,9 +12,11 @@ from csc_cogd.engine import Engine
 from csc_cogd.page.picture import Box, Picture, Publish
 from csc_cogd.restore.inpaint import inpaint
 from csc_cogd.restore.report import Progress
+from csc_cogd.restore.settings import Solve
 
 CELL = 512  # pixels: what is larger is filled piece by piece
-MARGIN = 48  # pixels around a piece that it is filled from
+MARGIN = 32  # pixels around a piece that it is filled from
+PREVIEW = Solve("fast", max_iter=2)  # 0.1 dB less than "fast" in a fifth less time
 
 
 class _SupersededError(Exception):
@@ -28,7 +30,7 @@ class _Piece(NamedTuple):
 
 
 class Filler:
-    """Fills parts of pages as they are asked for, the newest first, with effort "fast"."""
+    """Fills parts of pages as they are asked for, the newest first."""
 
     def __init__(self, engine: Engine, publish: Publish):
         self._engine, self._publish = engine, publish
@@ -65,7 +67,7 @@ class Filler:
                 with self._condition:
                     self._waiting.insert(max(len(self._waiting) - 1, 0), piece)
             except Exception as error:  # what comes next is filled all the same
-                self._publish("failed", piece.picture, error=str(error) or type(error).__name__)
+                self._publish("unfilled", piece.picture, error=str(error) or type(error).__name__)
 
     def _next(self) -> _Piece | None:
         """Wait for what is to be filled next; None at the end."""
@@ -98,4 +100,4 @@ class Filler:
 def _warm_up(engine: Engine) -> None:
     """Load the kernels, which takes seconds, before anybody waits for them."""
     picture = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
-    inpaint(picture, np.eye(64), effort="fast", engine=engine)
+    inpaint(picture, np.eye(64), solve=PREVIEW, engine=engine)

@@ -48,11 +48,7 @@ export class Mask {
 
   invert() {
     for (let y = 0; y < this.height; y++) {
-      for (let x = 0; x < this.width; x += SIDE) {
-        const row = (y % SIDE) * SIDE;
-        const tile = this.change(this.number(x, y));
-        for (let i = row; i < row + Math.min(SIDE, this.width - x); i++) tile[i] ^= 1;
-      }
+      for (let x = 0; x < this.width; x++) this.change(this.number(x, y))[(y % SIDE) * SIDE + (x % SIDE)] ^= 1;
     }
   }
 

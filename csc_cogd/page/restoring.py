@@ -49,18 +49,19 @@ class Restorer:
         For results that nobody has kept yet.
     root : Path
         The folder outside of which nothing is written.
+
+    Attributes
+    ----------
+    busy : bool
+        A restoration is going on.
     """
 
     def __init__(self, folder: Path, root: Path, engine: Engine, publish: Publish):
         self._folder, self._root, self._engine, self._publish = folder, root, engine, publish
+        self.busy = False
         self._canceled, self._starting = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._outdated: Picture | None = None  # by a stroke
-
-    @property
-    def busy(self) -> bool:
-        """Whether a restoration is going on."""
-        return self._thread is not None and self._thread.is_alive()
 
     def start(self, picture: Picture, effort: str, *, keep: bool = False, overwrite: bool = False) -> None:
         """Begin to restore a picture as it is marked now, and to keep the result if `keep` says so.
@@ -77,15 +78,31 @@ class Restorer:
         with self._starting:
             if self.busy:
                 raise ConflictError("a restoration is going on: wait for it, or cancel it")
+            picture.view(0)  # which counts the pages
             if keep:
-                self._check_places(picture, overwrite)
+                self._check_places((picture.target, picture.mask_path), overwrite)
             with picture.lock:
                 job = self._job(picture, effort)
                 task = _Task(picture, picture.revision, picture.version, job, keep, overwrite)
             self._canceled.clear()
+            self.busy = True
             self._outdated = None if keep else picture
             self._thread = threading.Thread(target=self._work, args=(task,), name="csc-cogd-restorer", daemon=True)
             self._thread.start()
+
+    def save_mask(self, picture: Picture, overwrite: bool) -> None:
+        """Write what is marked beside the picture, without a result.
+
+        Raises
+        ------
+        ExistsError
+            If there is a mask already.
+        InputError
+            If it can't be written.
+        """
+        picture.view(0)
+        self._check_places((picture.mask_path,), overwrite)
+        picture.write_mask(picture.mask_path, overwrite=overwrite)
 
     def cancel(self) -> None:
         """End the restoration that is going on, without a result."""
@@ -104,7 +121,6 @@ class Restorer:
 
     def _job(self, picture: Picture, effort: str) -> Job:
         """Write the mask, and return what ``csc-cogd inpaint`` would do with it."""
-        picture.view(0)  # which counts the pages
         mask, target = self._folder / picture.mask_path.name, self._folder / picture.target.name
         picture.write_mask(mask, overwrite=True)
         return plan(
@@ -113,18 +129,25 @@ class Restorer:
         ).jobs[0]  # fmt: skip
 
     def _work(self, task: _Task) -> None:
-        picture = task.picture
+        kind, about = self._attempt(task)
+        self.busy = False  # before that is told: the next may be asked for at once
+        self._publish(kind, task.picture, **about)
+
+    def _attempt(self, task: _Task) -> tuple[str, dict[str, Any]]:
+        """Do a task, and return the event that ends it."""
+        picture, about = task.picture, dict[str, Any]()
         try:
             if not (task.keep and picture.restored_revision == task.revision and picture.restored_by == task.job.settings):
-                self._restore(task)
-            if task.keep:
-                self._keep(task)
+                about = self._restore(task)
+            if task.keep and about:
+                self._publish("restored", picture, **about)
+            return ("kept", self._keep(task)) if task.keep else ("restored", about)
         except _CanceledError:
-            self._publish("canceled", picture)
+            return "canceled", {}
         except Exception as error:  # windows must not wait for ever
-            self._publish("failed", picture, error=str(error) or type(error).__name__)
+            return "failed", {"error": str(error) or type(error).__name__}
 
-    def _restore(self, task: _Task) -> None:
+    def _restore(self, task: _Task) -> dict[str, Any]:
         picture = task.picture
         self._publish("progress", picture, stage="starting", done=0, total=1)
         (result,) = run_in_processes([task.job], 1, lambda _, progress: self._tell(picture, progress))
@@ -134,14 +157,14 @@ class Restorer:
             raise InputError("", result.error)
         if not picture.set_restored(task.job.target, task.revision, task.version, task.job.settings):
             raise InputError("", "changed on the disk while it was restored", "restore it again", picture.path.name)
-        self._publish("restored", picture, revision=task.revision, seconds=result.seconds, warnings=result.warnings)
+        return {"seconds": result.seconds, "warnings": result.warnings}
 
     def _tell(self, picture: Picture, progress: Progress) -> None:
         if self._canceled.is_set():
             raise _CanceledError
         self._publish("progress", picture, stage=progress.stage, done=progress.done, total=progress.total)
 
-    def _keep(self, task: _Task) -> None:
+    def _keep(self, task: _Task) -> dict[str, Any]:
         """Copy mask and result to their places, with the record by which ``--skip-existing`` knows the result."""
         picture, job = task.picture, task.job
         assert job.rules.path is not None
@@ -154,12 +177,10 @@ class Restorer:
         _copy(job.rules.path, picture.mask_path, overwrite=task.overwrite)
         _copy(job.target, picture.target, overwrite=task.overwrite, before=remember)
         picture.kept_revision = task.revision
-        self._publish("kept", picture, files=[picture.target.name, picture.mask_path.name], revision=task.revision)
+        return {"files": [picture.target.name, picture.mask_path.name]}
 
-    def _check_places(self, picture: Picture, overwrite: bool) -> None:
-        """Raise where a result or mask may not be written."""
-        picture.view(0)
-        places = (picture.target, picture.mask_path)
+    def _check_places(self, places: tuple[Path, ...], overwrite: bool) -> None:
+        """Raise where nothing may be written."""
         for place in places:
             if self._root not in place.resolve().parents:
                 raise InputError("", "leads out of the folder", "remove the link", place.name)

@@ -207,6 +207,7 @@ class _Routes:
             Route("/api/pictures/{number:int}/thumbnail", self._thumbnail),
             Route("/api/pictures/{number:int}/restore", self._restore, methods=["POST"]),
             Route("/api/pictures/{number:int}/keep", self._keep, methods=["POST"]),
+            Route("/api/pictures/{number:int}/mask", self._save_mask, methods=["POST"]),
             Route(f"/api{page}", _answer(lambda request: self._session.describe(**request.path_params))),
             Route(f"/api{page}/mask", self._mask),
             Route(f"/api{page}/mask", self._change_mask, methods=["POST"]),
@@ -273,6 +274,11 @@ class _Routes:
         effort, overwrite = request.query_params.get("effort", "default"), "overwrite" in request.query_params
         await run_in_threadpool(self._session.keep, **request.path_params, effort=effort, overwrite=overwrite)
         return Response(status_code=202)
+
+    async def _save_mask(self, request: Request) -> Response:
+        overwrite = "overwrite" in request.query_params
+        name = await run_in_threadpool(self._session.save_mask, **request.path_params, overwrite=overwrite)
+        return JSONResponse({"name": name})
 
 
 def _answer(function: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Response]]:

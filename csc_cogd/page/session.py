@@ -171,6 +171,12 @@ class Session:
         """Begin to keep a picture's mask and result, restored first where it isn't yet."""
         self.restorer.start(self._picture(number), effort, keep=True, overwrite=overwrite)
 
+    def save_mask(self, number: int, overwrite: bool) -> str:
+        """Write what is marked in a picture beside it, and return the file's name."""
+        picture = self._picture(number)
+        self.restorer.save_mask(picture, overwrite)
+        return picture.mask_path.name
+
     def _picture(self, number: int) -> Picture:
         if not 0 <= number < len(self.pictures):
             raise InputError("", f"there is no picture {number}")

@@ -151,3 +151,16 @@ def test_bad_pixels_are_found_one_by_one(photo, tmp_path):
     runs = [place["runs"] for place in found["places"]]
     assert [20, 30, 30] in runs
     assert [value for y in range(96) for value in (y, 80, 80)] in runs
+
+
+def test_a_mask_is_saved_without_a_result_for_a_batch(photo, tmp_path):
+    save(tmp_path / "photo.png", photo)
+    with serving(tmp_path) as client:
+        client.paint(square(photo.shape), query="")
+        assert client.post("api/pictures/0/mask") == (200, {"name": "photo_mask.png"})
+        assert client.post("api/pictures/0/mask") == (409, {"exists": "photo_mask.png"})
+        client.paint(square(photo.shape, 30), query="")
+        assert client.post("api/pictures/0/mask?overwrite")[0] == 200
+    assert ((read_image(tmp_path / "photo_mask.png").pixels == 255) == square(photo.shape, 30)).all()
+    assert call("inpaint", tmp_path, "-m", tmp_path, "--fast", "-q") == 0
+    assert (tmp_path / "photo_inpainted.png").exists()
