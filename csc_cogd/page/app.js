@@ -5,11 +5,24 @@ import { Mask } from "./mask.js";
 import { Tools, placeOf, sizeAt } from "./tools.js";
 import { View } from "./view.js";
 
+const TOOLS = [ // name, label, key, what it is for, icon
+  ["brush", "Brush", "B", "", "M20 4 10 14M4 20c0-4 2-6 4-6a3 3 0 0 1 3 3c0 2-3 3-7 3z"],
+  ["eraser", "Eraser", "E", "", "m4 15 9-9 7 7-7 7H8zM9 10l7 7M13 20h7"],
+  ["line", "Line", "L", ", for scratches", "M5 19 19 5M4 18l2 2M18 4l2 2"],
+  ["rectangle", "Box", "R", "", "M4 6h16v12H4z"],
+  ["lasso", "Lasso", "O", "", "M12 5c5 0 8 2 8 5s-3 5-8 5-8-2-8-5 3-5 8-5zM8 14c-2 1-2 4 0 4s3 1 2 3"],
+  ["fill", "Fill", "F", " an outline that was painted", "m11 3-7 8 7 7 8-7zM4 11h15M20 15c2 3 1 5 0 5s-2-2 0-5z"],
+  ["hand", "Move", "H", " the picture", "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3"],
+];
 const $ = (id) => document.getElementById(id);
+for (const [name, label, key, purpose, icon] of TOOLS) {
+  $("tools").insertAdjacentHTML("beforeend", `<label title="${label}${purpose} (${key})"><input type="radio" name="tool"
+    value="${name}"><svg viewBox="0 0 24 24"><path d="${icon}"/></svg><span>${label}</span></label>`);
+}
+document.querySelector("input[name=tool]").checked = true;
 const buttons = Object.fromEntries([...document.querySelectorAll("[data-do]")].map((one) => [one.dataset.do, one]));
 const STATES = { untouched: "", painted: "painted", restored: "restored, not kept", kept: "kept" };
 const isUnkept = (state) => state === "painted" || state === "restored";
-const KEYS = { b: "brush", e: "eraser", l: "line", r: "rectangle", o: "lasso", f: "fill", h: "hand" };
 
 const page = {
   pictures: [], toKeep: [], number: 0, page: 0, mask: null, revision: 0, unsent: null, isSending: false, isThere: true,
@@ -203,10 +216,10 @@ const heard = {
     view.refresh(null);
     page.say([`Restored in ${seconds.toFixed(1)} s.`, ...warnings].join(" "));
   },
-  kept({ files }) {
+  kept({ files, warnings }) {
     page.isBusy = false;
     page.isKept = true;
-    page.say(`Kept: ${files.join(" and ")}.`);
+    page.say([`Kept: ${files.join(" and ")}.`, ...warnings].join(" "));
   },
   canceled() {
     page.isBusy = false;
@@ -399,7 +412,8 @@ document.addEventListener("keydown", (event) => {
   } else if (key === "pagedown" || key === "pageup") {
     press(key === "pagedown" ? "next" : "previous");
   } else if (event.target === view.canvas || event.target === document.body) {
-    if (KEYS[key]) { document.querySelector(`input[value=${KEYS[key]}]`).checked = true; choose(); }
+    const [tool] = TOOLS.find(([, , letter]) => letter.toLowerCase() === key) ?? [];
+    if (tool) { document.querySelector(`input[value=${tool}]`).checked = true; choose(); }
     else if (key === "[" || key === "]") page.resize(key === "]" ? 1.2 : 1 / 1.2);
     else if (key === "+" || key === "=") actions.larger();
     else if (key === "-") actions.smaller();

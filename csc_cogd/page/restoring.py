@@ -141,7 +141,7 @@ class Restorer:
                 about = self._restore(task)
             if task.keep and about:
                 self._publish("restored", picture, **about)
-            return ("kept", self._keep(task)) if task.keep else ("restored", about)
+            return ("kept", self._keep(task) | {"warnings": about.get("warnings", [])}) if task.keep else ("restored", about)
         except _CanceledError:
             return "canceled", {}
         except Exception as error:  # windows must not wait for ever
