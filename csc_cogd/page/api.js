@@ -3,7 +3,7 @@
 export class Refusal extends Error {
   constructor(status, answer) {
     super(answer.error ?? answer.conflict ?? answer.exists ?? `the server answered ${status}`);
-    Object.assign(this, answer);
+    Object.assign(this, answer, { status }); // 0: there was no answer
   }
 }
 

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Mask } from "./mask.js";
+import { drawStrip } from "./strip.js";
 import { Tools, placeOf, sizeAt } from "./tools.js";
 import { View } from "./view.js";
 
@@ -21,11 +22,10 @@ for (const [name, label, key, purpose, icon] of TOOLS) {
 }
 document.querySelector("input[name=tool]").checked = true;
 const buttons = Object.fromEntries([...document.querySelectorAll("[data-do]")].map((one) => [one.dataset.do, one]));
-const STATES = { untouched: "", painted: "painted", restored: "restored, not kept", kept: "kept" };
 const isUnkept = (state) => state === "painted" || state === "restored";
 
 const page = {
-  pictures: [], toKeep: [], number: 0, page: 0, mask: null, revision: 0, unsent: null, isSending: false, isThere: true,
+  pictures: [], toKeep: [], unkept: new Set(), number: 0, page: 0, mask: null, revision: 0, unsent: null, isSending: false, isThere: true,
   get tool() { return document.querySelector("input[name=tool]:checked").value; },
   get effort() { return document.querySelector("input[name=effort]:checked").value; },
 
@@ -53,6 +53,7 @@ const page = {
       view.pending.push(box);
       this.unsent = union(this.unsent, box);
       this.isKept = false;
+      this.unkept.add(this.number);
       if ($("live").checked) this.say("Filling…");
     }
     view.redraw();
@@ -97,7 +98,9 @@ const tools = new Tools(view, page);
 // -- pictures ----------------------------------------------------------------------------------------------------------
 
 async function open(number, sheet) {
+  await flush();
   await sent();
+  if (page.unsent) return;
   try {
     page.say("Reading…");
     const [info, packed] = [await api.describe(number, sheet), await api.mask(number, sheet)];
@@ -126,7 +129,7 @@ async function open(number, sheet) {
   }
   page.toggle([]);
   page.refresh();
-  drawStrip();
+  showPictures();
 }
 
 function step(by) {
@@ -134,34 +137,15 @@ function step(by) {
   if (number >= 0 && number < page.pictures.length) open(number, 0);
 }
 
-function drawStrip() {
-  const several = page.pictures.length > 1;
+function showPictures() {
+  const { pictures, number } = page;
+  const several = pictures.length > 1;
   for (const one of document.querySelectorAll(".several")) one.hidden = !several;
   if (!several) return;
-  $("place").textContent = `${page.number + 1} of ${page.pictures.length}`;
-  buttons.previous.disabled = page.number === 0;
-  buttons.next.disabled = page.number === page.pictures.length - 1;
-  const strip = $("strip");
-  page.pictures.forEach(({ name, state }, number) => {
-    const item = strip.children[number] ?? strip.appendChild(thumbnail(number, name));
-    item.querySelector(".state").textContent = STATES[state] || "\u00a0";
-    const isCurrent = number === page.number;
-    item.firstChild.toggleAttribute("aria-current", isCurrent);
-    if (isCurrent) item.scrollIntoView({ block: "nearest", inline: "nearest" });
-  });
-}
-
-function thumbnail(number, name) {
-  const item = document.createElement("li");
-  const button = Object.assign(document.createElement("button"), { type: "button", title: name });
-  const picture = Object.assign(new Image(), { loading: "lazy", alt: "", src: api.thumbnail(number, 0) });
-  const [label, state] = [document.createElement("span"), document.createElement("span")];
-  label.textContent = name;
-  state.className = "state";
-  button.append(picture, label, state);
-  button.addEventListener("click", () => open(number, 0));
-  item.append(button);
-  return item;
+  $("place").textContent = `${number + 1} of ${pictures.length}`;
+  buttons.previous.disabled = number === 0;
+  buttons.next.disabled = number === pictures.length - 1;
+  drawStrip($("strip"), pictures, number, (chosen) => open(chosen, 0));
 }
 
 // -- the server --------------------------------------------------------------------------------------------------------
@@ -178,13 +162,14 @@ async function flush() {
       page.revision = await api.changeMask(number, sheet, page.revision, box, mask.pack(box), $("live").checked);
     } catch (error) {
       if (error.conflict) {
-        page.isSending = false;
+        Object.assign(page, { isSending: false, unsent: null });
         await open(number, sheet);
         page.say("The picture was painted in another window, or has changed: the page shows how it is now.", true);
         return;
       }
-      page.unsent = union(page.unsent, box);
       page.say(error.message, true);
+      if (error.status) continue; // it will never be taken
+      page.unsent = union(page.unsent, box);
       break;
     }
   }
@@ -233,12 +218,13 @@ const heard = {
 };
 
 function hear({ kind, picture, state, ...about }) {
+  if (kind === "kept") page.unkept.delete(picture);
   if (page.pictures[picture]) page.pictures[picture].state = state;
   if (picture === page.number) heard[kind](about);
   else if (!["filled", "unfilled", "mask"].includes(kind)) page.isBusy = kind === "progress";
   if (["kept", "failed"].includes(kind)) keepNext();
   page.refresh();
-  drawStrip();
+  showPictures();
 }
 
 async function connected(isThere) {
@@ -319,7 +305,10 @@ const actions = {
     page.toKeep = page.pictures.flatMap(({ state }, number) => (isUnkept(state) ? [number] : []));
     await keepNext();
   },
-  save: () => write(async (overwrite) => page.say(`Saved: ${await api.saveMask(page.number, overwrite)}.`)),
+  save: () => write(async (overwrite) => {
+    page.say(`Saved: ${await api.saveMask(page.number, overwrite)}.`);
+    page.unkept.delete(page.number);
+  }),
   cancel: () => { page.toKeep = []; return api.cancel(); },
   grow: () => mark(() => api.grown(page.number, page.page, 1)),
   invert: () => { page.mask.invert(); page.changed(); },
@@ -422,7 +411,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "x") hold(false); });
-addEventListener("beforeunload", (event) => { if (page.unsent) event.preventDefault(); });
+addEventListener("beforeunload", (event) => { if (page.unsent || page.unkept.size) event.preventDefault(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.redraw());
 
 // -- how it begins -----------------------------------------------------------------------------------------------------

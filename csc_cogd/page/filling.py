@@ -78,6 +78,8 @@ class Filler:
 
     def _fill(self, picture: Picture, page: int, box: Box) -> None:
         with picture.lock:
+            if not picture.is_loaded(page):  # it is filled when it is looked at again
+                return
             revision, colors, mask = picture.revision, picture.view(page).image.colors, picture.mask(page)
         window = box.grown(MARGIN, mask.shape)
         while mask[window.window].all() and window != Box(0, 0, *mask.shape):

@@ -47,8 +47,12 @@ export class Mask {
   }
 
   invert() {
-    for (let y = 0; y < this.height; y++) {
-      for (let x = 0; x < this.width; x++) this.change(this.number(x, y))[(y % SIDE) * SIDE + (x % SIDE)] ^= 1;
+    for (let top = 0; top < this.height; top += SIDE) {
+      for (let left = 0; left < this.width; left += SIDE) {
+        const tile = this.change(this.number(left, top));
+        const [rows, columns] = [Math.min(SIDE, this.height - top), Math.min(SIDE, this.width - left)];
+        for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) tile[y * SIDE + x] ^= 1;
+      }
     }
   }
 

@@ -75,14 +75,15 @@ class View:
 class Picture:
     """A picture file, and what is marked as missing in its pages.
 
-    Every change of a mask gives the picture a new revision; what was restored or kept is of one of them.
+    Every change of a mask gives the picture a new revision; what was made of it is of one of them.
 
     Attributes
     ----------
     path : Path
     version : int
         How often the file has changed.
-    revision, restored_revision, kept_revision : int
+    revision, restored_revision, kept_revision, saved_revision : int
+        The present one, and those of which the result was made, the result was kept, and only the mask was.
     restored : Path, optional
         The result of the last restoration, in a file of our own.
     restored_by : Settings
@@ -92,7 +93,7 @@ class Picture:
 
     def __init__(self, path: Path, axes: str | None = None):
         self.path, self.axes, self.lock = path, axes, threading.RLock()
-        self.revision = self.kept_revision = self.version = 0
+        self.revision = self.kept_revision = self.saved_revision = self.version = 0
         self.restored: Path | None = None
         self.restored_revision, self.restored_by = -1, Settings()
         self.n_pages = 0

@@ -102,7 +102,9 @@ class Restorer:
         """
         picture.view(0)
         self._check_places((picture.mask_path,), overwrite)
-        picture.write_mask(picture.mask_path, overwrite=overwrite)
+        with picture.lock:
+            picture.write_mask(picture.mask_path, overwrite=overwrite)
+            picture.saved_revision = picture.revision
 
     def cancel(self) -> None:
         """End the restoration that is going on, without a result."""

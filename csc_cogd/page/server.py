@@ -30,7 +30,7 @@ from csc_cogd.page.session import Session
 
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY = 100_000_000  # bytes
-GRACE = 3.0  # seconds without a window after which nobody is expected back: a reload takes less
+GRACE = 5.0  # seconds without a window after which nobody is expected back: a reload takes less
 BEAT = 1.0  # seconds between signs of life
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
 POLICY = (

@@ -74,8 +74,9 @@ class Session:
 
     @property
     def unkept(self) -> list[Picture]:
-        """Pictures with strokes that haven't been kept."""
-        return [picture for picture in self.pictures if picture.revision != picture.kept_revision and picture.marked]
+        """Pictures with strokes that are nowhere in a file."""
+        done = ((picture, (picture.kept_revision, picture.saved_revision)) for picture in self.pictures)
+        return [picture for picture, revisions in done if picture.revision not in revisions and picture.marked]
 
     def overview(self) -> dict[str, Any]:
         """Return the names and states of all pictures."""

@@ -42,6 +42,7 @@ export class View {
   }
 
   fit() {
+    if (!this.info) return;
     const { clientWidth: width, clientHeight: height } = this.canvas;
     this.fitted = true;
     this.scale = Math.min(width / this.info.width, height / this.info.height, MOST_ZOOM) * 0.96;
@@ -52,6 +53,7 @@ export class View {
 
   // Zooms by a factor about a place on the screen; by default the middle.
   zoom(factor, at = { x: this.canvas.clientWidth / 2, y: this.canvas.clientHeight / 2 }) {
+    if (!this.info) return;
     const least = Math.min(1, 50 / Math.max(this.info.width, this.info.height));
     const scale = Math.min(Math.max(this.scale * factor, least), MOST_ZOOM);
     this.x += at.x / this.scale - at.x / scale;

@@ -166,6 +166,30 @@ def test_the_picture_is_zoomed_by_wheel_and_keys_and_the_brush_by_both(browser, 
         page.wait_for_mask(lambda mask: mask.any())
 
 
+def test_one_finger_paints_and_two_zoom_and_move(browser, folder):
+    with serving(folder) as client:
+        page = Page(browser, client)
+        frame = page.find("canvas").rect
+        x, y = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
+
+        def touch(kind, *offsets):
+            points = [{"x": x + by, "y": y, "id": i} for i, by in enumerate(offsets)]
+            browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        scale = int(page.find("#scale").text.split()[0])
+        touch("touchStart", -50)
+        touch("touchStart", -50, 50)
+        touch("touchMove", -100, 100)
+        touch("touchEnd")
+        page.wait(lambda: int(page.find("#scale").text.split()[0]) == pytest.approx(2 * scale, abs=2))
+        assert not page.mask().any()
+        touch("touchStart", -20)
+        touch("touchMove", 20)
+        touch("touchEnd")
+        page.wait_for_mask(lambda mask: mask[48, 48])
+        assert page.problems() == []
+
+
 def test_a_candidate_is_found_dropped_and_taken(browser, folder):
     with serving(folder) as client:
         page = Page(browser, client)
