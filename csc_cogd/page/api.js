@@ -36,7 +36,7 @@ export const keep = (number, effort, overwrite) =>
 export const saveMask = async (number, overwrite) =>
   (await json(`pictures/${number}/mask${overwrite ? "?overwrite" : ""}`, post())).name;
 export const cancel = () => ask("cancel", post());
-export const thumbnail = (number, version) => `api/pictures/${number}/thumbnail?v=${version}`;
+export const thumbnail = (number) => `api/pictures/${number}/thumbnail`;
 export const tile = (number, page, layer, level, row, column, version) =>
   `api/pictures/${number}/${page}/${layer}/${level}/${row}/${column}?v=${version}`;
 

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { Mask } from "./mask.js";
 import { drawStrip } from "./strip.js";
 import { Tools, placeOf, sizeAt } from "./tools.js";
-import { View } from "./view.js";
+import { View, union } from "./view.js";
 
 const TOOLS = [ // name, label, key, what it is for, icon
   ["brush", "Brush", "B", "", "M20 4 10 14M4 20c0-4 2-6 4-6a3 3 0 0 1 3 3c0 2-3 3-7 3z"],
@@ -16,6 +16,8 @@ const TOOLS = [ // name, label, key, what it is for, icon
   ["hand", "Move", "H", " the picture", "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3"],
 ];
 const $ = (id) => document.getElementById(id);
+const on = (id, kind, call) => $(id).addEventListener(kind, call);
+const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
 for (const [name, label, key, purpose, icon] of TOOLS) {
   $("tools").insertAdjacentHTML("beforeend", `<label title="${label}${purpose} (${key})"><input type="radio" name="tool"
     value="${name}"><svg viewBox="0 0 24 24"><path d="${icon}"/></svg><span>${label}</span></label>`);
@@ -25,21 +27,12 @@ const buttons = Object.fromEntries([...document.querySelectorAll("[data-do]")].m
 const isUnkept = (state) => state === "painted" || state === "restored";
 
 const page = {
-  pictures: [], toKeep: [], unkept: new Set(), number: 0, page: 0, mask: null, revision: 0, unsent: null, isSending: false, isThere: true,
-  get tool() { return document.querySelector("input[name=tool]:checked").value; },
-  get effort() { return document.querySelector("input[name=effort]:checked").value; },
+  pictures: [], toKeep: [], unkept: new Set(), number: 0, page: 0, mask: null, revision: 0, unsent: null, isThere: true,
+  get tool() { return chosen("tool"); },
 
   say(text, isBad = false) {
     $("status").textContent = text;
     $("status").classList.toggle("bad", isBad);
-  },
-
-  // Something is being painted: it is shown until it is filled.
-  paints() {
-    if (!view.pending.length || view.pending[0].top !== -Infinity) {
-      view.pending = [{ top: -Infinity, left: -Infinity, bottom: Infinity, right: Infinity }, ...view.pending];
-    }
-    view.redraw();
   },
 
   // A change of the mask is complete.
@@ -48,7 +41,6 @@ const page = {
   },
 
   send(box) {
-    view.pending = view.pending.filter(({ top }) => top !== -Infinity);
     if (box) {
       view.pending.push(box);
       this.unsent = union(this.unsent, box);
@@ -93,7 +85,7 @@ const page = {
 };
 
 const view = new View($("canvas"));
-const tools = new Tools(view, page);
+new Tools(view, page);
 
 // -- pictures ----------------------------------------------------------------------------------------------------------
 
@@ -106,10 +98,7 @@ async function open(number, sheet) {
     const [info, packed] = [await api.describe(number, sheet), await api.mask(number, sheet)];
     const mask = new Mask(info.width, info.height, packed);
     mask.forget();
-    Object.assign(page, {
-      number, page: sheet, info, mask, revision: info.revision, unsent: null,
-      isKept: info.state === "kept",
-    });
+    Object.assign(page, { number, page: sheet, mask, revision: info.revision, isKept: info.state === "kept" });
     view.open(number, sheet, info, mask);
     history.replaceState(null, "", `#${number}/${sheet}`);
     $("name").textContent = info.name;
@@ -122,7 +111,7 @@ async function open(number, sheet) {
     page.say([...info.notes, info.state === "kept" ? `${info.target} is there.` : "Paint over what is damaged."].join(" "));
   } catch (error) {
     Object.assign(page, { number, mask: null });
-    Object.assign(view, { info: null });
+    view.info = null;
     view.redraw();
     $("name").textContent = page.pictures[number]?.name ?? "";
     page.say(error.message, true);
@@ -130,11 +119,6 @@ async function open(number, sheet) {
   page.toggle([]);
   page.refresh();
   showPictures();
-}
-
-function step(by) {
-  const number = page.number + by;
-  if (number >= 0 && number < page.pictures.length) open(number, 0);
 }
 
 function showPictures() {
@@ -145,7 +129,7 @@ function showPictures() {
   $("place").textContent = `${number + 1} of ${pictures.length}`;
   buttons.previous.disabled = number === 0;
   buttons.next.disabled = number === pictures.length - 1;
-  drawStrip($("strip"), pictures, number, (chosen) => open(chosen, 0));
+  drawStrip($("strip"), pictures, number, (other) => open(other, 0));
 }
 
 // -- the server --------------------------------------------------------------------------------------------------------
@@ -183,7 +167,9 @@ async function sent() {
 
 const heard = {
   mask({ page: sheet, revision }) {
-    if (!page.isSending && revision > page.revision && !page.unsent) open(page.number, sheet === page.page ? sheet : page.page);
+    if (page.isSending || page.unsent || revision <= page.revision) return; // our own
+    if (sheet === page.page) open(page.number, sheet);
+    else page.revision = revision;
   },
   filled({ page: sheet, box: [top, left, bottom, right] }) {
     if (sheet !== page.page) return;
@@ -279,7 +265,7 @@ async function begin(call) {
   }
 }
 
-const keep = (number, overwrite) => begin(() => api.keep(number, page.effort, overwrite));
+const keep = (number, overwrite) => begin(() => api.keep(number, chosen("effort"), overwrite));
 
 // Keeps the next of many pictures; results that are there already stay.
 async function keepNext() {
@@ -294,11 +280,11 @@ async function keepNext() {
 }
 
 const actions = {
-  previous: () => step(-1),
-  next: () => step(1),
+  previous: () => open(page.number - 1, 0),
+  next: () => open(page.number + 1, 0),
   undo: () => page.send(page.mask.undo()),
   redo: () => page.send(page.mask.redo()),
-  restore: async () => { await sent(); await begin(() => api.restore(page.number, page.effort)); },
+  restore: async () => { await sent(); await begin(() => api.restore(page.number, chosen("effort"))); },
   keep: () => write((overwrite) => keep(page.number, overwrite)),
   keepAll: async () => {
     await sent();
@@ -350,25 +336,26 @@ function show(name) {
   $("split").hidden = name !== "compare";
   view.redraw();
 }
-const chosenShow = () => document.querySelector("input[name=show]:checked").value;
 
-$("size").addEventListener("input", () => setSize(sizeAt($("size").value)));
-$("opacity").addEventListener("input", () => { view.opacity = $("opacity").value / 100; view.redraw(); });
-$("split").addEventListener("input", () => { view.split = $("split").value / 1000; view.redraw(); });
-$("page").addEventListener("change", () => open(page.number, $("page").value - 1));
-$("sensitivity").addEventListener("input", sayKeenness);
-$("sensitivity").addEventListener("change", () => { if (view.candidates.length) buttons.find.click(); });
-$("live").addEventListener("change", () => { page.refresh(); view.redraw(); });
-$("file").addEventListener("change", () => {
+on("size", "input", () => setSize(sizeAt($("size").value)));
+on("opacity", "input", () => { view.opacity = $("opacity").value / 100; view.redraw(); });
+on("split", "input", () => { view.split = $("split").value / 1000; view.redraw(); });
+on("page", "change", () => open(page.number, $("page").value - 1));
+on("sensitivity", "input", sayKeenness);
+on("sensitivity", "change", () => { if (view.candidates.length) buttons.find.click(); });
+on("live", "change", () => { page.refresh(); view.redraw(); });
+on("file", "change", () => {
   const [file] = $("file").files;
   if (file) mark(() => api.readMask(page.number, page.page, file));
   $("file").value = "";
 });
-$("more").addEventListener("click", () => {
+on("more", "click", () => {
   $("more").setAttribute("aria-expanded", $("panel").classList.toggle("open"));
 });
-for (const input of document.querySelectorAll("input[name=show]")) input.addEventListener("change", () => show(chosenShow()));
-for (const input of document.querySelectorAll("input[name=tool]")) input.addEventListener("change", choose);
+document.addEventListener("change", ({ target: { name } }) => {
+  if (name === "show") show(chosen(name));
+  else if (name === "tool") choose();
+});
 
 function choose() {
   const pointing = ["line", "rectangle", "lasso", "fill"].includes(page.tool);
@@ -382,35 +369,34 @@ function sayKeenness() {
   $("sensitivityno").textContent = (10 ** ($("sensitivity").value / 20)).toFixed(1);
 }
 
-const hold = (isHeld) => show(isHeld ? "before" : chosenShow());
-$("hold").addEventListener("pointerdown", () => hold(true));
-for (const end of ["pointerup", "pointercancel", "pointerleave", "blur"]) $("hold").addEventListener(end, () => hold(false));
-$("hold").addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") hold(true); });
-$("hold").addEventListener("keyup", () => hold(false));
+const hold = (isHeld) => show(isHeld ? "before" : chosen("show"));
+on("hold", "pointerdown", () => hold(true));
+for (const end of ["pointerup", "pointercancel", "pointerleave", "blur"]) on("hold", end, () => hold(false));
+on("hold", "keydown", (event) => { if (event.key === " " || event.key === "Enter") hold(true); });
+on("hold", "keyup", () => hold(false));
 
 // -- keys --------------------------------------------------------------------------------------------------------------
 
+const KEYS = {
+  "[": () => page.resize(1 / 1.2), "]": () => page.resize(1.2), "+": actions.larger, "=": actions.larger, "-": actions.smaller,
+  0: actions.fit, x: () => hold(true),
+};
+const CHORDS = { z: "undo", y: "redo", s: "keep", Z: "redo" };
+
 document.addEventListener("keydown", (event) => {
   if ($("ask").open || event.altKey) return;
-  const key = event.key.toLowerCase();
-  const press = (name) => { event.preventDefault(); if (!buttons[name].disabled) buttons[name].click(); };
-  if (event.ctrlKey || event.metaKey) {
-    if (key === "z") press(event.shiftKey ? "redo" : "undo");
-    else if (key === "y") press("redo");
-    else if (key === "s") press("keep");
-  } else if (key === "pagedown" || key === "pageup") {
-    press(key === "pagedown" ? "next" : "previous");
-  } else if (event.target === view.canvas || event.target === document.body) {
-    const [tool] = TOOLS.find(([, , letter]) => letter.toLowerCase() === key) ?? [];
+  const { key } = event;
+  const name = event.ctrlKey || event.metaKey ? CHORDS[key] : { PageUp: "previous", PageDown: "next" }[key];
+  if (name) {
+    event.preventDefault();
+    if (!buttons[name].disabled) buttons[name].click();
+  } else if (!event.ctrlKey && [view.canvas, document.body].includes(event.target)) {
+    const [tool] = TOOLS.find(([, , letter]) => letter === key.toUpperCase()) ?? [];
     if (tool) { document.querySelector(`input[value=${tool}]`).checked = true; choose(); }
-    else if (key === "[" || key === "]") page.resize(key === "]" ? 1.2 : 1 / 1.2);
-    else if (key === "+" || key === "=") actions.larger();
-    else if (key === "-") actions.smaller();
-    else if (key === "0") actions.fit();
-    else if (key === "x" && !event.repeat) hold(true);
+    else KEYS[key]?.();
   }
 });
-document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "x") hold(false); });
+document.addEventListener("keyup", (event) => { if (event.key === "x") hold(false); });
 addEventListener("beforeunload", (event) => { if (page.unsent || page.unkept.size) event.preventDefault(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.redraw());
 
@@ -418,16 +404,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view
 
 const percent = (share) => `${(100 * share).toPrecision(2)} %`;
 
-function union(a, b) {
-  return a ? {
-    top: Math.min(a.top, b.top), left: Math.min(a.left, b.left),
-    bottom: Math.max(a.bottom, b.bottom), right: Math.max(a.right, b.right),
-  } : b;
-}
-
-const drawScale = () => { $("scale").textContent = `${Math.round(100 * (view.scale ?? 1) * devicePixelRatio)} %`; };
-view.onDraw = drawScale;
-
+view.onDraw = () => { $("scale").textContent = `${Math.round(100 * view.scale * devicePixelRatio)} %`; };
 setSize(sizeAt($("size").value));
 sayKeenness();
 await attempt(async () => {

@@ -225,7 +225,7 @@ class _Routes:
         return StreamingResponse(self._listen(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def _thumbnail(self, request: Request) -> Response:
-        return _png(await run_in_threadpool(self._session.thumbnail, **request.path_params))
+        return _png(await run_in_threadpool(self._session.thumbnail, **request.path_params), lasting=False)
 
     async def _tile(self, request: Request) -> Response:
         place = request.path_params
@@ -308,7 +308,7 @@ def _number(request: Request, name: str, kind: type[Any]) -> Any:
         raise InputError(name, "must be a number") from None
 
 
-def _png(content: bytes, lasting: bool = True) -> Response:
+def _png(content: bytes, lasting: bool) -> Response:
     how = "private, max-age=86400" if lasting else "no-store"
     return Response(content, media_type="image/png", headers={"cache-control": how})
 

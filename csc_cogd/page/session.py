@@ -113,7 +113,10 @@ class Session:
         version, content = self._thumbnails.get(picture, (-1, b""))
         if version != picture.version:
             with self._reading, open_images(picture.path, axes=picture.axes) as pages:  # one at a time, for the memory
-                content = thumbnail(View(pages.read(0)).before.levels[0], THUMBNAIL)
+                levels = View(pages.read(0)).before.levels
+            content = thumbnail(
+                next((level for level in levels[::-1] if max(level.shape) >= THUMBNAIL), levels[0]), THUMBNAIL
+            )
             self._thumbnails[picture] = picture.version, content
         return content
 

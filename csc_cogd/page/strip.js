@@ -17,7 +17,7 @@ export function drawStrip(list, pictures, present, open) {
 function entry(number, name, open) {
   const item = document.createElement("li");
   const button = Object.assign(document.createElement("button"), { title: name });
-  const picture = Object.assign(new Image(), { loading: "lazy", alt: "", src: thumbnail(number, 0) });
+  const picture = Object.assign(new Image(), { loading: "lazy", alt: "", src: thumbnail(number) });
   const [label, state] = [document.createElement("span"), document.createElement("span")];
   label.textContent = name;
   state.className = "state";

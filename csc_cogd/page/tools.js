@@ -1,6 +1,7 @@
 // What mouse, pen, fingers and keys do on the canvas.
 
 import { flood, polygon, stroke } from "./shapes.js";
+import { union } from "./view.js";
 
 const LARGEST = 1000; // brush, in pixels
 const SHAPES = new Set(["line", "rectangle", "lasso"]);
@@ -9,7 +10,7 @@ const SHAPES = new Set(["line", "rectangle", "lasso"]);
 export const sizeAt = (place) => Math.max(Math.round(LARGEST ** (place / 100)), 1);
 export const placeOf = (size) => (100 * Math.log(size)) / Math.log(LARGEST);
 
-// `page` has `mask`, `tool`, `changed()`, `resize(factor)`, `toggle(candidates)`, `say(text)` and `paints()`.
+// `page` has `mask`, `tool`, `changed()`, `resize(factor)`, `toggle(candidates)` and `say(text)`.
 export class Tools {
   constructor(view, page) {
     Object.assign(this, { view, page, pointers: new Map(), spacebar: false });
@@ -80,7 +81,9 @@ export class Tools {
   dab(place) {
     stroke(this.last, place, this.view.size, (y, first, last) => this.page.mask.run(y, first, last, this.marks));
     this.last = place;
-    this.page.paints();
+    const [{ x, y }, r] = [place, this.view.size / 2 + 1];
+    this.view.stroke = union(this.view.stroke, { top: y - r, left: x - r, bottom: y + r, right: x + r });
+    this.view.redraw();
   }
 
   up(event) {
@@ -92,7 +95,7 @@ export class Tools {
   finish() {
     const { doing, view, page } = this;
     const { draft } = view;
-    this.doing = view.draft = null;
+    this.doing = view.draft = view.stroke = null;
     const run = (y, first, last) => page.mask.run(y, first, last, this.marks);
     if (doing === "lasso" && view.candidates.length) {
       this.pickMany(draft);
@@ -113,7 +116,7 @@ export class Tools {
   // Leaves what was begun, for something else.
   abandon(doing) {
     if (this.doing && !["pinch", "pan"].includes(this.doing)) this.page.mask.abandon();
-    this.view.draft = null;
+    this.view.draft = this.view.stroke = null;
     this.doing = doing;
     this.view.redraw();
   }
@@ -157,8 +160,7 @@ export class Tools {
   }
 
   place(brush) {
-    const paints = this.page.tool !== "hand" && this.page.tool !== "fill" && !SHAPES.has(this.page.tool);
-    this.view.brush = paints || this.page.tool === "line" ? brush : null;
+    this.view.brush = ["brush", "eraser", "line"].includes(this.page.tool) ? brush : null;
     this.view.redraw();
   }
 

@@ -18,6 +18,7 @@ export class View {
     this.draft = null; // points of a shape that is being drawn
     this.candidates = [];
     this.pending = []; // boxes that are marked, but not filled yet
+    this.stroke = null; // box around what is being painted
     this.whole = false; // show all of the mask
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
@@ -107,7 +108,7 @@ export class View {
     } else {
       this.drawLayer(this.show === "result" ? "after" : "before");
       if (this.show === "mask" || this.whole) this.drawMask();
-      else if (this.show === "result") this.clipped(this.pending, () => this.drawMask());
+      else if (this.show === "result") this.clipped([...this.pending, this.stroke ?? []].flat(), () => this.drawMask());
     }
     this.onDraw?.();
     this.drawCandidates(scale);
@@ -209,7 +210,7 @@ export class View {
     }
     const picture = new ImageData(SIDE, SIDE);
     const pixels = new Uint32Array(picture.data.buffer);
-    const [color] = new Uint32Array(new Uint8Array([255, 0, 200, 255]).buffer); // --mark
+    const [color] = new Uint32Array(new Uint8Array([255, 0, 200, 255]).buffer);
     this.mask.tiles.get(number).forEach((value, i) => { if (value) pixels[i] = color; });
     overlay.getContext("2d").putImageData(picture, 0, 0);
     return overlay;
@@ -248,7 +249,15 @@ export class View {
   }
 }
 
-export function overlap(a, b) {
+// The smallest box around two, of which the first may be null.
+export function union(a, b) {
+  return a ? {
+    top: Math.min(a.top, b.top), left: Math.min(a.left, b.left),
+    bottom: Math.max(a.bottom, b.bottom), right: Math.max(a.right, b.right),
+  } : b;
+}
+
+function overlap(a, b) {
   return a.top < b.bottom && b.top < a.bottom && a.left < b.right && b.left < a.right;
 }
 

@@ -3,6 +3,8 @@
 import http.client
 import io
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +45,15 @@ def test_the_page_itself_is_answered(client):
         assert (status, [picture["name"] for picture in answer["pictures"]]) == (200, ["photo.png"])
     port = client.host.partition(":")[2]
     assert client.ask("", headers={"Host": f"localhost:{port}"})[0] == 200
+
+
+def test_the_page_is_small_and_asks_nobody_else(client):
+    folder = Path(server_module.__file__).parent
+    files = [path for path in folder.iterdir() if path.suffix in server_module.TYPES]
+    contents = [client.ask(path.name)[1] for path in files]
+    assert contents == [path.read_bytes() for path in files]
+    assert sum(map(len, contents)) < 60 * 1024
+    assert not [path.name for path in files if re.search(rb"https?://|//[a-z]+\.", path.read_bytes())]
 
 
 @pytest.mark.parametrize("token", ["", "x", "a" * 32, "%2e%2e", "%C3%A9"])
