@@ -114,9 +114,8 @@ class Session:
         if version != picture.version:
             with self._reading, open_images(picture.path, axes=picture.axes) as pages:  # one at a time, for the memory
                 levels = View(pages.read(0)).before.levels
-            content = thumbnail(
-                next((level for level in levels[::-1] if max(level.shape) >= THUMBNAIL), levels[0]), THUMBNAIL
-            )
+            large_enough = [level for level in levels if max(level.shape) >= THUMBNAIL]
+            content = thumbnail((large_enough or levels)[-1], THUMBNAIL)
             self._thumbnails[picture] = picture.version, content
         return content
 
