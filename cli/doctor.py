@@ -22,7 +22,7 @@ from csc_cogd.errors import CscCogdError, DeviceError
 
 _NEEDED = (
     "numpy", "scipy", "pyfftw", "numba", "threadpoolctl", "scikit-image", "imagecodecs", "tifffile", "pillow",
-    "imageio", "safetensors", "click",
+    "imageio", "safetensors", "click", "starlette", "uvicorn",
 )  # fmt: skip
 _OPTIONAL = {
     "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
