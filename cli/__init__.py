@@ -25,6 +25,7 @@ _SECTIONS = {
         "denoise": "Remove noise, or spoilt pixels, from images.",
         "deblur": "Sharpen images that were blurred by a known kernel.",
         "upscale": "Restore images on a finer grid.",
+        "paint": "Paint over damage in the browser, see it filled, keep the file.",
         "mask": "Make, find or look at masks of what is missing.",
     },
     "Learn": {

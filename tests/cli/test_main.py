@@ -58,7 +58,7 @@ def test_a_traceback_is_shown_to_those_who_ask_twice(flags, asked):
 def test_what_was_meant_is_guessed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-dash.png").touch()
-    check_refused(tmp_path, capsys, ["inpant", "a.png"], "No such command 'inpant'. Did you mean inpaint?")
+    check_refused(tmp_path, capsys, ["inpant", "a.png"], "No such command 'inpant'. Did you mean inpaint or paint?")
     check_refused(tmp_path, capsys, ["inpaint", "-dash.png"], "If the file -dash.png is meant, write ./-dash.png")
     check_refused(tmp_path, capsys, ["inpaint", "-zebra.png"], "No such option '-z'")
 

@@ -1,0 +1,1 @@
+"""A local page: paint over damage, see it filled, keep the file."""

@@ -1,0 +1,286 @@
+"""A picture file that is painted on: its pages as they are shown, and what is marked in each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.batch.inputs import Input, place_outputs
+from csc_cogd.batch.settings import Settings
+from csc_cogd.errors import InputError
+from csc_cogd.imagefiles import ImageFile, ImageWriter, MaskRules, missing_pixels, open_images
+from csc_cogd.page.pyramid import Pyramid
+from csc_cogd.report.pictures import to_bytes, tone_range, visible
+
+
+class ConflictError(Exception):
+    """What is asked for belongs to another state than the present one."""
+
+
+class Box(NamedTuple):
+    """A part of a page, in pixels."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The part as an index."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def grown(self, by: int, shape: tuple[int, ...]) -> Box:
+        """Return the box with a margin, within a page of this shape."""
+        bottom, right = min(self.bottom + by, shape[0]), min(self.right + by, shape[1])
+        return Box(max(self.top - by, 0), max(self.left - by, 0), bottom, right)
+
+
+class View:
+    """A page in memory: as it was read, and for the eye, before and after.
+
+    Attributes
+    ----------
+    image : ImageFile
+    before : Pyramid
+    note : str
+        What isn't shown of it.
+    """
+
+    def __init__(self, image: ImageFile):
+        self.image = image
+        pixels, self.note = visible(_with_channels(image.colors))
+        known = np.isfinite(pixels).all(axis=2) if pixels.dtype.kind == "f" else np.ones(pixels.shape[:2], bool)
+        self._tones = tone_range(pixels, known)
+        self.before = Pyramid(to_bytes(pixels, self._tones))
+        self._after: Pyramid | None = None
+
+    @property
+    def after(self) -> Pyramid:
+        """The page with what has been filled so far."""
+        if self._after is None:
+            self._after = Pyramid(self.before.levels[0].copy())
+        return self._after
+
+    def show(self, place: Box, colors: np.ndarray) -> None:
+        """Put colors, (h, w) or (h, w, C), into the page after."""
+        self.after.put(place.top, place.left, to_bytes(visible(_with_channels(colors))[0], self._tones))
+
+
+class Picture:
+    """A picture file, and what is marked as missing in its pages.
+
+    Every change of a mask gives the picture a new revision; what was made of it is of one of them.
+
+    Attributes
+    ----------
+    path : Path
+    version : int
+        How often the file has changed.
+    revision, restored_revision, kept_revision, saved_revision : int
+        The present one, and those of which the result was made, the result was kept, and only the mask was.
+    restored : Path, optional
+        The result of the last restoration, in a file of our own.
+    restored_by : Settings
+    lock : RLock
+        Held by who changes or reads any of this.
+    """
+
+    def __init__(self, path: Path, axes: str | None = None):
+        self.path, self.axes, self.lock = path, axes, threading.RLock()
+        self.revision = self.kept_revision = self.saved_revision = self.version = 0
+        self.restored: Path | None = None
+        self.restored_revision, self.restored_by = -1, Settings()
+        self.n_pages = 0
+        self.notes: list[str] = []
+        self._masks: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}  # bits, packed, and the page's height and width
+        self._views: dict[int, View] = {}
+        self._signature: Any = None
+
+    @property
+    def target(self) -> Path:
+        """Where the result belongs: beside the picture, as ``csc-cogd inpaint`` names it."""
+        return place_outputs([Input(self.path)], None, "inpainted")[1][0]
+
+    @property
+    def mask_path(self) -> Path:
+        """Where the mask belongs: beside the picture."""
+        return self.path.with_name(f"{self.path.stem}_mask{'.tif' if self.n_pages > 1 else '.png'}")
+
+    @property
+    def marked(self) -> bool:
+        """Whether anything is marked in any page that has been opened."""
+        return any(bits.any() for bits, _ in self._masks.values())
+
+    def is_loaded(self, page: int) -> bool:
+        """Whether a page is in memory."""
+        return page in self._views
+
+    def view(self, page: int) -> View:
+        """Return a page, read if it isn't in memory.
+
+        Raises
+        ------
+        InputError
+            If it can't be read.
+        """
+        with self.lock:
+            self.notice_changes()
+            if page not in self._views:
+                with open_images(self.path, axes=self.axes) as pages:
+                    self.n_pages = len(pages)
+                    image = pages.read(page)
+                self._views = {page: View(image)}
+                self._find_mask(page, image)
+                self._show_restored(page)
+            return self._views[page]
+
+    def show(self, page: int, place: Box, colors: np.ndarray) -> None:
+        """Put colors into a page after, if it is in memory."""
+        with self.lock:
+            if page in self._views:
+                self._views[page].show(place, colors)
+
+    def release(self) -> None:
+        """Take the pages out of memory."""
+        with self.lock:
+            self._views.clear()
+
+    def notice_changes(self) -> bool:
+        """Forget what was read from a file that has changed since; masks that still fit stay.
+
+        Raises
+        ------
+        InputError
+            If the file is gone.
+        """
+        with self.lock:
+            try:
+                status = self.path.stat()
+            except OSError as error:
+                raise InputError("", f"can't be read: {error.strerror}", subject=self.path.name) from None
+            signature = (status.st_mtime_ns, status.st_size)
+            changed = self._signature not in (None, signature)
+            self._signature = signature
+            if changed:
+                self._views.clear()
+                self.restored_revision, self.restored = -1, None
+                self.version += 1
+                self.revision += 1
+            return changed
+
+    def mask(self, page: int) -> np.ndarray:
+        """Return what is marked in a page, (H, W) bool."""
+        with self.lock:
+            if page not in self._masks:
+                self.view(page)
+            bits, shape = self._masks[page]
+            return np.unpackbits(bits, count=shape[0] * shape[1]).astype(bool).reshape(shape)
+
+    def packed_mask(self, page: int) -> bytes:
+        """Return what is marked in a page, eight pixels a byte, the first one in the highest bit."""
+        with self.lock:
+            self.view(page)
+            return self._masks[page][0].tobytes()
+
+    def change_mask(self, page: int, revision: int, place: Box, bits: bytes) -> int:
+        """Set what is marked in a part of a page, and return the new revision.
+
+        Raises
+        ------
+        ConflictError
+            If `revision` isn't the present one: somebody else painted meanwhile.
+        InputError
+            If the part isn't one of the page, or the bits aren't as many.
+        """
+        with self.lock:
+            shape = self.view(page).image.pixels.shape[:2]
+            if revision != self.revision:
+                raise ConflictError("the mask was changed in another window")
+            height, width = place.bottom - place.top, place.right - place.left
+            inside = 0 <= place.top < place.bottom <= shape[0] and 0 <= place.left < place.right <= shape[1]
+            if not inside or len(bits) != -(-height * width // 8):
+                raise InputError("", "isn't a part of the picture, or has too few or too many bits", subject="the change")
+            mask = self.mask(page)
+            part = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
+            mask[place.window] = part.reshape(height, width)
+            self._set_mask(page, mask)
+            self.revision += 1
+            return self.revision
+
+    def write_mask(self, path: Path, *, overwrite: bool) -> None:
+        """Write what is marked, 8 bits, 255 where something is; of several pages, a page for each."""
+        with ImageWriter(path, self.n_pages, overwrite, None) as writer:
+            for page in range(self.n_pages):
+                writer.write(ImageFile(self.mask_of_unopened(page).astype(np.uint8) * 255, path, "png"))
+
+    def mask_of_unopened(self, page: int) -> np.ndarray:
+        """Return the mask of a page without keeping the page in memory."""
+        with self.lock:
+            if page not in self._masks:
+                with open_images(self.path, axes=self.axes) as pages:
+                    self._find_mask(page, pages.read(page))
+            return self.mask(page)
+
+    def set_restored(self, path: Path, revision: int, version: int, settings: Settings) -> bool:
+        """Take in the result of a restoration of a revision, unless it is of another version of the file."""
+        with self.lock:
+            self.notice_changes()
+            if version != self.version:
+                return False
+            self.restored, self.restored_revision, self.restored_by = path, revision, settings
+            for page in self._views:
+                self._show_restored(page)
+            return True
+
+    def missing(self, page: int, mask: Path) -> np.ndarray:
+        """Return what a mask file marks in a page, and what the page itself says is missing, (H, W) bool.
+
+        Raises
+        ------
+        InputError
+            If the mask can't be read, or isn't of the page's size.
+        """
+        image = self.view(page).image
+        return _any_channel(missing_pixels(image, MaskRules(mask), page=page, n_pages=self.n_pages, complete=True)[0])
+
+    def _find_mask(self, page: int, image: ImageFile) -> None:
+        """Begin with the mask that was kept beside the picture, if it fits, and with what the page says is missing."""
+        if page in self._masks and self._masks[page][1] == image.pixels.shape[:2]:
+            return
+        beside = self.mask_path if self.mask_path.is_file() else None
+        self.notes = []
+        for path in dict.fromkeys((beside, None)):
+            try:
+                found, _ = missing_pixels(image, MaskRules(path), page=page, n_pages=self.n_pages, complete=True)
+                return self._set_mask(page, _any_channel(found))
+            except InputError as error:
+                self.notes = [str(error)]
+        self._set_mask(page, np.zeros(image.pixels.shape[:2], bool))  # as all of it is missing
+
+    def _set_mask(self, page: int, mask: np.ndarray) -> None:
+        self._masks[page] = (np.packbits(mask), mask.shape)
+
+    def _show_restored(self, page: int) -> None:
+        if self.restored is None or self.restored_revision != self.revision:
+            return
+        with suppress(InputError), open_images(self.restored, axes=self.axes) as pages:
+            colors = pages.read(page).colors
+            self._views[page].show(Box(0, 0, *colors.shape[:2]), colors)
+
+
+Publish = Callable[..., None]
+"""Tells the windows of an event: its kind, the picture, and what belongs to it by name."""
+
+
+def _with_channels(colors: np.ndarray) -> np.ndarray:
+    return colors if colors.ndim == 3 else colors[..., None]
+
+
+def _any_channel(missing: np.ndarray) -> np.ndarray:
+    return np.asarray(missing if missing.ndim == 2 else missing.any(axis=2))

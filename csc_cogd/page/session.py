@@ -1,0 +1,241 @@
+"""What the page is about: the pictures of a folder, and what is asked of them. It outlives windows that are closed."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import binary_dilation, find_objects, label
+
+from csc_cogd.batch.inputs import expand_inputs, place_outputs
+from csc_cogd.detect.detect import KINDS, detect_damage
+from csc_cogd.engine import Engine
+from csc_cogd.errors import InputError
+from csc_cogd.imagefiles import open_images
+from csc_cogd.page.filling import Filler
+from csc_cogd.page.picture import Box, Picture, View
+from csc_cogd.page.pyramid import TILE, thumbnail
+from csc_cogd.page.restoring import Restorer
+
+IN_MEMORY = 2  # pictures
+MOST_CANDIDATES = 5000
+THUMBNAIL = 192  # pixels
+SQUARE = np.ones((3, 3), bool)
+
+
+class Session:
+    """The pictures that are painted on.
+
+    Parameters
+    ----------
+    path : Path
+        A picture, or a folder of some: masks and results among them are left out.
+    axes : str, optional
+        See :func:`csc_cogd.imagefiles.open_images`.
+    engine : Engine, optional
+
+    Attributes
+    ----------
+    publish : callable
+        Hears of events: their kind, and what belongs to them by name, as JSON can hold it.
+
+    Raises
+    ------
+    InputError
+        If there is no picture, or the only one can't be read.
+    """
+
+    def __init__(self, path: Path, *, axes: str | None = None, engine: Engine | None = None):
+        self.title = path.resolve().name
+        self.pictures = [Picture(file, axes) for file in _pictures(path)]
+        if not path.is_dir():
+            open_images(path, axes=axes).close()
+            self.pictures[0].view(0)
+        self.publish: Callable[..., None] = lambda kind, **about: None
+        self._folder = tempfile.TemporaryDirectory(prefix="csc-cogd-paint-")
+        root = (path if path.is_dir() else path.parent).resolve()
+        self.restorer = Restorer(Path(self._folder.name), root, engine or Engine(), self._tell)
+        self._filler = Filler(engine or Engine(), self._tell)
+        self._thumbnails: dict[Picture, tuple[int, bytes]] = {}
+        self._reading = threading.Lock()
+        self._recent: list[Picture] = []
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.restorer.close()
+        self._filler.close()
+        self._folder.cleanup()
+
+    @property
+    def unkept(self) -> list[Picture]:
+        """Pictures with strokes that are nowhere in a file."""
+        done = ((picture, (picture.kept_revision, picture.saved_revision)) for picture in self.pictures)
+        return [picture for picture, revisions in done if picture.revision not in revisions and picture.marked]
+
+    def overview(self) -> dict[str, Any]:
+        """Return the names and states of all pictures."""
+        rows = [{"name": picture.path.name, "state": _state(picture)} for picture in self.pictures]
+        return {"title": self.title, "pictures": rows, "busy": self.restorer.busy}
+
+    def describe(self, number: int, page: int) -> dict[str, Any]:
+        """Return what the page shows of a picture."""
+        picture = self._picture(number)
+        is_new = not picture.is_loaded(page)
+        with picture.lock:
+            view, mask = self._view(picture, page), picture.mask(page)
+            height, width = mask.shape
+            if is_new and picture.restored_revision != picture.revision and mask.any():
+                self._filler.ask(picture, page, _bounds(mask))
+            return {
+                "name": picture.path.name, "pages": picture.n_pages, "width": width, "height": height, "tile": TILE,
+                "levels": len(view.before.levels), "version": picture.version, "revision": picture.revision,
+                "state": _state(picture), "about": _about(view), "target": picture.target.name,
+                "notes": [*picture.notes, *filter(None, [view.note])],
+            }  # fmt: skip
+
+    def tile(self, number: int, page: int, layer: str, level: int, row: int, column: int) -> bytes:
+        """Return a tile of a page ``"before"`` or ``"after"``, as PNG."""
+        picture = self._picture(number)
+        with picture.lock:
+            view = self._view(picture, page)
+            return (view.before if layer == "before" else view.after).tile(level, row, column)
+
+    def thumbnail(self, number: int) -> bytes:
+        """Return a small picture of the first page, as PNG."""
+        picture = self._picture(number)
+        picture.notice_changes()
+        version, content = self._thumbnails.get(picture, (-1, b""))
+        if version != picture.version:
+            with self._reading, open_images(picture.path, axes=picture.axes) as pages:  # one at a time, for the memory
+                levels = View(pages.read(0)).before.levels
+            large_enough = [level for level in levels if max(level.shape) >= THUMBNAIL]
+            content = thumbnail((large_enough or levels)[-1], THUMBNAIL)
+            self._thumbnails[picture] = picture.version, content
+        return content
+
+    def mask(self, number: int, page: int) -> bytes:
+        """Return what is marked in a page, packed."""
+        return self._picture(number).packed_mask(page)
+
+    def change_mask(self, number: int, page: int, revision: int, place: Box, bits: bytes, fill: bool) -> int:
+        """Set what is marked in a part of a page, have it filled if that is wanted, and return the new revision."""
+        picture = self._picture(number)
+        revision = picture.change_mask(page, revision, place, bits)
+        self.restorer.outdate(picture)
+        if fill:
+            self._filler.ask(picture, page, place)
+        self._tell("mask", picture, page=page, revision=revision)
+        return revision
+
+    def grown(self, number: int, page: int, by: int) -> bytes:
+        """Return what would be marked if it were grown by some pixels in every direction, packed."""
+        if not 1 <= by <= 100:
+            raise InputError("by", f"must be from 1 to 100 pixels, got {by}")
+        return np.packbits(binary_dilation(self._picture(number).mask(page), SQUARE, iterations=by)).tobytes()
+
+    def read_mask(self, number: int, page: int, path: Path) -> bytes:
+        """Return what a mask file marks, packed."""
+        return np.packbits(self._picture(number).missing(page, path)).tobytes()
+
+    def candidates(self, number: int, page: int, kinds: list[str], sensitivity: float) -> dict[str, Any]:
+        """Return what looks like damage: of each, its box, and its pixels as runs of row, first and last column.
+
+        Raises
+        ------
+        InputError
+            If there is no such kind, or too many are found.
+        """
+        if not set(kinds) <= set(KINDS):
+            raise InputError("kinds", f"must be some of {', '.join(KINDS)}, got {', '.join(kinds)}")
+        picture = self._picture(number)
+        colors = self._view(picture, page).image.observed
+        found = detect_damage(colors, channel_axis=None if colors.ndim == 2 else -1, kinds=kinds, sensitivity=sensitivity)
+        mask = found.mask if found.mask.ndim == 2 else found.mask.any(axis=2)
+        labels, n_found = label(mask, SQUARE)
+        if n_found > MOST_CANDIDATES:
+            raise InputError("", f"{n_found} places look like damage", "search less keenly")
+        places = [
+            {"box": [part[0].start, part[1].start, part[0].stop, part[1].stop], "runs": _runs(labels[part] == i, part)}
+            for i, part in enumerate(find_objects(labels), 1)
+        ]
+        return {"summary": found.summary(), "places": places}
+
+    def restore(self, number: int, effort: str) -> None:
+        """Begin to restore a picture at full quality."""
+        self.restorer.start(self._picture(number), effort)
+
+    def keep(self, number: int, effort: str, overwrite: bool) -> None:
+        """Begin to keep a picture's mask and result, restored first where it isn't yet."""
+        self.restorer.start(self._picture(number), effort, keep=True, overwrite=overwrite)
+
+    def save_mask(self, number: int, overwrite: bool) -> str:
+        """Write what is marked in a picture beside it, and return the file's name."""
+        picture = self._picture(number)
+        self.restorer.save_mask(picture, overwrite)
+        return picture.mask_path.name
+
+    def _picture(self, number: int) -> Picture:
+        if not 0 <= number < len(self.pictures):
+            raise InputError("", f"there is no picture {number}")
+        return self.pictures[number]
+
+    def _view(self, picture: Picture, page: int) -> View:
+        """Return a page; pictures that weren't looked at for longest leave the memory."""
+        if picture not in self._recent[-1:]:
+            self._recent = [*(other for other in self._recent if other is not picture), picture]
+            while len(self._recent) > IN_MEMORY:
+                self._recent.pop(0).release()
+        return picture.view(page)
+
+    def _tell(self, kind: str, picture: Picture, **about: Any) -> None:
+        self.publish(kind, picture=self.pictures.index(picture), state=_state(picture), **about)
+
+
+def _pictures(path: Path) -> list[Path]:
+    """Return the picture, or those of the folder that aren't masks or results of others, nor links out of it."""
+    if not path.is_dir():
+        return [path]
+    found = [image for image in expand_inputs([path]).images if path.resolve() in image.path.resolve().parents]
+    stems = {image.path.stem for image in found}
+    images = [image for image in found if not _is_mask(image.path.stem, stems)]
+    pictures, _ = place_outputs(images, None, "inpainted")
+    return [image.path for image in pictures]
+
+
+def _is_mask(stem: str, stems: set[str]) -> bool:
+    return stem.endswith("_mask") and stem.removesuffix("_mask") in stems
+
+
+def _state(picture: Picture) -> str:
+    """Return a picture's state in a word."""
+    if picture.revision == picture.kept_revision and picture.target.exists():
+        return "kept"
+    if picture.revision == picture.restored_revision:
+        return "restored"
+    return "painted" if picture.marked else "untouched"
+
+
+def _about(view: View) -> str:
+    pixels = view.image.colors
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    kind = f"{8 * pixels.dtype.itemsize} bits" if pixels.dtype.kind in "iub" else f"{pixels.dtype}"
+    return f"{pixels.shape[1]} x {pixels.shape[0]}, {kind}, {channels} channel{'' if channels == 1 else 's'}"
+
+
+def _bounds(mask: np.ndarray) -> Box:
+    """Return the smallest box around all that is marked."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def _runs(marked: np.ndarray, part: tuple[slice, slice]) -> list[int]:
+    edges = np.diff(marked.astype(np.int8), axis=1, prepend=0, append=0)
+    (rows, starts), (_, stops) = np.nonzero(edges == 1), np.nonzero(edges == -1)
+    top, left = part[0].start, part[1].start
+    return np.stack([rows + top, starts + left, stops + left - 1], axis=1).ravel().tolist()

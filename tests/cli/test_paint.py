@@ -1,0 +1,60 @@
+"""``csc-cogd paint``, as a program."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from tests.cli.calling import call, check_refused, save
+
+
+def test_it_prints_its_address_and_ends_by_ctrl_c(photo, tmp_path):
+    picture = save(tmp_path / "photo.png", photo)
+    command = [sys.executable, "-m", "csc_cogd", "paint", str(picture), "--no-browser", "-q"]
+    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    url = done.stdout.readline().strip()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", url)
+    assert b"app.js" in urllib.request.urlopen(url, timeout=30).read()
+    done.send_signal(signal.SIGINT)
+    out, err = done.communicate(timeout=60)
+    assert (done.returncode, out, err) == (0, "", "")
+
+
+def test_the_browser_is_opened(photo, tmp_path, monkeypatch):
+    import webbrowser
+
+    import uvicorn
+
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+    picture = save(tmp_path / "photo.png", photo)
+    assert call("paint", picture, "--no-browser") == 0
+    assert opened == []
+    assert call("paint", picture) == 0
+    assert opened[0].startswith("http://127.0.0.1:")
+
+
+def test_a_port_that_is_taken_is_told(photo, tmp_path, capsys):
+    picture = save(tmp_path / "photo.png", photo)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        check_refused(
+            tmp_path, capsys, ("paint", picture, "--no-browser", "--port", port, "--device", "cpu"), f"{port} can't"
+        )
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.png", "no such file"), ("text.png", "isn't"), ("", "has no image")])
+def test_what_cannot_be_opened_is_told(name, message, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("text")
+    (tmp_path / "empty").mkdir()
+    place = tmp_path / name if name else tmp_path / "empty"
+    if name == "text.png":
+        place.write_text("text")
+    check_refused(tmp_path, capsys, ("paint", place, "--no-browser", "--device", "cpu"), message)

@@ -1,0 +1,166 @@
+"""What is kept is what the command line writes."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from csc_cogd.imagefiles import read_image
+from tests.cli.calling import call, save
+from tests.page.serving import serving, square
+
+
+def jpeg(path, photo):
+    """A photograph with EXIF data and an ICC profile."""
+    picture = Image.fromarray(np.dstack([photo, photo[::-1], photo[:, ::-1]]))
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a description", 6
+    picture.save(path, exif=exif, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    return path
+
+
+def stack(path, photo):
+    """Two pages of 16 bits."""
+    import tifffile
+
+    pages = np.stack([photo, photo.T]).astype(np.uint16) * 200
+    tifffile.imwrite(path, pages, photometric="minisblack", metadata=None)
+    return path
+
+
+KINDS = {
+    "photo.jpg": jpeg,
+    "field.npy": lambda path, photo: save(path, np.where(square(photo.shape, 40, 40), np.nan, photo / 7).astype(np.float32)),
+    "stack.tif": stack,
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_files_are_those_of_the_command_line_bit_for_bit(name, photo, tmp_path):
+    picture = KINDS[name](tmp_path / name, photo)
+    with serving(picture) as client:
+        info = client.info(page=0)
+        mask = client.mask() | square((info["height"], info["width"]), 20, 10)
+        client.paint(mask)
+        if info["pages"] > 1:
+            client.paint(square(mask.shape, 50, 60), page=1)
+        client.post("api/pictures/0/keep?effort=fast")
+        event = client.hear("kept", "failed")
+        assert event.get("files") == [f"{picture.stem}_inpainted{picture.suffix}", mask_name(picture, info)]
+        assert client.info()["state"] == "kept"
+    kept = tmp_path / event["files"][0]
+    mask_path = tmp_path / event["files"][1]
+    assert call("inpaint", picture, "-m", mask_path, "-o", tmp_path / f"line{picture.suffix}", "--fast", "-q") == 0
+    assert kept.read_bytes() == (tmp_path / f"line{picture.suffix}").read_bytes()
+    assert call("inpaint", picture, "-m", mask_path, "--fast", "--skip-existing", "-q") == 0
+    if name == "photo.jpg":
+        result = read_image(kept)
+        assert result.exif
+        assert result.icc_profile
+
+
+def mask_name(picture, info):
+    return f"{picture.stem}_mask{'.tif' if info['pages'] > 1 else '.png'}"
+
+
+def test_nothing_is_replaced_without_asking_and_a_mask_that_was_kept_is_there_again(photo, tmp_path):
+    picture = save(tmp_path / "photo.png", photo)
+    (tmp_path / "photo_inpainted.png").write_bytes(b"mine")
+    with serving(picture) as client:
+        client.paint(square(photo.shape))
+        assert client.post("api/pictures/0/keep?effort=fast") == (409, {"exists": "photo_inpainted.png"})
+        assert (tmp_path / "photo_inpainted.png").read_bytes() == b"mine"
+        client.post("api/pictures/0/restore?effort=fast")
+        assert client.hear("restored", "failed")["state"] == "restored"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "photo_inpainted.png"]
+        assert client.post("api/pictures/0/keep?effort=fast&overwrite")[0] == 202
+        assert client.hear("kept", "failed", "progress")["kind"] == "kept"  # without another restoration
+    with serving(picture) as client:
+        assert (client.mask() == square(photo.shape)).all()
+        assert client.info()["state"] == "kept"
+
+
+def test_nothing_is_written_through_a_link_that_leads_out_of_the_folder(photo, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    picture = save(folder / "photo.png", photo)
+    os.symlink(tmp_path / "elsewhere.png", folder / "photo_inpainted.png")
+    with serving(picture) as client:
+        client.paint(square(photo.shape))
+        for query in ("", "&overwrite"):
+            status, answer = client.post(f"api/pictures/0/keep?effort=fast{query}")
+            assert (status, "leads out of the folder" in answer["error"]) == (422, True)
+    assert not (tmp_path / "elsewhere.png").exists()
+
+
+def test_a_full_disk_costs_neither_the_mask_nor_leaves_anything(photo, tmp_path, monkeypatch):
+    picture = save(tmp_path / "photo.png", photo)
+    with serving(picture) as client:
+        client.paint(square(photo.shape))
+        client.post("api/pictures/0/restore?effort=fast")
+        assert client.hear("restored", "failed")["kind"] == "restored"
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+            status, answer = client.post("api/pictures/0/keep?effort=fast")
+            said = answer["error"] if status == 422 else client.hear("kept", "failed")["error"]
+        assert "No space left" in said
+        assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+        assert (client.mask() == square(photo.shape)).all()
+        client.post("api/pictures/0/keep?effort=fast")
+        assert client.hear("kept", "failed")["kind"] == "kept"
+
+
+def test_a_picture_that_changes_on_the_disk_is_read_again_and_its_mask_stays_if_it_fits(photo, tmp_path):
+    picture = save(tmp_path / "photo.png", photo)
+    with serving(picture) as client:
+        client.paint(square(photo.shape))
+        first = client.info()
+        picture.unlink()
+        assert client.ask("api/pictures/0/0")[0] == 422
+        save(picture, 255 - photo)
+        second = client.info()
+        assert second["version"] > first["version"]
+        assert (client.mask() == square(photo.shape)).all()
+        picture.unlink()
+        save(picture, photo[:40])
+        assert not client.mask().any()
+        assert client.mask().shape == (40, 96)
+
+
+def test_a_restoration_is_canceled_and_by_a_stroke_outdated(photo, tmp_path):
+    picture = save(tmp_path / "photo.png", np.tile(photo, (4, 4)))
+    with serving(picture) as client:
+        mask = np.random.default_rng(0).random((384, 384)) < 0.5
+        client.paint(mask, query="")
+        for stop in (lambda: client.post("api/cancel"), lambda: client.paint(~mask, query="")):
+            assert client.post("api/pictures/0/restore?effort=best")[0] == 202
+            assert client.post("api/pictures/0/restore")[0] == 409
+            stop()
+            assert client.hear("canceled", "restored", "failed")["kind"] == "canceled"
+            client.session.restorer.close()
+
+
+def test_bad_pixels_are_found_one_by_one(photo, tmp_path):
+    hot = photo.copy()
+    hot[20, 30], hot[60, 61] = 255, 0
+    hot[:, 80] = 0
+    with serving(save(tmp_path / "photo.png", hot)) as client:
+        _, found = client.ask("api/pictures/0/0/candidates?kinds=pixels,columns&sensitivity=1")
+    runs = [place["runs"] for place in found["places"]]
+    assert [20, 30, 30] in runs
+    assert [value for y in range(96) for value in (y, 80, 80)] in runs
+
+
+def test_a_mask_is_saved_without_a_result_for_a_batch(photo, tmp_path):
+    save(tmp_path / "photo.png", photo)
+    with serving(tmp_path) as client:
+        client.paint(square(photo.shape), query="")
+        assert client.post("api/pictures/0/mask") == (200, {"name": "photo_mask.png"})
+        assert client.post("api/pictures/0/mask") == (409, {"exists": "photo_mask.png"})
+        client.paint(square(photo.shape, 30), query="")
+        assert client.post("api/pictures/0/mask?overwrite")[0] == 200
+    assert ((read_image(tmp_path / "photo_mask.png").pixels == 255) == square(photo.shape, 30)).all()
+    assert call("inpaint", tmp_path, "-m", tmp_path, "--fast", "-q") == 0
+    assert (tmp_path / "photo_inpainted.png").exists()

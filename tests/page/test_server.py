@@ -1,0 +1,178 @@
+"""What the server answers, and to whom."""
+
+import http.client
+import io
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import binary_dilation
+
+from csc_cogd.page import server as server_module
+from tests.cli.calling import save
+from tests.page.serving import serving, square
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory, photo):
+    folder = tmp_path_factory.mktemp("pictures")
+    save(folder / "photo.png", photo)
+    (folder / "secret.txt").write_text("nobody's business")
+    with serving(folder) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "headers", [
+        {"Host": "csc-cogd.example"}, {"Host": "csc-cogd.example:80"}, {"Origin": "http://csc-cogd.example"},
+        {"Origin": "null"}, {"Origin": "http://127.0.0.1"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "api/overview"), ("POST", "api/cancel")])
+def test_other_sites_and_names_are_refused(client, headers, method, path):
+    status, answer = client.ask(path, method, headers=headers)
+    assert status == 403
+    assert set(answer) == {"error"}
+
+
+def test_the_page_itself_is_answered(client):
+    for headers in ({}, {"Origin": f"http://{client.host}"}, {"Sec-Fetch-Site": "same-origin"}):
+        status, answer = client.ask("api/overview", headers=headers)
+        assert (status, [picture["name"] for picture in answer["pictures"]]) == (200, ["photo.png"])
+    port = client.host.partition(":")[2]
+    assert client.ask("", headers={"Host": f"localhost:{port}"})[0] == 200
+
+
+def test_the_page_is_small_and_asks_nobody_else(client):
+    folder = Path(server_module.__file__).parent
+    files = [path for path in folder.iterdir() if path.suffix in server_module.TYPES]
+    contents = [client.ask(path.name)[1] for path in files]
+    assert contents == [path.read_bytes() for path in files]
+    assert sum(map(len, contents)) < 60 * 1024
+    assert not [path.name for path in files if re.search(rb"https?://|//[a-z]+\.", path.read_bytes())]
+
+
+@pytest.mark.parametrize("token", ["", "x", "a" * 32, "%2e%2e", "%C3%A9"])
+def test_another_token_is_refused(client, token):
+    assert client.ask("api/overview", token=token)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path", [
+        "../secret.txt", "..%2fsecret.txt", "secret.txt", "server.py", "../server.py", "..%2f..%2fpyproject.toml",
+        "api/pictures/..%2fsecret.txt/0", "api/pictures/0/0/before/0/0/..%2f..%2fsecret.txt", "api/pictures/-1/0",
+        "%2fetc%2fpasswd", "app.js%00.txt",
+    ],
+)  # fmt: skip
+def test_no_path_leads_elsewhere(client, path):
+    status, answer = client.ask(path)
+    assert status in (403, 404)
+    assert b"nobody" not in (answer if isinstance(answer, bytes) else str(answer).encode())
+
+
+def test_an_upload_of_200_mb_is_refused_before_it_is_read(client):
+    connection = http.client.HTTPConnection(client.host, timeout=30)
+    connection.putrequest("POST", f"/{client.token}/api/pictures/0/0/read?name=mask.png")
+    connection.putheader("Content-Length", str(200 * 10**6))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_an_upload_that_does_not_say_its_length_is_cut_off(client, monkeypatch):
+    monkeypatch.setattr(server_module, "LARGEST_BODY", 10**6)
+    status, answer = client.ask("api/pictures/0/0/read?name=m.png", "POST", iter([bytes(2**16)] * 40))
+    assert (status, "MB" in answer["error"]) == (422, True)
+
+
+@pytest.mark.parametrize(
+    "path", [
+        "api/pictures/7/0", "api/pictures/0/3", "api/pictures/0/0/before/9/0/0", "api/pictures/0/0/grown?by=no",
+        "api/pictures/0/0/grown?by=0", "api/pictures/0/0/candidates?kinds=cats&sensitivity=1",
+        "api/pictures/0/0/candidates?kinds=pixels&sensitivity=nan",
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_told(client, path):
+    status, answer = client.ask(path)
+    assert (status, list(answer)) == (422, ["error"])
+
+
+def test_a_change_of_the_mask_is_known_to_all_windows_and_must_fit(client, photo):
+    mask = square(photo.shape)
+    revision = client.info()["revision"]
+    assert client.paint(mask, revision=revision) == (200, {"revision": revision + 1})
+    assert client.hear("mask")["revision"] == revision + 1
+    assert (client.mask() == mask).all()
+    status, answer = client.paint(~mask, revision=revision)
+    assert (status, list(answer)) == (409, ["conflict"])
+    assert (client.mask() == mask).all()
+    for wrong in ((96, 97), (97, 96)):
+        assert client.paint(square(wrong))[0] == 422
+    place = f"top=0&left=0&bottom=4&right=4&revision={client.info()['revision']}"
+    assert client.post(f"api/pictures/0/0/mask?{place}", bytes(3))[0] == 422
+
+
+def test_a_mask_is_filled_grown_and_read_from_a_file(client, photo, tmp_path):
+    mask = square(photo.shape, 30, 40)
+    client.paint(mask)
+    while client.hear("filled", "failed")["revision"] != client.info()["revision"]:
+        pass
+    before, after = (np.asarray(Image.open(io.BytesIO(client.ask(f"api/pictures/0/0/{layer}/0/0/0")[1]))) for layer in (
+        "before", "after"
+    ))  # fmt: skip
+    assert (before == photo).all()
+    assert (after[~mask] == photo[~mask]).all()
+    assert (after[mask] != photo[mask]).any()
+    _, grown = client.ask("api/pictures/0/0/grown?by=2")
+    assert grown == np.packbits(binary_dilation(mask, np.ones((3, 3)), iterations=2)).tobytes()
+    drawn = save(tmp_path / "drawn.png", square(photo.shape, 2, 3).astype(np.uint8)).read_bytes()
+    assert client.post("api/pictures/0/0/read?name=drawn.png", drawn) == (
+        200,
+        np.packbits(square(photo.shape, 2, 3)).tobytes(),
+    )
+    small = save(tmp_path / "small.png", np.eye(9, dtype=np.uint8)).read_bytes()
+    status, answer = client.post("api/pictures/0/0/read?name=small.png", small)
+    assert (status, answer["error"].startswith("small.png: the mask must be of the image's size")) == (422, True)
+    assert client.post("api/pictures/0/0/read?name=x.png", b"GIF89a")[0] == 422
+
+
+def test_a_picture_of_one_pixel_is_shown_and_cannot_be_restored(tmp_path):
+    with serving(save(tmp_path / "one.png", np.array([[7]], np.uint8))) as client:
+        assert [client.info()[name] for name in ("width", "height", "levels")] == [1, 1, 1]
+        assert client.paint(np.ones((1, 1), bool))[0] == 200
+        client.hear("filled")
+        client.post("api/pictures/0/restore")
+        assert "full" in client.hear("failed", "restored")["error"]
+
+
+def test_what_is_not_an_image_is_told_and_costs_only_itself(tmp_path, photo):
+    save(tmp_path / "a.png", photo)
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with serving(tmp_path) as client:
+        assert client.ask("api/pictures/1/0")[0] == client.ask("api/pictures/1/thumbnail")[0] == 422
+        assert client.ask("api/pictures/0/0")[0] == client.ask("api/pictures/0/thumbnail")[0] == 200
+
+
+def test_a_folder_has_no_masks_results_and_links_out_of_it(tmp_path, photo):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.png", "a_mask.png", "a_inpainted.png", "gas_mask.png"):
+        save(folder / name, photo)
+    save(tmp_path / "outside.png", photo)
+    os.symlink(tmp_path / "outside.png", folder / "link.png")
+    with serving(folder) as client:
+        found = {picture["name"]: picture["state"] for picture in client.ask("api/overview")[1]["pictures"]}
+    assert found == {"a.png": "kept", "gas_mask.png": "untouched"}
+
+
+def test_it_stops_when_the_last_window_is_closed(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(server_module, "GRACE", 0.1)
+    save(tmp_path / "a.png", photo)
+    with serving(tmp_path / "a.png", keep=False) as client:
+        client.close()
+        client.thread.join(30)
+        assert not client.thread.is_alive()
