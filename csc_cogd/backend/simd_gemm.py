@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from csc_cogd.backend.simd_rows import FAST
+from csc_cogd.backend.simd_rows import FAST, Vectors, alignment
 
 ROWS, VECTORS = 4, 3
 BYTES = 32
@@ -112,20 +112,11 @@ def add_vector(typing_context, source, source_at, number, target, target_at):
     return types.void(source, types.intp, source.dtype, target, types.intp), generate
 
 
-class _Tile:
-    """Vectors in the flat arrays among a function's arguments."""
+class _Tile(Vectors):
+    """Vectors of as many numbers as fit into a processor's registers."""
 
     def __init__(self, context, builder, signature, arguments):
-        self.builder = builder
-        self.data = {
-            place: context.make_array(kind)(context, builder, arguments[place]).data
-            for place, kind in enumerate(signature.args)
-            if isinstance(kind, types.Array)
-        }
-        self.number = context.get_value_type(signature.args[0].dtype)
-        self.align = 4 if signature.args[0].dtype == types.float32 else 8
-        self.lanes = BYTES // self.align
-        self.vector = ir.VectorType(self.number, self.lanes)
+        super().__init__(context, builder, signature, arguments, BYTES // alignment(signature))
 
     def number_at(self, argument, index, offset):
         place = self.builder.add(index, ir.Constant(index.type, offset))
@@ -133,17 +124,6 @@ class _Tile:
 
     def at(self, argument, index, offset):
         return self.builder.bitcast(self.number_at(argument, index, offset), self.vector.as_pointer())
-
-    def load(self, pointer):
-        return self.builder.load(pointer, align=self.align)
-
-    def store(self, value, pointer):
-        self.builder.store(value, pointer, align=self.align)
-
-    def broadcast(self, value):
-        one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-        places = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), places)
 
     def multiply_add(self, a, b, total):
         product = self.builder.fmul(a, b, flags=FAST)

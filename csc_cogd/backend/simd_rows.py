@@ -73,7 +73,7 @@ def add_weighted_rows(typing_context, filters, start, image, corner, rows, chunk
             change = builder.fmul(change, factors, flags=FAST)
             block.store(builder.fadd(block.load(image_at), change, flags=FAST), image_at)
 
-        block.visit(add, block.data(8))
+        block.visit(add, block.data[8])
         return context.get_dummy_value()
 
     return types.void(filters, types.intp, image, *[types.intp] * 4, filters.dtype, weights), generate
@@ -85,25 +85,26 @@ def nonzero_lanes(typing_context, image, corner):
 
     def generate(context, builder, signature, arguments):
         block = _Rows(context, builder, signature, arguments)
-        pointer = builder.bitcast(builder.gep(block.data(0), [arguments[1]]), block.vector.as_pointer())
+        pointer = builder.bitcast(builder.gep(block.data[0], [arguments[1]]), block.vector.as_pointer())
         different = builder.fcmp_unordered("!=", block.load(pointer), ir.Constant(block.vector, [0.0] * LANES))
         return builder.zext(builder.bitcast(different, ir.IntType(LANES)), ir.IntType(64))
 
     return types.int64(image, types.intp), generate
 
 
-class _Rows:
-    """The pairs of vectors that the rows of a filter and of an image are made of."""
+class Vectors:
+    """Vectors of `lanes` numbers in the flat arrays among a function's arguments."""
 
-    def __init__(self, context, builder, signature, arguments):
-        self.context, self.builder, self.signature, self.arguments = context, builder, signature, arguments
+    def __init__(self, context, builder, signature, arguments, lanes):
+        self.builder, self.arguments, self.lanes = builder, arguments, lanes
+        self.data = {
+            place: context.make_array(kind)(context, builder, arguments[place]).data
+            for place, kind in enumerate(signature.args)
+            if isinstance(kind, types.Array)
+        }
         self.number = context.get_value_type(signature.args[0].dtype)
-        self.vector = ir.VectorType(self.number, LANES)
-        self.align = 4 if signature.args[0].dtype == types.float32 else 8
-
-    def data(self, argument):
-        array = self.context.make_array(self.signature.args[argument])
-        return array(self.context, self.builder, self.arguments[argument]).data
+        self.vector = ir.VectorType(self.number, lanes)
+        self.align = alignment(signature)
 
     def load(self, pointer):
         return self.builder.load(pointer, align=self.align)
@@ -112,15 +113,26 @@ class _Rows:
         self.builder.store(value, pointer, align=self.align)
 
     def broadcast(self, value):
-        vector = ir.Constant(self.vector, ir.Undefined)
-        for lane in range(LANES):
-            vector = self.builder.insert_element(vector, value, ir.Constant(ir.IntType(32), lane))
-        return vector
+        one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        places = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), places)
+
+
+def alignment(signature):
+    """Return the bytes of a number in the first array of a function."""
+    return 4 if signature.args[0].dtype == types.float32 else 8
+
+
+class _Rows(Vectors):
+    """The pairs of vectors that the rows of a filter and of an image are made of."""
+
+    def __init__(self, *of_the_function):
+        super().__init__(*of_the_function, LANES)
 
     def visit(self, function, *like_image):
         """Call ``function(filter pointer, image pointer, ...)`` for every pair of vectors, in a compiled loop."""
         builder, arguments = self.builder, self.arguments
-        filters, images = self.data(0), (self.data(2), *like_image)
+        filters, images = self.data[0], (self.data[2], *like_image)
         start, (corner, rows, chunks, stride) = arguments[1], arguments[3:7]
         lanes = ir.Constant(chunks.type, LANES)
         with cgutils.for_range(builder, rows) as row:
