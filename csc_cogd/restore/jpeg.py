@@ -20,7 +20,7 @@ _BEST = 95  # qualities above it change little
 _ROUNDED = 0.7  # largest deviation (root mean square) from multiples of the steps, by rounding to whole values
 _TOLD = 3.0  # steps below it tell nothing, as everything is near a multiple
 _CLIPPED = (0, 255)
-_SPREAD = 0.5  # of an error that is uniform within a step: values aren't, but most often near zero
+_SPREAD = 0.7  # of an error that is uniform within a step: most values are near zero, and nearer to it than that
 
 
 def quantization(quality: int, table: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ SIDE = 8
 DCT = dct(np.eye(SIDE), axis=0, norm="ortho")
 SQUARED = np.add.outer(np.arange(SIDE) ** 2, np.arange(SIDE) ** 2)
 """Squared frequency of each coefficient, in half periods a block."""
-_MIDDLE, _LOW = (8, 40), 16  # squared frequencies from which, and to which, spectra are continued
+_MIDDLE, _LOW = (8, 64), 26  # squared frequencies from which, and to which, spectra are continued
 _STEEPEST = -0.107  # of a spectrum's logarithm over the squared frequency, by which demosaicking correlates noise
 _MARGIN = 1.2
 _LEAST = 1e-3  # of a spectrum's largest value

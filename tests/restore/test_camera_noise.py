@@ -1,0 +1,178 @@
+"""Noise as cameras, film and JPEG make it: estimated from one picture, and removed."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage.data import astronaut
+
+from csc_cogd import InputError, denoise, psnr
+from csc_cogd.backend import noise_groups
+from csc_cogd.backend.compiled_noise_groups import estimate_groups
+from csc_cogd.engine import Engine
+from csc_cogd.restore.camera_noise import remove_camera_noise
+from csc_cogd.restore.jpeg import LUMINANCE, quality_of, quantization
+from csc_cogd.restore.noise_estimation import estimate_camera_noise
+from csc_cogd.restore.noise_spectrum import coefficients_of, patch_covariance
+
+FACE = astronaut()[30:190, 150:310].copy()
+
+
+def quality(image, clean):
+    return psnr(image, clean, data_range=255)
+
+
+def as_jpeg(image, level):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=level)
+    return np.asarray(Image.open(file))
+
+
+def pixels(values):
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def grainy(rng):
+    field = gaussian_filter(rng.normal(0, 1, FACE.shape[:2]), 0.9)
+    return pixels(FACE + 14 * field[..., None] / field.std())
+
+
+@pytest.fixture
+def compressed(rng):
+    return as_jpeg(pixels(FACE + rng.normal(0, 15, FACE.shape)), 75)
+
+
+def test_white_noise_under_jpeg_is_removed_with_nothing_told(compressed):
+    restored, report = denoise(compressed, channel_axis=-1, return_report=True)
+    assert restored.dtype == np.uint8
+    assert quality(restored, FACE) > quality(compressed, FACE) + 3
+    assert "JPEG of quality 7" in report.found
+    assert "in color" in report.found
+
+
+def test_grain_is_seen_as_gray_and_leaves_color_alone(grainy):
+    found, report = denoise(grainy, channel_axis=-1, noise="grain", return_report=True)
+    assert quality(found, FACE) > quality(grainy, FACE) + 3
+    assert report.found.startswith("grain of 1")
+    assert quality(denoise(grainy, channel_axis=-1), FACE) > quality(grainy, FACE) + 3
+    difference = [image[..., 0].astype(float) - image[..., 1] for image in (found, grainy)]
+    assert abs(difference[0] - difference[1]).mean() < 1
+
+
+def test_gray_images_of_16_bits_have_grain_too(grainy):
+    gray, clean = grainy[..., 1].astype(np.uint16) * 257, FACE[..., 1] * 257.0
+    restored = denoise(gray)
+    assert restored.dtype == np.uint16
+    assert psnr(restored, clean, data_range=65535) > psnr(gray, clean, data_range=65535) + 3
+
+
+def test_strength_leaves_more_or_less_of_the_noise(grainy):
+    rough = [
+        np.diff(denoise(grainy, channel_axis=-1, noise="grain", strength=s).astype(float), axis=0).std()
+        for s in (0.4, 1.0, 2.0)
+    ]
+    assert rough[0] > rough[1] > rough[2]
+
+
+def test_noise_of_white_pictures_is_called_white(rng):
+    noisy = pixels(FACE + rng.normal(0, 15, FACE.shape))
+    found, report = denoise(noisy, channel_axis=-1, effort="fast", return_report=True)
+    assert report.found == ""
+    assert report.noise_sigmas[0] == pytest.approx(15, rel=0.15)
+    np.testing.assert_array_equal(found, denoise(noisy, channel_axis=-1, effort="fast", noise="white"))
+    np.testing.assert_array_equal(found, denoise(noisy, channel_axis=-1, effort="fast", noise="gaussian"))
+
+
+@pytest.mark.parametrize("clean", [astronaut()[::2, ::2].copy(), FACE], ids=["picture", "face"])
+def test_texture_is_not_noise(clean):
+    restored = denoise(clean, channel_axis=-1)
+    assert np.sqrt(np.mean((restored.astype(float) - clean) ** 2)) < 0.3
+
+
+def test_where_no_noise_can_be_told_the_image_comes_back_and_that_is_said(rng):
+    stripes = pixels(np.add.outer(np.zeros(128), 100 + 80 * np.sign(np.sin(np.arange(128) * 1.3))))
+    restored, report = denoise(stripes, return_report=True)
+    np.testing.assert_array_equal(restored, stripes)
+    assert report.noise_sigmas == [0.0]
+    assert "can be told" in str(report.warnings[0])
+
+
+def test_blocks_of_jpeg_go(rng):
+    blocky = as_jpeg(FACE, 15)
+    restored, report = denoise(blocky, channel_axis=-1, noise="jpeg", return_report=True)
+    assert quality(restored, FACE) > quality(blocky, FACE) + 0.3
+    assert "JPEG of quality 15" in report.found
+
+
+def test_noise_by_intensity_and_frequency(rng):
+    """Noise that is three times as strong in the shadows, and correlated, is found as it is."""
+    ramp = np.add.outer(np.linspace(60, 190, 256), np.zeros(256))
+    field = gaussian_filter(rng.normal(0, 1, ramp.shape), 0.7)
+    field *= np.linspace(12, 4, 256)[:, None] / field.std()
+    found = estimate_camera_noise((ramp + field)[None])
+    sigmas = np.sqrt(found.variances[0])
+    assert sigmas[0] / sigmas[-1] == pytest.approx(3, rel=0.4)
+    assert sigmas[[0, -1]] == pytest.approx([12, 4], rel=0.3)
+    white = rng.normal(0, 1, ramp.shape)
+    truth = (coefficients_of(gaussian_filter(white, 0.7), 4) ** 2).mean(axis=0)
+    truth[0, 0] = 0
+    ratio = (found.spectra[0] / (truth / truth.sum() * 63))[1:5, 1:5]
+    assert ratio == pytest.approx(np.ones((4, 4)), rel=0.5)
+
+
+def test_covariance_of_patches_is_that_of_the_noise(rng):
+    noise = gaussian_filter(rng.normal(0, 1, (600, 600)), 0.8)
+    covariance = patch_covariance((coefficients_of(noise, 2) ** 2).mean(axis=0), 4)
+    patches = np.lib.stride_tricks.sliding_window_view(noise, (4, 4)).reshape(-1, 16)
+    assert covariance == pytest.approx(np.cov(patches.T), abs=0.05 * noise.var())
+
+
+@pytest.mark.parametrize("level", [15, 50, 75, 88])
+def test_the_quality_of_jpeg_is_read_from_the_pixels(level):
+    found = quality_of(np.moveaxis(as_jpeg(FACE, level), -1, 0).astype(float))
+    assert abs(quantization(found, LUMINANCE)[:2, :2] - quantization(level, LUMINANCE)[:2, :2]).max() <= 1
+    assert quality_of(np.moveaxis(FACE, -1, 0)[:, 3:, 5:].astype(float)) is None
+
+
+def test_tiles_leave_no_seams(rng, monkeypatch):
+    planes = np.moveaxis(pixels(FACE + rng.normal(0, 9, FACE.shape)), -1, 0).astype(float)
+    noise = estimate_camera_noise(planes)
+    whole = remove_camera_noise(planes, noise, Engine(device="cpu", threads=1), "fast")
+    monkeypatch.setattr("csc_cogd.restore.camera_noise._TILE", 96)
+    tiled = remove_camera_noise(planes, noise, Engine(device="cpu", threads=2), "fast")
+    assert tiled == pytest.approx(whole, abs=0.01)
+
+
+def test_the_compiled_kernel_agrees_with_the_plain_one(rng):
+    pilot, observed = rng.normal(100, 5, (2, 30, 28))
+    level = rng.uniform(0.5, 2, pilot.shape)
+    matches = rng.integers(0, 23, (6, 12, 2)).astype(np.int32)
+    matches[2, 7:] = -1
+    root = rng.normal(0, 1, (25, 25))
+    results = []
+    for function in (noise_groups.estimate_groups, estimate_groups):
+        total, weight = np.zeros((2, *pilot.shape))
+        function(pilot, observed, level, matches, root @ root.T, 0.01, total, weight)
+        results.append((total, weight))
+    assert results[1][0] == pytest.approx(results[0][0], rel=1e-8)
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize(
+    ("image", "change", "message"),
+    [
+        (FACE, {"noise": "film"}, "noise must be one of 'auto', 'white'"),
+        (FACE, {"noise": "camera", "noise_sigma": 5}, "noise_sigma belongs to white noise"),
+        (FACE, {"strength": 0}, "strength must be a positive number"),
+        (FACE, {"strength": 2, "noise_sigma": 5}, "strength belongs to noise that is estimated"),
+        (FACE[:50, :50], {"noise": "camera"}, "at least 96 pixels"),
+        (np.where(FACE.max() == FACE, np.nan, FACE), {"noise": "grain"}, "nothing missing"),
+        (np.repeat(FACE, 2, axis=2), {"noise": "jpeg"}, "6 channels"),
+    ],
+)
+def test_what_does_not_fit_is_named(image, change, message):
+    with pytest.raises(InputError, match=message):
+        denoise(image, channel_axis=-1, **change)
