@@ -36,6 +36,8 @@ RIM = 3
 """Width of the rim that is hidden with a hole, to try how well it is filled."""
 AROUND = 6
 """Pixels around a hole, whose range no fill leaves."""
+DISAGREEING, MANY = 2.0, 0.4
+"""Pixels beside a hole are left out, if of the innermost ones this share is missed by so many times the usual error."""
 CONTEXT = 48
 COPIES, GAP = 4, 3
 """Of a hole beside it, at most; pixels between them."""
@@ -219,13 +221,17 @@ def fill_hole(hole: Hole, crop: Crop, shape: tuple[int, int], tried: tuple[np.nd
     if hole.pixels.size > JUDGED:
         return bounded(planes, planes, missing, hole.pixels)[:, hole.pixels]
     wide = hole.wide
+    copies = list(_copies(hole, crop, shape))
+    spoilt = _spoilt(planes, missing, hole.pixels, copies)
+    if spoilt.any():
+        missing, tried = missing | spoilt, None
     rim = wide & ~missing
     fills, at_rim = [], []
     for way in WAYS.values():
         fills.append(bounded(way(planes, missing, hole.pixels), planes, missing, hole.pixels)[:, hole.pixels])
         widened = way(planes, missing | wide, wide)
         at_rim.append(_error(bounded(widened, planes, missing | wide, wide), planes, rim))
-    errors = _judged(at_rim, [_tried_on_copy(*copy) for copy in _copies(hole, crop, shape)])
+    errors = _judged(at_rim, [_tried_on_copy(*copy) for copy in copies])
     if tried is not None:
         fill, widened = tried
         fills.append(bounded(fill, planes, missing, hole.pixels)[:, hole.pixels])
@@ -241,6 +247,35 @@ def _judged(at_rim: list[float], on_copies: list[list[float]]) -> np.ndarray:
     logarithms = np.log([at_rim, *on_copies])
     levels = np.median(logarithms, axis=1)
     return np.exp(np.average(logarithms, axis=0, weights=np.exp(-0.5 * ((levels - levels[0]) / ALIKE) ** 2)))
+
+
+def _spoilt(
+    planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, copies: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Return the pixels beside a hole, if they disagree with those further out: some of the damage is in them, too.
+
+    That is where many are missed by far more than those beside the first copies, and than further out at the rim.
+    """
+    none = np.zeros_like(missing)
+    if not copies:
+        return none
+    distances, missed = _rim_missed(planes, missing, hole)
+    usual = np.mean([_by_distance(*_rim_missed(*copy)) for copy in copies[:2]], axis=0)
+    outermost = max(_by_distance(distances, missed)[RIM - 1] / usual[RIM - 1], 1.0)
+    far = missed > DISAGREEING**2 * outermost * usual[distances - 1]
+    return distances < RIM if far[distances == 1].mean() > MANY else none
+
+
+def _rim_missed(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far from a hole every known pixel of its rim is, and the squared error of kriging with the rim hidden."""
+    wide = binary_dilation(hole, _SQUARE, iterations=RIM)
+    filled = WAYS["kriging"](planes, missing | wide, wide)
+    distances = np.where(wide & ~hole & ~missing, distance_transform_cdt(~hole, "chessboard"), RIM + 1)
+    return distances, ((filled - planes) ** 2).mean(axis=0)
+
+
+def _by_distance(distances: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    return np.array([missed[distances == d].mean() if (distances == d).any() else 0.0 for d in range(1, RIM + 2)]) + TINY
 
 
 def _error(filled: np.ndarray, planes: np.ndarray, where: np.ndarray) -> float:
