@@ -26,7 +26,8 @@ def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve, e
     check_prior(prior, noise, solve)
     coded = problem.dictionary is not None or _of_the_code(solve)
     if not isinstance(prior, Prior):
-        serves = prior == "default" and noise != "impulse" and not coded and engine.backend.xp is np
+        alike = len(set(np.ravel(getattr(problem.noise, "noise_sigma", 0)))) == 1
+        serves = prior == "default" and alike and noise != "impulse" and not coded and engine.backend.xp is np
         return replace(problem, prior=Prior.default("gray") if serves else None)
     if problem.dictionary is not None:
         raise _taken_by("dictionary")
