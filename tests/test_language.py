@@ -50,7 +50,7 @@ ON_PURPOSE = {  # arguments that differ, and why
 OPTIONS_ON_PURPOSE = {  # options that mean something else by command, by type, default or help
     "--output", "--noise", "--noise-sigma", "--gain", "--kernel", "--kernel-degree", "--dictionary", "--lmbda",
     "--iterations", "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size",
-    "--filters", "--filter-size", "--plot", "--epochs", "--learning-rate", "--weight-decay", "--keep",
+    "--filters", "--filter-size", "--plot", "--steps", "--epochs", "--learning-rate", "--weight-decay", "--keep",
 }  # fmt: skip
 ORDER = (  # of options that several commands take
     "--output", "--recursive", "--files-from", "--axes", "--suffix", "--skip-existing", "--fail-fast", "--jobs",

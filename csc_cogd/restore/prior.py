@@ -30,7 +30,8 @@ def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve, e
         return replace(problem, remarks=(*problem.remarks, NOT_WHITE)) if isinstance(prior, Prior) else problem
     coded = problem.dictionary is not None or _of_the_code(solve)
     if not isinstance(prior, Prior):
-        serves = prior == "default" and noise != "impulse" and not coded and engine.backend.xp is np
+        alike = len(set(np.ravel(getattr(problem.noise, "noise_sigma", 0)))) == 1
+        serves = prior == "default" and alike and noise != "impulse" and not coded and engine.backend.xp is np
         return replace(problem, prior=Prior.default("gray") if serves else None)
     if problem.dictionary is not None:
         raise _taken_by("dictionary")

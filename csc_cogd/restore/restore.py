@@ -319,7 +319,8 @@ def _restore_group(group: _Group, plan: Plan, reporter: Reporter, trace: Trace |
         stages, recipe = DENOISING, replace(group.recipe(group.dictionary, 0.0, 0), means=group.scaled.means())
     elif group.effort:
         recipe = _recipe_of_filling(group, reporter)
-    reporter.report("tiles" if several else "base layer", 0, len(plan.tiles))
+    first_stage = "prior" if group.prior is not None else "base layer"
+    reporter.report("tiles" if several else first_stage, 0, len(plan.tiles))
     if not group.effort:
         stages, (recipe, first) = DECONVOLUTION, _recipe_of_deconvolution(group, plan)
     recipe = replace(

@@ -69,8 +69,13 @@ class Prior:
         """The filters that images are made of: placed by the codes, every `stride` pixels, and added up."""
         shape = self.network.shape
         filters = self.network.weights.D.reshape(shape.n_filters, shape.channels, shape.size, shape.size)
-        used = filters.any(axis=(1, 2, 3))
-        return Dictionary(filters[used, 0] if shape.channels == 1 else filters[used], provenance=self.provenance)
+        filters = filters[self.used]
+        return Dictionary(filters[:, 0] if shape.channels == 1 else filters, provenance=self.provenance)
+
+    @property
+    def used(self) -> np.ndarray:
+        """Which filters aren't zero, (M,) bool."""
+        return self.network.weights.D.any(axis=1)
 
     def __call__(self, x: Any, sigma: Any) -> np.ndarray:
         """Denoise, as plug-and-play methods call it.

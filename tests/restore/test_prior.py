@@ -72,6 +72,17 @@ def test_the_report_names_what_was_done(clean):
     assert "codes" not in stages
 
 
+def test_a_trace_has_its_codes_and_filters():
+    clean = astronaut()[60:100, 180:216].astype(float)
+    trace = csc_cogd.restore.report.Trace(clean)
+    denoise(noisy(clean, 20), 20, channel_axis=-1, trace=trace)
+    assert [step.stage for step in trace.curve()] == ["prior", "patches", "patches"]
+    assert trace.curve()[-1].mse < 20**2 / 4
+    assert trace.dictionary.filters.shape == (len(trace.usage), 7, 7)
+    assert 0 < trace.usage.sum() < 0.9 * trace.usage.size * 20 * 18
+    assert np.isfinite(trace.fit).all()
+
+
 def test_where_the_default_does_not_serve_the_code_does(clean):
     image = noisy(clean[:48, :48], 20)
     hole = image.copy()

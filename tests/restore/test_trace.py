@@ -45,7 +45,7 @@ def test_gathers_what_the_code_says_and_which_filters_it_uses(photo, damaged):
 def test_channels_and_noise(rng):
     clean = np.add.outer(np.arange(40.0), np.arange(32))[..., None] * [1, 2, 3, 4]
     trace = Trace(clean)
-    denoise(clean + rng.normal(0, 4, clean.shape), 4, channel_axis=-1, trace=trace)
+    denoise(clean + rng.normal(0, 4, clean.shape), 4, channel_axis=-1, prior="none", trace=trace)
     assert trace.fit.shape == (4, 40, 32)
     assert np.isfinite(trace.fit).all()
     assert trace.dictionary.n_channels == 3

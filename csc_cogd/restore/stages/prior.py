@@ -17,7 +17,7 @@ from csc_cogd.errors import InputError
 from csc_cogd.restore.settings import Effort, PatchModel, Solve
 from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT, estimate_once
 from csc_cogd.restore.stages.state import Recipe, TileState
-from csc_cogd.unrolled.inference import SIDE, denoise_planes
+from csc_cogd.unrolled.inference import SIDE, code_planes, denoise_planes
 from csc_cogd.unrolled.prior import Prior
 
 TURNS = 8
@@ -58,9 +58,14 @@ def prior_memory(prior: Prior, channels: int, shape: tuple[int, int], threads: i
 def prior_estimate(state: TileState, recipe: Recipe) -> TileState:
     """Take the noise off by the prior."""
     assert recipe.prior is not None
-    estimate = denoised(recipe.prior, state.observed, recipe.noise_sigma, recipe.engine, np.array(recipe.means))
+    means = np.array(recipe.means)
+    estimate = denoised(recipe.prior, state.observed, recipe.noise_sigma, recipe.engine, means)
     if state.trace:
+        luminance = state.observed if recipe.prior.kind == "color" else state.observed.mean(axis=0, keepdims=True)
+        codes = code_planes(recipe.prior.network, luminance, recipe.noise_sigma / np.sqrt(len(means)))
+        state.trace.code(estimate, codes[None, recipe.prior.used], recipe.prior.dictionary, [])
         state.trace.step("prior", 1, estimate)
+    recipe.reporter.report("prior", 1, 1)
     return replace(state, pilot=estimate, estimate=estimate)
 
 
@@ -79,7 +84,8 @@ def similar_patches(state: TileState, recipe: Recipe) -> TileState:
         estimate, done = estimate_once(estimate, estimate, state.observed, model, backend, noise=sigma), done + 1
         if state.trace:
             state.trace.step("patches", done, estimate)
-    recipe.reporter.report("patches", done, passes)
+    if done == passes:
+        recipe.reporter.report("patches", done, passes)
     return replace(state, estimate=estimate, passes=done)
 
 
