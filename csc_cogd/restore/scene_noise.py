@@ -25,6 +25,7 @@ STANDARD = np.array([
 ])
 # fmt: on
 STEPS = np.arange(2, 129)
+_PEAKED = 0.5  # scale of the small coefficients to that of the large ones: most blocks are smoother than the average
 _CALM, _TEXTURE = 16, 3.0
 _SIDE = 512  # of the middle of large images, which is looked at
 _BLOCKS = 1000  # of which about so many tell the steps
@@ -33,7 +34,7 @@ _FEWEST = 12  # coefficients other than zero that tell a step
 _ON_GRID = 0.7  # mean cosine of coefficients on a grid of the right step
 _TOLD = 0.6  # share of the steps looked for that a compressed picture tells
 _LOOKED_AT = [(u, v) for u in range(5) for v in range(5) if 0 < u + v < 5]  # low frequencies: others are mostly zero
-_COLOR = 1.4  # errors of the channels to those of luminance: chroma is quantized more, and sampled at every other pixel
+_COLOR = 1.5  # errors of the channels to those of luminance: chroma is quantized more, and sampled at every other pixel
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def jpeg_error(image: np.ndarray) -> float:
         coefficients = block_cosines(image[top:, left:])
         steps = _steps(coefficients)
         if steps is not None:
-            return float(np.sqrt(np.mean([_lost(coefficients[:, u, v], steps[u, v]) for u, v in np.ndindex(8, 8)])))
+            return float(np.sqrt(np.mean([_lost(coefficients[:, u, v], float(steps[u, v])) for u, v in np.ndindex(8, 8)])))
     return 0.0
 
 
@@ -194,6 +195,6 @@ def _lost(coefficients: np.ndarray, step: float) -> float:
     inside = (np.arange(64) + 0.5) / 64 * step / 2  # distances from zero, within the interval around it
     across = ((np.arange(64) + 0.5) / 64 - 0.5) * step  # from the middle of another interval
     return float(
-        (1 - share) * np.average(inside**2, weights=np.exp(-inside / scale))
+        (1 - share) * np.average(inside**2, weights=np.exp(-inside / (_PEAKED * scale)))
         + share * np.average(across**2, weights=np.exp(-(across + step / 2) / scale))
     )
