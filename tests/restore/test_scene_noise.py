@@ -7,7 +7,7 @@ import pytest
 
 from csc_cogd import deblur, psnr
 from csc_cogd.restore.operators import gaussian_kernel
-from csc_cogd.restore.scene_noise import jpeg_error, two_scale_noise
+from csc_cogd.restore.scene_noise import jpeg_error, noise_beside_texture, two_scale_noise
 
 LARGE = slice(60, 260), slice(150, 350)
 
@@ -54,6 +54,14 @@ def test_white_noise_is_told_from_texture_at_two_scales(rng, sigma):
     texture = np.fft.ifft2(np.fft.fft2(rng.standard_normal((160, 160))) * f**-1.3).real
     assert two_scale_noise(40 * texture / texture.std(), everywhere) < 0.5
     assert two_scale_noise(noise[:5, :5], everywhere[:5, :5]) == 0
+
+
+def test_white_noise_is_in_color_differences_and_texture_is_not(rng):
+    fine = 20 * rng.standard_normal((96, 96)) * np.ones((3, 1, 1))  # as noise, but the same in all channels
+    noise, known = 3 * rng.standard_normal((3, 96, 96)), np.ones((3, 96, 96), bool)
+    assert noise_beside_texture(fine, known) < 0.5
+    assert noise_beside_texture(fine + noise, known) == pytest.approx(3, rel=0.15)
+    assert noise_beside_texture(noise[:2], known[:2]) == pytest.approx(3, rel=0.15)
 
 
 def test_a_jpeg_is_deblurred_without_amplifying_its_errors(picture):
