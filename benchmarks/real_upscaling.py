@@ -28,7 +28,7 @@ from PIL import Image
 
 from csc_cogd import deblur, psnr, upscale
 
-SIDE = 160
+SIDE = 128
 REDUCTIONS = {"box": Image.Resampling.BOX, "bicubic": Image.Resampling.BICUBIC}
 QUALITIES = {"PNG": None, "JPEG q85": 85}
 

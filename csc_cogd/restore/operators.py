@@ -226,7 +226,7 @@ class Decimation(Convolution):
     kernel: np.ndarray = None  # type: ignore[assignment]  # filled in below
     least_sigma: ClassVar[float] = 3 / 255  # type: ignore[misc]
     rounding: ClassVar[float] = 1 / 255  # type: ignore[misc]
-    taus: ClassVar[Sequence[float]] = tuple(tau / 255 for tau in (24, 20, 16, 12, 10, 8))  # type: ignore[misc]
+    taus: ClassVar[Sequence[float]] = tuple(tau / 255 for tau in (24, 20, 16, 12, 8, 6, 4))  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_factor(self.factor)

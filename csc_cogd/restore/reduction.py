@@ -13,7 +13,7 @@ import scipy.sparse
 
 from csc_cogd.errors import InputError
 from csc_cogd.restore.observation import Observation
-from csc_cogd.restore.operators import LARGEST_FACTOR, Decimation, cubic, gaussian_kernel
+from csc_cogd.restore.operators import LARGEST_FACTOR, Decimation, bicubic_kernel, cubic, gaussian_kernel
 from csc_cogd.restore.scene_noise import luminance_of
 from csc_cogd.restore.stages.plug_and_play import nearest_scene
 
@@ -67,9 +67,10 @@ class Reduction:
         """Return the operator that made a picture."""
         kernel, finer = self.kernel, math.ceil(self.factor)
         if isinstance(kernel, str) and kernel == "auto":
-            kernel = estimate_reduction(luminance_of(observation.planes), observation.missing.any())
+            kernel = estimate_reduction(luminance_of(observation.planes), bool(observation.missing.any()))
         if self.whole is None:
-            return RationalDecimation(finer, _kernel(kernel, finer, finer / float(self.factor)), float(self.factor), kernel)
+            ratio = float(self.factor)
+            return RationalDecimation(finer, _kernel(kernel, finer, finer / ratio), ratio, kernel)
         return Decimation(finer, _kernel(kernel, finer) if isinstance(kernel, str) else kernel)
 
 
@@ -161,10 +162,10 @@ def _gaussian_sigma(name: str) -> float:
     return sigma
 
 
-def _kernel(name: str, factor: int, finer: float = 1.0) -> np.ndarray | None:
-    """Return a kernel on the grid of a whole factor, which is finer than that of the result; None for the default."""
+def _kernel(name: str, factor: int, finer: float = 1.0) -> np.ndarray:
+    """Return a kernel on the grid of a whole factor, which may be finer than that of the result."""
     if name == "bicubic":
-        return None
+        return bicubic_kernel(factor)
     if name == "box":
         return np.ones((factor, factor))
     return gaussian_kernel(_gaussian_sigma(name) * finer, even=factor % 2 == 0)

@@ -14,6 +14,7 @@ import scipy.fft
 
 from csc_cogd.restore.noise import MEDIAN_OF_NORMAL, Gaussian, middle_of
 from csc_cogd.restore.observation import Observation, ScaledPlanes
+from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
 
 BLOCK = 8
 LUMINANCE = np.array([0.299, 0.587, 0.114])
@@ -25,15 +26,17 @@ STANDARD = np.array([
 ])
 # fmt: on
 STEPS = np.arange(2, 129)
+_PEAKED = 0.5  # scale of the small coefficients to that of the large ones: most blocks are smoother than the average
 _CALM, _TEXTURE = 16, 3.0
 _SIDE = 512  # of the middle of large images, which is looked at
 _BLOCKS = 1000  # of which about so many tell the steps
 _FEWEST_STEPS = 4
 _FEWEST = 12  # coefficients other than zero that tell a step
-_ON_GRID = 0.7  # mean cosine of coefficients on a grid of the right step
+_ON_GRID = 0.5  # mean cosine, at least, of coefficients on a grid of the right step,
+_BY_CHANCE = 4.0  # and in standard deviations of that of any coefficients
 _TOLD = 0.6  # share of the steps looked for that a compressed picture tells
 _LOOKED_AT = [(u, v) for u in range(5) for v in range(5) if 0 < u + v < 5]  # low frequencies: others are mostly zero
-_COLOR = 1.4  # errors of the channels to those of luminance: chroma is quantized more, and sampled at every other pixel
+_COLOR = 1.5  # errors of the channels to those of luminance: chroma is quantized more, and sampled at every other pixel
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,7 @@ class SceneNoise(Gaussian):
     lost : float >= 0
         Root mean square of the errors of compression, in the image's units.
     reduced : bool
-        The picture was made smaller and may have texture as fine as its pixels, which white noise is told from by its
-        power at two scales.
+        The picture was made smaller and may have texture as fine as its pixels, see :func:`noise_beside_texture`.
     """
 
     lost: float = 0.0
@@ -61,14 +63,24 @@ class SceneNoise(Gaussian):
         sigma = super().sigma(scaled, stabilized=stabilized)
         if self.reduced and sigma > 0:
             planes, missing = scaled.crop(*middle_of(scaled.planes.shape[1:]))
-            squares = [two_scale_noise(*pair) ** 2 for pair in zip(planes, ~missing, strict=True)]
-            sigma = min(sigma, float(np.sqrt(np.mean(squares))))
+            sigma = min(sigma, noise_beside_texture(planes, ~missing))
         return float(np.fmax(sigma, self.lost / scaled.range)) if self.lost else sigma
 
 
 def scene_noise(observation: Observation, *, reduced: bool) -> SceneNoise:
     """Return the noise to estimate in an image of which nothing is known but, it may be, that it was made smaller."""
     return SceneNoise(lost=compression_error(observation), reduced=reduced)
+
+
+def noise_beside_texture(planes: np.ndarray, known: np.ndarray) -> float:
+    """Standard deviation of white noise in channels (C, H, W), told from texture.
+
+    Texture is mostly of luminance, and white noise is the same in color differences: of three channels, that counts of
+    luminance and orthonormal color differences in which there is the least; of others, the root mean square.
+    """
+    if len(planes) == 3:
+        return min(two_scale_noise(plane, known.all(axis=0)) for plane in np.tensordot(OPPONENT, planes, 1))
+    return float(np.sqrt(np.mean([two_scale_noise(*pair) ** 2 for pair in zip(planes, known, strict=True)])))
 
 
 def two_scale_noise(image: np.ndarray, known: np.ndarray) -> float:
@@ -117,7 +129,8 @@ def compression_error(observation: Observation) -> float:
         return 0.0
     H, W = planes.shape[1:]
     rows, columns = (max((length - _SIDE) // 2, 0) // BLOCK * BLOCK for length in (H, W))
-    lost = jpeg_error(luminance_of(planes[:, rows : rows + _SIDE, columns : columns + _SIDE]))
+    planes = planes[:, rows : rows + _SIDE, columns : columns + _SIDE]
+    lost = jpeg_error(luminance_of(planes), ((planes > 0) & (planes < 255)).all(axis=0))
     return _COLOR * lost if len(planes) == 3 else lost
 
 
@@ -127,10 +140,11 @@ def luminance_of(planes: np.ndarray) -> np.ndarray:
     return np.tensordot(weights, planes.astype(np.float64), 1)
 
 
-def jpeg_error(image: np.ndarray) -> float:
+def jpeg_error(image: np.ndarray, unclipped: np.ndarray | None = None) -> float:
     """Root mean square of what JPEG compression has changed in an image (H, W) of 8 bits; 0 for one that wasn't a JPEG.
 
-    The blocks may begin anywhere, as in a picture that was cropped.
+    The blocks may begin anywhere, as in a picture that was cropped. Those with pixels that aren't `unclipped`, (H, W) bool,
+    don't tell steps, for their coefficients aren't on the grid.
 
     Examples
     --------
@@ -142,9 +156,10 @@ def jpeg_error(image: np.ndarray) -> float:
         return 0.0
     for top, left in np.ndindex(BLOCK, BLOCK):
         coefficients = block_cosines(image[top:, left:])
-        steps = _steps(coefficients)
+        whole = slice(None) if unclipped is None else _blocks(unclipped[top:, left:]).all(axis=(1, 2))
+        steps = _steps(coefficients[whole])
         if steps is not None:
-            return float(np.sqrt(np.mean([_lost(coefficients[:, u, v], steps[u, v]) for u, v in np.ndindex(8, 8)])))
+            return float(np.sqrt(np.mean([_lost(coefficients[:, u, v], float(steps[u, v])) for u, v in np.ndindex(8, 8)])))
     return 0.0
 
 
@@ -169,9 +184,12 @@ def _steps(coefficients: np.ndarray) -> np.ndarray | None:
 
 def block_cosines(image: np.ndarray) -> np.ndarray:
     """Return the cosine coefficients (n, 8, 8) of an image's blocks."""
+    return scipy.fft.dctn(_blocks(image).astype(np.float64), axes=(1, 2), norm="ortho")
+
+
+def _blocks(image: np.ndarray) -> np.ndarray:
     H, W = (length // BLOCK for length in image.shape)
-    blocks = image[: BLOCK * H, : BLOCK * W].reshape(H, BLOCK, W, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
-    return scipy.fft.dctn(blocks.astype(np.float64), axes=(1, 2), norm="ortho")
+    return image[: BLOCK * H, : BLOCK * W].reshape(H, BLOCK, W, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
 
 
 def _step(coefficients: np.ndarray) -> int | None:
@@ -182,7 +200,8 @@ def _step(coefficients: np.ndarray) -> int | None:
     outside = sizes[:, None] > STEPS / 2
     number = outside.sum(axis=0)
     on_grid = np.sum(outside * np.cos(2 * np.pi / STEPS * sizes[:, None]), axis=0) / np.maximum(number, 1)
-    steps = STEPS[(number >= _FEWEST) & (on_grid > _ON_GRID)]
+    chance = _BY_CHANCE * np.sqrt(0.5 / np.maximum(number, 1))
+    steps = STEPS[(number >= _FEWEST) & (on_grid > np.maximum(_ON_GRID, chance))]
     return int(steps[-1]) if len(steps) else 0
 
 
@@ -194,6 +213,6 @@ def _lost(coefficients: np.ndarray, step: float) -> float:
     inside = (np.arange(64) + 0.5) / 64 * step / 2  # distances from zero, within the interval around it
     across = ((np.arange(64) + 0.5) / 64 - 0.5) * step  # from the middle of another interval
     return float(
-        (1 - share) * np.average(inside**2, weights=np.exp(-inside / scale))
+        (1 - share) * np.average(inside**2, weights=np.exp(-inside / (_PEAKED * scale)))
         + share * np.average(across**2, weights=np.exp(-(across + step / 2) / scale))
     )

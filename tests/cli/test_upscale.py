@@ -33,6 +33,17 @@ def test_kernels_by_name_and_file(folder, capsys, kernel, size):
     assert read_image("photo_upscaled.png").pixels.shape == (144, 144)
 
 
+def test_a_factor_between_whole_numbers_enlarges_opacity_and_report_too(folder, rng):
+    pixels = rng.integers(1, 255, (17, 20, 4)).astype(np.uint8)
+    pixels[:, :10, 3], pixels[:, 10:, 3] = 0, 200
+    save(folder / "a.png", pixels, has_alpha=True)
+    assert call("upscale", "a.png", "-q", "-f", 1.5, "-k", "box", "--iterations", 2, "--report", "report") == 0
+    restored = read_image("a_upscaled.png")
+    assert restored.pixels.shape == (26, 30, 4)
+    assert (restored.pixels[:, :13, 3] == 0).all()
+    assert (restored.pixels[:, 17:, 3] == 200).all()
+
+
 def test_opacity_is_interpolated_and_gaps_are_filled(folder, rng):
     pixels = rng.integers(1, 255, (16, 20, 4)).astype(np.uint8)
     pixels[:, :10, 3], pixels[:, 10:, 3] = 0, 200
@@ -54,10 +65,10 @@ def test_opacity_is_interpolated_and_gaps_are_filled(folder, rng):
     [
         (["none.png"], "none.png: no such file"),
         (["photo.png", "-f", "0"], "--factor"),
-        (["photo.png", "-f", "1.5"], "--factor"),
+        (["photo.png", "-f", "17"], "--factor"),
         (["photo.png", "-k", "lanczos"], "lanczos: no such file"),
         (["photo.png", "-k", "box:3"], "--kernel must be box, without a width, got 'box:3': its width is the --factor"),
-        (["photo.png", "-k", "gaussian:0"], "gaussian:0: sigma must be a number of pixels above 0"),
+        (["photo.png", "-k", "gaussian:0"], "--kernel must be 'auto', 'bicubic', 'box', 'gaussian:S' with S above 0"),
         (["photo.png", "-o", "photo.png", "--overwrite"], "never overwritten"),
     ],
 )

@@ -12,11 +12,11 @@ tau falls from turn to turn. The first z is the scene of the sparse code.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
-from csc_cogd.restore.operators import Operator
 from csc_cogd.restore.settings import PatchModel
 from csc_cogd.restore.stages.nonlocal_bayes import estimate_once
 from csc_cogd.restore.stages.state import Recipe, TileState
@@ -49,8 +49,18 @@ def noise_variance(state: TileState, recipe: Recipe) -> np.ndarray:
     return sigma**2 * np.maximum(expected, 0.02)
 
 
+class Linear(Protocol):
+    """A linear map and its adjoint, of arrays (..., height, width)."""
+
+    def apply(self, scene: np.ndarray) -> np.ndarray:
+        """Return ``H s``."""
+
+    def adjoint(self, picture: np.ndarray) -> np.ndarray:
+        """Return ``H^T b``."""
+
+
 def nearest_scene(
-    scene: np.ndarray, picture: np.ndarray, known: np.ndarray, ratio: np.ndarray, operator: Operator
+    scene: np.ndarray, picture: np.ndarray, known: np.ndarray, ratio: np.ndarray, operator: Linear
 ) -> np.ndarray:
     """Return the scene nearest to a given one, z, that a picture is of: ``z + H^T (H H^T + ratio)^-1 (b - H z)``.
 
@@ -63,7 +73,7 @@ def nearest_scene(
     known : (C, H, W) bool array
     ratio : (C, H, W) array > 0
         Variance of the picture's noise to that of the scene's error.
-    operator : Operator, H
+    operator : Linear, H
 
     Returns
     -------
