@@ -244,11 +244,12 @@ def find_missing(
 
 
 def erased(image: ImageFile, rules: MaskRules) -> np.ndarray:
-    """Return which pixels are transparent, (H, W) bool, with the rims of a soft eraser, as far as they are connected."""
+    """Return which pixels are transparent, (H, W) bool, in an opaque picture with the rims that a soft eraser has left."""
     opacity = image.pixels[..., -1]
-    if rules.dilate == 0 or not (opacity == 0).any():
-        return opacity == 0
-    return binary_dilation(opacity == 0, _SQUARE, iterations=SOFT_RIM, mask=opacity < 0.98 * float(opacity.max()))
+    transparent, opaque = opacity == 0, opacity == opacity.max()
+    if rules.dilate == 0 or not transparent.any() or opaque.mean() + transparent.mean() < 0.5:
+        return transparent
+    return binary_dilation(transparent, _SQUARE, iterations=SOFT_RIM, mask=~opaque)
 
 
 def grown_mask(colors: np.ndarray, missing: np.ndarray, dilate: int | str | None) -> np.ndarray:
