@@ -79,7 +79,7 @@ def noise_beside_texture(planes: np.ndarray, known: np.ndarray) -> float:
     luminance and orthonormal color differences in which there is the least; of others, the root mean square.
     """
     if len(planes) == 3:
-        return min(two_scale_noise(plane, known.all(axis=0)) for plane in np.tensordot(OPPONENT, planes, 1))
+        return min(two_scale_noise(plane, np.asarray(known.all(axis=0))) for plane in np.tensordot(OPPONENT, planes, 1))
     return float(np.sqrt(np.mean([two_scale_noise(*pair) ** 2 for pair in zip(planes, known, strict=True)])))
 
 
@@ -130,7 +130,7 @@ def compression_error(observation: Observation) -> float:
     H, W = planes.shape[1:]
     rows, columns = (max((length - _SIDE) // 2, 0) // BLOCK * BLOCK for length in (H, W))
     planes = planes[:, rows : rows + _SIDE, columns : columns + _SIDE]
-    lost = jpeg_error(luminance_of(planes), ((planes > 0) & (planes < 255)).all(axis=0))
+    lost = jpeg_error(luminance_of(planes), np.asarray(((planes > 0) & (planes < 255)).all(axis=0)))
     return _COLOR * lost if len(planes) == 3 else lost
 
 
