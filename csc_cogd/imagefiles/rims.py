@@ -195,4 +195,5 @@ def _is_rim(alphas: np.ndarray, threshold: float) -> bool:
     if told.size < _SHARE * alphas.size:
         return False
     quartile, median = np.quantile(told, (0.25, 0.5))
-    return bool(quartile > 0 and median > threshold)
+    half_clean = threshold == PAINTED  # as texture isn't of the paint's color, that is enough
+    return bool((half_clean or quartile > 0) and median > threshold)
