@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 @click.command("denoise")
 @images_argument
 @options(
-    "noise_to_remove", "noise_sigma", "gain_or_auto", MASK, "output_denoised", BATCH, "as_json", "fast", "best",
+    "noise_to_remove", "noise_sigma", "strength", "gain_or_auto", MASK, "output_denoised", BATCH, "as_json", "fast", "best",
     "dictionary", "prior", "lmbda", "iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
 )  # fmt: skip
 def command(
-    images: tuple[str, ...], noise: str, noise_sigma: float | str | tuple[float, ...], gain: float | str,
-    rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool, best: bool,
+    images: tuple[str, ...], noise: str, noise_sigma: float | str | tuple[float, ...], strength: float,
+    gain: float | str, rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool, best: bool,
     dictionary_path: str, prior: str, lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling,
     dry_run: bool, engine: Engine, console: Console,
 ) -> int:  # fmt: skip
     """Remove noise from images: PNG, JPEG, TIFF, NPY, NPZ; grey or with channels; 8 or 16 bits or float; stacks.
 
-    The result has the type and size of the image. Gaussian noise is estimated where it isn't given; so is the gain of
+    The result has the type and size of the image. Noise is estimated where it isn't given, and what was found is said: in
+    photographs, also what JPEG has left of it, and nothing is done where it can't be told from texture. So is the gain of
     Poisson noise, that of counted photons or electrons. Of impulse noise, the pixels that look spoilt are filled, and all
     others come back exactly as they were. Pixels that are missing (by a mask, NaN, a value) are filled as well. Transparency
     and metadata are carried over. Many images at a time: see inpaint --help.
@@ -39,6 +40,8 @@ def command(
     \b
     Examples:
       csc-cogd denoise photo.png
+      csc-cogd denoise phone.jpg --strength 0.7       (leave some of it)
+      csc-cogd denoise film.tif --noise grain
       csc-cogd denoise scan.png --noise impulse       (salt and pepper)
       csc-cogd denoise stars.npy --noise impulse      (float, hot pixels)
       csc-cogd denoise micrograph.tif --noise poisson (photons or electrons)
@@ -54,7 +57,7 @@ def command(
     from csc_cogd.batch.settings import Settings
 
     solve = Solve(effort_of(fast, best), None, lmbda, iterations, tol or 0.0)
-    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, dry_run=dry_run, prior=prior)
+    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, strength, dry_run=dry_run, prior=prior)
     return restore_files(
         "denoise", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path, as_json=as_json
     )
