@@ -21,6 +21,7 @@ ON_PURPOSE = {  # arguments that differ, and why
         "recipe": "of training, or of pruning, which holds those of its trainings",
         "epoch": "a number, or the record of one",
         "gain": "blurred counts aren't estimated from",
+        "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
     },
     "default": {
         "lmbda": "by task",
