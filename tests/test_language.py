@@ -35,8 +35,10 @@ ON_PURPOSE = {  # arguments that differ, and why
         "noise_sigma": "inpaint leaves known pixels as they are",
         "dtype": "reconstruct_images computes in that of the codes",
         "gain": "blurred counts aren't estimated from",
+        "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
     },
     "kind": {
+        "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
         "noise_sigma": "denoise(image, 12)",
         "mask": "inpaint(image, mask)",
         "dictionary": "reconstruct(images, dictionary)",
