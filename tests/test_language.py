@@ -23,6 +23,7 @@ ON_PURPOSE = {  # arguments that differ, and why
         "gain": "blurred counts aren't estimated from",
         "n_filters": "a prior's are all of one size",
         "noise_sigma": "a prior takes a map of them, and doesn't estimate",
+        "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
     },
     "default": {
         "n_filters": "a prior's may be those of another",
@@ -37,8 +38,11 @@ ON_PURPOSE = {  # arguments that differ, and why
         "noise_sigma": "inpaint leaves known pixels as they are",
         "dtype": "reconstruct_images computes in that of the codes",
         "gain": "blurred counts aren't estimated from",
+        "noise": "blurred images have white noise, or counts",
+        "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
     },
     "kind": {
+        "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
         "noise_sigma": "denoise(image, 12)",
         "mask": "inpaint(image, mask)",
         "dictionary": "reconstruct(images, dictionary)",
