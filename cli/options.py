@@ -194,9 +194,16 @@ OPTIONS = {
         help="Poisson: the values, times --gain, count events such as photons.",
     ),
     "noise_to_remove": click.option(
-        "--noise", type=click.Choice(["gaussian", "poisson", "impulse"]), default="gaussian", show_default=True,
-        help="Poisson: the values, times --gain, count events such as photons. Impulse: some pixels are spoilt, as by salt "
-        "and pepper or as hot pixels, and the others are exact.",
+        "--noise", type=click.Choice(["auto", "white", "camera", "grain", "jpeg", "poisson", "impulse", "gaussian"]),
+        default="auto", show_default=True,
+        help="White (or gaussian): the same everywhere. Camera: as photographs have it, by brightness, correlated, in colour, "
+        "under JPEG. Grain: of film, in brightness alone. Jpeg: the errors of compression alone. Poisson: the values, times "
+        "--gain, count events such as photons. Impulse: some pixels are spoilt, as by salt and pepper or as hot pixels, and "
+        "the others are exact. Auto: what is seen in photographs of 8 or 16 bits, white in all else.",
+    ),
+    "strength": click.option(
+        "--strength", type=click.FloatRange(min=0, min_open=True), default=1.0, metavar="F", show_default=True,
+        help="Factor on estimated noise: 0.5 leaves more of it, 1.5 smooths more.",
     ),
     "noise_sigma": click.option(
         "--noise-sigma", type=NumberOrAuto(several=True), default="auto", metavar="S[,S..]|auto", show_default=True,
