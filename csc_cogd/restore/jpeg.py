@@ -17,7 +17,8 @@ CHROMINANCE = np.full((SIDE, SIDE), 99)
 CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 _LUMA = np.array([0.299, 0.587, 0.114])
 _BEST = 95  # qualities above it change little
-_ROUNDED = 0.7  # largest deviation (root mean square) from multiples of the steps, by rounding to whole values
+_ROUNDED = 0.45  # largest deviation from multiples of the steps, by rounding to whole values
+_FEW = 20  # coefficients that aren't zero
 _TOLD = 3.0  # steps below it tell nothing, as everything is near a multiple
 _CLIPPED = (0, 255)
 _SPREAD = 0.7  # of an error that is uniform within a step: most values are near zero, and nearer to it than that
@@ -42,15 +43,19 @@ def quality_of(planes: np.ndarray) -> int | None:
     values = coefficients_of(luma - 128.0, SIDE)[whole]
     if len(values) < SIDE:
         return None
-    for quality in range(5, _BEST + 1):
-        steps = quantization(quality, LUMINANCE)
-        telling = (steps >= _TOLD) & (abs(values) > steps / 2).any(axis=0)
-        if telling.sum() < 3:
-            continue
-        deviations = (values - steps * np.rint(values / steps))[:, telling]
-        if np.sqrt(np.mean(deviations**2)) < _ROUNDED and np.sqrt(np.mean(deviations**2, axis=0)).max() < 2 * _ROUNDED:
-            return quality
-    return None
+    deviations = {quality: _deviation(values, quantization(quality, LUMINANCE)) for quality in range(5, _BEST + 1)}
+    possible = [quality for quality, deviation in deviations.items() if deviation < _ROUNDED]
+    if not possible:
+        return None
+    return min(range(possible[0], min(possible[0] + 3, _BEST + 1)), key=lambda quality: deviations[quality])
+
+
+def _deviation(values: np.ndarray, steps: np.ndarray) -> float:
+    """Return the median difference of coefficients (n, 8, 8) that aren't zero from multiples of the steps (8, 8)."""
+    telling = (abs(values) > steps / 2) & (steps >= _TOLD)
+    if telling.sum() < _FEW:
+        return np.inf
+    return float(np.median(abs(values - steps * np.rint(values / steps))[telling]))
 
 
 def error_spectra(quality: int, n_channels: int) -> np.ndarray:

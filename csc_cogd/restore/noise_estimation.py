@@ -25,6 +25,7 @@ _SHARP = 3.3  # of _HIGH / _LOW, from which an edge is sharp
 _CALM_SHARE = 0.04  # of a bin's blocks, that must stand at its edge
 _VARIATION = 0.25  # of the noise's standard deviation within a bin
 _ROUNDS = 5
+_LEAST_FREQUENCIES = 5  # what has fewer is a pattern, not noise
 _NEAR_EDGE = 1.6  # times the edge: blocks in which color is looked at
 _SLOPE = 3.0  # most that the logarithm of a variance changes over all intensities
 _BACKGROUND = 1.0  # variance in units of gray levels of three channels, below which JPEG or clipping has left no noise
@@ -106,13 +107,14 @@ def estimate_camera_noise(planes: np.ndarray) -> CameraNoise | None:
         return None
     bins = np.clip(np.searchsorted(bounds, intensity, "right") - 1, 0, len(bounds) - 2)
     middle = np.array([intensity[bins == k].mean() for k in range(len(bounds) - 1)])
-    found = _luminance(energies[0], bins, middle)
+    gray = middle / (_GRAY if len(channels) == 3 else 1.0)
+    found = _luminance(energies[0], bins, gray)
     if found is None:
         return None
     spectrum, variances, near = found
     spectra, levels = [spectrum], [variances]
     for color in energies[1:]:
-        spectrum, level = _color(color, bins, near, middle)
+        spectrum, level = _color(color, bins, near, gray)
         spectra.append(spectrum)
         levels.append(level)
     return CameraNoise(middle, np.array(levels), np.array(spectra), float(near.mean()), quality_of(planes))
@@ -155,7 +157,7 @@ def significance(noise: CameraNoise) -> np.ndarray:
     visible = np.ones_like(sigma) if compressed else np.array([_rise(one, 1.3, 2.0) for one in sigma])
     factors = [visible * seen * max(colorful, grain)]
     for color in colors:
-        visible = np.ones_like(sigma) if compressed else np.array([_rise(one, 1.0, 1.6) for one in np.sqrt(color)])
+        visible = np.ones_like(sigma) if compressed else np.array([_rise(one, 1.3, 2.0) for one in np.sqrt(color)])
         factors.append(visible * seen)
     return np.array(factors)
 
@@ -180,6 +182,8 @@ def _luminance(
         expected = weights * spectrum
         scores = np.tensordot(energies, weights, 2) / expected.sum()
         freedom = expected.sum() ** 2 / (expected**2).sum()
+        if spectrum.sum() ** 2 / (spectrum**2).sum() < _LEAST_FREQUENCIES:
+            return None
         freedom /= 1 + freedom * _VARIATION**2 / 2
         found = np.array([_lower_edge(scores[bins == k], freedom) for k in range(len(middle))])
         edges, shares = found.T
@@ -211,7 +215,7 @@ def _smooth_bound(middle: np.ndarray, edges: np.ndarray, shares: np.ndarray) -> 
     told = ~np.isnan(edges)
     noisy = told & (edges > _BACKGROUND)
     used = noisy if shares[noisy].sum() > shares[told].sum() / 2 else told
-    distance = abs(middle[:, None] - middle[used]) / (255 * _GRAY)
+    distance = abs(middle[:, None] - middle[used]) / 255
     bound = np.exp((np.log(edges[used]) + _SLOPE * distance).min(axis=1))
     return np.where(told & ~used, np.fmin(bound, edges), bound)
 
@@ -229,7 +233,7 @@ def _color(energies: np.ndarray, bins: np.ndarray, near: np.ndarray, middle: np.
     if not chosen.any():
         return np.ones((SIDE, SIDE)), np.zeros(len(middle))
     told = ~np.isnan(levels)
-    distance = abs(middle[:, None] - middle[told]) / (255 * _GRAY)
+    distance = abs(middle[:, None] - middle[told]) / 255
     levels = np.exp((np.log(levels[told]) + _SLOPE * distance).min(axis=1))
     spectrum = (energies[chosen] / levels[bins[chosen]][:, None, None]).mean(axis=0)
     return normalized(without_texture(np.maximum(spectrum, 1e-3 * spectrum.max()))), levels

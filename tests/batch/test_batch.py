@@ -146,7 +146,7 @@ def test_one_mask_for_all_and_another_format(folder):
         ("in", {"mask_dilate": 2.5}, "mask_dilate must be an integer >= 0, or 'auto', got 2.5"),
         ("in", {"mask_color": "clean"}, "mask_color must be a color such as red, .* got 'clean'"),
         ("in", {"lmbda": -1.0}, "lmbda"),
-        ("in", {"task": "denoise", "noise": "impulse", "noise_sigma": 3.0}, "noise_sigma belongs to Gaussian noise"),
+        ("in", {"task": "denoise", "noise": "impulse", "noise_sigma": 3.0}, "noise_sigma belongs to white noise"),
         ("in", {"dictionary": "none.npz"}, "none.npz: no such dictionary"),
         ("in", {"jobs": 0}, "jobs must be a number of processes, 1 or more, got 0"),
         ("in", {"jobs": 2, "scheduler": "tcp://a:1"}, "jobs can't be chosen, as the workers are the scheduler's"),
