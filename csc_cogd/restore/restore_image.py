@@ -79,7 +79,8 @@ def restore_image(
 
     A smooth base layer u (see :func:`csc_cogd.restore.stages.base_layer.smooth_scene`) is taken off, the detail ``b - H
     u`` is coded sparsely over the filters as H shows them, and the scene is u plus what the filters themselves make of
-    the code, refined by similar patches (see :mod:`csc_cogd.restore.stages.plug_and_play`). Nothing is imposed beyond the picture. (The function isn't called ``restore``, as a subpackage is.)
+    the code, refined by similar patches (see :mod:`csc_cogd.restore.stages.plug_and_play`).
+    Nothing is imposed beyond the picture. (The function isn't called ``restore``, as a subpackage is.)
 
     Parameters
     ----------
