@@ -6,7 +6,8 @@ belong together at a time, tile by tile:
 1. a smooth base layer u is taken off: the low-passed pilot, or behind an operator H the Tikhonov solution;
 2. the detail ``b - H u`` is coded sparsely over a dictionary from the known values, ``argmin_x 1/2 ||W (sum_k (H d_k) * x_k
    - (b - H u))||^2 + lmbda ||x||_1``, and ``u + sum_k d_k * x_k`` fills the gaps [CoGD, eq. 21, with the filters fixed];
-3. where H is the identity, similar patches refine that, and cross-validation may blend it with the pilot;
+3. similar patches refine that: where H is the identity, by themselves, and cross-validation may blend it with the pilot;
+   else in turn with the picture;
 4. each hole is then filled in the ways that are right about what is known around it, see :mod:`csc_cogd.restore.holes`.
 """
 

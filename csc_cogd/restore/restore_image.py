@@ -79,7 +79,8 @@ def restore_image(
 
     A smooth base layer u (see :func:`csc_cogd.restore.stages.base_layer.smooth_scene`) is taken off, the detail ``b - H
     u`` is coded sparsely over the filters as H shows them, and the scene is u plus what the filters themselves make of
-    the code. Nothing is imposed beyond the picture. (The function isn't called ``restore``, as a subpackage is.)
+    the code, refined by similar patches (see :mod:`csc_cogd.restore.stages.plug_and_play`).
+    Nothing is imposed beyond the picture. (The function isn't called ``restore``, as a subpackage is.)
 
     Parameters
     ----------
@@ -95,7 +96,8 @@ def restore_image(
         ``"poisson"``: the values times `gain` are counts of events (photons, electrons).
     noise_sigma : float >= 0, "auto", or sequence of floats
         Standard deviation of Gaussian noise, in the image's units, or those of the channels; ``"auto"`` estimates it, see
-        :func:`csc_cogd.restore.noise.estimate_noise`. Below 0.5/255 of the image's range, for decimation 3/255, it is taken
+        :func:`csc_cogd.restore.noise.estimate_noise` and :class:`csc_cogd.restore.scene_noise.SceneNoise`: in 8 bits, at
+        least what JPEG compression has lost. Below 0.5/255 of the image's range, for decimation 3/255, it is taken
         to be that much: model and code aren't exact.
     gain : float > 0
         Counts to one unit of the image, with Poisson noise.
