@@ -23,7 +23,7 @@ from csc_cogd.page.restoring import Restorer
 
 IN_MEMORY = 2  # pictures
 MOST_CANDIDATES = 5000
-LARGEST_SEARCH = 2000 * 2000  # pixels, so that it takes seconds
+LARGEST_SEARCH = 1500 * 1500  # pixels, so that it takes seconds and little memory
 THUMBNAIL = 192  # pixels
 SQUARE = np.ones((3, 3), bool)
 

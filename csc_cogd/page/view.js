@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { SIDE } from "./mask.js";
 
 const MOST_TILES = 400;
-const MOST_SEARCHED = 2000; // pixels, of a side
+const MOST_SEARCHED = 1500; // pixels, of a side
 const MOST_ZOOM = 40; // screen pixels to a pixel
 
 export class View {
