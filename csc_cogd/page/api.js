@@ -20,14 +20,15 @@ async function ask(path, options) {
 
 const json = async (path, options) => (await ask(path, options)).json();
 const bits = async (path, options) => new Uint8Array(await (await ask(path, options)).arrayBuffer());
+const place = (box) => ["top", "left", "bottom", "right"].map((side) => `${side}=${box[side]}`).join("&");
 const post = (body) => ({ method: "POST", body });
 
 export const overview = () => json("overview");
 export const describe = (number, page) => json(`pictures/${number}/${page}`);
 export const mask = (number, page) => bits(`pictures/${number}/${page}/mask`);
 export const grown = (number, page, by) => bits(`pictures/${number}/${page}/grown?by=${by}`);
-export const candidates = (number, page, kinds, sensitivity) =>
-  json(`pictures/${number}/${page}/candidates?kinds=${kinds}&sensitivity=${sensitivity}`);
+export const candidates = (number, page, box, kinds, sensitivity) =>
+  json(`pictures/${number}/${page}/candidates?${place(box)}&kinds=${kinds}&sensitivity=${sensitivity}`);
 export const readMask = (number, page, file) =>
   bits(`pictures/${number}/${page}/read?name=${encodeURIComponent(file.name)}`, post(file));
 export const restore = (number, effort) => ask(`pictures/${number}/restore?effort=${effort}`, post());
@@ -41,8 +42,7 @@ export const tile = (number, page, layer, level, row, column, version) =>
   `api/pictures/${number}/${page}/${layer}/${level}/${row}/${column}?v=${version}`;
 
 export async function changeMask(number, page, revision, box, packed, fills) {
-  const place = `top=${box.top}&left=${box.left}&bottom=${box.bottom}&right=${box.right}`;
-  return (await json(`pictures/${number}/${page}/mask?revision=${revision}&${place}${fills ? "&fill" : ""}`, post(packed))).revision;
+  return (await json(`pictures/${number}/${page}/mask?revision=${revision}&${place(box)}${fills ? "&fill" : ""}`, post(packed))).revision;
 }
 
 // Calls `heard` with every event, and `connected` with whether the server is there.

@@ -59,7 +59,7 @@ const page = {
   },
 
   toggle(candidates) {
-    for (const one of candidates) one.taken = !one.taken;
+    for (const one of candidates) one.taken ^= true;
     const taken = view.candidates.filter((one) => one.taken).length;
     buttons.take.disabled = !taken;
     buttons.drop.disabled = !view.candidates.length;
@@ -87,7 +87,7 @@ const page = {
 const view = new View($("canvas"));
 new Tools(view, page);
 
-// -- pictures ----------------------------------------------------------------------------------------------------------
+// -- pictures --
 
 async function open(number, sheet) {
   await flush();
@@ -132,7 +132,7 @@ function showPictures() {
   drawStrip($("strip"), pictures, number, (other) => open(other, 0));
 }
 
-// -- the server --------------------------------------------------------------------------------------------------------
+// -- the server --
 
 // Sends what was changed, one change at a time; what can't be sent now is sent when the server is there again.
 async function flush() {
@@ -177,37 +177,28 @@ const heard = {
     if (!view.pending.length && !page.isBusy) page.say("Filled, as a preview: Restore fills it at full quality.");
   },
   progress({ stage, done, total }) {
-    page.isBusy = true;
     $("progress").max = total || 1;
     $("progress").value = done;
     page.say(`Restoring: ${stage}`);
   },
   restored({ seconds, warnings }) {
-    page.isBusy = false;
     view.refresh(null);
     page.say([`Restored in ${seconds.toFixed(1)} s.`, ...warnings].join(" "));
   },
   kept({ files, warnings }) {
-    page.isBusy = false;
     page.isKept = true;
     page.say([`Kept: ${files.join(" and ")}.`, ...warnings].join(" "));
   },
-  canceled() {
-    page.isBusy = false;
-    page.say("Canceled.");
-  },
+  canceled: () => page.say("Canceled."),
   unfilled: ({ error }) => page.say(error, true),
-  failed({ error }) {
-    page.isBusy = false;
-    page.say(error, true);
-  },
+  failed: ({ error }) => page.say(error, true),
 };
 
 function hear({ kind, picture, state, ...about }) {
   if (kind === "kept") page.unkept.delete(picture);
   if (page.pictures[picture]) page.pictures[picture].state = state;
+  if (!["filled", "unfilled", "mask"].includes(kind)) page.isBusy = kind === "progress";
   if (picture === page.number) heard[kind](about);
-  else if (!["filled", "unfilled", "mask"].includes(kind)) page.isBusy = kind === "progress";
   if (["kept", "failed"].includes(kind)) keepNext();
   page.refresh();
   showPictures();
@@ -231,7 +222,7 @@ async function attempt(action) {
   }
 }
 
-// -- buttons -----------------------------------------------------------------------------------------------------------
+// -- buttons --
 
 // Marks what the server says should be marked, as a change that can be undone.
 const mark = (asked) => attempt(async () => {
@@ -302,7 +293,8 @@ const actions = {
   find: async () => {
     page.say("Looking…");
     const sensitivity = 10 ** ($("sensitivity").value / 20);
-    const { places, summary } = await api.candidates(page.number, page.page, "pixels,columns,rows", sensitivity);
+    const kinds = "pixels,columns,rows";
+    const { places, summary } = await api.candidates(page.number, page.page, view.middle(), kinds, sensitivity);
     view.candidates = places.map((one) => ({ ...one, taken: true }));
     page.say(`Found: ${summary}.`);
     page.toggle([]);
@@ -375,7 +367,7 @@ for (const end of ["pointerup", "pointercancel", "pointerleave", "blur"]) on("ho
 on("hold", "keydown", (event) => { if (event.key === " " || event.key === "Enter") hold(true); });
 on("hold", "keyup", () => hold(false));
 
-// -- keys --------------------------------------------------------------------------------------------------------------
+// -- keys --
 
 const KEYS = {
   "[": () => page.resize(1 / 1.2), "]": () => page.resize(1.2), "+": actions.larger, "=": actions.larger, "-": actions.smaller,
@@ -400,7 +392,7 @@ document.addEventListener("keyup", (event) => { if (event.key === "x") hold(fals
 addEventListener("beforeunload", (event) => { if (page.unsent || page.unkept.size) event.preventDefault(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.redraw());
 
-// -- how it begins -----------------------------------------------------------------------------------------------------
+// -- how it begins --
 
 const percent = (share) => `${(100 * share).toPrecision(2)} %`;
 

@@ -235,7 +235,7 @@ class _Routes:
         return _bits(await run_in_threadpool(self._session.mask, **request.path_params))
 
     async def _change_mask(self, request: Request) -> Response:
-        place = Box(*(_number(request, side, int) for side in Box._fields))
+        place = _place(request)
         bits, revision = await _body(request), _number(request, "revision", int)
         changed = await run_in_threadpool(
             self._session.change_mask, **request.path_params, revision=revision, place=place, bits=bits,
@@ -261,8 +261,9 @@ class _Routes:
     async def _candidates(self, request: Request) -> Response:
         kinds, sensitivity = request.query_params.get("kinds", ""), _number(request, "sensitivity", float)
         found = await run_in_threadpool(
-            self._session.candidates, **request.path_params, kinds=kinds.split(","), sensitivity=sensitivity
-        )
+            self._session.candidates, **request.path_params, place=_place(request), kinds=kinds.split(","),
+            sensitivity=sensitivity,
+        )  # fmt: skip
         return JSONResponse(found)
 
     async def _restore(self, request: Request) -> Response:
@@ -306,6 +307,14 @@ def _number(request: Request, name: str, kind: type[Any]) -> Any:
         return kind(request.query_params[name])
     except (KeyError, ValueError):
         raise InputError(name, "must be a number") from None
+
+
+def _place(request: Request) -> Box:
+    """Return the part of the page that is asked about."""
+    place = Box(*(_number(request, side, int) for side in Box._fields))
+    if min(place) < 0:
+        raise InputError("", "must lie in the page", subject="the part")
+    return place
 
 
 def _png(content: bytes, lasting: bool) -> Response:

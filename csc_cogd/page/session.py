@@ -23,6 +23,7 @@ from csc_cogd.page.restoring import Restorer
 
 IN_MEMORY = 2  # pictures
 MOST_CANDIDATES = 5000
+LARGEST_SEARCH = 1500 * 1500  # pixels, so that it takes seconds and little memory
 THUMBNAIL = 192  # pixels
 SQUARE = np.ones((3, 3), bool)
 
@@ -143,27 +144,26 @@ class Session:
         """Return what a mask file marks, packed."""
         return np.packbits(self._picture(number).missing(page, path)).tobytes()
 
-    def candidates(self, number: int, page: int, kinds: list[str], sensitivity: float) -> dict[str, Any]:
-        """Return what looks like damage: of each, its box, and its pixels as runs of row, first and last column.
+    def candidates(self, number: int, page: int, place: Box, kinds: list[str], sensitivity: float) -> dict[str, Any]:
+        """Return what looks like damage in a part of a page: of each, its box, and runs of row, first and last column.
 
         Raises
         ------
         InputError
-            If there is no such kind, or too many are found.
+            If there is no such kind or part, or too many are found.
         """
         if not set(kinds) <= set(KINDS):
             raise InputError("kinds", f"must be some of {', '.join(KINDS)}, got {', '.join(kinds)}")
         picture = self._picture(number)
-        colors = self._view(picture, page).image.observed
+        colors = self._view(picture, page).image.observed[place.window]
+        if 0 in colors.shape or colors.shape[0] * colors.shape[1] > LARGEST_SEARCH:
+            raise InputError("", f"must have from 1 to {LARGEST_SEARCH} pixels", subject="the part to search")
         found = detect_damage(colors, channel_axis=None if colors.ndim == 2 else -1, kinds=kinds, sensitivity=sensitivity)
         mask = found.mask if found.mask.ndim == 2 else found.mask.any(axis=2)
         labels, n_found = label(mask, SQUARE)
         if n_found > MOST_CANDIDATES:
             raise InputError("", f"{n_found} places look like damage", "search less keenly")
-        places = [
-            {"box": [part[0].start, part[1].start, part[0].stop, part[1].stop], "runs": _runs(labels[part] == i, part)}
-            for i, part in enumerate(find_objects(labels), 1)
-        ]
+        places = [_candidate(labels[part] == i, place, part) for i, part in enumerate(find_objects(labels), 1)]
         return {"summary": found.summary(), "places": places}
 
     def restore(self, number: int, effort: str) -> None:
@@ -234,8 +234,10 @@ def _bounds(mask: np.ndarray) -> Box:
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
-def _runs(marked: np.ndarray, part: tuple[slice, slice]) -> list[int]:
+def _candidate(marked: np.ndarray, place: Box, part: tuple[slice, slice]) -> dict[str, list[int]]:
+    """Describe what is marked in a part of a place."""
+    top, left = place.top + part[0].start, place.left + part[1].start
     edges = np.diff(marked.astype(np.int8), axis=1, prepend=0, append=0)
     (rows, starts), (_, stops) = np.nonzero(edges == 1), np.nonzero(edges == -1)
-    top, left = part[0].start, part[1].start
-    return np.stack([rows + top, starts + left, stops + left - 1], axis=1).ravel().tolist()
+    runs = np.stack([rows + top, starts + left, stops + left - 1], axis=1)
+    return {"box": [top, left, top + marked.shape[0], left + marked.shape[1]], "runs": runs.ravel().tolist()}

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { SIDE } from "./mask.js";
 
 const MOST_TILES = 400;
+const MOST_SEARCHED = 1500; // pixels, of a side
 const MOST_ZOOM = 40; // screen pixels to a pixel
 
 export class View {
@@ -74,6 +75,18 @@ export class View {
   // Where a place on the screen is in the picture.
   locate(x, y) {
     return { x: this.x + x / this.scale, y: this.y + y / this.scale };
+  }
+
+  // The part of the picture that is on the screen; of a large one, its middle.
+  middle() {
+    const part = (start, length, whole) => {
+      const [first, last] = [Math.max(Math.floor(start), 0), Math.min(Math.ceil(start + length / this.scale), whole)];
+      const spare = Math.max(Math.ceil((last - first - MOST_SEARCHED) / 2), 0);
+      return [first + spare, last - spare];
+    };
+    const [top, bottom] = part(this.y, this.canvas.clientHeight, this.info.height);
+    const [left, right] = part(this.x, this.canvas.clientWidth, this.info.width);
+    return { top, left, bottom, right };
   }
 
   // A part of the picture after is another one now; null: all of it.

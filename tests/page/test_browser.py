@@ -116,8 +116,7 @@ def test_a_stroke_is_painted_filled_undone_and_erased(browser, folder, photo):
         page.wait_for_mask(lambda mask: not mask[30, 45])
         assert page.mask()[30, 22]
         browser.refresh()  # the state is the server's
-        page.wait_for("Paint over")
-        assert page.find("#marked").text.startswith(f"{page.mask().sum()} pixels")
+        page.wait(lambda: page.find("#marked").text.startswith(f"{page.mask().sum()} pixels"))
         assert page.problems() == []
 
 

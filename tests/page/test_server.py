@@ -15,6 +15,8 @@ from csc_cogd.page import server as server_module
 from tests.cli.calling import save
 from tests.page.serving import serving, square
 
+PART = "top=8&left=8&bottom=64&right=64"
+
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory, photo):
@@ -92,8 +94,11 @@ def test_an_upload_that_does_not_say_its_length_is_cut_off(client, monkeypatch):
 @pytest.mark.parametrize(
     "path", [
         "api/pictures/7/0", "api/pictures/0/3", "api/pictures/0/0/before/9/0/0", "api/pictures/0/0/grown?by=no",
-        "api/pictures/0/0/grown?by=0", "api/pictures/0/0/candidates?kinds=cats&sensitivity=1",
-        "api/pictures/0/0/candidates?kinds=pixels&sensitivity=nan",
+        "api/pictures/0/0/grown?by=0", "api/pictures/0/0/candidates?kinds=pixels&sensitivity=1",
+        f"api/pictures/0/0/candidates?{PART}&kinds=cats&sensitivity=1",
+        f"api/pictures/0/0/candidates?{PART}&kinds=pixels&sensitivity=nan",
+        f"api/pictures/0/0/candidates?{PART.replace('=8', '=-8')}&kinds=pixels&sensitivity=1",
+        f"api/pictures/0/0/candidates?{PART.replace('=8', '=99')}&kinds=pixels&sensitivity=1",
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_told(client, path):
