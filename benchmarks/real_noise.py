@@ -1,7 +1,7 @@
 """Noise as cameras, film and JPEG make it, with nothing told: gains of `denoise` beside those of simple tools.
 
 Three tables: crops of real photographs, whose truth is the mean of many shots; noise that is made here; and what becomes of
-clean pictures. Run ``python -m benchmarks.real_noise --count 8`` for a part of them.
+clean pictures. Run ``python benchmarks/real_noise.py --count 8`` for a part of them.
 """
 
 from __future__ import annotations
