@@ -178,7 +178,7 @@ class _Guard:
             return 403, "another site asks"
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return 403, "another site asks"
-        if not secrets.compare_digest(request.url.path.split("/")[1].encode(), self._token):
+        if not secrets.compare_digest(request.url.path.lstrip("/").partition("/")[0].encode(), self._token):
             return 403, "the address isn't the one that was printed"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LARGEST_BODY:

@@ -66,6 +66,8 @@ COMMANDS = [
     (0, "dictionary", "info", "d.npz"),
     (0, "reconstruct", IN, "-o", f"out{EVIL}", *QUICK, "--save-codes", f"c{EVIL}.npz", "--save-dictionary", f"d{EVIL}.npz"),
     (0, "learn", IN, "-o", f"new{EVIL}.npz", *QUICK, "-v"),
+    (2, "paint", BAD, "--no-browser"),
+    (2, "paint", f"none{EVIL}", "--no-browser"),
     (2, "train", f"none{EVIL}", "-o", f"out{EVIL}.safetensors"),
     (2, "prune", "none.safetensors", f"none{EVIL}", "-o", f"out{EVIL}.safetensors"),
     (2, "beale", "--plot", f"none{EVIL}/a.png"),
