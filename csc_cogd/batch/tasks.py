@@ -21,7 +21,7 @@ from csc_cogd.restore.denoise import check_noise, denoising
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation
-from csc_cogd.restore.prior import check_prior, with_prior
+from csc_cogd.restore.prior import check_prior, kind_of_noise, with_prior
 from csc_cogd.restore.report import Reporter, RestorationReport
 from csc_cogd.restore.restore import Problem
 from csc_cogd.restore.restore_image import noise_behind, seen_through
@@ -85,9 +85,10 @@ def _inpainting(observation: Observation, dictionary: Dictionary | None, setting
 
 
 def _denoising(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
-    noise, sigma, solve = settings.noise, settings.noise_sigma, settings.solve
-    problem = denoising(observation, dictionary, noise, sigma, settings.gain, settings.strength)
-    return with_prior(problem, load_prior(settings.prior), noise, solve, settings.engine)
+    prior, solve, engine = load_prior(settings.prior), settings.solve, settings.engine
+    noise = kind_of_noise(settings.noise, dictionary, prior, solve, engine)
+    problem = denoising(observation, dictionary, noise, settings.noise_sigma, settings.gain, settings.strength)
+    return with_prior(problem, prior, noise, solve, engine)
 
 
 def _check_denoising(settings: Settings) -> None:

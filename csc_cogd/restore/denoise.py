@@ -16,7 +16,7 @@ from csc_cogd.restore.camera_noise import CHANNELS, KINDS, Correlated, find
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.noise import Gaussian, Poisson, estimate_gain
 from csc_cogd.restore.observation import Observation, intensity_range, over_frames
-from csc_cogd.restore.prior import with_prior
+from csc_cogd.restore.prior import kind_of_noise, with_prior
 from csc_cogd.restore.report import Progress, Reporter, Trace
 from csc_cogd.restore.restore import Problem, restore
 from csc_cogd.restore.settings import Solve, Tiling
@@ -96,9 +96,10 @@ def denoise(
         With Poisson noise, counts to one unit of the image, after the detector's offset has been taken off; ``"auto"``
         estimates it.
     prior : Prior, "default" or "none"
-        What images look like. ``"default"`` is the prior that ships, where nothing is missing, the noise isn't impulses and
-        is the same in all channels, the device is the CPU, and neither a dictionary nor a setting of the code, `lmbda`,
-        `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse code. With effort "fast", the prior does all.
+        What images look like. ``"default"`` is the prior that ships, where nothing is missing, the noise is above 4.5 of
+        255, isn't impulses and is the same in all channels, the device is the CPU, and neither a dictionary nor a setting of
+        the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse code. With effort "fast", the
+        prior does all.
     mask, mask_polarity, dictionary, channel_axis, stack_axis, effort, lmbda, max_iter, tol, solve, tile, max_memory, tiling,
     dtype, device, threads, fft, engine, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
@@ -128,6 +129,7 @@ def denoise(
     engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft).without_measuring()
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     reporter = Reporter(callback)
+    noise = kind_of_noise(noise, dictionary, prior, solve, engine)
     problem = denoising(observation, dictionary, noise, noise_sigma, gain, strength)
     problem = with_prior(problem, prior, noise, solve, engine)
     if noise == "impulse":

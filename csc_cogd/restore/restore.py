@@ -90,6 +90,8 @@ class Problem:
         Noise that isn't white, instead of `noise`.
     prior : Prior, optional
         That takes noise off complete images, in place of a code; default: none.
+    prior_above : float
+        Standard deviation of the noise on the scale of [0, 1], above which it does.
     """
 
     observation: Observation
@@ -100,6 +102,7 @@ class Problem:
     remarks: tuple[Remark, ...] = ()
     correlated: Correlated | None = None
     prior: Prior | None = None
+    prior_above: float = 0.0
 
 
 @single_threaded_blas()
@@ -224,9 +227,9 @@ class _Group:
         scaled = ScaledPlanes(observed.planes[channels], missing, low, high, LARGEST if direct else np.inf)
         sigma = noise.sigma(scaled, stabilized=direct)
         effort = choose_effort(solve, missing, np.nan_to_num(sigma)) if direct else None
-        prior = None if missing.any() or not sigma > 0 else problem.prior
+        prior = None if missing.any() or not sigma > problem.prior_above else problem.prior
         if prior is not None:
-            effort = prior_effort(prior, solve, len(missing), sigma)
+            effort = prior_effort(prior, solve, len(missing))
         return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine, prior)
 
     @property

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.data import astronaut, chelsea, coffee
 
-from csc_cogd import InputError, denoise, psnr
+from csc_cogd import Dictionary, InputError, Prior, denoise, psnr
 from csc_cogd.backend import noise_groups
 from csc_cogd.backend.compiled_noise_groups import estimate_groups
 from csc_cogd.engine import Engine
@@ -183,3 +183,16 @@ def test_the_compiled_kernel_agrees_with_the_plain_one(rng):
 def test_what_does_not_fit_is_named(image, change, message):
     with pytest.raises(InputError, match=message):
         denoise(image, channel_axis=-1, **change)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"lmbda": 0.1}, {"max_iter": 3}, {"dictionary": Dictionary.default("color")}, {"prior": Prior.default("gray")}],
+)
+def test_what_removes_white_noise_alone_is_refused_or_makes_the_noise_white(rng, setting):
+    noisy, (name, _) = pixels(FACE[:96, :96] + rng.normal(0, 10, (96, 96, 3))), *setting.items()
+    with pytest.raises(InputError, match=f"{name} has no effect on noise 'camera'"):
+        denoise(noisy, channel_axis=-1, noise="camera", **setting)
+    image = pixels(noisy + np.roll(noisy, 1, axis=0) / 4.0)
+    white = denoise(image, channel_axis=-1, noise="white", effort="fast", **setting)
+    np.testing.assert_array_equal(denoise(image, channel_axis=-1, effort="fast", **setting), white)

@@ -156,7 +156,9 @@ def test_a_stopped_run_leaves_the_other_tiles_to_the_pilot(photo):
     [
         ("inpaint(image, mask)", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
         ("inpaint(image, mask, dictionary=few)", "code_memory(few, 1, 4, (224, 224))"),
-        ("denoise(image, 20)", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
+        ("denoise(image, 20, threads=1)", "prior_memory(Prior.default(), 1, (224, 224), 1)"),
+        ("denoise(image, 20, threads=2)", "prior_memory(Prior.default(), 1, (224, 224), 2)"),
+        ("denoise(image, 20, prior='none')", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
         ("denoise(image, noise='impulse', max_iter=1)", "admm_memory(Dictionary.default(), 4, (224, 224))"),
         ("deblur(image, np.ones((5, 5)), max_iter=3)", "admm_memory(Dictionary.default(), 4, (228, 228), True)"),
     ],
@@ -166,7 +168,8 @@ def test_a_restoration_takes_no_more_memory_than_predicted_and_not_much_less(cal
 import re
 import numpy as np
 from skimage.data import camera
-from csc_cogd import Dictionary, deblur, denoise, inpaint
+from csc_cogd import Dictionary, Prior, deblur, denoise, inpaint
+from csc_cogd.restore.stages.prior import prior_memory
 from csc_cogd.restore.tiling import admm_memory, code_memory
 
 def memory(name):
