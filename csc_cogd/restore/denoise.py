@@ -99,7 +99,7 @@ def denoise(
         What images look like. ``"default"`` is the prior that ships, where nothing is missing, the noise is above 4.5 of
         255, isn't impulses and is the same in all channels, the device is the CPU, and neither a dictionary nor a setting of
         the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse code. With effort "fast", the
-        prior does all.
+        prior does all in gray images.
     mask, mask_polarity, dictionary, channel_axis, stack_axis, effort, lmbda, max_iter, tol, solve, tile, max_memory, tiling,
     dtype, device, threads, fft, engine, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.

@@ -26,7 +26,9 @@ TURNS = 8
 """Of the image, mirrored and by right angles, whose estimates are averaged: strided filters see each in another way."""
 NOISY_PATCHES = PatchModel(size=6, step=6, n_estimated=60, shrinkage=0.0)
 THIRD_PATCHES = PatchModel(size=6, step=4, n_estimated=60, shrinkage=0.0)
-FINAL_STEP = {"fast": None, "default": 6, "best": 4}  # the distance of reference patches; none: the prior alone
+FINAL_STEP = {"fast": 6, "default": 6, "best": 4}  # the distance of reference patches
+PASSES = {"gray": {"fast": 0, "default": 2, "best": 2}, "color": {"fast": 2, "default": 3, "best": 3}}
+"""In color, the gray prior alone is worse than codes and patches."""
 NOISY_SHARE = 0.4
 """Of the estimate from noisy patches in the second pilot."""
 PATCHES_SHARE = 0.5
@@ -43,10 +45,8 @@ def prior_effort(prior: Prior, solve: Solve, channels: int) -> Effort:
     """
     if prior.kind == "color" and channels != 3:
         raise InputError("prior", "is for color, but the image isn't", "use a gray one")
-    step = FINAL_STEP[solve.effort]
-    model = PatchModel(size=8, step=step or 8, n_estimated=60, shrinkage=0.0)
-    passes = 3 if channels == 3 else 2
-    return Effort(0, passes if step else 0, model, check=False)
+    model = PatchModel(size=8, step=FINAL_STEP[solve.effort], n_estimated=60, shrinkage=0.0)
+    return Effort(0, PASSES["color" if channels == 3 else "gray"][solve.effort], model, check=False)
 
 
 def prior_memory(prior: Prior, channels: int, shape: tuple[int, int], threads: int) -> int:
