@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NEEDED = (
     "numpy", "scipy", "pyfftw", "numba", "threadpoolctl", "scikit-image", "imagecodecs", "tifffile", "pillow",
-    "imageio", "safetensors", "click", "starlette", "uvicorn",
+    "imageio", "safetensors", "click", "lazy_loader", "starlette", "uvicorn",
 )  # fmt: skip
 _OPTIONAL = {
     "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),

@@ -29,7 +29,7 @@ def kind_of_noise(
     InputError, DeviceError
         If these are given with a kind of noise that they have no effect on.
     """
-    given = of_the_code(solve) or ("dictionary" if dictionary else "prior" if isinstance(prior, Prior) else "")
+    given = of_the_code(solve) or ("dictionary" if dictionary is not None else "prior" if isinstance(prior, Prior) else "")
     on_cpu = engine.backend.xp is np
     if noise in KINDS and given:
         raise InputError(given, f"has no effect on noise {noise!r}", "leave it out, or use {noise} 'white'")

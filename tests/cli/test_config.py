@@ -58,7 +58,8 @@ def something_else(option):
     if isinstance(option.type, click.types.IntParamType) or option.count:
         return [name] * 2 if option.count else [name, "3"]
     if isinstance(option.type, click.types.FloatParamType):
-        return [name, *["0.125"] * option.nargs] * (1 + option.multiple)
+        least = getattr(option.type, "min", None)
+        return [name, *["0.125" if (least or 0) < 0.125 else "1.5"] * option.nargs] * (1 + option.multiple)
     words = {"memory": "3GB", "pixels": "128", "number": "2.5", "size": "640x480", "suffix": ".png"}
     return [name, words.get(option.type.name, 'näme "quoted"')]
 

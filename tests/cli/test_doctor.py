@@ -26,7 +26,7 @@ def test_a_sound_machine_passes(capsys):
     assert facts["works"] is True
     assert facts["versions"]["csc-cogd"] == __version__
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    for name in (re.split("[^a-z-]", needed)[0] for needed in project["dependencies"]):
+    for name in (re.split("[^a-z_-]", needed)[0] for needed in project["dependencies"]):
         assert facts["versions"][name] == metadata.version(name)
     assert 1 <= facts["processors"]["usable"] <= facts["processors"]["logical"]
     assert facts["fft"]["1_thread_ms"] > 0

@@ -144,7 +144,7 @@ def test_an_existing_dictionary_is_replaced_only_on_request(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("1.5KB", 1500), ("2mb", 2e6), ("3G", 3e9), ("1 TB", 1e12), ("700", 700), ("5B", 5)]
+    ("text", "size"), [("1.5KB", 1500), ("2mb", 2e6), ("3G", 3e9), ("1 TB", 1e12), ("700B", 700), ("5B", 5)]
 )
 def test_memory_is_given_in_any_unit(folder, monkeypatch, text, size):
     given = {}

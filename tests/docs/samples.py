@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from skimage.data import camera
+from skimage.data import astronaut, camera
 
 from csc_cogd.imagefiles import ImageFile, write_image
 
@@ -56,12 +56,21 @@ def pictures() -> dict[str, np.ndarray]:
         "measurement.npy": gappy[0], "stack.npy": gappy, "psf.npy": gaussian_filter(point, 1.5),
         "marked.png": np.where(dust[..., None], (255, 0, 0), colour).astype(np.uint8),
         "stars.npy": rng.poisson(blurred / 2.3).astype(np.float32),
+        "phone.jpg": phone(), "meadow.jpg": camera()[380:460, 20:100],
+        "person.png": np.pad(np.full((30, 30), 255, np.uint8), 25),
+        "micrograph.tif": deep.astype(np.float32), "gap.png": hole,
     }  # fmt: skip
     made |= {f"photos/{n}.jpg": scene[:32, :32] for n, scene in enumerate(scenes()[:3])}
     made |= {f"frames/{n}.tif": frame for n, frame in enumerate(dead_column())}
     for name, scene in (("1987/harbour", grey), ("1987/market", scenes()[1]), ("1991/bridge", scenes()[4])):
         made |= {f"archive/{name}.png": scene, f"masks/{name}.png": dust}
     return made
+
+
+def phone() -> np.ndarray:
+    """A piece of a photograph with noise that is correlated, (128, 128, 3), uint8."""
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 16, (128, 128, 3)), (0.8, 0.8, 0))
+    return np.clip(np.rint(astronaut()[20:148, 160:288] + noise), 0, 255).astype(np.uint8)
 
 
 def scenes() -> np.ndarray:
