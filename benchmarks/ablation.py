@@ -1,6 +1,6 @@
 """What each ingredient of restoration adds: ``python benchmarks/ablation.py [FOLDER...] [--task denoise]``.
 
-Grey pictures, damages and protocol of ``restoration.py``, by default 256 x 256 pieces. Every row is `inpaint` or `denoise`
+Gray pictures, damages and protocol of ``restoration.py``, by default 256 x 256 pieces. Every row is `inpaint` or `denoise`
 at its default effort, but for what its name says. Prints for each damage the mean gain in dB over biharmonic, or over the
 noisy picture; then over all damages and pictures the difference to the default, mean, worst and best, and the seconds a
 picture. The refinement alone goes without the check against biharmonic.

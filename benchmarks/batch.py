@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
 
 def save_images(folder: Path, count: int, seed: int = 0) -> None:
-    """``folder/images`` and ``folder/masks``: grey pieces of scikit-image's photographs, mirrored and turned at random."""
+    """``folder/images`` and ``folder/masks``: gray pieces of scikit-image's photographs, mirrored and turned at random."""
     from skimage import data
 
     rng = np.random.default_rng(seed)

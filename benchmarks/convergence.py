@@ -22,7 +22,7 @@ GOAL = 1.001
 
 
 def color_problem(n_filters: int, size: int, pixels: int, masked: bool):
-    """Filters (K, C, h, w), a colour photograph (C, H, W) without its local mean, and weights (1, H, W)."""
+    """Filters (K, C, h, w), a color photograph (C, H, W) without its local mean, and weights (1, H, W)."""
     from scipy.ndimage import gaussian_filter
     from skimage.data import astronaut, camera
 
@@ -163,15 +163,15 @@ def main() -> None:
     arguments = parser.parse_args()
     left_out = {*peers} - {*arguments.peers} | ({"PyTorch FISTA"} if find_spec("torch") is None else set())
     names = [name for name in SOLVERS if name not in left_out]
-    cases = [(name, "grey", case, problem) for name, case in CASES.items()]
-    cases.append(("64 of 3 x 8 x 8 on 256 x 256", "colour", (64, 8, 256), color_problem))
+    cases = [(name, "gray", case, problem) for name, case in CASES.items()]
+    cases.append(("64 of 3 x 8 x 8 on 256 x 256", "color", (64, 8, 256), color_problem))
     print(f"float32, lambda {LMBDA}; seconds to 0.1 % of the optimum; how far above, where given up\n")
     print("| filters, image | | mask | threads | " + " | ".join(names) + " | best SPORCO / ours |")
     print("| --- " * (5 + len(names)) + "|")
     for name, kind, case, make in cases:
         for masked in (False, True):
             filters, image, weights = make(*case, masked)
-            if kind == "grey":
+            if kind == "gray":
                 filters, image, weights = filters[:, None], image[None], weights[None]
             exact = sparse_code(
                 image[None], Dictionary(filters), lmbda=LMBDA, weights=weights[None], boundary="circular", tol=2e-4,

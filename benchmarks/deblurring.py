@@ -1,6 +1,6 @@
 """Deblurring and upscaling beside scikit-image's: ``python benchmarks/deblurring.py [FOLDER]``.
 
-Grey pictures, as in ``restoration.py``, are blurred by three kernels with noise of 2 and of sqrt(2) grey levels, rounded to
+Gray pictures, as in ``restoration.py``, are blurred by three kernels with noise of 2 and of sqrt(2) gray levels, rounded to
 8 bits; or reduced by Pillow's bicubic reduction. What lies beyond the picture is blurred into it, too, as in a camera: the
 outermost pixels are cut off after blurring. csc-cogd runs with default settings and estimates the noise itself. The peers
 get a mirrored border, and the *best of many settings* for each picture, by its PSNR; unsupervised Wiener has none. Prints

@@ -59,7 +59,7 @@ def main() -> None:
         program = PROGRAM.format(C=C, side=side, dtype=dtype, threads=threads, call=call, predicted=predicted)
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         measured, expected = map(int, done.stdout.split())
-        picture = f"{side} x {side}, {'grey' if C == 1 else 'colour'}"
+        picture = f"{side} x {side}, {'gray' if C == 1 else 'color'}"
         sizes = f"{measured / 1e6:.0f} MB | {expected / 1e6:.0f} MB | {expected / measured:.2f}"
         print(f"| {name} | {picture} | {dtype} | {threads} | {sizes} |", flush=True)
 

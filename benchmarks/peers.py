@@ -130,9 +130,9 @@ def opencv_inpaint(method: str) -> Method:
 
 
 def sporco_inpaint(damaged: Damaged) -> np.ndarray:
-    """SPORCO's convolutional sparse code with a mask, by its examples, but for the low-pass, lambda and the grey dictionary.
+    """SPORCO's convolutional sparse code with a mask, by its examples, but for the low-pass, lambda and the gray dictionary.
 
-    In the examples the low-pass is total variation with a mask, and lambda 0.02: on grey pictures 2 dB less than from the
+    In the examples the low-pass is total variation with a mask, and lambda 0.02: on gray pictures 2 dB less than from the
     low-passed biharmonic estimate, SPORCO's `tikhonov_filter` of ours, with 0.005, which is also better than 0.001. Of the
     dictionaries tried that ship with it (36 and 72 filters of 12 x 12, these of three sizes) this is the best, by 0.3 dB;
     250 iterations add 0.04 dB.
@@ -141,12 +141,12 @@ def sporco_inpaint(damaged: Damaged) -> np.ndarray:
     from sporco.admm import cbpdn
     from sporco.signal import tikhonov_filter
 
-    colour, lmbda = damaged.axis is not None, 5e-3
+    color, lmbda = damaged.axis is not None, 5e-3
     margins = ((SPORCO_PAD, SPORCO_PAD), (SPORCO_PAD, SPORCO_PAD), (0, 0))[: damaged.pixels.ndim]
     known = np.pad(~damaged.mask, margins).astype(np.float32)  # type: ignore[operator]
     pilot = np.where(damaged.mask, biharmonic(damaged), damaged.pixels).astype(np.float32) / 255
     smooth, detail = tikhonov_filter(np.pad(pilot, margins, "symmetric"), 5.0)
-    D = util.convdicts()["RGB:8x8x3x64" if colour else "G:8x8x16,12x12x32,16x16x48"].astype(np.float32)
+    D = util.convdicts()["RGB:8x8x3x64" if color else "G:8x8x16,12x12x32,16x16x48"].astype(np.float32)
     options = {
         "MaxMainIter": 100, "HighMemSolve": True, "RelStopTol": 3e-3, "AuxVarObj": False, "RelaxParam": 1.8,
         "rho": 50 * lmbda + 0.1, "AutoRho": {"Enabled": False},
@@ -167,7 +167,7 @@ def _cropped(padded: np.ndarray) -> np.ndarray:
 
 
 def bm3d(damaged: Damaged) -> np.ndarray:
-    """Of its authors; for noncommercial use only. In colour the one for RGB, which matches by luminance."""
+    """Of its authors; for noncommercial use only. In color the one for RGB, which matches by luminance."""
     import bm3d
 
     denoise = bm3d.bm3d if damaged.axis is None else bm3d.bm3d_rgb
@@ -207,29 +207,29 @@ def wavelets(damaged: Damaged) -> np.ndarray:
 def sporco_denoise(damaged: Damaged) -> np.ndarray:
     """SPORCO's examples `gwnden_gry.py` and `gwnden_clr.py`, tuned.
 
-    Their settings are made for noise of 0.1. With l1 weights 1 / w^2 (grey) and 1 / w (colour) of correlations w, lambda
+    Their settings are made for noise of 0.1. With l1 weights 1 / w^2 (gray) and 1 / w (color) of correlations w, lambda
     goes with the third and second power of the noise, mu with the first, and rho stays, for the same picture on another
-    scale. Twice the examples' lambda is better (1 to 4 times were tried in grey), and a smoother low-pass with more noise.
+    scale. Twice the examples' lambda is better (1 to 4 times were tried in gray), and a smoother low-pass with more noise.
     """
     from sporco import util
     from sporco.admm import cbpdn
     from sporco.signal import tikhonov_filter
 
-    colour, scale = damaged.axis is not None, damaged.sigma / 25.5
+    color, scale = damaged.axis is not None, damaged.sigma / 25.5
     margins = ((SPORCO_PAD, SPORCO_PAD), (SPORCO_PAD, SPORCO_PAD), (0, 0))[: damaged.pixels.ndim]
     smooth, detail = tikhonov_filter(
         np.pad(damaged.pixels / np.float32(255), margins, "symmetric"), 5 * max(scale, 1) ** 2, 16
     )
     D = util.convdicts()["G:8x8x128"].astype(np.float32)
     shape = detail.shape[:2]
-    filters = np.fft.rfft2(D[:, :, None] if colour else D, shape, axes=(0, 1))
+    filters = np.fft.rfft2(D[:, :, None] if color else D, shape, axes=(0, 1))
     spectra = np.fft.rfft2(detail, axes=(0, 1))[..., None]
     W = abs(np.fft.irfft2(filters.conj() * spectra, shape, axes=(0, 1))).astype(np.float32)
     options = {
         "MaxMainIter": 250, "HighMemSolve": True, "RelStopTol": 3e-3, "AuxVarObj": False, "AutoRho": {"Enabled": False},
-        "L1Weight": 1 / np.maximum(W if colour else W**2, 1e-8), "rho": 15.0 if colour else 19.2,
+        "L1Weight": 1 / np.maximum(W if color else W**2, 1e-8), "rho": 15.0 if color else 19.2,
     }  # fmt: skip
-    if colour:
+    if color:
         weights = 3e-2 * scale**2, 0.27 * scale
         solver = cbpdn.ConvBPDNJoint(D, detail, *weights, cbpdn.ConvBPDNJoint.Options(options), dimK=0)
     else:
@@ -256,7 +256,7 @@ def opencv_median(damaged: Damaged) -> list[np.ndarray]:
 
 
 def detected_biharmonic(damaged: Damaged) -> np.ndarray:
-    """Black and white values that are far from their neighbours' median, as missing to biharmonic.
+    """Black and white values that are far from their neighbors' median, as missing to biharmonic.
 
     The median is that of the 5 x 5 values that are neither black nor white: what's black in a black part isn't spoilt.
     """

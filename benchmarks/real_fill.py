@@ -1,6 +1,6 @@
 """Holes in photographs, beside what is simple: ``python benchmarks/real_fill.py [--count N] [--sheet FILE.png]``.
 
-Holes of 8 x 8 to 24 x 24 pixels, inside, at a border and in a corner of each colour picture of CBSD68 (in
+Holes of 8 x 8 to 24 x 24 pixels, inside, at a border and in a corner of each color picture of CBSD68 (in
 ``CSC_COGD_DATA``), and of 60 x 60; PSNR over the missing pixels, beside OpenCV's Telea and NS and scikit-image's biharmonic
 interpolation. ``--count N`` takes the first N pictures, ``--large`` and ``--small`` one of the tables; ``--sheet`` writes
 what is missing, the truth, OpenCV NS, biharmonic and csc-cogd beside each other, for the eye; ``--fill`` is handed on.
@@ -31,7 +31,7 @@ PEERS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def pictures(count: int | None = None) -> list[tuple[str, np.ndarray]]:
-    """Names and pixels of the colour pictures of CBSD68."""
+    """Names and pixels of the color pictures of CBSD68."""
     folder = Path(os.environ["CSC_COGD_DATA"]) / "standard" / "CBSD68"
     return [(path.stem, read_image(path).pixels) for path in sorted(folder.glob("*.png"))[:count]]
 
@@ -49,7 +49,7 @@ def hole(shape: tuple[int, ...], kind: str, size: tuple[int, int], generator: np
 
 
 def psnr(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
-    """Over the missing pixels; a mean error of less than half a grey level counts as that."""
+    """Over the missing pixels; a mean error of less than half a gray level counts as that."""
     error = float(((estimate.astype(float) - truth)[mask] ** 2).mean())
     return float(10 * np.log10(255**2 / max(error, 0.25)))
 

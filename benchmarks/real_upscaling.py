@@ -4,7 +4,7 @@ Upscaling by 2 and by 1.5: squares of CBSD68's pictures are reduced by Pillow's 
 as PNG or as JPEG of quality 85 with Pillow's defaults (chroma at half the size). csc-cogd is told nothing, or how the
 picture was made smaller; the peers are Pillow's Lanczos and bicubic interpolation.
 
-Deblurring: squares of BSD68's pictures, blurred, with noise of 2 grey levels as PNG, or without as JPEG of quality 85. The
+Deblurring: squares of BSD68's pictures, blurred, with noise of 2 gray levels as PNG, or without as JPEG of quality 85. The
 peer is scikit-image's Wiener filter with a mirrored border at the best of 19 balances, chosen with the truth for each
 picture.
 

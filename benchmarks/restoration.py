@@ -69,7 +69,7 @@ def middle(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def pictures_for(folders: list[Path], size: int | None, color: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """Those in colour, or all in grey, uint8; of 16 bits the upper 8. Folders' pictures are whole unless `size` is given."""
+    """Those in color, or all in gray, uint8; of 16 bits the upper 8. Folders' pictures are whole unless `size` is given."""
     for folder in folders or [None]:
         for name, picture in photographs(folder, 512 if size is None else size):
             if folder is not None:
@@ -141,7 +141,7 @@ def gaussian(sigma: float) -> Callable[[np.ndarray, int], Damaged]:
 
 
 def salt_and_pepper(fraction: float) -> Callable[[np.ndarray, int], Damaged]:
-    """Half salt, half pepper; of colour pictures in each channel by itself."""
+    """Half salt, half pepper; of color pictures in each channel by itself."""
 
     def damage(picture: np.ndarray, seed: int) -> Damaged:
         chance = np.random.default_rng(seed).random(picture.shape)
@@ -273,7 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER")
     parser.add_argument("--task", choices=TASKS, default="inpaint")
-    parser.add_argument("--color", action="store_true", help="restore colour pictures in colour; default: all in grey")
+    parser.add_argument("--color", action="store_true", help="restore color pictures in color; default: all in gray")
     parser.add_argument(
         "--size", type=int, help="side of the pieces, from the middle; 0: whole pictures; default: 512, of folders whole"
     )
@@ -310,7 +310,7 @@ def main() -> None:
                 print(f"{kind}, {name}, {method}: {text}", file=sys.stderr, flush=True)
             if arguments.csv:
                 write_csv(arguments.csv, rows)
-        title = f"{task}, {'colour' if arguments.color else 'grey'}: {kind}"
+        title = f"{task}, {'color' if arguments.color else 'gray'}: {kind}"
         tables.append(table(title, [row for row in rows if row["damage"] == kind]))
         print(tables[-1], flush=True)
         if arguments.markdown:

@@ -109,12 +109,12 @@ def _png(header: bytes, data: bytes) -> bytes:
 
 
 def jpeg_files() -> Iterator[bytes]:
-    colours, grey = Image.fromarray(picture(24, 30, 3)), Image.fromarray(picture(24, 30))
+    colors, gray = Image.fromarray(picture(24, 30, 3)), Image.fromarray(picture(24, 30))
     about = {"exif": b"Exif\0\0" + exif(), "icc_profile": PROFILE, "comment": b"a comment", "xmp": XMP, "dpi": (300, 200)}
-    yield pillow(colours, "JPEG", quality=90, **about)
-    yield pillow(colours, "JPEG", progressive=True, subsampling=2)
-    yield pillow(grey, "JPEG", restart_marker_blocks=2)
-    yield pillow(colours, "JPEG", subsampling=1, comment=b"half")
+    yield pillow(colors, "JPEG", quality=90, **about)
+    yield pillow(colors, "JPEG", progressive=True, subsampling=2)
+    yield pillow(gray, "JPEG", restart_marker_blocks=2)
+    yield pillow(colors, "JPEG", subsampling=1, comment=b"half")
 
 
 def tiff_files() -> Iterator[bytes]:
@@ -123,21 +123,21 @@ def tiff_files() -> Iterator[bytes]:
         tifffile.imwrite(stream, pixels, **{"metadata": None, **options})
         return stream.getvalue()
 
-    grey, colours, deep = picture(20, 17), picture(20, 17, 3), picture(20, 17, dtype="uint16")
+    gray, colors, deep = picture(20, 17), picture(20, 17, 3), picture(20, 17, dtype="uint16")
     tags = [(65000, 5, 1, (1, 2), False), (33432, 2, 0, "somebody", False)]
-    yield tiff(colours, photometric="rgb", tile=(16, 16), compression="zlib", extratags=tags, iccprofile=PROFILE)
+    yield tiff(colors, photometric="rgb", tile=(16, 16), compression="zlib", extratags=tags, iccprofile=PROFILE)
     yield tiff(deep, compression="lzw", predictor=2, rowsperstrip=3, byteorder=">")
     yield tiff(picture(20, 17, dtype="float32"), compression="zstd", bigtiff=True, byteorder=">", tile=(16, 16))
-    yield tiff(np.stack([grey] * 3), photometric="minisblack", compression="packbits", description="three pages")
-    yield tiff(np.moveaxis(colours, -1, 0), photometric="rgb", planarconfig="separate", rowsperstrip=4)
+    yield tiff(np.stack([gray] * 3), photometric="minisblack", compression="packbits", description="three pages")
+    yield tiff(np.moveaxis(colors, -1, 0), photometric="rgb", planarconfig="separate", rowsperstrip=4)
     yield tiff(picture(9, 8, 2), photometric="minisblack", extrasamples=(2,))
-    yield tiff(grey, photometric="palette", colormap=np.arange(768, dtype=np.uint16).reshape(3, 256) * 80)
+    yield tiff(gray, photometric="palette", colormap=np.arange(768, dtype=np.uint16).reshape(3, 256) * 80)
     yield tiff(picture(16, 16) > 99, photometric="miniswhite")
-    yield tiff(grey, compression="lzma")
+    yield tiff(gray, compression="lzma")
     for compression in ("jpeg", "jpeg2000", "jpegxl", "png", "webp", "lerc"):
         yield tiff(picture(16, 16, 3), photometric="rgb", compression=compression)
-    yield pillow(Image.fromarray(grey > 99), "TIFF", compression="group4")
-    yield pillow(Image.fromarray(colours), "TIFF", exif=exif(), dpi=(300, 200))
+    yield pillow(Image.fromarray(gray > 99), "TIFF", compression="group4")
+    yield pillow(Image.fromarray(colors), "TIFF", exif=exif(), dpi=(300, 200))
 
 
 def npy_files() -> Iterator[bytes]:

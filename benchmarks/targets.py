@@ -189,7 +189,7 @@ BENCHMARKS = {
             for fault in ("traceback", "signal", "hang", "memory", "printed")
         ),
     ),
-    "inpainting, grey": Benchmark(
+    "inpainting, gray": Benchmark(
         "restoration.py --size 192 --methods csc-cogd,biharmonic,'thin plate spline','total variation','OpenCV NS'",
         (
             *_restored("25 % random", 2), *_restored("50 % random", 2.5), *_restored("75 % random", 2),
@@ -200,7 +200,7 @@ BENCHMARKS = {
             ),
         ),
     ),
-    "inpainting, colour": Benchmark(
+    "inpainting, color": Benchmark(
         "restoration.py --color --size 192 --damages '50 % random,50 % random per channel'",
         (
             Target("gain over biharmonic at 50 %: mean, dB", cells("gain of", method="biharmonic"), least=3),
@@ -213,7 +213,7 @@ BENCHMARKS = {
     "inpainting, time": Benchmark(
         "restoration.py --size 512 --damages '50 % random' --methods 'csc-cogd,csc-cogd --fast,biharmonic'",
         (
-            Target("512 x 512 in grey, s", cells("seconds", method="csc-cogd"), most=20),
+            Target("512 x 512 in gray, s", cells("seconds", method="csc-cogd"), most=20),
             Target("--fast, s", cells("seconds", method="csc-cogd --fast"), most=4),
             Target("what --fast loses, dB", cells("gain of", method="csc-cogd --fast"), most=0.5),
         ),

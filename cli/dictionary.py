@@ -30,7 +30,7 @@ def command() -> None:
 )
 @options("overwrite")
 def show(dictionary: str, output: Path | None, scale: int, overwrite: bool) -> None:
-    """Draw the filters, each stretched to its own range: grey is zero.
+    """Draw the filters, each stretched to its own range: gray is zero.
 
     \b
     Examples:

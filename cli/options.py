@@ -152,8 +152,8 @@ OPTIONS = {
         "--mask-value", type=float, metavar="V", help="Pixels of this value (in every channel) are missing."
     ),
     "mask_color": click.option(
-        "--mask-color", metavar="COLOUR",
-        help="Pixels of this colour, painted over the damage in any program, are missing: red, '#ff0000' or 255,0,0.",
+        "--mask-color", metavar="COLOR",
+        help="Pixels of this color, painted over the damage in any program, are missing: red, '#ff0000' or 255,0,0.",
     ),
     "mask_color_tolerance": click.option(
         "--mask-color-tolerance", type=click.IntRange(0, 255), default=40, show_default=True, metavar="N",
@@ -198,7 +198,7 @@ OPTIONS = {
     "lmbda": click.option(
         "--lmbda", type=click.FloatRange(0, 1000), metavar="L",
         help="Weight of the l1 term for an image in [0, 1]; larger is smoother. Default: 0.015, or the noise's "
-        "standard deviation (in colour twice that) where that is more.",
+        "standard deviation (in color twice that) where that is more.",
     ),
     "iterations": click.option(
         "--iterations", type=click.IntRange(min=1), metavar="N",

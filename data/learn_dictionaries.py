@@ -2,8 +2,8 @@
 
 Needs scikit-image and scikit-learn, whose sample photographs it reads (terms: README.md beside this file). The pictures
 are turned, mirrored and scaled down, slightly low-passed (grain and JPEG blocks would be learned as texture otherwise),
-and their smooth part is taken off as in inpainting. The grey filters start from windowed patches, the colour filters from
-the grey ones.
+and their smooth part is taken off as in inpainting. The gray filters start from windowed patches, the color filters from
+the gray ones.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def initial_filters(pictures, generator: np.random.Generator) -> Dictionary:
 
 
 def colored(gray: Dictionary) -> Dictionary:
-    """Initial colour filters: every grey filter in luminance, the coarsest ones also in two opponent colours."""
+    """Initial color filters: every gray filter in luminance, the coarsest ones also in two opponent colors."""
     coarsest = np.sort(np.argsort(gray.center_frequencies(), kind="stable")[:CHROMATIC])
     filters, shapes = [], []
     for direction, chosen in zip(OPPONENT, (np.arange(gray.n_filters), coarsest, coarsest), strict=True):

@@ -73,7 +73,7 @@ def research_data():
 
 @pytest.fixture(scope="session")
 def photo():
-    """A 96 x 96 piece of a photograph, grey, uint8."""
+    """A 96 x 96 piece of a photograph, gray, uint8."""
     from skimage.data import camera
 
     return camera()[100:196, 200:296].copy()

@@ -71,12 +71,12 @@ def find_reference(reference: Path, source: Path, folder: Path) -> Path:
 
 
 def read_reference(path: Path, page: int, axes: str | None, shape: tuple[int, ...]) -> np.ndarray:
-    """The colours (H, W) or (H, W, C) to compare with, of a shape."""
+    """The colors (H, W) or (H, W, C) to compare with, of a shape."""
     with open_images(path, axes=axes) as pages:
-        colours = pages.read(page if len(pages) > 1 else 0).colors
-    if colours.shape != shape:
-        raise InputError("", f"the reference is of shape {colours.shape}, the restored image of {shape}", subject=str(path))
-    return colours
+        colors = pages.read(page if len(pages) > 1 else 0).colors
+    if colors.shape != shape:
+        raise InputError("", f"the reference is of shape {colors.shape}, the restored image of {shape}", subject=str(path))
+    return colors
 
 
 def write_image_page(

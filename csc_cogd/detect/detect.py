@@ -81,7 +81,7 @@ def detect_damage(
 ) -> Detection:
     """Find dead and hot pixels, columns and rows that are off or stuck, and impulses.
 
-    Pixels must stand out from all eight neighbours, and columns and rows from both sides, further than noise and texture
+    Pixels must stand out from all eight neighbors, and columns and rows from both sides, further than noise and texture
     let others do that, and without the glow that a lens gives to small things: see
     :mod:`csc_cogd.restore.peaks` and :mod:`csc_cogd.detect.lines`. What is nothing of the kind, but left out
     by chance, is rarer than one in 100,000 pixels of noisy pictures. Thin straight lines of the scene that follow a column
@@ -97,7 +97,7 @@ def detect_damage(
     mask : array, optional
         Of one frame's shape, or (H, W). What is missing in every frame.
     channel_axis, stack_axis : int, optional
-        Axis of the channels, and of the frames; default: a grey image, a single one.
+        Axis of the channels, and of the frames; default: a gray image, a single one.
     kinds : sequence of {"pixels", "columns", "rows", "impulses"}
         What to look for. Impulses, many spoilt pixels as of salt and pepper, are found as by
         :func:`csc_cogd.denoise`, which takes seconds; single pictures only.

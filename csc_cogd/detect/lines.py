@@ -1,4 +1,4 @@
-"""Columns that are off from their neighbours on both sides, or stuck at one value, along a part of their length at least."""
+"""Columns that are off from their neighbors on both sides, or stuck at one value, along a part of their length at least."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _usual(deviation: np.ndarray) -> np.ndarray:
 
 def _stuck(plane: np.ndarray, known: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Which pixels, (H, W), lie in a column that keeps one value there while those beside it don't, and differ from it."""
-    length = _least_rows(len(plane)) // 2 * 2 - 1  # odd: a filter of that length is centred
+    length = _least_rows(len(plane)) // 2 * 2 - 1  # odd: a filter of that length is centered
     same = np.zeros(plane.shape, np.uint8)
     same[1:] = (plane[1:] == plane[:-1]) & known[1:] & known[:-1]
     kept = maximum_filter1d(minimum_filter1d(same, length, axis=0, mode="constant"), length, axis=0, mode="constant") > 0

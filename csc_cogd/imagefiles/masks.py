@@ -279,7 +279,7 @@ def _mask_page(masks: ImageReader, page: int, n_pages: int) -> ImageFile:
 def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
     """Return which pixels are above the threshold, (H, W) bool, and in words what was compared with it.
 
-    Colours count by their brightest channel. A mask painted on a transparent layer in one color counts by its opacity.
+    Colors count by their brightest channel. A mask painted on a transparent layer in one color counts by its opacity.
     """
     pixels, opaque = mask.pixels, None
     if pixels.dtype.kind not in "biuf" or (pixels.dtype.kind == "f" and not np.isfinite(pixels).all()):

@@ -20,7 +20,7 @@ Index = tuple[int | slice, ...]
 
 @dataclass(frozen=True)
 class _Block:
-    """Neighbouring values: how many come before them in the file, their shape, which are wanted, and where in the piece."""
+    """Neighboring values: how many come before them in the file, their shape, which are wanted, and where in the piece."""
 
     start: int
     shape: tuple[int, ...]
@@ -52,7 +52,7 @@ class ArrayInFile:
             if block.is_whole:
                 self._fill(target, block.start)
             else:
-                target[...] = self._neighbours(block)[block.index]
+                target[...] = self._neighbors(block)[block.index]
         upright: np.ndarray = piece.transpose() if self._fortran else piece
         return upright
 
@@ -63,13 +63,13 @@ class ArrayInFile:
         for block in self._blocks(self._shape, index):
             changed: Any = values[(*block.place, ...)]  # type: ignore[arg-type]
             if not block.is_whole:
-                neighbours = self._neighbours(block)
-                neighbours[block.index] = changed
-                changed = neighbours
+                neighbors = self._neighbors(block)
+                neighbors[block.index] = changed
+                changed = neighbors
             self._file.seek(self._offset + block.start * self._dtype.itemsize)
             self._file.write(np.ascontiguousarray(changed, self._dtype).data.cast("B"))
 
-    def _neighbours(self, block: _Block) -> np.ndarray:
+    def _neighbors(self, block: _Block) -> np.ndarray:
         values = np.empty(block.shape, self._dtype)
         self._fill(values, block.start)
         return values

@@ -64,8 +64,8 @@ BYTES_A_VALUE = 80  # of the picture, that the search for impulses keeps besides
 class _Rules(NamedTuple):
     """What a pixel that deviates must fulfil.
 
-    It and its deviation are above those of its `nth` highest neighbour by a `part` of the deviation at least, and the
-    neighbours' median is above the ring around them by `glow` of the pixel's height at most.
+    It and its deviation are above those of its `nth` highest neighbor by a `part` of the deviation at least, and the
+    neighbors' median is above the ring around them by `glow` of the pixel's height at most.
     """
 
     nth: int

@@ -66,11 +66,11 @@ def inpaint(
     mask : (H, W) array, or of the image's shape, optional
         Non-zero means missing. Where it marks nothing, the image comes back as it is, with a warning.
     dictionary : Dictionary, optional
-        Default: the one that ships, for grey or for colour. With a grey dictionary the channels are restored one by
-        one, and tell nothing of each other; with a colour dictionary three channels (the first three of four) together;
+        Default: the one that ships, for gray or for color. With a gray dictionary the channels are restored one by
+        one, and tell nothing of each other; with a color dictionary three channels (the first three of four) together;
         else all channels together.
     channel_axis : int, optional
-        Axis of the channels; default: a grey image.
+        Axis of the channels; default: a gray image.
     stack_axis : int, optional
         Axis of the frames of a stack, which are restored one by one where they have gaps. `mask` is one for all, or a stack
         as well.

@@ -8,12 +8,12 @@ from scipy.ndimage import label, maximum_filter, rank_filter, uniform_filter
 THRESHOLD = 11.0  # usual deviations, at sensitivity 1: of noise, one in exp(11) peaks, half a million pixels, exceeds it
 AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 WINDOW = 21  # side of the surroundings that tell how far pixels stand out by chance
-PEAKS = 1 / 9  # share of the pixels of noise that exceed all eight neighbours
+PEAKS = 1 / 9  # share of the pixels of noise that exceed all eight neighbors
 CLIPPED = 3.0  # means, at which the others' rises are cut off before averaging, so that other defects hardly count
 ROUNDS = 5  # of that
-LEAST_RISE, MOST_AROUND = 0.65, 0.1  # of the peak above the ring: over the highest neighbour; the neighbours' mean
+LEAST_RISE, MOST_AROUND = 0.65, 0.1  # of the peak above the ring: over the highest neighbor; the neighbors' mean
 MOST_AROUND_PAIR, MOST_AROUND_GROUP = 0.08, 0.04  # the same of two pixels, and of three or four: half of a lens's glow
-DOUBT = 2.0  # standard deviations of the mean of a group's neighbours, by which they may be brighter than they look
+DOUBT = 2.0  # standard deviations of the mean of a group's neighbors, by which they may be brighter than they look
 GROUPS = 3.0  # thresholds by which a group stands out in a single picture, which has more small things than single pixels
 TOGETHER = 4  # pixels that stand out together, in a square of 2 x 2
 ROUNDS_OF_PEAKS = 2  # a weaker pixel beside a strong one is found when that is known
@@ -22,10 +22,10 @@ ROUNDS_OF_PEAKS = 2  # a weaker pixel beside a strong one is found when that is 
 def find_peaks(plane: np.ndarray, known: np.ndarray, threshold: float, *, recurring: bool = False) -> np.ndarray:
     """Which pixels are isolated peaks, or groups of up to 2 x 2, (H, W) bool; for dead pixels give ``-plane``.
 
-    The rise of a pixel over the highest of its eight neighbours is, where it is positive, nearly exponential for noise
+    The rise of a pixel over the highest of its eight neighbors is, where it is positive, nearly exponential for noise
     of any kind, for it is a gap between the two largest of nine values. So `threshold` times the local mean is exceeded
     by chance at a rate of about exp(-threshold), whatever the strength of noise or texture there; by a group, more rarely.
-    A star or another small thing lights up its neighbours as well, by a lens's blur: what does isn't taken.
+    A star or another small thing lights up its neighbors as well, by a lens's blur: what does isn't taken.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ def find_peaks(plane: np.ndarray, known: np.ndarray, threshold: float, *, recurr
     found = np.zeros(plane.shape, bool)
     for _ in range(ROUNDS_OF_PEAKS):
         left = known & ~found
-        rises = rises_over_neighbours(plane, left)
+        rises = rises_over_neighbors(plane, left)
         enough = np.maximum(threshold * usual_rise(rises), 2 * rounding_step(plane, left))
         enough_together = enough
         if not recurring:  # of a picture that was enlarged, all details are squares of equal pixels
-            usual_together = usual_rise(rises_over_neighbours(plane, left, TOGETHER))
+            usual_together = usual_rise(rises_over_neighbors(plane, left, TOGETHER))
             enough_together = np.maximum(GROUPS * enough, threshold * usual_together)
         peaks = _isolated(plane, left, rises, rises > enough) | _groups(plane, left, enough_together)
         if not peaks.any():
@@ -59,19 +59,19 @@ def deviations(plane: np.ndarray, known: np.ndarray, threshold: float) -> tuple[
     """
     clipped, noise = plane, np.inf
     for sign in (1, -1):
-        usual = usual_rise(rises_over_neighbours(sign * plane, known))
-        rises = rises_over_neighbours(sign * plane, known, TOGETHER)
+        usual = usual_rise(rises_over_neighbors(sign * plane, known))
+        rises = rises_over_neighbors(sign * plane, known, TOGETHER)
         clipped = clipped - sign * np.maximum(rises - threshold * usual, 0)
         noise = min(noise, float(np.median(usual)))
     return plane - uniform_filter(clipped, WINDOW, mode="reflect"), noise
 
 
-def rises_over_neighbours(plane: np.ndarray, known: np.ndarray, nth: int = 1) -> np.ndarray:
-    """By how much known pixels exceed the `nth` highest of at least `nth` + 2 known neighbours; 0 for those that don't."""
+def rises_over_neighbors(plane: np.ndarray, known: np.ndarray, nth: int = 1) -> np.ndarray:
+    """By how much known pixels exceed the `nth` highest of at least `nth` + 2 known neighbors; 0 for those that don't."""
     around = np.where(known, plane, -np.inf)
     highest = rank_filter(around, -nth, footprint=AROUND, mode="constant", cval=-np.inf)
-    neighbours = uniform_filter(known.astype(np.float32), 3, mode="constant") * 9 - known
-    return np.where(known & (neighbours > nth + 1.5), np.maximum(plane - highest, 0), 0)
+    neighbors = uniform_filter(known.astype(np.float32), 3, mode="constant") * 9 - known
+    return np.where(known & (neighbors > nth + 1.5), np.maximum(plane - highest, 0), 0)
 
 
 def usual_rise(rises: np.ndarray) -> np.ndarray:
@@ -99,7 +99,7 @@ def usual(values: np.ndarray, counted: np.ndarray, clipped: float, least_share: 
 def surroundings(
     plane: np.ndarray, known: np.ndarray, rows: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The eight neighbours of some pixels, (n, 8), and the ring of 16 around these, (n, 16); NaN where unknown."""
+    """The eight neighbors of some pixels, (n, 8), and the ring of 16 around these, (n, 16); NaN where unknown."""
     padded = np.pad(np.where(known, plane, np.nan), 2, constant_values=np.nan)
     down, across = (offset.ravel() for offset in np.mgrid[:5, :5])
     around = padded[rows[:, None] + down, columns[:, None] + across]
@@ -125,7 +125,7 @@ def rounding_step(plane: np.ndarray, known: np.ndarray) -> float:
 
 
 def _isolated(plane: np.ndarray, known: np.ndarray, rises: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Which candidates are alone: the neighbours are as the ring of 16 around them, and the pixel isn't."""
+    """Which candidates are alone: the neighbors are as the ring of 16 around them, and the pixel isn't."""
     rows, columns = np.nonzero(candidates)
     beside, ring = surroundings(plane, known, rows, columns)
     enough = np.isfinite(ring).sum(axis=1) >= 3
@@ -141,7 +141,7 @@ def _isolated(plane: np.ndarray, known: np.ndarray, rises: np.ndarray, candidate
 
 def _groups(plane: np.ndarray, known: np.ndarray, enough: np.ndarray) -> np.ndarray:
     """Which pixels stand out `enough` (H, W) as two to four in a square of 2 x 2, and light up nothing around them."""
-    labels, _ = label(rises_over_neighbours(plane, known, TOGETHER) > enough, np.ones((3, 3)))
+    labels, _ = label(rises_over_neighbors(plane, known, TOGETHER) > enough, np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())
     small = (sizes > 1) & (sizes <= TOGETHER)
     small[0] = False
@@ -156,7 +156,7 @@ def _groups(plane: np.ndarray, known: np.ndarray, enough: np.ndarray) -> np.ndar
     top, left = top[side < 2], left[side < 2]
     numbers = labels[rows[starts], columns[starts]][side < 2]
 
-    offsets = np.arange(6)  # windows (n, 6, 6): the square, its neighbours, and a ring around them
+    offsets = np.arange(6)  # windows (n, 6, 6): the square, its neighbors, and a ring around them
     window = (top[:, None, None] + offsets[:, None], left[:, None, None] + offsets)
     values = np.pad(np.where(known, plane, np.nan), 2, constant_values=np.nan)[window]
     members = np.pad(labels, 2)[window] == numbers[:, None, None]

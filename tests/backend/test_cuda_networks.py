@@ -187,8 +187,8 @@ def test_channels_are_treated_as_plainly(shape, dtype, cuda, rng, monkeypatch):
     for from_batch in (True, False):
         scaled = dy * at(gamma * inverse)
         if from_batch:
-            centred = (x - at(mean)) * at(inverse**2 * product) + at(dy.sum(axis=axes))
-            scaled = scaled - at(gamma * inverse) * centred / (x.size // C)
+            centered = (x - at(mean)) * at(inverse**2 * product) + at(dy.sum(axis=axes))
+            scaled = scaled - at(gamma * inverse) * centered / (x.size // C)
         found = kernels.normalize_gradient(*of(dy, x, gamma, mean, variance), 1e-5, from_batch)
         check(found, scaled, product * inverse, dy.sum(axis=axes, dtype=float))
     check(kernels.add(*of(x, other)), x + other)

@@ -54,7 +54,7 @@ def test_groups_are_those_of_the_plain_kernel(cuda, rng, P, dtype, size, radius,
         np.testing.assert_allclose(distances(guide.astype(float), found, size), expected, rtol=1e-5, atol=1e-9)
 
 
-def test_a_default_window_in_colour_with_the_default_number_of_matches(cuda, rng):
+def test_a_default_window_in_color_with_the_default_number_of_matches(cuda, rng):
     guide = textured(rng, 3, 40, 43)
     found, plain = match(cuda, guide, [(17, 20), (0, 37), (30, 2)], size=6, radius=15, N=60)
     np.testing.assert_array_equal(found, plain)

@@ -84,18 +84,18 @@ def with_gaps(pixels):
 
 
 def by_mask():
-    grey, rgb, rgba = picture(H, W), picture(H, W, 3), picture(H, W, 4)
+    gray, rgb, rgba = picture(H, W), picture(H, W, 3), picture(H, W, 4)
     for name in ("uint8", "uint16"):
         for channels in (1, 2, 3, 4):
             pixels = picture(H, W, channels, dtype=name) if channels > 1 else picture(H, W, dtype=name)
             yield f"{name} {channels}.png", masked(png(pixels), pixels, alpha=channels in (2, 4))
-    yield "interlaced.png", masked(interlaced_png(grey), grey)
+    yield "interlaced.png", masked(interlaced_png(gray), gray)
     palette = Image.fromarray(rgb).quantize(16)
     shown = np.asarray(palette.convert("RGB"))
     clear = np.dstack([shown, (np.asarray(palette) != 3) * np.uint8(255)])
     yield "palette.png", masked(pillow(palette, "PNG"), shown)
     yield "palette with opacity.png", masked(pillow(palette, "PNG", transparency=3), clear, alpha=True)
-    yield "bilevel.png", masked(pillow(Image.fromarray(grey > 99), "PNG"), (grey > 99) * np.uint8(255))
+    yield "bilevel.png", masked(pillow(Image.fromarray(gray > 99), "PNG"), (gray > 99) * np.uint8(255))
     chunks = (b"tEXt", b"Title\0a picture"), (b"gAMA", struct.pack(">I", 45455)), (b"eXIf", exif())
     with_profile = pillow(Image.fromarray(rgb), "PNG", icc_profile=PROFILE, dpi=(300, 200), exif=exif())
     yield "turned, with ICC and EXIF.png", masked(with_profile, np.rot90(rgb, -1))
@@ -109,7 +109,7 @@ def by_mask():
 
     tags = {"quality": 90, "icc_profile": PROFILE, "exif": b"Exif\0\0" + exif(), "comment": b"a comment", "dpi": (300, 200)}
     for name, image, options in (
-        ("colour.jpg", rgb, tags), ("grey.JPEG", grey, {}), ("progressive.jpg", rgb, {"progressive": True}),
+        ("color.jpg", rgb, tags), ("gray.JPEG", gray, {}), ("progressive.jpg", rgb, {"progressive": True}),
     ):  # fmt: skip
         shown = np.asarray(Image.open(io.BytesIO(content := pillow(Image.fromarray(image), "JPEG", **options))))
         yield name, masked(content, np.rot90(shown, -1) if "exif" in options else shown, exact=False)
@@ -117,7 +117,7 @@ def by_mask():
     turned = pillow(Image.fromarray(rgb), "WEBP", lossless=True, exif=b"Exif\0\0" + exif())
     yield "turned, with EXIF.webp", masked(turned, np.rot90(rgb, -1))
     yield "opacity.webp", masked(pillow(Image.fromarray(rgba), "WEBP", lossless=True, exact=True), rgba, alpha=True)
-    yield "grey.bmp", masked(pillow(Image.fromarray(grey), "BMP"), grey)
+    yield "gray.bmp", masked(pillow(Image.fromarray(gray), "BMP"), gray)
 
     for name in ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"):
         pixels = picture(H, W, dtype=name)
@@ -130,10 +130,10 @@ def by_mask():
     yield "hyperspectral.tif", masked(tiff(many, photometric="minisblack", planarconfig="contig"), many)
     tiled = {"bigtiff": True, "byteorder": ">", "tile": (16, 16), "compression": "zlib"}
     yield "BigTIFF in tiles.tif", masked(tiff(deep, photometric="rgb", **tiled), deep)
-    yield "white is zero.tif", masked(tiff(grey, photometric="miniswhite"), ~grey)
+    yield "white is zero.tif", masked(tiff(gray, photometric="miniswhite"), ~gray)
     table = np.arange(256).astype("u2") * 257
-    colours = np.stack([table, table[::-1], table // 2 // 257 * 257])
-    yield "palette.tif", masked(tiff(grey, photometric="palette", colormap=colours), (colours.T >> 8).astype("u1")[grey])
+    colors = np.stack([table, table[::-1], table // 2 // 257 * 257])
+    yield "palette.tif", masked(tiff(gray, photometric="palette", colormap=colors), (colors.T >> 8).astype("u1")[gray])
     extra = [
         (271, 2, 0, "Maker", False), (274, 3, 1, 6, False), (306, 2, 0, "2001:01:01 10:00:00", False),
         (33432, 2, 0, "nobody", False), (65000, 5, 2, (1, 2, 3, 4), False), (65002, 11, 2, (1.5, 2.5), False),
@@ -146,22 +146,22 @@ def by_mask():
     yield "with EXIF.tif", masked(pillow(Image.fromarray(rgb), "TIFF", exif=upright_exif(), icc_profile=PROFILE), rgb)
     stack = np.stack([picture(H, W + shift, dtype="uint16")[:, shift:] for shift in range(3)])
     yield "pages.tif", masked(tiff(stack, photometric="minisblack"), *stack)
-    yield "pages of any kind.tif", masked(pages_of(rgb, deep[::2], grey[:, ::2]), rgb, deep[::2], grey[:, ::2])
+    yield "pages of any kind.tif", masked(pages_of(rgb, deep[::2], gray[:, ::2]), rgb, deep[::2], gray[:, ::2])
     yield "stack of ImageJ.tif", masked(tiff(stack, imagej=True, metadata={"axes": "ZYX"}), *stack)
 
-    yield "big-endian.npy", masked(npy(grey.astype(">i4")), grey.astype("i4"))
+    yield "big-endian.npy", masked(npy(gray.astype(">i4")), gray.astype("i4"))
     yield "fortran.npy", masked(npy(np.asfortranarray(deep)), deep)
     yield "four channels.npy", masked(npy(rgba), rgba)
-    yield "arrays.npz", masked(npz(a=grey, b=deep, about="a text"), grey, deep)
+    yield "arrays.npz", masked(npz(a=gray, b=deep, about="a text"), gray, deep)
 
     yield "a JPEG by name.jpg", masked(png(rgb), rgb, suffix=".png")
     yield "a PNG by name.PNG", masked(tiff(stack, photometric="minisblack"), *stack, suffix=".tif")
-    yield "an image by name.tif", masked(npy(grey), grey, suffix=".npy")
-    yield "ein schönes Bild, 写真 🖼.png", masked(png(grey), grey)
-    yield f"{LONG}.png", masked(png(grey), grey)
-    yield "a [b]*? 'c' \"d\".png", masked(png(grey), grey)
-    yield "two\nlines.png", masked(png(grey), grey)
-    yield os.fsdecode(b"Latin \xe9.png"), masked(png(grey), grey)
+    yield "an image by name.tif", masked(npy(gray), gray, suffix=".npy")
+    yield "ein schönes Bild, 写真 🖼.png", masked(png(gray), gray)
+    yield f"{LONG}.png", masked(png(gray), gray)
+    yield "a [b]*? 'c' \"d\".png", masked(png(gray), gray)
+    yield "two\nlines.png", masked(png(gray), gray)
+    yield os.fsdecode(b"Latin \xe9.png"), masked(png(gray), gray)
 
 
 def by_nan():
@@ -171,8 +171,8 @@ def by_nan():
         yield f"{name}.tif", Right(tiff(pixels), [pixels], [missing])
     yield LONGEST, Right(npy(pixels), [pixels], [missing])
     pixels, missing = with_gaps(picture(H, W, 3, dtype="float32"))
-    yield "colour.tif", Right(tiff(pixels, photometric="rgb"), [pixels], [missing])
-    yield "colour.npz", Right(npz(image=pixels), [pixels], [missing])
+    yield "color.tif", Right(tiff(pixels, photometric="rgb"), [pixels], [missing])
+    yield "color.npz", Right(npz(image=pixels), [pixels], [missing])
     stack, gaps = np.stack([pixels[..., 0], pixels[..., 1]]), np.stack([missing[..., 0], missing[..., 1]])
     yield "pages.tif", Right(tiff(stack, photometric="minisblack"), list(stack), list(gaps))
     half = np.stack([pixels[..., 0], picture(H, W, dtype="float32")])
@@ -225,7 +225,7 @@ def cut(content, share=0.6):
 
 def by_error():
     """Files that can't be restored, and what is said of each behind its name."""
-    grey, rgb = picture(H, W), picture(H, W, 3)
+    gray, rgb = picture(H, W), picture(H, W, 3)
     whole = {
         "PNG": png(rgb), "JPEG": pillow(Image.fromarray(rgb), "JPEG"), "TIFF": tiff(rgb, photometric="rgb"), "NPY": npy(rgb),
         "NPZ": npz(image=rgb),
@@ -243,16 +243,16 @@ def by_error():
     yield "empty.png", Wrong(b"", "the file is empty")
     yield "empty.npy", Wrong(b"", "the file is empty")
     yield "a text.jpg", Wrong(b"<html>404 not found</html>", unknown)
-    yield "a GIF.png", Wrong(pillow(Image.fromarray(grey), "GIF"), "GIF can't be read: convert it to PNG .+")
-    yield "a pickle.npy", Wrong(pickle.dumps(grey), unknown)
+    yield "a GIF.png", Wrong(pillow(Image.fromarray(gray), "GIF"), "GIF can't be read: convert it to PNG .+")
+    yield "a pickle.npy", Wrong(pickle.dumps(gray), unknown)
     yield "CMYK.jpg", Wrong(pillow(Image.fromarray(rgb).convert("CMYK"), "JPEG"), "CMYK colors aren't supported: .+")
     yield "CMYK.tif", Wrong(pillow(Image.fromarray(rgb).convert("CMYK"), "TIFF"), "TIFF colors of kind SEPARATED .+")
-    animation = pillow(Image.fromarray(grey), "PNG", save_all=True, append_images=[Image.fromarray(255 - grey)])
+    animation = pillow(Image.fromarray(gray), "PNG", save_all=True, append_images=[Image.fromarray(255 - gray)])
     yield "animation.png", Wrong(animation, "animations aren't supported: .+")
-    yield "complex.npy", Wrong(npy(grey * 1j), "pixels of type complex128 aren't supported: .+")
+    yield "complex.npy", Wrong(npy(gray * 1j), "pixels of type complex128 aren't supported: .+")
     yield "objects.npy", Wrong(npy(np.array([[None, 1]])), "has Python objects, .+")
-    yield "no pixel.npy", Wrong(npy(grey[:0]), "(has no pixels|damaged or unsupported NPY: .+)")
-    yield "a row.npy", Wrong(npy(grey[0]), r"an array of shape \(20,\) isn't .+")
+    yield "no pixel.npy", Wrong(npy(gray[:0]), "(has no pixels|damaged or unsupported NPY: .+)")
+    yield "a row.npy", Wrong(npy(gray[0]), r"an array of shape \(20,\) isn't .+")
     yield (
         "hyperspectral.npy",
         Wrong(npy(picture(H, W, 12)), r"the axes of an array of shape \(24, 20, 12\) are ambiguous: .+"),
@@ -267,17 +267,17 @@ def by_error():
         "too large.npy",
         Wrong(npy(with_gaps(picture(H, W, dtype="float64") * 1e300)[0]), "the image has values beyond 1e150, .+"),
     )
-    yield "whole.npy", Wrong(npy(grey * 1.0), "nothing says what is missing: .+")
-    yield "1 x 1.png", Wrong(png(grey[:1, :1]), "nothing says what is missing: .+")
+    yield "whole.npy", Wrong(npy(gray * 1.0), "nothing says what is missing: .+")
+    yield "1 x 1.png", Wrong(png(gray[:1, :1]), "nothing says what is missing: .+")
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     large = raw_png((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
     yield "claims much.png", Wrong(large, "claims 60000 x 60000 pixels, .+")
 
 
 def by_spoilt_mask():
-    grey, stack = picture(H, W), np.stack([picture(H, W)] * 3)
+    gray, stack = picture(H, W), np.stack([picture(H, W)] * 3)
     good, none = holes(H, W) * np.uint8(255), np.zeros((H, W), np.uint8)
-    yield "without a mask.png", Wrong(png(grey), "has no mask: none of .+")
+    yield "without a mask.png", Wrong(png(gray), "has no mask: none of .+")
     for name, mask, error in (
         (
             "mask of another size",
@@ -289,15 +289,15 @@ def by_spoilt_mask():
         ("full mask", tiff(~none), "the mask is full: .+ use --mask-polarity valid"),
         ("damaged mask", cut(tiff(good)), "damaged TIFF: the file ends too early"),
         ("zero bytes of mask", b"", "the file is empty"),
-        ("mask of NaN", tiff(with_gaps(grey.astype("f4"))[0]), "the mask must have finite numbers only: .+"),
+        ("mask of NaN", tiff(with_gaps(gray.astype("f4"))[0]), "the mask must have finite numbers only: .+"),
         (
             "two masks",
             pages_of(good, good),
             r"has 2 masks, but the image has 1 page\(s\): give one mask, or as many as pages",
         ),
     ):
-        yield f"{name}.png", Wrong(png(grey), f"masks/by mask/{name}_mask.tif: {error}", mask)
-    yield "1 x 1.png", Wrong(png(grey[:1, :1]), ".+: the mask is full: .+", tiff(~none[:1, :1]))
+        yield f"{name}.png", Wrong(png(gray), f"masks/by mask/{name}_mask.tif: {error}", mask)
+    yield "1 x 1.png", Wrong(png(gray[:1, :1]), ".+: the mask is full: .+", tiff(~none[:1, :1]))
     three = tiff(stack, photometric="minisblack")
     yield "empty masks.tif", Wrong(three, "no pixel is missing in any page", tiff(none))
     two = r".+: has 2 masks, but the image has 3 page\(s\): give one mask, or as many as pages"

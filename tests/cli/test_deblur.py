@@ -114,7 +114,7 @@ def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
         (["photo.png", "-k", "zero.npy"], "zero.npy: --kernel must have a sum above zero", 2),
         (["photo.png", "-k", "negative.npy"], "negative.npy: the kernel has NaN, infinite or negative values", 2),
         (["photo.png", "-k", "nan.npy"], "nan.npy: the kernel has NaN", 2),
-        (["photo.png", "-k", "colour.png"], "colour.png: the kernel has 3 channels", 2),
+        (["photo.png", "-k", "color.png"], "color.png: the kernel has 3 channels", 2),
         (["photo.png", "-k", "uniform:3", "--noise-sigma", "-1"], "neither 'auto' nor a number", 2),
         (["photo.png", "-k", "uniform:3", "--noise-sigma", "nan"], "neither 'auto' nor a number", 2),
         (["photo.png", "-k", "uniform:3", "--noise", "salt"], "--noise", 2),
@@ -150,5 +150,5 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(folder, capsys, argument
     np.save("zero.npy", np.zeros((3, 3)))
     np.save("negative.npy", np.eye(3) - 0.1)
     np.save("nan.npy", np.full((3, 3), np.nan))
-    save(folder / "colour.png", np.arange(27, dtype=np.uint8).reshape(3, 3, 3))
+    save(folder / "color.png", np.arange(27, dtype=np.uint8).reshape(3, 3, 3))
     check_refused(folder, capsys, ["deblur", "-q", *arguments], message, code)

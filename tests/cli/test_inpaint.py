@@ -55,7 +55,7 @@ def test_every_option_at_once(folder, photo, capsys):
     assert "more than half is missing" in err
 
 
-def test_sixteen_bit_colour_keeps_depth_alpha_and_profile(folder, rng):
+def test_sixteen_bit_color_keeps_depth_alpha_and_profile(folder, rng):
     pixels = rng.integers(0, 65535, (24, 20, 4)).astype(np.uint16)
     save(folder / "deep.png", pixels, icc_profile=b"profile" * 9, has_alpha=True)
     mask = np.zeros((24, 20), np.uint8)
@@ -344,13 +344,13 @@ def test_what_will_be_lost_or_left_is_said_before_the_work(folder, photo, capsys
 
 
 def test_red_marks_are_a_mask(folder, photo, capsys):
-    colour = np.stack([photo // 2, photo, photo], axis=-1)  # no red
-    colour[10:14, 5:40] = 255, 0, 0
-    save(folder / "marked.png", colour)
+    color = np.stack([photo // 2, photo, photo], axis=-1)  # no red
+    color[10:14, 5:40] = 255, 0, 0
+    save(folder / "marked.png", color)
     assert call("inpaint", folder / "marked.png", "--mask-color", "red", "--mask-color-tolerance", 10, "--fast") == 0
     restored = read_image(folder / "marked_inpainted.png").pixels
     assert (restored[10:14, 5:40, 0] < 200).all()
-    np.testing.assert_array_equal(restored[14:], colour[14:])
+    np.testing.assert_array_equal(restored[14:], color[14:])
     capsys.readouterr()
     arguments = ("inpaint", folder / "marked.png", "--mask-color", "rot")
     check_refused(folder, capsys, arguments, "--mask-color must be a color such as red")

@@ -20,7 +20,7 @@ def folder(tmp_path, photo, monkeypatch):
     save(tmp_path / "a.png", photo[:40, :36])
     save(tmp_path / "b.png", photo[40:80, 50:86])
     save(tmp_path / "small.png", photo[:30, :36])
-    save(tmp_path / "colour.png", np.stack([photo[:40, :36]] * 3, axis=-1))
+    save(tmp_path / "color.png", np.stack([photo[:40, :36]] * 3, axis=-1))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -76,7 +76,7 @@ def test_every_option_at_once(folder, capsys):
         (("a.png",), "Missing option '-o'"),
         (("a.png", "-o", "d.png"), "d.png: dictionaries are written as .npz"),
         (("a.png", "-o", "x/d.npz"), "x/d.npz: there is no folder"),
-        (("a.png", "colour.png", "-o", "d.npz"), "colour.png: doesn't have as many channels as a.png"),
+        (("a.png", "color.png", "-o", "d.npz"), "color.png: doesn't have as many channels as a.png"),
         (("a.png", "small.png", "-o", "d.npz", "--whole"), "small.png: has 36 x 30 pixels"),
         (("a.png", "b.png", "-o", "d.npz", "--online", "--cogd"), "online learning doesn't keep"),
         (("a.png", "-o", "d.npz", "--max-memory", "much"), "'much' isn't an amount of memory"),
@@ -110,7 +110,7 @@ def test_goes_on_from_a_dictionary_of_any_sizes(folder, capsys):
     before = contents(folder)
     assert call("learn", "b.png", "-o", "d.npz", "--start", "d.npz", "--overwrite") == 2
     assert "d.npz: is an input" in capsys.readouterr().err
-    for other in (("colour.png",), ("b.png", "--filters", 7)):
+    for other in (("color.png",), ("b.png", "--filters", 7)):
         assert call("learn", *other, "-o", "f.npz", "--start", "d.npz") == 2
         assert "--start must have filters of the number, shapes and channels" in capsys.readouterr().err
     assert contents(folder) == before

@@ -22,7 +22,7 @@ def folder(tmp_path, photo, monkeypatch):
     for name, (top, left) in {"a": (0, 0), "b": (40, 50), "c": (50, 10)}.items():
         save(tmp_path / f"{name}.png", photo[top : top + 36, left : left + 32])
     save(tmp_path / "large.png", photo[:50, :48])
-    save(tmp_path / "colour.png", np.stack([photo[:36, :32]] * 3, axis=-1))
+    save(tmp_path / "color.png", np.stack([photo[:36, :32]] * 3, axis=-1))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -68,7 +68,7 @@ def test_pieces_of_one_size_of_images_of_any(folder, capsys):
     [
         (("a.png", "large.png", "--shards", 1), "large.png: can't share a shard with a.png, for it is of shape (50, 48)"),
         (
-            ("a.png", "colour.png", "--shards", 2),
+            ("a.png", "color.png", "--shards", 2),
             "shards must have the same number of channels, got 1 in",
         ),
         (("a.png", "--shards", 2), "--shards must be between 1 and 1, the number of files, got 2"),

@@ -20,7 +20,7 @@ def folder(tmp_path, photo):
     save(tmp_path / "a.png", photo[:40, :36])
     save(tmp_path / "bücher.png", photo[40:80, 50:86])
     save(tmp_path / "small.png", photo[:30, :36])
-    save(tmp_path / "colour.png", np.stack([photo[:40, :36]] * 3, axis=-1))
+    save(tmp_path / "color.png", np.stack([photo[:40, :36]] * 3, axis=-1))
     return tmp_path
 
 
@@ -81,7 +81,7 @@ def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
     ("arguments", "message"),
     [
         (("a.png", "small.png"), "small.png: has 36 x 30 pixels, a.png"),
-        (("a.png", "colour.png"), "colour.png: doesn't have as many channels as"),
+        (("a.png", "color.png"), "color.png: doesn't have as many channels as"),
         (("a.png", "none.png"), "none.png"),
         (("a.png", "-o", "a.png"), "a.png: is an input"),
         (("a.png", "-o", "bücher.png"), "bücher.png: exists already"),
@@ -102,13 +102,13 @@ def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
         (("a.png", "--dictionary", "default", "--cogd"), "--dictionary is given, so nothing is learned: leave out --cogd"),
         (("a.png", "--dictionary", "default", "--filters", "4"), "leave out --filters"),
         (("a.png", "small.png", "--dictionary", "default", "--save-codes", "c.npz"), "leave out --save-codes"),
-        (("colour.png", "--dictionary", "none.npz"), "none.npz: no such dictionary"),
+        (("color.png", "--dictionary", "none.npz"), "none.npz: no such dictionary"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(folder)
     check_refused(folder, capsys, ["reconstruct", *arguments], message)
-    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "bücher.png", "colour.png", "small.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "bücher.png", "color.png", "small.png"]
 
 
 @pytest.mark.parametrize("command", [("reconstruct",), ("learn", "-o", "d.npz")])
@@ -140,7 +140,7 @@ def test_a_dictionary_of_other_channels_is_named_and_never_overwritten(folder, m
     assert call("reconstruct", "a.png", "--dictionary", "three.npz") == 2
     assert "error: a.png: --dictionary has filters of 3 channels, but the images have 1" in capsys.readouterr().err
     again = ("--dictionary", "three.npz", "--save-dictionary", "three.npz", "--overwrite")
-    assert call("reconstruct", "colour.png", *again) == 2
+    assert call("reconstruct", "color.png", *again) == 2
     assert "three.npz: is an input" in capsys.readouterr().err
     assert contents(folder) == before
 
@@ -236,7 +236,7 @@ def test_outputs_are_replaced_only_on_request(folder, monkeypatch, capsys):
 
 
 def test_the_default_dictionary_is_of_the_picture_s_kind(folder, capsys):
-    for name, kind in (("a.png", "gray"), ("colour.png", "color")):
+    for name, kind in (("a.png", "gray"), ("color.png", "color")):
         outputs = ("--save-dictionary", folder / f"{kind}.npz", "--save-codes", folder / f"{kind}_codes.npz")
         assert call("reconstruct", folder / name, "--dictionary", "default", *outputs) == 0
         shipped = Dictionary.default(kind)

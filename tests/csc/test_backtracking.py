@@ -59,7 +59,7 @@ def test_a_harmful_rule_is_taken_back_and_the_round_is_the_plain_one(images):
     np.testing.assert_array_equal(guarded.codes, plain.codes)
 
 
-def test_masked_colour_images_of_mixed_filter_sizes(rng):
+def test_masked_color_images_of_mixed_filter_sizes(rng):
     images = rng.standard_normal((2, 3, 16, 15))
     weights = rng.random(images.shape) < 0.7
     learned = learn_dictionary(

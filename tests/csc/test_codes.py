@@ -72,7 +72,7 @@ class TestAgainstSporco:
             ours = sparse_code(detail, Dictionary(filters), **problem, solver=solver)
             assert ours.objective == pytest.approx(expected, rel=2e-5)
 
-    def test_colour_image_with_colour_filters(self, color_filters):
+    def test_color_image_with_color_filters(self, color_filters):
         from skimage.data import astronaut
         from sporco.admm.cbpdn import ConvBPDN
 

@@ -83,7 +83,7 @@ def test_the_objective_is_that_of_the_dictionary_and_the_codes_improve_it(shards
 
 
 @pytest.mark.parametrize("zero_mean", [False, True])
-def test_masked_colour_images_give_feasible_filters(rng, zero_mean):
+def test_masked_color_images_give_feasible_filters(rng, zero_mean):
     shards = []
     for shape in ((2, 3, 18, 20), (1, 3, 22, 15)):
         images, weights = rng.standard_normal(shape), rng.random(shape) < 0.7

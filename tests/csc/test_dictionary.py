@@ -128,9 +128,9 @@ def test_mosaic_shows_every_filter(rng):
 
 
 def test_filters_of_sporco_are_taken_and_their_files_not_misread(tmp_path, rng):
-    gray, colour = rng.random((4, 4, 6)), rng.random((4, 5, 3, 6))
+    gray, color = rng.random((4, 4, 6)), rng.random((4, 5, 3, 6))
     np.testing.assert_array_equal(Dictionary.from_sporco(gray).filters[2], gray[:, :, 2])
-    np.testing.assert_array_equal(Dictionary.from_sporco(colour).filters[2, 1], colour[:, :, 1, 2])
+    np.testing.assert_array_equal(Dictionary.from_sporco(color).filters[2, 1], color[:, :, 1, 2])
     np.save(tmp_path / "d.npy", gray)
     with pytest.raises(InputError, match=r"d\.npy: shape \(4, 4, 6\) looks like .*from_sporco"):
         Dictionary.load(tmp_path / "d.npy")

@@ -32,7 +32,7 @@ def color_dictionary(rng):
 @pytest.mark.parametrize("boundary", ["free", "circular"])
 @pytest.mark.parametrize("nonnegative", [False, True])
 @pytest.mark.parametrize("weighting", ["none", "mask", "confidence"])
-def test_it_finds_what_admm_finds_in_colour(detail, color_dictionary, rng, boundary, nonnegative, weighting):
+def test_it_finds_what_admm_finds_in_color(detail, color_dictionary, rng, boundary, nonnegative, weighting):
     images = np.stack([detail, detail[:, ::-1], 0.5 * detail], axis=1)[:, :, :30, :32]
     weights = {"none": None, "mask": rng.random((1, 30, 32)) < 0.6, "confidence": 2 * rng.random(images.shape)}[weighting]
     problem = {"lmbda": 0.05, "weights": weights, "boundary": boundary, "nonnegative": nonnegative}

@@ -39,7 +39,7 @@ def test_learned_filters_code_better_than_random_ones(images, rng):
     assert ours < 0.9 * sparse_code(images[1:], Dictionary(random), **run).objective
 
 
-def test_mixed_sizes_in_colour_from_incomplete_images(images, rng):
+def test_mixed_sizes_in_color_from_incomplete_images(images, rng):
     color = np.stack([images, 0.7 * images, images[:, ::-1]], axis=1)
     weights = rng.random(color.shape) < 0.7
     color = np.where(weights, color, np.nan)

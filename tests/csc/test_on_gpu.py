@@ -22,7 +22,7 @@ CPU = {"device": "cpu", "dtype": "float64"}
 GPU = {"device": "cuda", "dtype": "float64"}
 
 
-@pytest.fixture(params=[1, 3], ids=["grey", "colour"])
+@pytest.fixture(params=[1, 3], ids=["gray", "color"])
 def problem(request, rng, cuda):
     """Two images, a dictionary of six filters, and weights."""
     C = request.param

@@ -31,7 +31,7 @@ def test_learns_about_as_well_as_from_all_images_at_once(pieces):
     assert reached[0] < 0.9 * reached[2]
 
 
-def test_masked_colour_images_of_different_sizes(rng):
+def test_masked_color_images_of_different_sizes(rng):
     images = [rng.standard_normal((3, 30, 24)), rng.standard_normal((3, 22, 40))]
     weights = [rng.random((3, 30, 24)) < 0.7, rng.random((22, 40)) < 0.7]
     damaged = [np.where(weight, image, np.nan) for image, weight in zip(images, weights, strict=True)]

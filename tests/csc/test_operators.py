@@ -24,7 +24,7 @@ def test_reconstruction_is_the_valid_part_of_direct_convolution(rng, size):
     np.testing.assert_allclose(reconstruct_images(codes, dictionary), expected, atol=1e-12)
 
 
-def test_reconstruction_in_colour_and_circular(rng):
+def test_reconstruction_in_color_and_circular(rng):
     dictionary = mixed_dictionary(rng, (3,))
     codes = rng.standard_normal((1, 3, 9, 11))
     expected = [

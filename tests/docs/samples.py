@@ -36,25 +36,25 @@ def arrays() -> dict[str, Any]:
 
 def pictures() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(7)
-    grey, colour = scenes()[0], np.moveaxis(scenes()[:3], 0, -1)
-    deep = grey.astype(np.uint16) * 200 + 1000
+    gray, color = scenes()[0], np.moveaxis(scenes()[:3], 0, -1)
+    deep = gray.astype(np.uint16) * 200 + 1000
     gaps = rng.random((SIDE, SIDE)) < 0.2
     dust, hole = np.zeros((2, SIDE, SIDE), np.uint8)
     dust[10:13, 5:40] = dust[20:44, 30:32] = dust[30:34, 8:12] = hole[20:28, 20:28] = 255
-    blurred = gaussian_filter(grey, 1.6)[:32, :32]
+    blurred = gaussian_filter(gray, 1.6)[:32, :32]
     point = np.zeros((9, 9), np.float32)
     point[4, 4] = 1
     gappy = np.where(gaps, np.nan, scenes()[:2] / 255).astype(np.float32)
     made = {
-        "photo.png": np.where(dust[..., None], 255, colour).astype(np.uint8), "clean.png": colour, "panorama.png": colour,
-        "noisy.png": noisy(colour, rng), "small.png": colour[:32:2, :32:2], "layer.png": np.dstack([colour, 255 - dust]),
-        "night.png": noisy(grey, rng), "blurred.png": blurred, "fabric.jpg": scenes()[3],
-        "peppered.png": np.where(gaps, np.where(rng.random(gaps.shape) < 0.5, 0, 255), grey).astype(np.uint8),
+        "photo.png": np.where(dust[..., None], 255, color).astype(np.uint8), "clean.png": color, "panorama.png": color,
+        "noisy.png": noisy(color, rng), "small.png": color[:32:2, :32:2], "layer.png": np.dstack([color, 255 - dust]),
+        "night.png": noisy(gray, rng), "blurred.png": blurred, "fabric.jpg": scenes()[3],
+        "peppered.png": np.where(gaps, np.where(rng.random(gaps.shape) < 0.5, 0, 255), gray).astype(np.uint8),
         "scratches.png": dust, "dust.png": dust, "hole.png": hole, "weights.png": 255 - dust,
         "scan.tif": np.where(dust, 0, deep).astype(np.uint16), "microscope.tif": deep,
         "sensor.tif": np.where(gaps, 65535, deep).astype(np.uint16),
         "measurement.npy": gappy[0], "stack.npy": gappy, "psf.npy": gaussian_filter(point, 1.5),
-        "marked.png": np.where(dust[..., None], (255, 0, 0), colour).astype(np.uint8),
+        "marked.png": np.where(dust[..., None], (255, 0, 0), color).astype(np.uint8),
         "stars.npy": rng.poisson(blurred / 2.3).astype(np.float32),
         "phone.jpg": phone(), "meadow.jpg": camera()[380:460, 20:100],
         "person.png": np.pad(np.full((30, 30), 255, np.uint8), 25),
@@ -62,7 +62,7 @@ def pictures() -> dict[str, np.ndarray]:
     }  # fmt: skip
     made |= {f"photos/{n}.jpg": scene[:32, :32] for n, scene in enumerate(scenes()[:3])}
     made |= {f"frames/{n}.tif": frame for n, frame in enumerate(dead_column())}
-    for name, scene in (("1987/harbour", grey), ("1987/market", scenes()[1]), ("1991/bridge", scenes()[4])):
+    for name, scene in (("1987/harbour", gray), ("1987/market", scenes()[1]), ("1991/bridge", scenes()[4])):
         made |= {f"archive/{name}.png": scene, f"masks/{name}.png": dust}
     return made
 

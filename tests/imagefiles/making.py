@@ -84,18 +84,18 @@ def png(pixels, *chunks):
 
 
 def packed_png(values, bits):
-    """A grey PNG of fewer than 8 bits, a byte a row."""
+    """A gray PNG of fewer than 8 bits, a byte a row."""
     rows = b"".join(b"\0" + bytes([sum(int(v) << (8 - bits * (n + 1)) for n, v in enumerate(row))]) for row in values)
     header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
     return raw_png((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
 
 
-def interlaced_png(grey):
-    """A grey PNG in Adam7's seven passes."""
+def interlaced_png(gray):
+    """A gray PNG in Adam7's seven passes."""
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    parts = (grey[top::down, left::right] for top, left, down, right in passes)
+    parts = (gray[top::down, left::right] for top, left, down, right in passes)
     rows = b"".join(b"\0" + row.tobytes() for part in parts for row in part if row.size)
-    header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 8, 0, 0, 0, 1)
+    header = struct.pack(">IIBBBBB", gray.shape[1], gray.shape[0], 8, 0, 0, 0, 1)
     return raw_png((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
 
 

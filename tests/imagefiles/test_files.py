@@ -120,7 +120,7 @@ def test_palette_and_bilevel_png_are_read_as_what_they_show(tmp_path, rng):
 
 
 @pytest.mark.parametrize(("mode", "color"), [("L", 7), ("RGB", (1, 2, 3))])
-def test_a_transparent_colour_becomes_opacity(tmp_path, mode, color):
+def test_a_transparent_color_becomes_opacity(tmp_path, mode, color):
     picture = Image.new(mode, (6, 5), color)
     picture.putpixel((2, 3), 0 if mode == "L" else (9, 9, 9))
     picture.save(tmp_path / "a.png", transparency=color)
@@ -278,15 +278,15 @@ def test_what_can_not_be_written_is_named(tmp_path, name, dtype, alpha, message)
 
 
 @pytest.mark.parametrize(
-    ("shape", "alpha", "colours"),
+    ("shape", "alpha", "colors"),
     [
         ((4, 5), False, (4, 5)), ((4, 5, 1), False, (4, 5)), ((4, 5, 2), True, (4, 5)), ((4, 5, 4), True, (4, 5, 3)),
         ((4, 5, 4), False, (4, 5, 4)),
     ],
 )  # fmt: skip
-def test_colours_can_be_replaced_under_the_opacity(rng, shape, alpha, colours):
+def test_colors_can_be_replaced_under_the_opacity(rng, shape, alpha, colors):
     image = ImageFile(rng.integers(0, 255, shape), "a.npy", "npy", has_alpha=alpha)
-    assert image.colors.shape == colours
+    assert image.colors.shape == colors
     np.testing.assert_array_equal(image.with_colors(image.colors).pixels, image.pixels)
     negative = image.with_colors(-image.colors).pixels
     signs = np.full(shape, -1)

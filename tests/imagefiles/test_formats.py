@@ -18,8 +18,8 @@ TIFFS = {
     **{name: tiff(pixels_of(RNG, (9, 7), name)) for name in ("int8", "int16", "uint32", "int64", "float16", "float64")},
     "white is zero": tiff(GREY, photometric="miniswhite"),
     "white is zero, 16 bits, big-endian": tiff(DEEP[..., 0], photometric="miniswhite", byteorder=">"),
-    "colour in strips": tiff(RGB, photometric="rgb", rowsperstrip=2, compression="lzw", predictor=2),
-    "colour in planes": tiff(np.moveaxis(RGB, -1, 0), photometric="rgb", planarconfig="separate", compression="zlib"),
+    "color in strips": tiff(RGB, photometric="rgb", rowsperstrip=2, compression="lzw", predictor=2),
+    "color in planes": tiff(np.moveaxis(RGB, -1, 0), photometric="rgb", planarconfig="separate", compression="zlib"),
     "opacity": tiff(RGBA, photometric="rgb", extrasamples=["unassalpha"]),
     "four channels without opacity": tiff(RGBA, photometric="rgb", extrasamples=["unspecified"]),
     "hyperspectral": tiff(pixels_of(RNG, (9, 7, 30), "float32"), photometric="minisblack", planarconfig="contig"),
@@ -80,12 +80,12 @@ def shown_tiffs():
     yield "bilevel", tiff(bits, photometric="minisblack"), bits * np.uint8(255)
     yield "bilevel, white is zero", tiff(bits, photometric="miniswhite"), ~bits * np.uint8(255)
     yield "fax", pillow(Image.fromarray(bits), "TIFF", compression="group4"), bits * np.uint8(255)
-    for name, colours, expected in (
+    for name, colors, expected in (
         ("8", table * 257, table.astype("u1")),
         ("16", fine, fine),
         ("low", table, table.astype("u1")),
     ):
-        yield f"palette of {name}", tiff(GREY, photometric="palette", colormap=colours), expected.T[GREY]
+        yield f"palette of {name}", tiff(GREY, photometric="palette", colormap=colors), expected.T[GREY]
     yield "12 bits", tiff(GREY.astype("u2") * 16, bitspersample=12), GREY.astype("u2") * 16
 
 
@@ -96,12 +96,12 @@ def shown_pngs():
     rgb = np.asarray(palette.convert("RGB"))
     yield "bilevel", pillow(Image.fromarray(bits), "PNG"), bits * np.uint8(255)
     yield "palette", pillow(palette, "PNG"), rgb
-    yield "palette with a transparent colour", pillow(palette, "PNG", transparency=3), np.dstack([rgb, see_through * 255])
+    yield "palette with a transparent color", pillow(palette, "PNG", transparency=3), np.dstack([rgb, see_through * 255])
     yield "2 bits", packed_png(GREY[:, :4] // 64, 2), GREY[:, :4] // 64 * 85
     yield "4 bits", packed_png(GREY[:, :2] // 16, 4), GREY[:, :2] // 16 * 17
     yield "interlaced", interlaced_png(GREY), GREY
     yield "1 x 5000", png(pixels := pixels_of(RNG, (1, 5000))), pixels
-    yield "16 bits in colour", png(DEEP), DEEP
+    yield "16 bits in color", png(DEEP), DEEP
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_a_page_may_be_complete_but_not_empty(gray, tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("color", ["red", "#ff0000", "255,0,0", "RGB(255, 0, 0)"])
-def test_painted_colours_are_missing(tmp_path, hole, dtype, color, rng):
+def test_painted_colors_are_missing(tmp_path, hole, dtype, color, rng):
     step = np.iinfo(dtype).max // 255
     pixels = rng.integers(0, 200, (10, 12, 3))  # no red
     pixels[hole] = 250, 20, 5
@@ -185,7 +185,7 @@ def test_painted_colours_are_missing(tmp_path, hole, dtype, color, rng):
 
 
 @pytest.mark.parametrize("color", ["rot", "#ff00", "255,0", "300,0,0", "255,0,x", ""])
-def test_what_is_no_colour_is_refused(tmp_path, color):
+def test_what_is_no_color_is_refused(tmp_path, color):
     image = ImageFile(np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "png")
     if color == "#ff00":  # a short form with opacity, on web pages
         color = "#f"
@@ -193,7 +193,7 @@ def test_what_is_no_colour_is_refused(tmp_path, color):
         missing_pixels(image, MaskRules(color=color))
 
 
-def test_colours_are_looked_for_where_there_are_some(tmp_path, gray):
+def test_colors_are_looked_for_where_there_are_some(tmp_path, gray):
     with pytest.raises(InputError, match=r"a\.png: painted colors .* not in 1 channel.s. of uint8: use mask_value"):
         missing_pixels(gray, MaskRules(color="red"))
     image = ImageFile(np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "png")

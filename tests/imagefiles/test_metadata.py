@@ -108,7 +108,7 @@ def test_chunks_of_a_png_come_back(tmp_path):
 
 
 def test_significant_bits_and_background_of_a_png_are_those_of_its_widened_pixels(tmp_path):
-    """A palette with an opacity, one bit of grey, and grey with one transparent value."""
+    """A palette with an opacity, one bit of gray, and gray with one transparent value."""
     palette = Image.fromarray(PIXELS).quantize(4)
     table = np.array(palette.getpalette()[:12]).reshape(4, 3)
     content = insert_chunks(pillow(palette, "PNG", transparency=1), [(b"sBIT", b"\5\6\5")])
@@ -124,7 +124,7 @@ def test_significant_bits_and_background_of_a_png_are_those_of_its_widened_pixel
             b"\1",
             b"\0\xff",
         ),
-        "transparent grey": (
+        "transparent gray": (
             png(PIXELS[..., 0].copy(), (b"sBIT", b"\7"), (b"bKGD", b"\0\x55"), (b"tRNS", b"\0\1")),
             b"\7\x08",
             b"\0\x55",

@@ -74,14 +74,14 @@ def test_a_file_without_such_a_pixel_has_none(tmp_path, rng):
 
 
 def test_what_can_not_be_heeded_is_named(tmp_path, rng):
-    grey = pixels_of(rng, HOLE.shape)
-    assert saved(tmp_path / "a.tif", grey, "none").notes == ("its nodata value, 'none', isn't a number and isn't used",)
-    image = saved(tmp_path / "a.tif", grey, "0", photometric="miniswhite")
+    gray = pixels_of(rng, HOLE.shape)
+    assert saved(tmp_path / "a.tif", gray, "none").notes == ("its nodata value, 'none', isn't a number and isn't used",)
+    image = saved(tmp_path / "a.tif", gray, "0", photometric="miniswhite")
     assert image.nodata is None
     assert "that of stored pixels" in image.notes[0]
     with tifffile.TiffWriter(tmp_path / "cube.tif") as writer:
         for text in ("0", "1"):
-            writer.write(grey, metadata=None, extratags=nodata(text))
+            writer.write(gray, metadata=None, extratags=nodata(text))
     image = read_image(tmp_path / "cube.tif", axes="CYX")
     assert image.nodata == 0
     assert image.notes == ("the pages name different nodata values: that of the first one counts",)

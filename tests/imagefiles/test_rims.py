@@ -15,7 +15,7 @@ SQUARE = np.ones((3, 3))
 
 @pytest.fixture
 def picture(rng):
-    """Colours in [0, 255] with structure at all scales, and grain."""
+    """Colors in [0, 255] with structure at all scales, and grain."""
     planes = [sum(s * gaussian_filter(rng.normal(size=(SIDE, SIDE)), s) for s in (1, 3, 9)) for _ in range(3)]
     return np.clip(110 + 25 * np.stack(planes, axis=-1) + rng.normal(0, 2, (SIDE, SIDE, 3)), 0, 255)
 

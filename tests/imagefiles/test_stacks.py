@@ -102,8 +102,8 @@ def test_pages_of_a_tiff_may_differ(tmp_path, rng):
     pages = [pixels_of(rng, (9, 7)), pixels_of(rng, (5, 6, 3), "float32"), pixels_of(rng, (1, 1), "int16")]
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for number, page in enumerate(pages):
-            colour = "rgb" if page.ndim == 3 else "minisblack"
-            writer.write(page, photometric=colour, description=f"page {number}", metadata=None)
+            color = "rgb" if page.ndim == 3 else "minisblack"
+            writer.write(page, photometric=color, description=f"page {number}", metadata=None)
     rewritten(tmp_path / "a.tif", tmp_path / "b.tif")
     rewritten(tmp_path / "a.tif", tmp_path / "b.npz")
     with tifffile.TiffFile(tmp_path / "b.tif") as opened, np.load(tmp_path / "b.npz") as arrays:

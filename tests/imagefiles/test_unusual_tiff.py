@@ -168,9 +168,9 @@ def test_extra_samples_of_an_unknown_kind_are_kept_and_named(tmp_path, rng):
 
 @pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "jpegxl", "png", "webp", "lerc"])
 def test_a_tile_that_unpacks_to_more_than_a_tile_is_refused(tmp_path, compression):
-    shape, colour = ((3,), "rgb") if compression in ("png", "webp") else ((), "minisblack")
+    shape, color = ((3,), "rgb") if compression in ("png", "webp") else ((), "minisblack")
     small, large = (
-        tiff(np.zeros((side, side, *shape), np.uint8), photometric=colour, compression=compression, rowsperstrip=side)
+        tiff(np.zeros((side, side, *shape), np.uint8), photometric=color, compression=compression, rowsperstrip=side)
         for side in (64, 2048)
     )
     with tifffile.TiffFile(io.BytesIO(large)) as opened:

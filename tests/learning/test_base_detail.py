@@ -22,8 +22,8 @@ def test_each_picture_has_a_scale_of_its_own(photo):
 
 
 def test_channels_may_stand_on_any_axis(photo):
-    colour = np.stack([photo[:20, :24], photo[20:40, :24], photo[40:60, :24]])
-    first, last = decompose([colour], 0)[0], decompose([np.moveaxis(colour, 0, -1)], -1)[0]
+    color = np.stack([photo[:20, :24], photo[20:40, :24], photo[40:60, :24]])
+    first, last = decompose([color], 0)[0], decompose([np.moveaxis(color, 0, -1)], -1)[0]
     np.testing.assert_array_equal(first.detail, last.detail)
     assert first.compose(first.detail).shape == (3, 20, 24)
     assert last.compose(last.detail).shape == (20, 24, 3)

@@ -44,11 +44,11 @@ def test_missing_pixels_do_not_count(pictures):
     assert not decompose(damaged, None)[0].known.all()
 
 
-def test_colour_and_a_start(pictures):
-    colour = [np.stack([picture, picture // 2, picture], axis=-1) for picture in pictures]
-    first = learn_from_images(colour, 4, 5, channel_axis=-1, max_iter=2).dictionary
+def test_color_and_a_start(pictures):
+    color = [np.stack([picture, picture // 2, picture], axis=-1) for picture in pictures]
+    first = learn_from_images(color, 4, 5, channel_axis=-1, max_iter=2).dictionary
     assert first.filters.shape == (4, 3, 5, 5)
-    more = learn_from_images(colour, 4, 5, channel_axis=-1, max_iter=2, start=first).dictionary
+    more = learn_from_images(color, 4, 5, channel_axis=-1, max_iter=2, start=first).dictionary
     assert 0 < abs(more.filters - first.filters).max() < 0.5
 
 

@@ -24,7 +24,7 @@ def test_filters_are_about_those_of_the_pictures_together(tmp_path, photo):
     assert learned.summary().startswith("1 shard(s), 12 rounds, objective")
 
 
-def test_colours_with_missing_pixels(tmp_path, photo, rng):
+def test_colors_with_missing_pixels(tmp_path, photo, rng):
     pictures = [np.stack([photo[top : top + 30, :30]] * 3, axis=-1) / 255 for top in (0, 30, 60)]
     pictures[1][rng.random((30, 30)) < 0.2] = np.nan
     dictionary = learn_from_files(written(tmp_path, pictures), 4, 5, n_shards=2, **RUN | {"max_iter": 2}).dictionary

@@ -87,15 +87,15 @@ def test_depth_and_layout_stay(pictures, dictionary, dtype):
     assert psnr(rebuilt, picture, data_range=float(picture.max())) > 35
 
 
-def test_colour_is_coded_together_or_channel_by_channel(pictures, dictionary):
-    colour = np.stack([pictures[0], pictures[0] // 2, pictures[1]], axis=-1)
-    together = reconstruct([colour], channel_axis=-1, **FEW)
+def test_color_is_coded_together_or_channel_by_channel(pictures, dictionary):
+    color = np.stack([pictures[0], pictures[0] // 2, pictures[1]], axis=-1)
+    together = reconstruct([color], channel_axis=-1, **FEW)
     assert together.dictionary.filters.shape == (6, 3, 5, 5)
     assert together.codes[0].shape[0] == 1
-    apart = reconstruct([colour], dictionary, channel_axis=-1)
+    apart = reconstruct([color], dictionary, channel_axis=-1)
     assert apart.codes[0].shape[0] == 3
     for result in (together, apart):
-        assert result.reconstruction[0].shape == colour.shape
+        assert result.reconstruction[0].shape == color.shape
         assert result.quality[0].psnr > 25
 
 

@@ -119,7 +119,7 @@ def test_charts_leave_out_what_is_not_a_number(tmp_path):
 
 
 CASES = {
-    "grey": lambda rng: rng.integers(0, 256, (20, 30), np.uint8),
+    "gray": lambda rng: rng.integers(0, 256, (20, 30), np.uint8),
     "constant": lambda rng: np.full((20, 30), 7, np.uint8),
     "constant float": lambda rng: np.full((20, 30), 0.25),
     "one pixel": lambda rng: np.array([[3]], np.uint8),
@@ -225,7 +225,7 @@ def test_large_pictures_are_reduced_and_their_worst_places_shown_in_full(tmp_pat
     assert places[1][0] <= 50 < 60 <= places[1][1]
 
 
-def test_a_colour_page_is_small(tmp_path):
+def test_a_color_page_is_small(tmp_path):
     from skimage.data import astronaut
 
     entry = damaged(astronaut(), 0.5)

@@ -90,7 +90,7 @@ def test_counts_in_integers_of_any_unit(rng):
     assert np.nanmax(trace.fit) > 400
 
 
-def test_colour(color_photo, rng):
+def test_color(color_photo, rng):
     noisy = color_photo + 25 * rng.standard_normal(color_photo.shape)
     restored = denoise(noisy, 25, channel_axis=-1, **FAST)
     assert quality(restored, color_photo) > quality(noisy, color_photo) + 8

@@ -68,7 +68,7 @@ def test_smooth_surroundings_get_no_texture(mask):
 
 
 def test_all_channels_get_the_same_places(pebbles, mask):
-    """Grey in color stays grey."""
+    """Gray in color stays gray."""
     restored, _ = filled(np.stack([pebbles] * 3, axis=-1), mask)
     assert np.ptp(restored.astype(int), axis=-1).max() <= 2
 

@@ -37,7 +37,7 @@ def test_much_missing_and_wide_holes(photo, mask):
     assert report.groups[0].effort.patches.size == 8
 
 
-def test_colour_photograph_is_better_than_biharmonic(color_photo):
+def test_color_photograph_is_better_than_biharmonic(color_photo):
     mask = random_mask(color_photo.shape[:2], 0.5, seed=1)
     damaged = np.where(mask[..., None], 0, color_photo).astype(np.uint8)
     restored = inpaint(damaged, mask, channel_axis=-1)
@@ -290,8 +290,8 @@ def test_a_stack_is_restored_frame_by_frame(photo, rng, tmp_path):
     np.testing.assert_array_equal(
         np.moveaxis(inpaint(last, np.moveaxis(gone, 0, -1), stack_axis=-1, **FAST), -1, 0), restored
     )
-    colours = np.stack([torn, torn], axis=-1)
-    two = inpaint(colours[:1], gone[0], stack_axis=0, channel_axis=-1, **FAST)
+    colors = np.stack([torn, torn], axis=-1)
+    two = inpaint(colors[:1], gone[0], stack_axis=0, channel_axis=-1, **FAST)
     np.testing.assert_array_equal(two[..., 1], restored[:1])
 
 

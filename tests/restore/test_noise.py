@@ -54,7 +54,7 @@ def test_too_few_pixels_tell_nothing(rng, shape):
     assert estimate_noise(rng.standard_normal((5, 5))) > 0
 
 
-def test_known_pixels_without_complete_neighbourhoods_tell_nothing(rng):
+def test_known_pixels_without_complete_neighborhoods_tell_nothing(rng):
     known = np.indices((30, 30)).sum(axis=0) % 2 == 0
     assert np.isnan(estimate_noise(rng.standard_normal((30, 30)), known))
 
@@ -78,9 +78,9 @@ def test_drawings_with_flat_ground_have_hardly_any(rng):
     i, j = np.mgrid[:200, :200]
     drawing = np.full((200, 200), 120.0)
     discs = np.column_stack([rng.integers(20, 180, (30, 2)), rng.integers(4, 20, 30), rng.integers(0, 255, 30)])
-    for row, column, radius, grey in discs:
+    for row, column, radius, gray in discs:
         cover = np.clip(radius + 0.5 - np.hypot(i - row, j - column), 0, 1)
-        drawing += cover * (grey - drawing)
+        drawing += cover * (gray - drawing)
     estimate = estimate_noise(np.rint(drawing))
     assert np.isnan(estimate) or estimate < 2
 

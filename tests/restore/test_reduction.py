@@ -26,7 +26,7 @@ def test_a_factor_between_whole_numbers_beats_lanczos_and_agrees_with_the_pictur
     lanczos = resized(small, (96, 96), "LANCZOS")
     assert psnr(restored, photo, data_range=255) > psnr(lanczos, photo, data_range=255) + 0.5
     again = Resampling.between((96, 96), (64, 64), "bicubic", 1.5).apply(restored.astype(float))
-    assert np.sqrt(np.mean((again - small) ** 2)) < 0.7  # grey levels
+    assert np.sqrt(np.mean((again - small) ** 2)) < 0.7  # gray levels
 
 
 def test_lengths_are_rounded_and_color_and_gaps_are_taken(rng):

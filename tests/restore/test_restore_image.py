@@ -126,7 +126,7 @@ def test_nothing_is_imposed_beyond_the_border(scene, truth):
     assert (error.sum() - error[9:-9, 9:-9].sum()) / (error.size - error[9:-9, 9:-9].size) < 2.5 * inside
 
 
-def test_colour_is_coded_together_and_grey_dictionaries_take_channels_apart():
+def test_color_is_coded_together_and_grey_dictionaries_take_channels_apart():
     from skimage.data import astronaut
 
     photo = astronaut()[60:124, 180:244]
@@ -203,7 +203,7 @@ def wide():
 
 
 def check_tiles(restore, truth, tile, edges):
-    """Tiles agree with the whole, everywhere and in the neighbourhood of the cores' `edges` (rows, columns)."""
+    """Tiles agree with the whole, everywhere and in the neighborhood of the cores' `edges` (rows, columns)."""
     whole, tiled = restore(tile=0), restore(tile=tile)
     error, difference = (whole - truth) ** 2, (tiled - whole) ** 2
     at_seams = np.zeros(truth.shape, bool)
@@ -213,7 +213,7 @@ def check_tiles(restore, truth, tile, edges):
         at_seams[:, edge - 8 : edge + 8] = True
     assert difference.mean() < 0.004 * error.mean()
     assert difference[at_seams].mean() < 0.005 * error[at_seams].mean()
-    for axis, places in enumerate(edges):  # in grey levels of 255
+    for axis, places in enumerate(edges):  # in gray levels of 255
         steps = abs(np.diff((tiled - whole).mean(axis=1 - axis)))
         assert steps[np.array(places) - 1].max() < 0.1
 

@@ -68,8 +68,8 @@ def test_squares_lie_around_any_pixel_and_are_cut_at_borders(side, rng):
     np.testing.assert_array_equal(cut, rows[:, :, None] & columns[:, None, :])
     for covered in (rows, columns):
         size = covered.shape[1]
-        centre = np.arange(size)[:, None]
-        possible = abs(2 * (np.arange(size) - centre) + (side + 1) % 2) < side  # the rows of a square around each pixel
+        center = np.arange(size)[:, None]
+        possible = abs(2 * (np.arange(size) - center) + (side + 1) % 2) < side  # the rows of a square around each pixel
         found = np.unique(covered, axis=0)
         np.testing.assert_array_equal(found, np.unique(possible, axis=0))
 

@@ -15,7 +15,7 @@ EVERYTHING = Augmentation(crop=2, flip=True, cutout=3, area=0.5)
 
 @pytest.fixture
 def images(rng):
-    """In memory, each of one colour that tells its number."""
+    """In memory, each of one color that tells its number."""
     pixels = rng.integers(0, 256, (23, 8, 6, 3)).astype(np.uint8)
     pixels[..., 0] = np.arange(23)[:, None, None]
     return ImageSet(pixels, np.arange(23) % 4, tuple("abcd"))

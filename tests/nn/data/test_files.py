@@ -17,7 +17,7 @@ def save(path, pixels, **options):
 
 @pytest.fixture
 def photograph(rng):
-    """Smooth and coloured, (512, 640, 3)."""
+    """Smooth and colored, (512, 640, 3)."""
     coarse = Image.fromarray(rng.integers(0, 256, (9, 11, 3)).astype(np.uint8))
     return np.array(coarse.resize((640, 512), Image.Resampling.BICUBIC))
 
@@ -65,7 +65,7 @@ def test_files_are_read_in_the_order_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "wanted"),
+    ("mode", "color", "wanted"),
     [
         ("L", 70, (70, 70, 70)),
         ("1", 1, (255, 255, 255)),
@@ -74,8 +74,8 @@ def test_files_are_read_in_the_order_asked_for(tmp_path):
         ("P", (10, 20, 30), (10, 20, 30)),
     ],
 )
-def test_all_modes_become_rgb(mode, colour, wanted, tmp_path):
-    picture = Image.new("RGB", (5, 4), colour).quantize() if mode == "P" else Image.new(mode, (5, 4), colour)
+def test_all_modes_become_rgb(mode, color, wanted, tmp_path):
+    picture = Image.new("RGB", (5, 4), color).quantize() if mode == "P" else Image.new(mode, (5, 4), color)
     options = {"transparency": 0} if mode == "P" else {}
     picture.save(tmp_path / "a.png", **options)
     np.testing.assert_array_equal(ImageFiles((str(tmp_path / "a.png"),), (4, 5)).read([0])[0, 1, 1], wanted)

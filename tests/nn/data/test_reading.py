@@ -293,8 +293,8 @@ def test_broken_folders_are_refused(classes, tmp_path):
 
 def test_arrays_are_read_and_grey_becomes_rgb(rng, tmp_path):
     pixels = rng.integers(0, 256, (10, 5, 4)).astype(np.uint8)
-    for grey in (pixels, pixels[..., None]):
-        np.savez(tmp_path / "a.npz", train_images=grey, train_labels=np.arange(10) % 2, class_names=["odd", "even"])
+    for gray in (pixels, pixels[..., None]):
+        np.savez(tmp_path / "a.npz", train_images=gray, train_labels=np.arange(10) % 2, class_names=["odd", "even"])
         images = load_images(tmp_path / "a.npz", "train")
         np.testing.assert_array_equal(images.images, np.stack([pixels] * 3, axis=-1))
         assert images.class_names == ("odd", "even")

@@ -26,7 +26,7 @@ def assert_equal_states(first, second):
 
 
 class Regression(Module):
-    """Softmax regression on the mean colour."""
+    """Softmax regression on the mean color."""
 
     def __init__(self):
         self.linear = Linear(3, 2, np.random.default_rng(5))

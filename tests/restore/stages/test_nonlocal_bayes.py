@@ -19,7 +19,7 @@ def double():
 
 
 @pytest.fixture
-def grey(photo):
+def gray(photo):
     """Picture, what is known of it, and its pilot."""
     return damaged(photo[None, 20:52, 30:70] / 255, random_mask((32, 40), 0.4)[None])
 
@@ -65,19 +65,19 @@ def test_the_number_of_threads_does_not_matter(photo, rng, noise):
     assert one.tobytes() == two.tobytes()
 
 
-def test_known_pixels_are_kept(grey, color, double):
-    picture, known, pilot = grey
+def test_known_pixels_are_kept(gray, color, double):
+    picture, known, pilot = gray
     refined = refine(pilot, np.where(known, picture, np.nan), known, SMALL, 2, double)
     assert refined.dtype == np.float64
     np.testing.assert_array_equal(refined[known], picture[known])
     assert (refined != pilot)[~known].mean() > 0.9
     picture, known, pilot = damaged(color, random_mask((48, 48), 0.4)[None])
-    refined = refine(pilot, picture, known, SMALL, 1, double)  # by way of luminance and colour differences
+    refined = refine(pilot, picture, known, SMALL, 1, double)  # by way of luminance and color differences
     np.testing.assert_allclose(refined[known], picture[known], atol=1e-12)
 
 
-def test_inputs_are_not_changed(grey, double):
-    picture, known, pilot = grey
+def test_inputs_are_not_changed(gray, double):
+    picture, known, pilot = gray
     copies = picture.copy(), known.copy(), pilot.copy()
     expected = refine(pilot, picture, known, SMALL, 2, double, noise=0.05)
     refined = refine(*map(read_only, (pilot, picture, known)), SMALL, 2, double, noise=0.05)
@@ -140,14 +140,14 @@ def test_channels_help_each_other_where_other_pixels_are_missing(color, double, 
     assert psnr(apart, picture, data_range=1) > psnr(pilot, picture, data_range=1)
 
 
-def test_grey_channels_come_out_alike(grey, double):
-    picture, known, pilot = grey
+def test_grey_channels_come_out_alike(gray, double):
+    picture, known, pilot = gray
     three = [np.repeat(planes, 3, axis=0) for planes in (pilot, picture, known)]
     refined = refine(*three, SMALL, 2, double)
     np.testing.assert_allclose(refined[1:], refined[:2], atol=1e-12)
 
 
-def test_luminance_and_colour_differences_are_orthonormal():
+def test_luminance_and_color_differences_are_orthonormal():
     np.testing.assert_allclose(OPPONENT @ OPPONENT.T, np.eye(3), atol=1e-15)
     np.testing.assert_allclose(OPPONENT[1:] @ np.ones(3), 0, atol=1e-15)
 
@@ -161,8 +161,8 @@ def test_pictures_smaller_than_two_patches_come_back_as_the_pilot(rng, double, s
     assert told == ([1, 2] if tried else [])
 
 
-def test_without_anything_missing_or_noisy_nothing_changes(grey, double):
-    picture, known, _ = grey
+def test_without_anything_missing_or_noisy_nothing_changes(gray, double):
+    picture, known, _ = gray
     np.testing.assert_array_equal(refine(picture, picture, np.ones_like(known), SMALL, 2, double), picture)
 
 
@@ -178,8 +178,8 @@ def test_every_missing_pixel_is_reached(rng, double, shape):
         assert (refined != pilot)[missing].all()
 
 
-def test_a_callback_is_told_every_pass_and_can_stop(grey, double):
-    picture, known, pilot = grey
+def test_a_callback_is_told_every_pass_and_can_stop(gray, double):
+    picture, known, pilot = gray
     told = []
     refined = refine(pilot, picture, known, SMALL, 3, double, callback=told.append)
     assert told == [1, 2, 3]
