@@ -233,6 +233,8 @@ BENCHMARKS = {
     "deblurring and upscaling": Benchmark("deblurring.py"),
     "detection": Benchmark("detection.py"),
     "impulses": Benchmark("impulses.py"),
+    "real pictures: holes, marks, noise, upscaling": Benchmark("real.py", needs=("data",)),
+    "prior": Benchmark("prior.py gray --count 10", needs=("data",)),
     "paper's tables": Benchmark(
         "paper_tables.py --methods 'rule off' 'CoGD k = 1' --seeds 1 2",
         (
