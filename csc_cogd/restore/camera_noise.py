@@ -31,6 +31,7 @@ _PASSES = {"fast": 1, "default": 2, "best": 3}
 CHANNELS = (1, 3)
 NO_NOISE_SEEN = "no noise to speak of"
 KINDS = ("camera", "grain", "jpeg")
+VISIBLE = 1.75  # gray levels of noise in luminance; in pictures without JPEG's errors, less of it is mostly texture
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def find(planes: np.ndarray, kind: str, low: float, unit: float, strength: float
         weights[1:] *= kind != "grain"
     believed = replace(estimate, variances=estimate.variances * weights)
     noise = believed if kind == "grain" else with_quantization(believed)
+    if kind == "auto" and not noise.compressed and believed.sigmas[0] < VISIBLE:
+        return Correlated.none(len(planes))
     return Correlated(
         noise.scaled(strength), low, unit, _in_words(believed, kind), estimate.white and bool(believed.variances[0].any())
     )
