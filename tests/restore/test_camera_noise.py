@@ -91,12 +91,10 @@ def test_noise_of_white_pictures_is_called_white(rng):
     np.testing.assert_array_equal(found, denoise(noisy, channel_axis=-1, effort="fast", noise="gaussian"))
 
 
-@pytest.mark.parametrize(
-    ("clean", "most"), [(reduced(chelsea(), 2), 0.3), (reduced(coffee(), 2), 0.5)], ids=["cat", "coffee"]
-)
-def test_texture_is_not_noise(clean, most):
+@pytest.mark.parametrize("clean", [reduced(chelsea(), 2), reduced(coffee(), 2)], ids=["cat", "coffee"])
+def test_texture_is_not_noise(clean):
     restored = denoise(clean, channel_axis=-1)
-    assert np.sqrt(np.mean((restored.astype(float) - clean) ** 2)) < most
+    assert np.sqrt(np.mean((restored.astype(float) - clean) ** 2)) < 0.3
 
 
 def test_where_no_noise_can_be_told_the_image_comes_back_and_that_is_said():
