@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from csc_cogd.restore.restore_image import noise_behind, seen_through
 from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
 
+Loaded = TypeVar("Loaded")
 PLANNED = ("lmbda", "max_iter", "tol", "tile", "max_memory", "dtype", "device", "threads", "fft", "dry_run", *RECORDS)
 
 
@@ -194,29 +195,25 @@ def load_prior(name: PathLike) -> Prior | str:
     name = os.fspath(name)
     if name in ("default", "none"):
         return name
-    try:
-        changed = Path(name).stat().st_mtime_ns
-    except OSError:
-        changed = 0  # loading it says what is wrong
-    return _load_prior(name, changed)
-
-
-@lru_cache(maxsize=2)
-def _load_prior(name: str, changed: int) -> Prior:
-    return Prior.load(name)
+    return _load(Prior.load, name)
 
 
 def load_dictionary(name: str) -> Dictionary | None:
     """Return the dictionary of a file, read once by each process; None for the default one."""
     if name == "default":
         return None
+    return _load(Dictionary.load, name)
+
+
+def _load(load: Callable[[str], Loaded], name: str) -> Loaded:
+    """Return what a function loads from a file, again only where the file has changed."""
     try:
         changed = Path(name).stat().st_mtime_ns
     except OSError:
         changed = 0  # loading it says what is wrong
-    return _load_dictionary(name, changed)
+    return _loaded(load, name, changed)
 
 
-@lru_cache(maxsize=2)
-def _load_dictionary(name: str, changed: int) -> Dictionary:
-    return Dictionary.load(name)
+@lru_cache(maxsize=4)
+def _loaded(load: Callable[[str], Loaded], name: str, changed: int) -> Loaded:
+    return load(name)
