@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.console import echo
-from csc_cogd.cli.options import PATH, options
+from csc_cogd.cli.option_types import PATH
+from csc_cogd.cli.options import options
 from csc_cogd.cli.plots import check_plot, save_plot
 
 if TYPE_CHECKING:

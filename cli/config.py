@@ -12,7 +12,8 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import echo
-from csc_cogd.cli.options import PATH, make_records, options_of
+from csc_cogd.cli.option_types import PATH
+from csc_cogd.cli.options import make_records, options_of
 from csc_cogd.errors import InputError
 
 _VARIABLE = "CSC_COGD_CONFIG"

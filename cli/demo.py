@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.options import CONSOLE, ENGINE, PATH, options
+from csc_cogd.cli.option_types import PATH
+from csc_cogd.cli.options import CONSOLE, ENGINE, options
 
 if TYPE_CHECKING:
     from csc_cogd import Engine

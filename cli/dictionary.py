@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from csc_cogd.cli.console import echo
-from csc_cogd.cli.options import PATH, complete_files, options
+from csc_cogd.cli.option_types import PATH, complete_files
+from csc_cogd.cli.options import options
 
 
 @click.group("dictionary")

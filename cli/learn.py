@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.console import Console, ProgressBar
+from csc_cogd.cli.option_types import PATH, Memory
 from csc_cogd.cli.options import (
     CONSOLE,
     ENGINE,
-    PATH,
-    Memory,
     check_alike,
     cogradient_rule,
     filter_numbers,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from csc_cogd.cli.console import Console
-from csc_cogd.cli.options import CONSOLE, PATH, images_argument, names_here, options
+from csc_cogd.cli.option_types import PATH
+from csc_cogd.cli.options import CONSOLE, images_argument, names_here, options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.options import CONSOLE, MASK, PATH, options
+from csc_cogd.cli.option_types import PATH
+from csc_cogd.cli.options import CONSOLE, MASK, options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -11,95 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from csc_cogd.cli.option_types import PATH, Memory, NumberOrAuto, PixelsOrAuto, Suffix, complete_devices, complete_files
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-PATH = click.Path(path_type=Path)
-LEAST_BYTES = 100_000  # that a number without a unit is taken for
-
-
-class Memory(click.ParamType):
-    """An amount of memory such as 4GB or 500MB, in bytes."""
-
-    name = "memory"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(value), re.IGNORECASE)
-        if match is None:
-            self.fail(f"{value!r} isn't an amount of memory such as 4GB", param, ctx)
-        n_bytes = float(match[1]) * 1000.0 ** " KMGT".index(match[2].upper() or " ")
-        if str(value)[-1].isdigit() and n_bytes < LEAST_BYTES:
-            self.fail(f"{value!r} has no unit, and would be bytes: say {value}MB or {value}GB", param, ctx)
-        return n_bytes
-
-
-class PixelsOrAuto(click.ParamType):
-    """A number of pixels, or ``auto``, which stays a word."""
-
-    name = "pixels"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
-        if value == "auto":
-            return "auto"
-        if not str(value).isdecimal():
-            self.fail(f"{value!r} is neither 'auto' nor a number of pixels", param, ctx)
-        return int(value)
-
-
-class NumberOrAuto(click.ParamType):
-    """A finite number of zero or more, or ``auto``, which stays a word; with `several`, numbers with commas, too."""
-
-    name = "number"
-
-    def __init__(self, several: bool = False):
-        self.several = several
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float | str | tuple[float, ...]:
-        if value == "auto" or isinstance(value, tuple):
-            return value
-        try:
-            numbers = [float(part) for part in (str(value).split(",") if self.several else [value])]
-        except ValueError:
-            numbers = [math.nan]
-        if not all(0 <= number < math.inf for number in numbers):
-            self.fail(f"{value!r} is neither 'auto' nor a number of zero or more", param, ctx)
-        return numbers[0] if len(numbers) == 1 else tuple(numbers)
-
-
-class Suffix(click.ParamType):
-    """Suffix of a format of image files, which are known once an image is to be read."""
-
-    name = "suffix"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        from csc_cogd.imagefiles import SUFFIXES
-
-        if value not in SUFFIXES:
-            self.fail(f"{value!r} is not one of {', '.join(SUFFIXES)}", param, ctx)
-        return str(value)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Complete the suffix."""
-        from click.shell_completion import CompletionItem
-
-        from csc_cogd.imagefiles import SUFFIXES
-
-        return [CompletionItem(suffix) for suffix in SUFFIXES if suffix.startswith(incomplete)]
-
-
-def complete_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Let the shell complete the name of a file, for texts that may be one."""
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]
-
-
-def complete_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the name of a device."""
-    return [name for name in ("auto", "cpu", "cuda") if name.startswith(incomplete)]
-
+    pass
 
 OPTIONS = {
     **{

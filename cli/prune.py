@@ -12,7 +12,8 @@ import click
 
 from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.networks import DataOptions, EpochProgress, Start, data_options, network_command, start_network
-from csc_cogd.cli.options import CONSOLE, PATH, options, takes
+from csc_cogd.cli.option_types import PATH
+from csc_cogd.cli.options import CONSOLE, options, takes
 from csc_cogd.cli.recipes import RecipeOptions, recipe_options
 from csc_cogd.errors import InputError
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from csc_cogd.cli.console import Console, echo
+from csc_cogd.cli.option_types import PATH, complete_files
 from csc_cogd.cli.options import (
     BATCH,
     CONSOLE,
     ENGINE,
-    PATH,
     check_alike,
     cogradient_rule,
-    complete_files,
     filter_numbers,
     images_argument,
     names_here,

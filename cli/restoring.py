@@ -79,7 +79,7 @@ def restore_files(
 ) -> int:
     """Restore image files by a task of :data:`csc_cogd.batch.tasks.TASKS`, say what was done, and return the exit code."""
     from csc_cogd.batch.batch import plan
-    from csc_cogd.batch.jobs import NO_RULES
+    from csc_cogd.batch.job import NO_RULES
 
     if not images and batch.files_from is None:
         raise click.UsageError("Missing argument 'IMAGE...'.")

@@ -14,7 +14,8 @@ from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.networks import NETWORKS, DataOptions, EpochProgress, Start, data_options, network_command, start_network
-from csc_cogd.cli.options import CONSOLE, PATH, cogradient_rule, options, takes
+from csc_cogd.cli.option_types import PATH
+from csc_cogd.cli.options import CONSOLE, cogradient_rule, options, takes
 from csc_cogd.cli.plots import check_plot, save_plot
 from csc_cogd.cli.recipes import RecipeOptions, recipe_options
 from csc_cogd.errors import InputError

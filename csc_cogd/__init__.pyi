@@ -4,7 +4,7 @@ __version__: str
 
 from .batch.batch import restore_batch as restore_batch
 from .batch.cluster_learning import shard_mapper as shard_mapper
-from .batch.jobs import Result as Result
+from .batch.job import Result as Result
 from .cogd.rule import CogradientRule as CogradientRule
 from .csc.alternation import OuterIteration as OuterIteration
 from .csc.codes import SparseCodes as SparseCodes

@@ -14,7 +14,8 @@ from typing import Any
 from csc_cogd.backend import usable_devices
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs, unread_notes
-from csc_cogd.batch.jobs import Job, Listener, Result, Silent, attempt, clean_up
+from csc_cogd.batch.job import Job, Listener, Result, Silent
+from csc_cogd.batch.jobs import attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
 from csc_cogd.batch.settings import BatchOptions, PathLike, Settings
 from csc_cogd.batch.tasks import TASKS, Task, load_dictionary, prior_file

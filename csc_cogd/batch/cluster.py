@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from csc_cogd.batch.jobs import Job, Result, attempt, folders_of
+from csc_cogd.batch.job import Job, Result
+from csc_cogd.batch.jobs import attempt, folders_of
 from csc_cogd.batch.tasks import prior_file
 from csc_cogd.batch.workers import ignoring_interrupts
 from csc_cogd.errors import DeviceError, InputError

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from csc_cogd.batch.job import NO_RULES, Job, Listener, Result, Silent
 from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
-from csc_cogd.batch.settings import Settings
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, prior_file, rebuild
 from csc_cogd.engine import Engine
@@ -32,143 +32,14 @@ from csc_cogd.imagefiles.files import make_folder, sniff_format
 from csc_cogd.imagefiles.masks import erased
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
-from csc_cogd.report.document import plain
 from csc_cogd.restore.expected_time import coarsely, expected_seconds, seconds_a_pixel
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation
-from csc_cogd.restore.report import Progress, Reporter, RestorationReport, Trace
+from csc_cogd.restore.report import Reporter, RestorationReport, Trace
 from csc_cogd.restore.restore import Problem, restore
 from csc_cogd.storage import check_own_folder, remove_abandoned
 
-NO_RULES = MaskRules()
 NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # with others, a result is about the same
-
-
-@dataclass(frozen=True)
-class Job:
-    """An image file to be restored.
-
-    Attributes
-    ----------
-    source, target : paths
-    task : str
-        One of :data:`csc_cogd.batch.tasks.TASKS`.
-    settings : Settings
-    rules : MaskRules
-        Where the mask comes from; a directory of masks has folders like `folder`, the source's place in its tree.
-    dictionary : str
-        A file's name, or ``"default"``.
-    axes : str, optional
-        Of NPY, NPZ and TIFF files; see :func:`csc_cogd.imagefiles.open_images`.
-    run : str
-        Name of the batch, so that its results are told from those of earlier ones; without one, none is remembered.
-    record_required : bool
-        Fail where a result can't be remembered, as resuming a batch depends on it; else that is a warning.
-    resume : bool
-        Leave results that are there already.
-    new_folders : bool
-        Make the target's folder where it isn't there.
-    page, reference : paths, optional
-        Where to write a page of a report, and the file that the result is compared with there.
-    inputs : tuple of paths
-        Further files that are never written to.
-    names : mapping of str to str
-        What arguments are called where the messages are shown: options, on the command line. Default: by their own names.
-    """
-
-    source: Path
-    target: Path
-    task: str
-    settings: Settings
-    rules: MaskRules = NO_RULES
-    folder: Path = Path()
-    dictionary: str = "default"
-    axes: str | None = None
-    overwrite: bool = False
-    run: str = ""
-    record_required: bool = False
-    resume: bool = False
-    new_folders: bool = False
-    page: Path | None = None
-    reference: Path | None = None
-    inputs: tuple[Path, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-
-    def on(self, device: str) -> Job:
-        """Return the same job, for a device."""
-        return replace(self, settings=replace(self.settings, engine=replace(self.settings.engine, device=device)))
-
-    def text(self, message: Message) -> str:
-        """Return what a message says, in one line."""
-        return " ".join(message.render(lambda name: self.names.get(name, name)).split())
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of an image file.
-
-    Attributes
-    ----------
-    input, output : str
-        `output` is empty unless there is one.
-    status : {"done", "skipped", "failed", "planned"}
-    error : str
-        In one line, if it failed: ``FILE: what: how to fix it``.
-    code : int
-        The exit code that the error has where it is the only one: 2 for wrong input, 3 for device or memory, else 1.
-    seconds : float
-        That it took; of a skipped one, what it took when it was done.
-    pages : int
-    missing : float
-        Fraction of the pixels that were missing in any channel, over all pages.
-    changed : int, optional
-        How many known values aren't as they were, in the file that was written; None where none was to stay.
-    notes, warnings, details : lists of str
-        What was found, what the user should know, and what was chosen and how it went.
-    figures : dict
-        Figures of merit, where there are some.
-    trace : str
-        Traceback of the error.
-    """
-
-    input: str
-    output: str = ""
-    status: str = "done"
-    error: str = ""
-    code: int = 0
-    seconds: float = 0.0
-    pages: int = 0
-    missing: float = 0.0
-    changed: int | None = None
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    details: list[str] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
-    trace: str = ""
-
-    def row(self) -> dict[str, Any]:
-        """What a report and a program want to know of it, as JSON can hold it."""
-        return {name: plain(value) for name, value in vars(self).items() if name not in ("trace", "code", "details")}
-
-
-class Listener(Protocol):
-    """What is told of a job while it runs."""
-
-    def say(self, text: str, kind: str) -> None:
-        """A line of the result's `notes`, `warnings` or `details`."""
-
-    def progress(self, record: Progress) -> Any:
-        """How far the present stage is; a true return value ends it early."""
-
-
-class Silent:
-    """A listener that doesn't listen."""
-
-    def say(self, text: str, kind: str) -> None:
-        pass
-
-    def progress(self, record: Progress) -> Any:
-        pass
 
 
 def attempt(job: Job, listener: Listener | None = None) -> Result:

@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from csc_cogd.batch.jobs import Job, Result, Silent, attempt, clean_up
+from csc_cogd.batch.job import Job, Result, Silent
+from csc_cogd.batch.jobs import attempt, clean_up
 from csc_cogd.errors import InputError
 from csc_cogd.restore.report import Progress
 

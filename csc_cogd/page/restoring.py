@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from csc_cogd.batch.batch import plan
-from csc_cogd.batch.jobs import Job
+from csc_cogd.batch.job import Job
 from csc_cogd.batch.settings import BatchOptions, Settings
 from csc_cogd.batch.sidecars import read_sidecar, write_sidecar
 from csc_cogd.batch.workers import run_in_processes

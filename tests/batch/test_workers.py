@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.killing import is_running, results, save_images, temporary_files, wait_until
 from csc_cogd.batch import plan_batch, restore_batch, workers
-from csc_cogd.batch.jobs import Job, Result
+from csc_cogd.batch.job import Job, Result
 
 SLOW = {"max_iter": 60}  # a second or two for an image
 
