@@ -25,7 +25,8 @@ from restoration import restore as restore_by
 from csc_cogd import Engine, Solve, Tiling
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation, intensity_range
-from csc_cogd.restore.restore import Problem, restore
+from csc_cogd.restore.problem import Problem
+from csc_cogd.restore.restore import restore
 from csc_cogd.restore.settings import Effort, choose_effort
 from csc_cogd.restore.stages import nonlocal_bayes
 
@@ -46,7 +47,7 @@ class Variant(NamedTuple):
         pixels, missing = _planes(damaged)
         effort = self.effort(choose_effort(Solve(), missing, damaged.sigma / _units(pixels, missing)[1]))
         problem = Problem(Observation(pixels, missing), noise=Gaussian(damaged.sigma or None), keep_known=not damaged.sigma)
-        with self.constants(), mock.patch("csc_cogd.restore.restore.choose_effort", return_value=effort):
+        with self.constants(), mock.patch("csc_cogd.restore.group.choose_effort", return_value=effort):
             restored, _ = restore(problem, Solve(), Tiling(), ENGINE)
         return restored[0]
 

@@ -35,8 +35,9 @@ from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.restore.expected_time import coarsely, expected_seconds, seconds_a_pixel
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation
+from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport, Trace
-from csc_cogd.restore.restore import Problem, restore
+from csc_cogd.restore.restore import restore
 from csc_cogd.storage import check_own_folder, remove_abandoned
 
 NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # with others, a result is about the same

@@ -22,8 +22,8 @@ from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.prior import check_prior, kind_of_noise, with_prior
+from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport
-from csc_cogd.restore.restore import Problem
 from csc_cogd.restore.restore_image import noise_behind, seen_through
 from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior

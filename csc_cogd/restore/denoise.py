@@ -17,8 +17,9 @@ from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.noise import Gaussian, Poisson, estimate_gain
 from csc_cogd.restore.observation import Observation, intensity_range, over_frames
 from csc_cogd.restore.prior import kind_of_noise, with_prior
+from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Progress, Reporter, Trace
-from csc_cogd.restore.restore import Problem, restore
+from csc_cogd.restore.restore import restore
 from csc_cogd.restore.settings import Solve, Tiling
 from csc_cogd.unrolled.prior import Prior
 

@@ -14,7 +14,8 @@ import numpy as np
 from csc_cogd.engine import Engine
 from csc_cogd.errors import CscCogdError
 from csc_cogd.restore.observation import Observation
-from csc_cogd.restore.restore import Problem, restore
+from csc_cogd.restore.problem import Problem
+from csc_cogd.restore.restore import restore
 from csc_cogd.restore.settings import Solve, Tiling
 from csc_cogd.restore.tiling import TILE_OVERHEAD_PIXELS, Plan
 

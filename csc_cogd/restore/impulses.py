@@ -28,10 +28,11 @@ from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
+from csc_cogd.restore.group import channel_groups
 from csc_cogd.restore.observation import Observation, intensity_range
 from csc_cogd.restore.peaks import AROUND, THRESHOLD, find_peaks, median_of_known, rounding_step, surroundings, usual
+from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import GroupReport, Reporter, RestorationReport
-from csc_cogd.restore.restore import Problem, channel_groups
 from csc_cogd.restore.settings import Tiling
 from csc_cogd.restore.stages.base_layer import base_layer
 from csc_cogd.restore.stages.code import frequency_weights

@@ -13,8 +13,9 @@ from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import Remark
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation, over_frames
+from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Progress, Reporter, Trace
-from csc_cogd.restore.restore import Problem, restore
+from csc_cogd.restore.restore import restore
 from csc_cogd.restore.settings import Solve, Tiling
 
 NOTHING_MISSING = Remark("mask", "marks no pixel, so the image comes back as it is")

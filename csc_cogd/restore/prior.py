@@ -10,7 +10,7 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.errors import DeviceError, InputError, Remark
 from csc_cogd.restore.camera_noise import KINDS
-from csc_cogd.restore.restore import Problem
+from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
 

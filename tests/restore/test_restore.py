@@ -7,8 +7,8 @@ from csc_cogd import Dictionary, Engine, InputError, Solve, Tiling, psnr
 from csc_cogd.restore import restore as module
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation, ScaledPlanes
+from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter
-from csc_cogd.restore.restore import Problem
 from csc_cogd.restore.settings import EFFORTS, choose_effort
 from csc_cogd.restore.stages import adaptation
 from csc_cogd.restore.stages.pilot import pilot_estimate

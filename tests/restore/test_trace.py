@@ -60,7 +60,7 @@ def test_a_reference_of_another_shape_is_refused(damaged):
 
 
 def test_a_try_that_ended_for_want_of_memory_leaves_nothing(photo, damaged, monkeypatch):
-    from csc_cogd.restore import restore
+    from csc_cogd.restore import group
     from csc_cogd.restore.stages import nonlocal_bayes
 
     image, mask = damaged
@@ -75,12 +75,12 @@ def test_a_try_that_ended_for_want_of_memory_leaves_nothing(photo, damaged, monk
         return refine(*arguments, **options)
 
     monkeypatch.setattr(nonlocal_bayes, "refine", short_of_memory)
-    choose = restore.choose_tiles
+    choose = group.choose_tiles
 
     def choose_as_if_all_were_free(damaged, missing, memory, *settings):
         return choose(damaged, missing, memory._replace(budget=2e9), *settings)
 
-    monkeypatch.setattr(restore, "choose_tiles", choose_as_if_all_were_free)
+    monkeypatch.setattr(group, "choose_tiles", choose_as_if_all_were_free)
     inpaint(image, mask, tile="auto", trace=disturbed, threads=1)
     np.testing.assert_array_equal(disturbed.fit, plain.fit)
     np.testing.assert_array_equal(disturbed.usage, plain.usage)
