@@ -203,7 +203,7 @@ OPTIONS = {
     ),
     "cogd": click.option(
         "--cogd/--no-cogd", default=False, show_default=True,
-        help="Learn with cogradient descent. It seldom pays: see the README.",
+        help="Learn with cogradient descent. It seldom pays: see \"What the rule adds\" in the guide.",
     ),
     "kernel_degree": click.option(
         "--kernel-degree", type=click.IntRange(1, 9), metavar="K",

@@ -1,4 +1,4 @@
-"""What the guide's pages gain while they are built: commands from click, sections of the README, equations as MathML."""
+"""What the guide's pages gain while they are built: commands from click, equations as MathML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import html
 import inspect
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +13,6 @@ from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 
 _COMMANDS = re.compile(r"<!-- commands -->")
-_FROM_README = re.compile(r"<!-- README: (.*?) -->")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 _ROLE = re.compile(r":(?:func|class|data|meth|mod|attr):(?=<code>|`)")  # Sphinx's, in docstrings
 _REMOTE = re.compile(
@@ -24,7 +22,6 @@ _REMOTE = re.compile(
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    markdown = _FROM_README.sub(lambda found: _section(found[1]), markdown)
     return _COMMANDS.sub(lambda _: "\n\n".join(_commands()), markdown)
 
 
@@ -43,15 +40,6 @@ def _mathml(found: re.Match[str]) -> str:
     block = found[1] == "div"
     formula = convert(html.unescape(found[2]).strip(), display="block" if block else "inline")
     return f'<div class="equation">{formula}</div>' if block else formula
-
-
-def _section(title: str) -> str:
-    """A section of the README, without its heading."""
-    sections = re.split(r"^## (.*)\n", (Path(__file__).parents[1] / "README.md").read_text("utf-8"), flags=re.MULTILINE)
-    texts = dict(zip(sections[1::2], sections[2::2], strict=True))
-    if title not in texts:
-        raise PluginError(f"README.md has no section {title!r}")
-    return texts[title]
 
 
 def _commands() -> Iterator[str]:

@@ -11,8 +11,8 @@ import csc_cogd.nn
 
 NAMES = [(module, name) for module in (csc_cogd, csc_cogd.nn) for name in module.__all__ if name != "__version__"]
 WITHOUT_EXAMPLE = {
-    "prune": "takes seconds; in the README",
-    "export_onnx": "needs an optional package; in the README",
+    "prune": "takes seconds; in the guide",
+    "export_onnx": "needs an optional package; in the guide",
     "InputError": "as CscCogdError",
     "DeviceError": "as CscCogdError",
 }

@@ -29,8 +29,7 @@ def arrays() -> dict[str, Any]:
     files = pictures()
     return {
         "image": files["photo.png"][:24, :24], "mask": files["dust.png"][:24, :24], "kernel": files["psf.npy"],
-        "images": scenes()[:2, :24, :24] / 255, "frames": dead_column(),
-        "bad": np.arange(SIDE) == np.full((SIDE, 1), DEAD),
+        "images": scenes()[:2, :24, :24] / 255,
     }  # fmt: skip
 
 

@@ -34,10 +34,3 @@ def test_the_first_of_the_words_that_a_docstring_lists_is_the_default(package):
 def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\((?!\w+:)([^)#]+)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
-
-
-def test_the_pages_take_sections_from_the_readme_that_are_there():
-    readme = PAGES[0].read_text("utf-8")
-    named = [title for page in PAGES[1:] for title in re.findall("<!-- README: (.*?) -->", page.read_text("utf-8"))]
-    assert named
-    assert [title for title in named if f"\n## {title}\n" not in readme] == []
