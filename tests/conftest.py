@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,11 @@ worker = os.environ.get("PYTEST_XDIST_WORKER")
 if worker and hasattr(os, "sched_setaffinity"):  # a processor each: threads of several workers would wait for each other
     processors = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {processors[int(worker.removeprefix("gw")) % len(processors)]})
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell's job in the background; programs that it starts would ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VARIANTS = [("pyfftw", "numba"), ("pyfftw", "numpy"), ("scipy", "numba"), ("scipy", "numpy")]
 

@@ -1,5 +1,11 @@
 """What the tests of several commands share."""
 
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
 import pytest
 
 from csc_cogd.cli import main
@@ -16,6 +22,28 @@ def call(*arguments):
     with pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in arguments])
     return caught.value.code
+
+
+@contextmanager
+def running(*arguments, **options):
+    """``csc-cogd`` as a program of its own, which ends with the block."""
+    command = [sys.executable, "-m", "csc_cogd", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def interrupted(*arguments, begun, number=signal.SIGINT, **options):
+    """Send a signal to ``csc-cogd`` once `begun` says so, and return its exit code, output and errors."""
+    with running(*arguments, **options) as program:
+        deadline = time.monotonic() + 120
+        while not begun() and program.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        program.send_signal(number)
+        out, err = program.communicate(timeout=60)
+    return program.returncode, out, err
 
 
 def contents(folder):

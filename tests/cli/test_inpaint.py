@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from csc_cogd import Dictionary, psnr
 from csc_cogd.imagefiles import read_image
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_mask
-from tests.cli.calling import call, check_refused, contents, save
+from tests.cli.calling import call, check_refused, contents, running, save
 
 
 @pytest.fixture
@@ -220,16 +220,14 @@ def test_a_closed_stderr_does_not_cost_the_result(folder):
 
 
 def test_interrupt_leaves_nothing_half_written(folder):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "csc_cogd", "inpaint", "photo.png", "-m", "mask.png", "--iterations", "1000000", "--device",
-         "cpu"], cwd=folder, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
     before = contents(folder)
-    assert "pixels missing" in process.stderr.readline()
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    endless = ("inpaint", "photo.png", "-m", "mask.png", "--iterations", "1000000", "--device", "cpu")
+    with running(*endless, cwd=folder) as program:
+        assert "pixels missing" in program.stderr.readline()
+        time.sleep(0.5)
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=60)
+    assert program.returncode == 130
     assert "interrupted" in err
     assert "Traceback" not in err
     assert contents(folder) == before

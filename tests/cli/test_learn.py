@@ -1,16 +1,12 @@
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 
 import csc_cogd
 from csc_cogd import Dictionary, InputError
-from tests.cli.calling import call, contents, save
+from tests.cli.calling import call, contents, interrupted, save
 
 FEW = ("--filters", 5, "--filter-size", 4, "--iterations", 2)
 
@@ -178,15 +174,10 @@ def test_mixed_depth_is_learned_from_as_if_it_were_one(folder, photo):
 def test_interrupted_it_goes_on_from_its_checkpoint_to_the_same_filters(folder):
     few = ["learn", "a.png", "--filters", "4", "--filter-size", "4", "--online", "--crop", "20"]  # which never settles
     few += ["--device", "cpu", "--threads", "1", "--fft", "scipy"]  # FFTW's plans, and last digits, differ by process
-    command = [sys.executable, "-m", "csc_cogd", *few, "-o", "d.npz", "--checkpoint", "run.npz", "--iterations"]
     before = contents(folder)
-    process = subprocess.Popen([*command, "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (folder / "run.npz").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    arguments = [*few, "-o", "d.npz", "--checkpoint", "run.npz", "--iterations", "100000"]
+    code, out, err = interrupted(*arguments, begun=(folder / "run.npz").exists)
+    assert (code, out) == (130, "")
     assert list(filter(None, err.splitlines())) == [
         "run.npz: a checkpoint: the same call goes on from it",
         "csc-cogd: error: interrupted: nothing half-written is left behind",

@@ -3,16 +3,13 @@
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from csc_cogd import Dictionary, InputError
-from tests.cli.calling import call, check_refused, contents, save
+from tests.cli.calling import call, check_refused, contents, interrupted, save
 
 FEW = ("--filters", 4, "--filter-size", 4, "--iterations", 3, "--fft", "scipy", "--device", "cpu")
 
@@ -114,15 +111,10 @@ def test_interrupted_in_processes_it_goes_on_to_the_same_filters(folder, photo):
         save(folder / f"{number}.png", np.roll(photo, 30 * number))
     few = ["learn", "0.png", "1.png", "2.png", "--filters", "12", "--filter-size", "7", "--fft", "scipy", "--device", "cpu"]
     few += ["--shards", "3", "--jobs", "2"]
-    command = [sys.executable, "-m", "csc_cogd", *few, "-o", "d.npz", "--checkpoint", "run.npz", "--iterations", "100000"]
     before = contents(folder)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (folder / "run.npz").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    arguments = [*few, "-o", "d.npz", "--checkpoint", "run.npz", "--iterations", "100000"]
+    code, out, err = interrupted(*arguments, begun=(folder / "run.npz").exists)
+    assert (code, out) == (130, "")
     assert list(filter(None, err.splitlines())) == [
         "run.npz: a checkpoint: the same call goes on from it",
         "csc-cogd: error: interrupted: nothing half-written is left behind",

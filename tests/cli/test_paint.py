@@ -3,25 +3,23 @@
 import re
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 
 import pytest
 
-from tests.cli.calling import call, check_refused, save
+from tests.cli.calling import call, check_refused, running, save
 
 
 def test_it_prints_its_address_and_ends_by_ctrl_c(photo, tmp_path):
     picture = save(tmp_path / "photo.png", photo)
-    command = [sys.executable, "-m", "csc_cogd", "paint", str(picture), "--no-browser", "-q"]
-    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    url = done.stdout.readline().strip()
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", url)
-    assert b"app.js" in urllib.request.urlopen(url, timeout=30).read()
-    done.send_signal(signal.SIGINT)
-    out, err = done.communicate(timeout=60)
-    assert (done.returncode, out, err) == (0, "", "")
+    with running("paint", picture, "--no-browser", "-q") as program:
+        url = program.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", url)
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert b"app.js" in answer.read()
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+    assert (program.returncode, out, err) == (0, "", "")
 
 
 def test_the_browser_is_opened(photo, tmp_path, monkeypatch):

@@ -1,9 +1,7 @@
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,7 +17,7 @@ from csc_cogd.nn import (
     save_network,
 )
 from csc_cogd.nn.networks.resnet import CifarResNet
-from tests.cli.calling import call, check_refused, contents
+from tests.cli.calling import call, check_refused, contents, interrupted
 from tests.cli.test_train import save_set
 from tests.nn.training.small import HALF, small_images
 
@@ -144,12 +142,8 @@ def test_an_interrupted_run_goes_on_to_the_same_network(folder):
     """SIGINT while the smaller network is fine-tuned; what masks have learned isn't lost."""
     long = ("--method", "gal", "--mask-epochs", "1", "--epochs", "6", "--batch-size", "16", "--device", "cpu", "-q")
     arguments = [sys.executable, "-m", "csc_cogd", "prune", "net.safetensors", "small.npz", *long]
-    running = subprocess.Popen([*arguments, "-o", "cut.safetensors"], stderr=subprocess.PIPE, text=True)
-    while not (folder / "cut.tuning.safetensors").exists() and running.poll() is None:
-        time.sleep(0.005)
-    running.send_signal(signal.SIGINT)
-    running.communicate()
-    assert running.returncode == 130
+    begun = (folder / "cut.tuning.safetensors").exists
+    assert interrupted(*arguments[3:], "-o", "cut.safetensors", begun=begun)[0] == 130
     assert not (folder / "cut.safetensors").exists()
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     subprocess.run([*arguments, "-o", "cut.safetensors", "--resume"], check=True, env=environment)

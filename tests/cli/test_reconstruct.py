@@ -1,8 +1,6 @@
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import pytest
 from csc_cogd import Dictionary, load_codes, reconstruct_images
 from csc_cogd.imagefiles import read_image
 from csc_cogd.learning.base_detail import decompose
-from tests.cli.calling import call, check_refused, contents, save
+from tests.cli.calling import call, check_refused, contents, interrupted, save
 
 FEW = ("--filters", 6, "--filter-size", 5, "--iterations", 3)
 
@@ -185,13 +183,8 @@ def test_a_full_stdout_does_not_cost_the_result(folder):
 def test_interrupted_it_goes_on_from_its_checkpoint(folder):
     few = ["reconstruct", "a.png", "--filters", "6", "--filter-size", "5", "--checkpoint", "run.npz", "--device", "cpu"]
     command = [sys.executable, "-m", "csc_cogd", *few, "--iterations"]
-    process = subprocess.Popen([*command, "3000"], cwd=folder, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (folder / "run.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    code, _, err = interrupted(*few, "--iterations", "3000", cwd=folder, begun=(folder / "run.npz").exists)
+    assert code == 130
     assert list(filter(None, err.splitlines())) == [
         "run.npz: a checkpoint: the same call goes on from it",
         "csc-cogd: error: interrupted: nothing half-written is left behind",

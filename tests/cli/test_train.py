@@ -3,9 +3,7 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ from csc_cogd.nn import (
 )
 from csc_cogd.nn.networks import NETWORKS as KNOWN_NETWORKS
 from csc_cogd.nn.saving import save_network
-from tests.cli.calling import call, check_refused, contents
+from tests.cli.calling import call, check_refused, contents, interrupted
 from tests.nn.cases import RECORD
 from tests.nn.training.small import small_images
 
@@ -213,14 +211,9 @@ def test_a_terminal_sees_progress(folder, monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_terminated_it_says_how_to_go_on_and_does_so_to_the_same_weights(folder):
     settings = ["small.npz", "--epochs", "16", "--batch-size", "16", "--device", "cpu"]
-    command = [sys.executable, "-m", "csc_cogd", "train", *settings, "-o", "w.safetensors"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (folder / "w.safetensors").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    arguments, begun = ["train", *settings, "-o", "w.safetensors"], (folder / "w.safetensors").exists
+    code, out, err = interrupted(*arguments, begun=begun, number=signal.SIGTERM)
+    assert (code, out) == (130, "")
     *_, advice, end = filter(None, err.splitlines())
     assert advice == "w.safetensors: checkpoint saved; the same call with --resume continues from it"
     assert end == "csc-cogd: error: interrupted: nothing half-written is left behind"
