@@ -20,9 +20,7 @@ if worker and hasattr(os, "sched_setaffinity"):  # a processor each: threads of 
     processors = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {processors[int(worker.removeprefix("gw")) % len(processors)]})
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # a shell's job in the background; programs that it starts would ignore Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where what is started ignores it, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VARIANTS = [("pyfftw", "numba"), ("pyfftw", "numpy"), ("scipy", "numba"), ("scipy", "numpy")]
