@@ -171,10 +171,10 @@ const heard = {
     if (sheet === page.page) open(page.number, sheet);
     else page.revision = revision;
   },
-  filled({ page: sheet, box: [top, left, bottom, right] }) {
+  filled({ page: sheet, box: [top, left, bottom, right], preview }) {
     if (sheet !== page.page) return;
     view.refresh({ top, left, bottom, right });
-    if (!view.pending.length && !page.isBusy) page.say("Filled, as a preview: Restore fills it at full quality.");
+    if (!view.pending.length && !page.isBusy) page.say(preview ? "Filled, as a preview." : "Filled. Keep restores the whole picture and writes it.");
   },
   progress({ stage, done, total }) {
     $("progress").max = total || 1;

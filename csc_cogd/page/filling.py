@@ -1,4 +1,7 @@
-"""What is painted over, filled while one paints: the newest stroke first, quickly, in a thread of its own."""
+"""What is painted over, filled while one paints: the newest stroke first, quickly, in a thread of its own.
+
+When nothing waits any more, what was filled quickly is filled again at full quality.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from csc_cogd.restore.settings import Solve
 
 CELL = 512  # pixels: what is larger is filled piece by piece
 MARGIN = 32  # pixels around a piece that it is filled from
-PREVIEW = Solve("fast", max_iter=2)  # 0.1 dB less than "fast" in a fifth less time
+PREVIEW, FULL = Solve("fast"), Solve()
 
 
 class _SupersededError(Exception):
@@ -27,6 +30,7 @@ class _Piece(NamedTuple):
     picture: Picture
     page: int
     box: Box
+    solve: Solve
 
 
 class Filler:
@@ -43,11 +47,11 @@ class Filler:
         """Fill what is marked in a part of a page, before all that was asked for until now."""
         steps = (range(box.top, box.bottom, CELL), range(box.left, box.right, CELL))
         cells = [
-            _Piece(picture, page, Box(top, left, min(top + CELL, box.bottom), min(left + CELL, box.right)))
+            _Piece(picture, page, Box(top, left, min(top + CELL, box.bottom), min(left + CELL, box.right)), PREVIEW)
             for top, left in itertools.product(*steps)
         ]
         with self._condition:
-            self._waiting = [piece for piece in self._waiting if piece not in cells] + cells[::-1]
+            self._waiting = [piece for piece in self._waiting if piece._replace(solve=PREVIEW) not in cells] + cells[::-1]
             self._superseded = True
             self._condition.notify()
 
@@ -63,9 +67,10 @@ class Filler:
         while (piece := self._next()) is not None:
             try:
                 self._fill(*piece)
+                if piece.solve == PREVIEW:
+                    self._put_off(piece._replace(solve=FULL))
             except _SupersededError:
-                with self._condition:
-                    self._waiting.insert(max(len(self._waiting) - 1, 0), piece)
+                self._put_off(piece)
             except Exception as error:  # what comes next is filled all the same
                 self._publish("unfilled", piece.picture, error=str(error) or type(error).__name__)
 
@@ -76,9 +81,17 @@ class Filler:
             self._superseded = self._closed
             return None if self._closed else self._waiting.pop()
 
-    def _fill(self, picture: Picture, page: int, box: Box) -> None:
+    def _put_off(self, piece: _Piece) -> None:
+        """Let a piece wait: a preview for what was asked for just now, full quality for all previews."""
+        with self._condition:
+            if piece not in self._waiting:
+                self._waiting.insert(max(len(self._waiting) - 1, 0) if piece.solve == PREVIEW else 0, piece)
+
+    def _fill(self, picture: Picture, page: int, box: Box, solve: Solve) -> None:
         with picture.lock:
             if not picture.is_loaded(page):  # it is filled when it is looked at again
+                return
+            if picture.restored_revision == picture.revision:  # all of it is there at full quality
                 return
             revision, colors, mask = picture.revision, picture.view(page).image.colors, picture.mask(page)
         window = box.grown(MARGIN, mask.shape)
@@ -88,11 +101,11 @@ class Filler:
         if part.any() and not part.all():
             axis = None if colors.ndim == 2 else -1
             filled = inpaint(
-                filled, part, channel_axis=axis, effort="fast", engine=self._engine, callback=self._check
+                filled, part, channel_axis=axis, solve=solve, engine=self._engine, callback=self._check
             )  # fmt: skip
         inner = Box(*(a - b for a, b in zip(box, window[:2] * 2, strict=True)))
         picture.show(page, box, filled[inner.window])
-        self._publish("filled", picture, page=page, box=box, revision=revision)
+        self._publish("filled", picture, page=page, box=box, revision=revision, preview=solve == PREVIEW)
 
     def _check(self, progress: Progress) -> None:
         if self._superseded:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
+from csc_cogd import inpaint
 from csc_cogd.page import server as server_module
 from tests.cli.calling import save
 from tests.page.serving import serving, square
@@ -143,6 +144,15 @@ def test_a_mask_is_filled_grown_and_read_from_a_file(client, photo, tmp_path):
     status, answer = client.post("api/pictures/0/0/read?name=small.png", small)
     assert (status, answer["error"].startswith("small.png: the mask must be of the image's size")) == (422, True)
     assert client.post("api/pictures/0/0/read?name=x.png", b"GIF89a")[0] == 422
+
+
+def test_full_quality_follows_the_preview(tmp_path, photo):
+    mask = square(photo.shape, 30, 40)
+    with serving(save(tmp_path / "photo.png", photo)) as client:
+        client.paint(mask)
+        assert [client.hear("filled", "unfilled")["preview"] for _ in range(2)] == [True, False]
+        shown = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/0/after/0/0/0")[1])))
+    np.testing.assert_array_equal(shown, inpaint(photo, mask, device="cpu"))
 
 
 def test_a_picture_of_one_pixel_is_shown_and_cannot_be_restored(tmp_path):
