@@ -208,7 +208,7 @@ class _Routes:
             Route("/api/pictures/{number:int}/restore", self._restore, methods=["POST"]),
             Route("/api/pictures/{number:int}/keep", self._keep, methods=["POST"]),
             Route("/api/pictures/{number:int}/mask", self._save_mask, methods=["POST"]),
-            Route(f"/api{page}", _answer(lambda request: self._session.describe(**request.path_params))),
+            Route(f"/api{page}", self._describe),
             Route(f"/api{page}/mask", self._mask),
             Route(f"/api{page}/mask", self._change_mask, methods=["POST"]),
             Route(f"/api{page}/grown", self._grown),
@@ -224,28 +224,31 @@ class _Routes:
     async def _events(self, request: Request) -> Response:
         return StreamingResponse(self._listen(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
+    async def _describe(self, request: Request) -> Response:
+        return JSONResponse(await _ask(request, self._session.describe))
+
     async def _thumbnail(self, request: Request) -> Response:
-        return _png(await run_in_threadpool(self._session.thumbnail, **request.path_params), lasting=False)
+        return _png(await _ask(request, self._session.thumbnail), lasting=False)
 
     async def _tile(self, request: Request) -> Response:
-        place = request.path_params
-        return _png(await run_in_threadpool(self._session.tile, **place), lasting=place["layer"] == "before")
+        content = await _ask(request, self._session.tile)
+        return _png(content, lasting=request.path_params["layer"] == "before")
 
     async def _mask(self, request: Request) -> Response:
-        return _bits(await run_in_threadpool(self._session.mask, **request.path_params))
+        return _bits(await _ask(request, self._session.mask))
 
     async def _change_mask(self, request: Request) -> Response:
         place = _place(request)
         bits, revision = await _body(request), _number(request, "revision", int)
-        changed = await run_in_threadpool(
-            self._session.change_mask, **request.path_params, revision=revision, place=place, bits=bits,
+        changed = await _ask(
+            request, self._session.change_mask, revision=revision, place=place, bits=bits,
             fill="fill" in request.query_params,
         )  # fmt: skip
         return JSONResponse({"revision": changed})
 
     async def _grown(self, request: Request) -> Response:
         by = _number(request, "by", int)
-        return _bits(await run_in_threadpool(self._session.grown, **request.path_params, by=by))
+        return _bits(await _ask(request, self._session.grown, by=by))
 
     async def _read_mask(self, request: Request) -> Response:
         suffix = Path(request.query_params.get("name", "")).suffix
@@ -253,33 +256,38 @@ class _Routes:
             file.write(await _body(request))
             file.flush()
             try:
-                return _bits(await run_in_threadpool(self._session.read_mask, **request.path_params, path=Path(file.name)))
+                return _bits(await _ask(request, self._session.read_mask, path=Path(file.name)))
             except InputError as error:
                 name = request.query_params.get("name", "the mask")
                 raise InputError(error.argument, error.problem, error.fix, name) from None
 
     async def _candidates(self, request: Request) -> Response:
         kinds, sensitivity = request.query_params.get("kinds", ""), _number(request, "sensitivity", float)
-        found = await run_in_threadpool(
-            self._session.candidates, **request.path_params, place=_place(request), kinds=kinds.split(","),
+        found = await _ask(
+            request, self._session.candidates, place=_place(request), kinds=kinds.split(","),
             sensitivity=sensitivity,
         )  # fmt: skip
         return JSONResponse(found)
 
     async def _restore(self, request: Request) -> Response:
         effort = request.query_params.get("effort", "default")
-        await run_in_threadpool(self._session.restore, **request.path_params, effort=effort)
+        await _ask(request, self._session.restore, effort=effort)
         return Response(status_code=202)
 
     async def _keep(self, request: Request) -> Response:
         effort, overwrite = request.query_params.get("effort", "default"), "overwrite" in request.query_params
-        await run_in_threadpool(self._session.keep, **request.path_params, effort=effort, overwrite=overwrite)
+        await _ask(request, self._session.keep, effort=effort, overwrite=overwrite)
         return Response(status_code=202)
 
     async def _save_mask(self, request: Request) -> Response:
         overwrite = "overwrite" in request.query_params
-        name = await run_in_threadpool(self._session.save_mask, **request.path_params, overwrite=overwrite)
+        name = await _ask(request, self._session.save_mask, overwrite=overwrite)
         return JSONResponse({"name": name})
+
+
+def _ask(request: Request, function: Callable[..., Any], **rest: Any) -> Awaitable[Any]:
+    """Call a function in a thread with what the address names, and the rest."""
+    return run_in_threadpool(function, **request.path_params, **rest)
 
 
 def _answer(function: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Response]]:
