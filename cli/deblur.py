@@ -33,7 +33,9 @@ def command(
     rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str, lmbda: float | None,
     iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
 ) -> int:  # fmt: skip
-    """Sharpen images that were blurred by a known kernel: PNG, JPEG, TIFF, NPY, NPZ; 8 or 16 bits or float; stacks.
+    """Sharpen images that were blurred by a known kernel.
+
+    PNG, JPEG, TIFF, WebP, BMP, NPY, NPZ; 8 or 16 bits or float; stacks.
 
     The result has the type and size of the image. How much is sharpened follows from the noise, which is estimated where it
     isn't given. Pixels that are missing (by a mask, NaN, a value) are left out, and filled. Transparency is carried over.

@@ -29,7 +29,9 @@ def command(
     dictionary_path: str, prior: str, lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling,
     dry_run: bool, engine: Engine, console: Console,
 ) -> int:  # fmt: skip
-    """Remove noise from images: PNG, JPEG, TIFF, NPY, NPZ; gray or with channels; 8 or 16 bits or float; stacks.
+    """Remove noise from images.
+
+    PNG, JPEG, TIFF, WebP, BMP, NPY, NPZ; gray or with channels; 8 or 16 bits or float; stacks.
 
     The result has the type and size of the image. Noise is estimated where it isn't given, and what was found is said: in
     photographs, also what JPEG has left of it, and nothing is done where it can't be told from texture. So is the gain of

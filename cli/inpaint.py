@@ -29,7 +29,9 @@ def command(
     lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine,
     console: Console,
 ) -> int:  # fmt: skip
-    """Fill the missing pixels of images: PNG, JPEG, TIFF, NPY, NPZ; gray or with channels; 8 or 16 bits or float; stacks.
+    """Fill the missing pixels of images.
+
+    PNG, JPEG, TIFF, WebP, BMP, NPY, NPZ; gray or with channels; 8 or 16 bits or float; stacks.
 
     What is missing comes from a mask image, from NaN in float data (always), from a pixel value, from a color that was
     painted over it or from transparency; what is given is united. Known pixels come back exactly as they were, or denoised

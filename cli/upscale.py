@@ -39,7 +39,9 @@ def command(
     lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine,
     console: Console,
 ) -> int:  # fmt: skip
-    """Restore images on a finer grid: PNG, JPEG, TIFF, NPY, NPZ; 8 or 16 bits or float; stacks.
+    """Restore images on a finer grid.
+
+    PNG, JPEG, TIFF, WebP, BMP, NPY, NPZ; 8 or 16 bits or float; stacks.
 
     The result has the type of the image, its width and height times the factor. Pixels that are missing (by a mask, NaN or a
     value) are left out, and filled. Transparency is interpolated.
