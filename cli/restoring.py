@@ -156,8 +156,7 @@ class _Tally:
                 if kind == "warnings" and not self._single:
                     self._warnings[text].append(result.input)
                 else:
-                    level = 0 if self._single or result.status == "planned" else 1
-                    say(self._console, text, kind, result.input, level)
+                    say(self._console, text, kind, result.input, 0 if self._single else 1)
         if result.status == "done":
             text = f"{result.output}: written after {result.seconds:.1f} s"
             self._console.say(text, level=0 if self._single else 1)

@@ -218,7 +218,7 @@ class TiffPages(Pages):
         if 50706 in tags:
             raise InputError("", "a camera's raw file (DNG) isn't supported", "develop it to an image first")
         if photometric not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) and (photometric, page.compression) != (_YCBCR, 7):
-            name = getattr(page.photometric, "name", photometric)
+            name = {5: "SEPARATED (CMYK)"}.get(photometric) or getattr(page.photometric, "name", photometric)
             raise InputError("", f"TIFF colors of kind {name} aren't supported", "convert the image to gray or RGB first")
         if 1 in page.extrasamples:
             raise InputError("", "colors multiplied by opacity aren't supported", "save it with plain (straight) alpha")
