@@ -122,7 +122,9 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _hint(error: click.ClickException, arguments: list[str]) -> str:
-    """What else could be meant by an option that isn't one: a file."""
+    """What else could be meant by an option that isn't one: a file; and what an option that is missing would be."""
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option) and error.param.help:
+        return f" {error.param.help}"
     if isinstance(error, click.NoSuchOption):
         for name in arguments:
             if name.startswith("-") and os.path.isfile(name):

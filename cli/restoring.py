@@ -94,7 +94,9 @@ def restore_files(
     single = len(planned.jobs) == len(images) == 1 and planned.jobs[0].source == Path(images[0])
     live = single and planned.n_processes == 1 and planned.scheduler is None
     tally = _Tally(console, planned.totals, single, live, as_json)
-    with console.progress(len(planned.jobs)) as progress:
+    advice = "what is done stays: the same call with --skip-existing does what is left"
+    resumable = console.advising(lambda: not single and planned.totals.counts["done"] > 0, advice)
+    with resumable, console.progress(len(planned.jobs)) as progress:
         for result in planned.run(_Listener(console, progress, images[0] if live else "")):
             progress.file_done(Path(result.input).name)
             tally.add(result)

@@ -388,13 +388,13 @@ def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
 
 
 def _how_to_fit(mask: np.ndarray, pixels: np.ndarray) -> str:
-    """Say how to mend a mask of another size, if it is plain where that comes from."""
+    """Say how to mend a mask of another size: where it is plain, by what that comes from."""
     (high, wide), (H, W) = mask.shape[:2], pixels.shape[:2]
     if (high, wide) == (W, H):
         return "turn it by 90 degrees (the program that drew it ignored EXIF's orientation)"
     if abs(high * W - wide * H) <= max(W, H) and abs(wide - W) > W // 10:
         return "it was drawn on a smaller or larger copy: scale it to the image's size"
-    return ""
+    return "crop, extend or redraw it to match"
 
 
 def _size(pixels: np.ndarray) -> str:

@@ -92,7 +92,7 @@ class Totals:
         parts = [f"{sum(self.counts.values())} images in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
             verb = "are" if self.counts["planned"] else "were"
-            parts.append("{:.1%} to {:.1%} of the pixels {} missing".format(*found, verb))
+            parts.append(f"{found[0]:.1%} to {found[1]:.1%} of the pixels {verb} missing")
         if self.expected_seconds:
             parts.append(f"about {duration(self.expected_seconds)} are expected, one after the other")
         if self.changed:

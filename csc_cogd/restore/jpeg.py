@@ -42,7 +42,7 @@ def quality_of(planes: np.ndarray) -> int | None:
     above quality 95, where JPEG hardly changes an image.
     """
     luma = planes[0] if len(planes) == 1 else np.tensordot(_LUMA, planes, 1)
-    clipped = ((planes <= _CLIPPED[0]) | (planes >= _CLIPPED[1])).any(axis=0)
+    clipped = np.asarray(((planes <= _CLIPPED[0]) | (planes >= _CLIPPED[1])).any(axis=0))
     H, W = luma.shape
     for top, left in product(sorted({0, H % SIDE}), sorted({0, W % SIDE})):  # a mirrored grid ends at the other border
         whole = coefficients_of(clipped[top:, left:].astype(float), SIDE)[:, 0, 0] == 0
