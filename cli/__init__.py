@@ -111,16 +111,20 @@ def main(arguments: list[str] | None = None) -> Any:
         _fail("out of memory: use a smaller image, or a machine with more", 3, verbose)
     except (ImportError, SystemError) as error:
         _fail(library_failure(error), 3, verbose)
-    except OSError as error:  # files are looked after where they are read and written: this is a closed or full stdout
-        if error.strerror is None:  # or no error of the system, but of who loads a library
+    except OSError as error:  # images and results are looked after where they are read and written
+        if error.strerror is None:  # no error of the system, but of who loads a library
             _fail(library_failure(error), 3, verbose)
-        with contextlib.suppress(OSError, ValueError):
+        if error.filename is not None:  # a file of a library's, such as a cache
+            _fail(f"{error.filename}: {error.strerror}: change its permissions, or name another folder", 1, verbose)
+        with contextlib.suppress(OSError, ValueError):  # a closed or full stdout
             _fail(f"can't print: {error.strerror}", 1, verbose)
         sys.exit(1)
 
 
 def _hint(error: click.ClickException, arguments: list[str]) -> str:
-    """What else could be meant by an option that isn't one: a file."""
+    """What else could be meant by an option that isn't one: a file; and what an option that is missing would be."""
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option) and error.param.help:
+        return f" {error.param.help}"
     if isinstance(error, click.NoSuchOption):
         for name in arguments:
             if name.startswith("-") and os.path.isfile(name):

@@ -89,8 +89,12 @@ class Console:
     def check_device(self, engine: Engine) -> None:
         """Refuse a device that can't be used, now and not later; say which ``auto`` is and why, where there is a choice."""
         from csc_cogd.backend import choose_device
+        from csc_cogd.backend.diagnostics import loses_kernels
 
         _ = engine.backend
+        if loses_kernels():
+            fix = "set NUMBA_CACHE_DIR to a folder that can be written to"
+            self.warn(f"compiled kernels can't be kept, so each run compiles them for a minute: {fix}")
         if engine.device == "auto":
             chosen, why = choose_device(engine.threads, engine.fft)
             self.say(f"device: {chosen} ({why})", level=0 if find_spec("cupy") else 1)

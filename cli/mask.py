@@ -158,6 +158,7 @@ def from_image(
     import numpy as np
 
     from csc_cogd.imagefiles import create_images, open_images
+    from csc_cogd.imagefiles.masks import percent
 
     _check_mask_output(output, overwrite, image_path, rules.path)
     _check_preview(preview, overwrite, output, image_path, rules.path)
@@ -167,7 +168,7 @@ def from_image(
             missing, sources = _missing(image, rules, page=number, n_pages=len(pages))
             shares.append(missing.mean())
             where = image_path if len(pages) == 1 else f"{image_path}, page {number + 1}"
-            console.say(f"{where}: {missing.mean():.1%} of the pixels missing ({'; '.join(sources) or 'none'})")
+            console.say(f"{where}: {percent(missing.mean())} of the pixels missing ({'; '.join(sources) or 'none'})")
             if preview is not None and (drawn is None or missing.mean() > drawn[1].mean()):
                 drawn = (image, missing)
             masks.write(_mask_image(~missing if invert else missing, output))
@@ -291,6 +292,7 @@ def show(
     from scipy.ndimage import find_objects, label
 
     from csc_cogd.imagefiles import ImageFile, read_image
+    from csc_cogd.imagefiles.masks import percent
 
     if preview is not None and image_path is None:
         raise InputError("preview", "is drawn on the image", "name an IMAGE after the mask")
@@ -305,7 +307,7 @@ def show(
     largest = int(sizes.argmax())
     high, wide = (part.stop - part.start for part in find_objects(holes)[largest])
     echo(f"size: {missing.shape[1]} x {missing.shape[0]}")
-    echo(f"missing: {missing.mean():.1%} of the pixels ({'; '.join(sources)})")
+    echo(f"missing: {percent(missing.mean())} of the pixels ({'; '.join(sources)})")
     echo(f"holes: {n_holes}")
     echo(f"largest hole: {sizes[largest]} pixels, {wide} wide and {high} high")
     if missing.mean() > 0.5:

@@ -94,7 +94,9 @@ def restore_files(
     single = len(planned.jobs) == len(images) == 1 and planned.jobs[0].source == Path(images[0])
     live = single and planned.n_processes == 1 and planned.scheduler is None
     tally = _Tally(console, planned.totals, single, live, as_json)
-    with console.progress(len(planned.jobs)) as progress:
+    advice = "what is done stays: the same call with --skip-existing does what is left"
+    resumable = console.advising(lambda: not single and planned.totals.counts["done"] > 0, advice)
+    with resumable, console.progress(len(planned.jobs)) as progress:
         for result in planned.run(_Listener(console, progress, images[0] if live else "")):
             progress.file_done(Path(result.input).name)
             tally.add(result)
@@ -156,8 +158,7 @@ class _Tally:
                 if kind == "warnings" and not self._single:
                     self._warnings[text].append(result.input)
                 else:
-                    level = 0 if self._single or result.status == "planned" else 1
-                    say(self._console, text, kind, result.input, level)
+                    say(self._console, text, kind, result.input, 0 if self._single else 1)
         if result.status == "done":
             text = f"{result.output}: written after {result.seconds:.1f} s"
             self._console.say(text, level=0 if self._single else 1)

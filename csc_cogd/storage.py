@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -32,9 +33,7 @@ def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()
     """
     try:
         place = _behind_link(path) if overwrite else path
-        folder = place.parent
-        while new_folder and not os.path.lexists(folder):
-            folder = folder.parent
+        folder = existing_parent(place.parent) if new_folder else place.parent
         if not folder.is_dir():
             raise InputError("", f"there is no folder {folder}", "create it first", str(path))
         if path.is_dir():
@@ -49,6 +48,13 @@ def check_writable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()
             raise InputError("", f"the folder {folder} isn't writable", fix, str(path))
     except OSError as error:
         raise InputError("", f"can't be written: {error.strerror or error}", subject=str(path)) from None
+
+
+def existing_parent(folder: Path) -> Path:
+    """Return the folder, or the one above it where it would have to be made."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    return folder
 
 
 def check_own_folder(path: Path) -> None:
@@ -102,7 +108,7 @@ def whole_file(
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
-        raise InputError("", f"can't be written: {error.strerror or error}", subject=str(path)) from None
+        raise _not_written(path, error) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -193,6 +199,12 @@ def digest(*arrays: Any) -> str:
 
 def _exists(path: Path) -> InputError:
     return InputError("", "exists already", "use {overwrite}, or another name", str(path))
+
+
+def _not_written(path: Path, error: OSError) -> InputError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or " requested and " in str(error)  # as NumPy says it, without errno
+    why = error.strerror or ("the disk is full" if full else str(error))
+    return InputError("", f"can't be written: {why}", "make room, or write to another disk" if full else "", str(path))
 
 
 def _behind_link(path: Path) -> Path:

@@ -192,3 +192,13 @@ def test_overwriting_keeps_permissions(tmp_path, mode):
     write_whole(path, write, overwrite=True)
     assert path.read_bytes() == b"after"
     assert [stat.S_IMODE(found) for found in (*modes, path.stat().st_mode)] == [mode, mode]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("75600 requested and 15928 written")])
+def test_a_full_disk_is_named_with_what_to_do(tmp_path, error):
+    def write(file):
+        raise error
+
+    with pytest.raises(InputError, match=r"a\.npy: can't be written: .*(space|full).*: make room, or write to another disk"):
+        write_whole(tmp_path / "a.npy", write, overwrite=False)
+    assert not list(tmp_path.iterdir())

@@ -34,6 +34,11 @@ def kernel_cache() -> tuple[Path | None, int]:
     return (Path(folder), len(list(Path(folder).glob("*.nbi")))) if folder else (None, 0)
 
 
+def loses_kernels() -> bool:
+    """Return whether each process compiles the kernels anew, as they can't be kept."""
+    return get_backend("cpu").compiled and kernel_cache()[0] is None
+
+
 def cuda_devices() -> dict[str, str]:
     """Return name, memory and driver of each CUDA device, by its name as an argument ``device``.
 

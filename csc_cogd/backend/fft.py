@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend.cuda_cache import prepare_cache
 from csc_cogd.errors import InputError
 from csc_cogd.locks import SharedLock, importing, kept_across_forks
 
+prepare_cache()  # before CuPy is imported, here or later
 try:
     import pyfftw
 except ImportError:  # pyFFTW is optional at run time: scipy.fft is the drop-in

@@ -26,6 +26,7 @@ from csc_cogd.learning.learn import physical_memory
 from csc_cogd.report.totals import Totals
 from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
+from csc_cogd.storage import existing_parent
 
 USABLE = 0.8  # of the machine's memory
 
@@ -235,6 +236,8 @@ def plan(
     ]
     more = (*protected, *([] if dictionary == "default" else [Path(dictionary)]))
     more += tuple(filter(None, [prior_file(settings)]))
+    if several and output is not None and not batch.skip_existing:
+        _check_folder(Path(output))
     _check_targets(targets, [*(image.path for image in images), *masks, *filter(None, references), *more])
     make = partial(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=batch.axes, overwrite=batch.overwrite,
@@ -298,6 +301,12 @@ def _share_of_the_machine(settings: Settings, batch: BatchOptions, n_images: int
         share = USABLE * present / sharing
         tiling = replace(tiling, max_memory=min(float(MAX_MEMORY), share) if on_cpu else share)
     return replace(settings, engine=engine, tiling=tiling), n_processes, devices
+
+
+def _check_folder(output: Path) -> None:
+    """Raise InputError where nothing can be written to the folder of the results: once, and not for each of them."""
+    if (folder := existing_parent(output)).is_dir() and not os.access(folder, os.W_OK):
+        raise InputError("", f"the folder {folder} isn't writable", "choose another, or change its permissions", str(output))
 
 
 def _check_targets(targets: list[Path], read: list[Path]) -> None:

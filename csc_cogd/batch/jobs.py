@@ -29,7 +29,7 @@ from csc_cogd.imagefiles import (
     open_images,
 )
 from csc_cogd.imagefiles.files import make_folder, sniff_format
-from csc_cogd.imagefiles.masks import erased
+from csc_cogd.imagefiles.masks import erased, percent
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.restore.expected_time import coarsely, expected_seconds, seconds_a_pixel
@@ -63,6 +63,7 @@ def restore_file(job: Job, listener: Listener) -> Result:
     """
     started = time.perf_counter()
     task = TASKS[job.task]
+    sniff_format(job.source)  # says of what can't be read, as pipes for which one would wait, what is wrong
     rules = job.rules.for_image(job.source, job.folder)
     remembered = job.run and (job.resume or not job.settings.dry_run)
     record = _record(job, rules) if remembered else {}
@@ -236,7 +237,7 @@ class _Work:
         self.n_missing += int(lost.sum())
         by = f" ({'; '.join(sources)})" if sources else ""
         alike = mask.ndim == 2 or (mask == mask[..., :1]).all()
-        self.say(f"{where}: {mask.mean():.1%} of the {'pixels' if alike else 'values'} missing{by}", "notes")
+        self.say(f"{where}: {percent(mask.mean())} of the {'pixels' if alike else 'values'} missing{by}", "notes")
         if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
             advice = "if the mask marks what is known, use {mask_polarity} valid"
             self.warn(Remark("", "more than half is missing", advice))
@@ -271,8 +272,8 @@ def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
         for name, value in job.settings.by_name().items()
         if name not in NOT_IN_THE_RECORD and (described := describe(value)) != describe(defaults[name])
     }
-    for path in filter(None, (job.source, rules.path)):
-        sniff_format(path)  # says of what can't be read, as pipes for which one would wait, what is wrong
+    if rules.path is not None:
+        sniff_format(rules.path)
     try:
         files = {"input": file_digest(job.source)}
         if rules.path is not None:

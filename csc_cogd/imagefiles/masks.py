@@ -197,7 +197,7 @@ def find_missing(
 
     def add(marked: np.ndarray, what: str) -> None:
         missing[...] |= marked if marked.ndim == 3 else marked[..., None]
-        sources.append(f"{marked.mean():.1%} by {what}")
+        sources.append(f"{percent(marked.mean())} by {what}")
 
     if rules.path is not None:
         with open_images(rules.path, template=image) if masks is None else nullcontext(masks) as opened:
@@ -232,7 +232,7 @@ def find_missing(
             image = image.with_pixels(pixels)
             if covered.sum() > painted.sum() or bared.any():
                 rims = covered.mean() - painted.mean()
-                sources.append(f"{rims:.1%} at its rims; its traces are taken off {bared.mean():.1%} beside")
+                sources.append(f"{percent(rims)} at its rims; its traces are taken off {percent(bared.mean())} beside")
     if not grows and rules.dilate:
         missing |= binary_dilation(missing.any(axis=2), _SQUARE, iterations=int(rules.dilate))[..., None]
         sources.append(f"grown by {rules.dilate} px")
@@ -264,7 +264,7 @@ def _grown(colors: np.ndarray, missing: np.ndarray, sources: list[str]) -> np.nd
     lost = np.asarray(missing.any(axis=2))
     grown = grow_over_rims(colors, lost)
     if (added := grown.mean() - lost.mean()) > 0:
-        sources.append(f"{added:.1%} at the rims, which hold some of the damage")
+        sources.append(f"{percent(added)} at the rims, which hold some of the damage")
     return grown[..., None]
 
 
@@ -313,6 +313,17 @@ def _refuse_photograph(gray: np.ndarray, path: Path) -> None:
             "{mask_threshold} takes what is above it all the same"
         )
         raise InputError("", problem, fix, str(path))
+
+
+def percent(share: float) -> str:
+    """Return a share for display: a small one by its first digit, so that it isn't taken for none.
+
+    Examples
+    --------
+    >>> percent(0.0734), percent(0.00013), percent(0)
+    ('7.3%', '0.01%', '0.0%')
+    """
+    return f"{share:.1%}" if share >= 0.001 or not share else f"{100 * share:.1g}%"
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
@@ -377,13 +388,13 @@ def _check(missing: np.ndarray, rules: MaskRules, image: ImageFile) -> None:
 
 
 def _how_to_fit(mask: np.ndarray, pixels: np.ndarray) -> str:
-    """Say how to mend a mask of another size, if it is plain where that comes from."""
+    """Say how to mend a mask of another size: where it is plain, by what that comes from."""
     (high, wide), (H, W) = mask.shape[:2], pixels.shape[:2]
     if (high, wide) == (W, H):
         return "turn it by 90 degrees (the program that drew it ignored EXIF's orientation)"
     if abs(high * W - wide * H) <= max(W, H) and abs(wide - W) > W // 10:
         return "it was drawn on a smaller or larger copy: scale it to the image's size"
-    return ""
+    return "crop, extend or redraw it to match"
 
 
 def _size(pixels: np.ndarray) -> str:

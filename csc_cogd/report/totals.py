@@ -24,7 +24,7 @@ class Totals:
     seconds_before : float
         Time that the skipped files took when they were done.
     missing : list of float
-        Fractions of the pixels of those that are done, now or before.
+        Fractions of the pixels of those that are done, now or before, or planned.
     changed : int
         Known values that aren't as they were, in the files that were written.
     expected_seconds : float
@@ -68,7 +68,7 @@ class Totals:
         self.expected_seconds += expected_seconds
         if status == "skipped":
             self.seconds_before += seconds or 0
-        if status in ("done", "skipped") and missing is not None:
+        if status != "failed" and missing is not None:
             self.missing.append(missing)
 
     def end(self) -> None:
@@ -91,7 +91,8 @@ class Totals:
             said["skipped"] += f" (made in {duration(self.seconds_before)} before)"
         parts = [f"{sum(self.counts.values())} images in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
-            parts.append("{:.1%} to {:.1%} of the pixels were missing".format(*found))
+            verb = "are" if self.counts["planned"] else "were"
+            parts.append(f"{found[0]:.1%} to {found[1]:.1%} of the pixels {verb} missing")
         if self.expected_seconds:
             parts.append(f"about {duration(self.expected_seconds)} are expected, one after the other")
         if self.changed:

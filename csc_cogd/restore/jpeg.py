@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from csc_cogd.restore.noise_spectrum import SIDE, coefficients_of
@@ -21,6 +23,7 @@ _ROUNDED = 0.45  # largest deviation from multiples of the steps, by rounding to
 _FEW = 20  # coefficients that aren't zero
 _TOLD = 3.0  # steps below it tell nothing, as everything is near a multiple
 _CLIPPED = (0, 255)
+_MOST_BLOCKS = 2**14  # that are looked at
 _SPREAD = 0.7  # of an error that is uniform within a step: most values are near zero, and nearer to it than that
 
 
@@ -34,15 +37,25 @@ def quality_of(planes: np.ndarray) -> int | None:
     """Return the quality with which an image (1 or 3, H, W) of values from 0 to 255 was last written as JPEG.
 
     At that quality, and all finer ones whose steps divide it, the luminance's coefficients on the grid of blocks are
-    multiples of the steps, but for rounding. None where no quality explains them: the image wasn't a JPEG, was cropped off
-    its grid, or changed since; nor above quality 95, where JPEG hardly changes an image.
+    multiples of the steps, but for rounding; they are looked for in each of the eight ways in which a camera may have told
+    to turn it. None where no quality explains them: the image wasn't a JPEG, was cropped off its grid, or changed since; nor
+    above quality 95, where JPEG hardly changes an image.
     """
     luma = planes[0] if len(planes) == 1 else np.tensordot(_LUMA, planes, 1)
-    clipped = ((planes <= _CLIPPED[0]) | (planes >= _CLIPPED[1])).any(axis=0)
-    whole = coefficients_of(clipped.astype(float), SIDE)[:, 0, 0] == 0
-    values = coefficients_of(luma - 128.0, SIDE)[whole]
-    if len(values) < SIDE:
-        return None
+    clipped = np.asarray(((planes <= _CLIPPED[0]) | (planes >= _CLIPPED[1])).any(axis=0))
+    H, W = luma.shape
+    for top, left in product(sorted({0, H % SIDE}), sorted({0, W % SIDE})):  # a mirrored grid ends at the other border
+        whole = coefficients_of(clipped[top:, left:].astype(float), SIDE)[:, 0, 0] == 0
+        values = coefficients_of(luma[top:, left:] - 128.0, SIDE)[whole]
+        values = values[:: -(-len(values) // _MOST_BLOCKS) or 1]
+        for turned in (values, values.transpose(0, 2, 1)):
+            if len(values) >= SIDE and (quality := _best_quality(turned)) is not None:
+                return quality
+    return None
+
+
+def _best_quality(values: np.ndarray) -> int | None:
+    """Return the quality whose steps coefficients (n, 8, 8) are multiples of."""
     deviations = {quality: _deviation(values, quantization(quality, LUMINANCE)) for quality in range(5, _BEST + 1)}
     possible = [quality for quality, deviation in deviations.items() if deviation < _ROUNDED]
     if not possible:

@@ -470,3 +470,15 @@ def test_changed_values_are_those_of_the_file_that_is_written(tmp_path, monkeypa
         assert (f"<b>{result.changed:,}</b>known values changed" if lossy else "<b>none</b>known values changed") in page
         totals = json.loads((tmp_path / f"report-{name}" / "report.json").read_text())["totals"]
         assert totals["changed"] == result.changed
+
+
+def test_a_folder_that_is_not_writable_is_one_error_and_not_one_for_each_file(folder, monkeypatch):
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    with pytest.raises(InputError, match=r"^out/new: the folder \. isn't writable: choose another"):
+        plan_batch("in", "out/new", task="inpaint", mask="masks", **QUICK)
+    plan_batch("in", "out/new", task="inpaint", mask="masks", skip_existing=True, **QUICK)  # all may be done already
+
+
+def test_a_file_that_is_not_there_is_missed_before_its_mask(folder):
+    (result,) = run("in/p9.png", "out/p9.png", mask="masks")
+    assert result.error == "in/p9.png: no such file: check its name"

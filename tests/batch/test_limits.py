@@ -60,7 +60,8 @@ def test_a_full_disk_fails_what_does_not_fit_and_corrupts_nothing(images, tmp_pa
     assert found.items() < results(images / "reference").items()
     assert temporary_files(tmp_path) == []
     failed = sorted(results(images / "reference").keys() - found.keys())
-    expected = [f"csc-cogd: error: disk/out/{name}: can't be written: No space left on device" for name in failed]
+    fix = "make room, or write to another disk"
+    expected = [f"csc-cogd: error: disk/out/{name}: can't be written: No space left on device: {fix}" for name in failed]
     assert sorted(errors[:-1]) == expected
     assert f"{len(found)} done, {len(failed)} failed" in errors[-1]
 

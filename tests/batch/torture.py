@@ -282,7 +282,7 @@ def by_spoilt_mask():
         (
             "mask of another size",
             tiff(good[:, 1:]),
-            "the mask must be of the image's size, 20 x 24 pixels, but it is 19 x 24",
+            "the mask must be of the image's size, 20 x 24 pixels, but it is 19 x 24: crop, extend or redraw it to match",
         ),
         ("mask upside down", tiff(good.T), "the mask must be .+, but it is 24 x 20: turn it by 90 degrees .+"),
         ("empty mask", tiff(none), "the mask is empty: .+ use --mask-polarity valid"),

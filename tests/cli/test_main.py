@@ -46,6 +46,12 @@ def test_version_and_unknown_commands():
     assert run().returncode == 2
 
 
+def test_an_option_that_is_missing_is_explained():
+    done = run("deblur", "photo.png")
+    assert done.returncode == 2
+    assert "Missing option '-k' / '--kernel'. Picture of a point: " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "asked"), [("-vv", True), ("-rvv", True), ("--verbose -v", True), ("-v", False), ("-rv", False)]
 )

@@ -7,6 +7,7 @@ from html import unescape
 import numpy as np
 import pytest
 
+from csc_cogd.batch.jobs import attempt
 from csc_cogd.restore.synthetic_masks import random_mask
 from tests.cli.calling import call, save
 
@@ -85,3 +86,32 @@ def test_learning_tells_of_files_that_are_not_read(folder, capsys, command, more
     assert "1 of other formats left out: in/a.avif: convert to TIFF or PNG" in captured.err
     if command == "reconstruct":
         assert json.loads(captured.out.splitlines()[-1])["unread"] == ["in/a.avif"]
+
+
+def test_a_dry_run_of_many_files_sums_up_and_lists_them_if_asked(folder, capsys):
+    assert restore("in", "-o", "out", "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert re.search(
+        r"^3 images in .+: 0 done, 3 planned; .+% to .+% of the pixels are missing; about .+ expected", said, re.M
+    )
+    assert "not written" not in said
+    assert restore("in", "-o", "out", "--dry-run", "-v") == 0
+    assert "out/p2.png: not written, as this is a dry run" in capsys.readouterr().err
+
+
+def test_kernels_that_can_not_be_kept_are_warned_of(folder, capsys, monkeypatch):
+    monkeypatch.setattr("csc_cogd.backend.diagnostics.loses_kernels", lambda: True)
+    assert restore("in/p0.png", "-o", "p0.png") == 0
+    assert "csc-cogd: warning: compiled kernels can't be kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("interrupted_at", "advised"), [("p1.png", True), ("p0.png", False)])
+def test_a_batch_that_is_interrupted_says_how_to_go_on(folder, capsys, monkeypatch, interrupted_at, advised):
+    def until(job, listener):
+        if job.source.name == interrupted_at:
+            raise KeyboardInterrupt
+        return attempt(job, listener)
+
+    monkeypatch.setattr("csc_cogd.batch.batch.attempt", until)
+    assert restore("in", "-o", "out") == 130
+    assert ("the same call with --skip-existing does what is left" in capsys.readouterr().err) == advised

@@ -101,7 +101,7 @@ def run(words: list[str], shown: str) -> None:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-    printed = "\n".join(line for line in out.getvalue().splitlines() if not line.startswith("device: "))
+    printed = "\n".join(line for line in out.getvalue().splitlines() if not line.startswith(("device: ", "at work for ")))
     assert bool(code) == ("csc-cogd: error: " in shown), f"exit code {code}: {printed}{err.getvalue()}"
     if ">" in words:
         Path(words[end + 1]).write_text(out.getvalue())

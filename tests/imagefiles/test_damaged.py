@@ -141,7 +141,7 @@ ANIMATION = pillow(
     Image.fromarray(PIXELS), "PNG", save_all=True, append_images=[Image.fromarray(PIXELS[::-1])], default_image=False
 )
 REFUSED = {
-    "CMYK": (tiff(np.zeros((8, 9, 4), "u1"), photometric="separated"), "SEPARATED aren't supported"),
+    "CMYK": (tiff(np.zeros((8, 9, 4), "u1"), photometric="separated"), "CMYK"),
     "YCbCr": (tiff(PIXELS, photometric="ycbcr"), "YCBCR aren't supported"),
     "complex": (tiff(np.zeros((8, 9), "c8")), "pixels of type complex64 aren't supported: .*imaginary"),
     "signed": (tiff(np.zeros((8, 9), "i2"), photometric="miniswhite"), "MINISWHITE isn't supported for int16"),

@@ -206,7 +206,7 @@ def test_colors_are_looked_for_where_there_are_some(tmp_path, gray):
     [
         ((12, 10), ": turn it by 90 degrees"),
         ((5, 6), ": it was drawn on a smaller or larger copy: scale it"),
-        ((10, 11), "$"),
+        ((10, 11), ": crop, extend or redraw it"),
     ],
 )
 def test_a_mask_of_another_size_is_told_what_it_is(tmp_path, gray, shape, advice):

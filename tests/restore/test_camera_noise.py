@@ -142,6 +142,14 @@ def test_the_quality_of_jpeg_is_read_from_the_pixels(level):
     assert quality_of(np.moveaxis(FACE, -1, 0)[:, 3:, 5:].astype(float)) is None
 
 
+@pytest.mark.parametrize("axes", [(1, 0), (0, 1)])
+@pytest.mark.parametrize("flips", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_jpegs_that_were_turned_are_known_as_well(axes, flips):
+    luma = as_jpeg(FACE[:155, :149, 1], 75)
+    turned = luma.transpose(axes)[:: flips[0], :: flips[1]]
+    assert quality_of(turned[None].astype(float)) == quality_of(luma[None].astype(float)) == 75
+
+
 def test_tiles_leave_no_seams(rng, monkeypatch):
     planes = np.moveaxis(pixels(FACE + rng.normal(0, 9, FACE.shape)), -1, 0).astype(float)
     noise = estimate_camera_noise(planes)

@@ -68,7 +68,7 @@ _RATIONAL = {5: 4, 10: 9}  # types, and those of their numerators and denominato
 _EXTRA = (0, 1, 2)  # kinds of extra samples: unspecified, and opacities
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SHAPE = b'{"shape"'  # how tifffile describes an array, in JSON
-_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +218,8 @@ class TiffPages(Pages):
         if 50706 in tags:
             raise InputError("", "a camera's raw file (DNG) isn't supported", "develop it to an image first")
         if photometric not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE) and (photometric, page.compression) != (_YCBCR, 7):
-            name = getattr(page.photometric, "name", photometric)
+            kind = getattr(page.photometric, "name", photometric)
+            name = "SEPARATED (CMYK)" if photometric == _SEPARATED else kind
             raise InputError("", f"TIFF colors of kind {name} aren't supported", "convert the image to gray or RGB first")
         if 1 in page.extrasamples:
             raise InputError("", "colors multiplied by opacity aren't supported", "save it with plain (straight) alpha")
