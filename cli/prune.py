@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _POSITIVE = click.IntRange(min=1)
 _MASK_EPOCHS = 30
+_TEACHER = 0.5
 _OF_MASKS = (
     "mask_epochs", "mask_start", "sparsity", "mask_learning_rate", "mask_interval", "label_weight", "distillation_weight",
 )  # fmt: skip
@@ -57,6 +58,7 @@ class PruneOptions:
     keep: float | None
     kernel_degree: int | None
     no_fine_tuning: bool
+    teacher: float | None
     resume: bool
     onnx: Path | None
     record: Path | None
@@ -79,14 +81,14 @@ class PruneOptions:
     help="Remove all channels whose masks end at or below T; 0 changes no output.",
 )  # fmt: skip
 @click.option(
-    "--method", type=click.Choice(["cogd", "gal", "l1", "group"]), default="group", show_default=True,
-    help="Masks with cogradient descent, masks without it, l1 norms of kernels, or norms of all weights of a channel, "
-    "which is best unless masks are trained for long.",
+    "--method", type=click.Choice(["cogd", "gal", "l1", "group", "taylor"]), default="group", show_default=True,
+    help="Masks with cogradient descent, masks without it, l1 norms of kernels, norms of all weights of a channel, or the "
+    "effect of each channel on the loss.",
 )  # fmt: skip
 @click.option("--ranking", type=click.Choice(["uniform", "global"]), help="Default: uniform for l1, else global.")
 @click.option(
     "--everywhere", "include_residual", is_flag=True,
-    help="With l1 and group: prune residual paths as well as the inside of blocks.",
+    help="With l1, group and taylor: prune residual paths as well as the inside of blocks.",
 )  # fmt: skip
 @click.option("--at-least", type=_POSITIVE, default=1, show_default=True, metavar="N", help="Fewest channels of a layer.")
 @click.option(
@@ -117,6 +119,10 @@ class PruneOptions:
     "--kernel-degree", type=click.IntRange(1, 9), metavar="K", help="With cogd: degree of the rule's kernel. Default: 1."
 )
 @click.option("--no-fine-tuning", is_flag=True, help="Don't fine-tune the smaller network.")
+@click.option(
+    "--teacher", type=click.FloatRange(0, 1), metavar="S",
+    help="Fine-tune by WEIGHTS' own predictions as well as by labels: their share of the loss. Default: 0.5.",
+)  # fmt: skip
 @recipe_options(epochs=40, learning_rate=0.01, weight_decay=2e-4)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Random seed.")
 @data_options
@@ -141,6 +147,7 @@ def command(
       csc-cogd prune resnet56.safetensors cifar-10-batches-bin -o half.safetensors --crop 4 --flip
       csc-cogd prune resnet56.safetensors cifar-10-batches-bin -o cogd.safetensors --method cogd --mask-epochs 100
       csc-cogd prune net.safetensors flowers -o small.safetensors --flops 20e6 --onnx small.onnx --record run.json
+      csc-cogd prune net.safetensors flowers -o small.safetensors --method taylor --multiple-of 8 --teacher 0.9
       csc-cogd prune net.safetensors flowers -o small.safetensors --method gal --threshold 0.05
 
     \b
@@ -198,12 +205,13 @@ def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
     for name in (*(() if masked else _OF_MASKS), *(() if cogd else _OF_THE_RULE)):
         if getattr(options, name) is not None:
             raise InputError(name, f"has no effect with method {method}", "omit it, or choose another {method}")
+    teacher = (0.0 if options.no_fine_tuning else _TEACHER) if options.teacher is None else options.teacher
     epochs = options.mask_epochs or _MASK_EPOCHS
     return PruningRecipe(
         method, budget=0.5 if options.budget is None and options.threshold is None else options.budget,
         threshold=options.threshold,
         masks=replace(tuning, epochs=epochs, schedule="constant", warm_up=0.0) if masked else None,
-        fine_tuning=None if options.no_fine_tuning else tuning,
+        fine_tuning=None if options.no_fine_tuning else tuning, teacher=teacher,
         loss=AdversarialLoss(
             AdversarialLoss.sparsity if options.sparsity is None else options.sparsity,
             label=options.label_weight or 0.0, distillation=options.distillation_weight or 0.0,

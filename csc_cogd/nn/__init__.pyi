@@ -33,6 +33,7 @@ from .pruning.prune import PruningResult as PruningResult
 from .pruning.prune import prune as prune
 from .pruning.removal import masks_to_kept as masks_to_kept
 from .pruning.removal import remove_channels as remove_channels
+from .pruning.taylor import taylor_scores as taylor_scores
 from .saving import load_checkpoint as load_checkpoint
 from .saving import load_network as load_network
 from .saving import save_checkpoint as save_checkpoint

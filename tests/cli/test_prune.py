@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("method", ["cogd", "gal", "l1", "group"])
+@pytest.mark.parametrize("method", ["cogd", "gal", "l1", "group", "taylor"])
 def test_prunes_a_network_that_loads_and_can_be_tested(method, folder, capsys):
     few = FEW if method in ("cogd", "gal") else FEW[2:]
     assert call("prune", "net.safetensors", "small.npz", "-o", "half.safetensors", "--method", method, *few) == 0
@@ -79,7 +79,7 @@ def test_every_option_at_once(folder, capsys):
         "--method", "cogd", "--flops", 0.6, "--ranking", "uniform", "--at-least", 2, "--multiple-of", 4, "--mask-start",
         "uniform", "--sparsity", 0.2, "--mask-learning-rate", 0.05, "--mask-interval", 2, "--label-weight", 1,
         "--distillation-weight", 0.5, "--keep", 0.8, "--kernel-degree", 2, "--crop", 1, "--flip", "--seed", 3, "--onnx",
-        "small.onnx", "--record", "run.json", "--json", "-q",
+        "small.onnx", "--teacher", 0.3, "--record", "run.json", "--json", "-q",
     )  # fmt: skip
     assert call("prune", "net.safetensors", "small.npz", "-o", "small.safetensors", *FEW, *arguments) == 0
     captured = capsys.readouterr()
@@ -130,6 +130,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
         (("nan.safetensors", "small.npz", *OUT), "nan.safetensors: its state dict must be finite, but layer2.1.conv1"),
         ((*BOTH, *OUT, "--method", "l1", "--sparsity", 1), "--sparsity has no effect with method l1: "),
         ((*BOTH, *OUT, "--method", "gal", "--keep", 1), "--keep has no effect with method gal"),
+        ((*BOTH, *OUT, "--no-fine-tuning", "--teacher", 0.5), "--teacher is for fine-tuning, which is off"),
         ((*BOTH, *OUT, "--method", "l1", "--threshold", 0), "--threshold is for masks, which method 'l1' has"),
         ((*BOTH, *OUT, "--everywhere", "--method", "cogd"), "--everywhere has no effect with method 'cogd', whose masks"),
     ],
