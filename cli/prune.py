@@ -18,7 +18,7 @@ from csc_cogd.cli.recipes import RecipeOptions, recipe_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from csc_cogd.nn import ImageSet, PruningRecipe, PruningResult, Recipe
+    from csc_cogd.nn import Evaluation, ImageSet, PruningRecipe, PruningResult, Recipe
 
 _POSITIVE = click.IntRange(min=1)
 _MASK_EPOCHS = 30
@@ -70,7 +70,12 @@ class PruneOptions:
 @click.argument("weights", metavar="WEIGHTS", type=PATH)
 @click.argument("data", metavar="DATA", type=PATH)
 @click.option(
-    "-o", "--output", type=PATH, metavar="FILE", required=True, help="Where to write the smaller network, as .safetensors."
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    required=True,
+    help="Where to write the smaller network, .safetensors; .onnx if WEIGHTS are.",
 )
 @click.option(
     "--flops", "budget", type=click.FloatRange(0, min_open=True), metavar="F",
@@ -139,7 +144,8 @@ def command(
 ) -> None:  # fmt: skip
     """Make a trained network smaller, and fine-tune it.
 
-    WEIGHTS is a network in a .safetensors file, of `csc-cogd train` or of PyTorch. DATA is what it was trained on (see
+    WEIGHTS is a network in a .safetensors file, of `csc-cogd train` or of PyTorch, or any convolutional network in an .onnx
+    file, which is written as ONNX again. DATA is what it was trained on (see
     `csc-cogd train --help`). Options of training apply to fine-tuning; those of batches and augmentation also to masks.
 
     \b
@@ -149,6 +155,7 @@ def command(
       csc-cogd prune net.safetensors flowers -o small.safetensors --flops 20e6 --onnx small.onnx --record run.json
       csc-cogd prune net.safetensors flowers -o small.safetensors --method taylor --multiple-of 8 --teacher 0.9
       csc-cogd prune net.safetensors flowers -o small.safetensors --method gal --threshold 0.05
+      csc-cogd prune efficientnet.onnx flowers -o small.onnx --flops 0.6 --image-size 224 --learning-rate 0.003
 
     \b
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
@@ -181,7 +188,7 @@ def command(
             evaluate(network, test, normalization=start.normalization, batch_size=tuning.batch_size)
             for network in (start.network, result.network)
         )
-        accuracies = before.accuracy, after.accuracy
+        accuracies = before, after
         _write(options, start, images, result, overwrite)
     if options.record is not None:
         from csc_cogd.storage import write_whole
@@ -210,7 +217,7 @@ def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
     return PruningRecipe(
         method, budget=0.5 if options.budget is None and options.threshold is None else options.budget,
         threshold=options.threshold,
-        masks=replace(tuning, epochs=epochs, schedule="constant", warm_up=0.0) if masked else None,
+        masks=replace(tuning, epochs=epochs, schedule="constant", warm_up=0.0, average=0.0, patience=0) if masked else None,
         fine_tuning=None if options.no_fine_tuning else tuning, teacher=teacher,
         loss=AdversarialLoss(
             AdversarialLoss.sparsity if options.sparsity is None else options.sparsity,
@@ -228,7 +235,11 @@ def _check_outputs(options: PruneOptions, overwrite: bool) -> None:
     """Check that all outputs can be written."""
     from csc_cogd.storage import check_distinct, check_writable
 
-    for path, suffix in ((options.output, ".safetensors"), (options.onnx, ".onnx"), (options.record, ".json")):
+    imported = options.weights.suffix == ".onnx"
+    if imported and options.onnx is not None:
+        raise InputError("onnx", "has no effect, as the output itself is ONNX", "omit it")
+    own = ".onnx" if imported else ".safetensors"
+    for path, suffix in ((options.output, own), (options.onnx, ".onnx"), (options.record, ".json")):
         if path is not None:
             if path.suffix != suffix:
                 raise InputError("", f"the name of this output must end in {suffix}", subject=str(path))
@@ -242,19 +253,20 @@ def _write(options: PruneOptions, start: Start, images: ImageSet, result: Prunin
     """Write the smaller network, and remove the checkpoints."""
     from csc_cogd.nn import export_onnx, save_network
     from csc_cogd.nn.pruning.prune import checkpoint_files
-    from csc_cogd.nn.saving import image_metadata
+    from csc_cogd.nn.saving import ONNX, image_metadata
 
     assert start.normalization is not None
     about = {"network": start.name, **image_metadata(images, start.normalization)}
-    save_network(result.network, options.output, start.name, metadata=about, overwrite=overwrite)
-    if options.onnx is not None:
-        shape = images.image_shape
-        export_onnx(result.network, options.onnx, image_shape=shape, metadata=about, overwrite=overwrite)
+    exported = options.output if start.name == ONNX else options.onnx
+    if start.name != ONNX:
+        save_network(result.network, options.output, start.name, metadata=about, overwrite=overwrite)
+    if exported is not None:
+        export_onnx(result.network, exported, image_shape=images.image_shape, metadata=about, overwrite=overwrite)
     for path in checkpoint_files(options.output.with_suffix("")).values():
         path.unlink(missing_ok=True)
 
 
-def _record(result: PruningResult, accuracies: tuple[float, float]) -> bytes:
+def _record(result: PruningResult, accuracies: tuple[Evaluation, Evaluation]) -> bytes:
     record = _costs(result, accuracies) | {
         "kept": {name: channels.tolist() for name, channels in result.kept.items()},
         "masks": None if result.masks is None else result.masks.as_json(),
@@ -263,13 +275,16 @@ def _record(result: PruningResult, accuracies: tuple[float, float]) -> bytes:
     return (json.dumps(record, indent=1) + "\n").encode()
 
 
-def _costs(result: PruningResult, accuracies: tuple[float, float]) -> dict[str, dict[str, float]]:
+def _costs(result: PruningResult, accuracies: tuple[Evaluation, Evaluation]) -> dict[str, dict[str, float]]:
     costs = zip(("before", "after"), (result.before, result.after), accuracies, strict=True)
-    return {name: {**asdict(cost), "test_accuracy": accuracy} for name, cost, accuracy in costs}
+    return {
+        name: {**asdict(cost), "test_accuracy": found.accuracy, "test_top5_accuracy": found.top5_accuracy}
+        for name, cost, found in costs
+    }
 
 
 def _summarize(
-    options: PruneOptions, result: PruningResult, accuracies: tuple[float, float], console: Console
+    options: PruneOptions, result: PruningResult, accuracies: tuple[Evaluation, Evaluation], console: Console
 ) -> None:  # fmt: skip
     if options.as_json:
         echo(json.dumps({"output": str(options.output), **_costs(result, accuracies)}))
@@ -277,7 +292,9 @@ def _summarize(
     for what, (said, unit, scale) in _COSTS.items():
         before, after = getattr(result.before, what), getattr(result.after, what)
         console.say(_row(said, f"{before / scale:.2f} {unit}", f"{after / scale:.2f} {unit}", f"{after / before:.1%}"))
-    console.say(_row("test accuracy", *(f"{100 * accuracy:.2f} %" for accuracy in accuracies)))
+    console.say(_row("test accuracy", *(f"{100 * found.accuracy:.2f} %" for found in accuracies)))
+    if any(found.top5_accuracy < 1 for found in accuracies):
+        console.say(_row("top-5 accuracy", *(f"{100 * found.top5_accuracy:.2f} %" for found in accuracies)))
     console.say(f"{options.output}: written")
 
 

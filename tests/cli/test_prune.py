@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from csc_cogd.nn import (
+    ImageSet,
     Module,
     build_network,
+    export_onnx,
     load_checkpoint,
     load_images,
     load_network,
@@ -108,6 +110,55 @@ def test_no_test_takes_more_images_at_a_time_than_training(folder, monkeypatch):
     monkeypatch.setattr(Module, "__call__", watched)
     assert call("prune", *BOTH, *OUT, "--epochs", 1, "--batch-size", 12, "-q") == 0
     assert sizes == {12, 8, 1, 64}  # of 32 and 20 images; 1 is traced, and by 64 time is measured
+
+
+@pytest.fixture
+def imported(folder):
+    """A network of another program, and what it is of."""
+    pytest.importorskip("onnx")
+    export_onnx(build_network("resnet20-b", 2, seed=5), "net.onnx", image_shape=(3, 6, 6), metadata=ABOUT)
+    return folder
+
+
+def test_onnx_is_pruned_to_onnx(imported, capsys):
+    ort = pytest.importorskip("onnxruntime")
+    assert call("prune", "net.onnx", "small.npz", "-o", "small.onnx", "--flops", 0.6, *FEW[2:], "--json", "-q") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["after"]["flops"] <= 0.6 * summary["before"]["flops"]
+    images = load_images("small.npz", "test")
+    (found,) = ort.InferenceSession("small.onnx").run(None, {"images": HALF(images.images)})
+    np.testing.assert_allclose(found, predict(load_network("small.onnx"), images, normalization=HALF), atol=1e-4)
+    assert np.mean(found.argmax(axis=1) == images.labels) == summary["after"]["test_accuracy"]
+    assert call("train", "small.npz", "--weights", "small.onnx", "--evaluate", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == summary["after"]["test_accuracy"]
+    assert {path.name for path in contents(imported)} == {"small.npz", "net.safetensors", "net.onnx", "small.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("net.onnx", "small.npz", *OUT), "a.safetensors: the name of this output must end in .onnx"),
+        (
+            ("net.onnx", "small.npz", "-o", "a.onnx", "--onnx", "b.onnx"),
+            "--onnx has no effect, as the output itself is ONNX",
+        ),
+        (("net.onnx", "large.npz", "-o", "a.onnx"), "net.onnx: takes images of 6 x 6 pixels, got 8 x 8: use --image-size"),
+        (
+            ("net.onnx", "small.npz", "-o", "a.onnx", "--method", "gal", "--mask-epochs", 1),
+            "net.onnx must have blocks with a place for a mask",
+        ),
+    ],
+)
+def test_what_can_not_be_done_with_onnx_is_refused(arguments, message, imported, capsys):
+    images = small_images(20)
+    large = ImageSet(np.pad(images.images, ((0, 0), (1, 1), (1, 1), (0, 0))), images.labels, images.class_names)
+    save_set("large.npz", train=large, test=large)
+    check_refused(imported, capsys, ("prune", *arguments, *FEW[2:]), message)
+
+
+def test_onnx_is_not_trained(imported, capsys):
+    call_of_it = ("train", "small.npz", "-o", "a.safetensors", "--weights", "net.onnx", *FEW[2:])
+    check_refused(imported, capsys, call_of_it, "net.onnx: is ONNX, which can be tested and pruned, but not trained here")
 
 
 def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):

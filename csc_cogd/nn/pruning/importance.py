@@ -63,7 +63,7 @@ def channel_scores(network: Module, groups: Mapping[str, ChannelGroup], criterio
         members = [member for member in group.members if counts(member, modules[member.layer])]
         if not members:
             raise InputError("criterion", f"{criterion!r} has no weights in group {name}", "choose another")
-        sizes = np.sum([_sizes(member, modules[member.layer], power) for member in members], axis=0)
+        sizes = np.sum([_sizes(member, modules[member.layer], group.n_channels, power) for member in members], axis=0)
         if not np.isfinite(sizes).all():
             raise not_finite("network", f"group {name}")
         scores[name] = np.sqrt(sizes) if power == 2 else sizes
@@ -95,10 +95,10 @@ def weighed_anew(norms: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _sizes(member: Member, layer: Any, power: int) -> np.ndarray:
+def _sizes(member: Member, layer: Any, n_channels: int, power: int) -> np.ndarray:
     """Sum the powers of the values of an array, for each channel."""
-    array = np.moveaxis(to_numpy(layer.get_array(member.array)), member.axis, 0)
-    return (abs(array.astype(float)) ** power).reshape(len(array), -1).sum(axis=1)
+    values = member.by_channel(to_numpy(layer.get_array(member.array)), n_channels)
+    return (abs(values.astype(float)) ** power).sum(axis=1)
 
 
 def _is_weight(member: Member, layer: Module) -> bool:

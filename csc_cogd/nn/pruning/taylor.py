@@ -85,7 +85,7 @@ def taylor_scores(
             loss = cross_entropy(network(Tensor(xp.asarray(x))), xp.asarray(labels))
             loss.backward()
             for name, members in meeting.items():
-                gate = np.sum([_gate(parameters[member.key], member.axis) for member in members], axis=0)
+                gate = np.sum([_gate(parameters[member.key], member, groups[name].n_channels) for member in members], axis=0)
                 scores[name] += gate**2 * (len(labels) / len(some))
     network.zero_grad()
     for name, values in scores.items():
@@ -94,7 +94,6 @@ def taylor_scores(
     return scores
 
 
-def _gate(weight: Tensor, axis: int) -> np.ndarray:
+def _gate(weight: Tensor, member: Member, n_channels: int) -> np.ndarray:
     """Return the derivative of the loss in a gate on each channel that kernels meet."""
-    products = np.moveaxis(to_numpy(weight.array).astype(float) * to_numpy(weight.grad), axis, 0)
-    return products.reshape(len(products), -1).sum(axis=1)
+    return member.by_channel(to_numpy(weight.array).astype(float) * to_numpy(weight.grad), n_channels).sum(axis=1)

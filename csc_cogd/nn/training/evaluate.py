@@ -15,9 +15,11 @@ from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor, no_grad
 
+TOP = 5
+
 
 class Evaluation(NamedTuple):
-    """Loss and accuracy of a network, means over images.
+    """Loss and accuracies of a network, means over images.
 
     Attributes
     ----------
@@ -25,10 +27,13 @@ class Evaluation(NamedTuple):
         Cross entropy, without label smoothing.
     accuracy : float
         Share of the images, in [0, 1], whose largest logit is that of their label.
+    top5_accuracy : float
+        Share of the images whose label is among the five largest logits: 1 where there are no more than five classes.
     """
 
     loss: float
     accuracy: float
+    top5_accuracy: float
 
 
 def predict(
@@ -113,4 +118,6 @@ def unchecked_evaluate(network: Module, images: ImageSet, *, normalization: Norm
     logits = predict(network, images, normalization=normalization, batch_size=batch_size)
     with np.errstate(invalid="ignore"):  # of infinite logits
         loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
-    return Evaluation(float(loss), float(np.mean(logits.argmax(axis=1) == images.labels)))
+    right = logits.argmax(axis=1) == images.labels
+    top = np.argsort(-logits, axis=1, kind="stable")[:, :TOP]
+    return Evaluation(float(loss), float(right.mean()), float((top == images.labels[:, None]).any(axis=1).mean()))
