@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -30,7 +31,7 @@ _OF_THE_RULE = ("keep", "kernel_degree")
 """Options of methods with masks, and of cogradient descent."""
 _COSTS = {
     "flops": ("multiply-adds an image", "M", 1e6), "parameters": ("parameters", "k", 1e3), "file_bytes": ("file", "kB", 1e3),
-    "seconds": ("time of 64 images", "ms", 1e-3),
+    "seconds": ("time of 64 images", "ms", 1e-3), "onnxruntime_seconds": ("one, by onnxruntime", "ms", 1e-3),
 }  # fmt: skip
 """The name of each cost in the summary, with its unit."""
 
@@ -61,9 +62,18 @@ class PruneOptions:
     teacher: float | None
     resume: bool
     onnx: Path | None
+    int8: Path | None
     record: Path | None
     as_json: bool
     device: str
+
+
+class Accuracies(NamedTuple):
+    """What the tests have found: before, after, and after in 8-bit integers, where that was asked for."""
+
+    before: Evaluation
+    after: Evaluation
+    int8: Evaluation | None
 
 
 @click.command("prune")
@@ -133,6 +143,10 @@ class PruneOptions:
 @data_options
 @options("resume")
 @click.option("--onnx", type=PATH, metavar="FILE", help="Also write the smaller network as ONNX, for other programs.")
+@click.option(
+    "--int8", type=PATH, metavar="FILE",
+    help="Also write it as ONNX in 8-bit integers, calibrated on DATA, and test it: needs onnxruntime.",
+)  # fmt: skip
 @click.option("--record", type=PATH, metavar="FILE", help="Write costs, channels and the history of training: .json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a line of JSON.")
 @options("overwrite", "device", CONSOLE)
@@ -154,6 +168,7 @@ def command(
       csc-cogd prune resnet56.safetensors cifar-10-batches-bin -o cogd.safetensors --method cogd --mask-epochs 100
       csc-cogd prune net.safetensors flowers -o small.safetensors --flops 20e6 --onnx small.onnx --record run.json
       csc-cogd prune net.safetensors flowers -o small.safetensors --method taylor --multiple-of 8 --teacher 0.9
+      csc-cogd prune net.safetensors flowers -o small.safetensors --int8 small8.onnx
       csc-cogd prune net.safetensors flowers -o small.safetensors --method gal --threshold 0.05
       csc-cogd prune efficientnet.onnx flowers -o small.onnx --flops 0.6 --image-size 224 --learning-rate 0.003
 
@@ -188,8 +203,9 @@ def command(
             evaluate(network, test, normalization=start.normalization, batch_size=tuning.batch_size)
             for network in (start.network, result.network)
         )
-        accuracies = before, after
         _write(options, start, images, result, overwrite)
+        int8 = _quantize(options, start, images, test, result, overwrite)
+        accuracies = Accuracies(before, after, int8)
     if options.record is not None:
         from csc_cogd.storage import write_whole
 
@@ -239,12 +255,15 @@ def _check_outputs(options: PruneOptions, overwrite: bool) -> None:
     if imported and options.onnx is not None:
         raise InputError("onnx", "has no effect, as the output itself is ONNX", "omit it")
     own = ".onnx" if imported else ".safetensors"
-    for path, suffix in ((options.output, own), (options.onnx, ".onnx"), (options.record, ".json")):
+    outputs = {options.output: own, options.onnx: ".onnx", options.int8: ".onnx", options.record: ".json"}
+    for path, suffix in outputs.items():
         if path is not None:
             if path.suffix != suffix:
                 raise InputError("", f"the name of this output must end in {suffix}", subject=str(path))
             check_writable(path, overwrite=overwrite, inputs=(options.weights,))
-    check_distinct(options.output, options.onnx, options.record)
+    check_distinct(options.output, options.onnx, options.int8, options.record)
+    if options.int8 is not None and not (find_spec("onnx") and find_spec("onnxruntime")):
+        raise InputError("int8", "needs the packages onnx and onnxruntime", "pip install 'csc-cogd[onnx]'")
     if options.onnx is not None and find_spec("onnx") is None:
         raise InputError("onnx", "needs the package onnx", "pip install 'csc-cogd[onnx]'")
 
@@ -266,7 +285,25 @@ def _write(options: PruneOptions, start: Start, images: ImageSet, result: Prunin
         path.unlink(missing_ok=True)
 
 
-def _record(result: PruningResult, accuracies: tuple[Evaluation, Evaluation]) -> bytes:
+def _quantize(
+    options: PruneOptions, start: Start, images: ImageSet, test: ImageSet, result: PruningResult, overwrite: bool
+) -> Evaluation | None:  # fmt: skip
+    """Write the smaller network in 8-bit integers, and return what it is right about; None without --int8."""
+    from csc_cogd.nn import evaluate_onnx, export_onnx, quantize_onnx
+    from csc_cogd.nn.saving import image_metadata
+
+    if options.int8 is None:
+        return None
+    assert start.normalization is not None
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder, "exported.onnx")
+        about = image_metadata(images, start.normalization)
+        export_onnx(result.network, exported, image_shape=images.image_shape, metadata=about)
+        quantize_onnx(exported, options.int8, images, normalization=start.normalization, overwrite=overwrite)
+    return evaluate_onnx(options.int8, test, normalization=start.normalization)
+
+
+def _record(result: PruningResult, accuracies: Accuracies) -> bytes:
     record = _costs(result, accuracies) | {
         "kept": {name: channels.tolist() for name, channels in result.kept.items()},
         "masks": None if result.masks is None else result.masks.as_json(),
@@ -275,26 +312,33 @@ def _record(result: PruningResult, accuracies: tuple[Evaluation, Evaluation]) ->
     return (json.dumps(record, indent=1) + "\n").encode()
 
 
-def _costs(result: PruningResult, accuracies: tuple[Evaluation, Evaluation]) -> dict[str, dict[str, float]]:
-    costs = zip(("before", "after"), (result.before, result.after), accuracies, strict=True)
-    return {
-        name: {**asdict(cost), "test_accuracy": found.accuracy, "test_top5_accuracy": found.top5_accuracy}
-        for name, cost, found in costs
-    }
+def _costs(result: PruningResult, accuracies: Accuracies) -> dict[str, dict[str, float]]:
+    costs = zip(("before", "after"), (result.before, result.after), accuracies[:2], strict=True)
+    rows = {name: {**asdict(cost), **_tested(found)} for name, cost, found in costs}
+    return rows if accuracies.int8 is None else rows | {"int8": _tested(accuracies.int8)}
+
+
+def _tested(found: Evaluation) -> dict[str, float]:
+    return {"test_accuracy": found.accuracy, "test_top5_accuracy": found.top5_accuracy}
 
 
 def _summarize(
-    options: PruneOptions, result: PruningResult, accuracies: tuple[Evaluation, Evaluation], console: Console
+    options: PruneOptions, result: PruningResult, accuracies: Accuracies, console: Console
 ) -> None:  # fmt: skip
     if options.as_json:
         echo(json.dumps({"output": str(options.output), **_costs(result, accuracies)}))
     console.say(_row("", "before", "after", "left"))
     for what, (said, unit, scale) in _COSTS.items():
         before, after = getattr(result.before, what), getattr(result.after, what)
+        if before is None or after is None:
+            continue
         console.say(_row(said, f"{before / scale:.2f} {unit}", f"{after / scale:.2f} {unit}", f"{after / before:.1%}"))
-    console.say(_row("test accuracy", *(f"{100 * found.accuracy:.2f} %" for found in accuracies)))
-    if any(found.top5_accuracy < 1 for found in accuracies):
-        console.say(_row("top-5 accuracy", *(f"{100 * found.top5_accuracy:.2f} %" for found in accuracies)))
+    both = accuracies[:2]
+    console.say(_row("test accuracy", *(f"{100 * found.accuracy:.2f} %" for found in both)))
+    if any(found.top5_accuracy < 1 for found in both):
+        console.say(_row("top-5 accuracy", *(f"{100 * found.top5_accuracy:.2f} %" for found in both)))
+    if accuracies.int8 is not None:
+        console.say(_row("in 8-bit integers", "", f"{100 * accuracies.int8.accuracy:.2f} %"))
     console.say(f"{options.output}: written")
 
 

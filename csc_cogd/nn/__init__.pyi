@@ -15,6 +15,8 @@ from .data.reading import load_images as load_images
 from .export.onnx import export_onnx as export_onnx
 from .export.onnx_import import ImportedNetwork as ImportedNetwork
 from .export.onnx_import import import_onnx as import_onnx
+from .export.quantize import evaluate_onnx as evaluate_onnx
+from .export.quantize import quantize_onnx as quantize_onnx
 from .flops import count_flops as count_flops
 from .flops import count_parameters as count_parameters
 from .flops import flops_by_layer as flops_by_layer

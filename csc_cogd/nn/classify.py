@@ -11,8 +11,7 @@ import numpy as np
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization
-from csc_cogd.nn.data.crops import resized_crop
-from csc_cogd.nn.data.files import in_threads, read_picture
+from csc_cogd.nn.data.files import in_threads, read_crop
 from csc_cogd.nn.functions.checks import check_positive
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.training.evaluate import predict
@@ -97,7 +96,7 @@ def classify_files(
 
 def _read(path: str, size: tuple[int, int]) -> np.ndarray | InputError:
     try:
-        return read_picture(path, lambda picture: resized_crop(picture, size))
+        return read_crop(path, size)
     except InputError as error:
         return error
 

@@ -134,6 +134,24 @@ def test_onnx_is_pruned_to_onnx(imported, capsys):
     assert {path.name for path in contents(imported)} == {"small.npz", "net.safetensors", "net.onnx", "small.onnx"}
 
 
+def test_integers_of_8_bits_are_tested_and_told_of(folder, capsys):
+    pytest.importorskip("onnxruntime")
+    assert call("prune", *BOTH, *OUT, *FEW[2:], "--int8", "a8.onnx", "--record", "run.json") == 0
+    said = capsys.readouterr().err
+    found = json.loads((folder / "run.json").read_text())
+    assert f"{100 * found['int8']['test_accuracy']:.2f} %" in next(line for line in said.splitlines() if "8-bit" in line)
+    assert "one, by onnxruntime" in said
+    assert 0 < found["after"]["onnxruntime_seconds"] < found["before"]["onnxruntime_seconds"] * 3
+    images, ort = load_images("small.npz", "test"), pytest.importorskip("onnxruntime")
+    (logits,) = ort.InferenceSession("a8.onnx").run(None, {"images": HALF(images.images)})
+    assert np.mean(logits.argmax(axis=1) == images.labels) == found["int8"]["test_accuracy"]
+    expected = predict(load_network("a.safetensors"), images, normalization=HALF)
+    assert abs(logits - expected).max() < 0.2 * abs(expected).max()
+    import onnx
+
+    assert {one.data_type for one in onnx.load("a8.onnx").graph.initializer} >= {onnx.TensorProto.INT8}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -50,6 +50,15 @@ def export_onnx(
         If the package onnx is missing, or doesn't know `opset`, or an operation has no counterpart, or a weight is NaN or
         infinite, or the file can't be written, or exists and may not be replaced.
     """
+    content = onnx_bytes(network, image_shape=image_shape, opset=opset, fold_norms=fold_norms, metadata=metadata)
+    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+
+
+def onnx_bytes(
+    network: Module, *, image_shape: Shape = (3, 32, 32), opset: int = 17, fold_norms: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:  # fmt: skip
+    """Return the content of an ONNX file; see :func:`export_onnx`."""
     try:
         import onnx
     except ImportError:
@@ -75,8 +84,8 @@ def export_onnx(
     )  # fmt: skip
     helper.set_model_props(model, texts)
     onnx.checker.check_model(model, full_check=True)
-    content = model.SerializeToString()
-    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+    content: bytes = model.SerializeToString()
+    return content
 
 
 class _Node(NamedTuple):

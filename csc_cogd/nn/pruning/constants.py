@@ -30,7 +30,7 @@ def constant_channels(traced: Trace) -> dict[Tensor, np.ndarray]:
 
 def _constants(result: Tensor, inputs: list[np.ndarray]) -> np.ndarray:
     name, settings = result.made_by
-    arrays = [np.float64(to_numpy(parent.array)) for parent in result.parents[1:]]
+    arrays = [np.float64(to_numpy(parent.array)) for parent in result.parents[1:] if isinstance(parent, Tensor)]
     x, unknown = inputs[0], np.full(result.shape[1], np.nan)
     match name:
         case "relu":

@@ -115,9 +115,13 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
 def unchecked_evaluate(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int) -> Evaluation:
     """Return loss and accuracy as :func:`evaluate` does, also where the loss is NaN or infinite."""
     check_labeled(images)
-    logits = predict(network, images, normalization=normalization, batch_size=batch_size)
+    return scored(predict(network, images, normalization=normalization, batch_size=batch_size), images.labels)
+
+
+def scored(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Return loss and accuracies of logits (N, K) for labels (N,)."""
     with np.errstate(invalid="ignore"):  # of infinite logits
-        loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
-    right = logits.argmax(axis=1) == images.labels
+        loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), labels)
+    right = logits.argmax(axis=1) == labels
     top = np.argsort(-logits, axis=1, kind="stable")[:, :TOP]
-    return Evaluation(float(loss), float(right.mean()), float((top == images.labels[:, None]).any(axis=1).mean()))
+    return Evaluation(float(loss), float(right.mean()), float((top == labels[:, None]).any(axis=1).mean()))

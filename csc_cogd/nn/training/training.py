@@ -248,7 +248,7 @@ class _Run:
             labels = xp.asarray(labels)
             network.zero_grad()
             loss, logits = self.loss(network, Tensor(xp.asarray(x)), labels)
-            loss.backward()
+            loss.backward(release=True)
             for hook in self.hooks:
                 hook.after_backward(network)
             self.optimizer.step()
