@@ -58,8 +58,8 @@ class TrainOptions:
 )  # fmt: skip
 @click.option(
     "--network", "network_name", type=NetworkName(), metavar="NAME",
-    help="resnet20, 32, 44, 56, 110, 18 or mobilenetv2 for small images; imagenet-resnet18, resnet34, 50, 101, 152 or "
-    "imagenet-mobilenetv2 for larger ones. Default: that of --weights, else resnet20.",
+    help="resnet20, 32, 44, 56, 110, 18, mobilenetv2 or cifar-vgg16-bn for small images; imagenet-resnet18, resnet34, 50, "
+    "101, 152, imagenet-mobilenetv2 or vgg16-bn for larger ones. Default: that of --weights, else resnet20.",
 )  # fmt: skip
 @click.option(
     "--weights", type=PATH, metavar="FILE",

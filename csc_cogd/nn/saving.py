@@ -27,7 +27,7 @@ OPTIMIZER, HOOK = "optimizer.", "hook."
 """Prefixes of the names of arrays that a checkpoint of training holds besides those of the network."""
 ONNX = "onnx"
 """What networks of other programs are called, in place of a name."""
-_HEADS = ("linear.weight", "fc.weight")
+_HEADS = ("linear.weight", "fc.weight", "classifier.6.weight")
 _READ = re.compile("BOOL|BF16|[FIUC](8|16|32|64)")
 """The types that are read, as safetensors names them."""
 

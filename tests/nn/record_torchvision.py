@@ -15,7 +15,10 @@ from torchvision.models.resnet import BasicBlock
 
 from tests.nn.cases import filled, images
 
-SIZE = 64
+
+def size_of(name):
+    """Height and width of images."""
+    return 32 if "vgg" in name else 64
 
 
 class CifarResNet(nn.Module):
@@ -40,6 +43,19 @@ class CifarResNet(nn.Module):
         return self.fc(self.layer3(self.layer2(self.layer1(y))).mean((2, 3)))
 
 
+class CifarVgg(nn.Module):
+    """chenyaofo's: torchvision's features, and a classifier of one pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = torchvision.models.vgg11_bn(num_classes=1).features
+        layers = (nn.Linear(512, 512), nn.ReLU(), nn.Dropout())
+        self.classifier = nn.Sequential(*layers, nn.Linear(512, 512), *layers[1:], nn.Linear(512, 10))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).flatten(1))
+
+
 NETWORKS = {
     "torchvision resnet18": lambda: torchvision.models.resnet18(num_classes=10),
     "torchvision resnet34": lambda: torchvision.models.resnet34(num_classes=10),
@@ -47,6 +63,7 @@ NETWORKS = {
     "timm resnet18": lambda: timm.create_model("resnet18", num_classes=10),
     "timm mobilenetv2_100": lambda: timm.create_model("mobilenetv2_100", num_classes=10),
     "chenyaofo cifar10_resnet20": lambda: CifarResNet(3),
+    "chenyaofo cifar10_vgg11_bn": CifarVgg,
 }
 
 
@@ -58,7 +75,7 @@ def main():
         state = {key: torch.tensor(array) for key, array in filled(shapes).items()}
         network.load_state_dict(state, strict=False)
         with torch.no_grad():
-            found[f"{name}/logits"] = network(torch.tensor(images(2, SIZE))).numpy()
+            found[f"{name}/logits"] = network(torch.tensor(images(2, size_of(name)))).numpy()
         found[f"{name}/state"] = np.array([f"{key} {' '.join(map(str, shape))}" for key, shape in shapes.items()])
     np.savez_compressed(Path(__file__).with_name("torchvision.npz"), **found)
 

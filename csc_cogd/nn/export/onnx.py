@@ -122,6 +122,8 @@ class _Graph:
                 self.names[result] = self.names[result.parents[0]]
             else:
                 _OPERATORS[name](self, result, settings)
+        if traced.output == traced.image:  # which would have no node
+            self.add("Identity", traced.output, source="images")
         self._rename(self.names[traced.output], "logits")
 
     def _foldable_norms(self) -> dict[Tensor, Tensor]:

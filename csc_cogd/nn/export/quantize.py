@@ -106,10 +106,16 @@ def evaluate_onnx(
 
 
 def onnxruntime_seconds(network: Module, image_shape: Shape, repeats: int = 15) -> float | None:
-    """Return the median time of one image by onnxruntime with one thread; None where it, or onnx, isn't installed."""
+    """Return the median time of one image by onnxruntime with one thread.
+
+    None where it, or onnx, isn't installed, or ONNX has no counterpart to what the network computes.
+    """
     if not has_runtime():
         return None
-    session = _session(onnx_bytes(network, image_shape=image_shape), threads=1)
+    try:
+        session = _session(onnx_bytes(network, image_shape=image_shape), threads=1)
+    except InputError:
+        return None
     image = np.random.default_rng(0).standard_normal((1, *image_shape), np.float32)
     times = []
     for _ in range(repeats + 1):

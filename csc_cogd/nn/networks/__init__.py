@@ -20,6 +20,7 @@ from csc_cogd.nn.networks.resnet import (
     padded_shortcut,
     projected_shortcut,
 )  # fmt: skip
+from csc_cogd.nn.networks.vgg import DEPTHS, Vgg
 
 _NARROW = (16, 32, 64)
 _DEPTHS = {f"resnet{6 * n + 2}": (n,) * 3 for n in (3, 5, 7, 9, 18)}
@@ -40,6 +41,8 @@ NETWORKS: dict[str, Callable[[int, Rng, bool], Module]] = {
     **{name: partial(ImageNetResNet, *form) for name, form in _IMAGENET.items()},
     "imagenet-mobilenetv2": partial(MobileNetV2, False),
     "cifar-mobilenetv2": partial(MobileNetV2, True),
+    **{name: partial(Vgg, blocks, False) for name, blocks in DEPTHS.items()},
+    **{f"cifar-{name}": partial(Vgg, blocks, True) for name, blocks in DEPTHS.items()},
 }
 """Functions, by name, that build a network from the number of classes, a generator, and whether to add soft masks."""
 
@@ -56,7 +59,7 @@ def build_network(name: str, n_classes: int = 10, *, seed: int | None = 0, maske
         For small images such as CIFAR's: resnet20, 32, 44, 56, 110 (16-32-64 channels, shortcuts of option A), the same with
         shortcuts of option B (resnet20-b), resnet18 (64-128-256-512), mobilenetv2, and cifar-mobilenetv2, which has ReLU6
         and no convolutions in its shortcuts. For ImageNet's: imagenet-resnet18, resnet34, 50, 101, 152, and
-        imagenet-mobilenetv2.
+        imagenet-mobilenetv2. For either: cifar-vgg11-bn, 13, 16, 19, and vgg11-bn, 13, 16, 19.
     n_classes : int
     seed : int, optional
         Seed for the weights; None for zeros, which take no time, where others will be loaded.

@@ -46,10 +46,10 @@ def recognize_weights(arrays: Mapping[str, Any], network: str | None = None) -> 
     """
     for rules in ((), *NAMINGS.values()):
         names = translated(arrays, rules)
-        kernels = {ours: tuple(arrays[theirs].shape[2:]) for theirs, ours in names.items() if not ours.endswith(_ADDED)}
+        shapes = {ours: arrays[theirs].shape for theirs, ours in names.items() if not ours.endswith(_ADDED)}
         for name in NETWORKS if network is None else (network,):
-            wanted = _kernels(name)
-            if wanted.keys() == kernels.keys() and (network is not None or wanted == kernels):
+            wanted = _forms_of(name)
+            if wanted.keys() == shapes.keys() and (network or wanted == _forms({key: shapes[key] for key in wanted})):
                 return Recognized(name, names)
     if network is not None:
         return Recognized(network, {name: name for name in arrays})  # what doesn't fit is said when it is loaded
@@ -70,7 +70,7 @@ def recognize_network(names: Iterable[str]) -> str:
     'resnet32'
     """
     given = {name for name in names if not name.endswith(_ADDED)}
-    found = next((name for name in NETWORKS if _kernels(name).keys() == given), None)
+    found = next((name for name in NETWORKS if _forms_of(name).keys() == given), None)
     if found is None:
         raise _unknown(given)
     return found
@@ -78,8 +78,8 @@ def recognize_network(names: Iterable[str]) -> str:
 
 def _unknown(given: set[str]) -> InputError:
     """Return the error for names that no network has, which tells of the most similar one."""
-    nearest = min(NETWORKS, key=lambda name: len(_kernels(name).keys() ^ given))
-    unknown, lacking = sorted(given - _kernels(nearest).keys()), sorted(_kernels(nearest).keys() - given)
+    nearest = min(NETWORKS, key=lambda name: len(_forms_of(name).keys() ^ given))
+    unknown, lacking = sorted(given - _forms_of(nearest).keys()), sorted(_forms_of(nearest).keys() - given)
     differs = (
         f"has no {unknown[0]!r}" if unknown else f"also has {lacking[0]!r}" if lacking else "has kernels of other sizes"
     )
@@ -89,7 +89,16 @@ def _unknown(given: set[str]) -> InputError:
 
 
 @cache
-def _kernels(network: str) -> dict[str, tuple[int, ...]]:
-    """Return the size of the kernels of each array, () where there are none, by the arrays' names."""
-    state = build_network(network, seed=None).state_dict()
-    return {name: array.shape[2:] for name, array in state.items() if not name.endswith(_ADDED)}
+def _forms_of(network: str) -> dict[str, tuple[int, ...]]:
+    """Return the forms of a network's arrays by their names, in its order."""
+    places = build_network(network, seed=None).places()
+    return _forms({key: owner.get_array(name).shape for owner, name, key in places if not key.endswith(_ADDED)})
+
+
+def _forms(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return what numbers of channels leave alone: sizes of kernels, and the entries of matrices for each channel."""
+    forms, channels = dict[str, tuple[int, ...]](), 1
+    for name, shape in shapes.items():
+        forms[name] = (shape[1] // max(channels, 1),) if len(shape) == 2 else tuple(shape[2:])
+        channels = shape[0] if shape else 1
+    return forms
