@@ -1,16 +1,20 @@
-"""Prune a trained network by four methods to one budget: ``CSC_COGD_DATA=FOLDER python benchmarks/pruning.py``.
+"""Prune a trained network by several methods to several budgets: ``CSC_COGD_DATA=FOLDER python benchmarks/pruning.py``.
 
-The pretrained ResNet-56 (or --network resnet20) of `CSC_COGD_DATA` is pruned to a fraction of its FLOPs, by
+The pretrained ResNet-56 (or --network resnet20) of `CSC_COGD_DATA` is pruned to fractions of its FLOPs, by
 
 - CoGD: soft masks trained against the network as a teacher, backtracked once an epoch;
 - GAL: the same, with the same seeds, without backtracking;
 - l1: the same fraction of the first convolutions of all blocks, by the l1 norm of kernels;
-- group: all these channels ranked together by the norm of all that belongs to them (as DepGraph does).
+- group: all these channels ranked together by the norm of all that belongs to them, relative to those that are left;
+- group-first: the same, relative to the mean before any fell, as it was before;
+- taylor: all these channels ranked together by the first-order effect on the loss of the training images;
+- torch-pruning: the group norm of Torch-Pruning (`pip install torch torch-pruning`), with our fine-tuning.
 
-All see as many batches of as many images in all: what the first two train masks with, the last two have for fine-tuning on
-top. Printed are, for each seed and as mean and standard deviation, the accuracy on test images before and after fine-tuning,
-with the FLOPs and parameters that are left, and the network's own accuracy on the same images above them; published figures,
-from whole CIFAR-10 and 100 epochs on a GPU, are below. --full takes these epochs and all images.
+All see as many batches of as many images in all: what the first two train masks with, the others have for fine-tuning on
+top. With --teacher, part of the loss of fine-tuning are the predictions of the network before. Printed are, for each seed
+and as mean and standard deviation, the accuracy on test images before and after fine-tuning, with the FLOPs and parameters
+that are left, and the network's own accuracy on the same images above them; published figures, from whole CIFAR-10 and 100
+epochs on a GPU, are below. --full takes these epochs and all images.
 
 Without ``CSC_COGD_DATA``, it says so and does nothing.
 """
@@ -35,11 +39,16 @@ Published, ResNet-56, all of CIFAR-10, baseline 93.26 %:
 | CoGD-0.5 | 92.38 | 92.95 | 48.90 M |
 | GAL-0.8 | 90.36 | 91.58 | 49.99 M |
 | DepGraph | | 93.64 | 2.57 x fewer |"""
-METHODS = ("cogd", "gal", "l1", "group")
+OURS = ("cogd", "gal", "l1", "group", "taylor")
+METHODS = (*OURS, "group-first", "torch-pruning")
 
 
-def recipes(method: str, args: argparse.Namespace, seed: int) -> tuple[Any, Any]:
-    """How a method prunes, and how what it leaves is fine-tuned: with the same batches in all."""
+Fitted = tuple[Any, float]
+"""A network that was pruned, and the share of FLOPs that is left."""
+
+
+def recipes(method: str, args: argparse.Namespace, budget: float, seed: int) -> tuple[Any, Any]:
+    """How a method of ours prunes, and how what any leaves is fine-tuned: with the same batches in all."""
     from csc_cogd.nn import AdversarialLoss, Augmentation, PruningRecipe, Recipe, pruning_rule
 
     augmentation = Augmentation(crop=4, flip=True)
@@ -49,53 +58,119 @@ def recipes(method: str, args: argparse.Namespace, seed: int) -> tuple[Any, Any]
     tuning = Recipe(epochs, learning_rate=args.learning_rate, schedule="cosine", **common)
     masks = Recipe(args.mask_epochs, learning_rate=args.mask_stage_rate, schedule="constant", **common)
     pruning = PruningRecipe(
-        method, budget=args.budget, masks=masks if masked else None, at_least=args.at_least,
+        method if method in OURS else "group", budget=budget, masks=masks if masked else None, at_least=args.at_least,
         loss=AdversarialLoss(args.sparsity, label=args.label, mask_learning_rate=args.mask_rate), ranking=args.ranking,
         cogd=pruning_rule(args.keep, args.degree, args.eta) if method == "cogd" else None,
     )  # fmt: skip
     return pruning, tuning
 
 
+def group_first(network: Any, budget: float, at_least: int) -> Any:
+    """Rank by norms over the first mean of their group."""
+    from csc_cogd.nn import FlopsModel, channel_groups, keep_within, remove_channels
+    from csc_cogd.nn.pruning import importance
+
+    norms = importance.weighed_anew
+    importance.weighed_anew = lambda values: values / values.mean()
+    try:
+        scores = importance.channel_scores(network, channel_groups(network, inner_only=True), "group")
+    finally:
+        importance.weighed_anew = norms
+    kept = keep_within(FlopsModel(network), scores, budget, ranking="global", at_least=at_least)
+    return remove_channels(network, kept)
+
+
+def torch_pruning(network: Any, budget: float, at_least: int) -> Any:
+    """Let Torch-Pruning choose the channels inside of blocks of a twin in PyTorch, and remove the same ones from ours."""
+    import torch
+    import torch_pruning as tp
+    from torch_twin import twin
+
+    from csc_cogd.nn import FlopsModel, channel_groups, remove_channels
+
+    theirs = twin(network)
+    groups, model = channel_groups(network, inner_only=True), FlopsModel(network)
+    layers = dict(theirs.named_modules())
+    last = [layer for name, layer in layers.items() if isinstance(layer, torch.nn.Conv2d) and name not in groups]
+    kept = {name: np.arange(group.n_channels) for name, group in groups.items()}
+    pruner = tp.pruner.MetaPruner(
+        theirs, torch.zeros(1, 3, 32, 32), importance=tp.importance.GroupMagnitudeImportance(p=2), global_pruning=True,
+        pruning_ratio=1.0, iterative_steps=400, ignored_layers=[*last, layers["linear"]], max_pruning_ratio=1.0,
+    )  # fmt: skip
+    names = {layer: name for name, layer in layers.items()}
+    allowed = budget * model.flops()
+    while model.flops({name: len(channels) for name, channels in kept.items()}) > allowed:
+        before = sum(map(len, kept.values()))
+        for group in pruner.step(interactive=True):
+            dep, indices = group[0]
+            name = names[dep.target.module]
+            indices = indices[: max(len(kept[name]) - at_least, 0)]
+            kept[name] = np.delete(kept[name], indices)
+            group.prune(idxs=list(indices))
+        if sum(map(len, kept.values())) == before:
+            break
+    return remove_channels(network, kept)
+
+
+def pruned(method: str, network: Any, images: Any, normalization: Any, recipe: Any) -> Fitted:
+    """The smaller network, not yet fine-tuned, and the share of FLOPs that is left."""
+    from csc_cogd.nn import count_flops, prune
+
+    if method == "group-first":
+        smaller = group_first(network, recipe.budget, recipe.at_least)
+    elif method == "torch-pruning":
+        smaller = torch_pruning(network, recipe.budget, recipe.at_least)
+    else:
+        smaller = prune(network, images, recipe, normalization=normalization).network
+    return smaller, count_flops(smaller) / count_flops(network)
+
+
 def compare(args: argparse.Namespace, data: Path) -> None:
-    from csc_cogd.nn import Normalization, evaluate, load_checkpoint, load_images, load_network, prune, train
+    from csc_cogd.nn import Normalization, count_parameters, evaluate, load_checkpoint, load_images, load_network, train
+    from csc_cogd.nn.pruning.teaching import taught_by
 
     weights = next((data / "weights").glob(f"*{args.network}*.safetensors"))
     network, about = load_network(weights, args.network).to(args.device), load_checkpoint(weights)[1]
     normalization = Normalization(about["norm_mean"], about["norm_std"])
     images, test = load_images(data / "cifar10", "train"), load_images(data / "cifar10", "test")
     test = test.first(args.test) if args.test else test
-    own = evaluate(network, test, normalization=normalization).accuracy
+
+    def right(network: Any) -> float:
+        return 100 * evaluate(network, test, normalization=normalization).accuracy
+
     print(
         f"{args.network}, {args.images or len(images)} images, {args.mask_epochs} + {args.epochs} epochs of batches of "
-        f"{args.batch}; {len(test)} test images: {100 * own:.2f} % before pruning"
+        f"{args.batch}, teacher {args.teacher}; {len(test)} test images: {right(network):.2f} % before pruning"
     )
-    print("\n| method | seed | % right, pruned | fine-tuned | FLOPs | parameters | seconds |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for method in args.methods:
-        ends = []
-        for seed in range(args.seeds):
-            start = perf_counter()
-            chosen = np.random.default_rng(seed).permutation(len(images))
-            seen = images.take(chosen[: args.images]) if args.images else images
-            pruning, tuning = recipes(method, args, seed)
-            done = prune(network, seen, pruning, normalization=normalization)
-            pruned = evaluate(done.network, test, normalization=normalization).accuracy
-            train(done.network, seen, tuning, normalization=normalization)
-            ends.append((100 * pruned, 100 * evaluate(done.network, test, normalization=normalization).accuracy))
-            left = f"{done.after.flops / 1e6:.2f} M, {done.after.flops / done.before.flops:.1%} | {done.after.parameters:,}"
-            accuracies = " | ".join(f"{accuracy:.2f}" for accuracy in ends[-1])
-            print(f"| {method} | {seed} | {accuracies} | {left} | {perf_counter() - start:.0f} |", flush=True)
-            for epoch in (done.masks or ()) if args.verbose else ():
-                print(f"masks, epoch {epoch.epoch}: loss {epoch.loss:.3f}, {dict(epoch.figures)}", file=sys.stderr)
-        print(f"| {method} | mean | {' | '.join(spread(column, 1) for column in np.transpose(ends))} | | | |", flush=True)
+    print("\n| budget | method | seed | % right, pruned | fine-tuned | FLOPs left | parameters | seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for budget in args.budgets:
+        for method in args.methods:
+            ends = []
+            for seed in range(args.seeds):
+                start = perf_counter()
+                chosen = np.random.default_rng(seed).permutation(len(images))
+                seen = images.take(chosen[: args.images]) if args.images else images
+                pruning, tuning = recipes(method, args, budget, seed)
+                smaller, share = pruned(method, network, seen, normalization, pruning)
+                before = right(smaller)
+                loss = taught_by(network, args.teacher) if args.teacher else None
+                train(smaller, seen, tuning, normalization=normalization, loss=loss)
+                ends.append((before, right(smaller)))
+                left = f"{share:.1%} | {count_parameters(smaller):,} | {perf_counter() - start:.0f}"
+                accuracies = " | ".join(f"{accuracy:.2f}" for accuracy in ends[-1])
+                print(f"| {budget:.0%} | {method} | {seed} | {accuracies} | {left} |", flush=True)
+            means = " | ".join(spread(column, 1) for column in np.transpose(ends))
+            print(f"| {budget:.0%} | {method} | mean | {means} | | | |", flush=True)
     print(PUBLISHED)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=("resnet20", "resnet56"), default="resnet56")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--budget", type=float, default=0.5, help="of the FLOPs (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=OURS)
+    parser.add_argument("--budgets", nargs="+", type=float, default=(0.8, 0.65, 0.5, 0.35), help="shares of the FLOPs")
+    parser.add_argument("--teacher", type=float, default=0.0, help="share of the network before in the loss of fine-tuning")
     parser.add_argument("--images", type=int, default=512, help="to train on; 0: all (default: %(default)s)")
     parser.add_argument("--test", type=int, default=500, help="to test on; 0: all (default: %(default)s)")
     parser.add_argument("--mask-epochs", type=int, default=2)
@@ -114,7 +189,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="all images, 100 + 100 epochs of batches of 128")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("-v", "--verbose", action="store_true")
     args = parser.parse_args()
     if args.full:
         args.images, args.test, args.mask_epochs, args.epochs, args.batch = 0, 0, 100, 100, 128

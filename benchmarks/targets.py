@@ -270,7 +270,7 @@ BENCHMARKS = {
         ),
         needs=("torch", "data"),
     ),
-    "networks, pruning": Benchmark("pruning.py --seeds 2", needs=("data",)),
+    "networks, pruning": Benchmark("pruning.py --seeds 2 --budgets 0.5", needs=("data",)),
     "networks, training by cogradient descent": Benchmark(
         "cogd_training.py --images 500 --test 500 --epochs 3 --seeds 2", needs=("data",)
     ),

@@ -44,7 +44,7 @@ def our_step(network: Module, images: np.ndarray, labels: np.ndarray) -> Callabl
     def step() -> float:
         network.zero_grad()
         loss = cross_entropy(network(Tensor(images)), labels)
-        loss.backward()
+        loss.backward(release=True)
         for parameter in parameters:
             parameter.array -= RATE * parameter.grad
         return float(loss)
@@ -74,10 +74,10 @@ def peer_step(
     source = Tensor(images[:2], requires_grad=True)
     order = history(network(source))
     optimizer = torch.optim.SGD(parameters.values(), RATE, **settings)
-    running = {t: (x.new_zeros(t.shape[1]), x.new_ones(t.shape[1])) for t in order if t.made_by}
+    running = {t: (x.new_zeros(t.shape[1]), x.new_ones(t.shape[1])) for t in order if t.made_by.name == "batch_norm"}
 
     def call(tensor: Tensor, given: list[Any]) -> Any:
-        name, settings = tensor.made_by or ("", {})
+        name, settings = tensor.made_by
         match name:
             case "conv2d":
                 return F.conv2d(*given, **settings)
@@ -90,7 +90,7 @@ def peer_step(
             case "linear":
                 return F.linear(*given)
             case "global_avg_pool2d":
-                return given[0].mean((2, 3))
+                return given[0].mean((2, 3), keepdim=settings["keep"])
             case "subsample_and_pad":
                 more = (settings["channels"] - given[0].shape[1]) // 2
                 return F.pad(given[0][:, :, :: settings["stride"], :: settings["stride"]], (0, 0, 0, 0, more, more))
@@ -100,7 +100,7 @@ def peer_step(
         optimizer.zero_grad()
         values: dict[Tensor, Any] = {source: x, **parameters}
         for tensor in order:
-            if tensor.made_by:
+            if tensor.made_by.name:
                 values[tensor] = call(tensor, [values[parent] for parent in tensor.parents])
         loss = F.cross_entropy(values[order[-1]], y)
         del values
@@ -138,7 +138,7 @@ def work(network: Module, batch: int) -> tuple[float, float]:
     """Multiply-adds of a step, and bytes of feature maps that are written and read."""
     flops = flops_by_layer(network)
     output = network(Tensor(np.zeros((2, 3, 32, 32), np.float32)))
-    maps = sum(t.array.nbytes for t in history(output) if t.made_by) * batch / 2
+    maps = sum(np.prod(one.shape) * 4 for one in history(output) if one.made_by.name) * batch / 2
     return (3 * sum(flops.values()) - next(iter(flops.values()))) * batch, 4 * maps
 
 

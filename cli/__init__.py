@@ -37,6 +37,7 @@ _SECTIONS = {
     "Classify": {
         "train": "Train a small image classifier, or test one.",
         "prune": "Make a trained network smaller.",
+        "classify": "Say of what classes images are, by a network.",
     },
     "Look around": {
         "demo": "Damage a picture, restore it, and show the figures.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,18 @@ from csc_cogd.errors import CscCogdError, InputError
 if TYPE_CHECKING:
     from csc_cogd.nn import ImageSet, Module, Normalization, TrainingProgress
 
-NETWORKS = (
-    "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "mobilenetv2", "resnet50",
-)  # fmt: skip
-_DATA = (
+_HOLDOUT = (
+    click.option(
+        "--holdout",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="S",
+        help="Share of each class to test with, if DATA has no test images; always the same images.",
+    ),
+)
+_IMAGES = (
     click.option(
         "--image-size", type=click.IntRange(min=1), metavar="N",
-        help="Resize and crop the images in folders of classes to N x N pixels. Default: they must have one size.",
-    ),
-    click.option(
-        "--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="S",
-        help="Share of each class to test with, if DATA has no test images; always the same images.",
+        help="Resize and crop images in files to N x N pixels. Default: the size that all have, or that NET's file says.",
     ),
     click.option(
         "--mean", type=click.FloatRange(0, 1), nargs=3, metavar="R G B",
@@ -40,8 +41,15 @@ _DATA = (
 
 
 def data_options(function: Any) -> Any:
-    """Decorate a command with the options about its images."""
-    for option in reversed(_DATA):
+    """Decorate a command with the options about a set of images."""
+    for option in reversed(_HOLDOUT):
+        function = option(function)
+    return image_options(function)
+
+
+def image_options(function: Any) -> Any:
+    """Decorate a command with the options about size and normalization of images."""
+    for option in reversed(_IMAGES):
         function = option(function)
     return function
 
@@ -80,14 +88,21 @@ class DataOptions:
 
     def normalization(self) -> Normalization | None:
         """Return the normalization that the options ask for, if any."""
-        from csc_cogd.nn import Normalization
+        return given_normalization(self.mean, self.std)
 
-        if self.mean is None and self.std is None:
-            return None
-        if self.mean is None or self.std is None:
-            fix = "give both {mean} and {std}, or neither"
-            raise InputError("", "images are normalized by mean and standard deviation together", fix)
-        return Normalization(self.mean, self.std)
+
+def given_normalization(
+    mean: tuple[float, float, float] | None, std: tuple[float, float, float] | None
+) -> Normalization | None:
+    """Return the normalization of two options; None without them."""
+    from csc_cogd.nn import Normalization
+
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        fix = "give both {mean} and {std}, or neither"
+        raise InputError("", "images are normalized by mean and standard deviation together", fix)
+    return Normalization(mean, std)
 
 
 @dataclass(frozen=True)
@@ -111,11 +126,16 @@ class Start:
 
 
 def start_network(
-    images: ImageSet, weights: Path | None, name: str | None, normalization: Normalization | None, seed: int
-) -> Start:
-    """Return a network with random weights, or with those of a file, for the classes of some images."""
+    images: ImageSet, weights: Path | None, name: str | None, normalization: Normalization | None, seed: int, *,
+    transfer: Callable[[str], Any] | None = None,
+) -> Start:  # fmt: skip
+    """Return a network with random weights, or with those of a file, for the classes of some images.
+
+    Where the file is of other classes, its last layer is replaced if there is a function `transfer`, which is told so.
+    """
     from csc_cogd.nn import build_network
-    from csc_cogd.nn.saving import read_network
+    from csc_cogd.nn.saving import ONNX, read_network
+    from csc_cogd.nn.transfer import head_classes, replace_head
     from csc_cogd.storage import digest
 
     n_classes = len(images.class_names)
@@ -123,13 +143,24 @@ def start_network(
         name = name or "resnet20"
         return Start(build_network(name, n_classes, seed=seed), name, None, normalization)
     file = read_network(weights)
-    state = file.network.state_dict()
     if name not in (None, file.name):
-        raise InputError("network_name", f"must be {file.name}, which {weights} is of, got {name}", "omit it")
-    known_classes = len(next(state[head] for head in ("linear.bias", "fc.bias") if head in state))
+        try:
+            file = read_network(weights, name)
+        except InputError:
+            raise InputError("network_name", f"must be {file.name}, which {weights} is of, got {name}", "omit it") from None
+    if file.name == ONNX and file.image_size not in (None, images.image_shape[1:]):
+        given = " x ".join(map(str, file.image_size or ()))
+        found = " x ".join(map(str, images.image_shape[1:]))
+        fix = "use {image_size}, or other images"
+        raise InputError("", f"takes images of {given} pixels, got {found}", fix, str(weights))
+    state = file.network.state_dict()
+    known_classes = head_classes(file.network)
     if known_classes != n_classes or file.class_names not in (None, list(images.class_names)):
-        problem = "this network is for other classes than those of the images"
-        raise InputError("", problem, "train from random weights", str(weights))
+        if transfer is None:
+            problem = "this network is for other classes than those of the images"
+            raise InputError("", problem, "train it for these first, by csc-cogd train --weights", str(weights))
+        layer = replace_head(file.network, n_classes, seed=seed)
+        transfer(f"{weights}: is for {known_classes} other classes, so {layer} starts anew for these {n_classes}")
     normalization = normalization or file.normalization
     if normalization is None:
         raise InputError("", "holds no mean and standard deviation of pixels", "add {mean} and {std}", str(weights))

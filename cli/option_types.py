@@ -85,6 +85,27 @@ class Suffix(click.ParamType):
         return [CompletionItem(suffix) for suffix in SUFFIXES if suffix.startswith(incomplete)]
 
 
+class NetworkName(click.ParamType):
+    """Name of a network, which are known once one is to be built."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        from csc_cogd.nn.networks import NETWORKS
+
+        if value not in NETWORKS:
+            self.fail(f"{value!r} is not one of {', '.join(NETWORKS)}", param, ctx)
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the name."""
+        from click.shell_completion import CompletionItem
+
+        from csc_cogd.nn.networks import NETWORKS
+
+        return [CompletionItem(name) for name in NETWORKS if name.startswith(incomplete)]
+
+
 def complete_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Let the shell complete the name of a file, for texts that may be one."""
     from click.shell_completion import CompletionItem

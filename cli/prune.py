@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -18,10 +19,11 @@ from csc_cogd.cli.recipes import RecipeOptions, recipe_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from csc_cogd.nn import ImageSet, PruningRecipe, PruningResult, Recipe
+    from csc_cogd.nn import Evaluation, ImageSet, PruningRecipe, PruningResult, Recipe
 
 _POSITIVE = click.IntRange(min=1)
 _MASK_EPOCHS = 30
+_TEACHER = 0.5
 _OF_MASKS = (
     "mask_epochs", "mask_start", "sparsity", "mask_learning_rate", "mask_interval", "label_weight", "distillation_weight",
 )  # fmt: skip
@@ -29,7 +31,7 @@ _OF_THE_RULE = ("keep", "kernel_degree")
 """Options of methods with masks, and of cogradient descent."""
 _COSTS = {
     "flops": ("multiply-adds an image", "M", 1e6), "parameters": ("parameters", "k", 1e3), "file_bytes": ("file", "kB", 1e3),
-    "seconds": ("time of 64 images", "ms", 1e-3),
+    "seconds": ("time of 64 images", "ms", 1e-3), "onnxruntime_seconds": ("one, by onnxruntime", "ms", 1e-3),
 }  # fmt: skip
 """The name of each cost in the summary, with its unit."""
 
@@ -57,18 +59,33 @@ class PruneOptions:
     keep: float | None
     kernel_degree: int | None
     no_fine_tuning: bool
+    teacher: float | None
     resume: bool
     onnx: Path | None
+    int8: Path | None
     record: Path | None
     as_json: bool
     device: str
+
+
+class Accuracies(NamedTuple):
+    """What the tests have found: before, after, and after in 8-bit integers, where that was asked for."""
+
+    before: Evaluation
+    after: Evaluation
+    int8: Evaluation | None
 
 
 @click.command("prune")
 @click.argument("weights", metavar="WEIGHTS", type=PATH)
 @click.argument("data", metavar="DATA", type=PATH)
 @click.option(
-    "-o", "--output", type=PATH, metavar="FILE", required=True, help="Where to write the smaller network, as .safetensors."
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    required=True,
+    help="Where to write the smaller network, .safetensors; .onnx if WEIGHTS are.",
 )
 @click.option(
     "--flops", "budget", type=click.FloatRange(0, min_open=True), metavar="F",
@@ -79,14 +96,14 @@ class PruneOptions:
     help="Remove all channels whose masks end at or below T; 0 changes no output.",
 )  # fmt: skip
 @click.option(
-    "--method", type=click.Choice(["cogd", "gal", "l1", "group"]), default="group", show_default=True,
-    help="Masks with cogradient descent, masks without it, l1 norms of kernels, or norms of all weights of a channel, "
-    "which is best unless masks are trained for long.",
+    "--method", type=click.Choice(["cogd", "gal", "l1", "group", "taylor"]), default="group", show_default=True,
+    help="Masks with cogradient descent, masks without it, l1 norms of kernels, norms of all weights of a channel, or the "
+    "effect of each channel on the loss.",
 )  # fmt: skip
 @click.option("--ranking", type=click.Choice(["uniform", "global"]), help="Default: uniform for l1, else global.")
 @click.option(
     "--everywhere", "include_residual", is_flag=True,
-    help="With l1 and group: prune residual paths as well as the inside of blocks.",
+    help="With l1, group and taylor: prune residual paths as well as the inside of blocks.",
 )  # fmt: skip
 @click.option("--at-least", type=_POSITIVE, default=1, show_default=True, metavar="N", help="Fewest channels of a layer.")
 @click.option(
@@ -117,11 +134,19 @@ class PruneOptions:
     "--kernel-degree", type=click.IntRange(1, 9), metavar="K", help="With cogd: degree of the rule's kernel. Default: 1."
 )
 @click.option("--no-fine-tuning", is_flag=True, help="Don't fine-tune the smaller network.")
+@click.option(
+    "--teacher", type=click.FloatRange(0, 1), metavar="S",
+    help="Fine-tune by WEIGHTS' own predictions as well as by labels: their share of the loss. Default: 0.5.",
+)  # fmt: skip
 @recipe_options(epochs=40, learning_rate=0.01, weight_decay=2e-4)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Random seed.")
 @data_options
 @options("resume")
 @click.option("--onnx", type=PATH, metavar="FILE", help="Also write the smaller network as ONNX, for other programs.")
+@click.option(
+    "--int8", type=PATH, metavar="FILE",
+    help="Also write it as ONNX in 8-bit integers, calibrated on DATA, and test it: needs onnxruntime.",
+)  # fmt: skip
 @click.option("--record", type=PATH, metavar="FILE", help="Write costs, channels and the history of training: .json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a line of JSON.")
 @options("overwrite", "device", CONSOLE)
@@ -133,7 +158,8 @@ def command(
 ) -> None:  # fmt: skip
     """Make a trained network smaller, and fine-tune it.
 
-    WEIGHTS is a network in a .safetensors file, of `csc-cogd train` or of PyTorch. DATA is what it was trained on (see
+    WEIGHTS is a network in a .safetensors file, of `csc-cogd train` or of PyTorch, or any convolutional network in an .onnx
+    file, which is written as ONNX again. DATA is what it was trained on (see
     `csc-cogd train --help`). Options of training apply to fine-tuning; those of batches and augmentation also to masks.
 
     \b
@@ -141,7 +167,10 @@ def command(
       csc-cogd prune resnet56.safetensors cifar-10-batches-bin -o half.safetensors --crop 4 --flip
       csc-cogd prune resnet56.safetensors cifar-10-batches-bin -o cogd.safetensors --method cogd --mask-epochs 100
       csc-cogd prune net.safetensors flowers -o small.safetensors --flops 20e6 --onnx small.onnx --record run.json
+      csc-cogd prune net.safetensors flowers -o small.safetensors --method taylor --multiple-of 8 --teacher 0.9
+      csc-cogd prune net.safetensors flowers -o small.safetensors --int8 small8.onnx
       csc-cogd prune net.safetensors flowers -o small.safetensors --method gal --threshold 0.05
+      csc-cogd prune efficientnet.onnx flowers -o small.onnx --flops 0.6 --image-size 224 --learning-rate 0.003
 
     \b
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
@@ -174,8 +203,9 @@ def command(
             evaluate(network, test, normalization=start.normalization, batch_size=tuning.batch_size)
             for network in (start.network, result.network)
         )
-        accuracies = before.accuracy, after.accuracy
         _write(options, start, images, result, overwrite)
+        int8 = _quantize(options, start, images, test, result, overwrite)
+        accuracies = Accuracies(before, after, int8)
     if options.record is not None:
         from csc_cogd.storage import write_whole
 
@@ -198,12 +228,13 @@ def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
     for name in (*(() if masked else _OF_MASKS), *(() if cogd else _OF_THE_RULE)):
         if getattr(options, name) is not None:
             raise InputError(name, f"has no effect with method {method}", "omit it, or choose another {method}")
+    teacher = (0.0 if options.no_fine_tuning else _TEACHER) if options.teacher is None else options.teacher
     epochs = options.mask_epochs or _MASK_EPOCHS
     return PruningRecipe(
         method, budget=0.5 if options.budget is None and options.threshold is None else options.budget,
         threshold=options.threshold,
-        masks=replace(tuning, epochs=epochs, schedule="constant", warm_up=0.0) if masked else None,
-        fine_tuning=None if options.no_fine_tuning else tuning,
+        masks=replace(tuning, epochs=epochs, schedule="constant", warm_up=0.0, average=0.0, patience=0) if masked else None,
+        fine_tuning=None if options.no_fine_tuning else tuning, teacher=teacher,
         loss=AdversarialLoss(
             AdversarialLoss.sparsity if options.sparsity is None else options.sparsity,
             label=options.label_weight or 0.0, distillation=options.distillation_weight or 0.0,
@@ -220,12 +251,19 @@ def _check_outputs(options: PruneOptions, overwrite: bool) -> None:
     """Check that all outputs can be written."""
     from csc_cogd.storage import check_distinct, check_writable
 
-    for path, suffix in ((options.output, ".safetensors"), (options.onnx, ".onnx"), (options.record, ".json")):
+    imported = options.weights.suffix == ".onnx"
+    if imported and options.onnx is not None:
+        raise InputError("onnx", "has no effect, as the output itself is ONNX", "omit it")
+    own = ".onnx" if imported else ".safetensors"
+    outputs = {options.output: own, options.onnx: ".onnx", options.int8: ".onnx", options.record: ".json"}
+    for path, suffix in outputs.items():
         if path is not None:
             if path.suffix != suffix:
                 raise InputError("", f"the name of this output must end in {suffix}", subject=str(path))
             check_writable(path, overwrite=overwrite, inputs=(options.weights,))
-    check_distinct(options.output, options.onnx, options.record)
+    check_distinct(options.output, options.onnx, options.int8, options.record)
+    if options.int8 is not None and not (find_spec("onnx") and find_spec("onnxruntime")):
+        raise InputError("int8", "needs the packages onnx and onnxruntime", "pip install 'csc-cogd[onnx]'")
     if options.onnx is not None and find_spec("onnx") is None:
         raise InputError("onnx", "needs the package onnx", "pip install 'csc-cogd[onnx]'")
 
@@ -234,19 +272,38 @@ def _write(options: PruneOptions, start: Start, images: ImageSet, result: Prunin
     """Write the smaller network, and remove the checkpoints."""
     from csc_cogd.nn import export_onnx, save_network
     from csc_cogd.nn.pruning.prune import checkpoint_files
-    from csc_cogd.nn.saving import image_metadata
+    from csc_cogd.nn.saving import ONNX, image_metadata
 
     assert start.normalization is not None
     about = {"network": start.name, **image_metadata(images, start.normalization)}
-    save_network(result.network, options.output, start.name, metadata=about, overwrite=overwrite)
-    if options.onnx is not None:
-        shape = images.image_shape
-        export_onnx(result.network, options.onnx, image_shape=shape, metadata=about, overwrite=overwrite)
+    exported = options.output if start.name == ONNX else options.onnx
+    if start.name != ONNX:
+        save_network(result.network, options.output, start.name, metadata=about, overwrite=overwrite)
+    if exported is not None:
+        export_onnx(result.network, exported, image_shape=images.image_shape, metadata=about, overwrite=overwrite)
     for path in checkpoint_files(options.output.with_suffix("")).values():
         path.unlink(missing_ok=True)
 
 
-def _record(result: PruningResult, accuracies: tuple[float, float]) -> bytes:
+def _quantize(
+    options: PruneOptions, start: Start, images: ImageSet, test: ImageSet, result: PruningResult, overwrite: bool
+) -> Evaluation | None:  # fmt: skip
+    """Write the smaller network in 8-bit integers, and return what it is right about; None without --int8."""
+    from csc_cogd.nn import evaluate_onnx, export_onnx, quantize_onnx
+    from csc_cogd.nn.saving import image_metadata
+
+    if options.int8 is None:
+        return None
+    assert start.normalization is not None
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder, "exported.onnx")
+        about = image_metadata(images, start.normalization)
+        export_onnx(result.network, exported, image_shape=images.image_shape, metadata=about)
+        quantize_onnx(exported, options.int8, images, normalization=start.normalization, overwrite=overwrite)
+    return evaluate_onnx(options.int8, test, normalization=start.normalization)
+
+
+def _record(result: PruningResult, accuracies: Accuracies) -> bytes:
     record = _costs(result, accuracies) | {
         "kept": {name: channels.tolist() for name, channels in result.kept.items()},
         "masks": None if result.masks is None else result.masks.as_json(),
@@ -255,21 +312,33 @@ def _record(result: PruningResult, accuracies: tuple[float, float]) -> bytes:
     return (json.dumps(record, indent=1) + "\n").encode()
 
 
-def _costs(result: PruningResult, accuracies: tuple[float, float]) -> dict[str, dict[str, float]]:
-    costs = zip(("before", "after"), (result.before, result.after), accuracies, strict=True)
-    return {name: {**asdict(cost), "test_accuracy": accuracy} for name, cost, accuracy in costs}
+def _costs(result: PruningResult, accuracies: Accuracies) -> dict[str, dict[str, float]]:
+    costs = zip(("before", "after"), (result.before, result.after), accuracies[:2], strict=True)
+    rows = {name: {**asdict(cost), **_tested(found)} for name, cost, found in costs}
+    return rows if accuracies.int8 is None else rows | {"int8": _tested(accuracies.int8)}
+
+
+def _tested(found: Evaluation) -> dict[str, float]:
+    return {"test_accuracy": found.accuracy, "test_top5_accuracy": found.top5_accuracy}
 
 
 def _summarize(
-    options: PruneOptions, result: PruningResult, accuracies: tuple[float, float], console: Console
+    options: PruneOptions, result: PruningResult, accuracies: Accuracies, console: Console
 ) -> None:  # fmt: skip
     if options.as_json:
         echo(json.dumps({"output": str(options.output), **_costs(result, accuracies)}))
     console.say(_row("", "before", "after", "left"))
     for what, (said, unit, scale) in _COSTS.items():
         before, after = getattr(result.before, what), getattr(result.after, what)
+        if before is None or after is None:
+            continue
         console.say(_row(said, f"{before / scale:.2f} {unit}", f"{after / scale:.2f} {unit}", f"{after / before:.1%}"))
-    console.say(_row("test accuracy", *(f"{100 * accuracy:.2f} %" for accuracy in accuracies)))
+    both = accuracies[:2]
+    console.say(_row("test accuracy", *(f"{100 * found.accuracy:.2f} %" for found in both)))
+    if any(found.top5_accuracy < 1 for found in both):
+        console.say(_row("top-5 accuracy", *(f"{100 * found.top5_accuracy:.2f} %" for found in both)))
+    if accuracies.int8 is not None:
+        console.say(_row("in 8-bit integers", "", f"{100 * accuracies.int8.accuracy:.2f} %"))
     console.say(f"{options.output}: written")
 
 

@@ -42,8 +42,12 @@ _OPTIONS = (
         help="Epochs over which the rate rises from 0.",
     ),
     click.option(
+        "--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True,
+        help="adamw wants about a hundredth of the --learning-rate.",
+    ),
+    click.option(
         "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, metavar="M",
-        help="Momentum of gradient descent."
+        help="Momentum of gradient descent; b1 of adamw."
     ),
     click.option("--nesterov", is_flag=True, help="Use Nesterov's momentum."),
     click.option(
@@ -70,6 +74,18 @@ _OPTIONS = (
     click.option(
         "--area", type=click.FloatRange(0, 1), default=0.0, show_default=True, metavar="A",
         help="Train on random crops, resized, of at least this share of each image; 0.08 is usual for ImageNet.",
+    ),
+    click.option(
+        "--average", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True, metavar="D",
+        help="Test and keep an average of the weights, of this decay a step; 0.99 to 0.9999 is usual.",
+    ),
+    click.option(
+        "--patience", type=_ZERO_OR_MORE, default=0, show_default=True, metavar="N",
+        help="Hold images out of training, stop when their loss hasn't fallen for N epochs, and keep the best epoch.",
+    ),
+    click.option(
+        "--validation", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="S",
+        help="Share of each class that --patience holds out. Default: 0.1.",
     ),
     click.option(
         "--precision", type=click.Choice(["float32", "mixed"]), default="float32", show_default=True,
@@ -103,6 +119,7 @@ class RecipeOptions:
     steps: str | None
     step_factor: float | None
     warm_up: float
+    optimizer: str
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -112,6 +129,9 @@ class RecipeOptions:
     flip: bool
     cutout: int
     area: float
+    average: float
+    patience: int
+    validation: float | None
     precision: str
     seed: int
 
@@ -122,6 +142,8 @@ class RecipeOptions:
         for name in ("steps", "step_factor"):
             if getattr(self, name) is not None and self.schedule != "step":
                 raise InputError(name, f"has no effect with schedule {self.schedule}", "add {schedule} step, or omit it")
+        if self.validation is not None and not self.patience:
+            raise InputError("validation", "has no effect without an early stop", "add {patience} N, or omit it")
         augmentation = Augmentation(self.crop, self.flip, self.cutout, self.area)
         return Recipe(
             self.epochs, self.batch_size, self.learning_rate, self.momentum, self.nesterov, self.weight_decay,
@@ -129,7 +151,10 @@ class RecipeOptions:
             steps=Recipe.steps if self.steps is None else _numbers(self.steps),
             step_factor=Recipe.step_factor if self.step_factor is None else self.step_factor,
             warm_up=self.warm_up, label_smoothing=self.label_smoothing,
-            augmentation=None if augmentation == Augmentation() else augmentation, precision=self.precision, seed=self.seed,
+            augmentation=None if augmentation == Augmentation() else augmentation, optimizer=self.optimizer,
+            average=self.average, patience=self.patience,
+            validation=Recipe.validation if self.validation is None else self.validation,
+            precision=self.precision, seed=self.seed,
         )  # fmt: skip
 
 

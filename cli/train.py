@@ -13,8 +13,8 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.networks import NETWORKS, DataOptions, EpochProgress, Start, data_options, network_command, start_network
-from csc_cogd.cli.option_types import PATH
+from csc_cogd.cli.networks import DataOptions, EpochProgress, Start, data_options, network_command, start_network
+from csc_cogd.cli.option_types import PATH, NetworkName
 from csc_cogd.cli.options import CONSOLE, cogradient_rule, options, takes
 from csc_cogd.cli.plots import check_plot, save_plot
 from csc_cogd.cli.recipes import RecipeOptions, recipe_options
@@ -38,6 +38,7 @@ class TrainOptions:
     output: Path | None
     network_name: str | None
     weights: Path | None
+    freeze: str | None
     cogd: bool
     kernel_degree: int | None
     evaluating: bool
@@ -56,10 +57,15 @@ class TrainOptions:
     help="Write the weights, as .safetensors; replaced after each epoch, and a checkpoint until the last one.",
 )  # fmt: skip
 @click.option(
-    "--network", "network_name", type=click.Choice(NETWORKS),
-    help="Default: that of --weights, else resnet20. resnet50 is for larger images, the others for CIFAR's.",
+    "--network", "network_name", type=NetworkName(), metavar="NAME",
+    help="resnet20, 32, 44, 56, 110, 18, mobilenetv2 or cifar-vgg16-bn for small images; imagenet-resnet18, resnet34, 50, "
+    "101, 152, imagenet-mobilenetv2 or vgg16-bn for larger ones. Default: that of --weights, else resnet20.",
 )  # fmt: skip
-@click.option("--weights", type=PATH, metavar="FILE", help="Start from these weights, .safetensors.")
+@click.option(
+    "--weights", type=PATH, metavar="FILE",
+    help="Start from these weights, .safetensors. If they are for other classes, the last layer starts anew.",
+)  # fmt: skip
+@click.option("--freeze", metavar="PART", help="Don't train the network up to this part, such as layer3; needs --weights.")
 @recipe_options()
 @options("cogd", "kernel_degree")
 @click.option(
@@ -96,6 +102,8 @@ def command(
       csc-cogd train cifar-10-batches-bin -o resnet20.safetensors --crop 4 --flip --resume
       csc-cogd train cifar-10-batches-bin --weights resnet20.safetensors --evaluate
       csc-cogd train flowers -o flowers.safetensors --image-size 64 --holdout 0.1 --epochs 30 --plot run.png
+      csc-cogd train flowers -o flowers.safetensors --weights resnet50.safetensors --image-size 224 --freeze layer3
+        --optimizer adamw --learning-rate 1e-3 --area 0.3 --flip --patience 5 --label-smoothing 0.1
       csc-cogd train digits.npz -o digits.safetensors --epochs 20 --learning-rate 0.05 --history run.csv
 
     \b
@@ -109,8 +117,16 @@ def command(
         else:
             output = _checked_output(options, overwrite)
             rule = cogradient_rule(options.cogd, options.kernel_degree)
+            _check_start(options, recipe)
         test = data.load("test")
-        start = start_network(test, options.weights, options.network_name, data.normalization(), recipe.seed)
+        start = start_network(
+            test, options.weights, options.network_name, data.normalization(), recipe.seed,
+            transfer=None if options.evaluating else console.say,
+        )  # fmt: skip
+        if options.freeze is not None:
+            from csc_cogd.nn import freeze
+
+            freeze(start.network, options.freeze)
         start.network.to(options.device)
         if options.evaluating:
             _evaluate(start, test, recipe, options.as_json)
@@ -147,6 +163,18 @@ def _check_evaluation(options: TrainOptions) -> None:
             raise InputError(name, "has no effect on a test of weights", "omit it, or {evaluating}")
 
 
+def _check_start(options: TrainOptions, recipe: Recipe) -> None:
+    """Refuse combinations of options that have no effect, or none that is known."""
+    if options.weights is not None and options.weights.suffix == ".onnx":
+        problem = "is ONNX, which can be tested and pruned, but not trained here"
+        raise InputError("", problem, "prune it, which fine-tunes it, or use {evaluating}", str(options.weights))
+    if options.freeze is not None and options.weights is None:
+        raise InputError("freeze", "would keep random weights", "add {weights} FILE, or omit it")
+    if options.cogd and recipe.average:
+        problem = "can't be combined with cogradient descent, which compares weights between epochs"
+        raise InputError("average", problem, "omit {average}, or {cogd}")
+
+
 def _checked_output(options: TrainOptions, overwrite: bool) -> Path:
     """Return the output, after checking that all outputs can be written."""
     from csc_cogd.nn.training.history import check_history_name
@@ -177,7 +205,8 @@ def _evaluate(start: Start, test: ImageSet, recipe: Recipe, as_json: bool) -> No
     if as_json:
         echo(json.dumps({"network": start.name, "images": len(test), **result._asdict()}))
     else:
-        echo(f"{start.name}: {100 * result.accuracy:.2f} % of {len(test)} images, loss {result.loss:.4f}")
+        top5 = f", {100 * result.top5_accuracy:.2f} % among the first five" if result.top5_accuracy < 1 else ""
+        echo(f"{start.name}: {100 * result.accuracy:.2f} % of {len(test)} images{top5}, loss {result.loss:.4f}")
 
 
 def _train(
@@ -228,9 +257,11 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
 
 
 def _summarize(output: Path, name: str, history: History, console: Console, as_json: bool) -> None:
-    last, seconds = history[-1], sum(epoch.seconds for epoch in history)
+    seconds = sum(epoch.seconds for epoch in history)
+    last = min(history, key=lambda epoch: epoch.figures.get("validation_loss", -epoch.epoch))  # whose weights are kept
     if as_json:
         summary = {"output": str(output), "network": name, "epochs": len(history), "seconds": seconds}
         echo(json.dumps(summary | {"test_loss": last.test_loss, "test_accuracy": last.test_accuracy}))
     accuracy = 100 * (last.test_accuracy or 0)
-    console.say(f"{output}: {name}, {len(history)} epochs in {seconds:.0f} s: test accuracy {accuracy:.2f} %")
+    kept = f" (epoch {last.epoch})" if last.epoch < len(history) else ""
+    console.say(f"{output}: {name}, {len(history)} epochs in {seconds:.0f} s: test accuracy {accuracy:.2f} %{kept}")

@@ -13,6 +13,9 @@ NAMES = [(module, name) for module in (csc_cogd, csc_cogd.nn) for name in module
 WITHOUT_EXAMPLE = {
     "prune": "takes seconds; in the guide",
     "export_onnx": "needs an optional package; in the guide",
+    "quantize_onnx": "needs optional packages; in the guide",
+    "evaluate_onnx": "needs optional packages; in the guide",
+    "import_onnx": "needs an optional package; in the guide",
     "InputError": "as CscCogdError",
     "DeviceError": "as CscCogdError",
 }

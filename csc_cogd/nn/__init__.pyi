@@ -1,5 +1,7 @@
 """The public names, and the modules that they are imported from on first use."""
 
+from .classify import Classified as Classified
+from .classify import classify_files as classify_files
 from .cogradient import KernelBacktracking as KernelBacktracking
 from .cogradient import MaskBacktracking as MaskBacktracking
 from .cogradient import pruning_rule as pruning_rule
@@ -11,6 +13,10 @@ from .data.batches import measure_normalization as measure_normalization
 from .data.image_set import ImageSet as ImageSet
 from .data.reading import load_images as load_images
 from .export.onnx import export_onnx as export_onnx
+from .export.onnx_import import ImportedNetwork as ImportedNetwork
+from .export.onnx_import import import_onnx as import_onnx
+from .export.quantize import evaluate_onnx as evaluate_onnx
+from .export.quantize import quantize_onnx as quantize_onnx
 from .flops import count_flops as count_flops
 from .flops import count_parameters as count_parameters
 from .flops import flops_by_layer as flops_by_layer
@@ -33,12 +39,14 @@ from .pruning.prune import PruningResult as PruningResult
 from .pruning.prune import prune as prune
 from .pruning.removal import masks_to_kept as masks_to_kept
 from .pruning.removal import remove_channels as remove_channels
+from .pruning.taylor import taylor_scores as taylor_scores
 from .saving import load_checkpoint as load_checkpoint
 from .saving import load_network as load_network
 from .saving import save_checkpoint as save_checkpoint
 from .saving import save_network as save_network
 from .tensor import Tensor as Tensor
 from .tensor import no_grad as no_grad
+from .training.adamw import AdamW as AdamW
 from .training.evaluate import Evaluation as Evaluation
 from .training.evaluate import evaluate as evaluate
 from .training.evaluate import predict as predict
@@ -49,3 +57,5 @@ from .training.recipe import Recipe as Recipe
 from .training.sgd import SGD as SGD
 from .training.training import TrainingProgress as TrainingProgress
 from .training.training import train as train
+from .transfer import freeze as freeze
+from .transfer import replace_head as replace_head

@@ -86,7 +86,8 @@ class _Backtracking(EpochHook):
     image_shape: Shape
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
-        self._epoch = _Epoch(find_scaled_convs(network, self.kind, self.image_shape))
+        found = find_scaled_convs(network, self.kind, self.image_shape)
+        self._epoch = _Epoch([conv for conv in found if conv.kernels.requires_grad and conv.scale.requires_grad])
 
     def after_backward(self, network: Module) -> None:
         self._epoch.add_gradients()

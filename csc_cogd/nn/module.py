@@ -61,6 +61,10 @@ class Module(ABC):
     """The attributes that are buffers."""
     training = True
     """Whether it is used in training, or in inference; :meth:`train` and :meth:`eval` change it."""
+    has_blocks = True
+    """Whether the names of modules tell which ones make up a block; not in networks of other programs."""
+    frozen = False
+    """Whether it stays in inference, see :func:`csc_cogd.nn.freeze`."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +82,7 @@ class Module(ABC):
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters, each with its name."""
-        for owner, name, key in self._places():
+        for owner, name, key in self.places():
             if isinstance(value := getattr(owner, name), Parameter):
                 yield key, value
 
@@ -99,9 +103,9 @@ class Module(ABC):
             parameter.grad = None
 
     def train(self, training: bool = True) -> Self:
-        """Switch this module, and those inside, to training, or to inference."""
+        """Switch this module, and those inside, to training, or to inference; those that are frozen stay in inference."""
         for _, module in self.named_modules():
-            module.training = training
+            module.training = training and not module.frozen
         return self
 
     def eval(self) -> Self:
@@ -121,11 +125,11 @@ class Module(ABC):
 
     def array_names(self) -> list[str]:
         """Return the names of all parameters and buffers."""
-        return [key for _, _, key in self._places()]
+        return [key for _, _, key in self.places()]
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters and buffers in main memory, by their names."""
-        return {key: np.array(to_numpy(owner.get_array(name))) for owner, name, key in self._places()}
+        return {key: np.array(to_numpy(owner.get_array(name))) for owner, name, key in self.places()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set parameters and buffers; they keep the dtype and the device of this module.
@@ -141,7 +145,7 @@ class Module(ABC):
         InputError
             If one is missing, unknown, of another shape, or not of finite real numbers; then nothing is changed.
         """
-        places = {key: (owner, name) for owner, name, key in self._places()}
+        places = {key: (owner, name) for owner, name, key in self.places()}
         given = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
         if missing := [key for key in places if key not in given]:
             raise InputError("state", f"lacks {_some(missing)}", "use complete weights of this network")
@@ -163,7 +167,7 @@ class Module(ABC):
 
     def non_finite(self) -> list[str]:
         """Return the names of the parameters and buffers that hold NaN or infinity."""
-        arrays = ((key, owner.get_array(name)) for owner, name, key in self._places())
+        arrays = ((key, owner.get_array(name)) for owner, name, key in self.places())
         return [key for key, array in arrays if not array_module(array).isfinite(array).all()]
 
     def check_finite(self) -> None:
@@ -187,7 +191,7 @@ class Module(ABC):
             This one.
         """
         backend = get_backend(device, dtype=dtype)
-        for owner, name, _ in self._places():
+        for owner, name, _ in self.places():
             array = to_numpy(owner.get_array(name))
             if array.dtype.kind == "f":
                 owner.set_array(name, as_channels_last(backend.asarray(array)))
@@ -207,7 +211,7 @@ class Module(ABC):
         else:
             setattr(self, name, array)
 
-    def _places(self) -> Iterator[tuple[Module, str, str]]:
+    def places(self) -> Iterator[tuple[Module, str, str]]:
         """Yield the module, attribute, and name of every parameter and buffer."""
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():

@@ -19,13 +19,15 @@ from csc_cogd.nn.data.image_set import ImageSet
 from csc_cogd.nn.layers import Conv2d, PaddedShortcut
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
-from csc_cogd.nn.networks.recognition import recognize_network
+from csc_cogd.nn.networks.recognition import recognize_weights
 from csc_cogd.nn.tracing import trace
 from csc_cogd.storage import parse_json, write_whole
 
 OPTIMIZER, HOOK = "optimizer.", "hook."
 """Prefixes of the names of arrays that a checkpoint of training holds besides those of the network."""
-_HEADS = ("linear.weight", "fc.weight")
+ONNX = "onnx"
+"""What networks of other programs are called, in place of a name."""
+_HEADS = ("linear.weight", "fc.weight", "classifier.6.weight")
 _READ = re.compile("BOOL|BF16|[FIUC](8|16|32|64)")
 """The types that are read, as safetensors names them."""
 
@@ -104,7 +106,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray]
         if len(arrays) < len(kinds):
             arrays |= _widened(Path(path).read_bytes())
         metadata = file.metadata() or {}
-        return {key: arrays[key] for key in kinds}, {key: _parsed(value) for key, value in metadata.items()}
+        return {key: arrays[key] for key in kinds}, parsed_metadata(metadata)
 
 
 def save_network(
@@ -146,14 +148,15 @@ def save_network(
 
 
 def load_network(path: str | os.PathLike[str], name: str | None = None) -> Module:
-    """Read a network from a safetensors file: float32, on the CPU, in training mode.
+    """Read a network from a safetensors or ONNX file: float32, on the CPU, in training mode.
 
     Parameters
     ----------
     path : str or path
         A file of :func:`save_network`, a checkpoint of training, or a state dict of PyTorch's with the names of our
-        networks, which DataParallel (``"module."``) and torch.compile (``"_orig_mod."``) may have extended. Of any
-        precision, bfloat16 included.
+        networks, of torchvision's, timm's or chenyaofo's (CIFAR) ResNets and MobileNetV2, which DataParallel (``"module."``)
+        and torch.compile (``"_orig_mod."``) may have extended. Of any precision, bfloat16 included.
+        What ends in ``.onnx`` is read by :func:`csc_cogd.nn.import_onnx`.
     name : str, optional
         Name of the network. Default: as its metadata says, or recognized by the names of its weights.
 
@@ -174,33 +177,64 @@ def load_network(path: str | os.PathLike[str], name: str | None = None) -> Modul
 
 
 class NetworkFile(NamedTuple):
-    """A network from a file, its name, and the classes and the normalization of its images, if the file holds them."""
+    """A network from a file, its name, and the classes, normalization, height and width of its images, if it holds them."""
 
     network: Module
     name: str
     class_names: list[str] | None
     normalization: Normalization | None
+    image_size: tuple[int, int] | None = None
 
 
 def read_network(path: str | os.PathLike[str], name: str | None = None) -> NetworkFile:
     """Read a network and its metadata; see :func:`load_network`."""
+    if Path(path).suffix.lower() == f".{ONNX}":
+        return _read_onnx(path)
     arrays, metadata = load_checkpoint(path)
     state = _unwrapped(arrays)
     try:
-        name = str(name or metadata.get("network") or recognize_network(state))
+        stored = metadata.get("network")
+        name, names = recognize_weights(state, name or (None if stored is None else str(stored)))
+        state = {ours: state[theirs] for theirs, ours in names.items()}
         n_classes, masked = _form(state)
         network = build_network(name, n_classes, seed=None, masked=masked)
         _fill(network, state)
     except InputError as error:
         raise error.about(str(path)) from None
-    class_names = metadata.get("class_names")
-    known = class_names if isinstance(class_names, list) else None
-    return NetworkFile(network, name, known, stored_normalization(metadata))
+    return NetworkFile(network, name, _stored_names(metadata), stored_normalization(metadata), _stored_size(metadata))
+
+
+def _read_onnx(path: str | os.PathLike[str]) -> NetworkFile:
+    from csc_cogd.nn.export.onnx_import import import_onnx
+
+    network, shape, metadata = import_onnx(path)
+    try:
+        network.check_finite()
+    except InputError as error:
+        raise error.about(str(path)) from None
+    size = shape[1:] if shape is not None else _stored_size(metadata)
+    return NetworkFile(network, ONNX, _stored_names(metadata), stored_normalization(metadata), size)
+
+
+def _stored_names(metadata: Mapping[str, Any]) -> list[str] | None:
+    """Return the names of classes in the metadata of a network, if there are any."""
+    names = metadata.get("class_names")
+    return [str(name) for name in names] if isinstance(names, list) else None
 
 
 def image_metadata(images: ImageSet, normalization: Normalization) -> dict[str, tuple[float, ...] | tuple[str, ...]]:
     """Return the metadata of a network about the images that it was trained on."""
-    return {"class_names": images.class_names, "norm_mean": normalization.mean, "norm_std": normalization.std}
+    return {
+        "class_names": images.class_names, "norm_mean": normalization.mean, "norm_std": normalization.std,
+        "image_size": images.image_shape[1:],
+    }  # fmt: skip
+
+
+def _stored_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the height and width of images in the metadata of a network, if there are valid ones."""
+    size = metadata.get("image_size")
+    valid = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    return (size[0], size[1]) if valid and isinstance(size, list) else None
 
 
 def stored_normalization(metadata: Mapping[str, Any]) -> Normalization | None:
@@ -312,6 +346,11 @@ def _is_pickle(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
     return False
+
+
+def parsed_metadata(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return entries as :func:`metadata_texts` was given them; as text where they aren't JSON."""
+    return {key: _parsed(text) for key, text in texts.items()}
 
 
 def _parsed(text: str) -> Any:

@@ -36,11 +36,44 @@ class Operation(NamedTuple):
     settings: Mapping[str, Any] = MappingProxyType({})
 
 
+Taped = Any
+"""A :class:`Record` or a leaf, a :class:`Tensor`: both have `parents`, `made_by`, `shape` and `requires_grad`."""
+
 LEAF = Operation("", {})  # and no read-only mapping, which could not be copied
 """The operation of a leaf, a tensor that wasn't computed from others."""
 
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
+
+
+class Record:
+    """What is on the tape of a tensor that was computed: all but its array, which is freed once nobody needs it.
+
+    A record and its tensor are equal to each other, as keys, too.
+
+    Attributes
+    ----------
+    parents : tuple of Record and Tensor
+        Records of what was computed, and the leaves themselves.
+    made_by : Operation
+    shape : tuple of int
+    dtype : dtype
+    requires_grad : bool
+    """
+
+    __slots__ = ("backward", "dtype", "made_by", "parents", "requires_grad", "shape")
+
+    def __init__(
+        self, array: Any, parents: tuple[Taped, ...], backward: Backward | None, made_by: Operation
+    ):  # fmt: skip
+        self.shape, self.dtype, self.requires_grad = array.shape, array.dtype, True
+        self.parents, self.backward, self.made_by = parents, backward, made_by
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is (other.on_tape if isinstance(other, Tensor) else other)
 
 
 class Tensor:
@@ -59,8 +92,8 @@ class Tensor:
     requires_grad : bool
     grad : array or None
         Sum of the gradients since it was last set to None; of the array's shape, never changed in place.
-    parents : tuple of Tensor
-        The tensors that it was computed from; empty for leaves.
+    parents : tuple of Record and Tensor
+        What it was computed from; empty for leaves.
     made_by : Operation
         What computed it from them; without a name for leaves.
 
@@ -77,7 +110,7 @@ class Tensor:
     array([4., 4.])
     """
 
-    __slots__ = ("_backward", "array", "grad", "made_by", "parents", "requires_grad")
+    __slots__ = ("_record", "array", "grad", "requires_grad")
 
     def __init__(self, array: Any, requires_grad: bool = False):
         self.array = as_array(array)
@@ -85,9 +118,28 @@ class Tensor:
             raise InputError("array", f"must be float32 or float64, got {self.array.dtype}", "use array.astype('float32')")
         self.requires_grad = requires_grad
         self.grad: Any = None
-        self.parents: tuple[Tensor, ...] = ()
-        self.made_by = LEAF
-        self._backward: Backward | None = None
+        self._record: Record | None = None
+
+    @property
+    def on_tape(self) -> Tensor | Record:
+        """The record of what was computed, or the leaf itself."""
+        return self if self._record is None else self._record
+
+    @property
+    def parents(self) -> tuple[Taped, ...]:
+        """The records and leaves that it was computed from."""
+        return () if self._record is None else self._record.parents
+
+    @property
+    def made_by(self) -> Operation:
+        """The operation that computed it."""
+        return LEAF if self._record is None else self._record.made_by
+
+    def __hash__(self) -> int:
+        return id(self.on_tape)
+
+    def __eq__(self, other: object) -> bool:
+        return self.on_tape is (other.on_tape if isinstance(other, Tensor) else other)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -119,13 +171,16 @@ class Tensor:
 
     __rmul__ = __mul__
 
-    def backward(self, gradient: Any = None) -> None:
+    def backward(self, gradient: Any = None, *, release: bool = False) -> None:
         """Add the gradient of this tensor, times `gradient`, to `grad` of every leaf that requires it.
 
         Parameters
         ----------
         gradient : array of this tensor's shape and dtype, optional
             Default: 1, for a loss, which is a scalar.
+        release : bool
+            Whether to forget on the way how tensors were computed, and what was kept for that, which frees memory; then
+            there is no second time.
 
         Raises
         ------
@@ -138,15 +193,20 @@ class Tensor:
             gradient = array_module(self.array).ones_like(self.array)
         if (getattr(gradient, "shape", None), getattr(gradient, "dtype", None)) != (self.shape, self.dtype):
             raise InputError("gradient", f"must be an array of shape {self.shape} and {self.dtype}, as the tensor is")
-        gradients = {self: gradient}
-        for tensor in reversed(history(self)):
-            dy = gradients.pop(tensor)
-            if tensor._backward is None:
-                tensor.grad = dy if tensor.grad is None else _sum(tensor.grad, dy)
+        gradients, order = {self.on_tape: gradient}, history(self)
+        while order:
+            one = order.pop()
+            dy = gradients.pop(one)
+            if isinstance(one, Tensor):
+                one.grad = dy if one.grad is None else _sum(one.grad, dy)
                 continue
-            for parent, dx in zip(tensor.parents, tensor._backward(dy), strict=True):
+            if one.backward is None:
+                raise InputError("", "the way to this tensor was released by an earlier call", "keep it, by {release} False")
+            for parent, dx in zip(one.parents, one.backward(dy), strict=True):
                 if parent.requires_grad:
                     gradients[parent] = _sum(gradients[parent], dx) if parent in gradients else dx
+            if release:
+                one.parents, one.backward = (), None
 
 
 def _sum(a: Any, b: Any) -> Any:
@@ -195,15 +255,16 @@ def record(array: Any, parents: tuple[Tensor, ...], backward: Backward, made_by:
     """Return a tensor of what was computed from `parents`, on the tape if any of them requires a gradient."""
     result = Tensor(array)
     if _recording.get() and any(parent.requires_grad for parent in parents):
-        result.requires_grad, result.parents, result._backward, result.made_by = True, parents, backward, made_by
+        result.requires_grad = True
+        result._record = Record(result.array, tuple(parent.on_tape for parent in parents), backward, made_by)
     return result
 
 
-def history(tensor: Tensor) -> list[Tensor]:
-    """Return a tensor and all its ancestors that require a gradient, parents first."""
-    order: list[Tensor] = []
-    seen = {tensor}
-    stack = [(tensor, iter(tensor.parents))]
+def history(tensor: Tensor) -> list[Taped]:
+    """Return the records and leaves that a tensor comes from and that require a gradient, parents first, itself last."""
+    order: list[Taped] = []
+    seen = {tensor.on_tape}
+    stack = [(tensor.on_tape, iter(tensor.parents))]
     while stack:  # not by recursion: deep networks would exceed its limit
         current, parents = stack[-1]
         parent = next((parent for parent in parents if parent.requires_grad and parent not in seen), None)

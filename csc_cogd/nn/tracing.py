@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from csc_cogd.errors import InputError
 from csc_cogd.nn.module import Module
-from csc_cogd.nn.tensor import Tensor, history
+from csc_cogd.nn.tensor import Record, Taped, Tensor, history
 
 Shape = tuple[int, int, int]
 
@@ -21,7 +21,7 @@ class Trace(NamedTuple):
     network : Module
     image : Tensor
     output : Tensor
-    results : list of Tensor
+    results : list of Record
         All that was computed, in the order of computation; `made_by` says how.
     parameters : dict of Tensor to str
         The names of all parameters.
@@ -32,9 +32,9 @@ class Trace(NamedTuple):
     network: Module
     image: Tensor
     output: Tensor
-    results: list[Tensor]
-    parameters: dict[Tensor, str]
-    makers: dict[Tensor, str]
+    results: list[Taped]
+    parameters: dict[Taped, str]
+    makers: dict[Taped, str]
 
 
 def trace(network: Module, image_shape: Shape = (3, 32, 32)) -> Trace:
@@ -45,15 +45,15 @@ def trace(network: Module, image_shape: Shape = (3, 32, 32)) -> Trace:
     InputError
         If the image doesn't fit, or nothing could be recorded.
     """
-    names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
+    names: dict[Taped, str] = {parameter: name for name, parameter in network.named_parameters()}
     xp, dtype = network.array_kind()
     image = Tensor(xp.zeros((1, *image_shape), dtype), requires_grad=True)
-    makers: dict[Tensor, str] = {}
+    makers: dict[Taped, str] = {}
     with network.evaluating(), _listening(dict(network.named_modules()), makers):
         output = network(image)
     if not output.requires_grad:
         raise InputError("network", "must be traced outside of no_grad()")
-    results = [tensor for tensor in history(output) if tensor.parents]
+    results = [one for one in history(output) if isinstance(one, Record)]
     return Trace(network, image, output, results, names, makers)
 
 

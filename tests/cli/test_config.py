@@ -60,7 +60,7 @@ def something_else(option):
     if isinstance(option.type, click.types.FloatParamType):
         least = getattr(option.type, "min", None)
         return [name, *["0.125" if (least or 0) < 0.125 else "1.5"] * option.nargs] * (1 + option.multiple)
-    words = {"memory": "3GB", "pixels": "128", "number": "2.5", "size": "640x480", "suffix": ".png"}
+    words = {"memory": "3GB", "pixels": "128", "number": "2.5", "size": "640x480", "suffix": ".png", "network": "resnet32"}
     return [name, words.get(option.type.name, 'näme "quoted"')]
 
 

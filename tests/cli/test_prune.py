@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from csc_cogd.nn import (
+    ImageSet,
     Module,
     build_network,
+    export_onnx,
     load_checkpoint,
     load_images,
     load_network,
@@ -42,7 +44,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("method", ["cogd", "gal", "l1", "group"])
+@pytest.mark.parametrize("method", ["cogd", "gal", "l1", "group", "taylor"])
 def test_prunes_a_network_that_loads_and_can_be_tested(method, folder, capsys):
     few = FEW if method in ("cogd", "gal") else FEW[2:]
     assert call("prune", "net.safetensors", "small.npz", "-o", "half.safetensors", "--method", method, *few) == 0
@@ -77,7 +79,7 @@ def test_every_option_at_once(folder, capsys):
         "--method", "cogd", "--flops", 0.6, "--ranking", "uniform", "--at-least", 2, "--multiple-of", 4, "--mask-start",
         "uniform", "--sparsity", 0.2, "--mask-learning-rate", 0.05, "--mask-interval", 2, "--label-weight", 1,
         "--distillation-weight", 0.5, "--keep", 0.8, "--kernel-degree", 2, "--crop", 1, "--flip", "--seed", 3, "--onnx",
-        "small.onnx", "--record", "run.json", "--json", "-q",
+        "small.onnx", "--teacher", 0.3, "--record", "run.json", "--json", "-q",
     )  # fmt: skip
     assert call("prune", "net.safetensors", "small.npz", "-o", "small.safetensors", *FEW, *arguments) == 0
     captured = capsys.readouterr()
@@ -108,6 +110,73 @@ def test_no_test_takes_more_images_at_a_time_than_training(folder, monkeypatch):
     assert sizes == {12, 8, 1, 64}  # of 32 and 20 images; 1 is traced, and by 64 time is measured
 
 
+@pytest.fixture
+def imported(folder):
+    """A network of another program, and what it is of."""
+    pytest.importorskip("onnx")
+    export_onnx(build_network("resnet20-b", 2, seed=5), "net.onnx", image_shape=(3, 6, 6), metadata=ABOUT)
+    return folder
+
+
+def test_onnx_is_pruned_to_onnx(imported, capsys):
+    ort = pytest.importorskip("onnxruntime")
+    assert call("prune", "net.onnx", "small.npz", "-o", "small.onnx", "--flops", 0.6, *FEW[2:], "--json", "-q") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["after"]["flops"] <= 0.6 * summary["before"]["flops"]
+    images = load_images("small.npz", "test")
+    (found,) = ort.InferenceSession("small.onnx").run(None, {"images": HALF(images.images)})
+    np.testing.assert_allclose(found, predict(load_network("small.onnx"), images, normalization=HALF), atol=1e-4)
+    assert np.mean(found.argmax(axis=1) == images.labels) == summary["after"]["test_accuracy"]
+    assert call("train", "small.npz", "--weights", "small.onnx", "--evaluate", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == summary["after"]["test_accuracy"]
+    assert {path.name for path in contents(imported)} == {"small.npz", "net.safetensors", "net.onnx", "small.onnx"}
+
+
+def test_integers_of_8_bits_are_tested_and_told_of(folder, capsys):
+    pytest.importorskip("onnxruntime")
+    assert call("prune", *BOTH, *OUT, *FEW[2:], "--int8", "a8.onnx", "--record", "run.json") == 0
+    said = capsys.readouterr().err
+    found = json.loads((folder / "run.json").read_text())
+    assert f"{100 * found['int8']['test_accuracy']:.2f} %" in next(line for line in said.splitlines() if "8-bit" in line)
+    assert "one, by onnxruntime" in said
+    assert 0 < found["after"]["onnxruntime_seconds"] < found["before"]["onnxruntime_seconds"] * 3
+    images, ort = load_images("small.npz", "test"), pytest.importorskip("onnxruntime")
+    (logits,) = ort.InferenceSession("a8.onnx").run(None, {"images": HALF(images.images)})
+    assert np.mean(logits.argmax(axis=1) == images.labels) == found["int8"]["test_accuracy"]
+    expected = predict(load_network("a.safetensors"), images, normalization=HALF)
+    assert abs(logits - expected).max() < 0.2 * abs(expected).max()
+    import onnx
+
+    assert {one.data_type for one in onnx.load("a8.onnx").graph.initializer} >= {onnx.TensorProto.INT8}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("net.onnx", "small.npz", *OUT), "a.safetensors: the name of this output must end in .onnx"),
+        (
+            ("net.onnx", "small.npz", "-o", "a.onnx", "--onnx", "b.onnx"),
+            "--onnx has no effect, as the output itself is ONNX",
+        ),
+        (("net.onnx", "large.npz", "-o", "a.onnx"), "net.onnx: takes images of 6 x 6 pixels, got 8 x 8: use --image-size"),
+        (
+            ("net.onnx", "small.npz", "-o", "a.onnx", "--method", "gal", "--mask-epochs", 1),
+            "net.onnx must have blocks with a place for a mask",
+        ),
+    ],
+)
+def test_what_can_not_be_done_with_onnx_is_refused(arguments, message, imported, capsys):
+    images = small_images(20)
+    large = ImageSet(np.pad(images.images, ((0, 0), (1, 1), (1, 1), (0, 0))), images.labels, images.class_names)
+    save_set("large.npz", train=large, test=large)
+    check_refused(imported, capsys, ("prune", *arguments, *FEW[2:]), message)
+
+
+def test_onnx_is_not_trained(imported, capsys):
+    call_of_it = ("train", "small.npz", "-o", "a.safetensors", "--weights", "net.onnx", *FEW[2:])
+    check_refused(imported, capsys, call_of_it, "net.onnx: is ONNX, which can be tested and pruned, but not trained here")
+
+
 def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
     off = ("--threshold", 0, "--sparsity", 3, "--mask-learning-rate", 0.3, "--method", "gal", "--no-fine-tuning")
     assert call("prune", "net.safetensors", "small.npz", "-o", "a.safetensors", *FEW, *off, "--json", "-q") == 0
@@ -128,6 +197,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
         (("nan.safetensors", "small.npz", *OUT), "nan.safetensors: its state dict must be finite, but layer2.1.conv1"),
         ((*BOTH, *OUT, "--method", "l1", "--sparsity", 1), "--sparsity has no effect with method l1: "),
         ((*BOTH, *OUT, "--method", "gal", "--keep", 1), "--keep has no effect with method gal"),
+        ((*BOTH, *OUT, "--no-fine-tuning", "--teacher", 0.5), "--teacher is for fine-tuning, which is off"),
         ((*BOTH, *OUT, "--method", "l1", "--threshold", 0), "--threshold is for masks, which method 'l1' has"),
         ((*BOTH, *OUT, "--everywhere", "--method", "cogd"), "--everywhere has no effect with method 'cogd', whose masks"),
     ],

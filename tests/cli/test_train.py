@@ -8,17 +8,19 @@ import sys
 import numpy as np
 import pytest
 
-from csc_cogd.cli.train import NETWORKS
 from csc_cogd.imagefiles import read_image
 from csc_cogd.nn import (
+    ImageSet,
+    Normalization,
     build_network,
     channel_groups,
     load_checkpoint,
     load_images,
+    load_network,
+    predict,
     remove_channels,
     save_checkpoint,
 )
-from csc_cogd.nn.networks import NETWORKS as KNOWN_NETWORKS
 from csc_cogd.nn.saving import save_network
 from tests.cli.calling import call, check_refused, contents, interrupted
 from tests.nn.cases import RECORD
@@ -85,6 +87,7 @@ def test_lines_of_json(folder, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found == {
         "network": "resnet20", "images": 20, "loss": epochs[1]["test_loss"], "accuracy": epochs[1]["test_accuracy"],
+        "top5_accuracy": 1.0,
     }  # fmt: skip
 
 
@@ -124,7 +127,7 @@ def test_every_option_at_once(folder, capsys):
         "epochs": 4, "batch_size": 8, "learning_rate": 0.02, "schedule": "step", "steps": [0.25, 0.5], "step_factor": 0.5,
         "warm_up": 1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.001, "decay_vectors": False,
         "label_smoothing": 0.1, "augmentation": {"crop": 1, "flip": True, "cutout": 2, "area": 0.5},
-        "precision": "float32", "seed": 7,
+        "optimizer": "sgd", "average": 0.0, "patience": 0, "validation": 0.1, "precision": "float32", "seed": 7,
     }  # fmt: skip
     assert (about["norm_mean"], about["norm_std"]) == ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
 
@@ -284,8 +287,11 @@ OUT = ("-o", "w.safetensors")
         (("small.npz", *OUT, "--history", "whole.npz/a.csv"), "there is no folder whole.npz"),
         (("small.npz", *OUT, "--weights", "none.safetensors"), "none.safetensors: no such file of weights"),
         (("small.npz", *OUT, "--weights", "other.safetensors"), "other.safetensors: the names of its weights must be those"),
-        (("small.npz", *OUT, "--weights", "ten.safetensors"), "ten.safetensors: this network is for other classes"),
-        (("small.npz", *OUT, "--weights", "named.safetensors"), "named.safetensors: this network is for other classes"),
+        (("small.npz", "--weights", "ten.safetensors", "--evaluate"), "ten.safetensors: this network is for other classes"),
+        (
+            ("small.npz", "--weights", "named.safetensors", "--evaluate"),
+            "named.safetensors: this network is for other classes",
+        ),
         (("small.npz", *OUT, "--weights", "plain.safetensors"), "plain.safetensors: holds no mean and standard deviation"),
         (
             ("small.npz", "--weights", "text.safetensors", "--evaluate"),
@@ -373,5 +379,48 @@ def test_pretrained_weights_are_tested(research_data, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"resnet20: {right:.2%} of 100 images".replace("%", " %"))
 
 
-def test_the_choice_of_networks_is_complete():
-    assert set(NETWORKS) == set(KNOWN_NETWORKS)
+def test_other_classes_get_a_new_last_layer_and_what_is_frozen_stays(folder, capsys):
+    save_network(
+        build_network("resnet20", 7, seed=3), "seven.safetensors", "resnet20",
+        metadata={"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3},
+    )  # fmt: skip
+    more = ("--freeze", "layer2", "--optimizer", "adamw", "--learning-rate", 0.001, "--label-smoothing", 0.1)
+    stop = ("--patience", 1, "--validation", 0.3, "--average", 0.9)
+    assert call("train", "small.npz", "-o", "a.safetensors", "--weights", "seven.safetensors", *FEW, *more, *stop) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "seven.safetensors: is for 7 other classes, so linear starts anew for these 2"
+    assert "validation_loss" in said[1]
+    before, after = states("seven.safetensors", "a.safetensors")
+    assert after["linear.weight"].shape == (2, 64)
+    same_parts = {name for name in before if name.startswith(("conv1", "bn1", "layer1", "layer2"))}
+    assert all((before[name] == after[name]).all() for name in same_parts)
+    assert (before["layer3.0.conv1.weight"] != after["layer3.0.conv1.weight"]).any()
+    assert load_checkpoint("a.safetensors")[1]["image_size"] == [6, 6]
+
+
+def test_the_first_five_are_told_of_where_there_are_more_classes(folder, capsys):
+    images = small_images(20)
+    many = ImageSet(images.images, np.arange(20) % 10, tuple("abcdefghij"))
+    save_set(folder / "ten.npz", train=many, test=many)
+    about = {"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3}
+    save_network(build_network("resnet20", 10, seed=3), "ten.safetensors", "resnet20", metadata=about)
+    assert call("train", "ten.npz", "--weights", "ten.safetensors", "--evaluate", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    logits = predict(load_network("ten.safetensors"), many, normalization=Normalization((0.5,) * 3, (0.5,) * 3))
+    places = (logits > logits[np.arange(20), many.labels][:, None]).sum(axis=1)
+    assert found["top5_accuracy"] == np.mean(places < 5)
+    assert call("train", "ten.npz", "--weights", "ten.safetensors", "--evaluate") == 0
+    assert f"{100 * np.mean(places < 5):.2f} % among the first five" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--freeze", "layer1"), "--freeze would keep random weights: add --weights FILE"),
+        (("--cogd", "--average", 0.9), "--average can't be combined with cogradient descent"),
+        (("--validation", 0.2), "--validation has no effect without an early stop: add --patience N"),
+        (("--network", "resnet19"), "'resnet19' is not one of resnet20"),
+    ],
+)
+def test_options_without_an_effect_are_refused(arguments, message, folder, capsys):
+    check_refused(folder, capsys, ("train", "small.npz", "-o", "a.safetensors", *FEW, *arguments), message)

@@ -146,7 +146,7 @@ def test_what_has_no_weights_costs_nothing():
 
 
 def test_unknown_names_are_answered_with_the_list():
-    with pytest.raises(InputError, match=r"name must be one of resnet20, .*mobilenetv2, resnet50, got 'resnet19'"):
+    with pytest.raises(InputError, match=r"name must be one of resnet20, .*mobilenetv2, .*resnet50, .*got 'resnet19'"):
         build_network("resnet19")
     with pytest.raises(InputError, match="n_classes must be 1 or more, got 0"):
         build_network("resnet20", 0)

@@ -93,7 +93,7 @@ def resized(key, *shape):
     ("change", "message"),
     [
         (without("layer1.0.conv1.weight"), "state lacks layer1.0.conv1.weight"),
-        (without("linear.weight"), "state must hold a matrix linear.weight or fc.weight"),
+        (without("linear.weight"), "state must hold a matrix linear.weight or fc.weight or classifier.6.weight"),
         (resized("layer4.0.conv1.weight", 3, 3), "state holds layer4.0.conv1.weight, which this network hasn't"),
         (resized("layer1.0.conv1.weight", 16, 16, 5, 5), r"layer1.0.conv1.weight of shape .* got \(16, 16, 5, 5\)"),
         (resized("layer1.0.conv1.weight", 12, 16, 3, 3), r"layers whose shapes fit each other \(.*12"),

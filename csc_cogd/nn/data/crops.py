@@ -41,6 +41,35 @@ def resized_crop(picture: Image.Image, shape: tuple[int, int], crop: np.ndarray 
     return np.array(picture.resize(shape[::-1], Image.Resampling.BILINEAR, box))
 
 
+def needed_share(size: tuple[int, int], shape: tuple[int, int], crop: np.ndarray | None = None) -> float:
+    """Return how much smaller, in each direction, a picture may be decoded for :func:`resized_crop` to reduce it by 2 still.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Height and width of the picture.
+    shape, crop
+        As for :func:`resized_crop`.
+
+    Returns
+    -------
+    float in (0, 1]
+        1 for a picture that has to be decoded whole.
+
+    Examples
+    --------
+    >>> needed_share((3000, 4000), (224, 224)) < 1 / 4
+    True
+    """
+    height, width = size
+    if crop is None:
+        share = MARGIN * max(shape[0] / height, shape[1] / width)
+    else:
+        area, ratio = crop[0] * height * width, crop[1]
+        share = max(shape[0] / min(height, (area / ratio) ** 0.5), shape[1] / min(width, (area * ratio) ** 0.5))
+    return min(2 * share, 1.0)
+
+
 def random_resized_crop(images: np.ndarray, crops: np.ndarray) -> np.ndarray:
     """Crop each image (n, H, W, 3), and resize it to its size: see :func:`resized_crop`."""
     shape = images.shape[1:3]

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image, ImageOps
 
 from csc_cogd.backend import usable_processors
 from csc_cogd.errors import InputError
-from csc_cogd.nn.data.crops import resized_crop
+from csc_cogd.nn.data.crops import needed_share, resized_crop
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """Suffixes of the files that are images."""
@@ -66,8 +67,7 @@ class ImageFiles:
         indices = np.asarray(indices)
 
         def read_one(position: int) -> np.ndarray:
-            crop = None if crops is None else crops[position]
-            return read_picture(self.paths[indices[position]], lambda picture: resized_crop(picture, self.size, crop))
+            return read_crop(self.paths[indices[position]], self.size, None if crops is None else crops[position])
 
         images = np.empty((len(indices), *self.size, 3), np.uint8)
         for position, image in enumerate(in_threads(read_one, range(len(indices)))):
@@ -84,19 +84,31 @@ def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> Iterable[T
         pool.shutdown(cancel_futures=True)
 
 
-def read_picture(path: str, use: Callable[[Image.Image], T]) -> T:
-    """Apply a function to the picture in a file, upright and in RGB, and return its result."""
-    return _opened(path, lambda picture: use(_in_rgb(ImageOps.exif_transpose(picture))))
+def read_crop(path: str, shape: tuple[int, int], crop: np.ndarray | None = None) -> np.ndarray:
+    """Return a crop of the picture in a file, see :func:`csc_cogd.nn.data.crops.resized_crop`.
+
+    Of a JPEG, only as many frequencies are decoded as leave twice the pixels that are wanted in each direction.
+    """
+
+    def crop_of(picture: Image.Image) -> np.ndarray:
+        if picture.format == "JPEG":
+            upright = picture.size if _is_turned(picture) else picture.size[::-1]
+            share = needed_share(upright, shape, crop)
+            picture.draft(None, (ceil(share * picture.width), ceil(share * picture.height)))
+        return resized_crop(_in_rgb(ImageOps.exif_transpose(picture)), shape, crop)
+
+    return _opened(path, crop_of)
 
 
 def shape_of(path: str) -> tuple[int, int]:
     """Return height and width of a file's picture, upright, without decoding its pixels."""
 
-    def upright(picture: Image.Image) -> tuple[int, int]:
-        transposed = picture.getexif().get(0x0112) in _TRANSPOSING
-        return picture.size if transposed else picture.size[::-1]
+    return _opened(path, lambda picture: picture.size if _is_turned(picture) else picture.size[::-1])
 
-    return _opened(path, upright)
+
+def _is_turned(picture: Image.Image) -> bool:
+    """Return whether height and width change places when a picture is put upright."""
+    return picture.getexif().get(0x0112) in _TRANSPOSING
 
 
 def _opened(path: str, use: Callable[[Image.Image], T]) -> T:

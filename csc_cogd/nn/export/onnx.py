@@ -50,6 +50,15 @@ def export_onnx(
         If the package onnx is missing, or doesn't know `opset`, or an operation has no counterpart, or a weight is NaN or
         infinite, or the file can't be written, or exists and may not be replaced.
     """
+    content = onnx_bytes(network, image_shape=image_shape, opset=opset, fold_norms=fold_norms, metadata=metadata)
+    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+
+
+def onnx_bytes(
+    network: Module, *, image_shape: Shape = (3, 32, 32), opset: int = 17, fold_norms: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:  # fmt: skip
+    """Return the content of an ONNX file; see :func:`export_onnx`."""
     try:
         import onnx
     except ImportError:
@@ -75,8 +84,8 @@ def export_onnx(
     )  # fmt: skip
     helper.set_model_props(model, texts)
     onnx.checker.check_model(model, full_check=True)
-    content = model.SerializeToString()
-    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+    content: bytes = model.SerializeToString()
+    return content
 
 
 class _Node(NamedTuple):
@@ -113,6 +122,8 @@ class _Graph:
                 self.names[result] = self.names[result.parents[0]]
             else:
                 _OPERATORS[name](self, result, settings)
+        if traced.output == traced.image:  # which would have no node
+            self.add("Identity", traced.output, source="images")
         self._rename(self.names[traced.output], "logits")
 
     def _foldable_norms(self) -> dict[Tensor, Tensor]:
@@ -162,7 +173,7 @@ class _Graph:
         """Add an array, floats as float32 and integers as int64, and return its name."""
         array = np.asarray(values)
         name = name or f"constant_{len(self.arrays)}"
-        self.arrays[name] = np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind == "f" else np.int64))
+        self.arrays[name] = array.astype(np.float32 if array.dtype.kind == "f" else np.int64, order="C")
         return name
 
 
@@ -212,6 +223,25 @@ def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any
     graph.add("Gather", result, graph.constant(np.where(sources < 0, C, sources)), source=padded, attributes={"axis": 1})
 
 
+def _global_avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    pooled = graph.add("GlobalAveragePool", result)
+    if not settings["keep"]:
+        graph.add("Flatten", result, source=pooled, attributes={"axis": 1})
+
+
+def _pad2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    top, left, bottom, right = settings["sides"]
+    graph.add(
+        "Pad", result, graph.constant([0, 0, top, left, 0, 0, bottom, right]), graph.constant(float(settings["value"]))
+    )  # fmt: skip
+
+
+def _upsample(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    scales = graph.constant([1.0, 1.0, settings["factor"], settings["factor"]])
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    graph.add("Resize", result, "", scales, attributes=attributes)
+
+
 _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
     "add": lambda graph, result, settings: graph.add("Add", result, *graph.inputs(result)),
     "avg_pool2d": lambda graph, result, settings: graph.add(
@@ -219,8 +249,19 @@ _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
     ),
     "batch_norm": _batch_norm,
     "conv2d": _conv2d,
-    "global_avg_pool2d": lambda graph, result, settings: graph.add(
-        "Flatten", result, source=graph.add("GlobalAveragePool", result), attributes={"axis": 1}
+    "clip": lambda graph, result, settings: graph.add(
+        "Clip", result, graph.constant(float(settings["low"])), graph.constant(float(settings["high"]))
+    ),
+    "concatenate": lambda graph, result, settings: graph.add(
+        "Concat", result, *graph.inputs(result), attributes={"axis": 1}
+    ),
+    "flatten": lambda graph, result, settings: graph.add("Flatten", result, attributes={"axis": 1}),
+    "global_avg_pool2d": _global_avg_pool2d,
+    "hard_sigmoid": lambda graph, result, settings: graph.add(
+        "HardSigmoid", result, attributes={"alpha": settings["slope"], "beta": settings["middle"]}
+    ),
+    "hard_swish": lambda graph, result, settings: graph.add(
+        "Mul", result, graph.add("HardSigmoid", result, attributes={"alpha": 1 / 6, "beta": 0.5})
     ),
     "linear": lambda graph, result, settings: graph.add("Gemm", result, *graph.inputs(result), attributes={"transB": 1}),
     "max_pool2d": lambda graph, result, settings: graph.add(
@@ -229,9 +270,13 @@ _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
         attributes={"kernel_shape": settings["kernel"], "strides": settings["stride"], "pads": settings["padding"] * 2},
     ),
     "multiply": lambda graph, result, settings: graph.add("Mul", result, graph.constant(settings["factor"])),
+    "pad2d": _pad2d,
+    "product": lambda graph, result, settings: graph.add("Mul", result, *graph.inputs(result)),
     "relu": lambda graph, result, settings: graph.add("Relu", result),
     "relu6": lambda graph, result, settings: graph.add("Clip", result, graph.constant(0.0), graph.constant(6.0)),
+    "sigmoid": lambda graph, result, settings: graph.add("Sigmoid", result),
     "soft_mask": _soft_mask,
     "subsample_and_pad": _subsample_and_pad,
+    "upsample": _upsample,
 }
 """The functions that add the nodes of operations, by the names of these."""

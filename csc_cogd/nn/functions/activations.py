@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import kernels_for
+from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
 
@@ -22,6 +23,45 @@ def relu6(x: Tensor) -> Tensor:
     A. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10" (2010).
     """
     return _clip(x, 6, "relu6")
+
+
+def clip(x: Tensor, low: float, high: float) -> Tensor:
+    """Return ``min(max(x, low), high)``; its derivative is 0 outside of the limits, and at them."""
+    (array,) = arrays_of(x)
+    if not low < high:
+        raise InputError("high", f"must be above {low}, got {high}")
+    y = np.minimum(np.maximum(array, low), high)
+    return record(y, (x,), lambda dy: (dy * ((y > low) & (y < high)),), Operation("clip", {"low": low, "high": high}))
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Return ``1 / (1 + exp(-x))``."""
+    (array,) = arrays_of(x)
+    small = np.exp(-abs(array))
+    y = np.where(array >= 0, 1, small) / (1 + small)
+    return record(y, (x,), lambda dy: (dy * y * (1 - y),), Operation("sigmoid"))
+
+
+def hard_sigmoid(x: Tensor, slope: float = 1 / 6, middle: float = 0.5) -> Tensor:
+    """Return ``min(max(slope x + middle, 0), 1)``; its derivative at the bends is taken to be 0."""
+    (array,) = arrays_of(x)
+    y = np.minimum(np.maximum(array * array.dtype.type(slope) + array.dtype.type(middle), 0), 1)
+    made_by = Operation("hard_sigmoid", {"slope": slope, "middle": middle})
+    return record(y, (x,), lambda dy: (dy * array.dtype.type(slope) * ((y > 0) & (y < 1)),), made_by)
+
+
+def hard_swish(x: Tensor) -> Tensor:
+    """Return ``x min(max(x / 6 + 1 / 2, 0), 1)``.
+
+    A. Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
+    """
+    (array,) = arrays_of(x)
+    gate = np.minimum(np.maximum(array / 6 + array.dtype.type(0.5), 0), 1)
+
+    def backward(dy: Any) -> tuple[Any]:
+        return (dy * (gate + array * ((gate > 0) & (gate < 1)) / 6),)
+
+    return record(array * gate, (x,), backward, Operation("hard_swish"))
 
 
 def _clip(x: Tensor, top: float, name: str) -> Tensor:

@@ -93,17 +93,18 @@ def avg_pool2d(x: Tensor, kernel: Pair, *, stride: Pair | None = None) -> Tensor
     return record(y, (x,), backward, Operation("avg_pool2d", {"kernel": kernels, "stride": strides}))
 
 
-def global_avg_pool2d(x: Tensor) -> Tensor:
-    """Return the mean of each channel: (N, C, H, W) to (N, C)."""
+def global_avg_pool2d(x: Tensor, keep: bool = False) -> Tensor:
+    """Return the mean of each channel: (N, C, H, W) to (N, C), or to images of one pixel if `keep`."""
     (array,) = arrays_of(x)
     check_shape("x", array, *"NCHW")
     shape = array.shape
 
     def backward(dy: Any) -> tuple[Any]:
         share = dy / (shape[2] * shape[3])
-        return (array_module(dy).broadcast_to(share[:, :, None, None], shape),)
+        return (array_module(dy).broadcast_to(share if keep else share[:, :, None, None], shape),)
 
-    return record(array.mean(axis=(2, 3)), (x,), backward, Operation("global_avg_pool2d"))
+    made_by = Operation("global_avg_pool2d", {"keep": keep})
+    return record(array.mean(axis=(2, 3), keepdims=keep), (x,), backward, made_by)
 
 
 def _windows(kernel: Pair, stride: Pair | None) -> tuple[Two, Two]:

@@ -17,6 +17,7 @@ class BasicBlock(Module):
     """Two convolutions of 3 x 3: ``relu(bn2(conv2(mask(relu(bn1(conv1(x)))))) + shortcut(x))``."""
 
     expansion = 1
+    shortcut_name = "shortcut"
 
     def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Module, rng: Rng, masked: bool):
         self.conv1 = Conv2d(in_channels, channels, 3, rng, stride=stride, padding=1)
@@ -24,11 +25,17 @@ class BasicBlock(Module):
         self.mask = SoftMask(channels) if masked else Identity()
         self.conv2 = Conv2d(channels, channels, 3, rng, padding=1)
         self.bn2 = BatchNorm2d(channels)
-        self.shortcut = shortcut
+        setattr(self, self.shortcut_name, shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.mask(relu(self.bn1(self.conv1(x))))
-        return relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        return relu(self.bn2(self.conv2(y)) + getattr(self, self.shortcut_name)(x))
+
+
+class DownsampledBlock(BasicBlock):
+    """A basic block whose shortcut is named as torchvision names it."""
+
+    shortcut_name = "downsample"
 
 
 class Bottleneck(Module):
@@ -81,42 +88,51 @@ def stage(
 
 
 class CifarResNet(Module):
-    """A network for small images (N, 3, H, W): a stem of 3 x 3, and stages of basic blocks, which halve the size."""
+    """A network for small images (N, 3, H, W): a stem of 3 x 3, and stages of basic blocks, which halve the size.
+
+    With blocks of type :class:`DownsampledBlock`, its last layer is named ``fc``, as in torchvision, else ``linear``.
+    """
 
     def __init__(
-        self, widths: Sequence[int], blocks: Sequence[int], shortcut: Shortcut, n_classes: int, rng: Rng,
-        masked: bool,
+        self, block: type[BasicBlock], widths: Sequence[int], blocks: Sequence[int], shortcut: Shortcut, n_classes: int,
+        rng: Rng, masked: bool,
     ):  # fmt: skip
         self.conv1 = Conv2d(3, widths[0], 3, rng, padding=1)
         self.bn1 = BatchNorm2d(widths[0])
         self.stages = len(widths)
         channels = widths[0]
         for number, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
-            made = stage(BasicBlock, count, channels, width, 1 if number == 1 else 2, shortcut, rng, masked)
+            made = stage(block, count, channels, width, 1 if number == 1 else 2, shortcut, rng, masked)
             setattr(self, f"layer{number}", made)
             channels = width
-        self.linear = Linear(channels, n_classes, rng)
+        self.head = "fc" if block is DownsampledBlock else "linear"
+        setattr(self, self.head, Linear(channels, n_classes, rng))
 
     def forward(self, x: Tensor) -> Tensor:
         y = relu(self.bn1(self.conv1(x)))
         for number in range(1, self.stages + 1):
             y = getattr(self, f"layer{number}")(y)
-        return self.linear(global_avg_pool2d(y))
+        return getattr(self, self.head)(global_avg_pool2d(y))
 
 
-class ResNet50(Module):
-    """A network for images of ImageNet (N, 3, 224, 224): a stem of 7 x 7, max pooling, and four stages of bottlenecks."""
+class ImageNetResNet(Module):
+    """A network for images of ImageNet (N, 3, 224, 224): a stem of 7 x 7, max pooling, and four stages of blocks."""
 
-    def __init__(self, n_classes: int, rng: Rng, masked: bool):
+    def __init__(
+        self, block: type[DownsampledBlock | Bottleneck], blocks: Sequence[int], n_classes: int, rng: Rng, masked: bool
+    ):
         self.conv1 = Conv2d(3, 64, 7, rng, stride=2, padding=3)
         self.bn1 = BatchNorm2d(64)
-        self.layer1 = stage(Bottleneck, 3, 64, 64, 1, projected_shortcut, rng, masked)
-        self.layer2 = stage(Bottleneck, 4, 256, 128, 2, projected_shortcut, rng, masked)
-        self.layer3 = stage(Bottleneck, 6, 512, 256, 2, projected_shortcut, rng, masked)
-        self.layer4 = stage(Bottleneck, 3, 1024, 512, 2, projected_shortcut, rng, masked)
-        self.fc = Linear(2048, n_classes, rng)
+        channels = 64
+        for number, count in enumerate(blocks):
+            width = 64 << number
+            made = stage(block, count, channels, width, 2 if number else 1, projected_shortcut, rng, masked)
+            setattr(self, f"layer{number + 1}", made)
+            channels = width * block.expansion
+        self.fc = Linear(channels, n_classes, rng)
 
     def forward(self, x: Tensor) -> Tensor:
         y = max_pool2d(relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
-        y = self.layer4(self.layer3(self.layer2(self.layer1(y))))
+        for number in range(1, 5):
+            y = getattr(self, f"layer{number}")(y)
         return self.fc(global_avg_pool2d(y))

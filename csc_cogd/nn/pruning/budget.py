@@ -19,11 +19,21 @@ Widths = Mapping[str, int]
 """The number of channels that are kept, by the names of groups; other groups stay whole."""
 
 
+class Size(NamedTuple):
+    """The length of an axis: a number that stays, and the widths of groups, each times its spread."""
+
+    fixed: int
+    groups: tuple[tuple[str, int], ...]
+
+    def __call__(self, kept: Widths) -> int:
+        return self.fixed + sum(spread * kept[name] for name, spread in self.groups)
+
+
 class Term(NamedTuple):
-    """The FLOPs of a layer: `unit` times the widths of the groups before and after it."""
+    """The FLOPs of a layer: `unit` times the lengths of its axes of channels."""
 
     unit: int
-    groups: tuple[str, ...]
+    axes: tuple[Size, ...]
 
 
 class FlopsModel:
@@ -44,19 +54,22 @@ class FlopsModel:
 
     def __init__(self, network: Module, *, image_shape: Shape = (3, 32, 32)):
         self.groups: dict[str, ChannelGroup] = channel_groups(network, image_shape=image_shape)
-        along: dict[str, list[str]] = {}
+        along: dict[tuple[str, int], list[tuple[str, int]]] = {}
         for name, group in self.groups.items():
             for member in group.members:
-                along.setdefault(member.key, []).append(name)
+                along.setdefault((member.key, member.axis), []).append((name, member.spread))
+        whole = {name: group.n_channels for name, group in self.groups.items()}
+        shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
         self.terms = []
         for key, flops in flops_by_layer(network, image_shape=image_shape).items():
-            names = tuple(along.get(key, ()))
-            self.terms.append(Term(flops // prod(self.groups[name].n_channels for name in names), names))
+            found = [tuple(along.get((key, axis), ())) for axis in (0, 1)]
+            axes = tuple(Size(shapes[key][axis] - Size(0, names)(whole), names) for axis, names in enumerate(found))
+            self.terms.append(Term(flops // prod(shapes[key][:2]), axes))
 
     def flops(self, widths: Widths | None = None) -> int:
         """Return the multiply-adds for one image."""
         kept = {name: group.n_channels for name, group in self.groups.items()} | dict(widths or {})
-        return sum(term.unit * prod(kept[name] for name in term.groups) for term in self.terms)
+        return sum(term.unit * prod(size(kept) for size in term.axes) for term in self.terms)
 
 
 def keep_share(

@@ -30,7 +30,7 @@ def constant_channels(traced: Trace) -> dict[Tensor, np.ndarray]:
 
 def _constants(result: Tensor, inputs: list[np.ndarray]) -> np.ndarray:
     name, settings = result.made_by
-    arrays = [np.float64(to_numpy(parent.array)) for parent in result.parents[1:]]
+    arrays = [np.float64(to_numpy(parent.array)) for parent in result.parents[1:] if isinstance(parent, Tensor)]
     x, unknown = inputs[0], np.full(result.shape[1], np.nan)
     match name:
         case "relu":
@@ -41,7 +41,13 @@ def _constants(result: Tensor, inputs: list[np.ndarray]) -> np.ndarray:
             return x * settings["factor"]
         case "add":
             return x + inputs[1]
-        case "max_pool2d" | "avg_pool2d" | "global_avg_pool2d":
+        case "clip":
+            return np.clip(x, settings["low"], settings["high"])
+        case "flatten":
+            return np.repeat(x, len(unknown) // len(x))
+        case "concatenate":
+            return np.concatenate(inputs)
+        case "max_pool2d" | "avg_pool2d" | "global_avg_pool2d" | "upsample":
             return x
         case "soft_mask":
             return _times(x, arrays[0])

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from csc_cogd.backend import array_module, to_numpy
+from csc_cogd.nn.export.quantize import onnxruntime_seconds
 from csc_cogd.nn.flops import count_parameters, flops_by_layer
 from csc_cogd.nn.functions.checks import check_positive
 from csc_cogd.nn.module import Module
@@ -32,12 +33,15 @@ class Cost:
         Size of the weights as safetensors, without metadata.
     seconds : float
         Median time of the forward pass of a batch.
+    onnxruntime_seconds : float or None
+        Median time of one image by onnxruntime, from the exported network, with one thread; None where it isn't installed.
     """
 
     flops: int
     parameters: int
     file_bytes: int
     seconds: float
+    onnxruntime_seconds: float | None = None
 
 
 def measure_costs(
@@ -84,6 +88,7 @@ def measure_costs(
             parameters=count_parameters(network),
             file_bytes=len(save(network.state_dict())),
             seconds=median(taken[1:]),
+            onnxruntime_seconds=onnxruntime_seconds(network, image_shape),
         )
         for network, taken in zip(networks, times, strict=True)
     ]

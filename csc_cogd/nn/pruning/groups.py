@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.convolution import is_depthwise
 from csc_cogd.nn.layers import PaddedShortcut
@@ -18,7 +20,10 @@ from csc_cogd.nn.tracing import Shape, Trace, trace
 
 Role = Literal["output", "own", "input"]
 
-_SAME_CHANNELS = ("relu", "relu6", "multiply", "max_pool2d", "avg_pool2d", "global_avg_pool2d")
+_SAME_CHANNELS = (
+    "relu", "relu6", "clip", "sigmoid", "hard_sigmoid", "hard_swish", "multiply", "max_pool2d", "avg_pool2d",
+    "global_avg_pool2d", "pad2d", "upsample",
+)  # fmt: skip
 
 
 class Member(NamedTuple):
@@ -35,12 +40,27 @@ class Member(NamedTuple):
     role : {"output", "own", "input"}
         Kernels whose output the channels are; arrays that act on each channel by itself, such as batch norm, a soft mask, a
         bias, and depthwise kernels; kernels whose input the channels are.
+    offset : int
+        Where the group's channels begin along the axis, behind others that were concatenated with them.
+    spread : int
+        Entries that belong to each channel: as many as it has pixels, behind a layer that makes vectors of images.
     """
 
     layer: str
     array: str
     axis: int
     role: Role
+    offset: int = 0
+    spread: int = 1
+
+    def entries(self, channels: np.ndarray) -> np.ndarray:
+        """Return the indices along the axis that belong to some channels."""
+        return (self.offset + self.spread * channels[:, None] + np.arange(self.spread)).ravel()
+
+    def by_channel(self, array: np.ndarray, n_channels: int) -> np.ndarray:
+        """Return the values of an array that belong to each of a group's channels: (C, n)."""
+        along = np.moveaxis(array, self.axis, 0)
+        return along[self.offset : self.offset + n_channels * self.spread].reshape(n_channels, -1)
 
     @property
     def key(self) -> str:
@@ -60,7 +80,8 @@ class ChannelGroup:
     members : tuple of Member
         In the network's order.
     inner : bool
-        Whether they begin and end in one block, on no residual path, so that no addition joins them.
+        Whether they begin and end in one block, on no residual path, so that no addition joins them. Where a network has no
+        blocks, all on no residual path are.
     """
 
     name: str
@@ -114,50 +135,72 @@ def channel_groups(
 
 def groups_of_trace(traced: Trace) -> dict[str, ChannelGroup]:
     """Find the channel groups of a network that has been traced; see :func:`channel_groups`."""
-    axes = _follow(traced)
-    fixed = {axes[traced.image].root(), axes[traced.output].root()}
-    roots = {axis.root() for axis in axes.values()} - fixed
+    layouts = _follow(traced)
+    fixed = {axis.root() for end in (traced.image, traced.output) for axis in layouts[end].axes}
+    roots = {axis.root() for layout in layouts.values() for axis in layout.axes} - fixed
     places = {name: place for place, (name, _) in enumerate(traced.network.named_modules())}
-    groups = sorted((axis.group(places) for axis in roots), key=lambda group: places[group.name])
-    return {group.name: group for group in groups}
+    made = [axis.group(places, traced.network.has_blocks) for axis in roots if not axis.fixed]
+    return {group.name: group for group in sorted(made, key=lambda group: places[group.name])}
 
 
 @dataclass(eq=False)
 class _Axis:
-    """The channels of a tensor; axes that turn out to be the same refer to one of them, their root."""
+    """Channels that are computed together; axes that turn out to be the same refer to one of them, their root."""
 
     channels: int
     members: list[Member] = field(default_factory=list)
     residual: bool = False
+    fixed: bool = False
     same: _Axis | None = None
 
     def root(self) -> _Axis:
         return self if self.same is None else self.same.root()
 
-    def add(self, layer: str, arrays: Iterable[str], axis: int, role: Role) -> None:
-        self.root().members += [Member(layer, array, axis, role) for array in arrays]
-
-    def join(self, other: _Axis) -> None:
-        """Give axes that are added to each other one root."""
+    def join(self, other: _Axis, residual: bool) -> None:
+        """Give axes that are added to, or multiplied by, each other one root."""
         first, second = self.root(), other.root()
-        first.residual = True
+        first.residual |= second.residual or residual
+        first.fixed |= second.fixed
         if first is not second:
             first.members += second.members
             second.same = first
 
-    def group(self, places: dict[str, int]) -> ChannelGroup:
+    def group(self, places: dict[str, int], has_blocks: bool) -> ChannelGroup:
         """Return the group of this axis, ordered by the places of modules in the network."""
         members = sorted(self.members, key=lambda member: places[member.layer])
         blocks = {member.layer.rpartition(".")[0] for member in members}
-        inner = not self.residual and len(blocks) == 1 and blocks != {""}
+        inner = not self.residual and (not has_blocks or (len(blocks) == 1 and blocks != {""}))
         name = next(member.layer for member in members if member.role == "output")
         return ChannelGroup(name, self.channels, tuple(members), inner)
 
 
-def _follow(traced: Trace) -> dict[Tensor, _Axis]:
-    """Return the axis of the image and of every result."""
+class _Layout(NamedTuple):
+    """The channels of a tensor: axes one behind the other, each of whose channels has `spread` entries."""
+
+    axes: tuple[_Axis, ...]
+    spread: int = 1
+
+    def add(self, layer: str, arrays: Iterable[str], axis: int, role: Role) -> None:
+        """Note that arrays of a layer have these channels along an axis."""
+        arrays, offset = list(arrays), 0
+        for one in self.axes:
+            one.root().members += [Member(layer, array, axis, role, offset, self.spread) for array in arrays]
+            offset += one.channels * self.spread
+
+    def join(self, other: _Layout, residual: bool) -> bool:
+        """Join the axes of two tensors; return whether they fit."""
+        sizes, others = ([one.channels for one in layout.axes] for layout in (self, other))
+        if sizes != others or self.spread != other.spread:
+            return False
+        for one, two in zip(self.axes, other.axes, strict=True):
+            one.join(two, residual)
+        return True
+
+
+def _follow(traced: Trace) -> dict[Tensor, _Layout]:
+    """Return the channels of the image and of every result."""
     modules, used = dict(traced.network.named_modules()), set[Tensor]()
-    axes = {traced.image: _Axis(traced.image.shape[1])}
+    layouts = {traced.image: _Layout((_Axis(traced.image.shape[1]),))}
 
     def unsupported(result: Tensor, why: str) -> InputError:
         maker = traced.makers.get(result)
@@ -178,34 +221,54 @@ def _follow(traced: Trace) -> dict[Tensor, _Axis]:
     def attributes(result: Tensor) -> list[str]:
         return [traced.parameters[parameter].rpartition(".")[2] for parameter in result.parents[1:]]
 
+    def made(result: Tensor, layer: str, residual: bool = False, fixed: bool = False) -> _Layout:
+        """Return the channels that kernels of a layer make."""
+        kernels, *biases = attributes(result)
+        layout = _Layout((_Axis(result.shape[1], residual=residual, fixed=fixed),))
+        layout.add(layer, [kernels], 0, "output")
+        layout.add(layer, biases, 0, "own")
+        return layout
+
     for result in traced.results:
         name, settings = result.made_by
-        if result.parents[0] not in axes:
+        if result.parents[0] not in layouts:
             raise unsupported(result, "has an input that isn't computed from the image")
-        source = axes[result.parents[0]]
+        source = layouts[result.parents[0]]
         if name in _SAME_CHANNELS:
-            axes[result] = source
-        elif name == "add" and result.parents[1] in axes:
-            source.join(axes[result.parents[1]])
-            axes[result] = source
+            layouts[result] = source
+        elif name == "flatten":
+            pixels = result.shape[1] // result.parents[0].shape[1]
+            layouts[result] = _Layout(source.axes, source.spread * pixels)
+        elif name == "concatenate" and all(parent in layouts for parent in result.parents):
+            layouts[result] = _Layout(tuple(axis for parent in result.parents for axis in layouts[parent].axes))
+        elif name in ("add", "product") and result.parents[1] in layouts:
+            if not source.join(layouts[result.parents[1]], residual=name == "add"):
+                raise unsupported(result, "joins channels that were concatenated in different ways")
+            layouts[result] = source
         elif name == "batch_norm":
             layer = layer_of(result)
             source.add(layer, [*attributes(result), *modules[layer].buffer_names], 0, "own")
-            axes[result] = source
+            layouts[result] = source
         elif name == "soft_mask" or (name == "conv2d" and is_depthwise(result.parents[1], settings["groups"])):
             source.add(layer_of(result), attributes(result), 0, "own")
-            axes[result] = source
+            layouts[result] = source
         elif name == "linear" or (name == "conv2d" and settings["groups"] == 1):
-            layer, (kernels, *biases) = layer_of(result), attributes(result)
-            source.add(layer, [kernels], 1, "input")
-            axes[result] = _Axis(result.shape[1])
-            axes[result].add(layer, [kernels], 0, "output")
-            axes[result].add(layer, biases, 0, "own")
-        elif name == "subsample_and_pad" and isinstance(modules.get(traced.makers.get(result, "")), PaddedShortcut):
+            layer = layer_of(result)
+            source.add(layer, attributes(result)[:1], 1, "input")
+            layouts[result] = made(result, layer)
+        elif name == "conv2d" and not traced.network.has_blocks:  # in groups, which keep all channels
+            for axis in source.axes:
+                axis.root().fixed = True
+            layouts[result] = made(result, layer_of(result), fixed=True)
+        elif (
+            name == "subsample_and_pad"
+            and isinstance(modules.get(traced.makers.get(result, "")), PaddedShortcut)
+            and len(source.axes) == 1
+        ):
             source.add(traced.makers[result], ["sources"], 1, "input")
-            axes[result] = _Axis(result.shape[1], residual=True)
-            axes[result].add(traced.makers[result], ["sources"], 0, "output")
-            source.root().residual = True
+            layouts[result] = _Layout((_Axis(result.shape[1], residual=True),))
+            layouts[result].add(traced.makers[result], ["sources"], 0, "output")
+            source.axes[0].root().residual = True
         else:
             raise unsupported(result, "isn't supported")
-    return axes
+    return layouts

@@ -23,14 +23,15 @@ from csc_cogd.nn.pruning.groups import channel_groups
 from csc_cogd.nn.pruning.importance import channel_scores
 from csc_cogd.nn.pruning.masks import insert_masks
 from csc_cogd.nn.pruning.removal import masks_to_kept, remove_channels
-from csc_cogd.nn.tracing import Shape
+from csc_cogd.nn.pruning.taylor import taylor_scores
+from csc_cogd.nn.pruning.teaching import taught_by
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook
 from csc_cogd.nn.training.recipe import Recipe
 from csc_cogd.nn.training.training import Loss, TrainingProgress, train
 
-METHODS = ("cogd", "gal", "l1", "group")
-"""Masks with cogradient descent, and without; norms of kernels, and of all weights of a channel."""
+METHODS = ("cogd", "gal", "l1", "group", "taylor")
+"""Masks with cogradient descent, and without; norms of kernels, and of all weights of a channel; effect on the loss."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class PruningRecipe:
 
     Parameters
     ----------
-    method : {"group", "l1", "gal", "cogd"}
-        The last two train soft masks with the network as a teacher, without and with the rule; the others rank channels by
-        norms (see :func:`~csc_cogd.nn.pruning.importance.channel_scores`).
+    method : {"group", "taylor", "l1", "gal", "cogd"}
+        The last two train soft masks with the network as a teacher, without and with the rule; "group" and "l1" rank
+        channels by norms (see :func:`~csc_cogd.nn.pruning.importance.channel_scores`), "taylor" by their effect on the loss
+        (see :func:`~csc_cogd.nn.pruning.taylor.taylor_scores`).
     budget : float, optional
         FLOPs of the smaller network; up to 1, a fraction of those of the network.
     threshold : float >= 0, optional
@@ -49,7 +51,10 @@ class PruningRecipe:
     masks : Recipe, optional
         For the training of masks and weights, which "cogd" and "gal" need.
     fine_tuning : Recipe, optional
-        For the smaller network, with cross entropy; without one, it isn't fine-tuned.
+        For the smaller network; without one, it isn't fine-tuned.
+    teacher : float in [0, 1]
+        Share of the network's own softened predictions in the loss of fine-tuning, beside the labels; see
+        :func:`~csc_cogd.nn.pruning.teaching.taught_by`.
     loss : AdversarialLoss
         For the training of masks.
     cogd : CogradientRule, optional
@@ -62,7 +67,7 @@ class PruningRecipe:
         See :func:`~csc_cogd.nn.pruning.budget.keep_within`. Default: "uniform" for "l1", whose norms can't be compared
         between layers, "global" for the others.
     include_residual : bool
-        Whether "l1" and "group" may remove channels of residual paths, too; else only those inside of blocks.
+        Whether "l1", "group" and "taylor" may remove channels of residual paths, too; else only those inside of blocks.
     at_least : int >= 1
         Fewest channels of a group.
     multiple_of : int >= 1
@@ -84,6 +89,7 @@ class PruningRecipe:
     threshold: float | None = None
     masks: Recipe | None = None
     fine_tuning: Recipe | None = None
+    teacher: float = 0.0
     loss: AdversarialLoss = field(default_factory=AdversarialLoss)
     cogd: CogradientRule | None = None
     reset_value: float | None = None
@@ -106,6 +112,10 @@ class PruningRecipe:
             raise InputError("threshold", f"is for masks, which method {self.method!r} hasn't", "add {budget} instead")
         if self.threshold is not None and not 0 <= self.threshold < np.inf:
             raise InputError("threshold", f"must be a finite number >= 0, got {self.threshold}")
+        if not 0 <= self.teacher <= 1:
+            raise InputError("teacher", f"must be in [0, 1], got {self.teacher}")
+        if self.teacher and self.fine_tuning is None:
+            raise InputError("teacher", "is for fine-tuning, which is off", "omit it, or add {fine_tuning}")
         if self.masked and self.masks is None:
             raise InputError("masks", f"must be a recipe for the masks that method {self.method!r} trains")
         for name, fits in (("masks", self.masked), ("cogd", self.method == "cogd"), ("reset_value", self.method == "cogd")):
@@ -187,10 +197,12 @@ def prune(
     network.check_finite()
 
     def train_stage(
-        stage: str, module: Module, settings: Recipe, hooks: Sequence[EpochHook] = (), loss: Loss | None = None
-    ) -> History:
+        stage: str, module: Module, settings: Recipe, hooks: Sequence[EpochHook] = (), loss: Loss | None = None,
+        teacher: float = 0.0,
+    ) -> History:  # fmt: skip
         return train(
             module, images, settings, normalization=normalization, test=test, hooks=hooks, loss=loss,
+            metadata={"teacher": teacher} if teacher else None,
             checkpoint=None if checkpoint is None else checkpoint_files(checkpoint)[stage], resume=resume,
             overwrite=overwrite, progress=None if progress is None else lambda now: progress(replace(now, stage=stage)),
         )  # fmt: skip
@@ -198,15 +210,18 @@ def prune(
     masked, masks = network, None
     if recipe.masks is not None:
         masked = insert_masks(network, mask_start=recipe.mask_start, seed=recipe.masks.seed)
-        _choose(masked, recipe, shape)  # refuses a budget that can't be met before anything is trained
+        _choose(masked, images, recipe, normalization)  # refuses a budget that can't be met before anything is trained
         adversarial = AdversarialPruning(masked, network, recipe.loss, len(images.class_names), recipe.masks.seed)
         hooks: list[EpochHook] = [adversarial]
         if recipe.method == "cogd":
             hooks.append(MaskBacktracking(recipe.cogd, image_shape=shape, reset_value=recipe.reset_value))
         masks = train_stage("masks", masked, recipe.masks, hooks, adversarial.loss)
-    kept = _choose(masked, recipe, shape)
+    kept = _choose(masked, images, recipe, normalization)
     smaller = remove_channels(masked, kept, image_shape=shape)
-    tuned = None if recipe.fine_tuning is None else train_stage("fine-tuning", smaller, recipe.fine_tuning)
+    tuned = None
+    if (tuning := recipe.fine_tuning) is not None:
+        loss = taught_by(network, recipe.teacher, tuning.label_smoothing) if recipe.teacher else None
+        tuned = train_stage("fine-tuning", smaller, tuning, loss=loss, teacher=recipe.teacher)
     before, after = measure_costs([network, smaller], image_shape=shape)
     return PruningResult(smaller, kept, before, after, masks, tuned)
 
@@ -217,15 +232,21 @@ def checkpoint_files(checkpoint: str | os.PathLike[str]) -> dict[str, Path]:
     return {stage: Path(f"{os.fspath(checkpoint)}.{name}.safetensors") for stage, name in names.items()}
 
 
-def _choose(network: Module, recipe: PruningRecipe, shape: Shape) -> dict[str, np.ndarray]:
+def _choose(
+    network: Module, images: ImageSet, recipe: PruningRecipe, normalization: Normalization
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Return the channels that are kept."""
+    shape = images.image_shape
     if recipe.budget is None:
         return masks_to_kept(network, threshold=recipe.threshold or 0.0, image_shape=shape)
     groups = channel_groups(network, image_shape=shape, inner_only=not recipe.include_residual)
     if recipe.masked:
         with_masks = masks_to_kept(network, image_shape=shape)
         groups = {name: group for name, group in groups.items() if name in with_masks}
-    scores = channel_scores(network, groups, "mask" if recipe.masked else recipe.method)
+    if recipe.method == "taylor":
+        scores = taylor_scores(network, groups, images, normalization=normalization)
+    else:
+        scores = channel_scores(network, groups, "mask" if recipe.masked else recipe.method)
     ranking = recipe.ranking or ("uniform" if recipe.method == "l1" else "global")
     return keep_within(
         FlopsModel(network, image_shape=shape), scores, recipe.budget, ranking=ranking, at_least=recipe.at_least,

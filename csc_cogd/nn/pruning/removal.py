@@ -70,8 +70,8 @@ def remove_channels(
     if fold_masks:
         _fold_masks(traced, modules)
     _write_sources(traced, groups, indices, modules)
-    for name, channels in indices.items():
-        _take(groups[name], channels, modules)
+    for (layer, array, axis), entries in _left(groups, indices, modules).items():
+        _take(modules[layer], array, axis, entries)
     return smaller
 
 
@@ -131,13 +131,17 @@ def _fold_constants(
 ) -> None:  # fmt: skip
     """Move the contribution of constant removed channels to unpadded convolutions and linear layers into what follows."""
     constants = constant_channels(traced)
-    consumers = {member.key: name for name in kept for member in groups[name].of_role("input")}
+    left = {
+        f"{layer}.{array}" if layer else array: entries
+        for (layer, array, axis), entries in _left(groups, kept, modules).items()
+        if axis == 1
+    }
     for result in traced.results:
-        group = consumers.get(traced.parameters.get(result.parents[1], "")) if len(result.parents) > 1 else None
-        if group is None or result.made_by.settings.get("padding", (0, 0)) != (0, 0):
+        entries = left.get(traced.parameters.get(result.parents[1], "")) if len(result.parents) > 1 else None
+        if entries is None or result.made_by.settings.get("padding", (0, 0)) != (0, 0):
             continue
         values = constants[result.parents[0]].copy()
-        values[kept[group]] = 0
+        values[entries] = 0
         values = np.nan_to_num(values)
         if values.any():
             kernels = to_numpy(result.parents[1].array)
@@ -206,14 +210,26 @@ def _kept_by(side: tuple[str, str], channels: int, groups: Mapping[str, ChannelG
     return np.arange(channels)
 
 
-def _take(group: ChannelGroup, channels: np.ndarray, modules: Mapping[str, Any]) -> None:
-    """Keep only some channels in all arrays of a group."""
-    for member in group.members:
-        layer = modules[member.layer]
-        if isinstance(layer, PaddedShortcut):
-            continue
-        if isinstance(layer, Conv2d) and layer.groups > 1:
-            layer.groups = len(channels)
-        array = layer.get_array(member.array)
-        xp = array_module(array)
-        layer.set_array(member.array, xp.ascontiguousarray(array.take(xp.asarray(channels), axis=member.axis)))
+def _left(
+    groups: Mapping[str, ChannelGroup], kept: Kept, modules: Mapping[str, Any]
+) -> dict[tuple[str, str, int], np.ndarray]:  # fmt: skip
+    """Return the entries that are left along each axis of an array that loses some, by layer, array and axis."""
+    stays: dict[tuple[str, str, int], np.ndarray] = {}
+    for name, channels in kept.items():
+        removed = np.setdiff1d(np.arange(groups[name].n_channels), channels)
+        for member in groups[name].members:
+            layer = modules[member.layer]
+            if not isinstance(layer, PaddedShortcut):
+                length = layer.get_array(member.array).shape[member.axis]
+                place = (member.layer, member.array, member.axis)
+                stays.setdefault(place, np.ones(length, bool))[member.entries(removed)] = False
+    return {place: np.flatnonzero(stay) for place, stay in stays.items()}
+
+
+def _take(layer: Any, name: str, axis: int, entries: np.ndarray) -> None:
+    """Keep only some entries along an axis of an array."""
+    if isinstance(layer, Conv2d) and layer.groups > 1:
+        layer.groups = len(entries)
+    array = layer.get_array(name)
+    xp = array_module(array)
+    layer.set_array(name, xp.ascontiguousarray(array.take(xp.asarray(entries), axis=axis)))

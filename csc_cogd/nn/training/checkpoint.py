@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,10 +21,24 @@ from csc_cogd.nn.saving import HOOK, OPTIMIZER, image_metadata, load_checkpoint,
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook, StatefulHook
 from csc_cogd.nn.training.recipe import Recipe
-from csc_cogd.nn.training.sgd import SGD
 from csc_cogd.storage import Json, check_writable, digest
 
 _FORMAT = 1
+
+
+class Optimizer(Protocol):
+    """What updates parameters step by step, and can be resumed."""
+
+    learning_rate: float
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of what is kept from one step to the next."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from there."""
 
 
 class TrainingCheckpoint:
@@ -53,8 +67,9 @@ class TrainingCheckpoint:
         if path.exists() and not replace:
             raise InputError("", "exists already", "add {resume}, or name another file", str(path))
         self.path, self.every, self.identity = path, every, dict(identity)
+        self.over = False  # as the loaded run is, perhaps before its last epoch
 
-    def load(self, network: Module, optimizer: SGD, hooks: Sequence[EpochHook]) -> History:
+    def load(self, network: Module, optimizer: Optimizer, hooks: Sequence[EpochHook]) -> History:
         """Restore the state of network, optimizer and hooks, and return the history, which is empty if there is no file yet.
 
         Raises
@@ -76,7 +91,8 @@ class TrainingCheckpoint:
         try:
             network.load_state_dict(network_arrays(arrays))
             history = History.from_json(about.get("history"))
-            if len(history) < saved["recipe"]["epochs"]:  # else the weights are all that was kept
+            self.over = about.get("over", len(history) == saved["recipe"]["epochs"])
+            if not self.over:  # else the weights are all that was kept
                 optimizer.load_state_dict(_under(OPTIMIZER, arrays))
                 for number, hook in enumerate(hooks):
                     if isinstance(hook, StatefulHook):
@@ -85,9 +101,8 @@ class TrainingCheckpoint:
             raise error.about(str(self.path)) from None
         return history
 
-    def save(self, network: Module, optimizer: SGD, hooks: Sequence[EpochHook], history: History, epochs: int) -> None:
-        """Save the run, if that is due, or the run is over after `epochs`."""
-        over = len(history) == epochs
+    def save(self, network: Module, optimizer: Optimizer, hooks: Sequence[EpochHook], history: History, over: bool) -> None:
+        """Save the run, if that is due, or the run is over."""
         if not over and len(history) % self.every:
             return
         arrays = network.state_dict()
@@ -97,7 +112,7 @@ class TrainingCheckpoint:
                 if isinstance(hook, StatefulHook):
                     arrays |= {f"{HOOK}{number}.{name}": array for name, array in hook.state_dict().items()}
         about = {"format": _FORMAT, **self.identity["about"], "run": self.identity}
-        about |= {"epoch": len(history), "history": history.as_json()}
+        about |= {"epoch": len(history), "history": history.as_json(), "over": over}
         save_checkpoint(arrays, self.path, metadata=about, overwrite=True)
 
 
@@ -107,6 +122,7 @@ def identity_of(
 ) -> dict[str, Json]:  # fmt: skip
     """Return what decides the result of a run, digested, and what is known about the weights, as JSON returns it."""
     network_shapes = [f"{name} {array.shape} {array.dtype}" for name, array in network.state_dict().items()]
+    network_shapes += [f"{name} frozen" for name, one in network.named_parameters() if not one.requires_grad]
     identity = {
         "recipe": recipe.as_json(),
         "network": digest(np.array(network_shapes)),

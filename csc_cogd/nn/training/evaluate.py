@@ -15,9 +15,11 @@ from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.tensor import Tensor, no_grad
 
+TOP = 5
+
 
 class Evaluation(NamedTuple):
-    """Loss and accuracy of a network, means over images.
+    """Loss and accuracies of a network, means over images.
 
     Attributes
     ----------
@@ -25,10 +27,13 @@ class Evaluation(NamedTuple):
         Cross entropy, without label smoothing.
     accuracy : float
         Share of the images, in [0, 1], whose largest logit is that of their label.
+    top5_accuracy : float
+        Share of the images whose label is among the five largest logits: 1 where there are no more than five classes.
     """
 
     loss: float
     accuracy: float
+    top5_accuracy: float
 
 
 def predict(
@@ -110,7 +115,13 @@ def evaluate(network: Module, images: ImageSet, *, normalization: Normalization,
 def unchecked_evaluate(network: Module, images: ImageSet, *, normalization: Normalization, batch_size: int) -> Evaluation:
     """Return loss and accuracy as :func:`evaluate` does, also where the loss is NaN or infinite."""
     check_labeled(images)
-    logits = predict(network, images, normalization=normalization, batch_size=batch_size)
+    return scored(predict(network, images, normalization=normalization, batch_size=batch_size), images.labels)
+
+
+def scored(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Return loss and accuracies of logits (N, K) for labels (N,)."""
     with np.errstate(invalid="ignore"):  # of infinite logits
-        loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), images.labels)
-    return Evaluation(float(loss), float(np.mean(logits.argmax(axis=1) == images.labels)))
+        loss = cross_entropy(Tensor(np.asarray(logits, np.float64)), labels)
+    right = logits.argmax(axis=1) == labels
+    top = np.argsort(-logits, axis=1, kind="stable")[:, :TOP]
+    return Evaluation(float(loss), float(right.mean()), float((top == labels[:, None]).any(axis=1).mean()))

@@ -44,6 +44,14 @@ class EpochHook(Protocol):
         """Act after the last batch, before the test, and return figures for the history."""
         return {}
 
+    def stops(self) -> bool:
+        """Return whether training should end with this epoch, although more were planned; asked after :meth:`end_epoch`."""
+        return False
+
+    def end_training(self, network: Module) -> None:
+        """Act after the last epoch, before the weights are saved."""
+        return None
+
 
 @runtime_checkable
 class StatefulHook(Protocol):

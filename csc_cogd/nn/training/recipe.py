@@ -14,6 +14,7 @@ from csc_cogd.nn.training import schedules
 from csc_cogd.nn.training.sgd import check_sgd
 from csc_cogd.storage import Json
 
+OPTIMIZERS = ("sgd", "adamw")
 SMALLEST_BATCH = 2
 """Fewest images of the last batch of an epoch: from a single value a channel, batch norm can't estimate the variance."""
 
@@ -31,6 +32,8 @@ class Recipe:
         epoch takes part in the step before it.
     learning_rate : float
         The largest one; schedule and warm-up scale it for each batch.
+    optimizer : {"sgd", "adamw"}
+        See :class:`csc_cogd.nn.training.adamw.AdamW`; its usual rates are a hundredth of those of SGD.
     momentum : float in [0, 1)
         See :class:`csc_cogd.nn.training.sgd.SGD`.
     nesterov : bool
@@ -49,6 +52,14 @@ class Recipe:
     label_smoothing : float in [0, 1)
     augmentation : Augmentation, optional
         Random changes of the images in training.
+    average : float in [0, 1)
+        Decay of an average of the weights, which is tested and kept in their place; 0 is off. See
+        :class:`csc_cogd.nn.training.averaging.WeightAveraging`.
+    patience : int
+        Epochs after which training stops if the loss of images that are held out of training hasn't fallen, when the
+        weights of the best epoch are kept; 0 is off, and holds none out.
+    validation : float in (0, 1)
+        Share of each class that is held out for that.
     precision : {"float32", "mixed"}
         On a GPU, ``"mixed"`` rounds factors to TF32, for tensor cores; see :func:`csc_cogd.backend.precision.computing_in`.
     seed : int
@@ -79,15 +90,27 @@ class Recipe:
     warm_up: float = 0.0
     label_smoothing: float = 0.0
     augmentation: Augmentation | None = None
+    optimizer: str = "sgd"
+    average: float = 0.0
+    patience: int = 0
+    validation: float = 0.1
     precision: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise InputError(name, f"must be an integer >= {least}, got {value}")
         check_sgd(self.learning_rate, self.momentum, self.nesterov, self.weight_decay)
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError("optimizer", f"must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
+        if self.nesterov and self.optimizer != "sgd":
+            raise InputError("nesterov", f"has no effect with optimizer {self.optimizer!r}", "omit it")
+        if not 0 <= self.average < 1:
+            raise InputError("average", f"must be in [0, 1) (0 is off), got {self.average}")
+        if not 0 < self.validation < 1:
+            raise InputError("validation", f"must be between 0 and 1, got {self.validation}")
         if self.schedule not in _FACTORS:
             raise InputError("schedule", f"must be one of {', '.join(_FACTORS)}, got {self.schedule!r}")
         if not all(0 < fraction < 1 for fraction in self.steps):

@@ -19,12 +19,15 @@ from csc_cogd.nn.data.image_set import ImageSet, check_labeled
 from csc_cogd.nn.functions import cross_entropy
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.tensor import Tensor
-from csc_cogd.nn.training.checkpoint import TrainingCheckpoint, identity_of
+from csc_cogd.nn.training.adamw import AdamW
+from csc_cogd.nn.training.averaging import WeightAveraging
+from csc_cogd.nn.training.checkpoint import Optimizer, TrainingCheckpoint, identity_of
 from csc_cogd.nn.training.evaluate import unchecked_evaluate
 from csc_cogd.nn.training.history import Epoch, History
 from csc_cogd.nn.training.hooks import EpochHook
 from csc_cogd.nn.training.recipe import SMALLEST_BATCH, Recipe
 from csc_cogd.nn.training.sgd import SGD
+from csc_cogd.nn.training.stopping import EarlyStopping
 
 Loss = Callable[[Module, Tensor, Any], tuple[Tensor, Tensor]]
 """``loss, logits = f(network, x, labels)`` of a batch: the scalar to minimize, and what the accuracy is computed from."""
@@ -93,7 +96,7 @@ def train(
     loss : callable(network, x, labels), optional
         Returns the loss and the logits. Default: cross entropy with the recipe's label smoothing.
     parameters : mapping of str to Parameter, optional
-        Parameters that the optimizer updates. Default: all.
+        Parameters that the optimizer updates. Default: all that :func:`csc_cogd.nn.freeze` has left.
     metadata : mapping of str to anything that JSON can hold, optional
         Kept in the checkpoint; a run can be resumed with the same metadata only.
     checkpoint : str or path, optional
@@ -134,11 +137,13 @@ def train(
         check_labeled(given)
     for parameter in network.parameters():
         parameter.array = as_channels_last(parameter.array)  # once, and not at every step
-    trained = dict(network.named_parameters()) if parameters is None else parameters
-    optimizer = SGD(
-        trained, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay, decay_vectors=recipe.decay_vectors,
-    )  # fmt: skip
+    trained = {name: one for name, one in (parameters or dict(network.named_parameters())).items() if one.requires_grad}
+    optimizer = _optimizer(trained, recipe)
+    if recipe.average:
+        hooks = [*hooks, WeightAveraging(recipe.average)]
+    if recipe.patience:
+        images, held_out = images.split(recipe.validation, seed=recipe.seed)
+        hooks = [*hooks, EarlyStopping(held_out, recipe.patience, normalization, recipe.batch_size)]
     file, history = None, History()
     if checkpoint is not None:
         identity = identity_of(network, images, recipe, normalization, hooks, metadata or {})
@@ -146,7 +151,8 @@ def train(
         history = file.load(network, optimizer, hooks) if resume else history
     run = _Run(network, images, recipe, normalization, hooks, loss or _smoothed(recipe.label_smoothing), optimizer, progress)
     with single_threaded_blas(), computing_in(recipe.precision, network.parameters()[0].array):
-        while len(history) < recipe.epochs:
+        over = file is not None and file.over
+        while not over and len(history) < recipe.epochs:
             epoch = run.epoch(len(history))
             if test is not None:
                 result = unchecked_evaluate(network, test, normalization=normalization, batch_size=recipe.batch_size)
@@ -156,11 +162,23 @@ def train(
             if names := network.non_finite():
                 raise _diverged(f"array {names[0]} holds NaN or infinity after epoch {epoch.epoch}", recipe)
             history = history.with_epoch(epoch)
+            over = len(history) == recipe.epochs or any(hook.stops() for hook in hooks)
+            for hook in hooks if over else ():
+                hook.end_training(network)
             if file is not None:
-                file.save(network, optimizer, hooks, history, recipe.epochs)
+                file.save(network, optimizer, hooks, history, over)
             if callback is not None and callback(epoch):
                 break
     return history
+
+
+def _optimizer(parameters: Mapping[str, Parameter], recipe: Recipe) -> Optimizer:
+    settings = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "adamw":
+        return AdamW(parameters, recipe.learning_rate, decay_vectors=recipe.decay_vectors, **settings)
+    return SGD(
+        parameters, recipe.learning_rate, nesterov=recipe.nesterov, decay_vectors=recipe.decay_vectors, **settings
+    )  # fmt: skip
 
 
 def _smoothed(label_smoothing: float) -> Loss:
@@ -188,7 +206,7 @@ class _Run:
     normalization: Normalization
     hooks: Sequence[EpochHook]
     loss: Loss
-    optimizer: SGD
+    optimizer: Optimizer
     progress: Callable[[TrainingProgress], Any] | None
 
     def epoch(self, number: int) -> Epoch:
@@ -230,7 +248,7 @@ class _Run:
             labels = xp.asarray(labels)
             network.zero_grad()
             loss, logits = self.loss(network, Tensor(xp.asarray(x)), labels)
-            loss.backward()
+            loss.backward(release=True)
             for hook in self.hooks:
                 hook.after_backward(network)
             self.optimizer.step()

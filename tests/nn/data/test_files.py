@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from csc_cogd import InputError
 from csc_cogd.nn.data.files import ImageFiles
@@ -118,3 +119,29 @@ def test_damaged_files_are_named(name, photograph, tmp_path):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.png: no such file"):
         ImageFiles((os.path.join(tmp_path, "nowhere.png"),), (4, 4)).read([0])
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+@pytest.mark.parametrize("crop", [None, (0.1, 1.2, 0.1, 0.8)])
+def test_large_jpegs_are_decoded_in_part_and_look_the_same(turned, crop, tmp_path, rng, monkeypatch):
+    smooth = np.asarray(
+        Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8)).resize((900, 720), Image.Resampling.BICUBIC)
+    )
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=95, exif=exif.tobytes())
+    sizes, draft = [], JpegImageFile.draft
+
+    def watched(picture, mode, size):
+        draft(picture, mode, size)
+        sizes.append(picture.size)
+
+    monkeypatch.setattr(JpegImageFile, "draft", watched)
+    files = ImageFiles((str(tmp_path / "a.jpg"),), (40, 56))
+    crops = None if crop is None else np.array([crop])
+    found = files.read([0], crops)[0].astype(float)
+    assert sizes[-1] == ((450, 360) if crop else (225, 180))
+    monkeypatch.setattr(JpegImageFile, "draft", lambda picture, mode, size: None)
+    whole = files.read([0], crops)[0].astype(float)
+    assert abs(found - whole).mean() < 1
+    assert abs(found - whole).max() < 16

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csc_cogd import InputError
 from csc_cogd.backend import to_numpy
 from csc_cogd.nn import Tensor, functions
 from tests.nn.gradients import check_gradients
@@ -173,3 +174,44 @@ def test_gradients_that_nobody_wants_are_not_computed(rng):
     functions.conv2d(images, w).backward(np.ones((1, 3, 2, 2)))
     assert images.grad is None
     assert w.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "arguments", "expected"),
+    [
+        ("clip", [(2, 3)], {"low": -0.5, "high": 0.7}, lambda x: np.clip(x, -0.5, 0.7)),
+        ("sigmoid", [(2, 3, 2, 2)], {}, lambda x: 1 / (1 + np.exp(-x))),
+        ("hard_sigmoid", [(4, 5)], {"slope": 0.3, "middle": 0.4}, lambda x: np.clip(0.3 * x + 0.4, 0, 1)),
+        ("hard_swish", [(4, 5)], {}, lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+        ("product", [(2, 3, 4, 2), (2, 3, 4, 2)], {}, lambda x, y: x * y),
+        ("product", [(2, 3, 4, 2), (2, 3, 1, 1)], {}, lambda x, y: x * y),
+        ("product", [(2, 3), (2, 3)], {}, lambda x, y: x * y),
+        ("concatenate", [(2, 3, 2, 2), (2, 1, 2, 2), (2, 2, 2, 2)], {}, lambda *x: np.concatenate(x, axis=1)),
+        ("flatten", [(2, 3, 2, 4)], {}, lambda x: x.reshape(2, 24)),
+        ("pad2d", [(2, 3, 2, 4)], {"sides": (1, 0, 2, 3), "value": 0.5},
+         lambda x: np.pad(x, ((0, 0), (0, 0), (1, 2), (0, 3)), constant_values=0.5)),
+        ("upsample", [(2, 3, 2, 4)], {"factor": 3}, lambda x: np.kron(x, np.ones((3, 3)))),
+        ("global_avg_pool2d", [(2, 3, 2, 4)], {"keep": True}, lambda x: x.mean(axis=(2, 3))[..., None, None]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_functions_of_other_programs_networks(function, shapes, arguments, expected, rng):
+    arrays = [2 * rng.standard_normal(shape) for shape in shapes]
+    y = getattr(functions, function)(*map(Tensor, arrays), **arguments).array
+    np.testing.assert_allclose(y, expected(*arrays), rtol=1e-12)
+    check_gradients(lambda *tensors: getattr(functions, function)(*tensors, **arguments), arrays)
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "arguments", "message"),
+    [
+        ("clip", [(2, 3)], {"low": 1, "high": 1}, "high must be above 1, got 1"),
+        ("product", [(2, 3, 4, 4), (2, 3)], {}, "factors must be of shape"),
+        ("concatenate", [(2, 3, 4, 4), (2, 3, 4, 5)], {}, "tensors must be of shape"),
+        ("pad2d", [(2, 3, 4, 4)], {"sides": (0, 0, -1, 0)}, "sides must be 0 or more"),
+        ("upsample", [(2, 3, 4, 4)], {"factor": 0}, "factor must be 1 or more, got 0"),
+    ],
+)
+def test_what_they_can_not_take_is_refused(function, shapes, arguments, message):
+    with pytest.raises(InputError, match=message):
+        getattr(functions, function)(*(Tensor(np.zeros(shape)) for shape in shapes), **arguments)

@@ -37,6 +37,7 @@ def test_passes_take_turns_and_the_first_is_not_counted(monkeypatch):
 
     monkeypatch.setattr("csc_cogd.nn.pruning.cost.perf_counter", lambda: next(clock))
     monkeypatch.setattr("csc_cogd.nn.pruning.cost.flops_by_layer", lambda *_, **__: {})
+    monkeypatch.setattr("csc_cogd.nn.pruning.cost.onnxruntime_seconds", lambda *_: None)
     costs = measure_costs([Counted("a"), Counted("b")], batch_size=1, repeats=3)
     assert calls == ["a", "b"] * 4
     assert [cost.seconds for cost in costs] == [1, 1]

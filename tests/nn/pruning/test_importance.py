@@ -5,6 +5,7 @@ import pytest
 
 from csc_cogd import InputError
 from csc_cogd.nn import build_network, channel_groups, channel_scores
+from csc_cogd.nn.pruning.importance import weighed_anew
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,25 @@ def test_group_norm_weighs_all_that_makes_scales_and_meets_a_channel(network):
     squares = (state["conv1.weight"] ** 2).sum(axis=(1, 2, 3)) + (state["conv2.weight"] ** 2).sum(axis=(1, 2, 3))
     squares += (state["conv3.weight"] ** 2).sum(axis=(0, 2, 3))
     squares += state["bn1.weight"] ** 2 + state["mask.weight"] ** 2 + state["bn2.weight"] ** 2
-    expected = np.sqrt(squares) / np.sqrt(squares).mean()
-    np.testing.assert_allclose(scored(network, "group"), expected, rtol=1e-5)
+    np.testing.assert_allclose(scored(network, "group"), weighed_anew(np.sqrt(squares)), rtol=1e-4)
+
+
+def test_channels_fall_as_if_the_smallest_ratio_to_those_left_were_removed_again_and_again(rng):
+    norms = {name: rng.uniform(size=size) ** 4 for name, size in (("a", 17), ("b", 5), ("c", 30), ("d", 1))}
+    left, expected = {name: list(range(len(values))) for name, values in norms.items()}, []
+    while any(len(channels) > 1 for channels in left.values()):
+        ratios = {
+            (name, channel): norms[name][channel] / norms[name][left[name]].mean()
+            for name in norms
+            for channel in left[name]
+            if len(left[name]) > 1
+        }
+        name, channel = min(ratios, key=ratios.get)
+        left[name].remove(channel)
+        expected.append((name, channel))
+    scores = {name: weighed_anew(values) for name, values in norms.items()}
+    falling = [(name, channel) for name in norms for channel in range(len(norms[name])) if channel not in left[name]]
+    assert sorted(falling, key=lambda place: scores[place[0]][place[1]]) == expected
 
 
 def test_scales_and_masks(network, rng):

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from csc_cogd import InputError
-from csc_cogd.nn import AdversarialLoss, Normalization, PruningRecipe, Recipe, build_network, predict, prune
+from csc_cogd.nn import (
+    AdversarialLoss,
+    ImageSet,
+    Normalization,
+    PruningRecipe,
+    Recipe,
+    build_network,
+    predict,
+    prune,
+)  # fmt: skip
 from csc_cogd.nn.pruning.masks import masks_of
 from tests.nn.training.small import HALF, small_images
 
@@ -27,7 +36,7 @@ def recipe(method, **others):
     return PruningRecipe(method, **{"budget": 0.5, "masks": masks} | others)
 
 
-@pytest.mark.parametrize("method", ["cogd", "gal", "l1", "group"])
+@pytest.mark.parametrize("method", ["cogd", "gal", "l1", "group", "taylor"])
 def test_a_budget_is_kept_and_the_network_stays_as_it_was(method, network, images):
     before = network.state_dict()
     stages = []
@@ -39,7 +48,7 @@ def test_a_budget_is_kept_and_the_network_stays_as_it_was(method, network, image
     assert done.after.parameters < done.before.parameters
     assert not masks_of(done.network)
     assert len(done.fine_tuning) == 1
-    assert (done.masks is None) == (method in ("l1", "group"))
+    assert (done.masks is None) == (method in ("l1", "group", "taylor"))
     assert list(dict.fromkeys(stages)) == ["fine-tuning"] if done.masks is None else ["masks", "fine-tuning"]
     assert all((before[name] == array).all() for name, array in network.state_dict().items())
 
@@ -92,6 +101,28 @@ def test_without_a_discriminator_none_is_told_of(network, images):
     assert [sorted(epoch.figures) for epoch in alone.masks] == [["mask_mean", "masks_at_zero"]] * MASKS.epochs
 
 
+def test_a_teacher_alone_needs_no_labels(network, images):
+    """What is fine-tuned by the teacher's predictions only comes to the same weights whatever the labels are."""
+    wrong = ImageSet(images.images, 1 - images.labels, images.class_names)
+    ends = []
+    for share, seen in ((1.0, images), (1.0, wrong), (0.5, images), (0.5, wrong), (0.0, images)):
+        done = prune(network, seen, recipe("group", fine_tuning=TUNING, teacher=share), normalization=HALF)
+        ends.append(done.network.state_dict()["linear.weight"])
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert abs(ends[2] - ends[3]).max() > 1e-4
+    assert abs(ends[2] - ends[4]).max() > 1e-4
+
+
+def test_another_teacher_is_another_run(network, images, tmp_path):
+    def run(share):
+        how = recipe("l1", fine_tuning=TUNING, teacher=share)
+        prune(network, images, how, normalization=HALF, checkpoint=tmp_path / "run", resume=True)
+
+    run(0.5)
+    with pytest.raises(InputError, match=r"another run \(its teacher is 0.5, not 0.25\)"):
+        run(0.25)
+
+
 def test_residual_paths_may_be_pruned_too(network, images):
     inside = prune(network, images, recipe("group"), normalization=HALF)
     everywhere = prune(network, images, recipe("group", include_residual=True), normalization=HALF)
@@ -107,6 +138,8 @@ def test_residual_paths_may_be_pruned_too(network, images):
         ({"budget": None}, "budget is needed: add budget, or threshold"),
         ({"budget": -1}, "budget must be .*got -1"),
         ({"budget": None, "threshold": -1}, "threshold must be a finite number >= 0, got -1"),
+        ({"teacher": 1.5}, r"teacher must be in \[0, 1\], got 1.5"),
+        ({"teacher": 0.5}, "teacher is for fine-tuning, which is off"),
         ({"masks": None}, "masks must be a recipe for the masks that method 'cogd' trains"),
         ({"method": "l1"}, "masks has no effect with method 'l1'"),
         ({"method": "gal", "reset_value": 0.75}, "reset_value has no effect with method 'gal'"),

@@ -1,0 +1,427 @@
+"""Import of convolutional networks from ONNX, into the layers of this package."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csc_cogd.errors import InputError
+from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Linear
+from csc_cogd.nn.module import Module, Parameter
+from csc_cogd.nn.networks.graph import IMAGES, GraphNetwork, Step
+from csc_cogd.nn.saving import parsed_metadata
+from csc_cogd.nn.tracing import Shape
+
+
+class ImportedNetwork(NamedTuple):
+    """A network of another program.
+
+    Attributes
+    ----------
+    network : GraphNetwork
+    image_shape : (C, H, W) or None
+        Shape of its images, None where the file leaves it open.
+    metadata : dict
+        What the file says besides, parsed where it is JSON, else text.
+    """
+
+    network: GraphNetwork
+    image_shape: Shape | None
+    metadata: dict[str, Any]
+
+
+def import_onnx(path: str | os.PathLike[str]) -> ImportedNetwork:
+    """Read a convolutional network from an ONNX file: float32, on the CPU, in training mode.
+
+    Known are Conv, BatchNormalization, Gemm, MatMul with Add, Relu, Clip, Sigmoid, HardSigmoid, HardSwish, Add, Mul, Concat,
+    MaxPool, AveragePool, GlobalAveragePool and ReduceMean over pixels, Flatten and Reshape to vectors, Pad by a constant,
+    Resize to repeated pixels, Dropout and Identity. SiLU is Mul and Sigmoid.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    ImportedNetwork
+
+    Raises
+    ------
+    InputError
+        If the package onnx is missing, the file can't be read, or the network has another operator, or one with settings
+        that have no counterpart here.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise InputError("", "the package onnx is missing", "pip install 'csc-cogd[onnx]'") from None
+    if not Path(path).is_file():
+        raise InputError("", "no such file of a network", subject=str(path))
+    try:
+        model = onnx.shape_inference.infer_shapes(onnx.load(os.fspath(path)))
+        reader = _Reader(model.graph, onnx)
+        return ImportedNetwork(
+            reader.network(), reader.image_shape, parsed_metadata({one.key: one.value for one in model.metadata_props})
+        )
+    except InputError as error:
+        raise error.about(str(path)) from None
+    except Exception as error:  # whatever protobuf makes of a file that isn't one
+        fix = "export the network again, as onnx.checker.check_model accepts it"
+        raise InputError("", f"can't be read as ONNX ({type(error).__name__}: {error})", fix, str(path)) from None
+
+
+class _Reader:
+    """The nodes of a graph, one after the other."""
+
+    def __init__(self, graph: Any, onnx: Any):
+        self.graph, self.helper, self.to_array = graph, onnx.helper, onnx.numpy_helper.to_array
+        self.constants = {one.name: self.to_array(one) for one in graph.initializer}
+        inputs = [one for one in graph.input if one.name not in self.constants]
+        if len(inputs) != 1 or len(graph.output) != 1:
+            raise InputError("", f"must have one input and one output, got {len(inputs)} and {len(graph.output)}")
+        self.shapes = {one.name: _shape(one) for one in (*graph.value_info, *graph.output, *inputs)}
+        self.names = {inputs[0].name: IMAGES}
+        self.sizes: set[str] = set()  # values that say how large others are
+        self.layers: dict[str, Module] = {}
+        self.steps: list[Step] = []
+        shape = self.shapes[inputs[0].name]
+        if len(shape) != 4:
+            raise InputError("", f"must take images of shape (N, C, H, W), got {len(shape)} dimensions")
+        known = all(isinstance(size, int) and size > 0 for size in shape[1:])
+        self.image_shape: Shape | None = (shape[1], shape[2], shape[3]) if known else None
+
+    def network(self) -> GraphNetwork:
+        """Return the network of all nodes."""
+        for node in self.graph.node:
+            given = {one.name: self.helper.get_attribute_value(one) for one in node.attribute}
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = (
+                    self.to_array(given["value"]) if "value" in given else np.array(next(iter(given.values())))
+                )
+            elif node.op_type == "Shape" or any(name in self.sizes for name in node.input[:1]):
+                self.sizes.add(node.output[0])
+            elif node.op_type in _OPERATORS:
+                _OPERATORS[node.op_type](self, _Node(node.op_type, list(node.input), node.output[0], given))
+            else:
+                known = ", ".join(sorted(_OPERATORS))
+                raise InputError("", f"has the operator {node.op_type}, which isn't known", f"use others: {known}")
+        output = self.names.get(self.graph.output[0].name)
+        if output is None or not self.steps:
+            raise InputError("", "must compute its output from its input")
+        if output != self.steps[-1].output:
+            self.steps.append(Step("multiply", (output,), "output", settings={"factor": 1.0}))
+        return GraphNetwork(self.layers, self.steps)
+
+    def step(self, node: _Node, what: str, *inputs: str, layer: str = "", **settings: Any) -> None:
+        """Add a step whose inputs are values of the graph; by default the node's first one."""
+        found = tuple(self.value(node, name) for name in inputs or node.inputs[:1])
+        self.steps.append(Step(what, found, node.output, layer, settings))
+        self.names[node.output] = node.output
+
+    def before(self, node: _Node, what: str, **settings: Any) -> str:
+        """Add a step in front of a node's own, and return the name of its output."""
+        name = f"{node.output}, {what}"
+        self.steps.append(Step(what, (self.value(node, node.inputs[0]),), name, "", settings))
+        self.names[name] = name
+        return name
+
+    def value(self, node: _Node, name: str) -> str:
+        """Return the name of a value that was computed."""
+        if name not in self.names:
+            raise node.refused(f"needs {name!r}, which isn't computed from the images")
+        return self.names[name]
+
+    def constant(self, node: _Node, place: int) -> np.ndarray:
+        """Return a node's input that is a constant."""
+        name = node.inputs[place]
+        if name not in self.constants:
+            raise node.refused(f"needs {name!r} as a constant")
+        return self.constants[name]
+
+    def number(self, node: _Node, place: int) -> float:
+        """Return a node's input that is a constant of one number."""
+        array = self.constant(node, place)
+        if array.size != 1:
+            raise node.refused(f"needs one number, got {array.size}")
+        return float(array.item())
+
+    def has(self, node: _Node, place: int) -> bool:
+        """Return whether a node has an input."""
+        return len(node.inputs) > place and node.inputs[place] != ""
+
+    def size(self, node: _Node) -> tuple[int, int]:
+        """Return height and width of a node's first input."""
+        shape = self.shapes.get(node.inputs[0], ())
+        if len(shape) != 4 or not all(isinstance(side, int) and side > 0 for side in shape[2:]):
+            raise node.refused("needs images of a known size: export the network with fixed height and width")
+        return shape[2], shape[3]
+
+    def add_layer(self, node: _Node, layer: Module, source: str = "", **arrays: np.ndarray) -> None:
+        """Add a step of a layer with these arrays, which is named by its weights where they have a name of its own."""
+        for name, array in arrays.items():
+            layer.set_array(name, np.array(array, np.float32, order="C"))  # a copy, as training writes into it
+        weights = node.inputs[1] if len(node.inputs) > 1 else ""
+        name, dot, last = weights.rpartition(".")
+        plain = bool(dot) and last == "weight" and "::" not in name and name not in self.layers
+        name = name if plain else f"{node.kind.lower()}{len(self.layers)}"
+        self.layers[name] = layer
+        self.step(node, "layer", *([source] if source else ()), layer=name)
+
+
+class _Node(NamedTuple):
+    kind: str
+    inputs: list[str]
+    output: str
+    given: Mapping[str, Any]
+
+    def get(self, name: str, default: Any) -> Any:
+        """Return an attribute."""
+        value = self.given.get(name, default)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def refused(self, why: str) -> InputError:
+        """Return an error about the node."""
+        return InputError("", f"has a node {self.kind} ({self.output}) that can't be used: it {why}")
+
+
+def _shape(value: Any) -> tuple[Any, ...]:
+    """Return the shape of a value, with names where sizes are open."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in dims)
+
+
+def _sides(reader: _Reader, node: _Node, kernel: list[int], strides: list[int]) -> tuple[int, int, int, int]:
+    """Return the widths of the frame around a node's images: top, left, bottom, right."""
+    auto = node.get("auto_pad", "NOTSET")
+    if auto in ("NOTSET", "VALID"):
+        top, left, bottom, right = (*node.get("pads", (0, 0, 0, 0)),) if auto == "NOTSET" else (0, 0, 0, 0)
+        return top, left, bottom, right
+    sides = []
+    for side, k, s in zip(reader.size(node), kernel, strides, strict=True):
+        total = max((ceil(side / s) - 1) * s + k - side, 0)
+        sides.append((total // 2, total - total // 2) if auto == "SAME_UPPER" else (total - total // 2, total // 2))
+    return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
+
+
+def _only(node: _Node, **wanted: Any) -> None:
+    """Refuse attributes of other values than these."""
+    for name, value in wanted.items():
+        found = node.get(name, value)
+        if list(np.ravel(found)) != list(np.ravel(value)):
+            raise node.refused(f"has {name} {found}, where only {value} is known")
+
+
+def _conv(reader: _Reader, node: _Node) -> None:
+    kernels = reader.constant(node, 1)
+    if kernels.ndim != 4:
+        raise node.refused("isn't over two dimensions")
+    _only(node, dilations=[1, 1])
+    strides, groups = list(node.get("strides", [1, 1])), node.get("group", 1)
+    sides = _sides(reader, node, list(kernels.shape[2:]), strides)
+    symmetric = sides[:2] == sides[2:]
+    source = "" if symmetric else reader.before(node, "pad2d", sides=sides)
+    biased = reader.has(node, 2)
+    O, C = len(kernels), kernels.shape[1] * groups  # noqa: E741
+    layer = Conv2d(
+        C, O, (kernels.shape[2], kernels.shape[3]), None, stride=(strides[0], strides[1]),
+        padding=sides[:2] if symmetric else 0, groups=groups, bias=biased,
+    )  # fmt: skip
+    biases = {"bias": reader.constant(node, 2)} if biased else {}
+    reader.add_layer(node, layer, source, weight=kernels, **biases)
+
+
+def _batch_norm(reader: _Reader, node: _Node) -> None:
+    scale, shift, mean, variance = (reader.constant(node, place) for place in (1, 2, 3, 4))
+    layer = BatchNorm2d(len(scale), epsilon=node.get("epsilon", 1e-5))
+    reader.add_layer(node, layer, weight=scale, bias=shift, running_mean=mean, running_var=variance)
+
+
+def _gemm(reader: _Reader, node: _Node) -> None:
+    _only(node, alpha=1.0, beta=1.0, transA=0)
+    weights = reader.constant(node, 1)
+    weights = weights if node.get("transB", 0) else weights.T
+    biases = reader.constant(node, 2).ravel() if reader.has(node, 2) else np.zeros(len(weights))
+    _linear(reader, node, weights, biases)
+
+
+def _linear(reader: _Reader, node: _Node, weights: np.ndarray, biases: np.ndarray) -> None:
+    layer = Linear(weights.shape[1], len(weights), None)
+    reader.add_layer(node, layer, weight=weights, bias=np.broadcast_to(biases, len(weights)))
+
+
+def _matmul(reader: _Reader, node: _Node) -> None:
+    weights = reader.constant(node, 1).T
+    if weights.ndim != 2:
+        raise node.refused("isn't by a matrix")
+    _linear(reader, node, weights, np.zeros(len(weights)))
+
+
+def _add(reader: _Reader, node: _Node) -> None:
+    values, constants = _parted(reader, node)
+    if not constants:
+        return reader.step(node, "add", *values)
+    last = reader.steps[-1] if reader.steps else None
+    array = np.ravel(reader.constants[constants[0]])
+    layer = reader.layers.get(last.layer) if last is not None else None
+    if last is None or last.output != reader.names.get(values[0]) or not isinstance(layer, (Linear, Conv2d)):
+        raise node.refused("adds a constant to what isn't the result of a convolution or a matrix")
+    bias = np.broadcast_to(array.astype(np.float32), len(layer.weight.array))
+    layer.bias = Parameter(bias.copy() if layer.bias is None else layer.bias.array + bias)
+    reader.names[node.output] = last.output
+    return None
+
+
+def _mul(reader: _Reader, node: _Node) -> None:
+    values, constants = _parted(reader, node)
+    if not constants:
+        shapes = [reader.shapes.get(name, ()) for name in values]
+        one_pixel = [len(shape) == 4 and tuple(shape[2:]) == (1, 1) for shape in shapes]
+        return reader.step(node, "product", *(reversed(values) if one_pixel == [True, False] else values))
+    factor = reader.constants[constants[0]]
+    if factor.size != 1:
+        raise node.refused("multiplies by a constant that isn't one number")
+    return reader.step(node, "multiply", *values, factor=float(factor.item()))
+
+
+def _parted(reader: _Reader, node: _Node) -> tuple[list[str], list[str]]:
+    """Return the names of a node's inputs that are computed, and of those that are constants."""
+    constants = [name for name in node.inputs if name in reader.constants]
+    return [name for name in node.inputs if name not in reader.constants], constants
+
+
+def _clip(reader: _Reader, node: _Node) -> None:
+    limits = []
+    for place, name, default in ((1, "min", -np.inf), (2, "max", np.inf)):
+        limits.append(reader.number(node, place) if reader.has(node, place) else float(node.get(name, default)))
+    if limits == [0, 6]:
+        reader.step(node, "relu6")
+    elif limits == [0, np.inf]:
+        reader.step(node, "relu")
+    else:
+        reader.step(node, "clip", low=limits[0], high=limits[1])
+
+
+def _pool(reader: _Reader, node: _Node) -> None:
+    _only(node, dilations=[1, 1])
+    kernel = list(node.get("kernel_shape", []))
+    if len(kernel) != 2:
+        raise node.refused("isn't over two dimensions")
+    strides = list(node.get("strides", [1, 1]))
+    sides = list(_sides(reader, node, kernel, strides))
+    rounded_up = bool(node.get("ceil_mode", 0))
+    if rounded_up:
+        for axis, side in enumerate(reader.size(node)):
+            padded = side + sides[axis] + sides[axis + 2]
+            count = ceil((padded - kernel[axis]) / strides[axis]) + 1
+            count -= (count - 1) * strides[axis] >= side + sides[axis]  # a window that would begin behind the image
+            sides[axis + 2] += max((count - 1) * strides[axis] + kernel[axis] - padded, 0)
+    settings: dict[str, Any] = {"kernel": tuple(kernel), "stride": tuple(strides)}
+    if node.kind == "AveragePool" and any(sides):
+        if rounded_up or not node.get("count_include_pad", 0):
+            raise node.refused("takes means over windows that are partly outside of the image")
+        return reader.step(node, "avg_pool2d", reader.before(node, "pad2d", sides=tuple(sides)), **settings)
+    if node.kind == "AveragePool":
+        return reader.step(node, "avg_pool2d", **settings)
+    if sides[:2] == sides[2:] and all(2 * side <= k for side, k in zip(sides, kernel * 2, strict=True)):
+        return reader.step(node, "max_pool2d", padding=(sides[0], sides[1]), **settings)
+    source = reader.before(node, "pad2d", sides=tuple(sides), value=-np.inf)
+    return reader.step(node, "max_pool2d", source, **settings)
+
+
+def _reduce_mean(reader: _Reader, node: _Node) -> None:
+    axes = reader.constant(node, 1) if reader.has(node, 1) else np.array(node.get("axes", []))
+    if sorted(axis % 4 for axis in axes.ravel().tolist()) != [2, 3]:
+        raise node.refused("isn't over the pixels of images")
+    reader.step(node, "global_avg_pool2d", keep=bool(node.get("keepdims", 1)))
+
+
+def _flatten(reader: _Reader, node: _Node) -> None:
+    """Make vectors of images; what is a vector already stays."""
+    if node.kind == "Reshape" and node.inputs[1] in reader.constants:
+        wanted = reader.constant(node, 1).tolist()
+        if len(wanted) != 2:
+            raise node.refused(f"reshapes to {wanted}, where only vectors are known")
+    elif node.kind != "Squeeze":
+        _only(node, axis=1)
+    if len(reader.shapes.get(node.inputs[0], (0,) * 4)) == 2:
+        return _same(reader, node)
+    return reader.step(node, "flatten")
+
+
+def _same(reader: _Reader, node: _Node) -> None:
+    if node.inputs[0] in reader.constants:
+        reader.constants[node.output] = reader.constants[node.inputs[0]]
+        return
+    reader.names[node.output] = reader.value(node, node.inputs[0])
+
+
+def _concat(reader: _Reader, node: _Node) -> None:
+    _only(node, axis=1)
+    if all(name in reader.sizes or name in reader.constants for name in node.inputs):
+        reader.sizes.add(node.output)
+    else:
+        reader.step(node, "concatenate", *node.inputs)
+
+
+def _pad(reader: _Reader, node: _Node) -> None:
+    _only(node, mode="constant")
+    pads = (reader.constant(node, 1) if reader.has(node, 1) else np.array(node.get("pads", []))).ravel().tolist()
+    if len(pads) != 8 or any(pads[place] for place in (0, 1, 4, 5)):
+        raise node.refused("pads other sides than those of images")
+    value = reader.number(node, 2) if reader.has(node, 2) else float(node.get("value", 0.0))
+    reader.step(node, "pad2d", sides=(pads[2], pads[3], pads[6], pads[7]), value=value)
+
+
+def _resize(reader: _Reader, node: _Node) -> None:
+    _only(node, mode="nearest")
+    if reader.has(node, 3):
+        before, after = np.array(reader.size(node)), reader.constant(node, 3)[2:]
+        scales = after / before
+    else:
+        scales = reader.constant(node, 1 if node.kind == "Upsample" else 2)[2:]
+    factor = round(float(scales[0]))
+    if list(scales) != [factor, factor] or factor < 1:
+        raise node.refused(f"resizes by {list(scales)}, where only whole numbers, equal in both directions, are known")
+    if node.get("coordinate_transformation_mode", "half_pixel") in ("align_corners", "tf_crop_and_resize"):
+        raise node.refused("aligns corners")
+    reader.step(node, "upsample", factor=factor)
+
+
+def _named(what: str) -> Callable[[_Reader, _Node], None]:
+    return lambda reader, node: reader.step(node, what)
+
+
+_OPERATORS: dict[str, Callable[[_Reader, _Node], None]] = {
+    "Add": _add,
+    "AveragePool": _pool,
+    "BatchNormalization": _batch_norm,
+    "Clip": _clip,
+    "Concat": _concat,
+    "Conv": _conv,
+    "Dropout": _same,
+    "Flatten": _flatten,
+    "Gemm": _gemm,
+    "GlobalAveragePool": lambda reader, node: reader.step(node, "global_avg_pool2d", keep=True),
+    "HardSigmoid": lambda reader, node: reader.step(
+        node, "hard_sigmoid", slope=float(node.get("alpha", 0.2)), middle=float(node.get("beta", 0.5))
+    ),
+    "HardSwish": _named("hard_swish"),
+    "Identity": _same,
+    "MatMul": _matmul,
+    "MaxPool": _pool,
+    "Mul": _mul,
+    "Pad": _pad,
+    "ReduceMean": _reduce_mean,
+    "Relu": _named("relu"),
+    "Reshape": _flatten,
+    "Resize": _resize,
+    "Sigmoid": _named("sigmoid"),
+    "Squeeze": _flatten,
+    "Upsample": _resize,
+}
+"""The functions that read nodes, by the names of their operators."""
