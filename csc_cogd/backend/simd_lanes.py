@@ -13,8 +13,8 @@ from numba.extending import intrinsic
 from csc_cogd.backend.simd_rows import FAST, Vectors
 
 LANES = 16
-COLUMNS = 4
-"""Entries that are computed at once: as many sums as stay in registers."""
+COLUMNS, ROWS = 4, 4
+"""Entries, and rows of distances, that are computed at once: as many sums as stay in registers."""
 
 
 @intrinsic
@@ -56,6 +56,40 @@ def subtract_products(
     at = types.intp
     signature = types.void(left, at, at, right, at, at, at, at, scale, at, types.boolean, out, at)
     return signature, generate
+
+
+@intrinsic
+def squared_distances(typing_context, area, reference, first, stride, values, offsets, vectors, out):
+    """``out[r, j] = sum_k (area[first + r stride + offsets[k] + j] - reference[k])^2``, k counts `values`.
+
+    That is for ROWS rows r, and as many `vectors` of j.
+    """
+
+    def generate(context, builder, signature, arguments):
+        lanes = _Lanes(context, builder, signature, arguments, LANES)
+        _, _, first, stride, values, _, vectors, _ = arguments
+        zero = ir.Constant(lanes.vector, [0.0] * LANES)
+        with cgutils.for_range(builder, vectors) as loop:
+            start = builder.add(first, builder.mul(loop.index, ir.Constant(first.type, LANES)))
+            sums = [cgutils.alloca_once_value(builder, zero) for _ in range(ROWS)]
+            for total in sums:
+                builder.store(zero, total)
+            with cgutils.for_range(builder, values) as term:
+                value = lanes.broadcast(builder.load(builder.gep(lanes.data[1], [term.index])))
+                place = builder.add(start, builder.load(builder.gep(lanes.data[5], [term.index])))
+                for total in sums:
+                    pointer = builder.bitcast(builder.gep(lanes.data[0], [place]), lanes.vector.as_pointer())
+                    difference = builder.fsub(lanes.load(pointer), value, flags=FAST)
+                    square = builder.fmul(difference, difference, flags=FAST)
+                    builder.store(builder.fadd(builder.load(total), square, flags=FAST), total)
+                    place = builder.add(place, stride)
+            for r, total in enumerate(sums):
+                row = builder.mul(vectors, ir.Constant(vectors.type, r))
+                lanes.store(builder.load(total), lanes.at(7, builder.add(row, loop.index)))
+        return context.get_dummy_value()
+
+    at = types.intp
+    return types.void(area, reference, at, at, at, offsets, at, out), generate
 
 
 class _Lanes(Vectors):

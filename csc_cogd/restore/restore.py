@@ -25,7 +25,7 @@ from csc_cogd.engine import Engine
 from csc_cogd.errors import Remark
 from csc_cogd.restore.camera_noise import Correlated
 from csc_cogd.restore.group import Group, channel_groups, groups_by_noise
-from csc_cogd.restore.holes import fill_holes, find_holes, widened
+from csc_cogd.restore.holes import Hole, fill_holes, find_holes, with_rims
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import as_pixels
 from csc_cogd.restore.operators import Identity, Operator
@@ -210,22 +210,29 @@ def _fill_holes(
     holes = find_holes(group.scaled.missing)
     if not holes or reporter.report("holes", 0, len(holes)):
         return planes, done
-    hidden, stages = None, filling(group.effort)
-    if group.solve.effort != "fast":
-        trial = replace(group, scaled=replace(group.scaled, missing=widened(holes, group.scaled.missing)))
-        tiles = [tile for tile in plan.tiles if any(hole.overlaps(tile.window) for hole in holes)]
-
-        def work(tile: Tile) -> TileState:
-            state = trial.start(tile)
-            for stage in stages:
-                state = stage(state, replace(recipe, reporter=SILENT))
-            return state
-
-        hidden = np.zeros_like(planes)
-        blend_tiles(work, plan._replace(tiles=tiles), hidden)
+    hidden = None if group.solve.effort == "fast" else _with_rims_hidden(group, holes, plan, recipe, planes)
     known = planes if group.everything else None
     n_invented = fill_holes(holes, group.scaled, planes, hidden, known, group.texture_from, recipe.engine.backend)
     return planes, replace(done, holes=len(holes), n_invented=n_invented)
+
+
+def _with_rims_hidden(group: Group, holes: list[Hole], plan: Plan, recipe: Recipe, planes: np.ndarray) -> np.ndarray:
+    """Return what the stages make of holes and their rims, if these are missing, and everything else is as restored."""
+    assert group.effort is not None
+    stages, wide = filling(group.effort), with_rims(holes, planes.shape)
+
+    def work(tile: Tile) -> TileState:
+        window = (slice(None), *tile.window)
+        observed, missing = group.scaled.crop(*tile.window)
+        observed = np.where(wide[window], 0.0, np.where(missing, planes[window], observed))
+        state = TileState(observed, wide[window])
+        for stage in stages:
+            state = stage(state, replace(recipe, reporter=SILENT))
+        return state
+
+    hidden = np.zeros_like(planes)
+    blend_tiles(work, plan._replace(tiles=[tile for tile in plan.tiles if wide[:, *tile.window].any()]), hidden)
+    return hidden
 
 
 def _recipe_of_filling(group: Group, reporter: Reporter) -> Recipe:
