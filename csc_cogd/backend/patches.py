@@ -75,7 +75,9 @@ def estimate_patches(
     With the mean m and the covariance C of a group of similar patches, a patch z of which the values K are observed is
     estimated by its conditional mean
 
-        m + C_K^T (C_KK + noise I)^-1 (z_K - m_K).
+        m + C_K^T (C_KK + noise I)^-1 (z_K - m_K);
+
+    without noise, known values stay as observed.
 
     Parameters
     ----------
@@ -106,6 +108,8 @@ def estimate_patches(
                 continue
             inner = C[np.ix_(at, at)] + max(noise, floor) * np.eye(at.sum())
             estimate = mean + C[:, at] @ np.linalg.solve(inner, observed[window].ravel()[at] - mean[at])
+            if noise == 0:
+                estimate = np.where(at, observed[window].ravel(), estimate)
             place = (window[0], slice(window[1].start - top, window[1].stop - top), window[2])
             total[place] += estimate.reshape(shape)
             weight[place] += 1

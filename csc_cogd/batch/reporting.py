@@ -95,7 +95,9 @@ def write_image_page(
         facts = {"shown before": f"each pixel as {after.shape[0] / before.shape[0]:.3g} x as many", **facts}
         before = before[np.ix_(*shown)]
         missing = None if missing is None else missing[np.ix_(*shown)]
-    fit = None if trace.fit is None else (trace.fit[0] if before.ndim == 2 else np.moveaxis(trace.fit, 0, -1))
+    fit = None
+    if trace.fit is not None and not np.isnan(trace.fit).all():  # else there was no code
+        fit = trace.fit[0] if before.ndim == 2 else np.moveaxis(trace.fit, 0, -1)
     curve = []
     if reference is not None:
         peak = data_range_of(reference)

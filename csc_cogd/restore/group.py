@@ -49,7 +49,8 @@ class Group:
             low = 0.0
         scaled = ScaledPlanes(observed.planes[channels], missing, low, high, LARGEST if direct else np.inf)
         sigma = noise.sigma(scaled, stabilized=direct)
-        effort = choose_effort(solve, missing, np.nan_to_num(sigma)) if direct else None
+        own = problem.dictionary is not None
+        effort = choose_effort(solve, missing, np.nan_to_num(sigma), own_dictionary=own) if direct else None
         prior = None if missing.any() or not sigma > problem.prior_above else problem.prior
         if prior is not None:
             effort = prior_effort(prior, solve, len(missing))

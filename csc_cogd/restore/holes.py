@@ -30,6 +30,8 @@ from csc_cogd.restore.stages.pilot import pilot_estimate
 
 DEEP = 4
 """Pixels from the next known one, from which what is missing is a hole."""
+THIN, LONG = 5, 6.0
+"""Pixels from the next known one, up to which lines are none; they have so many times the pixels of a square as wide."""
 MOSTLY_KNOWN = 0.5
 """Of the pixels around a hole: among scattered ones, the stages do better."""
 RIM = 3
@@ -74,10 +76,6 @@ class Hole(NamedTuple):
     def window(self) -> tuple[slice, slice]:
         return self.rows, self.columns
 
-    def overlaps(self, window: tuple[slice, slice]) -> bool:
-        """Whether the hole's window and another one do."""
-        return all(a.start < b.stop and b.start < a.stop for a, b in zip(self.window, window, strict=True))
-
     @property
     def wide(self) -> np.ndarray:
         """The hole with its rim, (h, w) bool."""
@@ -85,7 +83,7 @@ class Hole(NamedTuple):
 
 
 def find_holes(missing: np.ndarray) -> list[Hole]:
-    """Return the holes in what is missing (C, H, W): deep, and mostly surrounded by known pixels.
+    """Return the holes in what is missing (C, H, W): deep, no thin lines, and mostly surrounded by known pixels.
 
     Where channels miss the same pixels, holes are those of all of them.
     """
@@ -96,7 +94,8 @@ def find_holes(missing: np.ndarray) -> list[Hole]:
 
 
 def _holes_of(channels: slice, missing: np.ndarray) -> Iterator[Hole]:
-    deep = distance_transform_cdt(np.pad(missing, 1, "edge"), "chessboard")[1:-1, 1:-1] >= DEEP
+    depth = distance_transform_cdt(np.pad(missing, 1, "edge"), "chessboard")[1:-1, 1:-1]
+    deep = depth >= DEEP
     if not deep.any():
         return
     numbers, _ = label(binary_dilation(deep, _SQUARE, iterations=DEEP - 1, mask=missing), _SQUARE)
@@ -106,18 +105,28 @@ def _holes_of(channels: slice, missing: np.ndarray) -> Iterator[Hole]:
             for part, length in zip(box, missing.shape, strict=True)
         )
         known, hole = ~missing[rows, columns], Hole(channels, rows, columns, numbers[rows, columns] == number)
+        if _in_line(hole.pixels, ~known, int(depth[rows, columns][hole.pixels].max())):
+            continue
         wide = hole.wide
         mostly = known[wide & ~hole.pixels].mean() >= MOSTLY_KNOWN
         if wide.size <= LARGEST and mostly and (known & ~wide).any():
             yield hole
 
 
-def widened(holes: list[Hole], missing: np.ndarray) -> np.ndarray:
-    """Return what is missing (C, H, W), and the rims of holes."""
-    missing = missing.copy()
+def _in_line(hole: np.ndarray, missing: np.ndarray, depth: int) -> bool:
+    """Whether a hole is a piece of a thin line, as scratches are, by what is missing in its window."""
+    if depth > THIN:
+        return False
+    numbers, _ = label(missing, _SQUARE)
+    return bool(np.count_nonzero(numbers == numbers[hole][0]) > LONG * (2 * depth - 1) ** 2)
+
+
+def with_rims(holes: list[Hole], shape: tuple[int, ...]) -> np.ndarray:
+    """Return the holes with their rims, of a shape (C, H, W)."""
+    wide = np.zeros(shape, bool)
     for hole in holes:
-        missing[hole.channels, *hole.window] |= hole.wide
-    return missing
+        wide[hole.channels, *hole.window] |= hole.wide
+    return wide
 
 
 def fill_holes(

@@ -54,10 +54,11 @@ def inpaint(
 ) -> Any:
     """Fill the missing pixels of an image.
 
-    A base layer, the low-passed biharmonic estimate, takes the smooth part; the rest is coded sparsely over a
-    dictionary from the known pixels alone, and the code fills the gaps. What it fills in is then refined from similar
-    patches of the picture, see :mod:`csc_cogd.restore.stages.nonlocal_bayes`. Holes are filled in several ways, of which
-    those count that are right about what is around the hole, see :mod:`csc_cogd.restore.holes`.
+    Biharmonic interpolation is refined from similar patches of the picture, see
+    :mod:`csc_cogd.restore.stages.nonlocal_bayes`. Where most pixels are missing one by one, or a setting or a dictionary
+    asks for it, there is a code before: a base layer, the low-passed biharmonic estimate, takes the smooth part; the rest
+    is coded sparsely over a dictionary from the known pixels alone, and the code fills the gaps. Holes are filled in
+    several ways, of which those count that are right about what is around the hole, see :mod:`csc_cogd.restore.holes`.
 
     Parameters
     ----------

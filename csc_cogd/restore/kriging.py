@@ -22,6 +22,7 @@ MOST = 800
 """Known pixels that an estimate is made from: around a large hole, its rim is narrower than a model's reach."""
 _RIM, _SAMPLES, _LEAST = 3, 32, 0.01  # pixels at the hole that others are compared with, and the least weight by that
 _LITTLE = 1e-9  # weight of what is far away
+_MANY = 1 << 19  # pairs of a pixel in the hole and one that is used, from which sums over them are taken by FFT
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def krige(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model: Cova
     mixing = OPPONENT if len(planes) == 3 else np.eye(len(planes))
     mixed = np.tensordot(mixing, np.where(missing, 0.0, planes), 1)
     with in_scipy:
-        for plane in mixed:
-            plane[hole] = _conditional_mean(plane, weight, used, hole, model)
+        mixed[:, hole] = _conditional_means(mixed, weight, used, np.argwhere(hole), model)
     return np.where(hole, np.tensordot(mixing.T, mixed, 1), planes)
 
 
@@ -104,34 +104,67 @@ def _relevance(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model:
     means = np.array([uniform_filter(plane * known, 3) for plane in np.where(missing, 0.0, planes)])
     means /= np.maximum(uniform_filter(known, 3), 1 / 9)
     at_rim = means[:, rim][:, :: -(-int(rim.sum()) // _SAMPLES)]
-    density = np.zeros(hole.shape)
-    for sample in at_rim.T:
-        density += np.exp(-((means - sample[:, None, None]) ** 2).sum(axis=0) / (2 * model.likeness**2))
+    density = _density(means.reshape(len(means), -1), at_rim, model.likeness).reshape(hole.shape)
     return weight * (density / density[rim].mean() + _LEAST)
 
 
-def _conditional_mean(
-    plane: np.ndarray, weight: np.ndarray, used: np.ndarray, hole: np.ndarray, model: Covariance
+def _density(points: np.ndarray, samples: np.ndarray, width: float) -> np.ndarray:
+    """Return the sum of Gaussians around samples (C, n) at points (C, m): single precision suffices."""
+    points, samples = ((vectors / (np.sqrt(2) * width)).astype(np.float32) for vectors in (points, samples))
+    products = points.T @ samples
+    products *= 2
+    products -= (points**2).sum(axis=0)[:, None]
+    products -= (samples**2).sum(axis=0)
+    return np.exp(np.minimum(products, 0, out=products), out=products).sum(axis=1)
+
+
+def _conditional_means(
+    planes: np.ndarray, weight: np.ndarray, used: np.ndarray, hole: np.ndarray, model: Covariance
 ) -> np.ndarray:
-    """Return the values in the hole (n,) by ordinary kriging from the pixels that are used: their mean is unknown."""
-    values, (h, w) = plane[tuple(used.T)], plane.shape
-    around = (weight * plane).sum() / weight.sum()
-    shape = tuple(scipy.fft.next_fast_len(2 * length, real=True) for length in (h, w))
-    spectrum = scipy.fft.rfft2(np.sqrt(weight) * (plane - around), shape)
-    covariance = scipy.fft.irfft2(abs(spectrum) ** 2, shape) / weight.sum()
-    variance = covariance[0, 0]
-    if variance <= 1e-12:
-        return np.full(hole.sum(), values.mean())
+    """Return the values of each plane in the hole (C, m) by ordinary kriging from the pixels that are used.
+
+    Their mean is unknown. Pixels are pairs of a row and a column: those used (n, 2), and those of the hole (m, 2).
+    """
+    covariances = _covariances(planes, weight, np.ptp(np.concatenate([used, hole]), axis=0), model)
+    among = _lags(used, used, covariances.shape[2])
+    across = _lags(hole, used, covariances.shape[2]) if len(hole) * len(used) <= _MANY else None
+    values = planes[:, *used.T]
+    means = np.repeat(values.mean(axis=1, keepdims=True), len(hole), axis=1)
+    for filled, covariance, seen in zip(means, covariances, values, strict=True):
+        variance = covariance[0, 0]
+        if variance <= 1e-12:
+            continue
+        matrix = covariance.ravel()[among]
+        matrix[np.diag_indices(len(used))] += model.nugget * variance
+        factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
+        sides = np.stack([np.ones(len(used)), seen], axis=1)
+        one, solved = scipy.linalg.cho_solve(factor, sides, check_finite=False).T
+        mean = solved.sum() / one.sum()
+        weights = solved - mean * one
+        if across is None:
+            sources = np.zeros(covariance.shape)
+            sources[tuple(used.T)] = weights
+            spread = scipy.fft.irfft2(scipy.fft.rfft2(sources) * scipy.fft.rfft2(covariance), covariance.shape)
+            filled[:] = mean + spread[tuple(hole.T)]
+        else:
+            filled[:] = mean + covariance.ravel()[across] @ weights
+    return means
+
+
+def _covariances(planes: np.ndarray, weight: np.ndarray, reach: np.ndarray, model: Covariance) -> np.ndarray:
+    """Return the covariance of each plane by the lag (C, rows, columns), negative lags from the end, up to `reach`."""
+    around = (weight * planes).sum(axis=(1, 2), keepdims=True) / weight.sum()
+    shape = [
+        scipy.fft.next_fast_len(int(length + more), real=True) for length, more in zip(weight.shape, reach, strict=True)
+    ]
+    spectra = scipy.fft.rfft2(np.sqrt(weight) * (planes - around), shape)
+    seen = scipy.fft.irfft2(spectra.real**2 + spectra.imag**2, shape) / weight.sum()
     offsets = [np.minimum(np.arange(length), length - np.arange(length)) for length in shape]
-    distance = np.hypot(offsets[0][:, None], offsets[1])
-    covariance = (1 - model.prior) * covariance + model.prior * variance * np.exp(-distance / model.length)
-    between = used[:, None] - used
-    matrix = covariance[between[..., 0], between[..., 1]]
-    matrix[np.diag_indices(len(used))] += model.nugget * variance
-    factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
-    one, solved = scipy.linalg.cho_solve(factor, np.stack([np.ones(len(used)), values], axis=1), check_finite=False).T
-    mean = solved.sum() / one.sum()
-    sources = np.zeros(shape)
-    sources[tuple(used.T)] = solved - mean * one
-    spread = scipy.fft.irfft2(scipy.fft.rfft2(sources) * scipy.fft.rfft2(covariance), shape)
-    return mean + spread[:h, :w][hole]
+    decreasing = np.exp(-np.hypot(offsets[0][:, None], offsets[1]) / model.length)
+    return (1 - model.prior) * seen + model.prior * seen[:, :1, :1] * decreasing
+
+
+def _lags(a: np.ndarray, b: np.ndarray, columns: int) -> np.ndarray:
+    """Return the places of the lags between pixels (n, 2) and (m, 2) in a covariance of so many columns, (n, m)."""
+    rows, right = a[:, None, 0] - b[:, 0], a[:, None, 1] - b[:, 1]
+    return rows * columns + np.where(right < 0, right + columns, right)

@@ -105,15 +105,9 @@ class GroupReport:
                 f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, and {self.passes} passes over groups of similar "
                 f"patches, at last of {size} x {size}"
             )
-        if not self.history:
+        if not self.history and not self.passes:
             return str(self.plan)
-        end, (h, w), effort = self.history[-1], self.dictionary.filter_shape, self.effort
-        line = (
-            f"{self.plan}; noise {self.noise_sigma:.3g}; {self.dictionary.n_filters} filters up to {h} x {w}"
-            f"{', adapted' if effort and effort.learn else ''}, lmbda {self.lmbda:.3g}: {end.iteration} iterations in "
-            f"{end.seconds:.1f} s, objective {end.objective:.4g}, residuals {end.primal_residual:.1e} and "
-            f"{end.dual_residual:.1e}"
-        )
+        line, effort = f"{self.plan}; noise {self.noise_sigma:.3g}; {self._pilot()}", self.effort
         if effort:
             patches = effort.patches
             line += (
@@ -126,6 +120,18 @@ class GroupReport:
         if self.n_invented:
             line += f", {self.n_invented} values of them with texture from elsewhere: invented"
         return line
+
+    def _pilot(self) -> str:
+        """Say what similar patches began with."""
+        if not self.history:
+            return "biharmonic interpolation"
+        end, (h, w) = self.history[-1], self.dictionary.filter_shape
+        adapted = ", adapted" if self.effort and self.effort.learn else ""
+        return (
+            f"{self.dictionary.n_filters} filters up to {h} x {w}{adapted}, "
+            f"lmbda {self.lmbda:.3g}: {end.iteration} iterations in {end.seconds:.1f} s, objective {end.objective:.4g}, "
+            f"residuals {end.primal_residual:.1e} and {end.dual_residual:.1e}"
+        )
 
 
 @dataclass(frozen=True, eq=False)

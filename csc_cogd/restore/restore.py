@@ -5,7 +5,8 @@ belong together at a time, tile by tile:
 
 1. a smooth base layer u is taken off: the low-passed pilot, or behind an operator H the Tikhonov solution;
 2. the detail ``b - H u`` is coded sparsely over a dictionary from the known values, ``argmin_x 1/2 ||W (sum_k (H d_k) * x_k
-   - (b - H u))||^2 + lmbda ||x||_1``, and ``u + sum_k d_k * x_k`` fills the gaps [CoGD, eq. 21, with the filters fixed];
+   - (b - H u))||^2 + lmbda ||x||_1``, and ``u + sum_k d_k * x_k`` fills the gaps [CoGD, eq. 21, with the filters fixed].
+   Where little is missing, these two steps are left out: similar patches make as much of the pilot;
 3. similar patches refine that: where H is the identity, by themselves, and cross-validation may blend it with the pilot;
    else in turn with the picture;
 4. each hole is then filled in the ways that are right about what is known around it, see :mod:`csc_cogd.restore.holes`.
@@ -24,16 +25,16 @@ from csc_cogd.engine import Engine
 from csc_cogd.errors import Remark
 from csc_cogd.restore.camera_noise import Correlated
 from csc_cogd.restore.group import Group, channel_groups, groups_by_noise
-from csc_cogd.restore.holes import fill_holes, find_holes, widened
+from csc_cogd.restore.holes import Hole, fill_holes, find_holes, with_rims
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import as_pixels
 from csc_cogd.restore.operators import Identity, Operator
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import SILENT, GroupReport, Reporter, RestorationReport, Trace
-from csc_cogd.restore.settings import Solve, Tiling
+from csc_cogd.restore.settings import Effort, Solve, Tiling
 from csc_cogd.restore.stages.adaptation import adapt_dictionary
 from csc_cogd.restore.stages.base_layer import deconvolve
-from csc_cogd.restore.stages.blend_weight import REFINEMENT, blend, cross_validated_weight, refined
+from csc_cogd.restore.stages.blend_weight import blend, cross_validated_weight, refined, refinement
 from csc_cogd.restore.stages.code import code_scene
 from csc_cogd.restore.stages.pilot import pilot
 from csc_cogd.restore.stages.plug_and_play import refine_scene
@@ -49,7 +50,6 @@ from csc_cogd.restore.tiling import (
     memory_for,
 )
 
-FILLING: Sequence[Stage] = (pilot, *REFINEMENT, blend)
 DENOISING: Sequence[Stage] = (prior_estimate, similar_patches)
 DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene, refine_scene)
 LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times the noise's standard deviation
@@ -162,15 +162,16 @@ def _restore_group(group: Group, plan: Plan, reporter: Reporter, trace: Trace | 
     scaled, operator, several = group.scaled, group.problem.operator, len(plan.tiles) > 1
     if trace:
         trace.restart(group.channels)
-    stages, first = FILLING, None
+    stages, first, first_stage = DECONVOLUTION, None, "base layer"
     if group.prior is not None:
         stages, recipe = DENOISING, replace(group.recipe(group.dictionary, 0.0, 0), means=group.scaled.means())
+        first_stage = "prior"
     elif group.effort:
-        recipe = _recipe_of_filling(group, reporter)
-    first_stage = "prior" if group.prior is not None else "base layer"
+        stages, recipe = filling(group.effort), _recipe_of_filling(group, reporter)
+        first_stage = "base layer" if group.effort.code else "pilot"
     reporter.report("tiles" if several else first_stage, 0, len(plan.tiles))
     if not group.effort:
-        stages, (recipe, first) = DECONVOLUTION, _recipe_of_deconvolution(group, plan)
+        recipe, first = _recipe_of_deconvolution(group, plan)
     recipe = replace(
         recipe,
         engine=group.engine if plan.jobs == 1 else group.engine.single_threaded(),
@@ -196,6 +197,11 @@ def _restore_group(group: Group, plan: Plan, reporter: Reporter, trace: Trace | 
     return (blended, done) if stopped or not group.effort else _fill_holes(group, plan, recipe, blended, done, reporter)
 
 
+def filling(effort: Effort) -> Sequence[Stage]:
+    """Return the stages by which what is missing is filled."""
+    return (pilot, *refinement(effort), blend)
+
+
 def _fill_holes(
     group: Group, plan: Plan, recipe: Recipe, planes: np.ndarray, done: GroupReport, reporter: Reporter
 ) -> tuple[np.ndarray, GroupReport]:
@@ -204,22 +210,29 @@ def _fill_holes(
     holes = find_holes(group.scaled.missing)
     if not holes or reporter.report("holes", 0, len(holes)):
         return planes, done
-    hidden = None
-    if group.solve.effort != "fast":
-        trial = replace(group, scaled=replace(group.scaled, missing=widened(holes, group.scaled.missing)))
-        tiles = [tile for tile in plan.tiles if any(hole.overlaps(tile.window) for hole in holes)]
-
-        def work(tile: Tile) -> TileState:
-            state = trial.start(tile)
-            for stage in FILLING:
-                state = stage(state, replace(recipe, reporter=SILENT))
-            return state
-
-        hidden = np.zeros_like(planes)
-        blend_tiles(work, plan._replace(tiles=tiles), hidden)
+    hidden = None if group.solve.effort == "fast" else _with_rims_hidden(group, holes, plan, recipe, planes)
     known = planes if group.everything else None
     n_invented = fill_holes(holes, group.scaled, planes, hidden, known, group.texture_from, recipe.engine.backend)
     return planes, replace(done, holes=len(holes), n_invented=n_invented)
+
+
+def _with_rims_hidden(group: Group, holes: list[Hole], plan: Plan, recipe: Recipe, planes: np.ndarray) -> np.ndarray:
+    """Return what the stages make of holes and their rims, if these are missing, and everything else is as restored."""
+    assert group.effort is not None
+    stages, wide = filling(group.effort), with_rims(holes, planes.shape)
+
+    def work(tile: Tile) -> TileState:
+        window = (slice(None), *tile.window)
+        observed, missing = group.scaled.crop(*tile.window)
+        observed = np.where(wide[window], 0.0, np.where(missing, planes[window], observed))
+        state = TileState(observed, wide[window])
+        for stage in stages:
+            state = stage(state, replace(recipe, reporter=SILENT))
+        return state
+
+    hidden = np.zeros_like(planes)
+    blend_tiles(work, plan._replace(tiles=[tile for tile in plan.tiles if wide[:, *tile.window].any()]), hidden)
+    return hidden
 
 
 def _recipe_of_filling(group: Group, reporter: Reporter) -> Recipe:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import binary_erosion
 
 from csc_cogd.csc.settings import check_settings
 from csc_cogd.errors import InputError
@@ -17,6 +17,7 @@ ROUNDS = {"fast": 4, "default": 4, "best": 8}  # of the code solve, by coordinat
 LARGE_HOLE_SHARE = 0.09  # fraction of missing values inside of holes from which larger patches are better
 ADAPT_ABOVE = 0.6  # fraction of missing values from which the dictionary is worth adapting,
 CHECK_ABOVE = 0.8  # and from which biharmonic interpolation may be better still: on smooth images
+CODE_ABOVE = {"gray": 0.42, "color": 0.6}  # of what surrounds known values beside missing ones: from there on, codes help
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
 
 
@@ -59,6 +60,11 @@ class Solve:
         if self.effort not in EFFORTS:
             raise InputError("effort", f"must be one of {', '.join(map(repr, EFFORTS))}, got {self.effort!r}")
         check_settings(self.lmbda or 0.0, 1 if self.max_iter is None else self.max_iter, self.tol)
+
+    @property
+    def asks_for_code(self) -> bool:
+        """Whether it says anything of the code."""
+        return bool(self.learn) or self.lmbda is not None or self.max_iter is not None or self.tol > 0
 
     def of_science(self) -> Solve:
         """Return the settings for what is no photograph: nothing is invented unless it is asked for."""
@@ -136,6 +142,8 @@ class Effort:
         Adapt the dictionary to the image first.
     check : bool
         Measure the result against biharmonic interpolation.
+    code : bool
+        Let a sparse code be the pilot of similar patches; else biharmonic interpolation is.
     """
 
     max_iter: int
@@ -143,10 +151,14 @@ class Effort:
     patches: PatchModel
     learn: bool = False
     check: bool = True
+    code: bool = True
 
 
-def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float) -> Effort:
-    """Choose what suits the damage, (C, H, W) bool, and the noise, for values in [0, 1]; what `solve` says holds."""
+def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_dictionary: bool = False) -> Effort:
+    """Choose what suits the damage, (C, H, W) bool, and the noise, for values in [0, 1]; what `solve` says holds.
+
+    Where it says anything of the code, or the dictionary isn't the one that ships, there is a code.
+    """
     fast, best, channels = solve.effort == "fast", solve.effort == "best", len(missing)
     rounds = ROUNDS[solve.effort]
     if noise_sigma:
@@ -154,24 +166,62 @@ def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float) -> Effo
         patches = PatchModel(size=size, step=step, n_estimated=60, shrinkage=0.0)
         effort = Effort(rounds, 3 if noise_sigma < STRONG_NOISE else 2, patches, check=not fast)
     else:
-        large_holes, share = _inside_holes(missing) > LARGE_HOLE_SHARE, missing.mean()
-        size = (8 if large_holes else 6) if channels == 1 else (6 if large_holes else 5)  # colors are estimated together
-        n_estimated = 24 if best else 8 if fast and channels > 1 else 16
-        passes = {"fast": 4, "default": 6, "best": 12}[solve.effort]
-        if large_holes and not fast:
-            passes += passes // 3
+        damage = Damage.of(missing)
+        large_holes = damage.inside > LARGE_HOLE_SHARE
+        size = 8 if large_holes and channels == 1 else 6 if large_holes or damage.shared or channels == 1 else 5
+        step, n_estimated = {"fast": (4, 8), "default": (4, 16), "best": (3, 24)}[solve.effort]
+        shrinkage = 0.01 if channels > 1 and not damage.shared else 0.003
+        code = damage.scattered > CODE_ABOVE["gray" if channels == 1 else "color"] or own_dictionary or solve.asks_for_code
         effort = Effort(
             rounds,
-            passes,
-            PatchModel(size=size, step=3 if best else 4, n_estimated=n_estimated),
-            learn=bool(best and share > ADAPT_ABOVE),
-            check=bool(share > CHECK_ABOVE and not fast),
+            {"fast": 2, "default": 4, "best": 6}[solve.effort] + (large_holes and not fast),
+            PatchModel(size=size, step=step, n_estimated=n_estimated, shrinkage=shrinkage),
+            learn=best and code and damage.share > ADAPT_ABOVE,
+            check=damage.share > CHECK_ABOVE and not fast,
+            code=code,
         )
     learn = effort.learn if solve.learn is None else solve.learn
     return replace(effort, learn=learn, max_iter=rounds if solve.max_iter is None else solve.max_iter)
 
 
-def _inside_holes(missing: np.ndarray) -> float:
-    """Return the fraction of missing values without a known neighbor: high for large holes, and where little is known."""
-    inner = np.array([binary_erosion(plane, np.ones((3, 3), bool), border_value=1) for plane in missing])
-    return float(inner.sum() / max(missing.sum(), 1))
+class Damage(NamedTuple):
+    """How damage lies.
+
+    Attributes
+    ----------
+    share : float
+        Of the values that are missing.
+    inside : float
+        Share of the missing values without a known neighbor: high for large holes, and where little is known.
+    scattered : float
+        Share of what surrounds known values beside missing ones that is missing: less than half beside holes and lines,
+        whatever their size; as much as is missing, where values are missing one by one.
+    shared : bool
+        Whether all channels miss the same.
+    """
+
+    share: float
+    inside: float
+    scattered: float
+    shared: bool
+
+    @classmethod
+    def of(cls, missing: np.ndarray) -> Damage:
+        """Look at what is missing, (C, H, W) bool."""
+        shared = bool((missing == missing[:1]).all())
+        inside = beside = around = count = 0
+        for plane in missing[:1] if shared else missing:
+            if not plane.any():
+                continue
+            neighbors = _missing_neighbors(plane)
+            touching = neighbors[(neighbors > 0) & ~plane]
+            inside += int((neighbors[plane] == 8).sum())
+            beside, around, count = beside + touching.size, around + int(touching.sum()), count + int(plane.sum())
+        return cls(float(missing.mean()), inside / max(count, 1), around / max(8 * beside, 1), shared)
+
+
+def _missing_neighbors(missing: np.ndarray) -> np.ndarray:
+    """Return how many of the eight neighbors of every pixel are missing, as are those outside, (H, W) of uint8."""
+    padded = np.pad(missing, 1, constant_values=True).astype(np.uint8)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - missing

@@ -43,12 +43,26 @@ def test_where_much_is_missing_filters_are_adapted_given_time_and_results_checke
 
 @pytest.mark.parametrize("effort", EFFORTS)
 def test_large_holes_take_larger_patches(effort):
-    narrow = choose_effort(Solve(effort), random_mask((64, 64), 0.5)[None], 0.0)
+    narrow = choose_effort(Solve(effort), random_mask((64, 64), 0.3)[None], 0.0)
     for missing in (hole(12), random_mask((64, 64), 0.85)[None], scratch_and_text_mask((96, 96), "text")[None]):
         wide = choose_effort(Solve(effort), missing, 0.0)
         assert wide.patches.size > narrow.patches.size
         assert wide.passes > narrow.passes or effort == "fast"
     assert choose_effort(Solve(effort), hole(2), 0.0) == narrow
+
+
+def test_a_code_is_made_where_values_are_missing_one_by_one_and_most_are_or_where_it_is_asked_for():
+    def coded(missing, solve=None, **options):
+        return choose_effort(solve or Solve(), missing, 0.0, **options).code
+
+    few, half, most = (random_mask((64, 64), share)[None] for share in (0.1, 0.5, 0.7))
+    assert not any(coded(missing) for missing in (few, hole(2), hole(20), scratch_and_text_mask((96, 96), "text")[None]))
+    assert coded(half)
+    assert not coded(np.repeat(half, 3, axis=0))
+    assert coded(np.repeat(most, 3, axis=0))
+    for solve in (Solve(lmbda=0.02), Solve(max_iter=2), Solve(tol=1e-3), Solve(learn=True)):
+        assert coded(few, solve)
+    assert coded(few, own_dictionary=True)
 
 
 @pytest.mark.parametrize("name", ["most", "", "Fast", None])

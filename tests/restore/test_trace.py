@@ -8,7 +8,7 @@ from csc_cogd.restore.synthetic_masks import random_mask
 
 @pytest.fixture
 def damaged(photo):
-    mask = random_mask(photo.shape, 0.3)
+    mask = random_mask(photo.shape, 0.5)
     return np.where(mask, 0, photo).astype(np.uint8), mask
 
 
@@ -40,6 +40,17 @@ def test_gathers_what_the_code_says_and_which_filters_it_uses(photo, damaged):
     assert 0 < known_error < 5
     assert trace.usage.shape == (trace.dictionary.n_filters,)
     assert trace.usage.sum() == trace.history[-1].nonzeros
+
+
+def test_where_there_is_no_code_nothing_is_said_of_it(photo):
+    mask = random_mask(photo.shape, 0.1)
+    trace = Trace(photo)
+    inpaint(np.where(mask, 0, photo).astype(np.uint8), mask, trace=trace)
+    assert {step.stage for step in trace.curve()} == {"pilot", "patches"}
+    assert np.isnan(trace.fit).all()
+    assert trace.usage is None
+    assert trace.dictionary is None
+    assert not trace.history
 
 
 def test_channels_and_noise(rng):

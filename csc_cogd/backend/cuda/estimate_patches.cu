@@ -254,6 +254,7 @@ __device__ inline void estimate_groups(
                 if (c < count) value = fma(C[places[c] * ld + d], x[c], value);
                 value += odd;
                 int pixel = corner + offsets[d];
+                if (!complete_too && of.known[pixel]) value = of.observed[pixel];
                 if (fabs(value) <= LARGEST) atomicAdd(&sums[pixel], (wide)to_fixed(value));
                 else atomicOr(&numbers[pixel % (of.H * of.W)], LOST);
                 if (d < size * size) atomicAdd(&numbers[pixel], 1);

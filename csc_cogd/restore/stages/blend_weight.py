@@ -6,31 +6,36 @@ patches are better by decibels. The least squares weight between the two is esti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from csc_cogd.restore.observation import ScaledPlanes
 from csc_cogd.restore.report import SILENT
+from csc_cogd.restore.settings import Effort
 from csc_cogd.restore.stages.base_layer import low_pass
 from csc_cogd.restore.stages.code import code
 from csc_cogd.restore.stages.nonlocal_bayes import nonlocal_bayes
 from csc_cogd.restore.stages.pilot import pilot_estimate
-from csc_cogd.restore.stages.state import Recipe, TileState
+from csc_cogd.restore.stages.state import Recipe, Stage, TileState
 
 TILE, TILES = 96, 4
 HIDDEN = 0.1
 DOUBTFUL = 0.3
 SPARSE_DAMAGE = 0.25
 SMALLEST = 32
-REFINEMENT = (low_pass, code, nonlocal_bayes)
-"""The stages between the pilot and its comparison with what they have made of it."""
+
+
+def refinement(effort: Effort) -> Sequence[Stage]:
+    """Return the stages between the pilot and its comparison with what they have made of it."""
+    return (low_pass, code, nonlocal_bayes) if effort.code else (nonlocal_bayes,)
 
 
 def refined(state: TileState, recipe: Recipe) -> np.ndarray:
     """Return what the stages of refinement make of a tile with a pilot; nobody is told."""
-    for stage in REFINEMENT:
+    assert recipe.effort is not None
+    for stage in refinement(recipe.effort):
         state = stage(state, replace(recipe, reporter=SILENT))
     return state.estimate
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ FLOOR = 1e-6
 """Least variance of a patch's values, for images in [0, 1]."""
 RELAXATION = 1.7
 """How far a pass goes: 1 to the estimate itself, more beyond it, but for the last."""
+LEAST, MOST_ROWS = 64, 8
+"""Reference patches of a task at least, unless it takes more than so many times the usual rows."""
 
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 """Orthonormal change of RGB to luminance and two color differences, which vary independently in most images."""
@@ -64,8 +67,9 @@ def refine(
 ) -> np.ndarray:
     """Estimate missing or noisy values from similar patches, in several passes.
 
-    Channels are estimated together, so that one tells of another where their masks differ; under noise, luminance and
-    color differences are estimated each by itself, for groups are too small then for covariances between them.
+    Where masks differ, channels are estimated together, so that one tells of another. Else luminance and color differences
+    are estimated each by itself, for groups are too small for covariances between them; and channels that aren't three,
+    under noise.
 
     Parameters
     ----------
@@ -92,34 +96,36 @@ def refine(
     if min(pilot.shape[1:]) < 2 * model.size or not passes:
         return pilot
     C, known = len(pilot), np.array(known, order="C")
-    apart = bool(noise > 0 and (known == known[:1]).all())
-    mixing = OPPONENT if apart and C == 3 else np.eye(C)
-    groups = [slice(c, c + 1) for c in range(C)] if apart else [slice(0, C)]
+    apart = bool((noise > 0 or len(OPPONENT) == C) and (known == known[:1]).all())
+    mixing = OPPONENT if apart and len(OPPONENT) == C else np.eye(C)
+    start = pilot if noise else np.where(known, observed, pilot)
     observed, estimate = (
-        backend.asarray(np.tensordot(mixing, planes, 1)) for planes in (np.where(known, observed, 0), pilot)
+        backend.asarray(np.tensordot(mixing, planes, 1)) for planes in (np.where(known, observed, 0), start)
     )
-    corners = _corners(np.asarray(~known.all(axis=0)), model, noise > 0, backend.rows_at_once)
-    complete, known = known.all(), backend.xp.asarray(known)
+    groups = _Groups(known, model, apart, noise, backend)
+    values, complete = estimate.reshape(-1), known.all()
+    known = backend.xp.asarray(known)
 
-    def mixed_back(planes: Any) -> np.ndarray:
-        return np.tensordot(mixing.T, backend.to_host(planes).astype(np.float64), 1)
+    def mixed_back(values: Any) -> np.ndarray:
+        return np.tensordot(mixing.T, backend.to_host(values).reshape(pilot.shape).astype(np.float64), 1)
 
     for number in range(1, passes + 1):
         raw = noise > 0 and number == 1 and complete
         source = observed if raw else estimate
-        pilot_noise = noise if raw else 0.0
-        total, weight = _pass(estimate, source, observed, known, corners, groups, model, noise, pilot_noise, backend)
-        refined = np.where(weight > 0, total / np.maximum(weight, 1), estimate)
-        if not noise:
-            refined = np.where(known, observed, refined)
+        again = noise > 0 or number & (number - 1) == 0  # what looks alike changes less and less
+        total, weight = groups.estimate(estimate, source, observed, known, noise if raw else 0.0, search=again)
+        before = values[groups.places]
+        refined = backend.xp.where(weight > 0, total / backend.xp.maximum(weight, 1), before)
         if watch is not None:
-            watch(number, mixed_back(refined))
-        relaxation = RELAXATION if not noise and number < passes else 1.0
-        estimate = backend.asarray(estimate + relaxation * (refined - estimate))
-        if callback is not None and callback(number):
-            estimate = backend.asarray(refined)
+            shown = values.copy()
+            shown[groups.places] = refined
+            watch(number, mixed_back(shown))
+        stopped = callback is not None and callback(number)
+        relaxation = 1.0 if noise or stopped or number == passes else RELAXATION
+        values[groups.places] = before + backend.dtype.type(relaxation) * (refined - before)
+        if stopped:
             break
-    return mixed_back(estimate)
+    return mixed_back(values)
 
 
 def estimate_once(
@@ -152,13 +158,68 @@ def estimate_once(
     mixed_guide, mixed_source, values = [
         backend.asarray(np.tensordot(mixing, planes, 1)) for planes in (guide, source, observed)
     ]
-    corners = _corners(np.zeros(observed.shape[1:], bool), model, True, backend.rows_at_once)
-    groups = [slice(c, c + 1) for c in range(C)]
-    known = backend.xp.asarray(known)
-    total, weight = _pass(
-        mixed_guide, mixed_source, values, known, corners, groups, model, noise, source_noise, backend
-    )  # fmt: skip
-    return np.tensordot(mixing.T, backend.to_host(total / weight).astype(np.float64), 1)
+    groups = _Groups(known, model, True, noise, backend)
+    total, weight = groups.estimate(mixed_guide, mixed_source, values, backend.xp.asarray(known), source_noise)
+    return np.tensordot(mixing.T, backend.to_host(total / weight).reshape(known.shape).astype(np.float64), 1)
+
+
+class _Groups:
+    """The groups of similar patches of a picture (C, H, W), in tasks that threads share.
+
+    Attributes
+    ----------
+    places : slice, or (n,) int array
+        Of the values that are estimated, in the flattened picture: under noise all, else those that are missing.
+    """
+
+    def __init__(self, known: np.ndarray, model: PatchModel, apart: bool, noise: float, backend: Backend):
+        self._shape, self._model, self._noise, self._backend = known.shape, model, noise, backend
+        self._channels = [slice(c, c + 1) for c in range(len(known))] if apart else [slice(0, len(known))]
+        self._corners = _corners(np.asarray(~known.all(axis=0)), model, noise > 0, backend.rows_at_once)
+        self._matches: list[Any] = [None] * len(self._corners)
+        self._missing = None if noise else np.flatnonzero(~known)
+        self.places: Any = slice(None) if self._missing is None else backend.xp.asarray(self._missing)
+
+    def estimate(
+        self, guide: Any, pilot: Any, observed: Any, known: Any, pilot_noise: float = 0.0, search: bool = True
+    ) -> tuple[Any, Any]:
+        """Return the sum and the number of all patches' estimates of every value at `places`.
+
+        Similar patches are those of `guide`; without `search`, those that were found before.
+        """
+        (C, H, W), xp, dtype = self._shape, self._backend.xp, self._backend.dtype
+        model, kernels = self._model, self._backend.patches
+        by = GroupModel(model.size, model.n_estimated, self._noise**2, pilot_noise**2, model.shrinkage, FLOOR)
+
+        def work(task: int) -> list[tuple[slice, Any, Any]]:
+            corners = self._corners[task]
+            if search:
+                self._matches[task] = xp.empty((len(corners), model.n_similar, 2), np.int32)
+                kernels.match_patches(guide, xp.asarray(corners), model.size, model.radius, self._matches[task])
+            top = max(int(corners[0, 0]) - model.radius, 0)
+            bottom = min(int(corners[-1, 0]) + model.radius + model.size, H)
+            total, weight = xp.zeros((2, C, bottom - top, W), dtype)
+            for part in self._channels:
+                planes = (pilot[part], observed[part], known[part])
+                kernels.estimate_patches(*planes, self._matches[task], by, top, total[part], weight[part])
+            return [(place, *sums) for c in range(C) for place, *sums in [self._wanted(c, top, total[c], weight[c])]]
+
+        sums = xp.zeros((2, self._shape[0] * H * W if self._missing is None else len(self._missing)), dtype)
+        for parts in self._backend.each(work, range(len(self._corners))):
+            for place, total, weight in parts:
+                sums[0, place] += total
+                sums[1, place] += weight
+        return sums[0], sums[1]
+
+    def _wanted(self, channel: int, top: int, total: Any, weight: Any) -> tuple[slice, Any, Any]:
+        """Return the place of a task's sums (rows, W) among those of all values, and what of them is wanted."""
+        _, H, W = self._shape
+        first, total, weight = (channel * H + top) * W, total.reshape(-1), weight.reshape(-1)
+        if self._missing is None:
+            return slice(first, first + total.size), total, weight
+        place = slice(*(int(end) for end in np.searchsorted(self._missing, (first, first + total.size))))
+        wanted = self.places[place] - first
+        return place, total[wanted], weight[wanted]
 
 
 def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:
@@ -166,38 +227,28 @@ def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_o
     rows, columns = (
         np.unique(np.append(np.arange(0, length - model.size, model.step), length - model.size)) for length in missing.shape
     )
-    touched = np.lib.stride_tricks.sliding_window_view(missing, (model.size, model.size))
-    tasks = []
-    for start in range(0, len(rows), rows_at_once):
-        part = rows[start : start + rows_at_once]
-        needed = np.ones((len(part), len(columns)), bool) if everywhere else touched[np.ix_(part, columns)].any(axis=(2, 3))
-        i, j = np.nonzero(needed)
-        if len(i):
-            tasks.append(np.stack([part[i], columns[j]], axis=1))
+    needed = np.full((len(rows), len(columns)), everywhere)
+    if not everywhere:
+        _mark_touching(needed, rows, columns, missing, model.size)
+    tasks: list[np.ndarray] = []
+    waiting = start = 0
+    for stop in range(rows_at_once, len(rows) + rows_at_once, rows_at_once):
+        waiting += int(needed[stop - rows_at_once : stop].sum())
+        if waiting >= LEAST or stop >= len(rows) or stop - start >= MOST_ROWS * rows_at_once:
+            i, j = np.nonzero(needed[start:stop])
+            tasks += [np.stack([rows[start + i], columns[j]], axis=1)] * (len(i) > 0)
+            waiting, start = 0, stop
     return tasks
 
 
-def _pass(
-    guide: Any, pilot: Any, observed: Any, known: Any, corners: list[np.ndarray], groups: list[slice], model: PatchModel,
-    noise: float, pilot_noise: float, backend: Backend,
-) -> tuple[Any, Any]:  # fmt: skip
-    """Return the sum and the number of all patches' estimates of every value."""
-    H, xp = guide.shape[1], backend.xp
-    by = GroupModel(model.size, model.n_estimated, noise**2, pilot_noise**2, model.shrinkage, FLOOR)
-
-    def work(references: np.ndarray) -> tuple[int, Any, Any]:
-        matches = xp.empty((len(references), model.n_similar, 2), np.int32)
-        backend.patches.match_patches(guide, xp.asarray(references), model.size, model.radius, matches)
-        top = max(int(references[0, 0]) - model.radius, 0)
-        bottom = min(int(references[-1, 0]) + model.radius + model.size, H)
-        total, weight = xp.zeros((2, len(guide), bottom - top, guide.shape[2]), backend.dtype)
-        for group in groups:
-            planes = (pilot[group], observed[group], known[group])
-            backend.patches.estimate_patches(*planes, matches, by, top, total[group], weight[group])
-        return top, total, weight
-
-    total, weight = np.zeros_like(guide), np.zeros_like(guide)
-    for top, part_total, part_weight in backend.each(work, corners):
-        total[:, top : top + part_total.shape[1]] += part_total
-        weight[:, top : top + part_total.shape[1]] += part_weight
-    return total, weight
+def _mark_touching(needed: np.ndarray, rows: np.ndarray, columns: np.ndarray, missing: np.ndarray, size: int) -> None:
+    """Mark the patches of a grid that touch missing pixels; where few are missing, few are looked at."""
+    places = np.nonzero(missing)
+    first, end = (
+        [np.searchsorted(grid, at - before, "right") for grid, at in zip((rows, columns), places, strict=True)]
+        for before in (size, 0)
+    )
+    most = [int((b - a).max(initial=0)) for a, b in zip(first, end, strict=True)]
+    for down, right in product(range(most[0]), range(most[1])):
+        i, j = np.minimum(first[0] + down, end[0] - 1), np.minimum(first[1] + right, end[1] - 1)
+        needed[i, j] = True
