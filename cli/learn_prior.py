@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="The prior, as .safetensors.")
 @options("recursive", "files_from", "axes", "overwrite")
 @click.option("--color/--gray", default=False, help="For color images, or for gray ones. Default: gray.")
+@click.option(
+    "--noise", type=click.Choice(["white", "camera"]), default="white", show_default=True,
+    help="What to take off: Gaussian noise, or that of cameras and film, best with --start of a prior for the first.",
+)  # fmt: skip
 @click.option("--filters", "n_filters", type=click.IntRange(min=1), metavar="N", help="Filters to learn. Default: 64.")
 @click.option(
     "--filter-size", "filter_size", type=click.IntRange(min=1), metavar="N", help="Their side in pixels. Default: 7."
@@ -49,6 +53,7 @@ def command(
     Examples:
       csc-cogd learn-prior photos/*.jpg -o prior.safetensors --minutes 10
       csc-cogd learn-prior photos -r -o prior.safetensors --steps 50000 --hold-out 4 --checkpoint run.npz
+      csc-cogd learn-prior photos -r --color --noise camera --start color.safetensors -o camera.safetensors
       csc-cogd denoise photo.png --prior prior.safetensors
 
     \b
@@ -80,7 +85,7 @@ def command(
         )  # fmt: skip
     prior.save(output, overwrite=overwrite)
     about = prior.provenance
-    psnr = f", {_decibels(about['psnr']['sigma 15, 25, 50'])} on those held out" if hold_out else ""
+    psnr = f", {_decibels(*about['psnr'].values())} on those held out" if hold_out else ""
     console.say(f"{output}: {prior}, {about['steps']} steps on {len(learned)} image(s){psnr}")
 
 
