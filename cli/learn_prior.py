@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     "--hold-out", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Learn without the last N images, and say how well they are denoised meanwhile.",
 )  # fmt: skip
+@click.option(
+    "--batch", "batch_size", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Pieces a step."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of all that is drawn.")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this prior's weights.")
 @options("checkpoint", "device", "threads", CONSOLE)

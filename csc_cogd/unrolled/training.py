@@ -25,8 +25,6 @@ CHECK_EVERY = 100
 """Steps from one look at the loss to the next."""
 DIVERGED = 2.0
 """Times the least loss seen, from which on a run has diverged and steps back."""
-LEVEL = 0.02
-"""Added to the noise's standard deviation, by which squared errors are divided: all levels count about alike."""
 LEAST_RATE = 0.01
 TEST_LEVELS = {"white": (15, 25, 50), "camera": (3e-4, 1e-3, 3e-3)}
 """Kinds of noise that a network learns to take off, and of what levels photographs held out have it: standard deviations, of
@@ -305,7 +303,7 @@ def _drawn_piece(photographs: Photographs, recipe: Recipe, rng: np.random.Genera
 
 
 def piece_gradient(network: Network, piece: Piece) -> tuple[float, Any]:
-    """Return the loss ``mean((x - clean)^2) / (sigma + LEVEL)`` of a piece, and its gradient (n,)."""
+    """Return the loss of a piece, ``weight * mean((x - clean)^2)``, and its gradient (n,)."""
     gains = piece.gains(network)
     network = network.with_gains(gains)
     clean, noisy, sigma, mean = piece.clean, piece.noisy, piece.sigma, piece.mean
@@ -317,7 +315,7 @@ def piece_gradient(network: Network, piece: Piece) -> tuple[float, Any]:
     error = network.decode(network.encode(image, mask, sigmas, trail), size)
     error -= target
     error *= mask
-    weight = 1 / ((float(sigma) + LEVEL) * noisy.size)
+    weight = piece.weight / noisy.size
     loss = weight * float((error * error).sum(dtype=np.float64))
     error *= error.dtype.type(2 * weight)
     gradient = Weights(network.shape, np.zeros_like(network.vector))
