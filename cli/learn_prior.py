@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 @click.option(
     "--batch", "batch_size", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Pieces a step."
 )
+@click.option(
+    "--rate", "learning_rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, metavar="R",
+    help="The highest learning rate; a third of it to go on from a prior for other noise.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of all that is drawn.")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this prior's weights.")
 @options("checkpoint", "device", "threads", CONSOLE)
