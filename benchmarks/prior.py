@@ -25,6 +25,7 @@ from csc_cogd import Prior, denoise, psnr
 from csc_cogd.backend import single_threaded_blas
 from csc_cogd.imagefiles import read_image
 from csc_cogd.unrolled.network import Network, Shape
+from csc_cogd.unrolled.pieces import Piece
 from csc_cogd.unrolled.training import piece_gradient
 
 SIGMAS = (15, 25, 50)
@@ -99,7 +100,8 @@ def training_step() -> tuple[Callable[[], Any], Callable[[], Any]]:
             for _ in range(2 * K - 1):  # synthesis
                 transposed @ codes
 
-    return lambda: [piece_gradient(network, piece, piece, np.float32(0.1)) for piece in pieces], products
+    batch = [Piece(piece, piece, np.float32(0.1), piece.mean()) for piece in pieces]
+    return lambda: [piece_gradient(network, piece) for piece in batch], products
 
 
 def _least(work: Callable[[], Any], repeats: int) -> float:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="The prior, as .safetensors.")
 @options("recursive", "files_from", "axes", "overwrite")
 @click.option("--color/--gray", default=False, help="For color images, or for gray ones. Default: gray.")
+@click.option(
+    "--noise", type=click.Choice(["white", "camera"]), default="white", show_default=True,
+    help="What to take off: Gaussian noise, or that of cameras and film, best with --start of a prior for the first.",
+)  # fmt: skip
 @click.option("--filters", "n_filters", type=click.IntRange(min=1), metavar="N", help="Filters to learn. Default: 64.")
 @click.option(
     "--filter-size", "filter_size", type=click.IntRange(min=1), metavar="N", help="Their side in pixels. Default: 7."
@@ -32,6 +36,13 @@ if TYPE_CHECKING:
 @click.option(
     "--hold-out", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Learn without the last N images, and say how well they are denoised meanwhile.",
+)  # fmt: skip
+@click.option(
+    "--batch", "batch_size", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Pieces a step."
+)
+@click.option(
+    "--rate", "learning_rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, metavar="R",
+    help="The highest learning rate; a third of it to go on from a prior for other noise.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of all that is drawn.")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this prior's weights.")
@@ -49,6 +60,7 @@ def command(
     Examples:
       csc-cogd learn-prior photos/*.jpg -o prior.safetensors --minutes 10
       csc-cogd learn-prior photos -r -o prior.safetensors --steps 50000 --hold-out 4 --checkpoint run.npz
+      csc-cogd learn-prior photos -r --color --noise camera --start color.safetensors -o camera.safetensors
       csc-cogd denoise photo.png --prior prior.safetensors
 
     \b
@@ -80,7 +92,7 @@ def command(
         )  # fmt: skip
     prior.save(output, overwrite=overwrite)
     about = prior.provenance
-    psnr = f", {_decibels(about['psnr']['sigma 15, 25, 50'])} on those held out" if hold_out else ""
+    psnr = f", {_decibels(*about['psnr'].values())} on those held out" if hold_out else ""
     console.say(f"{output}: {prior}, {about['steps']} steps on {len(learned)} image(s){psnr}")
 
 

@@ -1,8 +1,8 @@
 """Removing noise as cameras make it: correlated, by intensity, and apart in luminance and color.
 
-A DCT with hard thresholds [Yu, Sapiro 2011, "DCT image denoising"] makes the pilot; similar patches are then estimated
-under a Gaussian model of their own, with the covariance of the noise [Lebrun, Colom, Morel 2015, "Multiscale image blind
-denoising", without their scales].
+A prior makes the pilot, whose thresholds are told what each filter meets of the noise, or without one, a DCT with hard
+thresholds [Yu, Sapiro 2011, "DCT image denoising"]; similar patches are then estimated under a Gaussian model of their own,
+with the covariance of the noise [Lebrun, Colom, Morel 2015, "Multiscale image blind denoising", without their scales].
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from csc_cogd.engine import Engine
 from csc_cogd.restore.noise_estimation import CameraNoise, estimate_camera_noise, mixed, significance, with_quantization
 from csc_cogd.restore.noise_spectrum import DCT, SIDE, blocks_of, coefficients_of, patch_covariance
 from csc_cogd.restore.report import SILENT, Reporter
-from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
+from csc_cogd.unrolled.correlated import OPPONENT
+from csc_cogd.unrolled.inference import turned_mean
+from csc_cogd.unrolled.prior import Prior
 
 _THRESHOLD = 2.7
 _DCT_STEP = 2
@@ -26,7 +28,10 @@ _SIZE, _STEP, _RADIUS, _N_SIMILAR = 5, 3, 15, 60
 _FLOOR = 1e-2  # least variance of a patch's values, for values from 0 to 255
 _TILE, _MARGIN = 384, 60  # both multiples of both steps, so that tiles have the same patches as all at once
 _PASSES = {"fast": 1, "default": 2, "best": 3}
-
+_PRIOR_PASSES = {"fast": 0, "default": 1, "best": 2}
+_PRIOR_TURNS = {"fast": 2, "default": 2, "best": 8}
+_PRIOR_LEVEL = 0.85
+"""Of the noise's standard deviation, that the prior is told. All three were chosen on photographs that it hadn't seen."""
 
 CHANNELS = (1, 3)
 NO_NOISE_SEEN = "no noise to speak of"
@@ -68,10 +73,13 @@ class Correlated:
         """Standard deviation of each channel, in gray or luminance and color differences, in the image's units."""
         return [float(sigma * self.unit) for sigma in self.noise.sigmas]
 
-    def remove(self, planes: np.ndarray, engine: Engine, effort: str, reporter: Reporter) -> np.ndarray:
+    def remove(
+        self, planes: np.ndarray, engine: Engine, effort: str, reporter: Reporter, prior: Prior | None = None
+    ) -> np.ndarray:
         """Return an image (1 or 3, H, W) in its own units without the noise."""
         values = (planes.astype(np.float64) - self.low) / self.unit
-        return remove_camera_noise(values, self.noise, engine, effort, reporter).astype(np.float64) * self.unit + self.low
+        without = remove_camera_noise(values, self.noise, engine, effort, reporter, prior=prior)
+        return without.astype(np.float64) * self.unit + self.low
 
 
 def find(planes: np.ndarray, kind: str, low: float, unit: float, strength: float) -> Correlated | None:
@@ -118,7 +126,13 @@ def _in_words(noise: CameraNoise, kind: str) -> str:
 
 @single_threaded_blas()
 def remove_camera_noise(
-    planes: np.ndarray, noise: CameraNoise, engine: Engine, effort: str = "default", reporter: Reporter = SILENT
+    planes: np.ndarray,
+    noise: CameraNoise,
+    engine: Engine,
+    effort: str = "default",
+    reporter: Reporter = SILENT,
+    *,
+    prior: Prior | None = None,
 ) -> np.ndarray:
     """Return an image (1 or 3, H, W) of values from 0 to 255 without the noise.
 
@@ -131,20 +145,24 @@ def remove_camera_noise(
     effort : {"default", "fast", "best"}
     reporter : Reporter, optional
         Is told of each tile.
+    prior : Prior, optional
+        For as many channels; makes the pilot.
 
     Returns
     -------
     (C, H, W) array of float32
     """
     channels, result = mixed(planes.astype(np.float32)).astype(np.float32), np.empty(planes.shape, np.float32)
+    pilot = None if prior is None else mixed(_by_prior(planes, channels[0], noise, prior, engine, effort)).astype(np.float32)
+    passes = (_PASSES if prior is None else _PRIOR_PASSES)[effort]
     H, W = planes.shape[1:]
     tiles = [(i, j) for i in range(0, max(H - 2 * SIDE, 1), _TILE) for j in range(0, max(W - 2 * SIDE, 1), _TILE)]
     reporter.report("tiles", 0, len(tiles))
     for number, (i, j) in enumerate(tiles, 1):
         bottom, right = (H if i + _TILE >= H - 2 * SIDE else i + _TILE), (W if j + _TILE >= W - 2 * SIDE else j + _TILE)
         top, left = max(i - _MARGIN, 0), max(j - _MARGIN, 0)
-        part = channels[:, top : bottom + _MARGIN, left : right + _MARGIN]
-        done = _denoised(part, noise, engine, _PASSES[effort])
+        window = (slice(None), slice(top, bottom + _MARGIN), slice(left, right + _MARGIN))
+        done = _denoised(channels[window], noise, engine, passes, None if pilot is None else pilot[window])
         result[:, i:bottom, j:right] = done[:, i - top : bottom - top, j - left : right - left]
         if reporter.report("tiles", number, len(tiles)):
             result[:, bottom:], result[:, i:, right:] = channels[:, bottom:], channels[:, i:, right:]
@@ -152,10 +170,22 @@ def remove_camera_noise(
     return result if len(planes) == 1 else np.tensordot(OPPONENT.T.astype(np.float32), result, 1)
 
 
-def _denoised(channels: np.ndarray, noise: CameraNoise, engine: Engine, passes: int) -> np.ndarray:
+def _by_prior(
+    planes: np.ndarray, luminance: np.ndarray, noise: CameraNoise, prior: Prior, engine: Engine, effort: str
+) -> np.ndarray:
+    """Return the prior's estimate of an image (1 or 3, H, W)."""
+    network = prior.network.with_gains(noise.correlation.gains(prior.network))
+    sigma = _PRIOR_LEVEL / 255 * np.sqrt(noise.levels(luminance).mean(axis=0))
+    values = planes.astype(np.float32) / np.float32(255)
+    return 255 * turned_mean(network, values, sigma, engine, values.mean(axis=(1, 2)), _PRIOR_TURNS[effort])
+
+
+def _denoised(channels: np.ndarray, noise: CameraNoise, engine: Engine, passes: int, pilot: np.ndarray | None) -> np.ndarray:
     """Return the channels (C, H, W) of a tile, in gray or luminance and color differences, denoised."""
     levels = np.maximum(noise.levels(channels[0]), 1e-6).astype(np.float32)
-    estimate = np.array([_thresholded(*one) for one in zip(channels, levels, noise.spectra, strict=True)])
+    if pilot is None:
+        pilot = np.array([_thresholded(*one) for one in zip(channels, levels, noise.spectra, strict=True)])
+    estimate = pilot
     covariances = [patch_covariance(spectrum, _SIZE).astype(np.float32) for spectrum in noise.spectra]
     for _ in range(passes):
         estimate = _pass(estimate, channels, levels, covariances, engine)

@@ -97,10 +97,11 @@ def denoise(
         With Poisson noise, counts to one unit of the image, after the detector's offset has been taken off; ``"auto"``
         estimates it.
     prior : Prior, "default" or "none"
-        What images look like. ``"default"`` is the prior that ships, where nothing is missing, the noise is above 4.5 of
-        255, isn't impulses and is the same in all channels, the device is the CPU, and neither a dictionary nor a setting of
-        the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse code. With effort "fast", the
-        prior does all in gray images.
+        What images look like. ``"default"`` is the prior that ships, for gray or for color, where nothing is missing, the
+        noise is above 4.5 of 255, isn't impulses and is the same in all channels, the device is the CPU, and neither a
+        dictionary nor a setting of the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse
+        code. With effort "fast", the prior does all. Under a camera's noise, it makes the pilot for similar patches, and
+        ``"none"`` is a DCT with thresholds. With a prior given that learned white noise, ``"auto"`` noise is white.
     mask, mask_polarity, dictionary, channel_axis, stack_axis, effort, lmbda, max_iter, tol, solve, tile, max_memory, tiling,
     dtype, device, threads, fft, engine, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.

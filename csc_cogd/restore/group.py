@@ -51,7 +51,8 @@ class Group:
         sigma = noise.sigma(scaled, stabilized=direct)
         own = problem.dictionary is not None
         effort = choose_effort(solve, missing, np.nan_to_num(sigma), own_dictionary=own) if direct else None
-        prior = None if missing.any() or not sigma > problem.prior_above else problem.prior
+        prior = problem.color_prior if problem.color_prior and len(missing) == 3 else problem.prior
+        prior = None if missing.any() or not sigma > problem.prior_above else prior
         if prior is not None:
             effort = prior_effort(prior, solve, len(missing))
         return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine, prior)

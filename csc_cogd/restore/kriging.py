@@ -16,7 +16,7 @@ import scipy.linalg
 from scipy.ndimage import distance_transform_cdt, distance_transform_edt, uniform_filter
 
 from csc_cogd.locks import in_scipy
-from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
+from csc_cogd.unrolled.correlated import OPPONENT
 
 MOST = 800
 """Known pixels that an estimate is made from: around a large hole, its rim is narrower than a model's reach."""

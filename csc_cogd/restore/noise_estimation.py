@@ -15,8 +15,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import gamma
 
 from csc_cogd.restore.jpeg import error_spectra, quality_of
-from csc_cogd.restore.noise_spectrum import SIDE, blocks_of, coefficients_of, normalized, without_texture
-from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
+from csc_cogd.restore.noise_spectrum import SIDE, blocks_of, coefficients_of, correlation_of, normalized, without_texture
+from csc_cogd.unrolled.correlated import OPPONENT, Correlation
 
 _INTENSITIES = 8  # bins, of equally many blocks
 _MOST_BLOCKS = 1 << 16
@@ -64,6 +64,11 @@ class CameraNoise:
         """Standard deviation of each channel (C,) in gray levels, at the middle of its intensities."""
         unit = _GRAY if len(self.variances) == 3 else 1.0
         return np.asarray(np.sqrt(np.median(self.variances, axis=1)) / unit)
+
+    @property
+    def correlation(self) -> Correlation:
+        """How the noise is correlated, with the variances at the middle of its intensities."""
+        return Correlation(np.median(self.variances, axis=1), np.array([correlation_of(each) for each in self.spectra]))
 
     @property
     def white(self) -> bool:

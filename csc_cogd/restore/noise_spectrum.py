@@ -50,13 +50,18 @@ def normalized(spectrum: np.ndarray) -> np.ndarray:
     return spectrum
 
 
-def patch_covariance(spectrum: np.ndarray, size: int) -> np.ndarray:
-    """Return the covariance (size^2, size^2) of patches of stationary noise with a spectrum (8, 8)."""
+def correlation_of(spectrum: np.ndarray) -> np.ndarray:
+    """Return the covariance (8, 8) of pixels i rows and j columns apart, of stationary noise with a spectrum (8, 8)."""
     of_block = np.einsum("fx,gy,fg,fu,gv->xyuv", DCT, DCT, spectrum, DCT, DCT, optimize=True)
     x, y, u, v = np.indices(of_block.shape)
-    lags = abs(x - u) * SIDE + abs(y - v)
-    count = np.bincount(lags.ravel(), minlength=SIDE**2)
-    correlation = (np.bincount(lags.ravel(), of_block.ravel(), SIDE**2) / count).reshape(SIDE, SIDE)
+    distances = abs(x - u) * SIDE + abs(y - v)
+    count = np.bincount(distances.ravel(), minlength=SIDE**2)
+    return np.asarray((np.bincount(distances.ravel(), of_block.ravel(), SIDE**2) / count).reshape(SIDE, SIDE))
+
+
+def patch_covariance(spectrum: np.ndarray, size: int) -> np.ndarray:
+    """Return the covariance (size^2, size^2) of patches of stationary noise with a spectrum (8, 8)."""
+    correlation = correlation_of(spectrum)
     apart = abs(np.subtract.outer(np.arange(size), np.arange(size)))
     covariance = correlation[apart[:, None, :, None], apart[None, :, None, :]].reshape(size**2, size**2)
     values, vectors = np.linalg.eigh(covariance)

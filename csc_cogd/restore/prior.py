@@ -29,13 +29,14 @@ def kind_of_noise(
     InputError, DeviceError
         If these are given with a kind of noise that they have no effect on.
     """
-    given = of_the_code(solve) or ("dictionary" if dictionary is not None else "prior" if isinstance(prior, Prior) else "")
+    given = of_the_code(solve) or ("dictionary" if dictionary is not None else "")
+    for_white = isinstance(prior, Prior) and prior.noise == "white"
     on_cpu = engine.backend.xp is np
     if noise in KINDS and given:
         raise InputError(given, f"has no effect on noise {noise!r}", "leave it out, or use {noise} 'white'")
     if noise in KINDS and not on_cpu:
         raise DeviceError("noise", f"{noise!r} is removed on the CPU only", "use {device} 'cpu'")
-    return "white" if noise == "auto" and (given or not on_cpu) else noise
+    return "white" if noise == "auto" and (given or for_white or not on_cpu) else noise
 
 
 def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve, engine: Engine) -> Problem:
@@ -47,19 +48,38 @@ def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve, e
         If a prior is given that doesn't go with the rest.
     """
     check_prior(prior, noise, solve)
+    n_channels = len(problem.observation.planes)
     if problem.correlated is not None:
-        return problem
+        return replace(problem, prior=_for_correlated_noise(prior, n_channels))
     coded = problem.dictionary is not None or of_the_code(solve)
     if not isinstance(prior, Prior):
         alike = len(set(np.ravel(getattr(problem.noise, "noise_sigma", 0)))) == 1
         serves = prior == "default" and alike and noise != "impulse" and not coded and engine.backend.xp is np
-        return replace(problem, prior=Prior.default("gray") if serves else None, prior_above=LEAST_NOISE)
+        shipped = (Prior.default("gray"), Prior.default("color")) if serves else (None, None)
+        return replace(problem, prior=shipped[0], color_prior=shipped[1], prior_above=LEAST_NOISE)
     if problem.dictionary is not None:
         raise _taken_by("dictionary")
     if engine.backend.xp is not np:
         raise DeviceError("prior", "computes on the CPU only", "leave it out, or use {device} 'cpu'")
     unused = [INCOMPLETE] if problem.observation.missing.any() else []
     return replace(problem, prior=prior, remarks=(*problem.remarks, *unused))
+
+
+def _for_correlated_noise(prior: Prior | str, n_channels: int) -> Prior | None:
+    """Return the prior that makes the pilot where noise isn't white.
+
+    Raises
+    ------
+    InputError
+        If one is given for another number of channels.
+    """
+    kind = "color" if n_channels == 3 else "gray"
+    if not isinstance(prior, Prior):
+        return Prior.default(kind) if prior == "default" else None
+    if prior.kind != kind:
+        fix = "give one for {noise} 'white', or leave it out"
+        raise InputError("prior", f"is for {prior.kind} images, and this one, with a camera's noise, is {kind}", fix)
+    return prior
 
 
 def check_prior(prior: Prior | str, noise: str, solve: Solve) -> None:

@@ -35,6 +35,8 @@ class Problem:
         Noise that isn't white, instead of `noise`.
     prior : Prior, optional
         That takes noise off complete images, in place of a code; default: none.
+    color_prior : Prior, optional
+        In place of that, for three channels.
     prior_above : float
         Standard deviation of the noise on the scale of [0, 1], above which it does.
     """
@@ -47,4 +49,5 @@ class Problem:
     remarks: tuple[Remark, ...] = ()
     correlated: Correlated | None = None
     prior: Prior | None = None
+    color_prior: Prior | None = None
     prior_above: float = 0.0

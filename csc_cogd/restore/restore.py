@@ -153,7 +153,7 @@ def _without_correlated_noise(
     report = RestorationReport(0.0, noise_sigmas=noise.sigmas, warnings=warnings, found=noise.found)
     if dry_run or not noise.noise.variances.any():
         return planes.copy(), report
-    restored = noise.remove(planes, replace(engine, device="cpu"), solve.effort, reporter)
+    restored = noise.remove(planes, replace(engine, device="cpu"), solve.effort, reporter, problem.prior)
     return as_pixels(np.clip(restored, planes.min(), planes.max()), planes.dtype), report
 
 

@@ -14,7 +14,7 @@ import scipy.fft
 
 from csc_cogd.restore.noise import MEDIAN_OF_NORMAL, Gaussian, middle_of
 from csc_cogd.restore.observation import Observation, ScaledPlanes
-from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
+from csc_cogd.unrolled.correlated import OPPONENT
 
 BLOCK = 8
 LUMINANCE = np.array([0.299, 0.587, 0.114])

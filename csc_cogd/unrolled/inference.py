@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.backend import Backend, single_threaded_blas
+from csc_cogd.engine import Engine
 from csc_cogd.unrolled.network import Network
 
 SIDE = 512
 """Of the tiles' cores, in pixels."""
+TURNS = 8
+"""Of the image, mirrored and by right angles, whose estimates are averaged: strided filters see each in another way."""
 
 
 class Piece(NamedTuple):
@@ -69,6 +72,30 @@ def denoise_planes(
         for _ in backend.each(work, product(range(len(groups)), pieces)):
             pass
     return result.reshape(planes.shape)
+
+
+def turned_mean(
+    network: Network, planes: np.ndarray, sigma: Any, engine: Engine, means: Any, turns: int = TURNS
+) -> np.ndarray:
+    """Return the mean of a network's estimates of planes (C, H, W), turned and mirrored in so many ways, at most 8.
+
+    `sigma` is a number, or (H, W); the planes are of an image with means (C,).
+    """
+    within = engine.single_threaded().backend
+    sigmas = np.broadcast_to(np.asarray(sigma, np.float32), planes.shape[1:])
+
+    def estimate(turn: int) -> np.ndarray:
+        estimate = denoise_planes(network, _turned(planes, turn), _turned(sigmas, turn), within, means=means)
+        return np.rot90(estimate[:, :, ::-1] if turn >= 4 else estimate, -(turn % 4), axes=(1, 2))
+
+    ways = [turn * TURNS // turns for turn in range(turns)]
+    return np.stack(list(engine.backend.each(estimate, ways))).mean(axis=0, dtype=np.float64)
+
+
+def _turned(planes: np.ndarray, turn: int) -> np.ndarray:
+    """Return planes (..., H, W) turned by so many right angles, and from four on mirrored, too."""
+    turned = np.rot90(planes, turn % 4, axes=(-2, -1))
+    return turned[..., ::-1] if turn >= 4 else turned
 
 
 def code_planes(network: Network, planes: np.ndarray, sigma: Any) -> np.ndarray:

@@ -14,8 +14,9 @@ from csc_cogd.errors import DeviceError, InputError
 from csc_cogd.unrolled.network import Network, Shape
 from csc_cogd.unrolled.photographs import Photographs, as_planes, reduced
 from csc_cogd.unrolled.prior import Prior
-from csc_cogd.unrolled.training import LearningProgress, Recipe, State, train
+from csc_cogd.unrolled.training import TEST_LEVELS, LearningProgress, Recipe, State, train
 
+_LEVELS = {"white": "sigma", "camera": "shot"}
 TEST_SIDE = 256
 """Of the middle of each photograph held out, at half its size, on which the PSNR is taken."""
 
@@ -24,6 +25,7 @@ def learn_prior(
     images: Sequence[Any],
     *,
     color: bool = False,
+    noise: str = "white",
     n_filters: int | None = None,
     filter_size: int | None = None,
     stride: int | None = None,
@@ -44,11 +46,11 @@ def learn_prior(
 ) -> Prior:
     """Learn a prior from photographs without noise.
 
-    An unrolled convolutional sparse coder, see :mod:`csc_cogd.unrolled.network`, learns to take white Gaussian noise off
-    pieces of the photographs, drawn by their detail, at several scales, turned and mirrored, with noise of 3 to 60 of 255
-    drawn anew for each. The loss is the squared error over the noise's standard deviation. The optimizer is Adam with
-    clipped gradients, whose rate rises over 200 steps and falls by a cosine; where the loss doubles, it goes back to the
-    last good weights, at half the rate.
+    An unrolled convolutional sparse coder, see :mod:`csc_cogd.unrolled.network`, learns to take white Gaussian noise, or
+    that of cameras, off pieces of the photographs, drawn by their detail, at several scales, turned and mirrored, with noise
+    drawn anew for each: white noise of 3 to 60 of 255, or that of a camera of any sensitivity, or of film. The loss is the
+    squared error over the noise's standard deviation. The optimizer is Adam with clipped gradients, whose rate rises over
+    200 steps and falls by a cosine; where the loss doubles, it goes back to the last good weights, at half the rate.
 
     Parameters
     ----------
@@ -57,6 +59,9 @@ def learn_prior(
         learned as if they were detail: reduce such photographs to half their size.
     color : bool
         For color images; else for gray ones, and color photographs become gray.
+    noise : {"white", "camera"}
+        What it learns to take off; "camera" is made as :mod:`csc_cogd.unrolled.cameras` says, and best learned by going on
+        from a prior for white noise.
     n_filters, filter_size, stride, n_iter : int, optional
         Filters, their side in pixels, the distance of their places, and iterations. Default: those of `start`, else 64 of
         7 x 7 at every second pixel, and 8.
@@ -112,9 +117,10 @@ def learn_prior(
         raise InputError("images", "must have at least one photograph")
     shape = _shape(3 if color else 1, start, n_filters=n_filters, size=filter_size, stride=stride, n_iter=n_iter)
     recipe = Recipe(
-        20_000 if steps is None and minutes is None else steps, minutes, batch_size, crop, learning_rate, seed=seed
+        20_000 if steps is None and minutes is None else steps, minutes, batch_size, crop, learning_rate, noise=noise,
+        seed=seed,
     )  # fmt: skip
-    photographs = Photographs(images, shape.channels, recipe.crop)
+    photographs = Photographs(images, shape.channels, recipe.drawn)
     network = Network.random(shape, np.random.default_rng(seed))
     if start is not None:
         network.vector[:] = start.network.vector
@@ -123,7 +129,7 @@ def learn_prior(
         held_out=[_middle(image, shape.channels, number) for number, image in enumerate(held_out)],
         checkpoint=None if checkpoint is None else Path(checkpoint), checkpoint_every=checkpoint_every, callback=callback,
     )  # fmt: skip
-    return Prior(network, _provenance(state, len(images), start))
+    return Prior(network, _provenance(state, len(images), start, noise))
 
 
 def _shape(channels: int, start: Prior | None, **given: int | None) -> Shape:
@@ -145,11 +151,12 @@ def _middle(image: Any, channels: int, number: int) -> np.ndarray:
     return planes[:, top : top + h, left : left + w].astype(np.float32) / np.float32(255)
 
 
-def _provenance(state: State, n_images: int, start: Prior | None) -> dict[str, Any]:
+def _provenance(state: State, n_images: int, start: Prior | None, noise: str) -> dict[str, Any]:
     from csc_cogd import __version__
 
+    levels = f"{_LEVELS[noise]} {', '.join(f'{level:g}' for level in TEST_LEVELS[noise])}"
     about = {
-        "version": __version__, "photographs": n_images, "steps": state.step, "minutes": round(state.seconds / 60, 1),
-        "psnr": {"sigma 15, 25, 50": [round(value, 2) for value in state.psnr]},
+        "version": __version__, "photographs": n_images, "noise": noise, "steps": state.step,
+        "minutes": round(state.seconds / 60, 1), "psnr": {levels: [round(value, 2) for value in state.psnr]},
     }  # fmt: skip
     return about if start is None else {**about, "start": dict(start.provenance)}

@@ -179,6 +179,12 @@ class Network:
         planes = phases.reshape(-1, s, s, h, w).transpose(0, 3, 1, 4, 2).reshape(-1, h * s, w * s)
         return planes[:, first : first + size[0], first : first + size[1]]
 
+    def with_gains(self, gains: Any) -> Network:
+        """Return the network whose thresholds grow with the noise by another factor for each filter, (K, M)."""
+        network = Network(self.shape, self.vector.copy())
+        network.weights.t1[...] *= gains
+        return network
+
     @property
     def _first(self) -> int:
         """Row and column of the first pixel among those that filters reach into."""

@@ -43,18 +43,25 @@ class Photographs:
                 size = f"{planes.shape[1]} x {planes.shape[2]}"
                 raise InputError(f"images[{number}]", f"must be at least {crop} x {crop}, got {size}", "leave it out")
             self.pictures += [smaller for scale in SCALES if min((smaller := reduced(planes, scale)).shape[1:]) >= crop]
+        self.means = [np.float32(picture.mean(dtype=np.float64) / 255) for picture in self.pictures]
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a piece, (C, crop, crop) float32 in [0, 1]: of a few, the one with the largest gradients."""
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.float32]:
+        """Draw a piece, (C, crop, crop) float32 in [0, 1], and return it with the mean of its photograph.
+
+        Of a few, it is the one with the largest gradients.
+        """
         pieces = [self._piece(rng) for _ in range(CANDIDATES)]
-        best = max(pieces, key=lambda piece: sum(float(np.abs(np.diff(piece, axis=axis)).mean()) for axis in (1, 2)))
+        best, mean = max(
+            pieces, key=lambda piece: sum(float(np.abs(np.diff(piece[0], axis=axis)).mean()) for axis in (1, 2))
+        )  # fmt: skip
         turned = np.rot90(best, int(rng.integers(4)), axes=(1, 2))
-        return np.ascontiguousarray(turned[:, :, ::-1] if rng.random() < 0.5 else turned)
+        return np.ascontiguousarray(turned[:, :, ::-1] if rng.random() < 0.5 else turned), mean
 
-    def _piece(self, rng: np.random.Generator) -> np.ndarray:
-        picture = self.pictures[rng.integers(len(self.pictures))]
+    def _piece(self, rng: np.random.Generator) -> tuple[np.ndarray, np.float32]:
+        number = rng.integers(len(self.pictures))
+        picture, mean = self.pictures[number], self.means[number]
         i, j = (int(rng.integers(length - self.crop + 1)) for length in picture.shape[1:])
-        return picture[:, i : i + self.crop, j : j + self.crop].astype(np.float32) / np.float32(255)
+        return picture[:, i : i + self.crop, j : j + self.crop].astype(np.float32) / np.float32(255), mean
 
 
 def as_planes(image: Any, channels: int, name: str = "image") -> np.ndarray:

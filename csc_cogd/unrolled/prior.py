@@ -21,7 +21,7 @@ from csc_cogd.unrolled.network import Network, Shape
 
 FORMAT = 1
 CHANNELS = (1, 3)
-SHIPPED = ("gray",)
+SHIPPED = ("gray", "color")
 _NAMES = ("analysis", "synthesis", "dictionary", "threshold", "threshold_slope")
 
 
@@ -63,6 +63,11 @@ class Prior:
     def kind(self) -> str:
         """``"gray"`` or ``"color"``."""
         return "gray" if self.network.shape.channels == 1 else "color"
+
+    @property
+    def noise(self) -> str:
+        """What it learned to take off: ``"white"`` or ``"camera"`` noise."""
+        return str(self.provenance.get("noise", "white"))
 
     @property
     def dictionary(self) -> Dictionary:
@@ -210,7 +215,7 @@ class Prior:
 
     @classmethod
     def default(cls, kind: str = "gray") -> Prior:
-        """Return a prior that ships, ``"gray"``; the same one every time.
+        """Return a prior that ships, ``"gray"`` or ``"color"``; the same one every time.
 
         Raises
         ------

@@ -14,19 +14,21 @@ from csc_cogd.backend import Backend, single_threaded_blas
 from csc_cogd.cogd.optimizers import Adam
 from csc_cogd.errors import InputError
 from csc_cogd.storage import check_writable, digest, read_arrays, write_arrays
+from csc_cogd.unrolled.cameras import MARGIN
 from csc_cogd.unrolled.inference import denoise_planes
 from csc_cogd.unrolled.network import Network, Shape, Trail, Weights
 from csc_cogd.unrolled.photographs import Photographs
+from csc_cogd.unrolled.pieces import Piece, camera_piece, camera_test, white_piece, white_test
 
 FORMAT = 1
 CHECK_EVERY = 100
 """Steps from one look at the loss to the next."""
 DIVERGED = 2.0
 """Times the least loss seen, from which on a run has diverged and steps back."""
-LEVEL = 0.02
-"""Added to the noise's standard deviation, by which squared errors are divided: all levels count about alike."""
 LEAST_RATE = 0.01
-TEST_SIGMAS = (15, 25, 50)  # of 255
+TEST_LEVELS = {"white": (15, 25, 50), "camera": (3e-4, 1e-3, 3e-3)}
+"""Kinds of noise that a network learns to take off, and of what levels photographs held out have it: standard deviations, of
+255, and variances of the noise of photons, see :mod:`csc_cogd.unrolled.cameras`."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Recipe:
     clip : float > 0
         Norm to which gradients are clipped.
     sigma_range : two floats
-        Standard deviations of the noise, of 255, from which each piece's is drawn.
+        Standard deviations of white noise, of 255, from which each piece's is drawn.
+    noise : {"white", "camera"}
+        "camera" is that of :mod:`csc_cogd.unrolled.cameras`.
     seed : int
 
     Raises
@@ -66,6 +70,7 @@ class Recipe:
     warm_up: int = 200
     clip: float = 0.05
     sigma_range: tuple[float, float] = (3.0, 60.0)
+    noise: str = "white"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +87,13 @@ class Recipe:
         low, high = self.sigma_range
         if not 0 <= low <= high <= 255:
             raise InputError("sigma_range", f"must be two numbers from 0 to 255, the larger last, got {self.sigma_range}")
+        if self.noise not in TEST_LEVELS:
+            raise InputError("noise", f"must be one of {', '.join(map(repr, TEST_LEVELS))}, got {self.noise!r}")
+
+    @property
+    def drawn(self) -> int:
+        """Side in pixels of what is drawn to make a piece of."""
+        return self.crop + (MARGIN if self.noise == "camera" else 0)
 
     def done(self, step: int, seconds: float) -> float:
         """Return how much of the learning is done, from 0 to 1."""
@@ -233,13 +245,13 @@ def train(
             state.seconds = time.monotonic() - begun
             due = state.step % checkpoint_every == 0
             if due and held_out:
-                state.psnr = psnr_at(network, held_out, backend)
+                state.psnr = psnr_at(network, held_out, backend, recipe.noise)
             if state.step % CHECK_EVERY == 0 or not np.isfinite(loss):
                 stop = _look(state, callback, done)
             if due and checkpoint is not None:
                 state.save(checkpoint, identity)
         if held_out:
-            state.psnr = psnr_at(network, held_out, backend)
+            state.psnr = psnr_at(network, held_out, backend, recipe.noise)
     if checkpoint is not None:
         state.save(checkpoint, identity)
     return state
@@ -275,24 +287,26 @@ def _batch_gradient(
 ) -> tuple[float, np.ndarray]:
     """Return loss and gradient of the step's batch, the sum of its pieces' in their order."""
     rng = np.random.default_rng((recipe.seed, step))
-    pieces = []
-    for _ in range(recipe.batch_size):
-        clean, sigma = photographs.draw(rng), np.float32(rng.uniform(*recipe.sigma_range) / 255)
-        pieces.append((clean, clean + sigma * rng.standard_normal(clean.shape, np.float32), sigma))
-
-    def work(piece: tuple[np.ndarray, np.ndarray, np.float32]) -> tuple[float, np.ndarray]:
-        return piece_gradient(network, *piece)
-
+    pieces = [_drawn_piece(photographs, recipe, rng) for _ in range(recipe.batch_size)]
     total, gradient = 0.0, np.zeros_like(network.vector)
-    for loss, part in backend.each(work, pieces):
+    for loss, part in backend.each(lambda piece: piece_gradient(network, piece), pieces):
         total += loss / recipe.batch_size
         gradient += part / np.float32(recipe.batch_size)
     return total, gradient
 
 
-def piece_gradient(network: Network, clean: Any, noisy: Any, sigma: Any) -> tuple[float, Any]:
-    """Return the loss ``mean((x - clean)^2) / (sigma + LEVEL)`` of a piece (C, h, w), and its gradient (n,)."""
-    mean = noisy.mean(dtype=noisy.dtype)
+def _drawn_piece(photographs: Photographs, recipe: Recipe, rng: np.random.Generator) -> Piece:
+    clean, mean = photographs.draw(rng)
+    if recipe.noise == "camera":
+        return camera_piece(clean, mean, recipe.crop, rng)
+    return white_piece(clean, mean, recipe.sigma_range, rng)
+
+
+def piece_gradient(network: Network, piece: Piece) -> tuple[float, Any]:
+    """Return the loss of a piece, ``weight * mean((x - clean)^2)``, and its gradient (n,)."""
+    gains = piece.gains(network)
+    network = network.with_gains(gains)
+    clean, noisy, sigma, mean = piece.clean, piece.noisy, piece.sigma, piece.mean
     image, target = network.to_phases(noisy - mean), network.to_phases(clean - mean)
     mask = network.to_phases(np.ones_like(noisy))
     size = network.code_shape(image)
@@ -301,31 +315,32 @@ def piece_gradient(network: Network, clean: Any, noisy: Any, sigma: Any) -> tupl
     error = network.decode(network.encode(image, mask, sigmas, trail), size)
     error -= target
     error *= mask
-    weight = 1 / ((float(sigma) + LEVEL) * noisy.size)
+    weight = piece.weight / noisy.size
     loss = weight * float((error * error).sum(dtype=np.float64))
     error *= error.dtype.type(2 * weight)
     gradient = Weights(network.shape, np.zeros_like(network.vector))
     network.gradient(trail, mask, sigmas, error, gradient)
+    gradient.t1[...] *= gains
     return loss, gradient.vector
 
 
-def psnr_at(network: Network, images: list[np.ndarray], backend: Backend) -> tuple[float, ...]:
-    """Return the mean PSNR in dB of images (C, h, w) in [0, 1] after noise of each of `TEST_SIGMAS` was taken off."""
+def psnr_at(network: Network, images: list[np.ndarray], backend: Backend, noise: str = "white") -> tuple[float, ...]:
+    """Return the mean PSNR in dB of images (C, h, w) in [0, 1] after noise of each of three levels was taken off."""
 
-    def psnr(level: int, number: int) -> float:
-        clean, sigma = images[number], np.float32(level / 255)
-        noise = np.random.default_rng((level, number)).standard_normal(clean.shape, np.float32)
-        error = np.clip(denoise_planes(network, clean + sigma * noise, sigma, backend), 0, 1) - clean
+    def psnr(level: float, number: int) -> float:
+        test = (camera_test if noise == "camera" else white_test)(images[number], level, number)
+        heard = network.with_gains(test.gains(network))
+        error = np.clip(denoise_planes(heard, test.noisy, test.sigma, backend), 0, 1) - test.clean
         return float(-10 * np.log10(max(float((error**2).mean()), 1e-12)))
 
-    def mean(level: int) -> float:
-        return float(np.mean([psnr(level, number) for number in range(len(images))]))
-
-    return tuple(mean(level) for level in TEST_SIGMAS)
+    levels = TEST_LEVELS[noise]
+    return tuple(float(np.mean([psnr(level, number) for number in range(len(images))])) for level in levels)
 
 
 def _identity(shape: Shape, photographs: Photographs, recipe: Recipe, start: np.ndarray) -> dict[str, Any]:
     """Return what two runs must share for one to go on with the other's state; when they end isn't among it."""
     known = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__ if name not in ("steps", "minutes")}
     known["sigma_range"] = list(recipe.sigma_range)
+    if recipe.noise == "white":
+        del known["noise"]  # which older checkpoints don't name
     return {**vars(shape), **known, "photographs": digest(*photographs.pictures), "start": digest(start)}

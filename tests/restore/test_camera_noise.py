@@ -150,13 +150,42 @@ def test_jpegs_that_were_turned_are_known_as_well(axes, flips):
     assert quality_of(turned[None].astype(float)) == quality_of(luma[None].astype(float)) == 75
 
 
-def test_tiles_leave_no_seams(rng, monkeypatch):
+@pytest.mark.parametrize(("prior", "effort"), [(None, "fast"), ("color", "fast"), ("color", "default")])
+def test_tiles_leave_no_seams(rng, monkeypatch, prior, effort):
     planes = np.moveaxis(pixels(FACE + rng.normal(0, 9, FACE.shape)), -1, 0).astype(float)
-    noise = estimate_camera_noise(planes)
-    whole = remove_camera_noise(planes, noise, Engine(device="cpu", threads=1), "fast")
+    noise, prior = estimate_camera_noise(planes), prior and Prior.default(prior)
+    whole = remove_camera_noise(planes, noise, Engine(device="cpu", threads=1), effort, prior=prior)
     monkeypatch.setattr("csc_cogd.restore.camera_noise._TILE", 96)
-    tiled = remove_camera_noise(planes, noise, Engine(device="cpu", threads=2), "fast")
+    tiled = remove_camera_noise(planes, noise, Engine(device="cpu", threads=2), effort, prior=prior)
     assert tiled == pytest.approx(whole, abs=0.01)
+
+
+@pytest.mark.parametrize("effort", ["fast", "default"])
+def test_the_prior_makes_a_better_pilot_than_thresholds(grainy, compressed, effort):
+    for noisy in (grainy, compressed):
+        by_prior, by_thresholds = (
+            quality(denoise(noisy, channel_axis=-1, effort=effort, prior=prior), FACE) for prior in ("default", "none")
+        )  # fmt: skip
+        assert by_prior > by_thresholds + 0.1
+
+
+def test_a_gray_picture_has_a_prior_of_its_own(compressed):
+    noisy, clean = compressed[..., 1], FACE[..., 1]
+    by_prior, by_thresholds = (quality(denoise(noisy, noise="camera", prior=prior), clean) for prior in ("default", "none"))
+    assert by_prior > by_thresholds
+
+
+def test_a_given_prior_is_used_where_it_fits(rng):
+    noisy = pixels(gaussian_filter(FACE + rng.normal(0, 25, FACE.shape), (0.6, 0.6, 0)))
+    color, gray = Prior.default("color"), Prior.default("gray")
+    default = denoise(noisy, channel_axis=-1, noise="camera")
+    np.testing.assert_array_equal(denoise(noisy, channel_axis=-1, noise="camera", prior=color), default)
+    with pytest.raises(InputError, match="prior is for gray images, and this one, with a camera's noise, is color"):
+        denoise(noisy, channel_axis=-1, noise="camera", prior=gray)
+    white = denoise(noisy, channel_axis=-1, noise="white", prior=color)
+    np.testing.assert_array_equal(denoise(noisy, channel_axis=-1, prior=color), white)
+    of_cameras = Prior(color.network, {"noise": "camera"})
+    np.testing.assert_array_equal(denoise(noisy, channel_axis=-1, prior=of_cameras), denoise(noisy, channel_axis=-1))
 
 
 def test_the_compiled_kernel_agrees_with_the_plain_one(rng):
@@ -193,7 +222,7 @@ def test_what_does_not_fit_is_named(image, change, message):
 
 @pytest.mark.parametrize(
     "setting",
-    [{"lmbda": 0.1}, {"max_iter": 3}, {"dictionary": Dictionary.default("color")}, {"prior": Prior.default("gray")}],
+    [{"lmbda": 0.1}, {"max_iter": 3}, {"dictionary": Dictionary.default("color")}],
 )
 def test_what_removes_white_noise_alone_is_refused_or_makes_the_noise_white(rng, setting):
     noisy, (name, _) = pixels(FACE[:96, :96] + rng.normal(0, 10, (96, 96, 3))), *setting.items()

@@ -49,6 +49,16 @@ def test_color_is_denoised_together(clean):
     assert quality(together, clean) > quality(apart, clean)
 
 
+def test_each_group_of_channels_has_the_prior_of_its_kind():
+    image = noisy(astronaut()[60:110, 180:230].astype(float), 20)
+    layered = np.concatenate([image, image[..., :1]], axis=-1)
+    restored, report = denoise(layered, 20, channel_axis=-1, return_report=True)
+    assert [group.prior.kind for group in report.groups] == ["color", "gray"]
+    np.testing.assert_array_equal(restored[..., :3], denoise(image, 20, channel_axis=-1))
+    gray = denoise(image, 20, channel_axis=-1, prior=Prior.default("gray"))
+    assert 0 < abs(gray - restored[..., :3]).mean() < 3
+
+
 def test_threads_and_stacks_change_no_bit(clean):
     image = noisy(clean[:48, :64], 20)
     one, two = (denoise(image, 20, threads=threads, device="cpu") for threads in (1, 2))
@@ -78,7 +88,7 @@ def test_a_trace_has_its_codes_and_filters():
     denoise(noisy(clean, 20), 20, channel_axis=-1, trace=trace)
     assert [step.stage for step in trace.curve()] == ["prior", "patches", "patches"]
     assert trace.curve()[-1].mse < 20**2 / 4
-    assert trace.dictionary.filters.shape == (len(trace.usage), 7, 7)
+    assert trace.dictionary.filters.shape == (len(trace.usage), 3, 7, 7)
     assert 0 < trace.usage.sum() < 0.9 * trace.usage.size * 20 * 18
     assert np.isfinite(trace.fit).all()
 

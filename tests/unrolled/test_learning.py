@@ -125,7 +125,7 @@ def test_minutes_end_it(photos):
     ("options", "argument"),
     [
         ({"steps": 0}, "steps"), ({"minutes": -1.0}, "minutes"), ({"batch_size": 0}, "batch_size"), ({"crop": 4}, "crop"),
-        ({"learning_rate": np.inf}, "learning_rate"), ({"seed": -1}, "seed"),
+        ({"learning_rate": np.inf}, "learning_rate"), ({"seed": -1}, "seed"), ({"noise": "impulse"}, "noise"),
         ({"n_iter": 0}, "n_iter"), ({"crop": 500}, "images"), ({"color": True}, "images"),
     ],
 )  # fmt: skip
@@ -155,14 +155,23 @@ def test_pieces_are_drawn_by_their_detail():
     image = np.full((200, 200), 128, np.uint8)
     image[:100] = np.random.default_rng(0).integers(0, 255, (100, 200))
     photographs, rng = Photographs([image], 1, 32), np.random.default_rng(1)
-    detailed = [photographs.draw(rng).std() > 0.05 for _ in range(200)]
+    detailed = [photographs.draw(rng)[0].std() > 0.05 for _ in range(200)]
     assert 0.75 < np.mean(detailed) < 1
+
+
+def test_the_mean_of_the_whole_photograph_comes_with_a_piece():
+    image = np.full((64, 64), 51, np.uint8)
+    image[:, 32:] = 153
+    photographs, rng = Photographs([image], 1, 16), np.random.default_rng(1)
+    pieces = [photographs.draw(rng) for _ in range(20)]
+    np.testing.assert_allclose([mean for _, mean in pieces], 0.4, atol=1e-3)
+    assert len({float(piece.mean()) for piece, _ in pieces}) > 1
 
 
 def test_pieces_are_turned_and_mirrored():
     ramp = np.add.outer(np.arange(40) * 3, np.arange(40)).astype(np.uint8)
     photographs, rng = Photographs([ramp], 1, 40), np.random.default_rng(1)
-    assert len({photographs.draw(rng).tobytes() for _ in range(100)}) == 8
+    assert len({photographs.draw(rng)[0].tobytes() for _ in range(100)}) == 8
 
 
 def test_gray_is_the_luminance_of_color_whatever_the_type():
@@ -178,3 +187,16 @@ def test_color_is_learned(photos):
     assert isinstance(prior, Prior)
     assert prior.kind == "color"
     assert prior.dictionary.n_channels == 3
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_a_camera_s_noise_is_learned_and_the_run_goes_on_to_the_same_bits(color, tmp_path):
+    photographs, path = [coffee()[:120, :120]], tmp_path / "run.npz"
+    options = {"color": color, "noise": "camera", "n_filters": 8, "filter_size": 5, **TINY}
+    whole = learn_prior(photographs, steps=110, held_out=[coffee()[100:300, 100:300]], **options)
+    assert len(whole.provenance["psnr"]["shot 0.0003, 0.001, 0.003"]) == 3
+    learn_prior(photographs, steps=110, checkpoint=path, callback=lambda progress: progress.step == 100, **options)
+    resumed = learn_prior(photographs, steps=110, checkpoint=path, **options)
+    np.testing.assert_array_equal(resumed.network.vector, whole.network.vector)
+    with pytest.raises(InputError, match="noise"):
+        learn_prior(photographs, steps=110, checkpoint=path, **options | {"noise": "white"})

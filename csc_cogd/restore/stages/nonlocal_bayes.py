@@ -19,6 +19,7 @@ from csc_cogd.backend import Backend
 from csc_cogd.backend.patches import GroupModel
 from csc_cogd.restore.settings import PatchModel
 from csc_cogd.restore.stages.state import Recipe, TileState
+from csc_cogd.unrolled.correlated import OPPONENT
 
 FLOOR = 1e-6
 """Least variance of a patch's values, for images in [0, 1]."""
@@ -27,7 +28,6 @@ RELAXATION = 1.7
 LEAST, MOST_ROWS = 64, 8
 """Reference patches of a task at least, unless it takes more than so many times the usual rows."""
 
-OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 """Orthonormal change of RGB to luminance and two color differences, which vary independently in most images."""
 
 

@@ -10,29 +10,31 @@ that the prior hadn't seen.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
 from csc_cogd.restore.settings import Effort, PatchModel, Solve
-from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT, estimate_once
+from csc_cogd.restore.stages.nonlocal_bayes import estimate_once
 from csc_cogd.restore.stages.state import Recipe, TileState
-from csc_cogd.unrolled.inference import SIDE, code_planes, denoise_planes
+from csc_cogd.unrolled.correlated import OPPONENT
+from csc_cogd.unrolled.inference import SIDE, TURNS, code_planes, turned_mean
 from csc_cogd.unrolled.prior import Prior
 
-TURNS = 8
-"""Of the image, mirrored and by right angles, whose estimates are averaged: strided filters see each in another way."""
 NOISY_PATCHES = PatchModel(size=6, step=6, n_estimated=60, shrinkage=0.0)
 THIRD_PATCHES = PatchModel(size=6, step=4, n_estimated=60, shrinkage=0.0)
 FINAL_STEP = {"fast": 6, "default": 6, "best": 4}  # the distance of reference patches
-PASSES = {"gray": {"fast": 0, "default": 2, "best": 2}, "color": {"fast": 2, "default": 3, "best": 3}}
-"""In color, the gray prior alone is worse than codes and patches."""
+PASSES = {
+    ("gray", 1): {"fast": 0, "default": 2, "best": 2}, ("gray", 3): {"fast": 2, "default": 3, "best": 3},
+    ("color", 3): {"fast": 0, "default": 3, "best": 3},
+}  # fmt: skip
+"""By kind of prior and number of channels. In color, the gray prior alone is worse than codes and patches."""
 NOISY_SHARE = 0.4
 """Of the estimate from noisy patches in the second pilot."""
-PATCHES_SHARE = 0.5
-"""Of the estimate from similar patches in the result; of color differences, which the gray prior knows less of, it is 1."""
+PATCHES_SHARE = {("gray", 1): (0.5, 0.5), ("gray", 3): (0.5, 1.0), ("color", 3): (0.7, 0.7)}
+"""Of the estimate from similar patches in the result, of luminance and of color differences, which the gray prior knows less
+of."""
 
 
 def prior_effort(prior: Prior, solve: Solve, channels: int) -> Effort:
@@ -46,7 +48,7 @@ def prior_effort(prior: Prior, solve: Solve, channels: int) -> Effort:
     if prior.kind == "color" and channels != 3:
         raise InputError("prior", "is for color, but the image isn't", "use a gray one")
     model = PatchModel(size=8, step=FINAL_STEP[solve.effort], n_estimated=60, shrinkage=0.0)
-    return Effort(0, PASSES["color" if channels == 3 else "gray"][solve.effort], model, check=False)
+    return Effort(0, PASSES[prior.kind, 3 if channels == 3 else 1][solve.effort], model, check=False)
 
 
 def prior_memory(prior: Prior, channels: int, shape: tuple[int, int], threads: int) -> int:
@@ -79,6 +81,8 @@ def similar_patches(state: TileState, recipe: Recipe) -> TileState:
     assert recipe.effort is not None
     pilot, backend, sigma = state.estimate, recipe.engine.backend, recipe.noise_sigma
     final, passes = recipe.effort.patches, recipe.effort.passes
+    assert recipe.prior is not None
+    shares = PATCHES_SHARE[recipe.prior.kind, 3 if len(pilot) == 3 else 1]
     if not passes or min(pilot.shape[1:]) < 2 * final.size:
         return state
     noisy = estimate_once(pilot, state.observed, state.observed, NOISY_PATCHES, backend, noise=sigma, source_noise=sigma)
@@ -88,18 +92,18 @@ def similar_patches(state: TileState, recipe: Recipe) -> TileState:
             break
         estimate, done = estimate_once(estimate, estimate, state.observed, model, backend, noise=sigma), done + 1
         if state.trace:
-            state.trace.step("patches", done, _mixed(pilot, estimate))
+            state.trace.step("patches", done, _mixed(pilot, estimate, shares))
     if done == passes:
         recipe.reporter.report("patches", done, passes)
-    return replace(state, estimate=_mixed(pilot, estimate), passes=done)
+    return replace(state, estimate=_mixed(pilot, estimate, shares), passes=done)
 
 
-def _mixed(pilot: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """Return the mean of what the prior and what patches say, but for color differences."""
+def _mixed(pilot: np.ndarray, estimate: np.ndarray, shares: tuple[float, float]) -> np.ndarray:
+    """Return a mean of what the prior and what patches say, of luminance and of color differences."""
     if len(pilot) != 3:
-        return pilot + PATCHES_SHARE * (estimate - pilot)
+        return pilot + shares[0] * (estimate - pilot)
     change = np.tensordot(OPPONENT, estimate - pilot, 1)
-    change[0] *= PATCHES_SHARE
+    change *= np.array([shares[0], shares[1], shares[1]])[:, None, None]
     return pilot + np.tensordot(OPPONENT.T, change, 1)
 
 
@@ -109,22 +113,10 @@ def denoised(prior: Prior, planes: np.ndarray, sigma: float, engine: Engine, mea
     Of color, a gray prior takes luminance, as the mean of the channels, and two color differences, each by itself.
     """
     if len(planes) == 1 or prior.kind == "color":
-        return _turned_mean(prior, planes, sigma, engine, means)
+        return turned_mean(prior.network, planes, sigma, engine, means)
     scales = np.sqrt([3, 1, 1])
     estimates = [
-        _turned_mean(prior, plane[None] / scale, sigma / scale, engine, mean / scale) * scale
+        turned_mean(prior.network, plane[None] / scale, sigma / scale, engine, mean / scale) * scale
         for plane, mean, scale in zip(np.tensordot(OPPONENT, planes, 1), OPPONENT @ means, scales, strict=True)
     ]
     return np.tensordot(OPPONENT.T, np.concatenate(estimates), 1)
-
-
-def _turned_mean(prior: Prior, planes: np.ndarray, sigma: float, engine: Engine, means: Any) -> np.ndarray:
-    within = engine.single_threaded().backend
-
-    def estimate(turns: int) -> np.ndarray:
-        turned = np.rot90(planes, turns % 4, axes=(1, 2))
-        mirrored = turned[:, :, ::-1] if turns >= 4 else turned
-        estimate = denoise_planes(prior.network, mirrored, sigma, within, means=means)
-        return np.rot90(estimate[:, :, ::-1] if turns >= 4 else estimate, -(turns % 4), axes=(1, 2))
-
-    return np.stack(list(engine.backend.each(estimate, range(TURNS)))).mean(axis=0, dtype=np.float64)
