@@ -33,11 +33,11 @@ def command(
 
     PNG, JPEG, TIFF, WebP, BMP, NPY, NPZ; gray or with channels; 8 or 16 bits or float; stacks.
 
-    The result has the type and size of the image. Noise is estimated where it isn't given, and what was found is said: in
-    photographs, also what JPEG has left of it, and nothing is done where it can't be told from texture. So is the gain of
-    Poisson noise, that of counted photons or electrons. Of impulse noise, the pixels that look spoilt are filled, and all
-    others come back exactly as they were. Pixels that are missing (by a mask, NaN, a value) are filled as well. Transparency
-    and metadata are carried over. Many images at a time: see inpaint --help.
+    The result has the type and size of the image. Kind and strength of the noise are estimated unless they are given, and
+    printed. In photographs, the estimate includes what JPEG has left of the noise; if noise can't be told from texture,
+    nothing is changed. For Poisson noise, that of counted photons or electrons, the gain is estimated. For impulse noise,
+    the pixels that look spoilt are filled, and all others stay exactly as they are. Missing pixels (by a mask, NaN or a
+    value) are filled as well. Transparency and metadata are kept. For many images at a time, see inpaint --help.
 
     \b
     Examples:

@@ -33,12 +33,12 @@ def command(
 
     PNG, JPEG, TIFF, WebP, BMP, NPY, NPZ; gray or with channels; 8 or 16 bits or float; stacks.
 
-    What is missing comes from a mask image, from NaN in float data (always), from a pixel value, from a color that was
-    painted over it or from transparency; what is given is united. Known pixels come back exactly as they were, or denoised
-    with --noise-sigma; in the same type and depth. Transparency and metadata are carried over.
+    What is missing is given by a mask image, NaN in float data (always), a pixel value, a color painted over the damage, or
+    transparency; if several are given, they are combined. Known pixels stay exactly as they are, unless --noise-sigma asks
+    for them to be denoised. Type, depth, transparency and metadata are kept.
 
-    Several images, folders and patterns are restored one after the other, or --jobs at a time: what can't be restored is
-    listed at the end. Stopped in the middle, the same call with --skip-existing does what is left.
+    Several images, folders and patterns are restored one after the other, or --jobs at a time; images that can't be restored
+    are listed at the end. If a batch is interrupted, the same call with --skip-existing does what is left.
 
     \b
     Examples:

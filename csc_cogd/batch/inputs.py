@@ -71,6 +71,11 @@ def unread_notes(unread: list[Path]) -> list[str]:
     return [f"{len(unread)} of other formats left out: {names}: convert to TIFF or PNG"] if unread else []
 
 
+def names_folder(output: Path) -> bool:
+    """Return whether an output can only be meant as a folder: nothing of that name is there, and no format is said."""
+    return not output.suffix and not os.path.lexists(output)
+
+
 def place_outputs(
     inputs: list[Input], output: Path | None, ending: str, suffix: str | None = None
 ) -> tuple[list[Input], list[Path]]:
@@ -84,7 +89,7 @@ def place_outputs(
     ----------
     inputs : list of Input
     output : path, optional
-        A folder; for a single file that was named itself, a file, where there is no folder of that name.
+        A folder; for a single file that was named itself, a file, unless it has no suffix or there is a folder of that name.
     ending : str
     suffix : str, optional
         Of all results; default: that of each input, where it fits the input's content.
@@ -95,7 +100,7 @@ def place_outputs(
         If two results would have the same name, or `output` is a file and there are several inputs.
     """
     if output is not None and not os.path.isdir(output):
-        if len(inputs) == 1 and inputs[0].folder is None:
+        if len(inputs) == 1 and inputs[0].folder is None and not names_folder(output):
             if suffix is not None:
                 raise InputError("suffix", f"of {suffix} isn't needed, as {output} says the format", "leave it out")
             return inputs, [output]
@@ -120,13 +125,18 @@ def place_outputs(
     return [image for image, _ in kept], [target for _, target in kept]
 
 
+def _text_of(path: str | os.PathLike[str]) -> str:
+    """The names in a file in UTF-8, as this system's functions take them in any locale."""
+    return os.fsdecode(Path(path).read_text("utf-8").encode())
+
+
 def _lines(files_from: str | os.PathLike[str] | None) -> list[str]:
     if files_from is None:
         return []
     if os.fspath(files_from) == "-" and (sys.stdin is None or sys.stdin.closed):
         raise InputError("", "standard input is closed", "pipe the names of files into it, or name a file that lists them")
     try:
-        text = sys.stdin.read() if os.fspath(files_from) == "-" else Path(files_from).read_text("utf-8")
+        text = sys.stdin.read() if os.fspath(files_from) == "-" else _text_of(files_from)
     except FileNotFoundError:
         raise InputError("", "no such list of files", subject=str(files_from)) from None
     except (OSError, ValueError) as error:

@@ -23,7 +23,7 @@ _ROUNDED = 0.45  # largest deviation from multiples of the steps, by rounding to
 _FEW = 20  # coefficients that aren't zero
 _TOLD = 3.0  # steps below it tell nothing, as everything is near a multiple
 _CLIPPED = (0, 255)
-_MOST_BLOCKS = 2**14  # that are looked at
+_MOST_BLOCKS = 2**12  # that are looked at
 _SPREAD = 0.7  # of an error that is uniform within a step: most values are near zero, and nearer to it than that
 
 

@@ -482,3 +482,13 @@ def test_a_folder_that_is_not_writable_is_one_error_and_not_one_for_each_file(fo
 def test_a_file_that_is_not_there_is_missed_before_its_mask(folder):
     (result,) = run("in/p9.png", "out/p9.png", mask="masks")
     assert result.error == "in/p9.png: no such file: check its name"
+
+
+def test_a_new_folder_is_made_for_a_single_file_as_well(folder):
+    (result,) = run("in/p0.png", "made/here", mask="masks")
+    assert result.output == "made/here/p0.png"
+    (result,) = run("in/p1.png", "as-tiff", mask="masks", suffix=".tif")
+    assert (result.output, (folder / "as-tiff" / "p1.tif").is_file()) == ("as-tiff/p1.tif", True)
+    (folder / "plain").touch()
+    (result,) = run("in/p0.png", "plain", mask="masks", overwrite=True)
+    assert "format isn't known by its name" in result.error

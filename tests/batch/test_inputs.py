@@ -3,6 +3,8 @@
 import io
 import os
 import string
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,17 @@ def test_results_behind_links_to_one_another_are_refused(tree):
     (tree / "out" / "a.png").symlink_to("b.png")
     with pytest.raises(InputError, match="would be written there"):
         placed([("a.png", None), ("b.png", None)], "out")
+
+
+def test_a_list_of_files_is_in_utf_8_in_any_locale(tmp_path):
+    (tmp_path / "ö☃.png").touch()
+    (tmp_path / "list.txt").write_text("ö☃.png\n", "utf-8")
+    script = (
+        "from csc_cogd.batch.inputs import expand_inputs\n"
+        "print(expand_inputs([], files_from='list.txt').images[0].path.exists())"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
