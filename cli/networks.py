@@ -40,6 +40,37 @@ _IMAGES = (
 )  # fmt: skip
 
 
+RULE = click.option(
+    "--rule", "rule", metavar="NAME=VALUE[,..]",
+    help="Settings of cogradient descent: eta (step, 0.1), bound (most of an earlier value that is added, 0.1), sign (-1 "
+    "descends, 1 pulls back), small (train only: kernels or scales, whichever is out of step).",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RuleSettings:
+    """What --rule says."""
+
+    eta: float = 0.1
+    bound: float = 0.1
+    sign: int | None = None
+    small: str | None = None
+
+    @classmethod
+    def parsed(cls, text: str | None) -> RuleSettings:
+        """Return the settings of a text such as ``"eta=0.2,sign=1"``."""
+        kinds = {"eta": float, "bound": float, "sign": int, "small": str}
+        found = {}
+        for part in text.split(",") if text else ():
+            name, _, value = part.partition("=")
+            try:
+                found[name] = kinds[name](value)
+            except (KeyError, ValueError):
+                problem = f"must be NAME=VALUE, separated by commas, with names {', '.join(kinds)}, got {part!r}"
+                raise InputError("rule", problem) from None
+        return cls(**found)
+
+
 def data_options(function: Any) -> Any:
     """Decorate a command with the options about a set of images."""
     for option in reversed(_HOLDOUT):

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.networks import DataOptions, EpochProgress, Start, data_options, network_command, start_network
+from csc_cogd.cli.networks import (
+    RULE,
+    DataOptions,
+    EpochProgress,
+    RuleSettings,
+    Start,
+    data_options,
+    network_command,
+    start_network,
+)  # fmt: skip
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, options, takes
 from csc_cogd.cli.recipes import RecipeOptions, recipe_options
@@ -27,7 +36,7 @@ _TEACHER = 0.5
 _OF_MASKS = (
     "mask_epochs", "mask_start", "sparsity", "mask_learning_rate", "mask_interval", "label_weight", "distillation_weight",
 )  # fmt: skip
-_OF_THE_RULE = ("keep", "kernel_degree")
+_OF_THE_RULE = ("keep", "kernel_degree", "rule")
 """Options of methods with masks, and of cogradient descent."""
 _COSTS = {
     "flops": ("multiply-adds an image", "M", 1e6), "parameters": ("parameters", "k", 1e3), "file_bytes": ("file", "kB", 1e3),
@@ -58,6 +67,7 @@ class PruneOptions:
     distillation_weight: float | None
     keep: float | None
     kernel_degree: int | None
+    rule: str | None
     no_fine_tuning: bool
     teacher: float | None
     resume: bool
@@ -133,6 +143,7 @@ class Accuracies(NamedTuple):
 @click.option(
     "--kernel-degree", type=click.IntRange(1, 9), metavar="K", help="With cogd: degree of the rule's kernel. Default: 1."
 )
+@RULE
 @click.option("--no-fine-tuning", is_flag=True, help="Don't fine-tune the smaller network.")
 @click.option(
     "--teacher", type=click.FloatRange(0, 1), metavar="S",
@@ -229,7 +240,10 @@ def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
         if getattr(options, name) is not None:
             raise InputError(name, f"has no effect with method {method}", "omit it, or choose another {method}")
     teacher = (0.0 if options.no_fine_tuning else _TEACHER) if options.teacher is None else options.teacher
-    epochs = options.mask_epochs or _MASK_EPOCHS
+    rule = RuleSettings.parsed(options.rule)
+    if rule.small is not None:
+        raise InputError("rule", "has no setting small for masks, which are the small ones", "omit it")
+    epochs, keep = options.mask_epochs or _MASK_EPOCHS, 0.5 if options.keep is None else options.keep
     return PruningRecipe(
         method, budget=0.5 if options.budget is None and options.threshold is None else options.budget,
         threshold=options.threshold,
@@ -241,7 +255,7 @@ def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
             mask_learning_rate=options.mask_learning_rate or AdversarialLoss.mask_learning_rate,
             mask_interval=options.mask_interval or 1,
         ),
-        cogd=pruning_rule(0.5 if options.keep is None else options.keep, options.kernel_degree or 1) if cogd else None,
+        cogd=pruning_rule(keep, options.kernel_degree or 1, rule.eta, rule.sign, rule.bound) if cogd else None,
         mask_start=options.mask_start or "ones", ranking=options.ranking, include_residual=options.include_residual,
         at_least=options.at_least, multiple_of=options.multiple_of,
     )  # fmt: skip

@@ -13,7 +13,16 @@ import click
 from click.core import ParameterSource
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.networks import DataOptions, EpochProgress, Start, data_options, network_command, start_network
+from csc_cogd.cli.networks import (
+    RULE,
+    DataOptions,
+    EpochProgress,
+    RuleSettings,
+    Start,
+    data_options,
+    network_command,
+    start_network,
+)  # fmt: skip
 from csc_cogd.cli.option_types import PATH, NetworkName
 from csc_cogd.cli.options import CONSOLE, cogradient_rule, options, takes
 from csc_cogd.cli.plots import check_plot, save_plot
@@ -41,6 +50,7 @@ class TrainOptions:
     freeze: str | None
     cogd: bool
     kernel_degree: int | None
+    rule: str | None
     evaluating: bool
     resume: bool
     checkpoint_every: int
@@ -68,6 +78,7 @@ class TrainOptions:
 @click.option("--freeze", metavar="PART", help="Don't train the network up to this part, such as layer3; needs --weights.")
 @recipe_options()
 @options("cogd", "kernel_degree")
+@RULE
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Seed for the initial weights, and for the order and augmentation of the images.",
@@ -116,7 +127,8 @@ def command(
             _check_evaluation(options)
         else:
             output = _checked_output(options, overwrite)
-            rule = cogradient_rule(options.cogd, options.kernel_degree)
+            rule = RuleSettings.parsed(options.rule)
+            cogradient_rule(options.cogd, options.kernel_degree)  # refuses a degree without --cogd
             _check_start(options, recipe)
         test = data.load("test")
         start = start_network(
@@ -131,10 +143,13 @@ def command(
         if options.evaluating:
             _evaluate(start, test, recipe, options.as_json)
             return
-        from csc_cogd.nn.cogradient import KernelBacktracking, never_acted
+        from csc_cogd.nn.cogradient import READINGS, KernelBacktracking, never_acted, training_rule
 
         images = data.load("train")
-        hooks = [KernelBacktracking(rule, image_shape=images.image_shape)] if options.cogd else []
+        hooks: list[EpochHook] = []
+        if options.cogd:
+            how = training_rule(options.kernel_degree or 1, rule.eta, rule.sign, rule.bound)
+            hooks = [KernelBacktracking(how, image_shape=images.image_shape, small=rule.small or READINGS[0])]
         history = _train(start, images, test, recipe, hooks, console, output, options, overwrite)
     if options.history_path is not None:
         history.save(options.history_path, overwrite=overwrite)
@@ -170,6 +185,8 @@ def _check_start(options: TrainOptions, recipe: Recipe) -> None:
         raise InputError("", problem, "prune it, which fine-tunes it, or use {evaluating}", str(options.weights))
     if options.freeze is not None and options.weights is None:
         raise InputError("freeze", "would keep random weights", "add {weights} FILE, or omit it")
+    if options.rule is not None and not options.cogd:
+        raise InputError("rule", "belongs to cogradient descent", "add {cogd}, or leave it out")
     if options.cogd and recipe.average:
         problem = "can't be combined with cogradient descent, which compares weights between epochs"
         raise InputError("average", problem, "omit {average}, or {cogd}")

@@ -19,12 +19,16 @@ from csc_cogd.nn.tracing import Shape
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook
 
+READINGS = ("kernels", "scales")
+"""What may be the small one of :class:`KernelBacktracking`."""
 _BACKTRACKED = "_backtracked"
 """Suffix of the figures that count backtracked values."""
 
 
-def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
+def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None, bound: float = 0.1) -> CogradientRule:
     """Return the rule for :class:`KernelBacktracking`: kernels below a layer's mean norm, scales from the median up.
+
+    The paper names no thresholds for networks: mean and median are ours.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) ->
         Step size.
     sign : -1 or 1, optional
         Sign of beta; default: by the degree.
+    bound : float >= 0
+        Largest share of its earlier value by which the rule moves anything at once; the paper has none.
 
     Returns
     -------
@@ -44,10 +50,12 @@ def training_rule(degree: int = 1, eta: float = 0.1, sign: int | None = None) ->
     >>> training_rule(2).alpha_sparse
     'mean'
     """
-    return CogradientRule(degree, eta, sign, alpha_sparse="mean", alpha_partner="median")
+    return CogradientRule(degree, eta, sign, alpha_sparse="mean", alpha_partner="median", max_beta=bound)
 
 
-def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int | None = None) -> CogradientRule:
+def pruning_rule(
+    keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int | None = None, bound: float = 0.1
+) -> CogradientRule:  # fmt: skip
     """Return the rule for :class:`MaskBacktracking`: masks below 0.5, and the share `keep` of the largest kernels.
 
     Parameters
@@ -60,6 +68,8 @@ def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int
         Step size.
     sign : -1 or 1, optional
         Sign of beta; default: by the degree.
+    bound : float >= 0
+        Largest share of its earlier value by which the rule moves a mask at once; the paper has none.
 
     Returns
     -------
@@ -75,7 +85,7 @@ def pruning_rule(keep: float = 0.5, degree: int = 1, eta: float = 0.1, sign: int
     >>> pruning_rule(keep=0.75).alpha_partner
     Quantile(q=0.25)
     """
-    return CogradientRule(degree, eta, sign, alpha_sparse=0.5, alpha_partner=Quantile(1 - keep))
+    return CogradientRule(degree, eta, sign, alpha_sparse=0.5, alpha_partner=Quantile(1 - keep), max_beta=bound)
 
 
 class _Backtracking(EpochHook):
@@ -94,13 +104,17 @@ class _Backtracking(EpochHook):
 
 
 class KernelBacktracking(_Backtracking):
-    """Move small kernels behind a large scale along their earlier values, once an epoch [CoGD, eq. 33].
+    """Move kernels that are out of step with a scale along their earlier values, once an epoch [CoGD, eq. 33].
 
         c_ij     = <g_ij, dgamma_j/dW_ij>,   g_ij = (dL/dW_ij) / gamma_j                                         eq. 34
         W_hat_ij = W_ij^{t+1} + beta_ij W_ij^t   where (not s(W_.j)) and s(gamma_j), else W_ij^{t+1}
 
     The sparse variable of the rule are the kernels W_.j that a channel meets, its partner is the scale gamma_j of the batch
-    norm before them. Both equations were not readable to us, and are restated from the paper's text.
+    norm before them, where only ReLU, masks and pooling are between.
+
+    It departs from the paper, or may: both equations were not readable to us, and are restated from the text. That can also
+    be read as backtracking the kernels where the scale is the small one, which is `small` ``"scales"``. beta is cut off, and
+    its sign is that of a descent step; the paper leaves it in eta.
 
     It keeps nothing from one epoch to the next.
 
@@ -110,6 +124,13 @@ class KernelBacktracking(_Backtracking):
         Default: :func:`training_rule`.
     image_shape : (C, H, W)
         Shape of the images, by which the network is traced.
+    small : {"kernels", "scales"}
+        Which of the two is small where the other one is large: the two readings of eq. 33.
+
+    Raises
+    ------
+    InputError
+        If `small` is neither.
 
     Examples
     --------
@@ -118,18 +139,22 @@ class KernelBacktracking(_Backtracking):
 
     kind = "batch_norm"
 
-    def __init__(self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32)):
-        self.rule, self.image_shape = cogd or training_rule(), image_shape
+    def __init__(
+        self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), small: str = "kernels"
+    ):  # fmt: skip
+        if small not in READINGS:
+            raise InputError("small", f"must be one of {', '.join(READINGS)}, got {small!r}")
+        self.rule, self.image_shape, self.small = cogd or training_rule(), image_shape, small
 
     def __repr__(self) -> str:
-        return f"KernelBacktracking({self.rule})"
+        return f"KernelBacktracking({self.rule}, small={self.small})"
 
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
         done = []
         for conv, old_scale, old_kernels, gradient in self._epoch.changes():
             gamma, kernels = conv.scale.array, conv.by_channel(conv.kernels.array)
-            norms = self.rule.norms(kernels, axis=(1, 2))
-            where = self.rule.asynchronous(norms, self.rule.norms(gamma[:, None], axis=1))
+            norms = [self.rule.norms(kernels, axis=(1, 2)), self.rule.norms(gamma[:, None], axis=1)]
+            where = self.rule.asynchronous(*(norms if self.small == "kernels" else reversed(norms)))
             ratio = self.rule.difference_ratio((gamma - old_scale)[:, None, None], kernels - old_kernels)
             inner = _without(gradient, old_scale[:, None, None]) * ratio
             backtracked, statistics = self.rule.backtrack(
@@ -146,8 +171,11 @@ class MaskBacktracking(_Backtracking):
         c_j     = sum_i <g_ij, dW_ij/dm_j>,   g_ij = (dL/dW_ij) / m_j                                            eq. 28
         m_hat_j = m_j^{t+1} + beta_j m_j^t   where (not s(m_j)) and s(sum_i ||W_ij||_1), else m_j^{t+1}
 
-    In beta_j m_j of degree 1, m_j cancels, so that small masks need no care. Masks don't fall below 0. Eq. 28 was not
-    readable to us, and is restated from the paper's text.
+    In beta_j m_j of degree 1, m_j cancels, so that small masks need no care.
+
+    It departs from the paper, or may: eq. 28 was not readable to us, and is restated from the text. Masks don't fall below
+    0, beta is cut off, and its sign is that of a descent step. The code that the authors published sets masks instead, see
+    `reset_value`.
 
     It keeps nothing from one epoch to the next.
 

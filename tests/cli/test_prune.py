@@ -79,7 +79,7 @@ def test_every_option_at_once(folder, capsys):
         "--method", "cogd", "--flops", 0.6, "--ranking", "uniform", "--at-least", 2, "--multiple-of", 4, "--mask-start",
         "uniform", "--sparsity", 0.2, "--mask-learning-rate", 0.05, "--mask-interval", 2, "--label-weight", 1,
         "--distillation-weight", 0.5, "--keep", 0.8, "--kernel-degree", 2, "--crop", 1, "--flip", "--seed", 3, "--onnx",
-        "small.onnx", "--teacher", 0.3, "--record", "run.json", "--json", "-q",
+        "small.onnx", "--rule", "eta=0.2,sign=1,bound=0.3", "--teacher", 0.3, "--record", "run.json", "--json", "-q",
     )  # fmt: skip
     assert call("prune", "net.safetensors", "small.npz", "-o", "small.safetensors", *FEW, *arguments) == 0
     captured = capsys.readouterr()
@@ -196,6 +196,7 @@ def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):
         ((*BOTH, *OUT, "--flops", 1e-6), "--flops must be at least "),
         (("nan.safetensors", "small.npz", *OUT), "nan.safetensors: its state dict must be finite, but layer2.1.conv1"),
         ((*BOTH, *OUT, "--method", "l1", "--sparsity", 1), "--sparsity has no effect with method l1: "),
+        ((*BOTH, *OUT, "--method", "cogd", "--rule", "small=scales"), "--rule has no setting small for masks"),
         ((*BOTH, *OUT, "--method", "gal", "--keep", 1), "--keep has no effect with method gal"),
         ((*BOTH, *OUT, "--no-fine-tuning", "--teacher", 0.5), "--teacher is for fine-tuning, which is off"),
         ((*BOTH, *OUT, "--method", "l1", "--threshold", 0), "--threshold is for masks, which method 'l1' has"),

@@ -418,6 +418,12 @@ def test_the_first_five_are_told_of_where_there_are_more_classes(folder, capsys)
     [
         (("--freeze", "layer1"), "--freeze would keep random weights: add --weights FILE"),
         (("--cogd", "--average", 0.9), "--average can't be combined with cogradient descent"),
+        (("--rule", "eta=0.2"), "--rule belongs to cogradient descent: add --cogd"),
+        (
+            ("--cogd", "--rule", "mu=0.2"),
+            "--rule must be NAME=VALUE, separated by commas, with names eta, bound, ",
+        ),
+        (("--cogd", "--rule", "small=x"), "small must be one of kernels, scales, got 'x'"),
         (("--validation", 0.2), "--validation has no effect without an early stop: add --patience N"),
         (("--network", "resnet19"), "'resnet19' is not one of resnet20"),
     ],

@@ -160,3 +160,34 @@ def test_on_a_gpu(xp, rng):
     hook.after_backward(network)
     conv.kernels.array = conv.kernels.array * xp.float32(1.1)
     assert hook.end_epoch(network, 0)["masks_backtracked"] > 0
+
+
+def test_the_other_reading_moves_kernels_behind_small_scales(network, batch, rng):
+    """Where the scale is small and its kernels are large, in place of the contrary."""
+    conv = find_scaled_convs(network, "batch_norm", (3, 8, 8))[0]
+    conv.scale.array = np.where(np.arange(16) % 2, 0.1, 2.0)
+    kernels = conv.by_channel(conv.kernels.array).copy()
+    kernels[:8] *= 0.1
+    conv.kernels.array = conv.as_kernels(kernels)
+    moved = {}
+    for small in ("kernels", "scales"):
+        own = copy.deepcopy(network)
+        hook = KernelBacktracking(training_rule(), image_shape=(3, 8, 8), small=small)
+        found = dict(own.named_parameters())
+        kernel, scale = (found[name] for name in (_name_of(network, conv.kernels), _name_of(network, conv.scale)))
+        change = rng.standard_normal(kernel.shape) * 0.01
+        expected = kernel.array + change
+        epoch(hook, own, batch, [(kernel, change), (scale, 0.001 * rng.standard_normal(16))])
+        moved[small] = np.flatnonzero((conv.by_channel(kernel.array) != conv.by_channel(expected)).any(axis=(1, 2)))
+    assert moved["kernels"].tolist() == [0, 2, 4, 6]
+    assert moved["scales"].tolist() == [9, 11, 13, 15]
+    with pytest.raises(InputError, match="small must be one of kernels, scales, got 'x'"):
+        KernelBacktracking(small="x")
+
+
+def _name_of(network, parameter):
+    return next(name for name, other in network.named_parameters() if other is parameter)
+
+
+def test_the_bound_is_a_setting():
+    assert training_rule(bound=0.3).max_beta == pruning_rule(bound=0.3).max_beta == 0.3
