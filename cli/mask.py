@@ -61,6 +61,7 @@ def command() -> None:
     \b
     Examples:
       csc-cogd mask detect frame.tif -o bad.png
+      csc-cogd mask dust scan.tif -o dust.png
       csc-cogd mask from scan.tif --mask-value 0 --mask-dilate 1 -o gaps.png
       csc-cogd mask make scratches --like photo.png -o scratches.png
       csc-cogd mask show scratches.png photo.png
@@ -205,7 +206,7 @@ def detect(
     Several images are taken for frames of different scenes by one camera: what is wrong in all of them is found, and
     far weaker damage than in one. What is found in one channel of a color image is marked in the mask for all. Thin
     straight lines of print and drawings can look like bad rows or columns: see --preview, and use --no-rows, --no-columns.
-    Scratches, dust and text on a picture aren't found by themselves: paint over them in any program, see mask from.
+    Dust and scratches on a photograph are found by mask dust; paint over text in any program, see mask from.
 
     \b
     Examples:
@@ -255,14 +256,83 @@ def detect(
         )
     if not missing.any():
         console.warn(
-            "the mask is empty: a larger --sensitivity finds weaker damage of the camera; scratches, dust and text aren't "
-            "looked for: paint over them in any program, and see mask from --mask-color"
+            "the mask is empty: a larger --sensitivity finds weaker damage of the camera; for dust and scratches on a "
+            "photograph, see mask dust; paint over text in any program, and see mask from --mask-color"
         )
     else:
         missing = grown_mask(first.colors, missing, mask_dilate)
     _write_mask(missing, output, overwrite, console)
     if preview is not None:
         _write_preview(first, missing, preview, overwrite, console)
+
+
+@command.command("dust")
+@click.argument("image_path", metavar="IMAGE", type=PATH)
+@output
+@click.option(
+    "--polarity", type=click.Choice(["both", "dark", "light"]), default="both", show_default=True,
+    help="Dust on slides is dark in their scans; that on negatives and prints is light.",
+)  # fmt: skip
+@click.option(
+    "--sensitivity", type=click.FloatRange(0, 1), default=0.5, show_default=True, metavar="S",
+    help="0 to 1: higher finds more of the damage, and more that isn't damage.",
+)  # fmt: skip
+@options("mask_dilate")
+@preview_option
+@options("axes", "threads", "overwrite", CONSOLE)
+def dust(
+    image_path: Path, output: Path, polarity: str, sensitivity: float, mask_dilate: int | str | None, preview: Path | None,
+    axes: str | None, threads: int | None, overwrite: bool, console: Console,
+) -> None:  # fmt: skip
+    """Find dust, hairs and scratches on a photograph, and write them as a mask.
+
+    What stands out from its surroundings is told from things of the scene by its form, rim, color and surroundings. Look
+    at the preview: stars, birds and the catchlights of eyes can look like dust, and dust on grass or hair stays unseen. Add
+    what is missing with any brush, see mask from --mask-color.
+
+    \b
+    Examples:
+      csc-cogd mask dust scan.tif -o dust.png --preview seen.png
+      csc-cogd mask dust slide.tif -o dust.png --polarity dark --sensitivity 0.7
+      csc-cogd inpaint scan.tif -m dust.png -o clean.tif
+
+    \b
+    Exit codes: 0 done; 2 wrong usage or input, nothing written.
+    """
+    from csc_cogd.detect.dust import find_dust
+    from csc_cogd.imagefiles import create_images, open_images
+    from csc_cogd.imagefiles.masks import grown_mask
+
+    _check_mask_output(output, overwrite, image_path)
+    _check_preview(preview, overwrite, output, image_path)
+    drawn = None
+    with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
+        for number, image in enumerate(pages):
+            where = str(image_path if len(pages) == 1 else f"{image_path}, page {number + 1}")
+            colors = image.observed
+            with console.progress() as progress:
+                try:
+                    found = find_dust(
+                        colors, channel_axis=None if colors.ndim == 2 else -1, polarity=polarity, sensitivity=sensitivity,
+                        threads=threads, callback=progress,
+                    )  # fmt: skip
+                except InputError as error:
+                    raise error.about(where) from None
+            console.say(f"{where}: found {found.summary()}")
+            for part in found.components:
+                place = f"row {part.box[0]}, column {part.box[1]}"
+                console.say(
+                    f"{part.polarity} {part.kind} at {place}: {part.area} pixels, {part.confidence:.0%} sure", level=1
+                )
+            missing = grown_mask(image.colors, found.mask, mask_dilate) if found.components else found.mask
+            if not found.components:
+                console.warn(f"{where}: the mask is empty: a larger --sensitivity finds more")
+            if preview is not None and (drawn is None or missing.mean() > drawn[1].mean()):
+                drawn = (image, missing)
+            masks.write(_mask_image(missing, output))
+    console.say(f"{output}: written")
+    if drawn is not None:
+        _write_preview(*drawn, preview, overwrite, console)
 
 
 @command.command("show")

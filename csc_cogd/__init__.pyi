@@ -24,6 +24,9 @@ from .csc.learning import learn_dictionary as learn_dictionary
 from .csc.online import learn_dictionary_online as learn_dictionary_online
 from .detect.detect import Detection as Detection
 from .detect.detect import detect_damage as detect_damage
+from .detect.detection import Component as Component
+from .detect.detection import DustDetection as DustDetection
+from .detect.dust import find_dust as find_dust
 from .engine import Engine as Engine
 from .errors import CscCogdError as CscCogdError
 from .errors import DeviceError as DeviceError

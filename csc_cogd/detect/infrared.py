@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter, median_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, label, maximum_filter, mean, median_filter
 from skimage.filters import apply_hysteresis_threshold
 
 from csc_cogd.detect.detection import DustDetection
@@ -63,10 +63,9 @@ SURROUNDINGS = 6.0
 OPAQUE = 0.02
 """Least transmission that is told."""
 
-SEES_THE_PICTURE = Remark(
-    "infrared", "shows the picture itself, as on silver film and Kodachrome, and isn't used: dust is looked for without it",
-)  # fmt: skip
-EMPTY = Remark("infrared", "is the same everywhere, and isn't used: dust is looked for without it")
+WITHOUT = "and isn't used: dust is looked for in the picture alone"
+SEES_THE_PICTURE = Remark("", f"infrared shows the picture itself, as on silver film and Kodachrome, {WITHOUT}")
+EMPTY = Remark("", f"the infrared channel is the same everywhere, {WITHOUT}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,17 +126,23 @@ def find_by_infrared(planes: np.ndarray, infrared: Any, *, sensitivity: float = 
         evidence.relative, 0
     )  # dust hides the dyes, which don't leak there
     transmission = np.where(mask, np.exp(np.minimum(depth, 0)), 1).astype(np.float32)
-    confidence = 1 - 0.5 * (threshold_of(sensitivity) / np.maximum(strength, threshold_of(sensitivity))) ** 2
-    labels, components = components_of(mask, confidence, _darker(planes, mask))
+    surest = np.maximum(strength / threshold_of(sensitivity), 1.0)
+    percent = np.rint(100 * (1 - 0.5 / surest**2)).astype(np.int8)
+    components, labels = components_of(np.where(mask, percent * _signs(planes, mask), 0).astype(np.int8), _gray(planes))
     return DustDetection(mask, labels, components, np.maximum(transmission, OPAQUE))
 
 
-def _darker(planes: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return by how much pixels are darker than what is around them outside of a mask, (H, W)."""
-    gray = planes.mean(axis=0, dtype=np.float32)
-    known = (~mask).astype(np.float32)
+def _gray(planes: np.ndarray) -> np.ndarray:
+    return np.asarray(planes.mean(axis=0, dtype=np.float32))
+
+
+def _signs(planes: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return 1 for the connected parts of a mask that are darker than what is around them, -1 for lighter ones, (H, W)."""
+    gray, known = _gray(planes), (~mask).astype(np.float32)
     around = gaussian_filter(gray * known, SURROUNDINGS) / np.maximum(gaussian_filter(known, SURROUNDINGS), 1e-6)
-    return around - gray
+    labels, count = label(mask, np.ones((3, 3), bool))
+    lighter = mean(gray - around, labels, np.arange(1, count + 1)) > 0 if count else np.zeros(0, bool)
+    return np.append(1, np.where(lighter, -1, 1))[labels]
 
 
 def checked_infrared(infrared: Any, shape: tuple[int, ...]) -> np.ndarray:

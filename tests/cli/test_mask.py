@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from csc_cogd.imagefiles import read_image
+from csc_cogd.imagefiles import open_images, read_image
 from csc_cogd.restore.synthetic_masks import random_mask, text_mask
 from tests.cli.calling import call, check_refused, contents, save
 
@@ -217,6 +217,11 @@ def test_make_takes_sizes_and_seeds(folder):
         (("detect", "a.png", "-o", "m.png", "--preview", "a.png", "--overwrite"), "a.png: is an input"),
         (("detect", "a.png", "--sensitivity", 0, "-o", "m.png"), "'--sensitivity'"),
         (("detect", "a.png"), "Missing option '-o'"),
+        (("dust", "none.png", "-o", "m.png"), "none.png: no such file"),
+        (("dust", "a.png", "-o", "m.jpg"), "m.jpg: a mask is written in a lossless format"),
+        (("dust", "a.png", "-o", "m.png", "--sensitivity", 2), "'--sensitivity'"),
+        (("dust", "a.png", "-o", "m.png", "--preview", "a.png", "--overwrite"), "a.png: is an input"),
+        (("dust", "gaps.npy", "-o", "m.png"), "gaps.npy: the image can't be filled"),
         (("detect", "gaps.npy", "-o", "m.png"), "gaps.npy: the image can't be filled"),
         (("show", "a.png", "--preview", "p.png"), "--preview is drawn on the image"),
         (("show", "empty.png"), "empty.png: the mask is empty"),
@@ -230,8 +235,50 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(frames, capsys, argume
     check_refused(frames, capsys, ("mask", *arguments), message)
 
 
+@pytest.fixture
+def scan(folder, rng):
+    """A smooth picture with two dark specks, (90, 120, 3), and where they are."""
+    picture = np.repeat(rng.normal(30000, 300, (90, 120, 1)), 3, axis=2)
+    specks = np.zeros((90, 120), bool)
+    specks[20:25, 30:34] = specks[60:66, 80:85] = True
+    picture[specks] = 2000
+    save(folder / "scan.tif", picture.astype(np.uint16))
+    return specks
+
+
+def test_dust_writes_a_mask_and_says_what_was_found(scan, capsys):
+    assert call("mask", "dust", "scan.tif", "-o", "m.png", "--preview", "seen.png", "-v") == 0
+    mask = read_image("m.png").pixels
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) == {0, 255}
+    assert (mask[scan] == 255).all()
+    assert (mask > 0).sum() < 3 * scan.sum()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "scan.tif: found 2 specks, " in captured.err
+    assert "dark speck at row " in captured.err
+    magenta = (read_image("seen.png").pixels == (255, 0, 255)).all(axis=2)
+    np.testing.assert_array_equal(magenta, mask > 0)
+
+
+def test_dust_of_the_other_polarity_leaves_the_mask_empty_with_a_warning(scan, capsys):
+    assert call("mask", "dust", "scan.tif", "-o", "m.png", "--polarity", "light", "--sensitivity", 0.3) == 0
+    assert not read_image("m.png").pixels.any()
+    assert "scan.tif: the mask is empty: a larger --sensitivity finds more" in capsys.readouterr().err
+
+
+def test_dust_is_found_page_by_page(scan, folder):
+    page = read_image("scan.tif").pixels[..., 0]
+    np.save("stack.npy", np.stack([page, page[::-1]]))
+    assert call("mask", "dust", "stack.npy", "--axes", "NYX", "-o", "m.tif", "--mask-dilate", 1, "-q") == 0
+    with open_images("m.tif") as pages:
+        first, second = (page.pixels for page in pages)
+    assert (first[scan] == 255).all()
+    assert (second[::-1][scan] == 255).all()
+
+
 def test_help_shows_examples(capsys):
-    for name in ("make", "from", "detect", "show"):
+    for name in ("make", "from", "detect", "dust", "show"):
         assert call("mask", name, "--help") == 0
         assert f"csc-cogd mask {name} " in capsys.readouterr().out
 

@@ -1,0 +1,254 @@
+"""Finding dust, hairs and scratches on a photograph.
+
+What stands out from its surroundings, at three sizes, is measured, and gradient-boosted trees say how likely it is damage;
+see :mod:`csc_cogd.detect.candidates`, :mod:`csc_cogd.detect.features` and :mod:`csc_cogd.detect.trees`. Faint scratches are
+added up along their length; see :mod:`csc_cogd.detect.scratches`. How much damage a picture has is estimated, too: where
+there is hardly any, what looks like some has to be more certain.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import lru_cache
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, maximum_filter
+
+from csc_cogd.backend import from_gpu
+from csc_cogd.detect.candidates import Candidates
+from csc_cogd.detect.detection import DustDetection
+from csc_cogd.detect.features import Scene
+from csc_cogd.detect.scratches import faint_scratches
+from csc_cogd.detect.shapes import components_of
+from csc_cogd.detect.trees import Trees
+from csc_cogd.engine import Engine
+from csc_cogd.errors import InputError
+from csc_cogd.restore.observation import Observation, intensity_range
+from csc_cogd.restore.report import Progress, Reporter
+
+POLARITIES = {"both": (1, -1), "dark": (1,), "light": (-1,)}
+TILE, HALO = 960, 64  # side of a tile, and of what is looked at around it
+USUAL_CONFIDENCE = 0.6  # of what is marked at the usual sensitivity
+SPAN = 8.0  # by which the least logit of the confidence falls from sensitivity 0 to 1
+USUAL_COUNT = 200.0  # candidates of one polarity that are damage, in a megapixel that was learned from
+LIKELY = -1.1  # logit of candidates that are counted
+LEAST_SHIFT, MOST_SHIFT, SHIFTS = 2.5, 0.0, 15  # bounds of the shift: texture mustn't vouch for itself; and iterations
+LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.5  # a feature; logits that a candidate e times as large must have more
+STEPS, NOTHING = 16, -128  # steps of a logit that scores are kept in, and what stands for none
+RIM, RIM_WIDTH = 0.12, 2  # share of the highest top-hat that the outermost pixels have, and how far out they are
+BEYOND = 0.25  # of the range, by which values may lie outside of it
+
+Tile = tuple[slice, slice]
+
+
+def find_dust(
+    image: Any,
+    *,
+    channel_axis: int | None = None,
+    infrared: Any = None,
+    polarity: str = "both",
+    sensitivity: float = 0.5,
+    threads: int | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+) -> DustDetection:
+    """Find dust, hairs and scratches on a photograph: what stands out from its surroundings as nothing of the scene does.
+
+    Memory beyond the image's is 20 bytes a pixel and 250 MB a thread.
+
+    Parameters
+    ----------
+    image : (H, W) array, or with channels along `channel_axis`
+        Integers or floats of any range. NaN and what is masked by ``numpy.ma`` isn't looked at.
+    channel_axis : int, optional
+        Axis of the channels; default: a gray image.
+    infrared : (H, W) array, optional
+        The scanner's infrared channel, in which dust is dark and the picture isn't seen.
+    polarity : {"both", "dark", "light"}
+        Dust on slides darkens their scans; on negatives and prints, it lightens the picture.
+    sensitivity : float
+        From 0 to 1; higher finds more of the damage, and more that isn't damage.
+    threads : int, optional
+        Default: the processors that this process may use.
+    callback : callable, optional
+        Called with a :class:`csc_cogd.Progress` after each tile; what it returns, if true, ends the search there.
+
+    Returns
+    -------
+    DustDetection
+
+    Raises
+    ------
+    InputError
+        If the image isn't one, or an argument doesn't fit; the message says which.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = np.random.default_rng(0).normal(120, 2, (96, 96))
+    >>> image[40:45, 50:54] = 10
+    >>> found = find_dust(image)
+    >>> found.summary()
+    '1 speck, 0.30% of the area'
+    """
+    if infrared is not None:
+        raise InputError("infrared", "can't be used yet", "leave it out")
+    if polarity not in POLARITIES:
+        raise InputError("polarity", f"must be 'both', 'dark' or 'light', got {polarity!r}")
+    if not isinstance(sensitivity, Real) or isinstance(sensitivity, bool) or not 0 <= sensitivity <= 1:
+        raise InputError("sensitivity", f"must be a number from 0 to 1, got {sensitivity!r}")
+    observation = Observation.of(from_gpu(image), channel_axis=channel_axis, complete=True)
+    if observation.planes.dtype.kind == "b":
+        raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
+    search = _Search(observation, POLARITIES[polarity], least_logit(float(sensitivity)))
+    reporter, tiles = Reporter(callback), search.tiles()
+    reporter.report("tiles", 0, len(tiles))
+    looks = Engine(device="cpu", threads=threads).backend.each(search.look, tiles)
+    for done, (tile, seen) in enumerate(zip(tiles, looks, strict=True), 1):
+        search.remember(tile, seen)
+        if reporter.report("tiles", done, len(tiles)):
+            break
+    found = search.found()
+    components, labels = components_of(found, search.gray())
+    return DustDetection(found != 0, labels, components)
+
+
+def least_logit(sensitivity: float) -> float:
+    """Return the logit of the confidence from which something is marked."""
+    return float(np.log(USUAL_CONFIDENCE / (1 - USUAL_CONFIDENCE)) + SPAN * (0.5 - sensitivity))
+
+
+def prior_shift(logits: np.ndarray, megapixels: float) -> float:
+    """Return what to add to the logits of a picture's candidates, as there are more or fewer of damage than usual.
+
+    Saerens et al. 2002: the prior is the mean of the probabilities that it leads to, found by iteration.
+    """
+    shift = 0.0
+    for _ in range(SHIFTS):
+        expected = (1 / (1 + np.exp(-logits - shift))).sum()
+        shift = float(np.clip(np.log((expected + 0.5) / (USUAL_COUNT * megapixels)), -LEAST_SHIFT, MOST_SHIFT))
+    return shift
+
+
+def scaled(planes: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return planes as float32, in which `low` is 0 and `high` is 1."""
+    values: np.ndarray = (planes.astype(np.result_type(planes.dtype, np.float32)) - low) / (high - low)
+    return np.clip(values, -BEYOND, 1 + BEYOND).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _trees() -> Trees:
+    return Trees.load("dust")
+
+
+class _Seen(NamedTuple):
+    """What is found in a tile, of one polarity.
+
+    `scores` are logits of candidates, less what their size costs, times :data:`STEPS`, and `scratches` the probabilities of
+    faint ones, in percent, (h, w) int8; `logits` those of likely candidates, (n,).
+    """
+
+    scores: np.ndarray
+    scratches: np.ndarray
+    logits: np.ndarray
+
+
+class _Search:
+    """Looks at an image, tile by tile, and remembers what it saw."""
+
+    def __init__(self, observation: Observation, signs: tuple[int, ...], least: float):
+        self._planes, self._signs, self._least = observation.planes, signs, least
+        self._missing: np.ndarray = np.asarray(observation.missing.any(axis=0))
+        shape = self._missing.shape
+        known = [plane.ravel() for plane in self._planes] if not self._missing.any() else observation.known_values()
+        self._low, self._high = intensity_range(known)
+        self._scores = {sign: np.full(shape, NOTHING, np.int8) for sign in signs}
+        self._scratches = {sign: np.zeros(shape, np.int8) for sign in signs}
+        self._logits: dict[int, list[np.ndarray]] = {sign: [] for sign in signs}
+        self._megapixels = 0.0
+
+    def tiles(self) -> list[Tile]:
+        starts = (range(0, side, TILE) for side in self._missing.shape)
+        return [(slice(top, top + TILE), slice(left, left + TILE)) for top, left in itertools.product(*starts)]
+
+    def gray(self) -> np.ndarray:
+        """Return the mean of the channels, (H, W) float32, on the image's scale."""
+        return np.asarray(self._planes.mean(axis=0, dtype=np.float32))
+
+    def look(self, tile: Tile) -> dict[int, _Seen]:
+        """Look at a tile and what is around it."""
+        window = self._around(tile)
+        missing = self._missing[window]
+        if missing.all():
+            return {}
+        scene = Scene.of(scaled(_completed(self._planes[:, *window], missing), self._low, self._high))
+        scores = {sign: np.full(missing.shape, NOTHING, np.int8) for sign in self._signs}
+        logits: dict[int, list[np.ndarray]] = {sign: [] for sign in self._signs}
+        for sign, candidates, features in scene.candidates(self._signs):
+            logit = _trees().logit(features)
+            logits[sign].append(logit[logit > LIKELY])
+            score = logit - SIZE_COST * np.clip(features[:, LOG_AREA] - USUAL_LOG_AREA, -2, 4)
+            steps = np.clip(np.rint(STEPS * score), NOTHING + 1, 127).astype(np.int8)
+            labels = with_rims(candidates, score > self._least - MOST_SHIFT)
+            scores[sign] = np.maximum(scores[sign], np.append(np.int8(NOTHING), steps)[labels])
+        inner = tuple(slice(side.start - own.start, side.stop - own.start) for side, own in zip(tile, window, strict=True))
+        return {
+            sign: _Seen(
+                np.where(missing, np.int8(NOTHING), scores[sign])[inner],
+                np.rint(100 * np.where(missing, 0, faint_scratches(scene.plane, sign))).astype(np.int8)[inner],
+                np.concatenate(logits[sign]),
+            )
+            for sign in self._signs
+        }
+
+    def remember(self, tile: Tile, seen: dict[int, _Seen]) -> None:
+        for sign, part in seen.items():
+            self._scores[sign][tile] = part.scores
+            self._scratches[sign][tile] = part.scratches
+            self._logits[sign].append(part.logits)
+        if seen:
+            self._megapixels += self._missing[self._around(tile)].size / 1e6
+
+    def found(self) -> np.ndarray:
+        """Return what was found, as :func:`csc_cogd.detect.shapes.components_of` takes it, (H, W) int8."""
+        found = np.zeros(self._missing.shape, np.int8)
+        for sign in self._signs:
+            if not self._logits[sign]:
+                continue
+            shift = prior_shift(np.concatenate(self._logits[sign]), self._megapixels)
+            logits = np.arange(NOTHING, 128) / STEPS + shift
+            percent = np.where(logits >= self._least, np.rint(100 / (1 + np.exp(-logits))), 0).astype(np.int8)
+            percent[0] = 0
+            marked = percent[self._scores[sign].astype(np.int16) - NOTHING]
+            scratches = self._scratches[sign]
+            marked = np.maximum(marked, np.where(scratches >= 100 / (1 + np.exp(-self._least)), scratches, np.int8(0)))
+            found = np.where(marked > abs(found), np.int8(sign) * marked, found)
+        return found
+
+    def _around(self, tile: Tile) -> Tile:
+        rows, columns = (slice(max(side.start - HALO, 0), side.stop + HALO) for side in tile)
+        return rows, columns
+
+
+def with_rims(candidates: Candidates, accepted: np.ndarray) -> np.ndarray:
+    """Return the labels of the accepted candidates, grown to the rims of their soft edges, (H, W)."""
+    numbers = np.append(0, np.where(accepted, np.arange(1, candidates.count + 1), 0))
+    labels = numbers[candidates.labels]
+    highest = np.zeros(candidates.count + 1)
+    np.maximum.at(highest, labels.ravel(), candidates.height.ravel())
+    highest[0] = np.inf
+    for _ in range(RIM_WIDTH):
+        beside = maximum_filter(labels, 3)
+        rim = (candidates.height > RIM * highest[beside]) & (candidates.height > candidates.usual)
+        labels = np.where((labels == 0) & rim, beside, labels)
+    return labels
+
+
+def _completed(planes: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return planes with the nearest known values where they are missing."""
+    if not missing.any():
+        return planes
+    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return planes[:, *nearest]

@@ -1,0 +1,180 @@
+"""What tells dust from things of the scene: 41 numbers for each candidate, of its form, rim, color and surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, maximum_filter, minimum_filter, uniform_filter
+
+from csc_cogd.detect.candidates import Candidates, find_candidates
+
+RADII = (2, 5, 12)
+NEAR, WIDE = 41, 101  # sides of surroundings
+WINDOWS = (15, NEAR, WIDE)
+DARK, LIGHT = 0.07, 0.93  # what dust looks like where it is opaque
+LEAST = 1e-4  # contrast that is divided by, of the range
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture, with the maps that the candidates of all sizes are measured in.
+
+    Attributes
+    ----------
+    plane : (H, W) float32 array
+        Its gray values, in [0, 1].
+    colors : (C, H, W) float32 array
+    gradient : (H, W) float32 array
+    statistics : tuple of pairs
+        Local mean and standard deviation, in windows of :data:`WINDOWS`.
+    """
+
+    plane: np.ndarray
+    colors: np.ndarray
+    gradient: np.ndarray
+    statistics: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    @classmethod
+    def of(cls, colors: np.ndarray) -> Scene:
+        """Prepare a picture (C, H, W) of float32 in [0, 1]."""
+        plane = colors.mean(axis=0)
+        statistics = []
+        for side in WINDOWS:
+            mean = uniform_filter(plane, side)
+            variance = uniform_filter(plane * plane, side) - mean * mean
+            statistics.append((mean, np.sqrt(np.maximum(variance, 1e-6))))
+        return cls(plane, colors, gaussian_gradient_magnitude(plane, 0.7), tuple(statistics))
+
+    def candidates(self, signs: tuple[int, ...] = (1, -1)) -> Iterator[tuple[int, Candidates, np.ndarray]]:
+        """Yield the candidates of each size and polarity: 1 of dark ones, -1 of light ones; and their features."""
+        for radius in RADII:
+            found = {sign: find_candidates(sign * self.plane, radius) for sign in (1, -1)}
+            for sign in signs:
+                yield sign, found[sign], measure(self, found[sign], sign, found[-sign].height)
+
+
+class Zone:
+    """Pixels that belong to candidates, inside of them or around them: those where `labels` isn't 0."""
+
+    def __init__(self, labels: np.ndarray, count: int):
+        self.places = np.flatnonzero(labels)
+        self.numbers = labels.ravel()[self.places] - 1
+        self.count, self.width = count, labels.shape[1]
+        self.size = np.maximum(np.bincount(self.numbers, minlength=count), 1)
+
+    def of(self, plane: np.ndarray) -> np.ndarray:
+        """Return the values of a map (H, W) in the zone."""
+        return plane.ravel()[self.places].astype(np.float64)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean of values in the zone for each candidate, (count,)."""
+        return np.bincount(self.numbers, values, self.count) / self.size
+
+    def moments(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation for each candidate."""
+        mean = self.mean(values)
+        return mean, np.sqrt(self.mean((values - mean[self.numbers]) ** 2))
+
+    def most(self, values: np.ndarray) -> np.ndarray:
+        largest = np.zeros(self.count)
+        np.maximum.at(largest, self.numbers, values)
+        return largest
+
+    def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.divmod(self.places, self.width)
+
+
+def measure(scene: Scene, candidates: Candidates, sign: int, opposite: np.ndarray) -> np.ndarray:
+    """Return the features of candidates of one size and polarity, (count, n) float32.
+
+    `opposite` is the top-hat of the other polarity, (H, W).
+    """
+    labels, count = candidates.labels, candidates.count
+    inside, near = Zone(labels, count), maximum_filter(labels, 3)
+    ring_labels = np.where(near == 0, maximum_filter(labels, 7), 0)
+    ring = Zone(ring_labels, count)
+    far = Zone(np.where((near == 0) & (ring_labels == 0), maximum_filter(labels, 17), 0), count)
+    rim = Zone(np.where(labels == 0, near, 0), count)
+
+    plane = sign * scene.plane
+    values, beside = inside.of(plane), ring.of(plane)
+    level, spread = inside.moments(values)
+    around, ring_spread = ring.moments(beside)
+    contrast = np.maximum(around - level, LEAST)
+    far_values = far.of(plane)
+    height, usual = inside.of(candidates.height), inside.of(candidates.usual)
+    columns = [
+        *_form(inside),
+        inside.most(height), inside.most(height / usual), inside.mean(height / usual),
+        contrast, contrast / inside.mean(usual), ring_spread / contrast, spread / contrast,
+        ring.mean(beside - level[ring.numbers] > 0.5 * contrast[ring.numbers]),
+        far.moments(far_values)[1] / contrast, far.mean(far.of(scene.gradient)) / contrast,
+        rim.mean(rim.of(scene.gradient)) / contrast, inside.mean(inside.of(scene.gradient)) / contrast,
+        level + (sign < 0), around + (sign < 0), _tilt(inside, ring, beside - around[ring.numbers]) / contrast,
+    ]  # fmt: skip
+    for mean, deviation in scene.statistics:
+        usual_deviation = inside.mean(inside.of(deviation))
+        columns += [(sign * inside.mean(inside.of(mean)) - level) / usual_deviation, usual_deviation / contrast]
+    columns += _company(candidates, inside, opposite, contrast)
+    columns += [(lowest - level) / contrast for lowest in _lowest_of_others(plane, labels, inside)]
+    columns += _color(scene.colors, inside, ring, DARK if sign > 0 else LIGHT)
+    columns += [np.full(count, candidates.radius)]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _form(inside: Zone) -> list[np.ndarray]:
+    """Area, length, width, elongation, and how much of a box of that length and width is filled."""
+    rows, columns = inside.coordinates()
+    down, across = (at - inside.mean(at)[inside.numbers] for at in (rows, columns))
+    vertical, horizontal, mixed = inside.mean(down**2) + 1 / 12, inside.mean(across**2) + 1 / 12, inside.mean(down * across)
+    half, difference = (vertical + horizontal) / 2, np.hypot((vertical - horizontal) / 2, mixed)
+    major, minor = np.sqrt(half + difference), np.sqrt(np.maximum(half - difference, 1 / 12))
+    length, area = np.sqrt(12) * major, inside.size
+    return [np.log(area), np.log(length), np.log(area / length), major / minor, area / (12 * major * minor)]
+
+
+def _tilt(inside: Zone, ring: Zone, deviations: np.ndarray) -> np.ndarray:
+    """How much darker the surroundings are on one side than on the other."""
+    moments, reach = [], []
+    for own, around in zip(inside.coordinates(), ring.coordinates(), strict=True):
+        offset = around - inside.mean(own)[ring.numbers]
+        moments.append(ring.mean(deviations * offset))
+        reach.append(ring.mean(offset**2))
+    return np.hypot(*moments) / np.sqrt(reach[0] + reach[1] + 1)
+
+
+def _company(candidates: Candidates, inside: Zone, opposite: np.ndarray, contrast: np.ndarray) -> list[np.ndarray]:
+    """How much else stands out nearby: candidates, top-hat, and that of the other polarity."""
+    height = np.minimum(candidates.height, 1)
+    own = inside.mean(inside.of(height)) * inside.size
+
+    def nearby(plane: np.ndarray, side: int) -> np.ndarray:
+        return inside.mean(inside.of(uniform_filter(plane, side)))
+
+    return [
+        nearby((candidates.labels > 0).astype(np.float32), NEAR) - inside.size / NEAR**2,
+        (nearby(height, NEAR) - own / NEAR**2) / contrast, (nearby(height, WIDE) - own / WIDE**2) / contrast,
+        nearby(opposite, NEAR) / contrast, inside.mean(inside.of(opposite)) / contrast,
+    ]  # fmt: skip
+
+
+def _lowest_of_others(plane: np.ndarray, labels: np.ndarray, inside: Zone) -> Iterator[np.ndarray]:
+    """The darkest values near and around that belong to no candidate."""
+    highest = plane.max()
+    others = np.where(maximum_filter(labels, 5) > 0, highest, gaussian_filter(plane, 1.0))
+    for side in (NEAR, WIDE):
+        yield inside.mean(inside.of(minimum_filter(others, side)))
+
+
+def _color(colors: np.ndarray, inside: Zone, ring: Zone, tone: float) -> list[np.ndarray]:
+    """How opaque a neutral thing of a tone would be, how badly that explains the color; saturations; change of chroma."""
+    within = np.stack([inside.mean(inside.of(plane)) for plane in colors])
+    around = np.stack([ring.mean(ring.of(plane)) for plane in colors])
+    change, most = within - around, tone - around
+    opacity = (change * most).sum(axis=0) / ((most**2).sum(axis=0) + 1e-3)
+    scale = np.sqrt((change**2).sum(axis=0)) + 1e-3
+    unexplained = np.sqrt(((change - opacity * most) ** 2).sum(axis=0)) / scale
+    chroma = np.sqrt(((change - change.mean(axis=0)) ** 2).sum(axis=0)) / scale
+    return [opacity, unexplained, np.ptp(within, axis=0), np.ptp(around, axis=0), chroma]

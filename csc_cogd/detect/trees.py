@@ -1,0 +1,60 @@
+"""Gradient-boosted decision trees (Friedman 2001), as arrays of their nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """A classifier: the sum of what a leaf of each tree says is the logit.
+
+    Attributes
+    ----------
+    feature : (n,) int array
+        Which feature a node looks at; -1 for leaves.
+    threshold : (n,) float array
+        Candidates whose feature is at most this go on to node `left`, others to `right`.
+    left, right : (n,) int arrays
+    value : (n,) float array
+        Of leaves.
+    roots : (m,) int array
+        Of the trees.
+    baseline : float
+        Logit to which the trees add.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    value: np.ndarray
+    roots: np.ndarray
+    baseline: float
+
+    @classmethod
+    def load(cls, name: str) -> Trees:
+        """Read trees that are shipped with the package."""
+        with resources.as_file(resources.files("csc_cogd.data") / f"{name}.npz") as path, np.load(path) as stored:
+            return cls(**{key: stored[key] for key in stored.files})
+
+    def logit(self, features: np.ndarray) -> np.ndarray:
+        """Return the logit of the probability of the class for each row of features (n, k), (n,)."""
+        logit = np.full(len(features), self.baseline, np.float64)
+        for root in self.roots:
+            logit += self.value[self._leaves(features, int(root))]
+        return logit
+
+    def _leaves(self, features: np.ndarray, root: int) -> np.ndarray:
+        """Return the leaf of one tree that each row falls into."""
+        nodes = np.full(len(features), root)
+        moving = np.arange(len(features))
+        while moving.size:
+            here = nodes[moving]
+            moving, here = moving[self.feature[here] >= 0], here[self.feature[here] >= 0]
+            low = features[moving, self.feature[here]] <= self.threshold[here]
+            nodes[moving] = np.where(low, self.left[here], self.right[here])
+        return nodes

@@ -1,0 +1,29 @@
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csc_cogd.detect.features import Scene
+from csc_cogd.detect.trees import Trees
+
+
+@pytest.mark.parametrize("leaves", [2, 12])
+def test_trees_say_what_scikit_learn_says(rng, leaves, monkeypatch):
+    sklearn = pytest.importorskip("sklearn.ensemble")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    learn_dust = import_module("learn_dust")
+    features = rng.normal(0, 1, (800, 5)).astype(np.float32)
+    target = features[:, 0] * features[:, 3] + features[:, 1] > 0.2
+    model = sklearn.HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=leaves).fit(features, target)
+    trees = Trees(**learn_dust.flattened(model))
+    seen = rng.normal(0, 1, (300, 5)).astype(np.float32)
+    np.testing.assert_allclose(trees.logit(seen), model.decision_function(seen), atol=1e-5)
+
+
+def test_the_trees_that_ship_fit_the_features(rng):
+    trees = Trees.load("dust")
+    for _, candidates, features in Scene.of(rng.random((3, 60, 60), np.float32)).candidates():
+        assert len(features) == candidates.count
+        assert np.isfinite(features).all()
+        assert trees.feature.max() < features.shape[1]
