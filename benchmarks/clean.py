@@ -1,4 +1,4 @@
-"""Dust found and filled, beside the simple tools: ``python benchmarks/clean.py [detection] [--count N]``.
+"""Dust found and filled, beside the simple tools: ``python benchmarks/clean.py [detection|infrared|fill]... [--count N]``.
 
 Prints the tables of the benchmarks ``clean_*.py``, which by themselves take further options. They read `CSC_COGD_DATA`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-TABLES = ("detection",)
+TABLES = ("detection", "infrared", "fill")
 
 
 def main() -> None:

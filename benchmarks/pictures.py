@@ -70,6 +70,28 @@ def detection() -> list[str]:
     return ["frame.png", "seen.png", "frame_inpainted.png"]
 
 
+def cleaning() -> list[str]:
+    rng = np.random.default_rng(3)
+    photo, opacity = piece(data.astronaut(), 0, 100), np.zeros((SIDE, SIDE))
+    for _ in range(40):
+        y, x, size = *rng.integers(4, SIDE - 4, 2), rng.integers(1, 4)
+        opacity[y : y + size, x : x + rng.integers(1, 4)] = rng.uniform(0.5, 1)
+    for _ in range(4):
+        bend = np.cumsum(gaussian_filter(rng.normal(0, 0.8, 90), 6)) + rng.uniform(0, 6)
+        path = rng.integers(30, SIDE - 60, 2)[:, None] + np.cumsum([np.sin(bend), np.cos(bend)], axis=1)
+        rows, columns = np.clip(np.rint(path), 0, SIDE - 1).astype(int)
+        opacity[rows, columns] = 1
+    opacity = np.clip(1.5 * gaussian_filter(opacity, 0.7), 0, 1)[..., None]
+    grain = gaussian_filter(rng.normal(0, 12, photo.shape), (0.7, 0.7, 0))
+    save("scan.png", (photo + grain) * (1 - 0.85 * opacity))
+    light = (0.8 + 0.04 * photo.mean(axis=2) / 255) * (1 - 0.35 * opacity[..., 0]) + 0.006 * rng.standard_normal(
+        (SIDE, SIDE)
+    )
+    save("infrared.png", 300 * np.roll(light, (1, -1), (0, 1)))
+    csc_cogd("clean", "scan.png", "--infrared", "infrared.png")
+    return ["scan.png", "infrared.png", "scan_cleaned.png"]
+
+
 def dictionary() -> list[str]:
     csc_cogd("dictionary", "show", "color", "--scale", "2", "-o", "filters.png")
     return ["filters.png"]
@@ -77,7 +99,7 @@ def dictionary() -> list[str]:
 
 PICTURES: dict[str, Callable[[], list[str]]] = {
     "demo.png": demo, "denoising.jpg": denoising, "deblurring.jpg": deblurring, "upscaling.jpg": upscaling,
-    "detection.jpg": detection, "dictionary.png": dictionary,
+    "detection.jpg": detection, "cleaning.jpg": cleaning, "dictionary.png": dictionary,
 }  # fmt: skip
 """By the file's name, what makes the panels and names them."""
 

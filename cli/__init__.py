@@ -22,6 +22,7 @@ from csc_cogd.errors import CscCogdError, DeviceError, library_failure
 _SECTIONS = {
     "Restore": {
         "inpaint": "Fill the missing pixels of images.",
+        "clean": "Find dust, hairs and scratches on scans, and fill them.",
         "denoise": "Remove noise, or spoilt pixels, from images.",
         "deblur": "Sharpen images that were blurred by a known kernel.",
         "upscale": "Restore images on a finer grid.",
@@ -81,6 +82,7 @@ def group() -> None:
       csc-cogd demo
       csc-cogd inpaint photo.png --mask scratches.png
       csc-cogd inpaint archive -r -m masks -o restored
+      csc-cogd clean scans -o clean --report report
       csc-cogd denoise photo.png
     """
 

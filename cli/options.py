@@ -21,7 +21,7 @@ OPTIONS = {
             "-o", "--output", type=PATH, metavar="FILE|DIR",
             help=f"Where to write: a file for one image, or a folder. Default: beside each input, as NAME_{ending}.",
         )
-        for ending in ("inpainted", "denoised", "deblurred", "upscaled")
+        for ending in ("inpainted", "denoised", "deblurred", "upscaled", "cleaned")
     },
     "recursive": click.option("-r", "--recursive", is_flag=True, help="Take images in folders below the folders, too."),
     "files_from": click.option(

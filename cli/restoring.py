@@ -18,7 +18,7 @@ from csc_cogd.report.totals import Totals, some_of
 
 if TYPE_CHECKING:
     from csc_cogd.batch import Result
-    from csc_cogd.batch.settings import BatchOptions, Settings
+    from csc_cogd.batch.settings import BatchOptions, ScanFiles, Settings
     from csc_cogd.imagefiles import MaskRules
     from csc_cogd.learning.reconstruct import Quality
 
@@ -75,10 +75,11 @@ def restore_files(
     rules: MaskRules | None = None,
     dictionary: str = "default",
     protected: tuple[Path, ...] = (),
+    scans: ScanFiles | None = None,
     as_json: bool,
 ) -> int:
     """Restore image files by a task of :data:`csc_cogd.batch.tasks.TASKS`, say what was done, and return the exit code."""
-    from csc_cogd.batch.batch import plan
+    from csc_cogd.batch.batch import NO_SCANS, plan
     from csc_cogd.batch.job import NO_RULES
 
     if not images and batch.files_from is None:
@@ -87,7 +88,7 @@ def restore_files(
         console.check_device(settings.engine)
     planned = plan(
         task, images, output, batch, rules or NO_RULES, settings, dictionary=dictionary, protected=protected,
-        names=names_here(),
+        scans=scans or NO_SCANS, names=names_here(),
     )  # fmt: skip
     for note in planned.notes:
         console.say(note)

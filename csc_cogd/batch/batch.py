@@ -17,11 +17,12 @@ from csc_cogd.batch.inputs import Input, expand_inputs, names_folder, place_outp
 from csc_cogd.batch.job import Job, Listener, Result, Silent
 from csc_cogd.batch.jobs import attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
-from csc_cogd.batch.settings import BatchOptions, PathLike, Settings
+from csc_cogd.batch.settings import BatchOptions, PathLike, ScanFiles, Settings
 from csc_cogd.batch.tasks import TASKS, Task, load_dictionary, prior_file
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
+from csc_cogd.imagefiles.infrared import infrared_file
 from csc_cogd.learning.learn import physical_memory
 from csc_cogd.report.totals import Totals
 from csc_cogd.restore.report import Progress
@@ -29,6 +30,7 @@ from csc_cogd.restore.tiling import MAX_MEMORY
 from csc_cogd.storage import existing_parent
 
 USABLE = 0.8  # of the machine's memory
+NO_SCANS = ScanFiles()
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def restore_batch(
     output : path, optional
         Folder for the results, with the folders of the inputs' tree in it; a file for a single file. Default: beside each
         input, as ``<stem>_inpainted`` and so on.
-    task : {"inpaint", "denoise", "deblur", "upscale", "reconstruct"}
+    task : {"inpaint", "denoise", "deblur", "upscale", "clean", "reconstruct"}
     recursive : bool
         Take what is in folders below the folders, too.
     files_from : path, optional
@@ -106,6 +108,13 @@ def restore_batch(
         A mask's image file, for all images; or a folder, with a mask ``<stem>`` or ``<stem>_mask`` for each.
     mask_polarity, mask_threshold, mask_value, mask_from_alpha, mask_dilate, mask_color, mask_color_tolerance : optional
         See :class:`csc_cogd.imagefiles.MaskRules`.
+    infrared : path, optional
+        With the task "clean": the file with the infrared channel, or a folder with one for each scan, named as it or with
+        "_IR" behind. Default: a fourth channel, a gray page behind, or a file ``<stem>_IR.tif`` beside, where there is one.
+    use_infrared : bool
+        Whether these are used. Default: yes.
+    mask_out : path, optional
+        With the task "clean": a folder for masks of what was found, ``<stem>_mask.png``.
     dictionary : path, optional
         Default: the ones that ship.
     axes : str, optional
@@ -135,7 +144,7 @@ def restore_batch(
         Called with the :class:`csc_cogd.Progress` of files that this machine restores. Of those that this
         process restores itself, a true return value ends the present stage early.
     **options
-        All other arguments are those of :func:`csc_cogd.inpaint`, :func:`csc_cogd.denoise`,
+        All other arguments are those of :func:`csc_cogd.inpaint`, :func:`csc_cogd.denoise`, :func:`csc_cogd.clean`,
         :func:`csc_cogd.restore_image` or, with a dictionary, :func:`csc_cogd.reconstruct`.
 
     Returns
@@ -196,8 +205,17 @@ def plan_batch(
     path = keywords.pop("mask", None)
     given = {f.name: keywords.pop(f"mask_{f.name}") for f in fields(MaskRules) if f"mask_{f.name}" in keywords}
     rules = MaskRules(None if path is None else Path(path), **given)
+    paths = {
+        name: None if keywords[name] is None else Path(keywords.pop(name))
+        for name in ("infrared", "mask_out")
+        if name in keywords
+    }
+    scans = ScanFiles(**paths, use_infrared=keywords.pop("use_infrared", True))
+    if scans != NO_SCANS and not TASKS[task].cleans:
+        name = next(name for name, value in vars(scans).items() if value != getattr(NO_SCANS, name))
+        raise InputError(name, "belongs to the task 'clean'", "leave it out")
     settings = TASKS[task].settings(keywords)
-    return plan(task, inputs, output, batch, rules, settings, dictionary=dictionary, names=names)
+    return plan(task, inputs, output, batch, rules, settings, dictionary=dictionary, scans=scans, names=names)
 
 
 def plan(
@@ -210,6 +228,7 @@ def plan(
     *,
     dictionary: PathLike = "default",
     protected: tuple[Path, ...] = (),
+    scans: ScanFiles = NO_SCANS,
     names: Mapping[str, str] | None = None,
 ) -> Batch:
     """Check all that can be checked before a batch is begun, of what is asked for by records.
@@ -226,7 +245,10 @@ def plan(
     load_dictionary(dictionary)
     named = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
     found, unread = expand_inputs(named, recursive=batch.recursive, files_from=batch.files_from)
-    pictures, masks = _without_masks(found, rules)
+    if TASKS[task].cleans and scans.use_infrared:
+        pictures, masks = _without_infrared(found, scans)
+    else:
+        pictures, masks = _without_masks(found, rules)
     images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, batch.suffix)
     settings, n_processes, devices = _share_of_the_machine(settings, batch, len(images))
     several = len(found) > 1 or found[0].folder is not None
@@ -249,8 +271,9 @@ def plan(
     for image, target, compared in zip(images, targets, references, strict=True):
         place = image.folder or Path()
         page = None if report is None else page_path(report, image.path, place, len(images))
-        todo.append(make(image.path, target, folder=place, page=page, reference=compared))
-    left_out = {"masks of others": len(found) - len(pictures), "results of others": len(pictures) - len(images)}
+        todo.append(make(image.path, target, folder=place, page=page, reference=compared, scans=_own(scans, image)))
+    why = "infrared channels of others" if TASKS[task].cleans else "masks of others"
+    left_out = {why: len(found) - len(pictures), "results of others": len(pictures) - len(images)}
     notes = [f"{number} of {len(found)} images left out: {why}" for why, number in left_out.items() if number]
     totals = Totals(list(map(str, unread)))
     return Batch(todo, n_processes, devices, batch.scheduler, batch.fail_fast, report, notes + unread_notes(unread), totals)
@@ -316,6 +339,24 @@ def _check_targets(targets: list[Path], read: list[Path]) -> None:
     for target in targets:
         if os.path.realpath(target) in places:
             raise InputError("", "is an input, which is never overwritten", "choose another {output}", str(target))
+
+
+def _own(scans: ScanFiles, image: Input) -> ScanFiles:
+    """Return what belongs to one of the scans. What is missing is told when its turn comes."""
+    if not scans.use_infrared:
+        return scans
+    try:
+        return replace(scans, infrared=infrared_file(image.path, scans.infrared, image.folder or Path()))
+    except InputError:
+        return scans
+
+
+def _without_infrared(inputs: list[Input], scans: ScanFiles) -> tuple[list[Input], list[Path]]:
+    """Return inputs that aren't the infrared channels of others, and these channels."""
+    channels = {os.path.abspath(found): found for one in inputs if (found := _own(scans, one).infrared) is not None}
+    if len(inputs) == 1:
+        return inputs, list(channels.values())
+    return [one for one in inputs if os.path.abspath(one.path) not in channels], list(channels.values())
 
 
 def _without_masks(inputs: list[Input], rules: MaskRules) -> tuple[list[Input], list[Path]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from csc_cogd.batch.settings import Settings
+from csc_cogd.batch.settings import ScanFiles, Settings
 from csc_cogd.errors import Message
 from csc_cogd.imagefiles import MaskRules
 from csc_cogd.report.document import plain
@@ -42,6 +42,8 @@ class Job:
         Make the target's folder where it isn't there.
     page, reference : paths, optional
         Where to write a page of a report, and the file that the result is compared with there.
+    scans : ScanFiles
+        What belongs to a scan that is cleaned: its own infrared channel and the folder for its mask.
     inputs : tuple of paths
         Further files that are never written to.
     names : mapping of str to str
@@ -63,6 +65,7 @@ class Job:
     new_folders: bool = False
     page: Path | None = None
     reference: Path | None = None
+    scans: ScanFiles = field(default_factory=ScanFiles)
     inputs: tuple[Path, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
 

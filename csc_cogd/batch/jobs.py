@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.batch.cleaning import clean_page, mask_path, write_masks
 from csc_cogd.batch.job import NO_RULES, Job, Listener, Result, Silent
 from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
@@ -28,7 +30,7 @@ from csc_cogd.imagefiles import (
     find_missing,
     open_images,
 )
-from csc_cogd.imagefiles.files import make_folder, sniff_format
+from csc_cogd.imagefiles.files import format_by_name, make_folder, sniff_format
 from csc_cogd.imagefiles.masks import erased, percent
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
@@ -38,7 +40,7 @@ from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport, Trace
 from csc_cogd.restore.restore import restore
-from csc_cogd.storage import check_own_folder, remove_abandoned
+from csc_cogd.storage import check_own_folder, check_writable, remove_abandoned, whole_file
 
 NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # with others, a result is about the same
 
@@ -72,9 +74,12 @@ def restore_file(job: Job, listener: Listener) -> Result:
     with open_images(job.source, axes=job.axes) as source, ExitStack() as opened:
         protected = (job.source, *job.inputs, *filter(None, [rules.path, job.reference]))
         check_output(job.target, source, overwrite=job.overwrite, inputs=protected, new_folder=job.new_folders)
+        if job.scans.mask_out is not None and not job.settings.dry_run:
+            first = mask_path(job.scans.mask_out, job.source, job.folder, 0, len(source))
+            check_writable(first, overwrite=job.overwrite or job.resume, new_folder=True)
         if record:
             check_own_folder(sidecar_path(job.target).parent)
-        work = _Work(job, rules, len(source), listener, opened, started)
+        work = Work(job, rules, source, listener, opened, started)
         for note in unsupported_features(job.target, source.peek()) if len(source) == 1 else ():
             work.say(note, "warnings")
         if job.settings.dry_run:
@@ -85,6 +90,9 @@ def restore_file(job: Job, listener: Listener) -> Result:
         make_folder(job.target.parent)
 
         def remember(finished: Path) -> None:
+            write_masks(work)
+            if not record:
+                return
             try:
                 write_sidecar(job.target, finished, record | {"run": job.run, "result": asdict(work.result("done"))})
             except (InputError, OSError) as error:
@@ -94,7 +102,9 @@ def restore_file(job: Job, listener: Listener) -> Result:
                 work.warn(Remark("", f"no record is kept ({why})", "{skip_existing} won't know the result"))
 
         try:
-            with create_images(job.target, source, overwrite=job.overwrite, before=remember if record else None) as sink:
+            if task.cleans and _copied_where_clean(work, remember):
+                return work.result("done")
+            with create_images(job.target, source, overwrite=job.overwrite, before=remember) as sink:
                 for number, image in enumerate(source):
                     sink.write(work.restore(image, number))
                 if task.needs_mask and not work.n_missing:
@@ -106,6 +116,23 @@ def restore_file(job: Job, listener: Listener) -> Result:
                 return done
             raise
     return work.result("done")
+
+
+def _copied_where_clean(work: Work, before: Callable[[Path], None]) -> bool:
+    """Copy a scan of a single page in which nothing is found as it is; whether that is so.
+
+    What is found elsewhere isn't looked for twice.
+    """
+    job = work.job
+    if work.n_pages > 1 or format_by_name(job.target) is not work.source.format:
+        return False
+    image = work.source.peek()
+    work.cleaned = work.restore(image, 0)
+    if work.cleaned is not image:
+        return False
+    with whole_file(job.target, overwrite=job.overwrite, before=before) as file, job.source.open("rb") as given:
+        shutil.copyfileobj(given, file)
+    return True
 
 
 def clean_up(jobs: Iterable[Job]) -> None:
@@ -120,15 +147,20 @@ def folders_of(job: Job) -> set[Path]:
     return {file.parent for file in (job.target, behind_link, sidecar_path(job.target), job.page) if file is not None}
 
 
-class _Work:
+class Work:
     """The pages of a file restored one after the other, and what is said of them."""
 
-    def __init__(self, job: Job, rules: MaskRules, n_pages: int, listener: Listener, opened: ExitStack, started: float):
-        self.job, self.rules, self.n_pages, self.listener, self.opened = job, rules, n_pages, listener, opened
+    def __init__(
+        self, job: Job, rules: MaskRules, source: ImageReader, listener: Listener, opened: ExitStack, started: float
+    ):
+        self.job, self.rules, self.source, self.listener, self.opened = job, rules, source, listener, opened
+        self.n_pages = len(source)
         self.started, self.dictionary = started, load_dictionary(job.dictionary)
         self.lines: dict[str, list[str]] = {"notes": [], "warnings": [], "details": []}
         self.n_missing = self.n_pixels = self.n_changed = 0
         self.masks: ImageReader | None = None
+        self.masks_found: dict[int, np.ndarray] = {}
+        self.cleaned: ImageFile | None = None
         self.figures: dict[str, Any] = {}
 
     def say(self, text: str, kind: str) -> None:
@@ -143,6 +175,10 @@ class _Work:
     def restore(self, image: ImageFile, page: int) -> ImageFile:
         """Return a page restored; as it is, if nothing has to be done to it."""
         job, task, settings = self.job, TASKS[self.job.task], self.job.settings
+        if self.cleaned is not None:
+            return self.cleaned
+        if task.cleans:
+            return clean_page(self, image, page)
         where = str(job.source) if self.n_pages == 1 else f"{job.source}, page {page + 1}"
         given = image.colors
         mask, image, bared = self._missing(image, page, where)
@@ -280,12 +316,15 @@ def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
             files["mask"] = file_digest(rules.path)
         if job.dictionary != "default":
             files["dictionary"] = file_digest(Path(job.dictionary))
+        if job.scans.infrared is not None:
+            files["infrared"] = file_digest(job.scans.infrared)
         if (prior := prior_file(job.settings)) is not None:
             files["prior"] = file_digest(prior)
     except OSError as error:
         raise InputError("", f"can't be read: {error.strerror}", subject=str(error.filename)) from None
     how = {f.name: getattr(rules, f.name) for f in fields(rules) if f.name != "path"}
-    return {"task": job.task, "files": files, "settings": settings, "mask": describe(how), "axes": job.axes}
+    made = {"task": job.task, "files": files, "settings": settings, "mask": describe(how), "axes": job.axes}
+    return made if job.scans.use_infrared else made | {"infrared": False}
 
 
 def _done_before(job: Job, record: dict[str, Any]) -> Result | None:

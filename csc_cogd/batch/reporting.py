@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from csc_cogd.detect.detection import DustDetection
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import SUFFIXES, open_images
 from csc_cogd.imagefiles.files import make_folder
@@ -88,6 +90,7 @@ def write_image_page(
     reference: np.ndarray | None,
     trace: Trace,
     facts: dict[str, str],
+    detection: DustDetection | None = None,
 ) -> Figures:
     """Write the page of an image, and return its figures; its place is told from the report's folder."""
     if after.shape[:2] != before.shape[:2]:
@@ -110,6 +113,9 @@ def write_image_page(
         check_own_folder(path.parent)
     make_folder(path.parent)
     entry = Entry(title, before, missing, after, reference, fit, trace.dictionary, trace.usage, trace.history, curve, facts)
+    if detection is not None:
+        boxes = [(component.box, f"{component.kind}, {component.confidence:.0%}") for component in detection.components]
+        entry = replace(entry, found=boxes)
     figures = write_page(path, entry, overwrite=True)
     return figures | {"page": page_name(path)}
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from csc_cogd.cleaning.settings import Cleaning
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
 from csc_cogd.restore.settings import Solve, Tiling
 
 PathLike = str | os.PathLike[str]
-RECORDS = {"solve": Solve, "tiling": Tiling, "engine": Engine}
+RECORDS = {"solve": Solve, "tiling": Tiling, "engine": Engine, "cleaning": Cleaning}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,36 @@ class BatchOptions:
 
 
 @dataclass(frozen=True)
+class ScanFiles:
+    """Files that belong to the scans that are cleaned.
+
+    Attributes
+    ----------
+    infrared : Path, optional
+        With the infrared channel, or a folder with one for each scan. Default: in the scan itself, or beside it.
+    use_infrared : bool
+        Whether infrared channels are looked for at all.
+    mask_out : Path, optional
+        Folder for masks of what was found.
+
+    Raises
+    ------
+    InputError
+        If they don't go together.
+    """
+
+    infrared: Path | None = None
+    use_infrared: bool = True
+    mask_out: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.infrared is not None and not self.use_infrared:
+            raise InputError("infrared", "was given, but isn't to be used", "leave out {infrared} or {no_infrared}")
+        if self.infrared is not None and not self.infrared.exists():
+            raise InputError("", "no such file or folder", "check the name of the infrared channel", str(self.infrared))
+
+
+@dataclass(frozen=True)
 class Settings:
     """How each image is restored; what a task doesn't use keeps its default.
 
@@ -75,6 +107,8 @@ class Settings:
     dry_run : bool
     prior : path
         The file of one, or "default" or "none".
+    cleaning : Cleaning
+        What is looked for in scans.
     """
 
     solve: Solve = field(default_factory=Solve)
@@ -89,6 +123,7 @@ class Settings:
     debias: bool = False
     dry_run: bool = False
     prior: PathLike = "default"
+    cleaning: Cleaning = field(default_factory=Cleaning)
 
     def by_name(self) -> dict[str, Any]:
         """Return each value by the name of the argument that it is in Python."""

@@ -29,7 +29,8 @@ from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
 
 Loaded = TypeVar("Loaded")
-PLANNED = ("lmbda", "max_iter", "tol", "tile", "max_memory", "dtype", "device", "threads", "fft", "dry_run", *RECORDS)
+MACHINE = ("tile", "max_memory", "dtype", "device", "threads", "fft", "dry_run", "solve", "tiling", "engine")
+PLANNED = ("lmbda", "max_iter", "tol", *MACHINE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Task:
     defaults : Settings
     needs_mask : bool
         Something must be missing.
+    cleans : bool
+        It finds what is missing by itself, see :mod:`csc_cogd.batch.cleaning`.
     """
 
     ending: str
@@ -60,6 +63,7 @@ class Task:
     found: Callable[[RestorationReport, Settings, Observation], str] = lambda report, settings, observation: ""
     defaults: Settings = field(default_factory=Settings)
     needs_mask: bool = False
+    cleans: bool = False
 
     def settings(self, given: dict[str, Any]) -> Settings:
         """Return the settings of these names, of which None stands for the default.
@@ -149,6 +153,9 @@ TASKS = {
     ),
     "deblur": DEBLUR,
     "upscale": replace(DEBLUR, ending="upscaled"),
+    "clean": Task(
+        "cleaned", ("sensitivity", "polarity", "grain", "seed", "cleaning", "effort", *MACHINE), cleans=True
+    ),
     "reconstruct": Task(
         "reconstructed", ("lmbda", "debias", "dtype", "device", "threads", "fft"), defaults=Settings(Solve(lmbda=LMBDA))
     ),

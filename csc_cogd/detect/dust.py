@@ -21,11 +21,12 @@ from csc_cogd.backend import from_gpu
 from csc_cogd.detect.candidates import Candidates
 from csc_cogd.detect.detection import DustDetection
 from csc_cogd.detect.features import Scene
+from csc_cogd.detect.infrared import find_by_infrared
 from csc_cogd.detect.scratches import faint_scratches
 from csc_cogd.detect.shapes import components_of
 from csc_cogd.detect.trees import Trees
 from csc_cogd.engine import Engine
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.observation import Observation, intensity_range
 from csc_cogd.restore.report import Progress, Reporter
 
@@ -65,7 +66,8 @@ def find_dust(
     channel_axis : int, optional
         Axis of the channels; default: a gray image.
     infrared : (H, W) array, optional
-        The scanner's infrared channel, in which dust is dark and the picture isn't seen.
+        The scanner's infrared channel, in which dust is dark and the picture isn't seen: it tells by itself, whatever the
+        polarity. Where it shows the picture, a remark says so, and it isn't used.
     polarity : {"both", "dark", "light"}
         Dust on slides darkens their scans; on negatives and prints, it lightens the picture.
     sensitivity : float
@@ -93,8 +95,6 @@ def find_dust(
     >>> found.summary()
     '1 speck, 0.30% of the area'
     """
-    if infrared is not None:
-        raise InputError("infrared", "can't be used yet", "leave it out")
     if polarity not in POLARITIES:
         raise InputError("polarity", f"must be 'both', 'dark' or 'light', got {polarity!r}")
     if not isinstance(sensitivity, Real) or isinstance(sensitivity, bool) or not 0 <= sensitivity <= 1:
@@ -102,6 +102,12 @@ def find_dust(
     observation = Observation.of(from_gpu(image), channel_axis=channel_axis, complete=True)
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
+    remarks: tuple[Remark, ...] = ()
+    if infrared is not None:
+        by_light = find_by_infrared(observation.planes, from_gpu(infrared), sensitivity=float(sensitivity))
+        if not by_light.remarks:
+            return by_light
+        remarks = by_light.remarks
     search = _Search(observation, POLARITIES[polarity], least_logit(float(sensitivity)))
     reporter, tiles = Reporter(callback), search.tiles()
     reporter.report("tiles", 0, len(tiles))
@@ -112,7 +118,7 @@ def find_dust(
             break
     found = search.found()
     components, labels = components_of(found, search.gray())
-    return DustDetection(found != 0, labels, components)
+    return DustDetection(found != 0, labels, components, remarks=remarks)
 
 
 def least_logit(sensitivity: float) -> float:

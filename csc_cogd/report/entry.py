@@ -47,6 +47,8 @@ class Entry:
     curve : sequence of Point
     facts : dict
         Settings and findings, shown in this order.
+    found : sequence of (box, str)
+        What was found to be damaged, the worst first: top, left, bottom and right, and what it is.
     """
 
     title: str
@@ -60,6 +62,7 @@ class Entry:
     history: Sequence[Iteration] | Sequence[OuterIteration] = ()
     curve: Sequence[Point] = ()
     facts: dict[str, str] = field(default_factory=dict)
+    found: Sequence[tuple[tuple[int, int, int, int], str]] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from csc_cogd.report import sections
 from csc_cogd.report.document import document, plain, write_bytes
 from csc_cogd.report.entry import Entry, Planes, Point, planes_of
 from csc_cogd.report.figures import compare, data_range_of
+from csc_cogd.report.sheet import contact_sheet
 from csc_cogd.report.views import maps, residual_of, views
 from csc_cogd.storage import check_writable
 
@@ -42,7 +43,8 @@ def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> Figures:
     figures = _figures(entry, planes, rms)
     parts = {
         "summary": sections.summary(figures), "tiles": sections.tiles(figures), "comparison": sections.comparison(figures),
-        **views(planes), "maps": maps(planes, residual), "charts": sections.charts(entry.history, entry.curve),
+        **views(planes), "sheet": contact_sheet(planes, entry.found), "maps": maps(planes, residual),
+        "charts": sections.charts(entry.history, entry.curve),
         "dictionary": sections.filters(entry.dictionary, entry.usage), "facts": sections.facts(entry.facts),
     }  # fmt: skip
     write_bytes(path, document("page", entry.title, parts), overwrite=overwrite)

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from scipy.ndimage import gaussian_filter
 from skimage.data import astronaut, camera
 
 from csc_cogd.imagefiles import ImageFile, write_image
+from tests.detect.film import scan
 
 SIDE = 48
 DEAD = 17  # column
@@ -19,9 +21,20 @@ def make_samples(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(ImageFile(pixels, path, "png", has_alpha=name == "layer.png"), path)
+    write_scans(folder)
     (folder / "fast.toml").write_text("[inpaint]\nfast = true\n")
     classes = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), np.uint8)
     np.savez(folder / "digits.npz", images=classes, labels=np.arange(40) % 2)
+
+
+def write_scans(folder: Path) -> None:
+    """Write scans with dust on them: frame.png, and one with an infrared channel, negative.tif, also in a folder rolls."""
+    made = scan(112, 128, specks=12)
+    write_image(ImageFile(made.dusty, folder / "frame.png", "png"), folder / "frame.png")
+    (folder / "rolls" / "7").mkdir(parents=True, exist_ok=True)
+    rgbi = np.dstack([made.dusty.astype(np.uint16) * 257, made.infrared])
+    for name in ("negative.tif", "rolls/7/01.tif"):
+        tifffile.imwrite(folder / name, rgbi, photometric="rgb", extrasamples=[0])
 
 
 def arrays() -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Dust, hairs and scratches found and filled in one go."""

@@ -1,0 +1,159 @@
+"""``csc-cogd clean``: scans in every form, batches with what goes wrong in them, and what is told."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from imageio.v3 import imread, imwrite
+
+from csc_cogd.imagefiles import read_image
+from tests.cli.calling import call, check_refused, contents, save
+from tests.detect.film import scan
+
+FAST = ("--fast", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def made():
+    return scan(128, 160, specks=10)
+
+
+@pytest.fixture
+def folder(tmp_path, made, monkeypatch):
+    """An empty folder to be in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_rgbi(path, made, **options):
+    pixels = np.dstack([made.dusty.astype(np.uint16) * 257, made.infrared])
+    tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=[0], **options)
+
+
+def nearer(path, made, by=0.3):
+    """Whether the dust is gone to that share, and the rest is as it was."""
+    pixels = read_image(path).pixels[..., :3].astype(float) / (257 if read_image(path).pixels.dtype == np.uint16 else 1)
+    left, before = (abs(one - made.clean)[made.dust].mean() for one in (pixels, made.dusty.astype(float)))
+    return left < by * before
+
+
+def test_rgbi_keeps_its_infrared_channel_and_metadata(folder, made, capsys):
+    write_rgbi("scan.tif", made, resolution=(2400, 2400), resolutionunit="INCH", description="roll 7")
+    assert call("clean", "scan.tif", "-o", "clean.tif", *FAST) == 0
+    assert nearer("clean.tif", made)
+    with tifffile.TiffFile("clean.tif") as file:
+        page = file.pages[0]
+        assert page.shape == (128, 160, 4)
+        assert page.tags["XResolution"].value[0] == 2400
+        assert page.tags["ImageDescription"].value == "roll 7"
+        assert np.array_equal(page.asarray()[..., 3], made.infrared)
+    assert "specks, " in (err := capsys.readouterr().err)
+    assert "by infrared" in err
+
+
+def test_a_page_behind_the_picture_is_its_infrared_and_stays(folder, made, capsys):
+    with tifffile.TiffWriter("scan.tif") as file:
+        file.write(made.dusty, photometric="rgb")
+        file.write((made.infrared >> 8).astype(np.uint8), photometric="minisblack")
+    assert call("clean", "scan.tif", "-o", "clean.tif", "--mask-out", "masks", *FAST) == 0
+    with tifffile.TiffFile("clean.tif") as file:
+        assert len(file.pages) == 2
+        assert np.array_equal(file.pages[1].asarray(), made.infrared >> 8)
+        left, before = (abs(one.astype(float) - made.clean)[made.dust] for one in (file.pages[0].asarray(), made.dusty))
+        assert left.mean() < 0.3 * before.mean()
+    assert "page 1: " in capsys.readouterr().err
+    assert (folder / "masks" / "scan_1_mask.png").exists()
+
+
+def test_a_file_beside_and_one_that_is_named(folder, made, capsys):
+    save(folder / "a.png", made.dusty)
+    tifffile.imwrite("a_IR.tif", made.infrared)
+    save(folder / "b.png", made.dusty)
+    assert call("clean", "a.png", *FAST) == 0
+    assert "by infrared" in capsys.readouterr().err
+    assert nearer("a_cleaned.png", made)
+    assert call("clean", "b.png", "--infrared", "a_IR.tif", "-o", "c.png", *FAST) == 0
+    assert np.array_equal(imread("c.png"), imread("a_cleaned.png"))
+    capsys.readouterr()
+    assert call("clean", "a.png", "-o", "d.png", "--no-infrared", "--dry-run") == 0
+    assert "by infrared" not in capsys.readouterr().err
+
+
+def test_infrared_that_doesnt_fit_is_refused(folder, made, capsys):
+    save(folder / "a.png", made.dusty)
+    tifffile.imwrite("ir.tif", made.infrared[:-2])
+    check_refused(folder, capsys, ("clean", "a.png", "--infrared", "ir.tif"), "--infrared must be of the picture's size")
+    check_refused(folder, capsys, ("clean", "a.png", "--infrared", "none.tif"), "no such file or folder")
+    check_refused(folder, capsys, ("clean", "a.png", "--infrared", "ir.tif", "--no-infrared"), "isn't to be used")
+    check_refused(folder, capsys, ("clean", "a.png", "--preset", "film", "--polarity", "dark"), "--polarity is chosen")
+
+
+def test_a_batch_with_all_that_can_be(folder, made, capsys):
+    scans = folder / "scans"
+    scans.mkdir()
+    write_rgbi(scans / "good.tif", made)
+    save(scans / "beside.png", made.dusty)
+    tifffile.imwrite(scans / "beside_IR.tif", made.infrared)
+    flat = np.random.default_rng(0).normal(120, 2, (96, 128, 3)).astype(np.uint8)
+    imwrite(scans / "nothing.jpg", flat, quality=97)
+    whole = (scans / "good.tif").read_bytes()
+    (scans / "truncated.tif").write_bytes(whole[: len(whole) // 2])
+    kodachrome = scan(128, 160, specks=10, sees=0.8)
+    write_rgbi(scans / "kodachrome.tif", kodachrome)
+    arguments = ("clean", scans, "-o", "out", "--report", "report", "--mask-out", "masks", "--json", *FAST)
+    assert call(*arguments) == 1
+    out, err = capsys.readouterr()
+    rows = {row["input"].rsplit("/", 1)[-1]: row for row in map(json.loads, out.splitlines()) if "input" in row}
+    assert rows.keys() == {"good.tif", "beside.png", "nothing.jpg", "truncated.tif", "kodachrome.tif"}
+    assert rows["truncated.tif"]["status"] == "failed"
+    assert "damaged TIFF" in rows["truncated.tif"]["error"]
+    assert "infrared shows the picture itself" in str(rows["kodachrome.tif"]["warnings"])
+    assert "nothing found, kept as it is" in str(rows["nothing.jpg"]["notes"])
+    assert rows["good.tif"]["figures"]["speck"] >= 5
+    assert "1 of 6 images left out: infrared channels of others" in err
+    assert (folder / "out" / "nothing.jpg").read_bytes() == (scans / "nothing.jpg").read_bytes()
+    assert not (folder / "out" / "truncated.tif").exists()
+    assert sorted(path.name for path in (folder / "masks").iterdir())[-1].endswith("_mask.png")
+    marked = imread(folder / "masks" / "good_mask.png") > 0
+    assert marked[made.dust].mean() > 0.9
+    page = next((folder / "report" / "pages").glob("good*.html")).read_text()
+    assert "What was found" in page
+    assert "speck, " in page
+    assert not list((folder / "report" / "pages").glob("nothing*"))
+    before = contents(folder / "out")
+    assert call("clean", scans, "-o", "out", "--skip-existing", "--mask-out", "masks", *FAST) == 1
+    assert "4 skipped" in capsys.readouterr().err
+    assert contents(folder / "out") == before
+
+
+def test_dry_run_counts_and_writes_nothing(folder, made, capsys):
+    write_rgbi("scan.tif", made)
+    before = contents(folder)
+    assert call("clean", "scan.tif", "-o", "out.tif", "--dry-run") == 0
+    err = capsys.readouterr().err
+    assert "specks, " in err
+    assert "of the area by infrared" in err
+    assert contents(folder) == before
+
+
+def test_results_and_masks_are_not_overwritten(folder, made, capsys):
+    write_rgbi("scan.tif", made)
+    save(folder / "out.png", made.clean)
+    check_refused(folder, capsys, ("clean", "scan.tif", "-o", "out.png"), "exists")
+    check_refused(folder, capsys, ("clean", "scan.tif", "-o", "scan.tif"), "never overwritten")
+    (folder / "masks").mkdir()
+    save(folder / "masks" / "scan_mask.png", made.clean)
+    check_refused(folder, capsys, ("clean", "scan.tif", "-o", "new.tif", "--mask-out", "masks"), "exists")
+
+
+def test_other_settings_are_another_result(folder, made, capsys):
+    write_rgbi("scan.tif", made)
+    (folder / "out").mkdir()
+    assert call("clean", "scan.tif", "-o", "out", *FAST) == 0
+    assert call("clean", "scan.tif", "-o", "out", "--skip-existing", *FAST) == 0
+    assert "skipped" in capsys.readouterr().err
+    assert call("clean", "scan.tif", "-o", "out", "--skip-existing", "--sensitivity", "0.9", *FAST) == 2
+    assert "with other settings" in capsys.readouterr().err
+    tifffile.imwrite("scan_IR.tif", made.infrared)
+    assert call("clean", "scan.tif", "-o", "out", "--skip-existing", *FAST) == 2
