@@ -105,6 +105,8 @@ class GroupReport:
                 f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, and {self.passes} passes over groups of similar "
                 f"patches, at last of {size} x {size}"
             )
+        if self.prior is not None and self.passes:
+            return f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, {self.passes} times in turn with the picture"
         if not self.history:
             return str(self.plan)
         end, (h, w), effort = self.history[-1], self.dictionary.filter_shape, self.effort
