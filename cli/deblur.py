@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     "(standard deviation in pixels), uniform:N (N x N pixels), or motion:LEN,ANGLE (pixels; degrees, 0 is right, 90 up).",
 )  # fmt: skip
 @options(
-    "gaussian_or_poisson", "noise_sigma", "gain", MASK, "output_deblurred", BATCH, "as_json", "dictionary", "lmbda_by_noise",
-    "code_iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
+    "gaussian_or_poisson", "noise_sigma", "gain", MASK, "output_deblurred", BATCH, "as_json", "dictionary", "scene_prior",
+    "lmbda_by_noise", "code_iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
 )  # fmt: skip
 def command(
     images: tuple[str, ...], kernel: str, noise: str, noise_sigma: float | str | tuple[float, ...], gain: float,
-    rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str, lmbda: float | None,
-    iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
+    rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str, prior: str,
+    lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine,
+    console: Console,
 ) -> int:  # fmt: skip
     """Sharpen images that were blurred by a known kernel.
 
@@ -46,6 +47,7 @@ def command(
       csc-cogd deblur scan.tif -k uniform:9 --noise-sigma 2 -o sharp.tif
       csc-cogd deblur stars.npy -k psf.npy --noise poisson --gain 2.3
       csc-cogd deblur street.jpg -k motion:15,30 -o street.png
+      csc-cogd deblur cells.tif -k psf.tif --prior none
       csc-cogd deblur survey.tif -k gaussian:2 --max-memory 8GB --dry-run
 
     \b
@@ -57,7 +59,10 @@ def command(
     from csc_cogd.batch.settings import Settings
 
     solve = Solve(lmbda=lmbda, max_iter=iterations, tol=tol or 0.0)
-    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, operator=Blur(read_kernel(kernel)), dry_run=dry_run)
+    operator = Blur(read_kernel(kernel))
+    settings = Settings(
+        solve, tiling, engine, noise, noise_sigma, gain, operator=operator, dry_run=dry_run, prior=prior
+    )  # fmt: skip
     return restore_files(
         "deblur", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path,
         protected=(Path(kernel),), as_json=as_json,

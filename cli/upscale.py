@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 @click.option(
     "-k", "--kernel", default="auto", show_default=True, metavar="KERNEL",
     help="How IMAGE was made smaller: bicubic, box (mean over a pixel's area), gaussian:S (in pixels of the result), or an "
-    "image FILE of the kernel on the finer grid; auto tells bicubic from box by the spectrum.",
+    "image FILE of the kernel on the finer grid; auto: between bicubic and box, as the spectrum says.",
 )  # fmt: skip
 @options(
-    "gaussian_or_poisson", "noise_sigma", "gain", MASK, "output_upscaled", BATCH, "as_json", "dictionary", "lmbda_by_noise",
-    "code_iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
+    "gaussian_or_poisson", "noise_sigma", "gain", MASK, "output_upscaled", BATCH, "as_json", "dictionary", "scene_prior",
+    "lmbda_by_noise", "code_iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
 )  # fmt: skip
 def command(
     images: tuple[str, ...], factor: float, kernel: str, noise: str, noise_sigma: float | str | tuple[float, ...],
     gain: float, rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, dictionary_path: str,
-    lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine,
-    console: Console,
+    prior: str, lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool,
+    engine: Engine, console: Console,
 ) -> int:  # fmt: skip
     """Restore images on a finer grid.
 
@@ -52,6 +52,7 @@ def command(
       csc-cogd upscale thumbnail.jpg -f 3 -o large.png
       csc-cogd upscale scan.png -f 1.5 --kernel box
       csc-cogd upscale sensor.npy -f 2 --kernel box --noise-sigma 0.01
+      csc-cogd upscale map.png -f 2 --prior none
 
     \b
     Exit codes: 0 done; 1 at least one of several images failed; 2 wrong usage or
@@ -67,7 +68,7 @@ def command(
     named = kernel in NAMES or (kernel.startswith("gaussian:") and not Path(kernel).exists())
     operator = Reduction(factor, kernel if named else read_kernel(kernel))
     solve = Solve(lmbda=lmbda, max_iter=iterations, tol=tol or 0.0)
-    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, operator=operator, dry_run=dry_run)
+    settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, operator=operator, dry_run=dry_run, prior=prior)
     return restore_files(
         "upscale", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path,
         protected=(Path(kernel),), as_json=as_json,

@@ -25,6 +25,7 @@ from csc_cogd.restore.prior import check_prior, kind_of_noise, with_prior
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport
 from csc_cogd.restore.restore_image import noise_behind, seen_through
+from csc_cogd.restore.scene_prior import with_scene_prior
 from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
 
@@ -102,9 +103,14 @@ def _check_denoising(settings: Settings) -> None:
 
 
 def _behind(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
-    return seen_through(
-        observation, settings.operator, dictionary, settings.noise, settings.noise_sigma, settings.gain
-    )  # fmt: skip
+    noise, prior = settings.noise, load_prior(settings.prior)
+    problem = seen_through(observation, settings.operator, dictionary, noise, settings.noise_sigma, settings.gain)
+    return with_scene_prior(problem, prior, noise, settings.solve, settings.engine)
+
+
+def _check_behind(settings: Settings) -> None:
+    noise_behind(settings.operator, settings.noise, settings.noise_sigma, settings.gain)
+    check_prior(load_prior(settings.prior), settings.noise, settings.solve)
 
 
 def _found_by_inpainting(report: RestorationReport, settings: Settings, observation: Observation) -> str:
@@ -138,8 +144,7 @@ def noise_text(report: RestorationReport, settings: Settings, how: str | None = 
 
 
 DEBLUR = Task(
-    "deblurred", ("operator", "noise", "noise_sigma", "gain", *PLANNED), _behind,
-    lambda settings: noise_behind(settings.operator, settings.noise, settings.noise_sigma, settings.gain), _found_behind,
+    "deblurred", ("operator", "noise", "noise_sigma", "gain", "prior", *PLANNED), _behind, _check_behind, _found_behind,
     Settings(noise_sigma="auto", gain=1.0),
 )  # fmt: skip
 TASKS = {

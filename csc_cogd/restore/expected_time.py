@@ -34,6 +34,7 @@ def seconds_a_pixel(problem: Problem, solve: Solve, engine: Engine) -> float | N
     kernel = getattr(problem.operator, "kernel", np.empty(0)).shape
     kind = (
         type(problem.operator), kernel, type(problem.noise), problem.keep_known, problem.dictionary is None,
+        None if problem.prior is None else problem.prior.network.shape,
         len(problem.observation.planes), solve, engine.device, engine.dtype,
     )  # fmt: skip
     if kind not in _rates:

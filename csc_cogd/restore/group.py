@@ -15,8 +15,11 @@ from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_
 from csc_cogd.restore.operators import Identity
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import GroupReport, TileTrace, Trace
+from csc_cogd.restore.scene_prior import check_channels
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
+from csc_cogd.restore.stages.plug_and_play import patches_memory
 from csc_cogd.restore.stages.prior import prior_effort, prior_memory
+from csc_cogd.restore.stages.prior_scene import scene_memory
 from csc_cogd.restore.stages.state import Recipe, TileState
 from csc_cogd.restore.tiling import PLAIN, Memory, Overlap, Plan, Tile, admm_memory, choose_tiles, code_memory
 from csc_cogd.unrolled.prior import Prior
@@ -52,9 +55,12 @@ class Group:
         own = problem.dictionary is not None
         effort = choose_effort(solve, missing, np.nan_to_num(sigma), own_dictionary=own) if direct else None
         prior = problem.color_prior if problem.color_prior and len(missing) == 3 else problem.prior
-        prior = None if missing.any() or not sigma > problem.prior_above else prior
-        if prior is not None:
+        serves = not direct or (sigma > problem.prior_above and not missing.any())
+        prior = prior if serves else None
+        if prior is not None and direct:
             effort = prior_effort(prior, solve, len(missing))
+        elif prior is not None:
+            check_channels(prior, len(missing))
         return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine, prior)
 
     @property
@@ -79,22 +85,29 @@ class Group:
         """Bytes that a tile takes."""
         backend = self.engine.backend
         itemsize = backend.dtype.itemsize
+        channels, operator = len(self.scaled.planes), self.problem.operator
+        if not isinstance(operator, Identity):
+            scene = operator.scene_shape(shape)
+            if self.prior is not None:
+                return scene_memory(self.prior, channels, scene, backend.threads)
+            return max(
+                admm_memory(self.dictionary, itemsize, scene, gradient_penalty=True), patches_memory(channels, scene)
+            )  # one after the other
         if self.prior is not None:
-            return prior_memory(self.prior, len(self.scaled.planes), shape, backend.threads)
-        if not isinstance(self.problem.operator, Identity):
-            return admm_memory(self.dictionary, itemsize, self.problem.operator.scene_shape(shape), gradient_penalty=True)
+            return prior_memory(self.prior, channels, shape, backend.threads)
         if backend.compiled:
-            return code_memory(self.dictionary, len(self.scaled.planes), itemsize, shape)
+            return code_memory(self.dictionary, channels, itemsize, shape)
         return admm_memory(self.dictionary, itemsize, shape)
 
     def plan(self, tiling: Tiling, memory: Memory) -> Plan:
         """Choose tiles."""
         missing, operator = self.scaled.missing, self.problem.operator
         needed = np.ones(missing.shape[1:], bool) if self.everything else np.asarray(missing.any(axis=0))
-        if self.prior is not None:
-            overlap = PLAIN._replace(margin=max(PLAIN.margin, self.prior.network.shape.halo))
+        halo = self.prior.network.shape.halo if self.prior is not None else 0
+        if isinstance(operator, Identity):
+            overlap = PLAIN._replace(margin=max(PLAIN.margin, halo))
         else:
-            overlap = PLAIN if isinstance(operator, Identity) else Overlap.on_grid(operator.factor, operator.reach)
+            overlap = Overlap.on_grid(operator.factor, operator.reach + max(halo - PLAIN.margin, 0))
         return choose_tiles(needed, missing, memory, tiling, self.engine.backend.threads, overlap)
 
     def recipe(self, dictionary: Dictionary, lmbda: float, max_iter: int) -> Recipe:
@@ -103,8 +116,13 @@ class Group:
         operator, noise, tol = self.problem.operator, self.problem.noise, self.solve.tol
         return Recipe(
             dictionary, operator, noise, self.noise_sigma, self.effort, lmbda, tol, max_iter, self.engine, level,
-            prior=self.prior,
+            prior=self.prior, means=self._means() if self.prior is not None else (),
         )  # fmt: skip
+
+    def _means(self) -> tuple[float, ...]:
+        """Return the mean of what is known of each channel, on the scale of [0, 1]."""
+        scaled = self.scaled
+        return tuple((float(known.mean(dtype=np.float64)) - scaled.low) / scaled.range for known in self.known_values)
 
     def start(self, tile: Tile, trace: Trace | None = None) -> TileState:
         """Return what is observed of a tile."""

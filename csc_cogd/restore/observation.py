@@ -111,10 +111,6 @@ class ScaledPlanes:
     def range(self) -> float:
         return self.high - self.low
 
-    def means(self) -> tuple[float, ...]:
-        """Return the mean of each channel, of which nothing is missing, on the scale of [0, 1]."""
-        return tuple((float(plane.mean(dtype=np.float64)) - self.low) / self.range for plane in self.planes)
-
     def crop(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         """Values of a window, (C, h, w) of float64 and 0 where missing, and what is missing of it."""
         missing = self.missing[:, rows, columns]

@@ -12,12 +12,14 @@ import numpy as np
 import scipy.sparse
 
 from csc_cogd.errors import InputError
+from csc_cogd.restore.nearest_scene import nearest_scene
 from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.operators import LARGEST_FACTOR, Decimation, bicubic_kernel, cubic, gaussian_kernel
 from csc_cogd.restore.scene_noise import luminance_of
-from csc_cogd.restore.stages.plug_and_play import nearest_scene
 
 NAMES = ("auto", "bicubic", "box")
+BOX_SHARE = {"box": 0.8, "bicubic": 0.3}
+"""How likely a reduction is the mean over blocks, after what its spectrum was taken for."""
 _SIDE = 1024  # of the middle of large pictures, whose spectrum is looked at
 _LEAST_SIDE = 48  # from which a spectrum tells anything
 _BINS = np.array([0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5])  # cycles to a pixel
@@ -37,7 +39,8 @@ class Reduction:
         Width and height of the scene to those of the picture. Where it isn't a whole number, the kernel has a name.
     kernel : "auto", "bicubic", "box", "gaussian:S", or (h, w) array
         ``"box"`` is the mean over a pixel's area, S in pixels of the scene, an array as in
-        :class:`csc_cogd.restore.operators.Decimation`; ``"auto"`` is bicubic or box, see :func:`estimate_reduction`.
+        :class:`csc_cogd.restore.operators.Decimation`; ``"auto"`` is bicubic or box, see :func:`estimate_reduction`: for
+        whole factors their mean, with weights by how likely they are, which costs less than the wrong one would.
 
     Raises
     ------
@@ -67,7 +70,10 @@ class Reduction:
         """Return the operator that made a picture."""
         kernel, finer = self.kernel, math.ceil(self.factor)
         if isinstance(kernel, str) and kernel == "auto":
-            kernel = estimate_reduction(luminance_of(observation.planes), bool(observation.missing.any()))
+            odds = _log_odds(luminance_of(observation.planes), bool(observation.missing.any()))
+            kernel = _name_at(odds)
+            if self.whole is not None and odds is not None:
+                kernel = _mixed(finer, BOX_SHARE[kernel])
         if self.whole is None:
             ratio = float(self.factor)
             return RationalDecimation(finer, _kernel(kernel, finer, finer / ratio), ratio, kernel)
@@ -171,6 +177,14 @@ def _kernel(name: str, factor: int, finer: float = 1.0) -> np.ndarray:
     return gaussian_kernel(_gaussian_sigma(name) * finer, even=factor % 2 == 0)
 
 
+def _mixed(factor: int, share: float) -> np.ndarray:
+    """Return the kernel of bicubic reduction with a share of the mean over blocks."""
+    bicubic = bicubic_kernel(factor)
+    margins = [(size - factor) // 2 for size in bicubic.shape]
+    box = np.pad(np.full((factor, factor), factor**-2.0), [(margin, margin) for margin in margins])
+    return share * box + (1 - share) * bicubic
+
+
 def estimate_reduction(image: np.ndarray, gappy: bool = False) -> str:
     """Tell from a picture's spectrum how it was made smaller.
 
@@ -191,9 +205,18 @@ def estimate_reduction(image: np.ndarray, gappy: bool = False) -> str:
     "bicubic" or "box"
         ``"bicubic"`` where nothing can be told.
     """
+    return _name_at(_log_odds(image, gappy))
+
+
+def _name_at(log_odds: float | None) -> str:
+    return "box" if log_odds is not None and log_odds > 0 else "bicubic"
+
+
+def _log_odds(image: np.ndarray, gappy: bool) -> float | None:
+    """Return by how much a box fits better than bicubic reduction; None where nothing can be told."""
     image = image[tuple(slice(max((n - _SIDE) // 2, 0), (n + _SIDE) // 2) for n in image.shape)]
     if gappy or min(image.shape) < _LEAST_SIDE or not np.ptp(image) > 0:
-        return "bicubic"
+        return None
     window = np.outer(*(np.hanning(n) for n in image.shape))
     power = abs(np.fft.fft2((image - image.mean()) * window)) ** 2
     along = [abs(np.fft.fftfreq(n)) for n in image.shape]
@@ -203,8 +226,8 @@ def estimate_reduction(image: np.ndarray, gappy: bool = False) -> str:
         rows, columns = power[np.ix_(inside[0], along[1] < _ACROSS)], power[np.ix_(along[0] < _ACROSS, inside[1])]
         bands.append((rows.mean() + columns.mean()) / 2)
     if not min(bands) > 0:
-        return "bicubic"
-    return "box" if _fit(np.log(bands), _box_transfer) > _fit(np.log(bands), _bicubic_transfer) else "bicubic"
+        return None
+    return _fit(np.log(bands), _box_transfer) - _fit(np.log(bands), _bicubic_transfer)
 
 
 def _fit(bands: np.ndarray, transfer: Any) -> float:

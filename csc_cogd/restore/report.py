@@ -105,6 +105,8 @@ class GroupReport:
                 f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, and {self.passes} passes over groups of similar "
                 f"patches, at last of {size} x {size}"
             )
+        if self.prior is not None and self.passes:
+            return f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, {self.passes} times in turn with the picture"
         if not self.history and not self.passes:
             return str(self.plan)
         line, effort = f"{self.plan}; noise {self.noise_sigma:.3g}; {self._pilot()}", self.effort

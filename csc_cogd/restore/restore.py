@@ -8,7 +8,8 @@ belong together at a time, tile by tile:
    - (b - H u))||^2 + lmbda ||x||_1``, and ``u + sum_k d_k * x_k`` fills the gaps [CoGD, eq. 21, with the filters fixed].
    Where little is missing, these two steps are left out: similar patches make as much of the pilot;
 3. similar patches refine that: where H is the identity, by themselves, and cross-validation may blend it with the pilot;
-   else in turn with the picture;
+   else in turn with the picture. Where a prior is used, it does both, with patches where H is the identity, and in turn with
+   the picture elsewhere;
 4. each hole is then filled in the ways that are right about what is known around it, see :mod:`csc_cogd.restore.holes`.
 """
 
@@ -39,6 +40,7 @@ from csc_cogd.restore.stages.code import code_scene
 from csc_cogd.restore.stages.pilot import pilot
 from csc_cogd.restore.stages.plug_and_play import refine_scene
 from csc_cogd.restore.stages.prior import prior_estimate, similar_patches
+from csc_cogd.restore.stages.prior_scene import prior_scene
 from csc_cogd.restore.stages.state import Recipe, Stage, TileState
 from csc_cogd.restore.tiling import (
     Plan,
@@ -52,6 +54,7 @@ from csc_cogd.restore.tiling import (
 
 DENOISING: Sequence[Stage] = (prior_estimate, similar_patches)
 DECONVOLUTION: Sequence[Stage] = (deconvolve, code_scene, refine_scene)
+DECONVOLUTION_BY_PRIOR: Sequence[Stage] = (deconvolve, prior_scene)
 LMBDA, LMBDA_NOISE, LMBDA_NOISE_COLOR = 0.015, 1.0, 2.0  # at least, and times the noise's standard deviation
 LMBDA_SCENE, LMBDA_POWER = 0.4, 1.6  # tuned on photographs, see `_scene_lmbda`
 ADMM_ITERATIONS_A_ROUND = 20  # where ADMM solves, as on a GPU: about the same images
@@ -164,13 +167,13 @@ def _restore_group(group: Group, plan: Plan, reporter: Reporter, trace: Trace | 
         trace.restart(group.channels)
     stages, first, first_stage = DECONVOLUTION, None, "base layer"
     if group.prior is not None:
-        stages, recipe = DENOISING, replace(group.recipe(group.dictionary, 0.0, 0), means=group.scaled.means())
-        first_stage = "prior"
+        stages, recipe = DENOISING if group.effort else DECONVOLUTION_BY_PRIOR, group.recipe(group.dictionary, 0.0, 0)
+        first_stage = "prior" if group.effort else "base layer"
     elif group.effort:
         stages, recipe = filling(group.effort), _recipe_of_filling(group, reporter)
         first_stage = "base layer" if group.effort.code else "pilot"
     reporter.report("tiles" if several else first_stage, 0, len(plan.tiles))
-    if not group.effort:
+    if not group.effort and group.prior is None:
         recipe, first = _recipe_of_deconvolution(group, plan)
     recipe = replace(
         recipe,

@@ -16,7 +16,9 @@ from csc_cogd.restore.reduction import Reduction
 from csc_cogd.restore.report import Progress, Reporter
 from csc_cogd.restore.restore import restore
 from csc_cogd.restore.scene_noise import scene_noise
+from csc_cogd.restore.scene_prior import with_scene_prior
 from csc_cogd.restore.settings import Solve, Tiling
+from csc_cogd.unrolled.prior import Prior
 
 
 class Options(TypedDict, total=False):
@@ -24,6 +26,7 @@ class Options(TypedDict, total=False):
 
     mask: Any
     dictionary: Dictionary | None
+    prior: Prior | str
     channel_axis: int | None
     stack_axis: int | None
     mask_polarity: str
@@ -54,6 +57,7 @@ def restore_image(
     *,
     mask: Any = None,
     dictionary: Dictionary | None = None,
+    prior: Prior | str = "default",
     channel_axis: int | None = None,
     stack_axis: int | None = None,
     mask_polarity: str = "missing",
@@ -78,9 +82,10 @@ def restore_image(
 ) -> Any:
     """Restore the scene s behind a picture ``b = H s + noise`` of which pixels may be missing.
 
-    A smooth base layer u (see :func:`csc_cogd.restore.stages.base_layer.smooth_scene`) is taken off, the detail ``b - H
-    u`` is coded sparsely over the filters as H shows them, and the scene is u plus what the filters themselves make of
-    the code, refined by similar patches (see :mod:`csc_cogd.restore.stages.plug_and_play`).
+    A smooth base layer u (see :func:`csc_cogd.restore.stages.base_layer.smooth_scene`) is refined by the picture and a prior
+    in turn (see :mod:`csc_cogd.restore.stages.prior_scene`). Without a prior, u is taken off, the detail ``b - H u`` is
+    coded sparsely over the filters as H shows them, and the scene is u plus what the filters themselves make of the code,
+    refined by similar patches (see :mod:`csc_cogd.restore.stages.plug_and_play`).
     Nothing is imposed beyond the picture. (The function isn't called ``restore``, as a subpackage is.)
 
     Parameters
@@ -102,6 +107,10 @@ def restore_image(
         to be that much: model and code aren't exact.
     gain : float > 0
         Counts to one unit of the image, with Poisson noise.
+    prior : Prior, "default" or "none"
+        What images look like, as learned from photographs. ``"default"`` is the gray prior that ships, for color, too, where
+        the device is the CPU, and no dictionary and no setting of the code, `lmbda`, `max_iter` or `tol`, is given; and
+        ``"none"`` elsewhere: the sparse code and similar patches.
     dictionary, channel_axis, stack_axis, mask_polarity, tol, solve, tile, max_memory, tiling, dtype, device, threads, fft,
     engine, callback
         As in :func:`csc_cogd.inpaint`; tiles are measured in pixels of `image`. What is estimated from the picture, its
@@ -143,6 +152,7 @@ def restore_image(
     engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     problem = seen_through(observation, operator, dictionary, noise, noise_sigma, gain)
+    problem = with_scene_prior(problem, prior, noise, solve, engine)
     planes, report = restore(
         problem, solve, tiling, engine.without_measuring(), reporter=Reporter(callback), dry_run=dry_run
     )

@@ -46,12 +46,15 @@ class SceneNoise(Gaussian):
     Attributes
     ----------
     lost : float >= 0
-        Root mean square of the errors of compression, in the image's units.
+        Root mean square of the errors that compression made in luminance, in the image's units.
+    color : float
+        Those of three channels to that of luminance, as much of them as counts.
     reduced : bool
         The picture was made smaller and may have texture as fine as its pixels, see :func:`noise_beside_texture`.
     """
 
     lost: float = 0.0
+    color: float = _COLOR
     reduced: bool = False
 
     def of(self, channels: slice) -> SceneNoise:
@@ -64,7 +67,8 @@ class SceneNoise(Gaussian):
         if self.reduced and sigma > 0:
             planes, missing = scaled.crop(*middle_of(scaled.planes.shape[1:]))
             sigma = min(sigma, noise_beside_texture(planes, ~missing))
-        return float(np.fmax(sigma, self.lost / scaled.range)) if self.lost else sigma
+        lost = self.lost * (self.color if len(scaled.planes) == 3 else 1.0)
+        return float(np.fmax(sigma, lost / scaled.range)) if lost else sigma
 
 
 def scene_noise(observation: Observation, *, reduced: bool) -> SceneNoise:
@@ -123,15 +127,14 @@ def _second_differences(image: np.ndarray, apart: int) -> np.ndarray:
 
 
 def compression_error(observation: Observation) -> float:
-    """Root mean square of the errors of an image that was a JPEG, in its units; 0 where it wasn't, or none can be told."""
+    """Root mean square of the errors in luminance of an image that was a JPEG, in its units; 0 where none can be told."""
     planes = observation.planes
     if planes.dtype != np.uint8 or len(planes) not in (1, 3) or observation.missing.any():
         return 0.0
     H, W = planes.shape[1:]
     rows, columns = (max((length - _SIDE) // 2, 0) // BLOCK * BLOCK for length in (H, W))
     planes = planes[:, rows : rows + _SIDE, columns : columns + _SIDE]
-    lost = jpeg_error(luminance_of(planes), np.asarray(((planes > 0) & (planes < 255)).all(axis=0)))
-    return _COLOR * lost if len(planes) == 3 else lost
+    return jpeg_error(luminance_of(planes), np.asarray(((planes > 0) & (planes < 255)).all(axis=0)))
 
 
 def luminance_of(planes: np.ndarray) -> np.ndarray:

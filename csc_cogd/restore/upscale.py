@@ -23,7 +23,7 @@ def upscale(image: Any, factor: float, *, kernel: Any = "auto", **options: Unpac
         How the picture was made smaller: by bicubic interpolation with antialiasing, as picture editors do; by the mean
         over a pixel's area, as cameras do; by a Gaussian of standard deviation S in pixels of the result; or on the finer
         grid, see :class:`csc_cogd.restore.operators.Decimation`, for whole factors. ``"auto"`` tells the first two apart
-        by the picture's spectrum, as far as that shows it.
+        by the picture's spectrum, as far as that shows it, and takes a mean of both for whole factors.
     **options
         As in :func:`csc_cogd.restore_image`.
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csc_cogd import Blur, InputError, psnr, upscale
+from csc_cogd.restore.nearest_scene import nearest_scene
 from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.operators import bicubic_kernel
 from csc_cogd.restore.reduction import Reduction, Resampling, estimate_reduction
-from csc_cogd.restore.stages.plug_and_play import nearest_scene
 
 
 def resized(image, shape, how):
@@ -64,6 +64,29 @@ def test_a_named_kernel_is_that_of_decimation():
     np.testing.assert_allclose(Reduction(3, "box").of(observation).kernel, np.full((3, 3), 1 / 9))
     assert Reduction(2, "gaussian:1").of(observation).kernel.shape == (8, 8)
     np.testing.assert_allclose(Reduction(2, "auto").of(observation).kernel, bicubic_kernel(2))  # too small to tell
+
+
+def test_what_is_not_told_lies_between_box_and_bicubic_nearer_to_what_the_spectrum_says(photo):
+    photo = photo[:96, :96]
+    box = np.pad(np.full((2, 2), 0.25), 3)
+    for how in ("BOX", "BICUBIC"):
+        small = Observation.of(resized(photo, (48, 48), how), complete=True)
+        kernel = Reduction(2, "auto").of(small).kernel
+        nearest = "box" if abs(kernel - box).sum() < abs(kernel - bicubic_kernel(2)).sum() else "bicubic"
+        assert nearest == estimate_reduction(small.planes[0].astype(float))
+        assert abs(kernel - box).sum() + abs(kernel - bicubic_kernel(2)).sum() < 1.001 * abs(box - bicubic_kernel(2)).sum()
+
+
+def test_a_kernel_between_both_costs_less_than_the_wrong_one():
+    from skimage.data import camera
+
+    truth = camera()[60:188, 150:278]
+    for how, wrong in (("BOX", "bicubic"), ("BICUBIC", "box")):
+        small = resized(truth, (64, 64), how)
+        told, auto, wrong = (
+            psnr(upscale(small, 2, kernel=name), truth, data_range=255) for name in (how.lower(), "auto", wrong)
+        )
+        assert auto > wrong + 0.3 * (told - wrong)
 
 
 def test_the_spectrum_of_noise_like_a_photograph_tells_the_reduction(rng):

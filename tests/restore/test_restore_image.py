@@ -107,17 +107,20 @@ def test_poisson_noise_is_better_treated_as_what_it_is(scene, truth, rng):
     expected = convolve2d(dark, kernel, mode="same")[BORDER:-BORDER, BORDER:-BORDER] * peak / 255
     counts = rng.poisson(expected).astype(np.uint16)
     truth = dark[BORDER:-BORDER, BORDER:-BORDER]
-    restored, report = deblur(counts.astype(float), kernel, noise="poisson", return_report=True)
-    assert restored.min() >= 0
+    by_prior = deblur(counts.astype(float), kernel, noise="poisson")
+    restored, report = deblur(counts.astype(float), kernel, noise="poisson", prior="none", return_report=True)
+    assert min(restored.min(), by_prior.min()) >= 0
     assert report.noise_sigmas[0] == pytest.approx(np.sqrt(counts.mean()))
     assert quality(restored * 255 / peak, truth) > quality(counts * 255.0 / peak, truth) + 3
-    as_gaussian = deblur(counts.astype(float), kernel, noise_sigma=np.sqrt(counts.mean()))
+    as_gaussian = deblur(counts.astype(float), kernel, noise_sigma=np.sqrt(counts.mean()), prior="none")
     assert quality(restored * 255 / peak, truth) > quality(as_gaussian * 255 / peak, truth) + 0.05
     shadows = truth < np.quantile(truth, 0.3)
     found, less = (psnr(each * 255 / peak, truth, data_range=255, where=shadows) for each in (restored, as_gaussian))
     assert found > less + 0.3
+    assert quality(by_prior * 255 / peak, truth) > quality(restored * 255 / peak, truth) + 0.05
+    assert psnr(by_prior * 255 / peak, truth, data_range=255, where=shadows) > found + 0.3
     # counts in other units, with the gain that says so
-    np.testing.assert_allclose(deblur(counts / 60.0, kernel, noise="poisson", gain=60) * 60, restored, atol=1e-3 * peak)
+    np.testing.assert_allclose(deblur(counts / 60.0, kernel, noise="poisson", gain=60) * 60, by_prior, atol=1e-3 * peak)
     assert deblur(counts, kernel, noise="poisson", **FAST).dtype == np.uint16
 
 
@@ -193,8 +196,13 @@ def test_progress_is_told_and_a_callback_can_end_the_codes(photo):
     assert told[0].stage == "base layer"
     assert [progress[:3] for progress in told if progress.stage == "codes"][-1] == ("codes", 10, 10)
     assert told[-1][:3] == ("patches", 5, 5)
-    stop = deblur(photo[:32, :32], np.ones((3, 3)), callback=lambda p: p.done == 4, return_report=True)
+    four = {"callback": lambda p: p.done == 4, "return_report": True}
+    stop = deblur(photo[:32, :32], np.ones((3, 3)), prior="none", **four)
     assert len(stop[1].groups[0].history) == 4
+    told.clear()
+    deblur(photo[:32, :32], np.ones((3, 3)), callback=told.append)
+    assert [told[0].stage, told[-1][:3]] == ["base layer", ("prior", 8, 8)]
+    assert deblur(photo[:32, :32], np.ones((3, 3)), **four)[1].groups[0].passes == 4
 
 
 @pytest.fixture(scope="module")

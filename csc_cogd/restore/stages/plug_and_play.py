@@ -12,17 +12,15 @@ tau falls from turn to turn. The first z is the scene of the sparse code.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, cg
 
+from csc_cogd.restore.nearest_scene import nearest_scene
 from csc_cogd.restore.settings import PatchModel
 from csc_cogd.restore.stages.nonlocal_bayes import estimate_once
 from csc_cogd.restore.stages.state import Recipe, TileState
 
 PATCHES = PatchModel(size=4, step=2, n_similar=40, n_estimated=40, shrinkage=0.0)
-_TOLERANCE, _MAX_ITER = 1e-3, 60
 
 
 def refine_scene(state: TileState, recipe: Recipe) -> TileState:
@@ -49,47 +47,6 @@ def noise_variance(state: TileState, recipe: Recipe) -> np.ndarray:
     return sigma**2 * np.maximum(expected, 0.02)
 
 
-class Linear(Protocol):
-    """A linear map and its adjoint, of arrays (..., height, width)."""
-
-    def apply(self, scene: np.ndarray) -> np.ndarray:
-        """Return ``H s``."""
-
-    def adjoint(self, picture: np.ndarray) -> np.ndarray:
-        """Return ``H^T b``."""
-
-
-def nearest_scene(
-    scene: np.ndarray, picture: np.ndarray, known: np.ndarray, ratio: np.ndarray, operator: Linear
-) -> np.ndarray:
-    """Return the scene nearest to a given one, z, that a picture is of: ``z + H^T (H H^T + ratio)^-1 (b - H z)``.
-
-    By conjugate gradients in the space of the picture, of which missing pixels are left out.
-
-    Parameters
-    ----------
-    scene : (C, height, width) array, z
-    picture : (C, H, W) array, b
-    known : (C, H, W) bool array
-    ratio : (C, H, W) array > 0
-        Variance of the picture's noise to that of the scene's error.
-    operator : Linear, H
-
-    Returns
-    -------
-    (C, height, width) array
-    """
-    nearest = np.empty(scene.shape)
-    for c, (z, seen) in enumerate(zip(scene, known, strict=True)):
-
-        def gram(values: np.ndarray, seen: np.ndarray = seen, own: np.ndarray = ratio[c]) -> np.ndarray:
-            values = values.reshape(seen.shape)
-            return np.where(seen, operator.apply(operator.adjoint(values)) + own * values, values).ravel()
-
-        residual = np.where(seen, picture[c] - operator.apply(z), 0.0)
-        size = residual.size
-        dual, _ = cg(
-            LinearOperator((size, size), matvec=gram, dtype=np.float64), residual.ravel(), rtol=_TOLERANCE, maxiter=_MAX_ITER
-        )
-        nearest[c] = z + operator.adjoint(dual.reshape(seen.shape))
-    return nearest
+def patches_memory(channels: int, scene: tuple[int, int]) -> int:
+    """Return the bytes that refining channels of a scene (height, width) takes, as measured and a quarter more."""
+    return 250 * channels * scene[0] * scene[1]
