@@ -16,7 +16,7 @@ from csc_cogd.restore.noise import middle_of
 from csc_cogd.restore.noise_estimation import CameraNoise, estimate_camera_noise, mixed
 from csc_cogd.restore.noise_spectrum import DCT, SIDE, SQUARED, blocks_of, coefficients_of
 from csc_cogd.restore.observation import as_pixels
-from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
+from csc_cogd.unrolled.correlated import OPPONENT
 
 LEAST_SIDE = 64
 """Pixels of the shorter side, from which grain is told from texture."""

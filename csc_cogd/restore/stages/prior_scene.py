@@ -24,8 +24,8 @@ import numpy as np
 
 from csc_cogd.restore.nearest_scene import nearest_scene
 from csc_cogd.restore.operators import Operator
-from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT
 from csc_cogd.restore.stages.state import Recipe, TileState
+from csc_cogd.unrolled.correlated import OPPONENT
 from csc_cogd.unrolled.inference import SIDE, denoise_planes
 from csc_cogd.unrolled.prior import Prior
 
