@@ -137,7 +137,8 @@ def train(
         check_labeled(given)
     for parameter in network.parameters():
         parameter.array = as_channels_last(parameter.array)  # once, and not at every step
-    trained = {name: one for name, one in (parameters or dict(network.named_parameters())).items() if one.requires_grad}
+    given_parameters = dict(network.named_parameters()) if parameters is None else parameters
+    trained = {name: parameter for name, parameter in given_parameters.items() if parameter.requires_grad}
     optimizer = _optimizer(trained, recipe)
     if recipe.average:
         hooks = [*hooks, WeightAveraging(recipe.average)]
