@@ -174,11 +174,14 @@ def train(
 
 
 def _optimizer(parameters: Mapping[str, Parameter], recipe: Recipe) -> Optimizer:
-    settings = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "adamw":
-        return AdamW(parameters, recipe.learning_rate, decay_vectors=recipe.decay_vectors, **settings)
+        return AdamW(
+            parameters, recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay,
+            decay_vectors=recipe.decay_vectors,
+        )  # fmt: skip
     return SGD(
-        parameters, recipe.learning_rate, nesterov=recipe.nesterov, decay_vectors=recipe.decay_vectors, **settings
+        parameters, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay, decay_vectors=recipe.decay_vectors,
     )  # fmt: skip
 
 
