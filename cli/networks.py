@@ -175,10 +175,13 @@ def start_network(
         return Start(build_network(name, n_classes, seed=seed), name, None, normalization)
     file = read_network(weights)
     if name not in (None, file.name):
+        other = InputError("network_name", f"must be {file.name}, which {weights} is of, got {name}", "omit it")
+        if file.name == ONNX:
+            raise other
         try:
             file = read_network(weights, name)
         except InputError:
-            raise InputError("network_name", f"must be {file.name}, which {weights} is of, got {name}", "omit it") from None
+            raise other from None
     if file.name == ONNX and file.image_size not in (None, images.image_shape[1:]):
         given = " x ".join(map(str, file.image_size or ()))
         found = " x ".join(map(str, images.image_shape[1:]))

@@ -175,6 +175,8 @@ def test_what_can_not_be_done_with_onnx_is_refused(arguments, message, imported,
 def test_onnx_is_not_trained(imported, capsys):
     call_of_it = ("train", "small.npz", "-o", "a.safetensors", "--weights", "net.onnx", *FEW[2:])
     check_refused(imported, capsys, call_of_it, "net.onnx: is ONNX, which can be tested and pruned, but not trained here")
+    named = ("train", "small.npz", "--weights", "net.onnx", "--evaluate", "--network", "resnet20")
+    check_refused(imported, capsys, named, "--network must be onnx, which net.onnx is of, got resnet20")
 
 
 def test_masks_that_are_off_are_removed_by_a_threshold(folder, capsys):

@@ -430,3 +430,12 @@ def test_the_first_five_are_told_of_where_there_are_more_classes(folder, capsys)
 )
 def test_options_without_an_effect_are_refused(arguments, message, folder, capsys):
     check_refused(folder, capsys, ("train", "small.npz", "-o", "a.safetensors", *FEW, *arguments), message)
+
+
+def test_a_name_tells_networks_of_the_same_weights_apart(folder, capsys):
+    about = {"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3, "class_names": ["upright", "lying"]}
+    save_checkpoint(build_network("cifar-mobilenetv2", 2, seed=1).state_dict(), "m.safetensors", metadata=about)
+    assert call("train", "small.npz", "--weights", "m.safetensors", "--evaluate") == 0
+    assert capsys.readouterr().out.startswith("imagenet-mobilenetv2: ")
+    assert call("train", "small.npz", "--weights", "m.safetensors", "--evaluate", "--network", "cifar-mobilenetv2") == 0
+    assert capsys.readouterr().out.startswith("cifar-mobilenetv2: ")

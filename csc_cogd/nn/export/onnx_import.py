@@ -17,6 +17,10 @@ from csc_cogd.nn.networks.graph import IMAGES, GraphNetwork, Step
 from csc_cogd.nn.saving import parsed_metadata
 from csc_cogd.nn.tracing import Shape
 
+Settings = Mapping[str, Any]
+"""Arguments of a function, or attributes of a node."""
+NONE: Settings = {}
+
 
 class ImportedNetwork(NamedTuple):
     """A network of another program.
@@ -26,13 +30,13 @@ class ImportedNetwork(NamedTuple):
     network : GraphNetwork
     image_shape : (C, H, W) or None
         Shape of its images, None where the file leaves it open.
-    metadata : dict
+    metadata : mapping
         What the file says besides, parsed where it is JSON, else text.
     """
 
     network: GraphNetwork
     image_shape: Shape | None
-    metadata: dict[str, Any]
+    metadata: Mapping[str, Any]
 
 
 def import_onnx(path: str | os.PathLike[str]) -> ImportedNetwork:
@@ -117,13 +121,13 @@ class _Reader:
             self.steps.append(Step("multiply", (output,), "output", settings={"factor": 1.0}))
         return GraphNetwork(self.layers, self.steps)
 
-    def step(self, node: _Node, what: str, *inputs: str, layer: str = "", **settings: Any) -> None:
+    def step(self, node: _Node, what: str, *inputs: str, layer: str = "", settings: Settings = NONE) -> None:
         """Add a step whose inputs are values of the graph; by default the node's first one."""
         found = tuple(self.value(node, name) for name in inputs or node.inputs[:1])
         self.steps.append(Step(what, found, node.output, layer, settings))
         self.names[node.output] = node.output
 
-    def before(self, node: _Node, what: str, **settings: Any) -> str:
+    def before(self, node: _Node, what: str, settings: Settings) -> str:
         """Add a step in front of a node's own, and return the name of its output."""
         name = f"{node.output}, {what}"
         self.steps.append(Step(what, (self.value(node, node.inputs[0]),), name, "", settings))
@@ -161,7 +165,7 @@ class _Reader:
             raise node.refused("needs images of a known size: export the network with fixed height and width")
         return shape[2], shape[3]
 
-    def add_layer(self, node: _Node, layer: Module, source: str = "", **arrays: np.ndarray) -> None:
+    def add_layer(self, node: _Node, layer: Module, arrays: Mapping[str, np.ndarray], source: str = "") -> None:
         """Add a step of a layer with these arrays, which is named by its weights where they have a name of its own."""
         for name, array in arrays.items():
             layer.set_array(name, np.array(array, np.float32, order="C"))  # a copy, as training writes into it
@@ -208,7 +212,7 @@ def _sides(reader: _Reader, node: _Node, kernel: list[int], strides: list[int]) 
     return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
 
 
-def _only(node: _Node, **wanted: Any) -> None:
+def _only(node: _Node, wanted: Settings) -> None:
     """Refuse attributes of other values than these."""
     for name, value in wanted.items():
         found = node.get(name, value)
@@ -220,29 +224,29 @@ def _conv(reader: _Reader, node: _Node) -> None:
     kernels = reader.constant(node, 1)
     if kernels.ndim != 4:
         raise node.refused("isn't over two dimensions")
-    _only(node, dilations=[1, 1])
+    _only(node, {"dilations": [1, 1]})
     strides, groups = list(node.get("strides", [1, 1])), node.get("group", 1)
     sides = _sides(reader, node, list(kernels.shape[2:]), strides)
     symmetric = sides[:2] == sides[2:]
-    source = "" if symmetric else reader.before(node, "pad2d", sides=sides)
+    source = "" if symmetric else reader.before(node, "pad2d", {"sides": sides})
     biased = reader.has(node, 2)
     O, C = len(kernels), kernels.shape[1] * groups  # noqa: E741
     layer = Conv2d(
         C, O, (kernels.shape[2], kernels.shape[3]), None, stride=(strides[0], strides[1]),
         padding=sides[:2] if symmetric else 0, groups=groups, bias=biased,
     )  # fmt: skip
-    biases = {"bias": reader.constant(node, 2)} if biased else {}
-    reader.add_layer(node, layer, source, weight=kernels, **biases)
+    arrays = {"weight": kernels} | ({"bias": reader.constant(node, 2)} if biased else {})
+    reader.add_layer(node, layer, arrays, source)
 
 
 def _batch_norm(reader: _Reader, node: _Node) -> None:
     scale, shift, mean, variance = (reader.constant(node, place) for place in (1, 2, 3, 4))
     layer = BatchNorm2d(len(scale), epsilon=node.get("epsilon", 1e-5))
-    reader.add_layer(node, layer, weight=scale, bias=shift, running_mean=mean, running_var=variance)
+    reader.add_layer(node, layer, {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance})
 
 
 def _gemm(reader: _Reader, node: _Node) -> None:
-    _only(node, alpha=1.0, beta=1.0, transA=0)
+    _only(node, {"alpha": 1.0, "beta": 1.0, "transA": 0})
     weights = reader.constant(node, 1)
     weights = weights if node.get("transB", 0) else weights.T
     biases = reader.constant(node, 2).ravel() if reader.has(node, 2) else np.zeros(len(weights))
@@ -251,7 +255,7 @@ def _gemm(reader: _Reader, node: _Node) -> None:
 
 def _linear(reader: _Reader, node: _Node, weights: np.ndarray, biases: np.ndarray) -> None:
     layer = Linear(weights.shape[1], len(weights), None)
-    reader.add_layer(node, layer, weight=weights, bias=np.broadcast_to(biases, len(weights)))
+    reader.add_layer(node, layer, {"weight": weights, "bias": np.broadcast_to(biases, len(weights))})
 
 
 def _matmul(reader: _Reader, node: _Node) -> None:
@@ -285,7 +289,7 @@ def _mul(reader: _Reader, node: _Node) -> None:
     factor = reader.constants[constants[0]]
     if factor.size != 1:
         raise node.refused("multiplies by a constant that isn't one number")
-    return reader.step(node, "multiply", *values, factor=float(factor.item()))
+    return reader.step(node, "multiply", *values, settings={"factor": float(factor.item())})
 
 
 def _parted(reader: _Reader, node: _Node) -> tuple[list[str], list[str]]:
@@ -303,11 +307,11 @@ def _clip(reader: _Reader, node: _Node) -> None:
     elif limits == [0, np.inf]:
         reader.step(node, "relu")
     else:
-        reader.step(node, "clip", low=limits[0], high=limits[1])
+        reader.step(node, "clip", settings={"low": limits[0], "high": limits[1]})
 
 
 def _pool(reader: _Reader, node: _Node) -> None:
-    _only(node, dilations=[1, 1])
+    _only(node, {"dilations": [1, 1]})
     kernel = list(node.get("kernel_shape", []))
     if len(kernel) != 2:
         raise node.refused("isn't over two dimensions")
@@ -320,24 +324,26 @@ def _pool(reader: _Reader, node: _Node) -> None:
             count = ceil((padded - kernel[axis]) / strides[axis]) + 1
             count -= (count - 1) * strides[axis] >= side + sides[axis]  # a window that would begin behind the image
             sides[axis + 2] += max((count - 1) * strides[axis] + kernel[axis] - padded, 0)
-    settings: dict[str, Any] = {"kernel": tuple(kernel), "stride": tuple(strides)}
+    settings: Settings = {"kernel": tuple(kernel), "stride": tuple(strides)}
     if node.kind == "AveragePool" and any(sides):
         if rounded_up or not node.get("count_include_pad", 0):
             raise node.refused("takes means over windows that are partly outside of the image")
-        return reader.step(node, "avg_pool2d", reader.before(node, "pad2d", sides=tuple(sides)), **settings)
+        return reader.step(node, "avg_pool2d", reader.before(node, "pad2d", {"sides": tuple(sides)}), settings=settings)
     if node.kind == "AveragePool":
-        return reader.step(node, "avg_pool2d", **settings)
+        return reader.step(node, "avg_pool2d", settings=settings)
     if sides[:2] == sides[2:] and all(2 * side <= k for side, k in zip(sides, kernel * 2, strict=True)):
-        return reader.step(node, "max_pool2d", padding=(sides[0], sides[1]), **settings)
-    source = reader.before(node, "pad2d", sides=tuple(sides), value=-np.inf)
-    return reader.step(node, "max_pool2d", source, **settings)
+        return reader.step(
+            node, "max_pool2d", settings={"padding": (sides[0], sides[1]), "kernel": tuple(kernel), "stride": tuple(strides)}
+        )
+    source = reader.before(node, "pad2d", {"sides": tuple(sides), "value": -np.inf})
+    return reader.step(node, "max_pool2d", source, settings=settings)
 
 
 def _reduce_mean(reader: _Reader, node: _Node) -> None:
     axes = reader.constant(node, 1) if reader.has(node, 1) else np.array(node.get("axes", []))
     if sorted(axis % 4 for axis in axes.ravel().tolist()) != [2, 3]:
         raise node.refused("isn't over the pixels of images")
-    reader.step(node, "global_avg_pool2d", keep=bool(node.get("keepdims", 1)))
+    reader.step(node, "global_avg_pool2d", settings={"keep": bool(node.get("keepdims", 1))})
 
 
 def _flatten(reader: _Reader, node: _Node) -> None:
@@ -347,7 +353,7 @@ def _flatten(reader: _Reader, node: _Node) -> None:
         if len(wanted) != 2:
             raise node.refused(f"reshapes to {wanted}, where only vectors are known")
     elif node.kind != "Squeeze":
-        _only(node, axis=1)
+        _only(node, {"axis": 1})
     if len(reader.shapes.get(node.inputs[0], (0,) * 4)) == 2:
         return _same(reader, node)
     return reader.step(node, "flatten")
@@ -361,7 +367,7 @@ def _same(reader: _Reader, node: _Node) -> None:
 
 
 def _concat(reader: _Reader, node: _Node) -> None:
-    _only(node, axis=1)
+    _only(node, {"axis": 1})
     if all(name in reader.sizes or name in reader.constants for name in node.inputs):
         reader.sizes.add(node.output)
     else:
@@ -369,16 +375,16 @@ def _concat(reader: _Reader, node: _Node) -> None:
 
 
 def _pad(reader: _Reader, node: _Node) -> None:
-    _only(node, mode="constant")
+    _only(node, {"mode": "constant"})
     pads = (reader.constant(node, 1) if reader.has(node, 1) else np.array(node.get("pads", []))).ravel().tolist()
     if len(pads) != 8 or any(pads[place] for place in (0, 1, 4, 5)):
         raise node.refused("pads other sides than those of images")
     value = reader.number(node, 2) if reader.has(node, 2) else float(node.get("value", 0.0))
-    reader.step(node, "pad2d", sides=(pads[2], pads[3], pads[6], pads[7]), value=value)
+    reader.step(node, "pad2d", settings={"sides": (pads[2], pads[3], pads[6], pads[7]), "value": value})
 
 
 def _resize(reader: _Reader, node: _Node) -> None:
-    _only(node, mode="nearest")
+    _only(node, {"mode": "nearest"})
     if reader.has(node, 3):
         before, after = np.array(reader.size(node)), reader.constant(node, 3)[2:]
         scales = after / before
@@ -389,7 +395,7 @@ def _resize(reader: _Reader, node: _Node) -> None:
         raise node.refused(f"resizes by {list(scales)}, where only whole numbers, equal in both directions, are known")
     if node.get("coordinate_transformation_mode", "half_pixel") in ("align_corners", "tf_crop_and_resize"):
         raise node.refused("aligns corners")
-    reader.step(node, "upsample", factor=factor)
+    reader.step(node, "upsample", settings={"factor": factor})
 
 
 def _named(what: str) -> Callable[[_Reader, _Node], None]:
@@ -406,9 +412,9 @@ _OPERATORS: dict[str, Callable[[_Reader, _Node], None]] = {
     "Dropout": _same,
     "Flatten": _flatten,
     "Gemm": _gemm,
-    "GlobalAveragePool": lambda reader, node: reader.step(node, "global_avg_pool2d", keep=True),
+    "GlobalAveragePool": lambda reader, node: reader.step(node, "global_avg_pool2d", settings={"keep": True}),
     "HardSigmoid": lambda reader, node: reader.step(
-        node, "hard_sigmoid", slope=float(node.get("alpha", 0.2)), middle=float(node.get("beta", 0.5))
+        node, "hard_sigmoid", settings={"slope": float(node.get("alpha", 0.2)), "middle": float(node.get("beta", 0.5))}
     ),
     "HardSwish": _named("hard_swish"),
     "Identity": _same,

@@ -137,7 +137,8 @@ def train(
         check_labeled(given)
     for parameter in network.parameters():
         parameter.array = as_channels_last(parameter.array)  # once, and not at every step
-    trained = {name: one for name, one in (parameters or dict(network.named_parameters())).items() if one.requires_grad}
+    given_parameters = dict(network.named_parameters()) if parameters is None else parameters
+    trained = {name: parameter for name, parameter in given_parameters.items() if parameter.requires_grad}
     optimizer = _optimizer(trained, recipe)
     if recipe.average:
         hooks = [*hooks, WeightAveraging(recipe.average)]
@@ -173,11 +174,14 @@ def train(
 
 
 def _optimizer(parameters: Mapping[str, Parameter], recipe: Recipe) -> Optimizer:
-    settings = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "adamw":
-        return AdamW(parameters, recipe.learning_rate, decay_vectors=recipe.decay_vectors, **settings)
+        return AdamW(
+            parameters, recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay,
+            decay_vectors=recipe.decay_vectors,
+        )  # fmt: skip
     return SGD(
-        parameters, recipe.learning_rate, nesterov=recipe.nesterov, decay_vectors=recipe.decay_vectors, **settings
+        parameters, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay, decay_vectors=recipe.decay_vectors,
     )  # fmt: skip
 
 
