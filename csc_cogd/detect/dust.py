@@ -92,7 +92,7 @@ def find_dust(
     >>> image[40:45, 50:54] = 10
     >>> found = find_dust(image)
     >>> found.summary()
-    '1 speck, 0.30% of the area'
+    '1 speck, 0.41% of the area'
     """
     if infrared is not None:
         raise InputError("infrared", "can't be used yet", "leave it out")
