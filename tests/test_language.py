@@ -39,6 +39,7 @@ ON_PURPOSE = {  # arguments that differ, and why
         "dtype": "reconstruct_images computes in that of the codes",
         "gain": "blurred counts aren't estimated from",
         "noise": "blurred images have white noise, or counts",
+        "sensitivity": "a factor of thresholds; for dust, between nothing and everything",
         "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
     },
     "kind": {
@@ -55,6 +56,7 @@ OPTIONS_ON_PURPOSE = {  # options that mean something else by command, by type, 
     "--output", "--noise", "--noise-sigma", "--gain", "--kernel", "--kernel-degree", "--dictionary", "--lmbda",
     "--iterations", "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size",
     "--filters", "--filter-size", "--plot", "--steps", "--epochs", "--learning-rate", "--weight-decay", "--keep",
+    "--sensitivity",
 }  # fmt: skip
 ORDER = (  # of options that several commands take
     "--output", "--recursive", "--files-from", "--axes", "--suffix", "--skip-existing", "--fail-fast", "--jobs",
