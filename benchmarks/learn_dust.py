@@ -25,7 +25,7 @@ from csc_cogd.restore.observation import intensity_range
 TEST_EVERY = 3  # photograph, the first one included
 SIDE = 640
 SIZES = (1.0, 0.7, 0.5, 0.35)
-LINES = 5.0  # times as many hairs and scratches in every third variant
+ORDINARY, LINES = 8, 5.0  # variants, and how many times as many hairs and scratches the others have
 LEAST_OPACITY, LEAST_CHANGE = 0.08, 0.006  # of damage
 ELONGATION, LINE, LINE_WEIGHT = (
     3,
@@ -63,7 +63,7 @@ def variants(name: str, count: int, rng: np.random.Generator) -> Iterator[Film]:
         if rng.random() < 0.4:
             grain = rng.normal(0, rng.uniform(0.003, 0.03), pixels.shape[:2])
             pixels = np.clip(pixels + grain[..., None], 0, 1).astype(np.float32)
-        film = damage(pixels, int(rng.integers(10**6)), training=True, lines=LINES if number % 3 == 2 else 1)
+        film = damage(pixels, int(rng.integers(10**6)), training=True, lines=LINES if number >= ORDINARY else 1)
         yield Film(film.clean, encoded(film.damaged, rng), film.opacity)
 
 
@@ -149,7 +149,7 @@ def flattened(trees: HistGradientBoostingClassifier) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the trees, as .npz")
-    parser.add_argument("--variants", type=int, default=12, metavar="N", help="of each photograph; default: 12")
+    parser.add_argument("--variants", type=int, default=11, metavar="N", help="of each photograph; default: 11")
     parser.add_argument(
         "--samples", type=Path, metavar="FILE", help="keep the candidates' features in this .npz, or read them"
     )

@@ -34,10 +34,11 @@ POLARITIES = {"both": (1, -1), "dark": (1,), "light": (-1,)}
 TILE, HALO = 960, 64  # side of a tile, and of what is looked at around it
 USUAL_CONFIDENCE = 0.6  # of what is marked at the usual sensitivity
 SPAN = 8.0  # by which the least logit of the confidence falls from sensitivity 0 to 1
-USUAL_COUNT = 200.0  # candidates of one polarity that are damage, in a megapixel that was learned from
+USUAL_COUNT = 300.0  # candidates of one polarity that are damage, in a megapixel that was learned from
+HOPELESS = -5.0  # logit after a few trees, of candidates that the others needn't look at
 LIKELY = -1.1  # logit of candidates that are counted
-LEAST_SHIFT, MOST_SHIFT, SHIFTS = 2.5, 0.0, 15  # bounds of the shift: texture mustn't vouch for itself; and iterations
-LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.5  # a feature; logits that a candidate e times as large must have more
+LEAST_SHIFT, MOST_SHIFT, SHIFTS = 3.0, 0.0, 15  # bounds of the shift: texture mustn't vouch for itself; and iterations
+LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.4  # a feature; logits that a candidate e times as large must have more
 STEPS, NOTHING = 16, -128  # steps of a logit that scores are kept in, and what stands for none
 RIM, RIM_WIDTH = 0.12, 2  # share of the highest top-hat that the outermost pixels have, and how far out they are
 BEYOND = 0.25  # of the range, by which values may lie outside of it
@@ -193,7 +194,7 @@ class _Search:
         scores = {sign: np.full(missing.shape, NOTHING, np.int8) for sign in self._signs}
         logits: dict[int, list[np.ndarray]] = {sign: [] for sign in self._signs}
         for sign, candidates, features in scene.candidates(self._signs):
-            logit = _trees().logit(features)
+            logit = _trees().logit(features, HOPELESS)
             logits[sign].append(logit[logit > LIKELY])
             score = logit - SIZE_COST * np.clip(features[:, LOG_AREA] - USUAL_LOG_AREA, -2, 4)
             steps = np.clip(np.rint(STEPS * score), NOTHING + 1, 127).astype(np.int8)

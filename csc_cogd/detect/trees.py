@@ -7,6 +7,8 @@ from importlib import resources
 
 import numpy as np
 
+FIRST = 50  # trees
+
 
 @dataclass(frozen=True, eq=False)
 class Trees:
@@ -41,11 +43,18 @@ class Trees:
         with resources.as_file(resources.files("csc_cogd.data") / f"{name}.npz") as path, np.load(path) as stored:
             return cls(**{key: stored[key] for key in stored.files})
 
-    def logit(self, features: np.ndarray) -> np.ndarray:
-        """Return the logit of the probability of the class for each row of features (n, k), (n,)."""
+    def logit(self, features: np.ndarray, give_up: float = -np.inf) -> np.ndarray:
+        """Return the logit of the probability of the class for each row of features (n, k), (n,).
+
+        Rows whose logit is below `give_up` after the first :data:`FIRST` trees aren't looked at by the others.
+        """
         logit = np.full(len(features), self.baseline, np.float64)
-        for root in self.roots:
+        for root in self.roots[:FIRST]:
             logit += self.value[self._leaves(features, int(root))]
+        left = np.flatnonzero(logit >= give_up)
+        remaining = features[left]
+        for root in self.roots[FIRST:]:
+            logit[left] += self.value[self._leaves(remaining, int(root))]
         return logit
 
     def _leaves(self, features: np.ndarray, root: int) -> np.ndarray:

@@ -15,10 +15,14 @@ def test_trees_say_what_scikit_learn_says(rng, leaves, monkeypatch):
     learn_dust = import_module("learn_dust")
     features = rng.normal(0, 1, (800, 5)).astype(np.float32)
     target = features[:, 0] * features[:, 3] + features[:, 1] > 0.2
-    model = sklearn.HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=leaves).fit(features, target)
+    model = sklearn.HistGradientBoostingClassifier(max_iter=70, max_leaf_nodes=leaves).fit(features, target)
     trees = Trees(**learn_dust.flattened(model))
     seen = rng.normal(0, 1, (300, 5)).astype(np.float32)
-    np.testing.assert_allclose(trees.logit(seen), model.decision_function(seen), atol=1e-5)
+    expected = model.decision_function(seen)
+    np.testing.assert_allclose(trees.logit(seen), expected, atol=1e-5)
+    hasty = trees.logit(seen, give_up=-1.0)
+    np.testing.assert_allclose(hasty[expected > 0], expected[expected > 0], atol=1e-5)
+    assert (hasty[abs(hasty - expected) > 1e-4] < -1).all()
 
 
 def test_the_trees_that_ship_fit_the_features(rng):
