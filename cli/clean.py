@@ -42,14 +42,15 @@ if TYPE_CHECKING:
     "--grain", type=click.Choice(GRAINS), default="auto", show_default=True,
     help="Give what is filled the grain of the picture: in photographs of 8 or 16 bits; not in other data.",
 )  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Random seed of the grain."
-)
 @options("output_cleaned")
 @click.option(
     "--mask-out", type=PATH, metavar="DIR", help="Also write masks of what was found, NAME_mask.png, into a folder."
 )
-@options(BATCH, "as_json", "fast", "best", TILING, "dry_run", ENGINE, CONSOLE)
+@options(BATCH, "as_json", "fast", "best", TILING, "dry_run")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Random seed of the grain."
+)
+@options(ENGINE, CONSOLE)
 def command(
     images: tuple[str, ...], preset: str | None, polarity: str | None, sensitivity: float, infrared: Path | None,
     no_infrared: bool, grain: str, seed: int, output: Path | None, mask_out: Path | None, batch: BatchOptions,

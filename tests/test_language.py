@@ -26,6 +26,7 @@ ON_PURPOSE = {  # arguments that differ, and why
         "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
     },
     "default": {
+        "sensitivity": "a factor on that of a sensor's defects; from 0 to 1 of dust",
         "n_filters": "a prior's may be those of another",
         "lmbda": "by task",
         "max_iter": "by solver and task",
@@ -56,7 +57,7 @@ OPTIONS_ON_PURPOSE = {  # options that mean something else by command, by type, 
     "--output", "--noise", "--noise-sigma", "--gain", "--kernel", "--kernel-degree", "--dictionary", "--lmbda",
     "--iterations", "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size",
     "--filters", "--filter-size", "--plot", "--steps", "--epochs", "--learning-rate", "--weight-decay", "--keep",
-    "--sensitivity",
+    "--sensitivity", "--polarity",
 }  # fmt: skip
 ORDER = (  # of options that several commands take
     "--output", "--recursive", "--files-from", "--axes", "--suffix", "--skip-existing", "--fail-fast", "--jobs",

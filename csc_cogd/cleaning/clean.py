@@ -72,10 +72,10 @@ class CleaningReport:
 def clean(
     image: Any,
     *,
-    infrared: Any = None,
     channel_axis: int | None = None,
-    sensitivity: float = 0.5,
+    infrared: Any = None,
     polarity: str = "both",
+    sensitivity: float = 0.5,
     grain: str = "auto",
     seed: int = 0,
     effort: str = "default",
@@ -93,11 +93,11 @@ def clean(
     ----------
     image : (H, W) array, or with channels along `channel_axis`
         Integers or floats of any range.
-    infrared : (H, W) array, optional
-        The scanner's infrared channel, of any range; it may be off by a few pixels.
     channel_axis : int, optional
         Axis of the channels; default: a gray image.
-    sensitivity, polarity
+    infrared : (H, W) array, optional
+        The scanner's infrared channel, of any range; it may be off by a few pixels.
+    polarity, sensitivity
         As in :func:`csc_cogd.find_dust`.
     grain : {"auto", "off"}
         "auto" gives fills the grain of the picture, in photographs: images of unsigned integers with 1 or 3 channels.

@@ -103,21 +103,26 @@ def find_dust(
     observation = Observation.of(from_gpu(image), channel_axis=channel_axis, complete=True)
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
+    search = _Search(observation, POLARITIES[polarity], least_logit(float(sensitivity)))
+
+    def seen() -> np.ndarray:
+        reporter, tiles = Reporter(callback), search.tiles()
+        reporter.report("tiles", 0, len(tiles))
+        looks = Engine(device="cpu", threads=threads).backend.each(search.look, tiles)
+        for done, (tile, of_tile) in enumerate(zip(tiles, looks, strict=True), 1):
+            search.remember(tile, of_tile)
+            if reporter.report("tiles", done, len(tiles)):
+                break
+        return search.found()
+
     remarks: tuple[Remark, ...] = ()
     if infrared is not None:
-        by_light = find_by_infrared(observation.planes, from_gpu(infrared), sensitivity=float(sensitivity))
+        light = from_gpu(infrared)
+        by_light = find_by_infrared(observation.planes, light, sensitivity=float(sensitivity), seen=seen)
         if not by_light.remarks:
             return by_light
         remarks = by_light.remarks
-    search = _Search(observation, POLARITIES[polarity], least_logit(float(sensitivity)))
-    reporter, tiles = Reporter(callback), search.tiles()
-    reporter.report("tiles", 0, len(tiles))
-    looks = Engine(device="cpu", threads=threads).backend.each(search.look, tiles)
-    for done, (tile, seen) in enumerate(zip(tiles, looks, strict=True), 1):
-        search.remember(tile, seen)
-        if reporter.report("tiles", done, len(tiles)):
-            break
-    found = search.found()
+    found = seen()
     components, labels = components_of(found, search.gray())
     return DustDetection(found != 0, labels, components, remarks=remarks)
 

@@ -11,12 +11,12 @@ On silver film and Kodachrome infrared light is stopped by the picture itself; t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import binary_dilation, gaussian_filter, label, maximum_filter, mean, median_filter
+from scipy.ndimage import binary_dilation, binary_fill_holes, gaussian_filter, label, maximum_filter, mean, median_filter
 from skimage.filters import apply_hysteresis_threshold
 
 from csc_cogd.detect.detection import DustDetection
@@ -58,6 +58,9 @@ NORMAL = 1.4826
 """Standard deviation of normal deviates by their median absolute value."""
 CALMEST = 0.7
 """Least noise of a block, as a share of the usual one."""
+LEAST_DIP, DARK = -0.06, -0.7
+"""Logarithms: of infrared light, below which a thing that is dark in the picture may be dust; and of the picture's
+brightness to that around, below which what dust encloses is part of it."""
 SURROUNDINGS = 6.0
 """Standard deviation of the Gaussian that says what is around a component."""
 OPAQUE = 0.02
@@ -92,7 +95,9 @@ class Evidence:
     leakage: float
 
 
-def find_by_infrared(planes: np.ndarray, infrared: Any, *, sensitivity: float = 0.5) -> DustDetection:
+def find_by_infrared(
+    planes: np.ndarray, infrared: Any, *, sensitivity: float = 0.5, seen: Callable[[], np.ndarray] | None = None
+) -> DustDetection:
     """Find dust by an infrared channel.
 
     Parameters
@@ -103,6 +108,9 @@ def find_by_infrared(planes: np.ndarray, infrared: Any, *, sensitivity: float = 
         Of any range; dust is dark in it.
     sensitivity : float
         From 0 to 1.
+    seen : callable, optional
+        Returns what a search of the picture alone finds, (H, W), positive where it is dark. It is believed where infrared
+        light is stopped, too, even if dyes as dark would stop as much.
 
     Returns
     -------
@@ -122,14 +130,30 @@ def find_by_infrared(planes: np.ndarray, infrared: Any, *, sensitivity: float = 
     if evidence is None:
         return DustDetection(nothing, nothing.astype(np.int32), (), remarks=(SEES_THE_PICTURE,))
     mask, strength = _thresholded(evidence, threshold_of(sensitivity))
-    depth = evidence.dips + evidence.leakage * np.minimum(
-        evidence.relative, 0
-    )  # dust hides the dyes, which don't leak there
+    depth = evidence.dips + evidence.leakage * np.minimum(evidence.relative, 0)  # dust hides the dyes, which leak
+    if seen is not None:
+        _add_dark(mask, strength, depth, evidence.relative, seen(), threshold_of(sensitivity))
     transmission = np.where(mask, np.exp(np.minimum(depth, 0)), 1).astype(np.float32)
     surest = np.maximum(strength / threshold_of(sensitivity), 1.0)
     percent = np.rint(100 * (1 - 0.5 / surest**2)).astype(np.int8)
     components, labels = components_of(np.where(mask, percent * _signs(planes, mask), 0).astype(np.int8), _gray(planes))
     return DustDetection(mask, labels, components, np.maximum(transmission, OPAQUE))
+
+
+def _add_dark(
+    mask: np.ndarray, strength: np.ndarray, depth: np.ndarray, relative: np.ndarray, seen: np.ndarray, threshold: float
+) -> None:
+    """Add dark damage that lets as much infrared through as dyes as dark would, in place: only the picture tells it.
+
+    It is what the search of the picture marks as dark where infrared is dark, too, and dark cores within what is marked.
+    """
+    stopped = (depth < LEAST_DIP) & (depth < -GROWTH * noise_level(depth))
+    parts, count = label(seen > 0, np.ones((3, 3), bool))
+    if count:
+        borne_out = mean(stopped, parts, np.arange(1, count + 1)) > 0.5
+        mask |= np.append(False, borne_out)[parts]
+    mask |= binary_fill_holes(mask) & stopped & (relative < DARK)
+    strength[mask] = np.maximum(strength[mask], threshold)
 
 
 def _gray(planes: np.ndarray) -> np.ndarray:
