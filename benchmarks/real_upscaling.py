@@ -70,7 +70,7 @@ def upscaling(count: int | None, factor: float = 2, folder: str = "CBSD68") -> N
         for kept, quality in QUALITIES.items():
             rows = []
             for _, truth in squares(folder, count):
-                side = round(SIDE / factor)
+                side = int(SIDE / factor)
                 truth = truth[: round(factor * side), : round(factor * side)]
                 small = stored(resized(truth, side, how), quality)
                 peers = [resized(small, len(truth), Image.Resampling[peer]) for peer in ("LANCZOS", "BICUBIC")]
