@@ -1,12 +1,13 @@
 """Upscaling and deblurring of real pictures beside the simple tools: ``python benchmarks/real_upscaling.py [--count N]``.
 
-Upscaling by 2 and by 1.5: squares of CBSD68's pictures are reduced by Pillow's mean over blocks or bicubic reduction, kept
-as PNG or as JPEG of quality 85 with Pillow's defaults (chroma at half the size). csc-cogd is told nothing, or how the
-picture was made smaller; the peers are Pillow's Lanczos and bicubic interpolation.
+Upscaling by 2, 3 and 1.5: squares of CBSD68's pictures, and by 2 and 3 also of BSD68's, which are gray, are reduced by
+Pillow's mean over blocks or bicubic reduction, kept as PNG or as JPEG of quality 85 with Pillow's defaults (chroma at half
+the size). csc-cogd is told nothing, or how the picture was made smaller; the peers are Pillow's Lanczos and bicubic
+interpolation.
 
 Deblurring: squares of BSD68's pictures, blurred, with noise of 2 gray levels as PNG, or without as JPEG of quality 85. The
-peer is scikit-image's Wiener filter with a mirrored border at the best of 19 balances, chosen with the truth for each
-picture.
+peers are scikit-image's Wiener filter with a mirrored border at the best of 19 balances, and its Richardson-Lucy at the best
+of five numbers of iterations, chosen with the truth for each picture.
 
 Cells: mean PSNR in dB; of csc-cogd, also the mean gain over the best peer of each picture, and the least gain of a picture.
 The pictures are read from the folder that CSC_COGD_DATA names.
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deblurring import KERNELS, blurred, wiener
+from deblurring import KERNELS, blurred, richardson_lucy, wiener
 from PIL import Image
 
 from csc_cogd import deblur, psnr, upscale
@@ -59,33 +60,43 @@ def quality_of(restored: np.ndarray, truth: np.ndarray) -> float:
     return psnr(np.clip(np.rint(restored), 0, 255), truth, data_range=255)
 
 
-def upscaling(count: int | None, factor: float = 2) -> None:
+def upscaling(count: int | None, factor: float = 2, folder: str = "CBSD68") -> None:
     """Print the table of upscaling."""
-    print(f"\n| {factor:g} x | csc-cogd | told the reduction | Lanczos | bicubic |\n|---|---|---|---|---|", flush=True)
+    print(
+        f"\n| {folder}, {factor:g} x | csc-cogd | told the reduction | Lanczos | bicubic |\n|---|---|---|---|---|",
+        flush=True,
+    )
     for name, how in REDUCTIONS.items():
         for kept, quality in QUALITIES.items():
             rows = []
-            for _, truth in squares("CBSD68", count):
-                side = round(SIDE / factor)
+            for _, truth in squares(folder, count):
+                side = int(SIDE / factor)
                 truth = truth[: round(factor * side), : round(factor * side)]
                 small = stored(resized(truth, side, how), quality)
                 peers = [resized(small, len(truth), Image.Resampling[peer]) for peer in ("LANCZOS", "BICUBIC")]
-                ours = [upscale(small, factor, kernel=kernel, channel_axis=-1) for kernel in ("auto", name)]
+                axis = -1 if truth.ndim == 3 else None
+                ours = [upscale(small, factor, kernel=kernel, channel_axis=axis) for kernel in ("auto", name)]
                 rows.append([quality_of(restored, truth) for restored in (*ours, *peers)])
             _print_row(f"{name}, {kept}", np.array(rows), n_ours=2)
 
 
 def deblurring(count: int | None) -> None:
     """Print the table of deblurring."""
-    print("\n| deblurring | csc-cogd | Wiener, best balance | as it is |\n|---|---|---|---|", flush=True)
+    print(
+        "\n| deblurring | csc-cogd | Wiener, best balance | Richardson-Lucy, best stop | as it is |\n|---|---|---|---|---|",
+        flush=True,
+    )
     for name, kernel in KERNELS.items():
         for kept, quality in QUALITIES.items():
             rows = []
             for _, truth in squares("BSD68", count):
                 picture, inside = blurred(truth.astype(float), kernel, 0.0 if quality else 2.0)
                 picture = stored(picture, quality)
-                best = max(quality_of(estimate, inside) for estimate in wiener(picture, kernel))
-                rows.append([quality_of(deblur(picture, kernel), inside), best, quality_of(picture, inside)])
+                best = [
+                    max(quality_of(estimate, inside) for estimate in peer(picture, kernel))
+                    for peer in (wiener, richardson_lucy)
+                ]
+                rows.append([quality_of(deblur(picture, kernel), inside), *best, quality_of(picture, inside)])
             _print_row(f"{name}, {kept}", np.array(rows), n_ours=1)
 
 
@@ -98,11 +109,20 @@ def _print_row(title: str, figures: np.ndarray, n_ours: int) -> None:
     print(f"| {title} | {' | '.join(cells)} |", flush=True)
 
 
+TABLES: dict[str, Any] = {
+    "2": upscaling,
+    "3": lambda count: upscaling(count, 3),
+    "1.5": lambda count: upscaling(count, 1.5),
+    "gray 2": lambda count: upscaling(count, 2, "BSD68"),
+    "gray 3": lambda count: upscaling(count, 3, "BSD68"),
+    "deblurring": deblurring,
+}
+
+
 def print_tables(count: int | None = None, only: str | None = None) -> None:
     """Print all tables, of `count` pictures each."""
     warnings.simplefilter("ignore")
-    tables: dict[str, Any] = {"2": upscaling, "1.5": lambda n: upscaling(n, 1.5), "deblurring": deblurring}
-    for name, table in tables.items():
+    for name, table in TABLES.items():
         if only in (None, name):
             table(count)
 
@@ -110,7 +130,7 @@ def print_tables(count: int | None = None, only: str | None = None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, help="pictures of each set, evenly spread; default: all")
-    parser.add_argument("--only", choices=["2", "1.5", "deblurring"], help="one of the tables")
+    parser.add_argument("--only", choices=list(TABLES), help="one of the tables")
     arguments = parser.parse_args()
     print_tables(arguments.count, arguments.only)
 

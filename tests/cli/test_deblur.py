@@ -141,6 +141,7 @@ def test_counts_with_gaps_are_restored_as_counts(folder, photo, rng, capsys):
             2,
         ),
         (["photo.png", "-k", "uniform:3", "--dictionary", "none.npz"], "none.npz: no such dictionary", 2),
+        (["photo.png", "-k", "uniform:3", "--prior", "none.safetensors"], "none.safetensors: no such file of weights", 2),
         (["photo.png", "-k", "uniform:3", "--mask-dilate", "2"], "nothing says what is missing", 2),
         (["photo.png", "-k", "uniform:3", "-m", "none.png"], "none.png: no such file", 2),
     ],

@@ -81,8 +81,10 @@ def test_the_noise_is_estimated_and_a_wrong_one_is_worse(scene, truth):
     restored, report = deblur(picture, uniform_kernel(5), return_report=True)
     assert report.noise_sigmas[0] == pytest.approx(5, rel=0.1)
     assert any("; noise 5" in line or "; noise 4.9" in line for line in report.lines())
+    by_code = quality(deblur(picture, uniform_kernel(5), prior="none"), truth)
     for wrong in (0.5, 50.0):
-        assert quality(deblur(picture, uniform_kernel(5), noise_sigma=wrong), truth) < quality(restored, truth) - 0.5
+        assert quality(deblur(picture, uniform_kernel(5), noise_sigma=wrong), truth) < quality(restored, truth) - 0.3
+        assert quality(deblur(picture, uniform_kernel(5), noise_sigma=wrong, prior="none"), truth) < by_code - 0.5
 
 
 def test_missing_pixels_are_filled_while_the_rest_is_deblurred(scene, truth, rng):
@@ -259,22 +261,24 @@ def test_what_is_estimated_is_that_of_the_whole_picture(wide):
     assert reports[1].groups[0].lmbda == pytest.approx(reports[0].groups[0].lmbda, rel=1e-3)
 
 
-def test_memory_is_bounded_by_smaller_tiles(rng):
+@pytest.mark.parametrize(("prior", "little"), [("none", 6e8), ("default", 3.2e8)])
+def test_memory_is_bounded_by_smaller_tiles(rng, prior, little):
     image = rng.integers(0, 255, (600, 700)).astype(np.uint8)
     plans = []
-    for memory in (2e9, 6e8):
-        same, report = deblur(image, np.ones((3, 3)), max_memory=memory, dry_run=True, return_report=True)
+    how = {"prior": prior, "dry_run": True, "return_report": True}
+    for memory in (2e9, little):
+        same, report = deblur(image, np.ones((3, 3)), max_memory=memory, **how)
         np.testing.assert_array_equal(same, image)
         plans.append(report.groups[0].plan)
         assert plans[-1].memory <= memory
         assert report.lines() == [str(plans[-1])]
         assert report.groups[0].history == []
     assert len(plans[0].tiles) == 1 < len(plans[1].tiles)
-    _, finer = upscale(image, 2, max_memory=6e8, dry_run=True, return_report=True)
-    assert finer.groups[0].plan.memory <= 6e8
+    _, finer = upscale(image, 2, max_memory=little, **how)
+    assert finer.groups[0].plan.memory <= little
     assert len(finer.groups[0].plan.tiles) > len(plans[1].tiles)
     with pytest.raises(InputError, match=r"max_memory of 0\.1 GB doesn't suffice"):
-        deblur(image, np.ones((3, 3)), max_memory=1e8)
+        deblur(image, np.ones((3, 3)), max_memory=1e8, prior=prior)
 
 
 def test_threads_and_tiles_at_once_change_nothing_and_a_stop_leaves_the_rest_smooth(photo):

@@ -12,8 +12,8 @@ smooth base layer.
 
 What the prior takes off can't be more than tau says: where it is, the picture has more noise than was told or estimated, and
 is trusted less. The number of turns is fixed, and they end earlier once the estimate explains the picture better than its
-noise lets anything do, moves more than in the turn before, or explains the picture worse: so they can't diverge. The result
-is the last good estimate, or the base layer, where none of them explains the picture better.
+noise lets anything do, moves clearly more than before, or explains the picture clearly worse: so they can't diverge. The
+result is the last good estimate, or the base layer, where none of them explains the picture better.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ DOUBT, MOST_DOUBTS = 4.0, 6  # times more in variance, so often in a turn at mos
 LAST_TAU = 1.4  # to the standard deviation of the noise
 TURNS = {False: 8, True: 16}  # of a blur; of a reduction, whose scene is known less
 LAMBDA = 0.23
-OVERFIT, GROWTH, BAD_FIT = 0.65, 1.1, 4.0  # of the residual's mean square to the variance of the noise
+OVERFIT, BAD_FIT = 0.65, 4.0  # of the residual's mean square to the variance of the noise
+GROWTH = 1.5  # of the mean square of a turn's change, or of the residual, beside the least before
 FAINTEST = 0.05  # of the mean: noise of counts isn't taken to be fainter than there
 FIT = 0.005
 """Variance of the picture's noise to that of the scene's error, where a picture without noise is fitted at last."""
@@ -60,9 +61,9 @@ def prior_scene(state: TileState, recipe: Recipe) -> TileState:
                 break
             variance = DOUBT * variance
         move, misfit = float(np.mean((estimate - scene) ** 2)), misfit_of(estimate, state, variance, operator)
-        if not (move <= least_move and misfit <= GROWTH * max(least_misfit, 1.0)):
+        if not (move <= GROWTH * least_move and misfit <= GROWTH * max(least_misfit, 1.0)):
             break
-        scene, least_move, least_misfit = estimate, move, min(misfit, least_misfit)
+        scene, least_move, least_misfit = estimate, min(move, least_move), min(misfit, least_misfit)
         overfit = misfit < OVERFIT and recipe.noise_sigma > operator.rounding
         if recipe.reporter.report("prior", number, len(taus)) or overfit:
             break
