@@ -40,7 +40,6 @@ ON_PURPOSE = {  # arguments that differ, and why
         "dtype": "reconstruct_images computes in that of the codes",
         "gain": "blurred counts aren't estimated from",
         "noise": "blurred images have white noise, or counts",
-        "sensitivity": "a factor of thresholds; for dust, between nothing and everything",
         "fill": "a way to fill holes; in augmentation, the value of pixels from outside",
     },
     "kind": {
