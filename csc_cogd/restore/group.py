@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,18 @@ from csc_cogd.restore.report import GroupReport, TileTrace, Trace
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
 from csc_cogd.restore.stages.prior import prior_effort, prior_memory
 from csc_cogd.restore.stages.state import Recipe, TileState
-from csc_cogd.restore.tiling import PLAIN, Memory, Overlap, Plan, Tile, admm_memory, choose_tiles, code_memory
+from csc_cogd.restore.tiling import (
+    PLAIN,
+    Memory,
+    Overlap,
+    Plan,
+    Tile,
+    admm_memory,
+    choose_tiles,
+    code_memory,
+    largest_share,
+    patches_memory,
+)
 from csc_cogd.unrolled.prior import Prior
 
 
@@ -67,6 +79,11 @@ class Group:
         """Whether known values are restored, too."""
         return self.effort is None or (bool(self.noise_sigma) and not self.problem.keep_known)
 
+    @cached_property
+    def largest_share(self) -> float:
+        """Of the pixels that are missing, where they are densest."""
+        return largest_share(np.asarray(self.scaled.missing.any(axis=0)))
+
     @property
     def texture_from(self) -> float:
         """Half the width in pixels of the holes that are filled with texture."""
@@ -82,6 +99,8 @@ class Group:
             return prior_memory(self.prior, len(self.scaled.planes), shape, backend.threads)
         if not isinstance(self.problem.operator, Identity):
             return admm_memory(self.dictionary, itemsize, self.problem.operator.scene_shape(shape), gradient_penalty=True)
+        if self.effort is not None and not self.effort.code:
+            return patches_memory(len(self.scaled.planes), shape, self.largest_share)
         if backend.compiled:
             return code_memory(self.dictionary, len(self.scaled.planes), itemsize, shape)
         return admm_memory(self.dictionary, itemsize, shape)
