@@ -185,7 +185,7 @@ def print_large(name: str, truth: np.ndarray, mask: np.ndarray, against: Path | 
         for tree in (HERE, against):
             if tree is not None:
                 cpu, seconds, peak = command_of(
-                    tree, ["inpaint", damaged, "-m", marked, "-o", restored, "--force", "--threads", "2"]
+                    tree, ["inpaint", damaged, "-m", marked, "-o", restored, "--overwrite", "--threads", "2"]
                 )
                 with Image.open(restored) as image:
                     quality = work.psnr(np.asarray(image))
@@ -218,7 +218,7 @@ def print_thousand(count: int) -> None:
             Image.fromarray(damaged).save(Path(folder) / "photographs" / f"{number}.jpg", quality=95)
             Image.fromarray(mask.astype(np.uint8) * 255).save(Path(folder) / "masks" / f"{number}.png")
         for processes in (1, 2):
-            options = ["--processes", str(processes), "--threads", "1", "--force"]
+            options = ["--jobs", str(processes), "--threads", "1", "--overwrite"]
             places = [f"{folder}/photographs", "-m", f"{folder}/masks", "-o", f"{folder}/restored"]
             _, seconds, _ = command_of(HERE, ["inpaint", *places, *options])
             rates.append(count / seconds)
