@@ -262,7 +262,7 @@ def main() -> None:
     print("| case | CPU seconds | PSNR | CPU seconds before | PSNR before | ratio |\n| --- | --- | --- | --- | --- | --- |")
     if "photograph" in cases:
         truth = photograph()
-        mask = scratch_mask(truth.shape[:2], (2, 2, 3, 3), seed=1) | specks(truth.shape[:2], 60, 3.0)
+        mask = scratch_mask(truth.shape[:2], (2, 2, 3, 3, 4, 5), seed=1) | specks(truth.shape[:2], 90, 3.0)
         print_peers(Work(f"photograph, {mask.mean():.1%}", truth, mask))
         for effort in ("fast", "default", "best"):
             print_work(Work("photograph", truth, mask, effort), against, rounds)
