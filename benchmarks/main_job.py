@@ -2,7 +2,7 @@
 
 The cases, each restored by a process that has compiled its kernels before, on one thread:
 
-photograph  500 x 500 in color, 1.7 % of it scratches and specks: by default, ``--fast`` and ``--best``, beside biharmonic
+photograph  500 x 500 in color, 2.1 % of it scratches and specks: by default, ``--fast`` and ``--best``, beside biharmonic
             interpolation by scikit-image and by csc-cogd's own, and OpenCV NS
 half        half of the pixels missing at random, 512 x 512, gray and color
 scratched   24 megapixels in color of which scratches cover 2.2 %, by the command, on two threads; with the peak of memory
