@@ -94,7 +94,8 @@ def _piece(problem: Problem) -> Observation:
 def _measured(sample: Problem, solve: Solve, engine: Engine) -> float:
     """Return the seconds a pixel of a small picture's restoration, with kernels compiled."""
     everything = Tiling(tile=0)
-    restore(sample, replace(solve, effort="fast", learn=False, max_iter=1), everything, engine)
+    rounds = None if solve.max_iter is None else 1  # a number asks for a code
+    restore(sample, replace(solve, effort="fast", learn=False, max_iter=rounds), everything, engine)
     started = time.perf_counter()
     restore(sample, solve, everything, engine)
     height, width = sample.observation.planes.shape[1:]

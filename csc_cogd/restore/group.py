@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -17,11 +18,22 @@ from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import GroupReport, TileTrace, Trace
 from csc_cogd.restore.scene_prior import check_channels
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
-from csc_cogd.restore.stages.plug_and_play import patches_memory
+from csc_cogd.restore.stages.plug_and_play import scene_patches_memory
 from csc_cogd.restore.stages.prior import prior_effort, prior_memory
 from csc_cogd.restore.stages.prior_scene import scene_memory
 from csc_cogd.restore.stages.state import Recipe, TileState
-from csc_cogd.restore.tiling import PLAIN, Memory, Overlap, Plan, Tile, admm_memory, choose_tiles, code_memory
+from csc_cogd.restore.tiling import (
+    PLAIN,
+    Memory,
+    Overlap,
+    Plan,
+    Tile,
+    admm_memory,
+    choose_tiles,
+    code_memory,
+    largest_share,
+    patches_memory,
+)
 from csc_cogd.unrolled.prior import Prior
 
 
@@ -74,6 +86,11 @@ class Group:
         """Whether known values are restored, too."""
         return self.effort is None or (bool(self.noise_sigma) and not self.problem.keep_known)
 
+    @cached_property
+    def largest_share(self) -> float:
+        """Of the pixels that are missing, where they are densest."""
+        return largest_share(np.asarray(self.scaled.missing.any(axis=0)))
+
     @property
     def texture_from(self) -> float:
         """Half the width in pixels of the holes that are filled with texture."""
@@ -91,10 +108,12 @@ class Group:
             if self.prior is not None:
                 return scene_memory(self.prior, channels, scene, backend.threads)
             return max(
-                admm_memory(self.dictionary, itemsize, scene, gradient_penalty=True), patches_memory(channels, scene)
+                admm_memory(self.dictionary, itemsize, scene, gradient_penalty=True), scene_patches_memory(channels, scene)
             )  # one after the other
         if self.prior is not None:
             return prior_memory(self.prior, channels, shape, backend.threads)
+        if self.effort is not None and not self.effort.code:
+            return patches_memory(channels, shape, self.largest_share)
         if backend.compiled:
             return code_memory(self.dictionary, channels, itemsize, shape)
         return admm_memory(self.dictionary, itemsize, shape)

@@ -17,6 +17,7 @@ ROUNDS = {"fast": 4, "default": 4, "best": 8}  # of the code solve, by coordinat
 LARGE_HOLE_SHARE = 0.09  # fraction of missing values inside of holes from which larger patches are better
 ADAPT_ABOVE = 0.6  # fraction of missing values from which the dictionary is worth adapting,
 CHECK_ABOVE = 0.8  # and from which biharmonic interpolation may be better still: on smooth images
+TOGETHER_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, channels gain from each other
 CODE_ABOVE = {"gray": 0.42, "color": 0.6}  # of what surrounds known values beside missing ones: from there on, codes help
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
 
@@ -116,6 +117,8 @@ class PatchModel:
         How many of them are estimated: the most similar ones.
     shrinkage : float
         Weight of a multiple of the identity in a group's covariance.
+    together : int
+        Last passes in which channels that miss the same are estimated together, and tell of each other.
     """
 
     size: int = 6
@@ -124,6 +127,7 @@ class PatchModel:
     n_similar: int = 60
     n_estimated: int = 16
     shrinkage: float = 0.01
+    together: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,12 +174,15 @@ def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_
         large_holes = damage.inside > LARGE_HOLE_SHARE
         size = 8 if large_holes and channels == 1 else 6 if large_holes or damage.shared or channels == 1 else 5
         step, n_estimated = {"fast": (4, 8), "default": (4, 16), "best": (3, 24)}[solve.effort]
-        shrinkage = 0.01 if channels > 1 and not damage.shared else 0.003
+        together = 2 if best else int(damage.scattered > TOGETHER_ABOVE and not fast)
+        if channels == 1 or not damage.shared:
+            together = 0
+        apart = channels == 1 or (damage.shared and not together)
         code = damage.scattered > CODE_ABOVE["gray" if channels == 1 else "color"] or own_dictionary or solve.asks_for_code
         effort = Effort(
             rounds,
             {"fast": 2, "default": 4, "best": 6}[solve.effort] + (large_holes and not fast),
-            PatchModel(size=size, step=step, n_estimated=n_estimated, shrinkage=shrinkage),
+            PatchModel(size, step, n_estimated=n_estimated, shrinkage=0.003 if apart else 0.01, together=together),
             learn=best and code and damage.share > ADAPT_ABOVE,
             check=damage.share > CHECK_ABOVE and not fast,
             code=code,

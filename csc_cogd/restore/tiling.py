@@ -131,6 +131,23 @@ def code_memory(dictionary: Dictionary, n_channels: int, itemsize: int, shape: t
     return int(size * max(apart * K * itemsize * (1.5 + 1.4 * C), 500 + 200 * n_channels))
 
 
+def patches_memory(n_channels: int, shape: tuple[int, ...], share: float) -> int:
+    """Bytes that filling channels of a shape (H, W) takes without a code, of which at most a share is missing.
+
+    As measured, and a quarter more: what is missing takes the factors of biharmonic interpolation.
+    """
+    return int((shape[0] + 16) * (shape[1] + 16) * (30 + 80 * n_channels + share * (500 + 400 * n_channels)))
+
+
+def largest_share(damaged: np.ndarray) -> float:
+    """Return the share of the damage (H, W bool) where it is densest, in squares as large as the smallest tiles."""
+    side = SIDES[0]
+    blocks = np.add.reduceat(
+        np.add.reduceat(damaged, np.arange(0, len(damaged), side), 0, np.int64), np.arange(0, damaged.shape[1], side), 1
+    )
+    return float(blocks.max() / np.prod(np.minimum(damaged.shape, side)))
+
+
 def admm_memory(dictionary: Dictionary, itemsize: int, shape: tuple[int, ...], gradient_penalty: bool = False) -> int:
     """Bytes that coding a scene of a shape (H, W) by ADMM takes, with its base layer.
 

@@ -90,7 +90,7 @@ def test_nan_in_float_data_needs_no_mask(folder, photo):
 @pytest.mark.parametrize(
     ("more", "adapted", "passes"),
     [
-        ((), False, 6), (("--fast",), False, 4), (("--best",), False, 12), (("--fast", "--learn"), True, 4),
+        ((), False, 4), (("--fast",), False, 2), (("--best",), False, 6), (("--fast", "--learn"), True, 2),
     ],
 )  # fmt: skip
 def test_effort_is_chosen_by_fast_and_best(folder, capsys, more, adapted, passes):
@@ -199,12 +199,12 @@ def test_what_was_transparent_is_restored_and_opaque(folder, rng):
 
 
 def test_out_of_memory_is_said_in_one_line(folder, capsys, monkeypatch):
-    from csc_cogd.restore.stages import code as module
+    from csc_cogd.restore.stages import nonlocal_bayes as module
 
     def greedy(*arguments, **named):
         raise MemoryError
 
-    monkeypatch.setattr(module, "sparse_code", greedy)
+    monkeypatch.setattr(module, "refine", greedy)
     before = contents(folder)
     assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", "-q") == 3
     assert f"csc-cogd: error: {folder / 'photo.png'}: out of memory" in capsys.readouterr().err

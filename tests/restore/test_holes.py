@@ -139,3 +139,19 @@ class TestKriging:
             filled = krige(np.where(hole, 0, image)[None], hole, hole, Covariance(likeness=0.08))[0]
             errors.append([((a - image)[hole] ** 2).mean() for a in (filled, inpaint_biharmonic(image * ~hole, hole))])
         assert np.log10(errors).mean(axis=0) @ (-10, 10) > 1  # dB
+
+
+def test_scratches_are_no_holes_however_they_lie_but_wide_tears_are():
+    def found(*boxes):
+        missing = np.zeros((1, 200, 200), bool)
+        for box in boxes:
+            missing[0, *box] = True
+        return len(find_holes(missing))
+
+    assert found(np.s_[50:58, 60:68]) == 1
+    assert found(np.s_[50:58, 60:84]) == 1
+    assert found(np.s_[50:57, 20:180]) == 0
+    assert found(np.s_[50:57, 20:180], np.s_[20:180, 90:97]) == 0
+    assert found(np.s_[50:64, 20:180]) == 1
+    diagonal = np.pad(abs(np.subtract.outer(np.arange(150), np.arange(150))) <= 6, 25)
+    assert not find_holes(diagonal[None])

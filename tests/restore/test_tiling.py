@@ -11,7 +11,7 @@ from csc_cogd import Dictionary, InputError, deblur, denoise, inpaint, psnr
 from csc_cogd.restore.settings import Tiling
 from csc_cogd.restore.stages import code
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
-from csc_cogd.restore.tiling import MARGIN, Memory, choose_tiles, map_tiles, plan_tiles
+from csc_cogd.restore.tiling import MARGIN, Memory, choose_tiles, largest_share, map_tiles, plan_tiles
 
 
 def tiles_for(damaged, missing=None, tile="auto", max_memory=2e9):
@@ -155,6 +155,7 @@ def test_a_stopped_run_leaves_the_other_tiles_to_the_pilot(photo):
     ("call", "predicted"),
     [
         ("inpaint(image, mask)", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
+        ("inpaint(image, mask & (image > 100))", "patches_memory(1, (224, 224), (mask & (image > 100)).mean())"),
         ("inpaint(image, mask, dictionary=few)", "code_memory(few, 1, 4, (224, 224))"),
         ("denoise(image, 20, threads=1)", "prior_memory(Prior.default(), 1, (224, 224), 1)"),
         ("denoise(image, 20, threads=2)", "prior_memory(Prior.default(), 1, (224, 224), 2)"),
@@ -170,7 +171,7 @@ import numpy as np
 from skimage.data import camera
 from csc_cogd import Dictionary, Prior, deblur, denoise, inpaint
 from csc_cogd.restore.stages.prior import prior_memory
-from csc_cogd.restore.tiling import admm_memory, code_memory
+from csc_cogd.restore.tiling import admm_memory, code_memory, patches_memory
 
 def memory(name):
     return int(re.search(name + r":\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024
@@ -187,6 +188,14 @@ print((memory("VmHWM") - held) / {predicted})
     assert 0.5 < float(done.stdout) <= 1
 
 
+def test_the_share_of_damage_is_that_where_it_is_densest():
+    damaged = np.zeros((300, 400), bool)
+    assert largest_share(damaged) == 0
+    damaged[130:194, 0:64] = True
+    assert largest_share(damaged) == 0.25
+    assert largest_share(np.ones((3, 5), bool)) == 1
+
+
 def test_where_memory_does_not_suffice_after_all_tiles_become_smaller(monkeypatch):
     from skimage.data import camera
 
@@ -200,12 +209,13 @@ def test_where_memory_does_not_suffice_after_all_tiles_become_smaller(monkeypatc
 
     monkeypatch.setattr(code, "sparse_code", solve_small_ones)
     picture, mask = camera()[:300, :310], random_mask((300, 310), 0.1)
-    restored, report = inpaint(np.where(mask, 0, picture).astype(np.uint8), mask, effort="fast", return_report=True)
+    coded = {"effort": "fast", "max_iter": 4}
+    restored, report = inpaint(np.where(mask, 0, picture).astype(np.uint8), mask, return_report=True, **coded)
     assert sizes[0] > 230**2
     assert len(report.groups[0].plan.tiles) > 1
     assert psnr(restored, picture, data_range=255) > 35
     with pytest.raises(MemoryError):
-        inpaint(picture, mask, effort="fast", tile=0)
+        inpaint(picture, mask, tile=0, **coded)
 
 
 def test_a_scene_is_restored_in_smaller_tiles_where_memory_does_not_suffice_after_all(photo, monkeypatch, rng):
@@ -232,7 +242,7 @@ def test_on_a_gpu_tiles_fill_its_memory(cuda, monkeypatch):
     counts = []
     for free in (3e9, 6e7):
         monkeypatch.setattr(CudaBackend, "free_memory", lambda backend, free=free: free)
-        _, report = inpaint(image, device="cuda", dry_run=True, return_report=True)
+        _, report = inpaint(image, device="cuda", max_iter=4, dry_run=True, return_report=True)
         assert report.groups[0].plan.memory <= free
         counts.append(len(report.groups[0].plan.tiles))
     assert counts[0] == 1 < counts[1]

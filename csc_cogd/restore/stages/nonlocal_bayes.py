@@ -68,8 +68,8 @@ def refine(
     """Estimate missing or noisy values from similar patches, in several passes.
 
     Where masks differ, channels are estimated together, so that one tells of another. Else luminance and color differences
-    are estimated each by itself, for groups are too small for covariances between them; and channels that aren't three,
-    under noise.
+    are estimated each by itself, for groups are too small for covariances between them, but for the last passes where the
+    model says so; and channels that aren't three, under noise.
 
     Parameters
     ----------
@@ -113,6 +113,8 @@ def refine(
         raw = noise > 0 and number == 1 and complete
         source = observed if raw else estimate
         again = noise > 0 or number & (number - 1) == 0  # what looks alike changes less and less
+        if not noise and number == passes - model.together + 1:
+            groups.join()
         total, weight = groups.estimate(estimate, source, observed, known, noise if raw else 0.0, search=again)
         before = values[groups.places]
         refined = backend.xp.where(weight > 0, total / backend.xp.maximum(weight, 1), before)
@@ -179,6 +181,10 @@ class _Groups:
         self._matches: list[Any] = [None] * len(self._corners)
         self._missing = None if noise else np.flatnonzero(~known)
         self.places: Any = slice(None) if self._missing is None else backend.xp.asarray(self._missing)
+
+    def join(self) -> None:
+        """Estimate all channels together from now on."""
+        self._channels = [slice(0, self._shape[0])]
 
     def estimate(
         self, guide: Any, pilot: Any, observed: Any, known: Any, pilot_noise: float = 0.0, search: bool = True

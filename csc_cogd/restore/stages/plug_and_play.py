@@ -47,6 +47,6 @@ def noise_variance(state: TileState, recipe: Recipe) -> np.ndarray:
     return sigma**2 * np.maximum(expected, 0.02)
 
 
-def patches_memory(channels: int, scene: tuple[int, int]) -> int:
+def scene_patches_memory(channels: int, scene: tuple[int, int]) -> int:
     """Return the bytes that refining channels of a scene (height, width) takes, as measured and a quarter more."""
     return 250 * channels * scene[0] * scene[1]

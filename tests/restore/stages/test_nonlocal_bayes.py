@@ -5,6 +5,7 @@ from scipy.ndimage import gaussian_filter
 from csc_cogd import psnr
 from csc_cogd.backend import get_backend
 from csc_cogd.restore.settings import PatchModel
+from csc_cogd.restore.stages import nonlocal_bayes
 from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT, refine
 from csc_cogd.restore.stages.pilot import pilot_estimate
 from csc_cogd.restore.synthetic_masks import random_mask
@@ -138,6 +139,19 @@ def test_channels_help_each_other_where_other_pixels_are_missing(color, double, 
     )
     assert psnr(joint, picture, data_range=1) > psnr(apart, picture, data_range=1) + 3
     assert psnr(apart, picture, data_range=1) > psnr(pilot, picture, data_range=1)
+
+
+def test_channels_that_miss_the_same_are_estimated_together_in_the_last_passes(color, double, monkeypatch):
+    picture, known, pilot = damaged(color, random_mask((48, 48), 0.5)[None])
+    results = {}
+    for together in (0, 1):
+        model = PatchModel(size=4, step=3, together=together)
+        results[together] = refine(pilot, picture, known, model, 1, double)
+        monkeypatch.setattr(nonlocal_bayes, "OPPONENT", np.eye(3))
+        turned = refine(pilot, picture, known, model, 1, double)
+        assert np.allclose(turned, results[together], atol=1e-9) == together  # no choice of the channels matters then
+        monkeypatch.undo()
+    assert psnr(results[1], picture, data_range=1) > psnr(pilot, picture, data_range=1)
 
 
 def test_grey_channels_come_out_alike(gray, double):
