@@ -4,7 +4,7 @@ Gaussian noise of a standard deviation that every method is told, floats in, est
 
 gray    BSD68 and Set12, sigma 15, 25, 50: the prior alone (effort "fast"), with similar patches (the default), and without
         prior; published figures beside them are means over the whole sets, ours over the first `--count` pictures
-color   the same of CBSD68, where the gray prior works on luminance and color differences
+color   the same of CBSD68, by the prior for color
 time    CPU seconds of 512 x 512 gray pixels on one thread, and of a step of training beside its matrix products alone
 
 The sets are read from ``$CSC_COGD_DATA/standard``.

@@ -146,13 +146,14 @@ def remove_camera_noise(
     reporter : Reporter, optional
         Is told of each tile.
     prior : Prior, optional
-        For as many channels; makes the pilot.
+        For as many channels; makes the pilot, except under nothing but the errors of strong compression.
 
     Returns
     -------
     (C, H, W) array of float32
     """
     channels, result = mixed(planes.astype(np.float32)).astype(np.float32), np.empty(planes.shape, np.float32)
+    prior = None if noise.of_strong_compression else prior
     pilot = None if prior is None else mixed(_by_prior(planes, channels[0], noise, prior, engine, effort)).astype(np.float32)
     passes = (_PASSES if prior is None else _PRIOR_PASSES)[effort]
     H, W = planes.shape[1:]

@@ -31,6 +31,8 @@ _SLOPE = 3.0  # most that the logarithm of a variance changes over all intensiti
 _BACKGROUND = 1.0  # variance in units of gray levels of three channels, below which JPEG or clipping has left no noise
 _WHITE = (0.5, 0.75, 0.75)  # least power of high frequencies of white noise, of each channel
 _VISIBLY_COMPRESSED = 92  # JPEG's quality
+_STRONGLY_COMPRESSED = 65
+_SEEN = 0.5  # gray levels of noise in luminance
 _LEAST_LEVEL = 0.05  # variance, so that spectra of errors can be told relative to it
 _GRAY = np.sqrt(3.0)  # orthonormal luminance of gray level one
 
@@ -64,6 +66,11 @@ class CameraNoise:
         """Standard deviation of each channel (C,) in gray levels, at the middle of its intensities."""
         unit = _GRAY if len(self.variances) == 3 else 1.0
         return np.asarray(np.sqrt(np.median(self.variances, axis=1)) / unit)
+
+    @property
+    def of_strong_compression(self) -> bool:
+        """Whether there is nothing to be seen but the errors of strong JPEG compression, which no prior has learned."""
+        return self.quality is not None and self.quality < _STRONGLY_COMPRESSED and bool(self.sigmas[0] < _SEEN)
 
     @property
     def correlation(self) -> Correlation:
