@@ -271,7 +271,8 @@ def plan(
     for image, target, compared in zip(images, targets, references, strict=True):
         place = image.folder or Path()
         page = None if report is None else page_path(report, image.path, place, len(images))
-        todo.append(make(image.path, target, folder=place, page=page, reference=compared, scans=_own(scans, image)))
+        own = _own(scans, image) if TASKS[task].cleans else scans
+        todo.append(make(image.path, target, folder=place, page=page, reference=compared, scans=own))
     why = "infrared channels of others" if TASKS[task].cleans else "masks of others"
     left_out = {why: len(found) - len(pictures), "results of others": len(pictures) - len(images)}
     notes = [f"{number} of {len(found)} images left out: {why}" for why, number in left_out.items() if number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def infrared_file(path: Path, given: Path | None, folder: Path = Path()) -> Path
 def _named(path: Path, folder: Path, *, own: bool = False) -> Path | None:
     stems = [path.stem + ending for ending in ENDINGS] + [path.stem] * own
     for found in (folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES):
-        if found.is_file() and found.absolute() != path.absolute():
+        if os.path.isfile(found) and found.absolute() != path.absolute():
             return found
     return None
 

@@ -173,7 +173,7 @@ def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_
         damage = Damage.of(missing)
         large_holes = damage.inside > LARGE_HOLE_SHARE
         size = 8 if large_holes and channels == 1 else 6 if large_holes or damage.shared or channels == 1 else 5
-        step, n_estimated = {"fast": (4, 8), "default": (4, 16), "best": (3, 24)}[solve.effort]
+        step, n_estimated = {"fast": (3 if channels == 1 else 4, 16), "default": (4, 16), "best": (3, 24)}[solve.effort]
         together = 2 if best else int(damage.scattered > TOGETHER_ABOVE and not fast)
         if channels == 1 or not damage.shared:
             together = 0

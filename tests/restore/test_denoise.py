@@ -309,7 +309,7 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(noisy):
     spoilt = noisy[:40, :40].copy()
     spoilt[::7, ::5] = 900
     denoise(spoilt, noise="impulse", callback=told.append)
-    assert list(dict.fromkeys(p.stage for p in told)) == ["impulses", "base layer", "codes", "patches"]
+    assert list(dict.fromkeys(p.stage for p in told)) == ["impulses", "pilot", "patches"]
     assert [p.done for p in told if p.stage == "impulses"] == list(range(1, 76))
     _, report = denoise(noisy[:40, :40], 25, callback=lambda p: p.done == 4, prior="none", return_report=True)
     assert len(report.groups[0].history) == 4
