@@ -56,7 +56,7 @@ OPTIONS_ON_PURPOSE = {  # options that mean something else by command, by type, 
     "--output", "--noise", "--noise-sigma", "--gain", "--kernel", "--kernel-degree", "--dictionary", "--lmbda",
     "--iterations", "--max-memory", "--start", "--json", "--seed", "--jobs", "--scheduler", "--crop", "--batch-size",
     "--filters", "--filter-size", "--plot", "--steps", "--epochs", "--learning-rate", "--weight-decay", "--keep",
-    "--sensitivity", "--polarity",
+    "--sensitivity", "--polarity", "--prior",
 }  # fmt: skip
 ORDER = (  # of options that several commands take
     "--output", "--recursive", "--files-from", "--axes", "--suffix", "--skip-existing", "--fail-fast", "--jobs",

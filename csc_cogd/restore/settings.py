@@ -173,7 +173,7 @@ def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_
         damage = Damage.of(missing)
         large_holes = damage.inside > LARGE_HOLE_SHARE
         size = 8 if large_holes and channels == 1 else 6 if large_holes or damage.shared or channels == 1 else 5
-        step, n_estimated = {"fast": (3 if channels == 1 else 4, 16), "default": (4, 16), "best": (3, 24)}[solve.effort]
+        step, n_estimated = {"fast": (4, 24), "default": (4, 16), "best": (3, 24)}[solve.effort]
         together = 2 if best else int(damage.scattered > TOGETHER_ABOVE and not fast)
         if channels == 1 or not damage.shared:
             together = 0
@@ -181,7 +181,7 @@ def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_
         code = damage.scattered > CODE_ABOVE["gray" if channels == 1 else "color"] or own_dictionary or solve.asks_for_code
         effort = Effort(
             rounds,
-            {"fast": 2, "default": 4, "best": 6}[solve.effort] + (large_holes and not fast),
+            {"fast": 3 if channels == 1 else 2, "default": 4, "best": 6}[solve.effort] + (large_holes and not fast),
             PatchModel(size, step, n_estimated=n_estimated, shrinkage=0.003 if apart else 0.01, together=together),
             learn=best and code and damage.share > ADAPT_ABOVE,
             check=damage.share > CHECK_ABOVE and not fast,

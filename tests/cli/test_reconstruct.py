@@ -83,7 +83,7 @@ def test_cogradient_descent_and_debiasing_are_heard(folder, capsys):
         (("a.png", "none.png"), "none.png"),
         (("a.png", "-o", "a.png"), "a.png: is an input"),
         (("a.png", "-o", "bücher.png"), "bücher.png: exists already"),
-        (("a.png", "a.png", "-o", "x"), "x: the output's format"),
+        (("a.png", "-o", "x.gif"), "x.gif: the output's format"),
         (("a.png", "-o", "out.png", "--save-codes", "c.npz", "--save-dictionary", "c.npz"), "c.npz: two outputs"),
         (("a.png", "bücher.png", "-o", "out.png"), "out.png: is a file's name, but there are 2 images"),
         (("a.png", "bücher.png", "-o", "small.png/x"), "there is no folder small.png"),

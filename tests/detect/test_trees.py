@@ -15,7 +15,7 @@ def test_trees_say_what_scikit_learn_says(rng, leaves, monkeypatch):
     learn_dust = import_module("learn_dust")
     features = rng.normal(0, 1, (800, 5)).astype(np.float32)
     target = features[:, 0] * features[:, 3] + features[:, 1] > 0.2
-    model = sklearn.HistGradientBoostingClassifier(max_iter=70, max_leaf_nodes=leaves).fit(features, target)
+    model = sklearn.HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=leaves).fit(features, target)
     trees = Trees(**learn_dust.flattened(model))
     seen = rng.normal(0, 1, (300, 5)).astype(np.float32)
     expected = model.decision_function(seen)
