@@ -18,6 +18,8 @@ LARGE_HOLE_SHARE = 0.09  # fraction of missing values inside of holes from which
 ADAPT_ABOVE = 0.6  # fraction of missing values from which the dictionary is worth adapting,
 CHECK_ABOVE = 0.8  # and from which biharmonic interpolation may be better still: on smooth images
 TOGETHER_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, channels gain from each other
+PASSES = {"gray": {"fast": 3, "default": 8, "best": 12}, "color": {"fast": 2, "default": 4, "best": 6}}
+"""Over similar patches; as in gray where channels miss other values each, which then tell of each other step by step."""
 CODE_ABOVE = {"gray": 0.42, "color": 0.6}  # of what surrounds known values beside missing ones: from there on, codes help
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
 
@@ -171,6 +173,7 @@ def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_
         effort = Effort(rounds, 3 if noise_sigma < STRONG_NOISE else 2, patches, check=not fast)
     else:
         damage = Damage.of(missing)
+        kind = "color" if channels > 1 and damage.shared else "gray"
         large_holes = damage.inside > LARGE_HOLE_SHARE
         size = 8 if large_holes and channels == 1 else 6 if large_holes or damage.shared or channels == 1 else 5
         step, n_estimated = {"fast": (4, 24), "default": (4, 16), "best": (3, 24)}[solve.effort]
@@ -178,11 +181,13 @@ def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_
         if channels == 1 or not damage.shared:
             together = 0
         apart = channels == 1 or (damage.shared and not together)
-        code = damage.scattered > CODE_ABOVE["gray" if channels == 1 else "color"] or own_dictionary or solve.asks_for_code
+        code = damage.scattered > CODE_ABOVE[kind] or own_dictionary or solve.asks_for_code
         effort = Effort(
             rounds,
-            {"fast": 3 if channels == 1 else 2, "default": 4, "best": 6}[solve.effort] + (large_holes and not fast),
-            PatchModel(size, step, n_estimated=n_estimated, shrinkage=0.003 if apart else 0.01, together=together),
+            PASSES[kind][solve.effort] + (large_holes and not fast),
+            PatchModel(
+                size, step, n_estimated=n_estimated, shrinkage=0.003 if apart and channels > 1 else 0.01, together=together
+            ),
             learn=best and code and damage.share > ADAPT_ABOVE,
             check=damage.share > CHECK_ABOVE and not fast,
             code=code,
