@@ -90,7 +90,7 @@ def test_nan_in_float_data_needs_no_mask(folder, photo):
 @pytest.mark.parametrize(
     ("more", "adapted", "passes"),
     [
-        ((), False, 4), (("--fast",), False, 2), (("--best",), False, 6), (("--fast", "--learn"), True, 2),
+        ((), False, 8), (("--fast",), False, 3), (("--best",), False, 12), (("--fast", "--learn"), True, 3),
     ],
 )  # fmt: skip
 def test_effort_is_chosen_by_fast_and_best(folder, capsys, more, adapted, passes):
