@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.console import Console, echo
+from csc_cogd.cli.mask_files import check_mask_output, check_preview, mask_image, missing_of, write_mask, write_preview
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, MASK, options
 from csc_cogd.errors import InputError
@@ -18,7 +19,7 @@ from csc_cogd.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from csc_cogd.imagefiles import ImageFile, MaskRules
+    from csc_cogd.imagefiles import MaskRules
 
 KINDS = {  # the options that each takes
     "random": ("fraction", "seed"),
@@ -30,8 +31,6 @@ KINDS = {  # the options that each takes
 }
 COUNTS = {"scratches": 6, "columns": 3, "rows": 3, "blocks": 10}
 WIDTHS = {"scratches": 3, "columns": 1, "rows": 1, "blocks": 16}
-MAGENTA = (255, 0, 255)
-STRETCH = (0.5, 99.5)  # percentiles that become black and white in previews
 LARGEST = 10**9  # pixels of a mask
 
 output = click.option(
@@ -111,7 +110,7 @@ def make(
             raise InputError(name, f"doesn't belong to {kind}", "leave it out")
     if text is not None and not text.strip():
         raise InputError("text", "must not be blank")
-    _check_mask_output(output, overwrite, like)
+    check_mask_output(output, overwrite, like)
     n_columns, n_rows = map(int, size.split("x")) if size else read_image(like or "").pixels.shape[1::-1]
     shape = (n_rows, n_columns)
     n_marks, broad, seed = count or COUNTS.get(kind, 0), width or WIDTHS.get(kind, 0), seed or 0
@@ -128,7 +127,7 @@ def make(
             missing = synthetic_masks.column_mask(shape[::-1], n_marks, broad, seed=seed).T
         case _:
             missing = synthetic_masks.block_mask(shape, n_marks, broad, seed=seed)
-    _write_mask(missing, output, overwrite, console)
+    write_mask(missing, output, overwrite, console)
 
 
 @command.command("from")
@@ -161,24 +160,24 @@ def from_image(
     from csc_cogd.imagefiles import create_images, open_images
     from csc_cogd.imagefiles.masks import percent
 
-    _check_mask_output(output, overwrite, image_path, rules.path)
-    _check_preview(preview, overwrite, output, image_path, rules.path)
+    check_mask_output(output, overwrite, image_path, rules.path)
+    check_preview(preview, overwrite, output, image_path, rules.path)
     drawn, shares = None, []
     with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
         for number, image in enumerate(pages):
-            missing, sources = _missing(image, rules, page=number, n_pages=len(pages))
+            missing, sources = missing_of(image, rules, page=number, n_pages=len(pages))
             shares.append(missing.mean())
             where = image_path if len(pages) == 1 else f"{image_path}, page {number + 1}"
             console.say(f"{where}: {percent(missing.mean())} of the pixels missing ({'; '.join(sources) or 'none'})")
             if preview is not None and (drawn is None or missing.mean() > drawn[1].mean()):
                 drawn = (image, missing)
-            masks.write(_mask_image(~missing if invert else missing, output))
+            masks.write(mask_image(~missing if invert else missing, output))
         if not any(shares):
             raise InputError("", "no pixel is missing in any page", subject=str(image_path))
     share = np.mean(shares)
     console.say(f"{output}: written, {1 - share if invert else share:.2%} of the pixels {'known' if invert else 'missing'}")
     if drawn is not None:
-        _write_preview(*drawn, preview, overwrite, console)
+        write_preview(*drawn, preview, overwrite, console)
 
 
 @command.command("detect")
@@ -234,8 +233,8 @@ def detect(
         first, n_frames = pages.read(0), len(pages) + len(image_paths) - 1
     if impulses and n_frames > 1:
         raise InputError("impulses", "must be looked for in a single image, as they differ from frame to frame")
-    _check_mask_output(output, overwrite, *image_paths)
-    _check_preview(preview, overwrite, output, *image_paths)
+    check_mask_output(output, overwrite, *image_paths)
+    check_preview(preview, overwrite, output, *image_paths)
     frames = _Frames(image_paths, axes)
     with console.progress() as progress:
         progress(Progress("looking", 0, 1, None))
@@ -262,9 +261,9 @@ def detect(
         )
     else:
         missing = grown_mask(first.colors, missing, mask_dilate)
-    _write_mask(missing, output, overwrite, console)
+    write_mask(missing, output, overwrite, console)
     if preview is not None:
-        _write_preview(first, missing, preview, overwrite, console)
+        write_preview(first, missing, preview, overwrite, console)
 
 
 @command.command("dust")
@@ -304,8 +303,8 @@ def dust(
     from csc_cogd.imagefiles import create_images, open_images
     from csc_cogd.imagefiles.masks import grown_mask
 
-    _check_mask_output(output, overwrite, image_path)
-    _check_preview(preview, overwrite, output, image_path)
+    check_mask_output(output, overwrite, image_path)
+    check_preview(preview, overwrite, output, image_path)
     drawn = None
     with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
         for number, image in enumerate(pages):
@@ -330,10 +329,10 @@ def dust(
                 console.warn(f"{where}: the mask is empty: a larger --sensitivity finds more")
             if preview is not None and (drawn is None or missing.mean() > drawn[1].mean()):
                 drawn = (image, missing)
-            masks.write(_mask_image(missing, output))
+            masks.write(mask_image(missing, output))
     console.say(f"{output}: written")
     if drawn is not None:
-        _write_preview(*drawn, preview, overwrite, console)
+        write_preview(*drawn, preview, overwrite, console)
 
 
 @command.command("show")
@@ -366,12 +365,12 @@ def show(
 
     if preview is not None and image_path is None:
         raise InputError("preview", "is drawn on the image", "name an IMAGE after the mask")
-    _check_preview(preview, overwrite, None, mask_path, image_path)
+    check_preview(preview, overwrite, None, mask_path, image_path)
     if image_path is None:
         image = ImageFile(np.zeros(read_image(mask_path).pixels.shape[:2], np.uint8), mask_path, "png")
     else:
         image = read_image(image_path)
-    missing, sources = _missing(image, replace(rules, path=mask_path))
+    missing, sources = missing_of(image, replace(rules, path=mask_path))
     holes, n_holes = label(missing, np.ones((3, 3), bool))
     sizes = np.bincount(holes.ravel())[1:]
     largest = int(sizes.argmax())
@@ -383,7 +382,7 @@ def show(
     if missing.mean() > 0.5:
         other = "missing" if rules.polarity == "valid" else "valid"
         console.warn(f"more than half is missing, the mask looks inverted: if it is, use --mask-polarity {other}")
-    _write_preview(image, missing, preview, overwrite, console)
+    write_preview(image, missing, preview, overwrite, console)
 
 
 class _Frames:
@@ -401,77 +400,3 @@ class _Frames:
                 for image in pages:
                     colors = image.observed
                     yield colors[..., None] if colors.ndim == 2 else colors
-
-
-def _missing(image: ImageFile, rules: MaskRules, page: int = 0, n_pages: int = 1) -> tuple[np.ndarray, list[str]]:
-    """Return which pixels are missing in any channel, (H, W), and what each source says of it."""
-    import numpy as np
-
-    from csc_cogd.imagefiles import missing_pixels
-
-    missing, sources = missing_pixels(image, rules, page=page, n_pages=n_pages, complete=n_pages > 1)
-    return np.asarray(missing.reshape(*missing.shape[:2], -1).any(axis=2)), sources
-
-
-def _check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:
-    """Refuse a mask that can't be written, in a lossy format, or over an input."""
-    from csc_cogd.imagefiles import SUFFIXES
-    from csc_cogd.storage import check_writable
-
-    lossless = [suffix for suffix, known in SUFFIXES.items() if not known.lossy]
-    if path.suffix.lower() not in lossless:
-        fix = f"end its name in {', '.join(lossless)}"
-        raise InputError("", "a mask is written in a lossless format", fix, str(path))
-    check_writable(path, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
-
-
-def _write_mask(missing: np.ndarray, path: Path, overwrite: bool, console: Console) -> None:
-    """Write (H, W) bool as 8 bits, 255 where true."""
-    from csc_cogd.imagefiles import write_image
-
-    write_image(_mask_image(missing, path), path, overwrite=overwrite)
-    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
-
-
-def _mask_image(missing: np.ndarray, path: Path) -> ImageFile:
-    """Return (H, W) bool as an image of 8 bits, 255 where true."""
-    import numpy as np
-
-    from csc_cogd.imagefiles import ImageFile
-
-    return ImageFile(missing.astype(np.uint8) * 255, path, "png")
-
-
-def _check_preview(path: Path | None, overwrite: bool, output: Path | None, *inputs: Path | None) -> None:
-    """Refuse a preview that can't be written, or would be written over another file of the call."""
-    from csc_cogd.imagefiles import ImageFile
-    from csc_cogd.imagefiles.files import check_output
-    from csc_cogd.storage import check_distinct
-
-    if path is not None:
-        import numpy as np
-
-        blank = ImageFile(np.empty((1, 1, 3), np.uint8), path, "png")
-        check_output(path, blank, overwrite=overwrite, inputs=tuple(filter(None, inputs)))
-        check_distinct(path, output)
-
-
-def _write_preview(image: ImageFile, missing: np.ndarray, path: Path | None, overwrite: bool, console: Console) -> None:
-    """Draw an image in 8 bits, what is missing in magenta; other types than 8 bits are stretched from black to white."""
-    import numpy as np
-
-    from csc_cogd.imagefiles import ImageFile, write_image
-
-    if path is None:
-        return
-    colors = image.colors if image.colors.ndim == 3 else image.colors[..., None]
-    picture = colors[..., :3] if colors.shape[2] >= 3 else np.repeat(colors[..., :1], 3, axis=2)
-    if picture.dtype != np.uint8:
-        known = picture[~missing & np.isfinite(picture).all(axis=2)].astype(np.float64)
-        low, high = np.percentile(known, STRETCH) if known.size else (0.0, 1.0)
-        picture = np.nan_to_num((picture - low) / ((high - low) or 1.0), posinf=1.0, neginf=0.0)
-        picture = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    picture = np.where(missing[..., None], np.array(MAGENTA, np.uint8), picture)
-    for note in write_image(ImageFile(picture, path, "png"), path, overwrite=overwrite):
-        console.warn(note)
-    console.say(f"{path}: written, what is missing in magenta")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,46 +66,45 @@ class NumberOrAuto(click.ParamType):
         return numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
-class Suffix(click.ParamType):
-    """Suffix of a format of image files, which are known once an image is to be read."""
+class OneOf(click.ParamType, ABC):
+    """One of some names, which are known once one is needed: what knows them takes long to load."""
 
-    name = "suffix"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        from csc_cogd.imagefiles import SUFFIXES
-
-        if value not in SUFFIXES:
-            self.fail(f"{value!r} is not one of {', '.join(SUFFIXES)}", param, ctx)
-        return str(value)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Complete the suffix."""
-        from click.shell_completion import CompletionItem
-
-        from csc_cogd.imagefiles import SUFFIXES
-
-        return [CompletionItem(suffix) for suffix in SUFFIXES if suffix.startswith(incomplete)]
-
-
-class NetworkName(click.ParamType):
-    """Name of a network, which are known once one is to be built."""
-
-    name = "network"
+    @abstractmethod
+    def names(self) -> Iterable[str]:
+        """Return the names."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        from csc_cogd.nn.networks import NETWORKS
-
-        if value not in NETWORKS:
-            self.fail(f"{value!r} is not one of {', '.join(NETWORKS)}", param, ctx)
+        if value not in self.names():
+            self.fail(f"{value!r} is not one of {', '.join(self.names())}", param, ctx)
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete the name."""
         from click.shell_completion import CompletionItem
 
+        return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+
+
+class Suffix(OneOf):
+    """Suffix of a format of image files."""
+
+    name = "suffix"
+
+    def names(self) -> Iterable[str]:
+        from csc_cogd.imagefiles import SUFFIXES
+
+        return SUFFIXES
+
+
+class NetworkName(OneOf):
+    """Name of a network."""
+
+    name = "network"
+
+    def names(self) -> Iterable[str]:
         from csc_cogd.nn.networks import NETWORKS
 
-        return [CompletionItem(name) for name in NETWORKS if name.startswith(incomplete)]
+        return NETWORKS
 
 
 def complete_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

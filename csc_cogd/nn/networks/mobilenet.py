@@ -5,6 +5,8 @@ M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen, "MobileNetV2: Inverted 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from csc_cogd.nn.functions import global_avg_pool2d, relu, relu6
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Identity, Linear, Rng, SoftMask
 from csc_cogd.nn.module import Module, Sequential
@@ -43,22 +45,29 @@ class InvertedResidual(Module):
         return y + self.shortcut(x) if self.stride == 1 else y
 
 
-class CifarMobileNetV2(Module):
-    """MobileNetV2 for small images (N, 3, H, W), whose size the stem and the second stage keep."""
+class _Backbone(Module):
+    """A stem, blocks by `STAGES`, whose strides are given, and a head."""
 
-    def __init__(self, n_classes: int, rng: Rng, masked: bool):
-        self.conv1 = Conv2d(3, 32, 3, rng, padding=1)
+    def __init__(self, block: Callable[..., Module], strides: Sequence[int], n_classes: int, rng: Rng, masked: bool):
+        self.conv1 = Conv2d(3, 32, 3, rng, stride=strides[0], padding=1)
         self.bn1 = BatchNorm2d(32)
         blocks: list[Module] = []
         in_channels = 32
-        for expansion, channels, count, stride in STAGES:
-            for stride_here in (stride, *[1] * (count - 1)):
-                blocks.append(InvertedResidual(in_channels, channels, expansion, stride_here, rng, masked))
+        for (expansion, channels, count, _), first in zip(STAGES, strides[1:], strict=True):
+            for stride in (first, *[1] * (count - 1)):
+                blocks.append(block(in_channels, channels, expansion, stride, rng, masked))
                 in_channels = channels
         self.layers = Sequential(*blocks)
         self.conv2 = Conv2d(in_channels, 1280, 1, rng)
         self.bn2 = BatchNorm2d(1280)
         self.linear = Linear(1280, n_classes, rng)
+
+
+class CifarMobileNetV2(_Backbone):
+    """MobileNetV2 for small images (N, 3, H, W), whose size the stem and the second stage keep."""
+
+    def __init__(self, n_classes: int, rng: Rng, masked: bool):
+        super().__init__(InvertedResidual, [1, *(stride for *_, stride in STAGES)], n_classes, rng, masked)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.layers(relu(self.bn1(self.conv1(x))))
@@ -87,23 +96,14 @@ class Expanded(Module):
         return y + x if self.added else y
 
 
-class MobileNetV2(Module):
+class MobileNetV2(_Backbone):
     """MobileNetV2 for images of ImageNet (N, 3, 224, 224), which is reduced by 32; by 8, as for CIFAR, if `small`."""
 
     def __init__(self, small: bool, n_classes: int, rng: Rng, masked: bool):
-        self.conv1 = Conv2d(3, 32, 3, rng, stride=1 if small else 2, padding=1)
-        self.bn1 = BatchNorm2d(32)
-        blocks: list[Module] = []
-        in_channels = 32
-        for number, (expansion, channels, count, stride) in enumerate(STAGES):
-            first = 2 if number == 1 and not small else stride
-            for stride_here in (first, *[1] * (count - 1)):
-                blocks.append(Expanded(in_channels, channels, expansion, stride_here, rng, masked))
-                in_channels = channels
-        self.layers = Sequential(*blocks)
-        self.conv2 = Conv2d(in_channels, 1280, 1, rng)
-        self.bn2 = BatchNorm2d(1280)
-        self.linear = Linear(1280, n_classes, rng)
+        strides = [1, *(stride for *_, stride in STAGES)]
+        if not small:
+            strides[0] = strides[2] = 2
+        super().__init__(Expanded, strides, n_classes, rng, masked)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.layers(relu6(self.bn1(self.conv1(x))))
