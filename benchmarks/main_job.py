@@ -111,14 +111,14 @@ def peers() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     """What fills the photograph, too."""
     from skimage.restoration import inpaint_biharmonic
 
-    from csc_cogd.restore.stages.pilot import pilot_estimate
+    from csc_cogd.biharmonic import fill_biharmonic
 
     def eight_bits(values: np.ndarray) -> np.ndarray:
         return np.rint(255 * values).clip(0, 255)
 
     def own(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         planes = np.moveaxis(image / 255, -1, 0)
-        return np.moveaxis(eight_bits(pilot_estimate(planes, np.broadcast_to(mask, planes.shape))), 0, -1)
+        return np.moveaxis(eight_bits(fill_biharmonic(planes, np.broadcast_to(mask, planes.shape))), 0, -1)
 
     found = {
         "biharmonic, scikit-image": lambda image, mask: eight_bits(inpaint_biharmonic(image / 255, mask, channel_axis=-1)),

@@ -12,9 +12,9 @@ import numpy as np
 from protocol import Cell, load_cell, protocol_psnr, protocol_ssim
 
 from csc_cogd import Dictionary, inpaint, learn_dictionary, sparse_code
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore.stages.base_layer import base_layer
 from csc_cogd.restore.stages.code import frequency_weights
-from csc_cogd.restore.stages.pilot import pilot_estimate
 
 CODE = {"lmbda": 0.004, "gradient_penalty": 0.03, "max_iter": 80, "tol": 0.0, "rho": 0.15, "rho_data": 0.3}
 ADAPT = {
@@ -24,7 +24,7 @@ ADAPT = {
 
 
 def biharmonic(cell: Cell) -> np.ndarray:
-    return np.concatenate([pilot_estimate(b[None], ~o[None]) for b, o in zip(cell.images, cell.observed, strict=True)])
+    return np.concatenate([fill_biharmonic(b[None], ~o[None]) for b, o in zip(cell.images, cell.observed, strict=True)])
 
 
 def by_inpaint(cell: Cell) -> np.ndarray:

@@ -42,9 +42,9 @@ def command(output: Path, overwrite: bool, engine: Engine, console: Console) -> 
     import numpy as np
 
     from csc_cogd import inpaint, psnr, ssim
+    from csc_cogd.biharmonic import fill_biharmonic
     from csc_cogd.imagefiles import ImageFile, read_image, write_image
     from csc_cogd.imagefiles.files import check_output, make_folder
-    from csc_cogd.restore.stages.pilot import pilot_estimate
     from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
     console.check_device(engine)
@@ -62,7 +62,7 @@ def command(output: Path, overwrite: bool, engine: Engine, console: Console) -> 
         damaged = np.where(mask[..., None], 0, photo.pixels).astype(photo.pixels.dtype)
         started = time.perf_counter()
         planes = np.moveaxis(damaged / 255.0, -1, 0)
-        pilot = pilot_estimate(planes, np.broadcast_to(mask, planes.shape))
+        pilot = fill_biharmonic(planes, np.broadcast_to(mask, planes.shape))
         biharmonic = np.rint(np.clip(np.moveaxis(pilot, 0, -1), 0, 1) * 255)
         between = time.perf_counter()
         with console.progress() as progress:

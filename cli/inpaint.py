@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 @click.command("inpaint")
 @images_argument
 @options(
-    MASK, "output_inpainted", BATCH, "as_json", "fast", "best", "known_noise_sigma", "dictionary", "learn", "fill", "lmbda",
-    "iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
+    MASK, "output_inpainted", BATCH, "as_json", "fast", "best", "known_noise_sigma", "dictionary", "fill_prior", "learn",
+    "fill", "lmbda", "iterations", "tol", TILING, "dry_run", ENGINE, CONSOLE,
 )  # fmt: skip
 def command(
     images: tuple[str, ...], rules: MaskRules, output: Path | None, batch: BatchOptions, as_json: bool, fast: bool,
-    best: bool, noise_sigma: float | str | None, dictionary_path: str, learn: bool | None, fill: str,
+    best: bool, noise_sigma: float | str | None, dictionary_path: str, prior: str, learn: bool | None, fill: str,
     lmbda: float | None, iterations: int | None, tol: float | None, tiling: Tiling, dry_run: bool, engine: Engine,
     console: Console,
 ) -> int:  # fmt: skip
@@ -66,7 +66,7 @@ def command(
     from csc_cogd.batch.settings import Settings
 
     solve = Solve(effort_of(fast, best), learn, lmbda, iterations, tol or 0.0, fill)
-    settings = Settings(solve, tiling, engine, noise_sigma=noise_sigma, dry_run=dry_run)
+    settings = Settings(solve, tiling, engine, noise_sigma=noise_sigma, dry_run=dry_run, prior=prior)
     return restore_files(
         "inpaint", images, output, batch, settings, console, rules=rules, dictionary=dictionary_path, as_json=as_json
     )

@@ -10,6 +10,7 @@ import click
 from csc_cogd.cli.console import Console
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, images_argument, names_here, options
+from csc_cogd.cli.plots import check_plot, save_plot
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 @options("recursive", "files_from", "axes", "overwrite")
 @click.option("--color/--gray", default=False, help="For color images, or for gray ones. Default: gray.")
 @click.option(
-    "--noise", type=click.Choice(["white", "camera"]), default="white", show_default=True,
-    help="What to take off: Gaussian noise, or that of cameras and film, best with --start of a prior for the first.",
+    "--noise", type=click.Choice(["white", "camera", "missing"]), default="white", show_default=True,
+    help="What to take off: Gaussian noise, or that of cameras and film; or fill what is missing. The latter two are best "
+    "learned with --start of a prior for the first.",
 )  # fmt: skip
 @click.option("--filters", "n_filters", type=click.IntRange(min=1), metavar="N", help="Filters to learn. Default: 64.")
 @click.option(
@@ -46,10 +48,13 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of all that is drawn.")
 @click.option("--start", type=PATH, metavar="FILE", help="Go on from this prior's weights.")
+@click.option(
+    "--plot", type=PATH, metavar="FILE", help="Plot loss, PSNR of images held out, and the filters: .png, .pdf or .svg."
+)
 @options("checkpoint", "device", "threads", CONSOLE)
 def command(
     images: tuple[str, ...], output: Path, recursive: bool, files_from: str | None, axes: str | None, overwrite: bool,
-    hold_out: int, start: Path | None, console: Console, **settings: Any,
+    hold_out: int, start: Path | None, plot: Path | None, console: Console, **settings: Any,
 ) -> None:  # fmt: skip
     """Learn a prior, for denoise, from photographs without noise: the IMAGEs, 8 or 16 bits, gray or in color.
 
@@ -58,7 +63,7 @@ def command(
 
     \b
     Examples:
-      csc-cogd learn-prior photos/*.jpg -o prior.safetensors --minutes 10
+      csc-cogd learn-prior photos/*.jpg -o prior.safetensors --minutes 10 --plot learning.png
       csc-cogd learn-prior photos -r -o prior.safetensors --steps 50000 --hold-out 4 --checkpoint run.npz
       csc-cogd learn-prior photos -r --color --noise camera --start color.safetensors -o camera.safetensors
       csc-cogd denoise photo.png --prior prior.safetensors
@@ -80,17 +85,27 @@ def command(
     if hold_out >= len(paths):
         raise InputError("hold_out", f"leaves nothing to learn from: there are {len(paths)} images", "hold fewer out")
     check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [start])))
-    check_distinct(output, settings["checkpoint"])
+    check_distinct(output, settings["checkpoint"], plot)
+    if plot is not None:
+        check_plot(plot, overwrite)
     pictures = _read(paths, axes)
     learned, held_out = pictures[: len(pictures) - hold_out], pictures[len(pictures) - hold_out :]
     names_here().update({f"images[{number}]": str(path) for number, path in enumerate(paths)})
     names_here().update({f"held_out[{n}]": str(path) for n, path in enumerate(paths[len(learned) :])})
+    course: list[LearningProgress] = []
+
+    def tell(record: LearningProgress) -> None:
+        course.append(record)
+        _tell(console, progress, record)
+
     with console.checkpointed(settings["checkpoint"]), console.progress() as progress:
-        prior = learn_prior(
-            learned, held_out=held_out, start=None if start is None else Prior.load(start),
-            callback=lambda record: _tell(console, progress, record), **settings,
-        )  # fmt: skip
+        begun = None if start is None else Prior.load(start)
+        prior = learn_prior(learned, held_out=held_out, start=begun, callback=tell, **settings)
     prior.save(output, overwrite=overwrite)
+    if plot is not None:
+        from csc_cogd.report.training import draw_learning
+
+        save_plot(draw_learning(course, prior), plot, overwrite)
     about = prior.provenance
     psnr = f", {_decibels(*about['psnr'].values())} on those held out" if hold_out else ""
     console.say(f"{output}: {prior}, {about['steps']} steps on {len(learned)} image(s){psnr}")

@@ -98,6 +98,12 @@ OPTIONS = {
         help="What images look like, as learn-prior learns it; none: only what the image itself and a dictionary tell. The "
         "default serves where nothing is missing and no option is given that belongs to the code."
     ),
+    "fill_prior": click.option(
+        "--prior", default="default", metavar="FILE|default|none", show_default=True, shell_complete=complete_files,
+        help="What images look like, as learn-prior --noise missing learns it; none: only what the image itself and a "
+        "dictionary tell. The default serves on the CPU, where many pixels are missing one by one, and neither noise nor an "
+        "option is given that belongs to the code."
+    ),
     "scene_prior": click.option(
         "--prior", default="default", metavar="FILE|default|none", show_default=True, shell_complete=complete_files,
         help="What images look like, as learn-prior learns it; none: only what the image itself and a dictionary tell. The "

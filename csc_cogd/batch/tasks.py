@@ -21,7 +21,7 @@ from csc_cogd.restore.denoise import check_noise, denoising
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation
-from csc_cogd.restore.prior import check_prior, kind_of_noise, with_prior
+from csc_cogd.restore.prior import check_fill_prior, check_prior, kind_of_noise, with_fill_prior, with_prior
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport
 from csc_cogd.restore.restore_image import noise_behind, seen_through
@@ -87,7 +87,13 @@ class Task:
 
 
 def _inpainting(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
-    return inpainting(observation, dictionary, settings.noise_sigma, settings.keep_known)
+    problem = inpainting(observation, dictionary, settings.noise_sigma, settings.keep_known)
+    return with_fill_prior(problem, load_prior(settings.prior), settings.solve, settings.engine)
+
+
+def _check_inpainting(settings: Settings) -> None:
+    Gaussian(settings.noise_sigma)
+    check_fill_prior(load_prior(settings.prior), settings.solve)
 
 
 def _denoising(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
@@ -149,8 +155,8 @@ DEBLUR = Task(
 )  # fmt: skip
 TASKS = {
     "inpaint": Task(
-        "inpainted", ("keep_known", "noise_sigma", "effort", "learn", "fill", *PLANNED), _inpainting,
-        lambda settings: Gaussian(settings.noise_sigma), _found_by_inpainting, needs_mask=True,
+        "inpainted", ("keep_known", "noise_sigma", "effort", "learn", "fill", "prior", *PLANNED), _inpainting,
+        _check_inpainting, _found_by_inpainting, needs_mask=True,
     ),
     "denoise": Task(
         "denoised", ("noise", "noise_sigma", "gain", "strength", "prior", "effort", *PLANNED), _denoising, _check_denoising,

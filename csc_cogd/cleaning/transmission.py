@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import find_objects
 
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.detect.detection import DustDetection
 from csc_cogd.restore.observation import as_pixels
-from csc_cogd.restore.stages.pilot import pilot_estimate
 
 LEAST_LIGHT = 0.5
 """Visible transmission from which the scene is told from the picture: noise is amplified twice at most."""
@@ -116,7 +116,7 @@ def _around(box: Window) -> Window:
 
 def _interpolated(values: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     everywhere = np.broadcast_to(unknown, values.shape)
-    return np.clip(pilot_estimate(np.where(everywhere, 0, np.nan_to_num(values)), everywhere), 0, 1)
+    return np.clip(fill_biharmonic(np.where(everywhere, 0, np.nan_to_num(values)), everywhere), 0, 1)
 
 
 def _veil(values: np.ndarray, mask: np.ndarray, inside: np.ndarray, transmission: np.ndarray) -> _Veil:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import Backend, from_gpu, with_mask
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.errors import InputError
 from csc_cogd.restore.observation import as_pixels, as_planes, check_values, intensity_range
 from csc_cogd.restore.stages.base_layer import base_layer
-from csc_cogd.restore.stages.pilot import pilot_estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +96,6 @@ class Decomposer:
         check_values(planes[known])
         low, high = intensity_range([planes[known]])
         scaled = np.where(known, (np.where(known, planes, 0) - low) / (high - low), 0.0)
-        pilot = scaled if known.all() else pilot_estimate(scaled, ~known, self.backend)
+        pilot = scaled if known.all() else fill_biharmonic(scaled, ~known, self.backend)
         base = base_layer(pilot, backend=self.backend)
         return Decomposition(base, np.where(known, scaled - base, 0), known, low, high, planes.dtype, self.channel_axis)

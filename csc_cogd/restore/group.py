@@ -19,7 +19,7 @@ from csc_cogd.restore.report import GroupReport, TileTrace, Trace
 from csc_cogd.restore.scene_prior import check_channels
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
 from csc_cogd.restore.stages.plug_and_play import scene_patches_memory
-from csc_cogd.restore.stages.prior import prior_effort, prior_memory
+from csc_cogd.restore.stages.prior import fill_memory, prior_effort, prior_memory
 from csc_cogd.restore.stages.prior_scene import scene_memory
 from csc_cogd.restore.stages.state import Recipe, TileState
 from csc_cogd.restore.tiling import (
@@ -64,12 +64,16 @@ class Group:
             low = 0.0
         scaled = ScaledPlanes(observed.planes[channels], missing, low, high, LARGEST if direct else np.inf)
         sigma = noise.sigma(scaled, stabilized=direct)
-        own = problem.dictionary is not None
-        effort = choose_effort(solve, missing, np.nan_to_num(sigma), own_dictionary=own) if direct else None
+        own, effort = problem.dictionary is not None, None
+        if direct:
+            prior_that_fills = "none" if problem.fill_prior is None else "own" if problem.own_prior else "default"
+            effort = choose_effort(solve, missing, np.nan_to_num(sigma), own_dictionary=own, prior=prior_that_fills)
         prior = problem.color_prior if problem.color_prior and len(missing) == 3 else problem.prior
         serves = not direct or (sigma > problem.prior_above and not missing.any())
         prior = prior if serves else None
-        if prior is not None and direct:
+        if effort is not None and effort.pilot == "prior":
+            prior = problem.fill_prior
+        elif prior is not None and direct:
             effort = prior_effort(prior, solve, len(missing))
         elif prior is not None:
             check_channels(prior, len(missing))
@@ -85,6 +89,11 @@ class Group:
     def everything(self) -> bool:
         """Whether known values are restored, too."""
         return self.effort is None or (bool(self.noise_sigma) and not self.problem.keep_known)
+
+    @property
+    def fills(self) -> bool:
+        """Whether what is missing is filled, rather than noise taken off by a prior, or a scene found."""
+        return self.effort is not None and (self.prior is None or self.effort.pilot == "prior")
 
     @cached_property
     def largest_share(self) -> float:
@@ -110,9 +119,14 @@ class Group:
             return max(
                 admm_memory(self.dictionary, itemsize, scene, gradient_penalty=True), scene_patches_memory(channels, scene)
             )  # one after the other
-        if self.prior is not None:
+        if self.prior is not None and not self.fills:
             return prior_memory(self.prior, channels, shape, backend.threads)
-        if self.effort is not None and not self.effort.code:
+        if self.prior is not None:
+            return max(
+                patches_memory(channels, shape, self.largest_share),
+                fill_memory(self.prior, channels, shape, backend.threads),
+            )  # one after the other
+        if self.effort is not None and self.effort.pilot == "biharmonic":
             return patches_memory(channels, shape, self.largest_share)
         if backend.compiled:
             return code_memory(self.dictionary, channels, itemsize, shape)

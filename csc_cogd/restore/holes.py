@@ -23,10 +23,10 @@ from scipy.ndimage import (
 )
 
 from csc_cogd.backend import Backend
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore.exemplars import synthesize
 from csc_cogd.restore.kriging import Covariance, krige
 from csc_cogd.restore.observation import ScaledPlanes
-from csc_cogd.restore.stages.pilot import pilot_estimate
 
 DEEP = 4
 """Pixels from the next known one, from which what is missing is a hole."""
@@ -183,7 +183,7 @@ def fill_holes(
 
 def smooth(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Fill a hole by biharmonic interpolation."""
-    filled = pilot_estimate(planes, np.broadcast_to(missing, planes.shape))
+    filled = fill_biharmonic(planes, np.broadcast_to(missing, planes.shape))
     return np.where(hole, filled, planes)
 
 

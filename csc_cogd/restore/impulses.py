@@ -24,6 +24,7 @@ import numpy as np
 from scipy.ndimage import median_filter, rank_filter, uniform_filter
 
 from csc_cogd.backend import single_threaded_blas
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine
@@ -36,7 +37,6 @@ from csc_cogd.restore.report import GroupReport, Reporter, RestorationReport
 from csc_cogd.restore.settings import Tiling
 from csc_cogd.restore.stages.base_layer import base_layer
 from csc_cogd.restore.stages.code import frequency_weights
-from csc_cogd.restore.stages.pilot import pilot_estimate
 from csc_cogd.restore.stages.state import TileState, as_coded
 from csc_cogd.restore.tiling import Plan, Tile, admm_memory, blend_tiles, choose_tiles, image_memory, memory_for
 
@@ -140,7 +140,7 @@ class ImpulseSearch:
         low, high = intensity_range(observation.known_values(channels))
         values = (np.where(known, planes, low).astype(np.float64) - low) / (high - low)
         if not known.all():
-            values = _blended(plan, known.shape, lambda window: pilot_estimate(values[window], ~known[window]))
+            values = _blended(plan, known.shape, lambda window: fill_biharmonic(values[window], ~known[window]))
         base = base_layer(median_filter(values, (1, MEDIAN, MEDIAN)))
         detail, trusted = np.where(known, values - base, 0.0), known
         for number in range(IMPULSE_ROUNDS):

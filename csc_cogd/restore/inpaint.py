@@ -13,10 +13,12 @@ from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import Remark
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation, over_frames
+from csc_cogd.restore.prior import with_fill_prior
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Progress, Reporter, Trace
 from csc_cogd.restore.restore import restore
 from csc_cogd.restore.settings import Solve, Tiling
+from csc_cogd.unrolled.prior import Prior
 
 NOTHING_MISSING = Remark("mask", "marks no pixel, so the image comes back as it is")
 
@@ -38,6 +40,7 @@ def inpaint(
     max_iter: int | None = None,
     tol: float = 0.0,
     fill: str = "auto",
+    prior: Prior | str = "default",
     solve: Solve | None = None,
     tile: int | str = "auto",
     max_memory: float | None = None,
@@ -55,10 +58,12 @@ def inpaint(
     """Fill the missing pixels of an image.
 
     Biharmonic interpolation is refined from similar patches of the picture, see
-    :mod:`csc_cogd.restore.stages.nonlocal_bayes`. Where most pixels are missing one by one, or a setting or a dictionary
-    asks for it, there is a code before: a base layer, the low-passed biharmonic estimate, takes the smooth part; the rest
-    is coded sparsely over a dictionary from the known pixels alone, and the code fills the gaps. Holes are filled in
-    several ways, of which those count that are right about what is around the hole, see :mod:`csc_cogd.restore.holes`.
+    :mod:`csc_cogd.restore.stages.nonlocal_bayes`. Where many pixels are missing one by one, a prior, an unrolled network
+    that learned to fill photographs, refines it first, see :mod:`csc_cogd.unrolled.network`. On a GPU, with noise, where
+    channels miss other values each, or a setting or a dictionary asks for it, there is a code instead: a base layer, the
+    low-passed biharmonic estimate, takes the smooth part; the rest is coded sparsely over a dictionary from the known pixels
+    alone, and the code fills the gaps. Holes are filled in several ways, of which those count that are right about what is
+    around the hole, see :mod:`csc_cogd.restore.holes`.
 
     Parameters
     ----------
@@ -99,6 +104,9 @@ def inpaint(
         What holes are filled with: what is most likely, which is smooth; or texture from elsewhere in the picture, which is
         invented. ``"auto"``: texture in holes of more than 24 x 24 pixels of photographs (integers of 8 or 16 bits with 1, 3
         or 4 channels, no stacks), where what is around has texture. The report says how much is invented.
+    prior : {"default", "none"}, or Prior
+        One that learned to fill, by :func:`csc_cogd.learn_prior` with noise ``"missing"``, is used wherever pixels are
+        missing; the one that ships, where many are, one by one. ``"none"``: a code is, instead.
     solve : Solve, optional
         In place of `effort`, `learn`, `lmbda`, `max_iter`, `tol` and `fill`.
     tile : "auto" or int
@@ -154,7 +162,7 @@ def inpaint(
     observation = Observation.of(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=marked or stack_axis is not None
     )
-    problem = inpainting(observation, dictionary, noise_sigma, keep_known)
+    problem = with_fill_prior(inpainting(observation, dictionary, noise_sigma, keep_known), prior, solve, engine)
     if marked and stack_axis is None and not observation.missing.any() and noise_sigma is None:
         problem = replace(problem, remarks=(NOTHING_MISSING,))
     planes, report = restore(

@@ -1,4 +1,4 @@
-"""Which prior takes the noise off an image, if any."""
+"""Which prior takes the noise off an image, or fills it, if any."""
 
 from __future__ import annotations
 
@@ -82,16 +82,54 @@ def _for_correlated_noise(prior: Prior | str, n_channels: int) -> Prior | None:
     return prior
 
 
+def with_fill_prior(problem: Problem, prior: Prior | str, solve: Solve, engine: Engine) -> Problem:
+    """Return a problem of inpainting with the prior to be used: the one given, or the shipped one where it serves.
+
+    Raises
+    ------
+    InputError, DeviceError
+        If a prior is given that doesn't go with the rest.
+    """
+    check_fill_prior(prior, solve)
+    noisy = getattr(problem.noise, "noise_sigma", None) is not None
+    if not isinstance(prior, Prior):
+        serves = prior == "default" and not noisy and engine.backend.xp is np
+        return replace(problem, fill_prior=Prior.default("fill")) if serves else problem
+    if problem.dictionary is not None:
+        raise _taken_by("dictionary")
+    if noisy:
+        raise InputError("noise_sigma", "isn't known to a prior that fills", "leave out {prior}, or it")
+    if engine.backend.xp is not np:
+        raise DeviceError("prior", "computes on the CPU only", "leave it out, or use {device} 'cpu'")
+    return replace(problem, fill_prior=prior, own_prior=True)
+
+
+def check_fill_prior(prior: Prior | str, solve: Solve) -> None:
+    """Raise InputError for a prior that is none, doesn't fill, or doesn't go with settings of the code."""
+    if not isinstance(prior, Prior):
+        _check_name(prior)
+    elif prior.noise != "missing" or prior.kind != "gray":
+        raise InputError("prior", "isn't one that fills what is missing", "learn one by learn-prior with noise 'missing'")
+    elif coded := of_the_code(solve) or ("learn" if solve.learn else ""):
+        raise _taken_by(coded)
+
+
 def check_prior(prior: Prior | str, noise: str, solve: Solve) -> None:
     """Raise InputError for a prior that is none, or doesn't go with the noise or settings of the code."""
     if not isinstance(prior, Prior):
-        if prior not in ("default", "none"):
-            raise InputError("prior", f"must be a Prior, 'default' or 'none', got {prior!r}", "read a file by Prior.load")
+        _check_name(prior)
         return
+    if prior.noise == "missing":
+        raise InputError("prior", "fills what is missing, and takes no noise off", "leave it out, or give it to inpaint")
     if noise == "impulse":
         raise InputError("prior", "doesn't take off impulse noise", "leave it out")
     if coded := of_the_code(solve):
         raise _taken_by(coded)
+
+
+def _check_name(prior: str) -> None:
+    if prior not in ("default", "none"):
+        raise InputError("prior", f"must be a Prior, 'default' or 'none', got {prior!r}", "read a file by Prior.load")
 
 
 def of_the_code(solve: Solve) -> str:

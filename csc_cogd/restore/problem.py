@@ -37,6 +37,10 @@ class Problem:
         That takes noise off complete images, in place of a code; default: none.
     color_prior : Prior, optional
         In place of that, for three channels.
+    fill_prior : Prior, optional
+        That fills what is missing, in place of a code; default: none.
+    own_prior : bool
+        Whether that was asked for by name: then it is used whatever the damage.
     prior_above : float
         Standard deviation of the noise on the scale of [0, 1], above which it does.
     """
@@ -50,4 +54,6 @@ class Problem:
     correlated: Correlated | None = None
     prior: Prior | None = None
     color_prior: Prior | None = None
+    fill_prior: Prior | None = None
+    own_prior: bool = False
     prior_above: float = 0.0

@@ -99,13 +99,13 @@ class GroupReport:
     prior: Prior | None = None
 
     def __str__(self) -> str:
-        if self.prior is not None and self.effort is not None:
+        if self.prior is not None and self.effort is not None and self.effort.pilot != "prior":
             size = self.effort.patches.size
             return (
                 f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, and {self.passes} passes over groups of similar "
                 f"patches, at last of {size} x {size}"
             )
-        if self.prior is not None and self.passes:
+        if self.prior is not None and self.effort is None and self.passes:
             return f"{self.plan}; noise {self.noise_sigma:.3g}; {self.prior}, {self.passes} times in turn with the picture"
         if not self.history and not self.passes:
             return str(self.plan)
@@ -126,7 +126,7 @@ class GroupReport:
     def _pilot(self) -> str:
         """Say what similar patches began with."""
         if not self.history:
-            return "biharmonic interpolation"
+            return "biharmonic interpolation" if self.prior is None else str(self.prior)
         end, (h, w) = self.history[-1], self.dictionary.filter_shape
         adapted = ", adapted" if self.effort and self.effort.learn else ""
         return (

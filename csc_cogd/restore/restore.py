@@ -166,12 +166,12 @@ def _restore_group(group: Group, plan: Plan, reporter: Reporter, trace: Trace | 
     if trace:
         trace.restart(group.channels)
     stages, first, first_stage = DECONVOLUTION, None, "base layer"
-    if group.prior is not None:
+    if group.effort and group.fills:
+        stages, recipe = filling(group.effort), _recipe_of_filling(group, reporter)
+        first_stage = "base layer" if group.effort.pilot == "code" else "pilot"
+    elif group.prior is not None:
         stages, recipe = DENOISING if group.effort else DECONVOLUTION_BY_PRIOR, group.recipe(group.dictionary, 0.0, 0)
         first_stage = "prior" if group.effort else "base layer"
-    elif group.effort:
-        stages, recipe = filling(group.effort), _recipe_of_filling(group, reporter)
-        first_stage = "base layer" if group.effort.code else "pilot"
     reporter.report("tiles" if several else first_stage, 0, len(plan.tiles))
     if not group.effort and group.prior is None:
         recipe, first = _recipe_of_deconvolution(group, plan)

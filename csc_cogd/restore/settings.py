@@ -20,6 +20,11 @@ CHECK_ABOVE = 0.8  # and from which biharmonic interpolation may be better still
 TOGETHER_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, channels gain from each other
 PASSES = {"gray": {"fast": 3, "default": 8, "best": 12}, "color": {"fast": 2, "default": 4, "best": 6}}
 """Over similar patches; as in gray where channels miss other values each, which then tell of each other step by step."""
+PASSES_AFTER_PRIOR, DENSE = (
+    {"gray": {"fast": 2, "default": 4, "best": 8}, "color": {"fast": 2, "default": 4, "best": 6}},
+    0.7,
+)
+"""Fewer, where less than DENSE is missing."""
 CODE_ABOVE = {"gray": 0.42, "color": 0.6}  # of what surrounds known values beside missing ones: from there on, codes help
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
 
@@ -148,8 +153,8 @@ class Effort:
         Adapt the dictionary to the image first.
     check : bool
         Measure the result against biharmonic interpolation.
-    code : bool
-        Let a sparse code be the pilot of similar patches; else biharmonic interpolation is.
+    pilot : {"code", "prior", "biharmonic"}
+        What similar patches begin with: a sparse code, a prior that fills, or biharmonic interpolation.
     """
 
     max_iter: int
@@ -157,13 +162,17 @@ class Effort:
     patches: PatchModel
     learn: bool = False
     check: bool = True
-    code: bool = True
+    pilot: str = "code"
 
 
-def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_dictionary: bool = False) -> Effort:
+def choose_effort(
+    solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_dictionary: bool = False, prior: str = "none"
+) -> Effort:
     """Choose what suits the damage, (C, H, W) bool, and the noise, for values in [0, 1]; what `solve` says holds.
 
-    Where it says anything of the code, or the dictionary isn't the one that ships, there is a code.
+    Where it says anything of the code, or the dictionary isn't the one that ships, there is a code. `prior` tells of one
+    that fills: ``"none"``; ``"default"``, in place of a code but where channels miss other values each, as the code knows
+    all of them together; or ``"own"``, whatever the damage.
     """
     fast, best, channels = solve.effort == "fast", solve.effort == "best", len(missing)
     rounds = ROUNDS[solve.effort]
@@ -181,16 +190,23 @@ def choose_effort(solve: Solve, missing: np.ndarray, noise_sigma: float, *, own_
         if channels == 1 or not damage.shared:
             together = 0
         apart = channels == 1 or (damage.shared and not together)
-        code = damage.scattered > CODE_ABOVE[kind] or own_dictionary or solve.asks_for_code
+        pilot, passes = "biharmonic", PASSES[kind][solve.effort]
+        if own_dictionary or solve.asks_for_code:
+            pilot = "code"
+        elif prior == "own" or damage.scattered > CODE_ABOVE[kind]:
+            by_prior = prior == "own" or (prior == "default" and (damage.shared or channels == 1))
+            pilot = "prior" if by_prior else "code"
+        if pilot == "prior" and damage.share < DENSE:
+            passes = PASSES_AFTER_PRIOR[kind][solve.effort]
         effort = Effort(
             rounds,
-            PASSES[kind][solve.effort] + (large_holes and not fast),
+            passes + (large_holes and not fast),
             PatchModel(
                 size, step, n_estimated=n_estimated, shrinkage=0.003 if apart and channels > 1 else 0.01, together=together
             ),
-            learn=best and code and damage.share > ADAPT_ABOVE,
+            learn=best and pilot == "code" and damage.share > ADAPT_ABOVE,
             check=damage.share > CHECK_ABOVE and not fast,
-            code=code,
+            pilot=pilot,
         )
     learn = effort.learn if solve.learn is None else solve.learn
     return replace(effort, learn=learn, max_iter=rounds if solve.max_iter is None else solve.max_iter)

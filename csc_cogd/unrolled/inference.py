@@ -31,8 +31,9 @@ class Piece(NamedTuple):
 
 
 def denoise_planes(
-    network: Network, planes: np.ndarray, sigma: Any, backend: Backend, *, means: Any = None, side: int = SIDE
-) -> np.ndarray:
+    network: Network, planes: np.ndarray, sigma: Any, backend: Backend, *, means: Any = None, missing: Any = None,
+    side: int = SIDE,
+) -> np.ndarray:  # fmt: skip
     """Take white Gaussian noise off planes.
 
     Parameters
@@ -47,6 +48,8 @@ def denoise_planes(
         Of the CPU.
     means : (C,) array, optional
         Of the planes, if they are pieces of larger ones; default: their own.
+    missing : (C, H, W) bool array, optional
+        Where the planes are a first guess.
     side : int
         Of the tiles' cores; the result depends on it only in its last bits.
 
@@ -56,6 +59,7 @@ def denoise_planes(
     """
     groups = planes.astype(np.float32)
     groups = groups[:, None] if network.shape.channels == 1 else groups[None]
+    gone = None if missing is None else np.broadcast_to(missing, planes.shape).reshape(groups.shape)
     sigmas = np.broadcast_to(np.asarray(sigma, np.float32), planes.shape[1:])
     means = np.asarray(groups.mean(axis=(2, 3), dtype=np.float64) if means is None else means)
     means = means.reshape(len(groups), -1).mean(axis=1).astype(np.float32)
@@ -64,7 +68,8 @@ def denoise_planes(
     def work(task: tuple[int, Piece]) -> None:
         number, piece = task
         rows, columns = piece.window
-        estimate = _denoise(network, groups[number][:, rows, columns] - means[number], sigmas[rows, columns])
+        known = None if gone is None else ~gone[number][:, rows, columns]
+        estimate = _denoise(network, groups[number][:, rows, columns] - means[number], sigmas[rows, columns], known)
         result[number][:, piece.core[0], piece.core[1]] = estimate[:, piece.inside[0], piece.inside[1]] + means[number]
 
     pieces = list(cut(planes.shape[1:], side, network.shape.halo, network.shape.stride))
@@ -120,14 +125,17 @@ def cut(shape: tuple[int, ...], side: int, halo: int, stride: int) -> Iterator[P
         yield Piece(*zip(rows, columns, strict=True))
 
 
-def _denoise(network: Network, planes: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    codes, size = _encode(network, planes, sigmas)
+def _denoise(network: Network, planes: np.ndarray, sigmas: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    codes, size = _encode(network, planes, sigmas, known)
     return network.from_phases(network.decode(codes, size), (planes.shape[1], planes.shape[2]))
 
 
-def _encode(network: Network, planes: np.ndarray, sigmas: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+def _encode(
+    network: Network, planes: np.ndarray, sigmas: np.ndarray, known: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the codes (M, h w) of planes less their mean, and (h, w)."""
-    image, mask, stride = network.to_phases(planes), network.to_phases(np.ones_like(planes)), network.shape.stride
+    mask = np.ones_like(planes) if known is None else known.astype(planes.dtype)
+    image, mask, stride = network.to_phases(planes), network.to_phases(mask), network.shape.stride
     h, w = network.code_shape(image)
     rows, columns = (
         np.minimum(np.arange(n) * stride + stride // 2, L - 1) for n, L in ((h, len(sigmas)), (w, sigmas.shape[1]))

@@ -16,7 +16,7 @@ from csc_cogd.unrolled.photographs import Photographs, as_planes, reduced
 from csc_cogd.unrolled.prior import Prior
 from csc_cogd.unrolled.training import TEST_LEVELS, LearningProgress, Recipe, State, train
 
-_LEVELS = {"white": "sigma", "camera": "shot"}
+_LEVELS = {"white": "sigma", "camera": "shot", "missing": "share"}
 TEST_SIDE = 256
 """Of the middle of each photograph held out, at half its size, on which the PSNR is taken."""
 

@@ -200,7 +200,8 @@ class Network:
         Parameters
         ----------
         image, mask : (C s^2, h + q, w + q) arrays, in phases
-            The image less its mean, and 1 where it is known, 0 elsewhere.
+            The image less its mean, with a first guess of what is missing, and 1 where it is known, 0 elsewhere. The guess
+            counts in the first iteration only.
         sigma : (h w,) array
             Standard deviation of the noise where a code is, for images in [0, 1].
         trail : Trail, optional
@@ -211,7 +212,8 @@ class Network:
         for k in range(self.shape.n_iter):
             residual = self.synthesize(weights.B[k - 1], codes, (h, w)) if k else xp.zeros_like(image)
             residual -= image
-            residual *= mask
+            if k:
+                residual *= mask
             following = codes if trail is None else xp.empty_like(codes)
             for part, columns in self._columns(residual):
                 step = weights.A[k] @ columns

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.unrolled.cameras import MARGIN, degraded, softened
 from csc_cogd.unrolled.correlated import Correlation
 from csc_cogd.unrolled.network import Network
@@ -15,6 +17,13 @@ DISTANCES = 8
 """Pixels below which noise is taken for correlated."""
 MISJUDGED = 0.4
 """Standard deviation of the logarithm by which the level of a camera's noise that a network is told differs from it."""
+SHARES = (0.2, 0.85)
+"""Of the pixels of a piece that are missing, where they are missing one by one."""
+SCATTERED, BLOCKS = 0.5, 0.3
+"""How often pixels are missing one by one; and of the rest, how often in blocks."""
+FILL_WEIGHT, FILL_LEVEL = 0.02, 0.01
+"""Of squared errors of missing pixels, and what is added to the error of the first guess, by whose square they are
+divided."""
 LEVEL = 0.02
 """Added to the standard deviation of white noise, by which squared errors are divided: all levels count about alike."""
 CAMERA_WEIGHT, CAMERA_LEVEL = 0.05, 0.01
@@ -38,6 +47,8 @@ class Piece:
         Of its squared error.
     correlation : Correlation, optional
         Of the noise, if it isn't white.
+    missing : (C, h, w) bool array, optional
+        Where `noisy` is a first guess of missing pixels, whose squared errors alone count.
     """
 
     clean: Any
@@ -46,6 +57,7 @@ class Piece:
     mean: Any
     weight: float = 1.0
     correlation: Correlation | None = None
+    missing: Any = None
 
     def gains(self, network: Network) -> Any:
         """Return by what the network's thresholds grow differently than under white noise, (K, M), or 1."""
@@ -69,6 +81,45 @@ def camera_piece(drawn: np.ndarray, mean: np.float32, crop: int, rng: np.random.
     inside = (slice(None), slice(i, i + crop), slice(j, j + crop))
     weight, correlation = CAMERA_WEIGHT / (sigma + CAMERA_LEVEL) ** 2, Correlation.of(noisy - clean, DISTANCES)
     return Piece(clean[inside], noisy[inside], told, mean, weight, correlation)
+
+
+def fill_piece(clean: np.ndarray, mean: np.float32, rng: np.random.Generator) -> Piece:
+    """Take pixels away, one by one, in lines or in blocks, and guess them by biharmonic interpolation."""
+    missing = np.broadcast_to(drawn_damage(clean.shape[1:], rng), clean.shape)
+    guess = fill_biharmonic(clean, missing)
+    missed = float(((guess - clean)[missing] ** 2).mean())
+    return Piece(clean, guess, np.float32(0), mean, FILL_WEIGHT / (missed + FILL_LEVEL**2), missing=missing)
+
+
+def fill_test(clean: np.ndarray, share: float, number: int) -> Piece:
+    """Take a share of all pixels away, or for a share of 0, what lines and blocks cover."""
+    rng = np.random.default_rng((round(100 * share), number))
+    missing = rng.random(clean.shape[1:]) < share if share else lines_and_blocks(clean.shape[1:], rng)
+    missing = np.broadcast_to(missing, clean.shape)
+    return Piece(clean, fill_biharmonic(clean, missing), np.float32(0), clean.mean(), missing=missing)
+
+
+def drawn_damage(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw which pixels of a shape (h, w) are missing: at least one, never all."""
+    missing = rng.random(shape) < rng.uniform(*SHARES) if rng.random() < SCATTERED else lines_and_blocks(shape, rng)
+    missing[0, 0], missing[shape[0] // 2, shape[1] // 2] = False, True
+    return missing
+
+
+def lines_and_blocks(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw lines, which bend, and blocks, of up to a dozen pixels in width, (h, w) bool."""
+    picture = Image.new("L", shape[::-1])
+    pencil = ImageDraw.Draw(picture)
+    longest = max(shape)
+    for _ in range(int(rng.integers(1, 6)) * longest // 64):
+        at = rng.random(2) * shape[::-1]
+        if rng.random() < BLOCKS:
+            sides = rng.integers(2, 13, size=2)
+            pencil.rectangle([*at, *(at + sides - 1)], fill=1)
+        else:
+            steps = rng.normal(0, 20, 2) + rng.normal(0, 6, (4, 2))
+            pencil.line([tuple(point) for point in at + np.cumsum(steps, axis=0)], fill=1, width=int(rng.integers(1, 8)))
+    return np.asarray(picture) > 0
 
 
 def white_test(clean: np.ndarray, sigma: float, number: int) -> Piece:

@@ -21,7 +21,7 @@ from csc_cogd.unrolled.network import Network, Shape
 
 FORMAT = 1
 CHANNELS = (1, 3)
-SHIPPED = ("gray", "color")
+SHIPPED = ("gray", "color", "fill")
 _NAMES = ("analysis", "synthesis", "dictionary", "threshold", "threshold_slope")
 
 
@@ -66,7 +66,7 @@ class Prior:
 
     @property
     def noise(self) -> str:
-        """What it learned to take off: ``"white"`` or ``"camera"`` noise."""
+        """What it learned to take off, ``"white"`` or ``"camera"`` noise; or ``"missing"``, if it learned to fill."""
         return str(self.provenance.get("noise", "white"))
 
     @property
@@ -215,7 +215,7 @@ class Prior:
 
     @classmethod
     def default(cls, kind: str = "gray") -> Prior:
-        """Return a prior that ships, ``"gray"`` or ``"color"``; the same one every time.
+        """Return a prior that ships, the same one every time: ``"gray"`` or ``"color"``, or ``"fill"``, which fills.
 
         Raises
         ------

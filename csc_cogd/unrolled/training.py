@@ -18,7 +18,7 @@ from csc_cogd.unrolled.cameras import MARGIN
 from csc_cogd.unrolled.inference import denoise_planes
 from csc_cogd.unrolled.network import Network, Shape, Trail, Weights
 from csc_cogd.unrolled.photographs import Photographs
-from csc_cogd.unrolled.pieces import Piece, camera_piece, camera_test, white_piece, white_test
+from csc_cogd.unrolled.pieces import Piece, camera_piece, camera_test, fill_piece, fill_test, white_piece, white_test
 
 FORMAT = 1
 CHECK_EVERY = 100
@@ -26,7 +26,7 @@ CHECK_EVERY = 100
 DIVERGED = 2.0
 """Times the least loss seen, from which on a run has diverged and steps back."""
 LEAST_RATE = 0.01
-TEST_LEVELS = {"white": (15, 25, 50), "camera": (3e-4, 1e-3, 3e-3)}
+TEST_LEVELS = {"white": (15, 25, 50), "camera": (3e-4, 1e-3, 3e-3), "missing": (0.5, 0.8, 0.0)}
 """Kinds of noise that a network learns to take off, and of what levels photographs held out have it: standard deviations, of
 255, and variances of the noise of photons, see :mod:`csc_cogd.unrolled.cameras`."""
 
@@ -287,7 +287,7 @@ def _batch_gradient(
 ) -> tuple[float, np.ndarray]:
     """Return loss and gradient of the step's batch, the sum of its pieces' in their order."""
     rng = np.random.default_rng((recipe.seed, step))
-    pieces = [_drawn_piece(photographs, recipe, rng) for _ in range(recipe.batch_size)]
+    pieces = [draw_piece(photographs, recipe, rng) for _ in range(recipe.batch_size)]
     total, gradient = 0.0, np.zeros_like(network.vector)
     for loss, part in backend.each(lambda piece: piece_gradient(network, piece), pieces):
         total += loss / recipe.batch_size
@@ -295,8 +295,11 @@ def _batch_gradient(
     return total, gradient
 
 
-def _drawn_piece(photographs: Photographs, recipe: Recipe, rng: np.random.Generator) -> Piece:
+def draw_piece(photographs: Photographs, recipe: Recipe, rng: np.random.Generator) -> Piece:
+    """Draw one of a step's pieces."""
     clean, mean = photographs.draw(rng)
+    if recipe.noise == "missing":
+        return fill_piece(clean, mean, rng)
     if recipe.noise == "camera":
         return camera_piece(clean, mean, recipe.crop, rng)
     return white_piece(clean, mean, recipe.sigma_range, rng)
@@ -308,14 +311,15 @@ def piece_gradient(network: Network, piece: Piece) -> tuple[float, Any]:
     network = network.with_gains(gains)
     clean, noisy, sigma, mean = piece.clean, piece.noisy, piece.sigma, piece.mean
     image, target = network.to_phases(noisy - mean), network.to_phases(clean - mean)
-    mask = network.to_phases(np.ones_like(noisy))
+    known = np.ones_like(noisy) if piece.missing is None else (~piece.missing).astype(noisy.dtype)
+    mask = network.to_phases(known)
     size = network.code_shape(image)
     sigmas = np.full(size[0] * size[1], sigma, image.dtype)
     trail = Trail([], [])
     error = network.decode(network.encode(image, mask, sigmas, trail), size)
     error -= target
-    error *= mask
-    weight = piece.weight / noisy.size
+    error *= mask if piece.missing is None else network.to_phases(1 - known)
+    weight = piece.weight / (noisy.size if piece.missing is None else np.count_nonzero(piece.missing))
     loss = weight * float((error * error).sum(dtype=np.float64))
     error *= error.dtype.type(2 * weight)
     gradient = Weights(network.shape, np.zeros_like(network.vector))
@@ -324,13 +328,18 @@ def piece_gradient(network: Network, piece: Piece) -> tuple[float, Any]:
     return loss, gradient.vector
 
 
+TESTS = {"white": white_test, "camera": camera_test, "missing": fill_test}
+
+
 def psnr_at(network: Network, images: list[np.ndarray], backend: Backend, noise: str = "white") -> tuple[float, ...]:
     """Return the mean PSNR in dB of images (C, h, w) in [0, 1] after noise of each of three levels was taken off."""
 
     def psnr(level: float, number: int) -> float:
-        test = (camera_test if noise == "camera" else white_test)(images[number], level, number)
+        test = TESTS[noise](images[number], level, number)
         heard = network.with_gains(test.gains(network))
-        error = np.clip(denoise_planes(heard, test.noisy, test.sigma, backend), 0, 1) - test.clean
+        error = np.clip(denoise_planes(heard, test.noisy, test.sigma, backend, missing=test.missing), 0, 1) - test.clean
+        if test.missing is not None:
+            error = error[test.missing]
         return float(-10 * np.log10(max(float((error**2).mean()), 1e-12)))
 
     levels = TEST_LEVELS[noise]

@@ -243,7 +243,7 @@ def test_an_interrupt_that_a_library_makes_an_error_of_is_one(folder, capsys, mo
         except KeyboardInterrupt:
             raise SystemError("returned a result with an exception set") from None
 
-    monkeypatch.setattr(module, "pilot_estimate", failing)
+    monkeypatch.setattr(module, "fill_biharmonic", failing)
     before = contents(folder)
     assert call("inpaint", folder / "photo.png", "-m", folder / "mask.png", "-q") == 130
     assert capsys.readouterr().err.strip() == "csc-cogd: error: interrupted: nothing half-written is left behind"
@@ -254,7 +254,7 @@ def test_an_interrupt_that_a_library_makes_an_error_of_is_one(folder, capsys, mo
 def test_an_interrupt_that_a_library_swallows_is_heard_at_the_next_step(folder, capsys, monkeypatch, number):
     from csc_cogd.restore.stages import pilot as module
 
-    original = module.pilot_estimate
+    original = module.fill_biharmonic
 
     class Swallows:  # what is raised as an object goes is printed and lost, as in a library's callback
         def __del__(self):
@@ -265,7 +265,7 @@ def test_an_interrupt_that_a_library_swallows_is_heard_at_the_next_step(folder, 
         Swallows()
         return original(*arguments)
 
-    monkeypatch.setattr(module, "pilot_estimate", swallow)
+    monkeypatch.setattr(module, "fill_biharmonic", swallow)
     before = contents(folder)
     before_test = signal.signal(number, signal.default_int_handler)  # as main does for SIGTERM in a program
     try:

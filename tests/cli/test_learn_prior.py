@@ -3,6 +3,7 @@ import pytest
 from skimage.data import camera, coffee
 
 from csc_cogd import Prior
+from csc_cogd.imagefiles import read_image
 from tests.cli.calling import call, check_refused, save
 
 FEW = ("--filters", 5, "--filter-size", 5, "--unrolled", 2, "--steps", 3)
@@ -40,6 +41,13 @@ def test_goes_on_from_a_checkpoint_and_from_a_prior(folder, capsys):
     np.testing.assert_array_equal(a, b)
     assert call("learn-prior", "0.png", "--start", "a.safetensors", "--steps", 2, "-o", "c.safetensors", "-v") == 0
     assert "5 filters of 5 x 5" in capsys.readouterr().err
+
+
+def test_a_plot_of_its_course(folder, capsys):
+    assert call("learn-prior", "0.png", "1.png", "-o", "p.safetensors", *FEW, "--plot", "course.png") == 0
+    assert read_image("course.png").colors.shape[1] > 1000
+    capsys.readouterr()
+    check_refused(folder, capsys, ("learn-prior", "0.png", "-o", "q.safetensors", "--plot", "course.gif"), "must end in", 2)
 
 
 def test_color(folder):

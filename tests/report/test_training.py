@@ -1,6 +1,9 @@
+import numpy as np
+
+from csc_cogd import LearningProgress, Prior
 from csc_cogd.nn import History
 from csc_cogd.nn.training.history import Epoch
-from csc_cogd.report.training import draw_history
+from csc_cogd.report.training import draw_history, draw_learning
 
 
 def test_panels_show_loss_accuracy_and_learning_rate():
@@ -17,3 +20,16 @@ def test_panels_show_loss_accuracy_and_learning_rate():
 def test_without_a_test_its_lines_are_missing():
     history = History((Epoch(1, 0.1, 2.0, 0.25, None, None, 1.0),))
     assert [len(axis.lines) for axis in draw_history(history).axes] == [1, 1, 1]
+
+
+def test_what_learning_a_prior_draws():
+    prior, none = Prior.default("color"), ()
+    course = [LearningProgress(100 * n, n / 3, 1 / n, (30 + n, 28 + n, 25 + n) if n > 1 else none, n, 0) for n in (1, 2, 3)]
+    loss, psnr, filters = draw_learning(course, prior).axes
+    assert list(loss.lines[0].get_ydata()) == [1, 1 / 2, 1 / 3]
+    drawn = {line.get_label(): (*map(list, line.get_data()),) for line in psnr.lines}
+    assert drawn["white 25"] == ([200, 300], [30, 31])
+    shown = np.asarray(filters.images[0].get_array())
+    assert f"{prior.dictionary.n_filters} filters" == filters.get_title()
+    assert shown.shape[2] == 3
+    assert np.ptp(shown[:7, :7]) > 0.5

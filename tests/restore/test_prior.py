@@ -41,6 +41,11 @@ def test_beyond_the_levels_that_it_learned_it_does_no_harm(clean, sigma):
     assert by_prior > by_code - 0.3
 
 
+def test_one_that_fills_is_refused(clean):
+    with pytest.raises(InputError, match="takes no noise off"):
+        denoise(clean, 10, prior=Prior.default("fill"))
+
+
 def test_color_is_denoised_together(clean):
     clean = astronaut()[60:124, 180:244].astype(float)
     image = noisy(clean, 25)

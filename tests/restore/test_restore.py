@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import Dictionary, Engine, InputError, Solve, Tiling, psnr
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore import restore as module
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation, ScaledPlanes
@@ -11,7 +12,6 @@ from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter
 from csc_cogd.restore.settings import EFFORTS, choose_effort
 from csc_cogd.restore.stages import adaptation
-from csc_cogd.restore.stages.pilot import pilot_estimate
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 from tests.conftest import read_only
 
@@ -85,7 +85,7 @@ def test_known_values_are_kept_and_the_rest_is_better_than_the_pilot(photo, effo
     observed = np.where(missing, 0, image)
     restored, group = restore(observed, missing, effort)
     np.testing.assert_array_equal(restored[~missing], image[~missing])
-    pilot = pilot_estimate(observed, missing)
+    pilot = fill_biharmonic(observed, missing)
     assert psnr(restored, image, data_range=1) > psnr(pilot, image, data_range=1) + 0.3
     assert group.lmbda == 0.015
     assert group.blend_weight is None
@@ -97,7 +97,7 @@ def test_where_nearly_all_is_missing_the_result_is_checked_against_the_pilot():
     observed = np.where(missing, 0, smooth)
     restored, group = restore(observed, missing, "default")
     assert 0 <= group.blend_weight <= 1
-    pilot = pilot_estimate(observed, missing)
+    pilot = fill_biharmonic(observed, missing)
     assert psnr(restored, smooth, data_range=1) > psnr(pilot, smooth, data_range=1) - 0.05
 
 
@@ -130,4 +130,4 @@ def test_of_large_pictures_filters_are_learned_from_pieces(photo, monkeypatch):
     restored, report = module.restore(problem, solve, Tiling(0), ENGINE, reporter=Reporter(told.append))
     assert [progress.stage for progress in told].count("learning") == 10
     assert abs(report.groups[0].dictionary.filters - Dictionary.default("gray").filters).max() > 1e-3
-    assert psnr(restored, image, data_range=1) > psnr(pilot_estimate(observed, missing), image, data_range=1)
+    assert psnr(restored, image, data_range=1) > psnr(fill_biharmonic(observed, missing), image, data_range=1)

@@ -40,12 +40,26 @@ def test_it_learns_to_take_off_noise(photos):
     assert all(after > noisy + 2 for after, noisy in zip(psnr, before, strict=True))
 
 
-def test_a_run_that_goes_on_gives_the_same_bits_as_one_that_was_not_interrupted(photos, tmp_path):
-    whole = learn(photos, 130)
-    path = tmp_path / "run.npz"
-    interrupted = learn(photos, 130, checkpoint=path, checkpoint_every=10, callback=lambda progress: progress.step == 100)
+def test_it_learns_to_fill_what_is_missing(photos):
+    told = []
+    prior = learn(
+        photos, 300, noise="missing", n_filters=16, n_iter=3, crop=32, batch_size=4, held_out=[camera()[100:400, 100:400]],
+        callback=told.append,
+    )  # fmt: skip
+    assert prior.noise == "missing"
+    assert told[-1].loss < 0.9 * told[0].loss
+    ((about, psnr),) = prior.provenance["psnr"].items()
+    assert about == "share 0.5, 0.8, 0"
+    assert psnr[0] > psnr[1] > 15
+
+
+@pytest.mark.parametrize("noise", ["white", "missing"])
+def test_a_run_that_goes_on_gives_the_same_bits_as_one_that_was_not_interrupted(photos, tmp_path, noise):
+    whole = learn(photos, 130, noise=noise)
+    path, until = tmp_path / "run.npz", lambda progress: progress.step == 100
+    interrupted = learn(photos, 130, noise=noise, checkpoint=path, checkpoint_every=10, callback=until)
     assert interrupted.provenance["steps"] == 100
-    resumed = learn(photos, 130, checkpoint=path)
+    resumed = learn(photos, 130, noise=noise, checkpoint=path)
     np.testing.assert_array_equal(resumed.network.vector, whole.network.vector)
     assert not np.array_equal(interrupted.network.vector, whole.network.vector)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.restore.observation import ScaledPlanes
 from csc_cogd.restore.report import Reporter
 from csc_cogd.restore.stages.base_layer import base_layer
-from csc_cogd.restore.stages.pilot import pilot_estimate
 from csc_cogd.restore.stages.state import as_coded
 
 ROUNDS, RHO = 10, 1.5
@@ -27,7 +27,7 @@ def adapt_dictionary(
     for window in _pieces(*scaled.planes.shape[1:]):
         observed, missing = scaled.crop(*window)
         if not missing.all(axis=(1, 2)).any():
-            base = base_layer(pilot_estimate(observed, missing, backend), backend=backend)
+            base = base_layer(fill_biharmonic(observed, missing, backend), backend=backend)
             details.append(as_coded(dictionary, np.where(missing, 0.0, observed - base)))
             weights.append(as_coded(dictionary, ~missing))
     if not details:

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore.observation import ScaledPlanes
 from csc_cogd.restore.report import SILENT
 from csc_cogd.restore.settings import Effort
 from csc_cogd.restore.stages.base_layer import low_pass
 from csc_cogd.restore.stages.code import code
 from csc_cogd.restore.stages.nonlocal_bayes import nonlocal_bayes
-from csc_cogd.restore.stages.pilot import pilot_estimate
+from csc_cogd.restore.stages.prior import fill_by_prior
 from csc_cogd.restore.stages.state import Recipe, Stage, TileState
 
 TILE, TILES = 96, 4
@@ -29,7 +30,8 @@ SMALLEST = 32
 
 def refinement(effort: Effort) -> Sequence[Stage]:
     """Return the stages between the pilot and its comparison with what they have made of it."""
-    return (low_pass, code, nonlocal_bayes) if effort.code else (nonlocal_bayes,)
+    begin: Sequence[Stage] = {"code": (low_pass, code), "prior": (fill_by_prior,), "biharmonic": ()}[effort.pilot]
+    return (*begin, nonlocal_bayes)
 
 
 def refined(state: TileState, recipe: Recipe) -> np.ndarray:
@@ -84,7 +86,7 @@ def cross_validated_weight(restore: Callable[[TileState], np.ndarray], scaled: S
         if not hidden.any() or missing.all(axis=(1, 2)).any():
             continue
         observed = np.where(missing, 0.0, truth)
-        pilot = pilot_estimate(observed, missing)
+        pilot = fill_biharmonic(observed, missing)
         change = (restore(TileState(observed, missing, pilot, pilot)) - pilot)[hidden]
         product += (truth - pilot)[hidden] @ change
         square += change @ change

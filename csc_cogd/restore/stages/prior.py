@@ -19,7 +19,7 @@ from csc_cogd.restore.settings import Effort, PatchModel, Solve
 from csc_cogd.restore.stages.nonlocal_bayes import estimate_once
 from csc_cogd.restore.stages.state import Recipe, TileState
 from csc_cogd.unrolled.correlated import OPPONENT
-from csc_cogd.unrolled.inference import SIDE, TURNS, code_planes, turned_mean
+from csc_cogd.unrolled.inference import SIDE, TURNS, code_planes, denoise_planes, turned_mean
 from csc_cogd.unrolled.prior import Prior
 
 NOISY_PATCHES = PatchModel(size=6, step=6, n_estimated=60, shrinkage=0.0)
@@ -60,6 +60,13 @@ def prior_memory(prior: Prior, channels: int, shape: tuple[int, int], threads: i
     side = SIDE * 3 // 2 + 2 * network.halo
     coded = min(shape[0] + 16, side) * min(shape[1] + 16, side)
     return min(threads, TURNS) * (6 * network.n_filters // network.stride**2 * coded + 60 * planes) + 60 * planes
+
+
+def fill_memory(prior: Prior, channels: int, shape: tuple[int, int], threads: int) -> int:
+    """Return the bytes that filling channels of a shape (H, W) by a prior takes, as :func:`prior_memory` does."""
+    network, side = prior.network.shape, SIDE * 3 // 2 + 2 * prior.network.shape.halo
+    coded = min(shape[0] + 16, side) * min(shape[1] + 16, side)
+    return min(threads, channels) * 6 * network.n_filters // network.stride**2 * coded + 60 * channels * shape[0] * shape[1]
 
 
 def prior_estimate(state: TileState, recipe: Recipe) -> TileState:
@@ -105,6 +112,22 @@ def _mixed(pilot: np.ndarray, estimate: np.ndarray, shares: tuple[float, float])
     change = np.tensordot(OPPONENT, estimate - pilot, 1)
     change *= np.array([shares[0], shares[1], shares[1]])[:, None, None]
     return pilot + np.tensordot(OPPONENT.T, change, 1)
+
+
+def fill_by_prior(state: TileState, recipe: Recipe) -> TileState:
+    """Fill what is missing by a prior that learned to, from what biharmonic interpolation makes of it."""
+    assert recipe.prior is not None
+    guess, missing, means = np.where(state.known, state.observed, state.pilot), state.missing, np.array(recipe.means)
+    mixing = OPPONENT if len(guess) == 3 and (missing == missing[:1]).all() else np.eye(len(guess))
+    scales = mixing.sum(axis=1).clip(1)  # luminance is in [0, 1] as the mean of the channels
+    mixed, means = (np.tensordot(mixing, values, 1) for values in (guess, means))
+    network, backend, scales = recipe.prior.network, recipe.engine.backend, scales[:, None, None]
+    filled = denoise_planes(network, mixed / scales, 0.0, backend, means=means / scales[:, 0, 0], missing=missing)
+    filled = np.tensordot(mixing.T, filled * scales, 1)
+    estimate = np.where(missing, filled, state.observed)
+    if state.trace:
+        state.trace.step("prior", 0, estimate)
+    return replace(state, estimate=estimate)
 
 
 def denoised(prior: Prior, planes: np.ndarray, sigma: float, engine: Engine, means: np.ndarray) -> np.ndarray:

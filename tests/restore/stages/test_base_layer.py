@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from csc_cogd.backend import get_backend
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore.stages.base_layer import base_layer
-from csc_cogd.restore.stages.pilot import pilot_estimate
 from tests.conftest import read_only
 
 
@@ -38,7 +38,7 @@ def test_pilot_is_biharmonic_interpolation(rng, photo, damage):
     known = image[~missing]
     expected[missing] = np.clip(expected[missing], known.min(), known.max())
     close = 1e-6 if damage in ("half", "nearly all") else 1e-9  # conjugate gradients stop early, the direct solve does not
-    np.testing.assert_allclose(pilot_estimate(image[None], read_only(missing[None]))[0], expected, rtol=1e-7, atol=close)
+    np.testing.assert_allclose(fill_biharmonic(image[None], read_only(missing[None]))[0], expected, rtol=1e-7, atol=close)
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.95])
@@ -47,7 +47,7 @@ def test_on_a_gpu_the_pilot_is_the_same(cuda, rng, photo, share):
     missing[0, :4, -5:] = True
     backend = get_backend("cuda", dtype="float64")
     for part in (slice(None), slice(0, 2)):  # a small one is solved exactly before its residual is looked at
-        found, expected = (pilot_estimate(image[:, part], missing[:, part], b) for b in (backend, None))
+        found, expected = (fill_biharmonic(image[:, part], missing[:, part], b) for b in (backend, None))
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -55,9 +55,9 @@ def test_channels_of_the_pilot_are_filled_each_by_its_own_mask(rng, photo):
     image = np.stack([photo[:32, :32], photo[32:64, :32], photo[:32, 32:64]]) / 255
     missing = rng.random(image.shape) < 0.4
     missing[2] = missing[0]
-    filled = pilot_estimate(image, missing)
+    filled = fill_biharmonic(image, missing)
     for c in range(3):
-        np.testing.assert_array_equal(filled[c], pilot_estimate(image[c : c + 1], missing[c : c + 1])[0])
+        np.testing.assert_array_equal(filled[c], fill_biharmonic(image[c : c + 1], missing[c : c + 1])[0])
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (1, 40), (40, 1), (2, 2), (3, 50)])
@@ -65,7 +65,7 @@ def test_channels_of_the_pilot_are_filled_each_by_its_own_mask(rng, photo):
 def test_pilot_of_thin_and_nearly_empty_images(rng, shape, fraction):
     image, missing = rng.random((1, *shape)), rng.random((1, *shape)) < fraction
     missing.flat[0] = False
-    filled = pilot_estimate(image, missing)
+    filled = fill_biharmonic(image, missing)
     assert np.isfinite(filled).all()
     np.testing.assert_array_equal(filled[~missing], image[~missing])
     assert filled.min() >= image[~missing].min() - 1e-9
@@ -75,9 +75,9 @@ def test_pilot_of_thin_and_nearly_empty_images(rng, shape, fraction):
 def test_pilot_of_channels_with_their_own_masks(rng):
     image, missing = rng.random((2, 12, 12)), np.zeros((2, 12, 12), bool)
     missing[0, 3:5, 3:5] = missing[1, 8, 2:9] = True
-    together = pilot_estimate(image, missing)
+    together = fill_biharmonic(image, missing)
     for c in range(2):
-        np.testing.assert_allclose(together[c], pilot_estimate(image[c : c + 1], missing[c : c + 1])[0])
+        np.testing.assert_allclose(together[c], fill_biharmonic(image[c : c + 1], missing[c : c + 1])[0])
 
 
 FORKING = """
@@ -94,7 +94,7 @@ def solve_slowly(*arguments, **options):
 begun, solve, pilot.splu = threading.Event(), pilot.splu, solve_slowly
 image, missing = np.ones((1, 12, 12)), np.zeros((1, 12, 12), bool)
 missing[0, 3:5, 3:5] = True
-thread = threading.Thread(target=pilot.pilot_estimate, args=(image, missing))
+thread = threading.Thread(target=pilot.fill_biharmonic, args=(image, missing))
 thread.start()
 begun.wait()
 child = os.fork()

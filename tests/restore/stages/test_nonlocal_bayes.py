@@ -4,10 +4,10 @@ from scipy.ndimage import gaussian_filter
 
 from csc_cogd import psnr
 from csc_cogd.backend import get_backend
+from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore.settings import PatchModel
 from csc_cogd.restore.stages import nonlocal_bayes
 from csc_cogd.restore.stages.nonlocal_bayes import OPPONENT, refine
-from csc_cogd.restore.stages.pilot import pilot_estimate
 from csc_cogd.restore.synthetic_masks import random_mask
 from tests.conftest import read_only
 
@@ -34,7 +34,7 @@ def color():
 
 def damaged(picture, missing):
     missing = np.broadcast_to(missing, picture.shape)
-    return picture, ~missing, pilot_estimate(picture, missing)
+    return picture, ~missing, fill_biharmonic(picture, missing)
 
 
 def texture(height, width):
@@ -122,7 +122,7 @@ def test_noise_is_removed(photo, double, rng):
 def test_noise_is_removed_where_pixels_are_missing_too(photo, double, rng):
     picture, known, _ = damaged(photo[None, :64, :64] / 255, random_mask((64, 64), 0.3)[None])
     noisy = picture + 0.1 * rng.standard_normal(picture.shape)
-    pilot = gaussian_filter(pilot_estimate(noisy, ~known), (0, 1, 1))
+    pilot = gaussian_filter(fill_biharmonic(noisy, ~known), (0, 1, 1))
     refined = refine(pilot, noisy, known, PatchModel(step=3, n_estimated=60, shrinkage=0.0), 2, double, noise=0.1)
     for where in (known, ~known):
         before = psnr(pilot, picture, data_range=1, where=where)
