@@ -1,7 +1,7 @@
 """CoGD's rule in learning a prior: ``python benchmarks/prior_rule.py [--steps N] [--seeds N] [--eta E...]``.
 
-An unrolled coder is bilinear in its codes and its dictionary. As in pruning [CoGD, eqs. 27 and 28], a filter has a scale, how
-active its code is, ``a_m = mean |z_m|``, and a partner, the filter d_m of the dictionary. Every hundred steps,
+An unrolled coder is bilinear in its codes and its dictionary. As in pruning [CoGD, eqs. 27 and 28], a filter has a scale,
+how active its code is, ``a_m = mean |z_m|``, and a partner, the filter d_m of the dictionary. Every hundred steps,
 
     c_m     = sum_i <dL/dd_mi, dd_mi/da_m> / a_m,    dd_mi/da_m ~ Delta d_mi / Delta a_m
     A_km   <- A_km + beta_m A_km^t, all iterations k   where a_m is small and d_m large,
@@ -115,13 +115,13 @@ def print_table(steps: int, seeds: int, etas: list[float]) -> None:
     photographs = Photographs([planes[0] for planes in pictures[:-HELD_OUT]], 1, 64)
     held_out = [planes[:, :256, :256].astype(np.float32) / 255 for planes in pictures[-HELD_OUT:]]
     print(f"{SHAPE.n_filters} filters, {SHAPE.n_iter} iterations, {steps} steps, mean and spread of {seeds} seeds\n")
-    print(
-        "| rule | loss | PSNR at sigma 15 / 25 / 50, dB | dead filters | filters backtracked |\n| --- | --- | --- | --- | --- |"
-    )
+    print("| rule | loss | PSNR at sigma 15 / 25 / 50, dB | dead filters | filters backtracked |")
+    print("| --- | --- | --- | --- | --- |")
     for eta in etas:
         runs = np.array([learn(photographs, held_out, steps, seed, eta) for seed in range(seeds)])
         mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) if seeds > 1 else np.zeros(runs.shape[1])
-        figures = [f"{m:.{digits}f} ± {s:.{digits}f}" for m, s, digits in zip(mean, spread, (5, 2, 2, 2, 1, 0), strict=True)]
+        digits = (5, 2, 2, 2, 1, 0)
+        figures = [f"{m:.{d}f} ± {s:.{d}f}" for m, s, d in zip(mean, spread, digits, strict=True)]
         name = f"eta {eta:g}" if eta else "none"
         print(f"| {name} | {figures[0]} | {' / '.join(figures[1:4])} | {figures[4]} | {figures[5]} |", flush=True)
 

@@ -108,11 +108,11 @@ def drawn_damage(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray
 
 def lines_and_blocks(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Draw lines, which bend, and blocks, of up to a dozen pixels in width, (h, w) bool."""
-    picture = Image.new("L", shape[::-1])
+    height, width = shape
+    picture = Image.new("L", (width, height))
     pencil = ImageDraw.Draw(picture)
-    longest = max(shape)
-    for _ in range(int(rng.integers(1, 6)) * longest // 64):
-        at = rng.random(2) * shape[::-1]
+    for _ in range(int(rng.integers(1, 6)) * max(shape) // 64):
+        at = rng.random(2) * (width, height)
         if rng.random() < BLOCKS:
             sides = rng.integers(2, 13, size=2)
             pencil.rectangle([*at, *(at + sides - 1)], fill=1)

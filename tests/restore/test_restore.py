@@ -53,7 +53,7 @@ def test_large_holes_take_larger_patches(effort):
 
 def test_a_code_is_made_where_values_are_missing_one_by_one_and_most_are_or_where_it_is_asked_for():
     def coded(missing, solve=None, **options):
-        return choose_effort(solve or Solve(), missing, 0.0, **options).code
+        return choose_effort(solve or Solve(), missing, 0.0, **options).pilot == "code"
 
     few, half, most = (random_mask((64, 64), share)[None] for share in (0.1, 0.5, 0.7))
     assert not any(coded(missing) for missing in (few, hole(2), hole(20), scratch_and_text_mask((96, 96), "text")[None]))
@@ -63,6 +63,17 @@ def test_a_code_is_made_where_values_are_missing_one_by_one_and_most_are_or_wher
     for solve in (Solve(lmbda=0.02), Solve(max_iter=2), Solve(tol=1e-3), Solve(learn=True)):
         assert coded(few, solve)
     assert coded(few, own_dictionary=True)
+
+
+def test_a_prior_takes_the_place_of_a_code_that_nobody_asked_for_or_is_used_wherever_it_is_asked_for_itself():
+    def pilot(missing, prior, **options):
+        return choose_effort(Solve(**options), missing, 0.0, prior=prior).pilot
+
+    few, most = (random_mask((64, 64), share)[None] for share in (0.1, 0.7))
+    apart = np.concatenate([most, most[:, ::-1], most[:, :, ::-1]])
+    assert [pilot(missing, "default") for missing in (few, most, apart)] == ["biharmonic", "prior", "code"]
+    assert [pilot(missing, "own") for missing in (few, most, apart)] == ["prior"] * 3
+    assert pilot(most, "default", lmbda=0.1) == "code"
 
 
 @pytest.mark.parametrize("name", ["most", "", "Fast", None])

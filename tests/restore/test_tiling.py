@@ -154,7 +154,11 @@ def test_a_stopped_run_leaves_the_other_tiles_to_the_pilot(photo):
 @pytest.mark.parametrize(
     ("call", "predicted"),
     [
-        ("inpaint(image, mask)", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
+        ("inpaint(image, mask, prior='none')", "code_memory(Dictionary.default(), 1, 4, (224, 224))"),
+        (
+            "inpaint(image, mask)",
+            "max(patches_memory(1, (224, 224), 0.5), fill_memory(Prior.default('fill'), 1, (224, 224), 2))",
+        ),
         ("inpaint(image, mask & (image > 100))", "patches_memory(1, (224, 224), (mask & (image > 100)).mean())"),
         ("inpaint(image, mask, dictionary=few)", "code_memory(few, 1, 4, (224, 224))"),
         ("denoise(image, 20, threads=1)", "prior_memory(Prior.default(), 1, (224, 224), 1)"),
@@ -170,7 +174,7 @@ import re
 import numpy as np
 from skimage.data import camera
 from csc_cogd import Dictionary, Prior, deblur, denoise, inpaint
-from csc_cogd.restore.stages.prior import prior_memory
+from csc_cogd.restore.stages.prior import fill_memory, prior_memory
 from csc_cogd.restore.tiling import admm_memory, code_memory, patches_memory
 
 def memory(name):

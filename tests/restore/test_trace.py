@@ -12,15 +12,16 @@ def damaged(photo):
     return np.where(mask, 0, photo).astype(np.uint8), mask
 
 
-@pytest.mark.parametrize("tile", [0, 32])
-def test_tells_how_the_picture_became_better_and_changes_nothing(photo, damaged, tile):
+@pytest.mark.parametrize(("tile", "prior"), [(0, "none"), (32, "none"), (32, "default")])
+def test_tells_how_the_picture_became_better_and_changes_nothing(photo, damaged, tile, prior):
     image, mask = damaged
     trace = Trace(photo)
-    restored = inpaint(image, mask, tile=tile, trace=trace, threads=1)
-    np.testing.assert_array_equal(restored, inpaint(image, mask, tile=tile, threads=1))
+    restored = inpaint(image, mask, tile=tile, trace=trace, threads=1, prior=prior)
+    np.testing.assert_array_equal(restored, inpaint(image, mask, tile=tile, threads=1, prior=prior))
     curve = trace.curve()
+    second = "prior" if prior == "default" else "code"
     assert [(step.stage, step.step) for step in curve] == [
-        ("pilot", 0), ("code", 1), *(("patches", number) for number in range(1, len(curve) - 1)),
+        ("pilot", 0), (second, 1), *(("patches", number) for number in range(1, len(curve) - 1)),
     ]  # fmt: skip
     assert np.all(np.diff([step.seconds for step in curve]) > 0)
     levels = [10 * np.log10(255**2 / step.mse) for step in curve]
@@ -33,7 +34,7 @@ def test_tells_how_the_picture_became_better_and_changes_nothing(photo, damaged,
 def test_gathers_what_the_code_says_and_which_filters_it_uses(photo, damaged):
     image, mask = damaged
     trace = Trace()
-    inpaint(image, mask, tile=0, trace=trace)
+    inpaint(image, mask, tile=0, trace=trace, prior="none")
     assert trace.curve() == []
     assert trace.fit.shape == (1, *photo.shape)
     known_error = np.abs(trace.fit[0] - photo)[~mask].mean()
@@ -76,7 +77,7 @@ def test_a_try_that_ended_for_want_of_memory_leaves_nothing(photo, damaged, monk
 
     image, mask = damaged
     plain, disturbed = Trace(photo), Trace(photo)
-    inpaint(image, mask, tile="auto", trace=plain, threads=1)
+    inpaint(image, mask, tile="auto", trace=plain, threads=1, prior="none")
     refine, failures = nonlocal_bayes.refine, [1]
 
     def short_of_memory(*arguments, **options):
@@ -92,7 +93,7 @@ def test_a_try_that_ended_for_want_of_memory_leaves_nothing(photo, damaged, monk
         return choose(damaged, missing, memory._replace(budget=2e9), *settings)
 
     monkeypatch.setattr(group, "choose_tiles", choose_as_if_all_were_free)
-    inpaint(image, mask, tile="auto", trace=disturbed, threads=1)
+    inpaint(image, mask, tile="auto", trace=disturbed, threads=1, prior="none")
     np.testing.assert_array_equal(disturbed.fit, plain.fit)
     np.testing.assert_array_equal(disturbed.usage, plain.usage)
     assert [step.mse for step in disturbed.curve()] == [step.mse for step in plain.curve()]

@@ -42,9 +42,9 @@ def test_it_learns_to_take_off_noise(photos):
 
 def test_it_learns_to_fill_what_is_missing(photos):
     told = []
-    prior = learn(
-        photos, 300, noise="missing", n_filters=16, n_iter=3, crop=32, batch_size=4, held_out=[camera()[100:400, 100:400]],
-        callback=told.append,
+    prior = learn_prior(
+        photos, noise="missing", n_filters=16, filter_size=5, n_iter=3, crop=32, batch_size=4, steps=300,
+        held_out=[camera()[100:400, 100:400]], callback=told.append,
     )  # fmt: skip
     assert prior.noise == "missing"
     assert told[-1].loss < 0.9 * told[0].loss

@@ -126,7 +126,7 @@ def fill_by_prior(state: TileState, recipe: Recipe) -> TileState:
     filled = np.tensordot(mixing.T, filled * scales, 1)
     estimate = np.where(missing, filled, state.observed)
     if state.trace:
-        state.trace.step("prior", 0, estimate)
+        state.trace.step("prior", 1, estimate)
     return replace(state, estimate=estimate)
 
 

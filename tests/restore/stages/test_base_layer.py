@@ -83,7 +83,7 @@ def test_pilot_of_channels_with_their_own_masks(rng):
 FORKING = """
 import os, sys, threading, time
 import numpy as np
-from csc_cogd.restore.stages import pilot
+from csc_cogd import biharmonic
 
 def solve_slowly(*arguments, **options):
     factor = solve(*arguments, **options)
@@ -91,10 +91,10 @@ def solve_slowly(*arguments, **options):
     time.sleep(0.3)
     return factor
 
-begun, solve, pilot.splu = threading.Event(), pilot.splu, solve_slowly
+begun, solve, biharmonic.splu = threading.Event(), biharmonic.splu, solve_slowly
 image, missing = np.ones((1, 12, 12)), np.zeros((1, 12, 12), bool)
 missing[0, 3:5, 3:5] = True
-thread = threading.Thread(target=pilot.fill_biharmonic, args=(image, missing))
+thread = threading.Thread(target=biharmonic.fill_biharmonic, args=(image, missing))
 thread.start()
 begun.wait()
 child = os.fork()
