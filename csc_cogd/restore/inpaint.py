@@ -59,11 +59,11 @@ def inpaint(
 
     Biharmonic interpolation is refined from similar patches of the picture, see
     :mod:`csc_cogd.restore.stages.nonlocal_bayes`. Where many pixels are missing one by one, a prior, an unrolled network
-    that learned to fill photographs, refines it first, see :mod:`csc_cogd.unrolled.network`. On a GPU, with noise, where
-    channels miss other values each, or a setting or a dictionary asks for it, there is a code instead: a base layer, the
-    low-passed biharmonic estimate, takes the smooth part; the rest is coded sparsely over a dictionary from the known pixels
-    alone, and the code fills the gaps. Holes are filled in several ways, of which those count that are right about what is
-    around the hole, see :mod:`csc_cogd.restore.holes`.
+    that learned to fill photographs, refines it first, see :mod:`csc_cogd.unrolled.network`. Where nearly all
+    are missing, on a GPU, with noise, where channels miss other values each, or a setting or a dictionary asks for it, there
+    is a code instead: a base layer, the low-passed biharmonic estimate, takes the smooth part; the rest is coded sparsely
+    over a dictionary from the known pixels alone, and the code fills the gaps. Holes are filled in several ways, of which
+    those count that are right about what is around the hole, see :mod:`csc_cogd.restore.holes`.
 
     Parameters
     ----------

@@ -20,11 +20,8 @@ CHECK_ABOVE = 0.8  # and from which biharmonic interpolation may be better still
 TOGETHER_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, channels gain from each other
 PASSES = {"gray": {"fast": 3, "default": 8, "best": 12}, "color": {"fast": 2, "default": 4, "best": 6}}
 """Over similar patches; as in gray where channels miss other values each, which then tell of each other step by step."""
-PASSES_AFTER_PRIOR, DENSE = (
-    {"gray": {"fast": 2, "default": 4, "best": 8}, "color": {"fast": 2, "default": 4, "best": 6}},
-    0.7,
-)
-"""Fewer, where less than DENSE is missing."""
+PASSES_AFTER_PRIOR = {"gray": {"fast": 2, "default": 4, "best": 8}, "color": {"fast": 2, "default": 4, "best": 6}}
+DENSE = 0.7  # fraction of missing values from which codes are better pilots than a prior
 CODE_ABOVE = {"gray": 0.42, "color": 0.6}  # of what surrounds known values beside missing ones: from there on, codes help
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
 
@@ -171,8 +168,8 @@ def choose_effort(
     """Choose what suits the damage, (C, H, W) bool, and the noise, for values in [0, 1]; what `solve` says holds.
 
     Where it says anything of the code, or the dictionary isn't the one that ships, there is a code. `prior` tells of one
-    that fills: ``"none"``; ``"default"``, in place of a code but where channels miss other values each, as the code knows
-    all of them together; or ``"own"``, whatever the damage.
+    that fills: ``"none"``; ``"default"``, in place of a code but where nearly all is missing, or channels miss other values
+    each, as the code knows all of them together; or ``"own"``, whatever the damage.
     """
     fast, best, channels = solve.effort == "fast", solve.effort == "best", len(missing)
     rounds = ROUNDS[solve.effort]
@@ -194,9 +191,10 @@ def choose_effort(
         if own_dictionary or solve.asks_for_code:
             pilot = "code"
         elif prior == "own" or damage.scattered > CODE_ABOVE[kind]:
-            by_prior = prior == "own" or (prior == "default" and (damage.shared or channels == 1))
+            serves = damage.share < DENSE and (damage.shared or channels == 1)
+            by_prior = prior == "own" or (prior == "default" and serves)
             pilot = "prior" if by_prior else "code"
-        if pilot == "prior" and damage.share < DENSE:
+        if pilot == "prior":
             passes = PASSES_AFTER_PRIOR[kind][solve.effort]
         effort = Effort(
             rounds,

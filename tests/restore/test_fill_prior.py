@@ -50,7 +50,7 @@ def test_it_is_a_better_pilot_than_biharmonic_interpolation(photo, half):
 
 def test_color_that_misses_the_same_in_all_channels():
     image = astronaut()[60:140, 180:260]
-    mask = random_mask(image.shape[:2], 0.75, seed=1)
+    mask = random_mask(image.shape[:2], 0.66, seed=1)
     restored, report = inpaint(image, mask, channel_axis=-1, return_report=True)
     assert report.groups[0].prior is FILL
     coded = inpaint(image, mask, channel_axis=-1, prior="none")

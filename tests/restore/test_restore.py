@@ -69,9 +69,13 @@ def test_a_prior_takes_the_place_of_a_code_that_nobody_asked_for_or_is_used_wher
     def pilot(missing, prior, **options):
         return choose_effort(Solve(**options), missing, 0.0, prior=prior).pilot
 
-    few, most = (random_mask((64, 64), share)[None] for share in (0.1, 0.7))
+    few, most, nearly_all = (random_mask((64, 64), share)[None] for share in (0.1, 0.6, 0.8))
     apart = np.concatenate([most, most[:, ::-1], most[:, :, ::-1]])
-    assert [pilot(missing, "default") for missing in (few, most, apart)] == ["biharmonic", "prior", "code"]
+    assert [pilot(missing, "default") for missing in (few, most, nearly_all, apart)] == [
+        "biharmonic",
+        "prior",
+        *["code"] * 2,
+    ]
     assert [pilot(missing, "own") for missing in (few, most, apart)] == ["prior"] * 3
     assert pilot(most, "default", lmbda=0.1) == "code"
 
