@@ -98,7 +98,7 @@ def _pad(x, first, count, channel, top, left, step, padded):
 
 @compile_part
 def _balanced(count, most):
-    """Return how many of `count` things are done at a time, `most` of them at most, so that few are left for the last time."""
+    """Return how many of `count` things are done at a time, at most `most`, so that the last time isn't for few only."""
     times = max(1, -(-count // most))
     return max(1, -(-count // times))
 
@@ -185,8 +185,8 @@ def correlate(x, frame, taps, weights, bias, grid, out, begin, stop):
     taps : (K, 3) int array
         Channel within its group, row and column of each weight.
     weights : (G, K B ROWS) array
-        For each group, for DEPTH weights or somewhat less at a time, B times these weights of ROWS output channels, filled up
-        by zeros: in the order in which they are read.
+        For each group, for DEPTH weights or somewhat less at a time, B times these weights of ROWS output channels, filled
+        up by zeros: in the order in which they are read.
     bias : (O,) array
     grid : Grid
     out : (N, O, P, Q) array

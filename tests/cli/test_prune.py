@@ -10,6 +10,7 @@ from csc_cogd.nn import (
     ImageSet,
     Module,
     build_network,
+    evaluate,
     export_onnx,
     load_checkpoint,
     load_images,
@@ -172,9 +173,54 @@ def test_what_can_not_be_done_with_onnx_is_refused(arguments, message, imported,
     check_refused(imported, capsys, ("prune", *arguments, *FEW[2:]), message)
 
 
-def test_onnx_is_not_trained(imported, capsys):
-    call_of_it = ("train", "small.npz", "-o", "a.safetensors", "--weights", "net.onnx", *FEW[2:])
-    check_refused(imported, capsys, call_of_it, "net.onnx: is ONNX, which can be tested and pruned, but not trained here")
+def test_a_budget_that_is_no_share_is_told_as_it_was_given(folder, capsys):
+    message = "--flops must be at least "
+    check_refused(folder, capsys, ("prune", *BOTH, *OUT, "--flops", 1.5, *FEW), message)
+    assert call("prune", *BOTH, *OUT, "--flops", 1.5, *FEW) == 2
+    assert "can be pruned, got 1.5: increase it (up to 1, it is a fraction)" in capsys.readouterr().err
+
+
+def trained(*arguments):
+    return call("train", "small.npz", "-o", "a.onnx", "--weights", "net.onnx", *FEW[2:], *arguments)
+
+
+def test_onnx_is_trained_to_onnx(imported, capsys):
+    ort = pytest.importorskip("onnxruntime")
+    assert trained("--freeze", "layer1.0.conv1") == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    images = load_images("small.npz", "test")
+    network = load_network("a.onnx")
+    (found,) = ort.InferenceSession("a.onnx").run(None, {"images": HALF(images.images)})
+    np.testing.assert_allclose(found, predict(network, images, normalization=HALF), atol=1e-4)
+    assert (found != ort.InferenceSession("net.onnx").run(None, {"images": HALF(images.images)})[0]).any()
+    right = f"{100 * evaluate(network, images, normalization=HALF).accuracy:.2f} %"
+    assert said.startswith("a.onnx: onnx, 1 epochs in")
+    assert said.endswith(f"test accuracy {right}")
+    assert {path.name for path in contents(imported)} == {"small.npz", "net.safetensors", "net.onnx", "a.onnx"}
+    again = ("train", "small.npz", "-o", "a.onnx", "--weights", "net.onnx", *FEW[2:])
+    check_refused(imported, capsys, again, "a.onnx: exists already")
+    assert trained("--overwrite", "-q") == 0
+
+
+def test_training_of_onnx_is_continued_from_the_checkpoint_beside_it(imported, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("csc_cogd.nn.export_onnx", lambda *given, **how: interrupt())
+        assert trained("-q") == 130
+    assert (imported / "a.training.safetensors").exists()
+    assert trained("-q") == 2
+    monkeypatch.setattr("csc_cogd.nn.training.training._Run.epoch", lambda run, number: pytest.fail("trained again"))
+    assert trained("-q", "--resume") == 0
+    assert not (imported / "a.training.safetensors").exists()
+    assert load_network("a.onnx")
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_what_onnx_is_written_as(imported, capsys):
+    arguments = ("train", "small.npz", "-o", "a.safetensors", "--weights", "net.onnx", *FEW[2:])
+    check_refused(imported, capsys, arguments, "a.safetensors: the name of a network from ONNX must end in .onnx")
     named = ("train", "small.npz", "--weights", "net.onnx", "--evaluate", "--network", "resnet20")
     check_refused(imported, capsys, named, "--network must be onnx, which net.onnx is of, got resnet20")
 
