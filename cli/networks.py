@@ -43,7 +43,8 @@ _IMAGES = (
 RULE = click.option(
     "--rule", "rule", metavar="NAME=VALUE[,..]",
     help="Settings of cogradient descent: eta (step, 0.1), bound (most of an earlier value that is added, 0.1), sign (-1 "
-    "descends, 1 pulls back), small (train only: kernels or scales, whichever is out of step).",
+    "descends, 1 pulls back), kernels (following or preceding the scale or mask), small (train only: kernels or scales, "
+    "whichever is out of step).",
 )  # fmt: skip
 
 
@@ -54,12 +55,13 @@ class RuleSettings:
     eta: float = 0.1
     bound: float = 0.1
     sign: int | None = None
+    kernels: str | None = None
     small: str | None = None
 
     @classmethod
     def parsed(cls, text: str | None) -> RuleSettings:
         """Return the settings of a text such as ``"eta=0.2,sign=1"``."""
-        kinds = {"eta": float, "bound": float, "sign": int, "small": str}
+        kinds = {"eta": float, "bound": float, "sign": int, "kernels": str, "small": str}
         found = {}
         for part in text.split(",") if text else ():
             name, _, value = part.partition("=")

@@ -259,7 +259,8 @@ def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
             mask_interval=options.mask_interval or 1,
         ),
         cogd=pruning_rule(keep, options.kernel_degree or 1, rule.eta, rule.sign, rule.bound) if cogd else None,
-        mask_start=options.mask_start or "ones", ranking=options.ranking, include_residual=options.include_residual,
+        kernels=rule.kernels, mask_start=options.mask_start or "ones", ranking=options.ranking,
+        include_residual=options.include_residual,
         at_least=options.at_least, multiple_of=options.multiple_of,
     )  # fmt: skip
 

@@ -148,12 +148,14 @@ def command(
             _evaluate(start, test, recipe, options.as_json)
             return
         from csc_cogd.nn.cogradient import READINGS, KernelBacktracking, never_acted, training_rule
+        from csc_cogd.nn.scaled_convs import SIDES
 
         images = data.load("train")
         hooks: list[EpochHook] = []
         if options.cogd:
             how = training_rule(options.kernel_degree or 1, rule.eta, rule.sign, rule.bound)
-            hooks = [KernelBacktracking(how, image_shape=images.image_shape, small=rule.small or READINGS[0])]
+            small, kernels = rule.small or READINGS[0], rule.kernels or SIDES[0]
+            hooks = [KernelBacktracking(how, image_shape=images.image_shape, small=small, kernels=kernels)]
         normalization = start.normalization or _normalization(images, checkpoint if options.resume else None)
         start = replace(start, normalization=normalization)
         say_what_takes_time(console, start.network)

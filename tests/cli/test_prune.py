@@ -80,7 +80,7 @@ def test_every_option_at_once(folder, capsys):
         "--method", "cogd", "--flops", 0.6, "--ranking", "uniform", "--at-least", 2, "--multiple-of", 4, "--mask-start",
         "uniform", "--sparsity", 0.2, "--mask-learning-rate", 0.05, "--mask-interval", 2, "--label-weight", 1,
         "--distillation-weight", 0.5, "--keep", 0.8, "--kernel-degree", 2, "--crop", 1, "--flip", "--seed", 3, "--onnx",
-        "small.onnx", "--rule", "eta=0.2,sign=1,bound=0.3", "--teacher", 0.3, "--record", "run.json", "--json", "-q",
+        "small.onnx", "--rule", "eta=0.2,sign=1,bound=0.3,kernels=preceding", "--teacher", 0.3, "--record", "run.json", "--json", "-q",
     )  # fmt: skip
     assert call("prune", "net.safetensors", "small.npz", "-o", "small.safetensors", *FEW, *arguments) == 0
     captured = capsys.readouterr()
@@ -174,10 +174,10 @@ def test_what_can_not_be_done_with_onnx_is_refused(arguments, message, imported,
 
 
 def test_a_budget_that_is_no_share_is_told_as_it_was_given(folder, capsys):
-    message = "--flops must be at least "
-    check_refused(folder, capsys, ("prune", *BOTH, *OUT, "--flops", 1.5, *FEW), message)
-    assert call("prune", *BOTH, *OUT, "--flops", 1.5, *FEW) == 2
-    assert "can be pruned, got 1.5: increase it (up to 1, it is a fraction)" in capsys.readouterr().err
+    message = (
+        "%), to which these groups can be pruned, got 1.5: increase it (up to 1, it is a fraction), or prune more groups"
+    )
+    check_refused(folder, capsys, ("prune", *BOTH, *OUT, "--flops", 1.5, *FEW[2:]), message)
 
 
 def trained(*arguments):

@@ -450,6 +450,7 @@ def test_the_first_five_are_told_of_where_there_are_more_classes(folder, capsys)
             "--rule must be NAME=VALUE, separated by commas, with names eta, bound, ",
         ),
         (("--cogd", "--rule", "small=x"), "small must be one of kernels, scales, got 'x'"),
+        (("--cogd", "--rule", "kernels=x"), "kernels must be one of following, preceding, got 'x'"),
         (("--validation", 0.2), "--validation has no effect without an early stop: add --patience N"),
         (("--network", "resnet19"), "'resnet19' is not one of resnet20"),
     ],
