@@ -80,7 +80,8 @@ def test_every_option_at_once(folder, capsys):
         "--method", "cogd", "--flops", 0.6, "--ranking", "uniform", "--at-least", 2, "--multiple-of", 4, "--mask-start",
         "uniform", "--sparsity", 0.2, "--mask-learning-rate", 0.05, "--mask-interval", 2, "--label-weight", 1,
         "--distillation-weight", 0.5, "--keep", 0.8, "--kernel-degree", 2, "--crop", 1, "--flip", "--seed", 3, "--onnx",
-        "small.onnx", "--rule", "eta=0.2,sign=1,bound=0.3,kernels=preceding", "--teacher", 0.3, "--record", "run.json", "--json", "-q",
+        "small.onnx", "--rule", "eta=0.2,sign=1,bound=0.3,kernels=preceding", "--teacher", 0.3, "--record", "run.json",
+        "--json", "-q",
     )  # fmt: skip
     assert call("prune", "net.safetensors", "small.npz", "-o", "small.safetensors", *FEW, *arguments) == 0
     captured = capsys.readouterr()
