@@ -77,24 +77,20 @@ def find_scaled_convs(
         If `side` is neither.
     """
     check_side(side)
+    preceding = side == "preceding"
+    first, last = (kind, "conv2d") if preceding else ("conv2d", kind)
+    passed = (*_BETWEEN, "batch_norm") if preceding else _BETWEEN
     traced, found = trace(network, image_shape), []
     for tensor in traced.results:
-        if side == "preceding":
-            if tensor.made_by.name == kind:
-                source, scale = tensor.parents[:2]
-                while source.made_by.name in (*_BETWEEN, "batch_norm"):
-                    source = source.parents[0]
-                if source.made_by.name == "conv2d":
-                    found.append(ScaledConv(traced.parameters[scale], scale, source.parents[1], preceding=True))
+        if tensor.made_by.name != first:
             continue
-        if tensor.made_by.name != "conv2d":
-            continue
-        source, kernels = tensor.parents[:2]
-        while source.made_by.name != kind and source.made_by.name in _BETWEEN:
+        source = tensor.parents[0]
+        while source.made_by.name != last and source.made_by.name in passed:
             source = source.parents[0]
-        if source.made_by.name == kind:
-            scale: Any = source.parents[1]
-            found.append(ScaledConv(traced.parameters[scale], scale, cast("Parameter", kernels)))
+        if source.made_by.name == last:
+            scaling, conv = (tensor, source) if preceding else (source, tensor)
+            scale: Any = scaling.parents[1]
+            found.append(ScaledConv(traced.parameters[scale], scale, cast("Parameter", conv.parents[1]), preceding))
     return found
 
 

@@ -156,8 +156,8 @@ def keep_within(
     if model.flops(widths_of(1)) <= allowed:
         return _best(scores, widths_of(1))
     if (least := model.flops(widths_of(0))) > allowed:
-        share = least / model.flops()
-        problem = f"must be at least {least} FLOPs ({share:.1%}), to which these groups can be pruned, got {budget:.10g}"
+        share = f"{100 * least / model.flops():.1f} %"
+        problem = f"must be at least {least} FLOPs ({share}), to which these groups can be pruned, got {budget:.10g}"
         raise InputError("budget", problem, "increase it (up to 1, it is a fraction), or prune more groups")
     low, high = 0.0, 1.0  # the first meets the budget, the second doesn't
     while high - low > 1e-9:
