@@ -62,8 +62,8 @@ class PruningRecipe:
         For "cogd"; default: :func:`~csc_cogd.nn.cogradient.pruning_rule`.
     reset_value : float, optional
         For "cogd"; see :class:`~csc_cogd.nn.cogradient.MaskBacktracking`.
-    kernels : {"following", "preceding"}, optional
-        For "cogd": which kernels masks are paired with; default: the first; see the same.
+    kernels : str, optional
+        For "cogd": which kernels masks are paired with, "following" or "preceding"; default: the first; see the same.
     mask_start : {"ones", "uniform", "normal"}
         Initial masks; see :func:`~csc_cogd.nn.pruning.masks.insert_masks`.
     ranking : "uniform" or "global", optional
