@@ -10,11 +10,12 @@ The pretrained ResNet-56 (or --network resnet20) of `CSC_COGD_DATA` is pruned to
 - taylor: all these channels ranked together by the first-order effect on the loss of the training images;
 - torch-pruning: the group norm of Torch-Pruning (`pip install torch torch-pruning`), with our fine-tuning.
 
-All see as many batches of as many images in all: what the first two train masks with, the others have for fine-tuning on
-top. With --teacher, part of the loss of fine-tuning are the predictions of the network before. Printed are, for each seed
-and as mean and standard deviation, the accuracy on test images before and after fine-tuning, with the FLOPs and parameters
-that are left, and the network's own accuracy on the same images above them; published figures, from whole CIFAR-10 and 100
-epochs on a GPU, are below. --full takes these epochs and all images.
+All are fine-tuned alike; the first two train their masks before that, on the same images. With --teacher, part of the loss
+of fine-tuning are the predictions of the network before. Printed are, for each seed as it is done, and then as mean and
+standard deviation, the accuracy on test images before and after fine-tuning, with the FLOPs and parameters that are left,
+and the network's own accuracy on the same images above them; published figures, from whole CIFAR-10 and 100 epochs on a GPU,
+are below. --full takes these epochs and all images. With --results FILE, each row is added to that file, and rows of the
+same settings that are in it aren't measured again, so that a run can be stopped and continued.
 
 Without ``CSC_COGD_DATA``, it says so and does nothing.
 """
@@ -22,11 +23,12 @@ Without ``CSC_COGD_DATA``, it says so and does nothing.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from time import process_time
+from typing import Any, NamedTuple
 
 import numpy as np
 from paper_tables import spread
@@ -41,6 +43,21 @@ Published, ResNet-56, all of CIFAR-10, baseline 93.26 %:
 | DepGraph | | 93.64 | 2.57 x fewer |"""
 OURS = ("cogd", "gal", "l1", "group", "taylor")
 METHODS = (*OURS, "group-first", "torch-pruning")
+NOT_SETTINGS = ("budgets", "methods", "seeds", "results", "full", "device")
+"""What rows that are comparable may differ in."""
+
+
+class Row(NamedTuple):
+    """A network that was pruned and fine-tuned; accuracies in percent."""
+
+    budget: float
+    method: str
+    seed: int
+    pruned: float
+    tuned: float
+    share: float
+    parameters: int
+    seconds: float
 
 
 Fitted = tuple[Any, float]
@@ -48,14 +65,13 @@ Fitted = tuple[Any, float]
 
 
 def recipes(method: str, args: argparse.Namespace, budget: float, seed: int) -> tuple[Any, Any]:
-    """How a method of ours prunes, and how what any leaves is fine-tuned: with the same batches in all."""
+    """How a method of ours prunes, and how what any leaves is fine-tuned."""
     from csc_cogd.nn import AdversarialLoss, Augmentation, PruningRecipe, Recipe, pruning_rule
 
     augmentation = Augmentation(crop=4, flip=True)
     common = {"batch_size": args.batch, "weight_decay": 2e-4, "augmentation": augmentation, "seed": seed}
     masked = method in ("cogd", "gal")
-    epochs = args.epochs if masked else args.mask_epochs + args.epochs
-    tuning = Recipe(epochs, learning_rate=args.learning_rate, schedule="cosine", **common)
+    tuning = Recipe(args.epochs, learning_rate=args.learning_rate, schedule="cosine", **common)
     masks = Recipe(args.mask_epochs, learning_rate=args.mask_stage_rate, schedule="constant", **common)
     pruning = PruningRecipe(
         method if method in OURS else "group", budget=budget, masks=masks if masked else None, at_least=args.at_least,
@@ -138,31 +154,66 @@ def compare(args: argparse.Namespace, data: Path) -> None:
     def right(network: Any) -> float:
         return 100 * evaluate(network, test, normalization=normalization).accuracy
 
+    def measured(budget: float, method: str, seed: int) -> Row:
+        start = process_time()
+        chosen = np.random.default_rng(seed).permutation(len(images))
+        seen = images.take(chosen[: args.images]) if args.images else images
+        pruning, tuning = recipes(method, args, budget, seed)
+        smaller, share = pruned(method, network, seen, normalization, pruning)
+        before = right(smaller)
+        loss = taught_by(network, args.teacher) if args.teacher else None
+        train(smaller, seen, tuning, normalization=normalization, loss=loss)
+        seconds = process_time() - start
+        return Row(budget, method, seed, before, right(smaller), share, count_parameters(smaller), seconds)
+
     print(
-        f"{args.network}, {args.images or len(images)} images, {args.mask_epochs} + {args.epochs} epochs of batches of "
-        f"{args.batch}, teacher {args.teacher}; {len(test)} test images: {right(network):.2f} % before pruning"
+        f"{args.network}, {args.images or len(images)} images, {args.epochs} epochs of batches of {args.batch} "
+        f"({args.mask_epochs} more for masks), teacher {args.teacher}; {len(test)} test images: {right(network):.2f} % "
+        "before pruning"
     )
-    print("\n| budget | method | seed | % right, pruned | fine-tuned | FLOPs left | parameters | seconds |")
+    print("\n| budget | method | seed | % right, pruned | fine-tuned | FLOPs left | parameters | CPU seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    done = rows_of(args)
     for budget in args.budgets:
         for method in args.methods:
-            ends = []
             for seed in range(args.seeds):
-                start = perf_counter()
-                chosen = np.random.default_rng(seed).permutation(len(images))
-                seen = images.take(chosen[: args.images]) if args.images else images
-                pruning, tuning = recipes(method, args, budget, seed)
-                smaller, share = pruned(method, network, seen, normalization, pruning)
-                before = right(smaller)
-                loss = taught_by(network, args.teacher) if args.teacher else None
-                train(smaller, seen, tuning, normalization=normalization, loss=loss)
-                ends.append((before, right(smaller)))
-                left = f"{share:.1%} | {count_parameters(smaller):,} | {perf_counter() - start:.0f}"
-                accuracies = " | ".join(f"{accuracy:.2f}" for accuracy in ends[-1])
-                print(f"| {budget:.0%} | {method} | {seed} | {accuracies} | {left} |", flush=True)
-            means = " | ".join(spread(column, 1) for column in np.transpose(ends))
-            print(f"| {budget:.0%} | {method} | mean | {means} | | | |", flush=True)
+                place = (budget, method, seed)
+                if place not in done:
+                    done[place] = measured(*place)
+                    keep(done[place], args)
+                row = done[place]
+                print(
+                    f"| {budget:.0%} | {method} | {seed} | {row.pruned:.2f} | {row.tuned:.2f} | {row.share:.1%} | "
+                    f"{row.parameters:,} | {row.seconds:.0f} |",
+                    flush=True,
+                )
+    print("\n| budget | method | % right, pruned | fine-tuned |")
+    print("| --- | --- | --- | --- |")
+    for budget in args.budgets:
+        for method in args.methods:
+            ends = [done[budget, method, seed] for seed in range(args.seeds)]
+            means = " | ".join(spread(column, 1) for column in zip(*[(row.pruned, row.tuned) for row in ends], strict=True))
+            print(f"| {budget:.0%} | {method} | {means} |")
     print(PUBLISHED)
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(args).items() if name not in NOT_SETTINGS}
+
+
+def rows_of(args: argparse.Namespace) -> dict[tuple[float, str, int], Row]:
+    """Read the rows of the same settings that an earlier run has left."""
+    if args.results is None or not args.results.exists():
+        return {}
+    lines = [json.loads(line) for line in args.results.read_text().splitlines()]
+    rows = [Row(*line["row"]) for line in lines if line["settings"] == settings_of(args)]
+    return {(row.budget, row.method, row.seed): row for row in rows}
+
+
+def keep(row: Row, args: argparse.Namespace) -> None:
+    if args.results is not None:
+        with args.results.open("a") as file:
+            file.write(json.dumps({"settings": settings_of(args), "row": row}) + "\n")
 
 
 def main() -> None:
@@ -172,8 +223,8 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=float, default=(0.8, 0.65, 0.5, 0.35), help="shares of the FLOPs")
     parser.add_argument("--teacher", type=float, default=0.0, help="share of the network before in the loss of fine-tuning")
     parser.add_argument("--images", type=int, default=512, help="to train on; 0: all (default: %(default)s)")
-    parser.add_argument("--test", type=int, default=500, help="to test on; 0: all (default: %(default)s)")
-    parser.add_argument("--mask-epochs", type=int, default=2)
+    parser.add_argument("--test", type=int, default=1000, help="to test on; 0: all (default: %(default)s)")
+    parser.add_argument("--mask-epochs", type=int, default=2, help="of cogd and gal, before fine-tuning")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.01)
@@ -188,6 +239,7 @@ def main() -> None:
     parser.add_argument("--at-least", type=int, default=2, help="channels that each block keeps")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="all images, 100 + 100 epochs of batches of 128")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="rows are added to it, and taken from it")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     if args.full:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.networks import image_options, network_command
+from csc_cogd.cli.networks import image_options, network_command, say_what_takes_time
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, options, takes
 from csc_cogd.errors import InputError
@@ -39,6 +39,7 @@ class ClassifyOptions:
     recursive: bool
     as_json: bool
     device: str
+    threads: int | None
 
 
 @click.command("classify")
@@ -54,7 +55,7 @@ class ClassifyOptions:
 )
 @options("recursive")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each image, and a summary.")
-@options("overwrite", "device", CONSOLE)
+@options("overwrite", "device", "threads", CONSOLE)
 @takes("options", ClassifyOptions)
 def command(options: ClassifyOptions, overwrite: bool, console: Console) -> int:
     """Say of what classes images are, by a network.
@@ -72,7 +73,7 @@ def command(options: ClassifyOptions, overwrite: bool, console: Console) -> int:
     Exit codes: 0 all done; 1 at least one file can't be read; 2 wrong usage or input, nothing written;
     3 device or memory; 130 interrupted.
     """
-    with network_command(console, options.device, options.weights):
+    with network_command(console, options.device, options.threads, options.weights) as device:
         paths = _expanded(options)
         _check_output(options, overwrite)
         from csc_cogd.nn.classify import classify_files
@@ -82,8 +83,9 @@ def command(options: ClassifyOptions, overwrite: bool, console: Console) -> int:
         file = read_network(options.weights)
         names = file.class_names or [str(number) for number in range(head_classes(file.network))]
         found: list[Classified] = []
+        say_what_takes_time(console, file.network.to(device))
         each = classify_files(
-            file.network.to(options.device), paths, class_names=names, size=_size(options, file),
+            file.network, paths, class_names=names, size=_size(options, file),
             normalization=_normalization(options, file), top=options.top, batch_size=options.batch_size,
         )  # fmt: skip
         for one in each:

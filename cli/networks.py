@@ -43,7 +43,8 @@ _IMAGES = (
 RULE = click.option(
     "--rule", "rule", metavar="NAME=VALUE[,..]",
     help="Settings of cogradient descent: eta (step, 0.1), bound (most of an earlier value that is added, 0.1), sign (-1 "
-    "descends, 1 pulls back), small (train only: kernels or scales, whichever is out of step).",
+    "descends, 1 pulls back), kernels (following or preceding the scale or mask), small (train only: kernels or scales, "
+    "whichever is out of step).",
 )  # fmt: skip
 
 
@@ -54,12 +55,13 @@ class RuleSettings:
     eta: float = 0.1
     bound: float = 0.1
     sign: int | None = None
+    kernels: str | None = None
     small: str | None = None
 
     @classmethod
     def parsed(cls, text: str | None) -> RuleSettings:
         """Return the settings of a text such as ``"eta=0.2,sign=1"``."""
-        kinds = {"eta": float, "bound": float, "sign": int, "small": str}
+        kinds = {"eta": float, "bound": float, "sign": int, "kernels": str, "small": str}
         found = {}
         for part in text.split(",") if text else ():
             name, _, value = part.partition("=")
@@ -86,17 +88,19 @@ def image_options(function: Any) -> Any:
 
 
 @contextlib.contextmanager
-def network_command(console: Console, device: str, weights: Path | None) -> Iterator[None]:
-    """Check the device of a command whose errors name options in place of arguments."""
+def network_command(console: Console, device: str, threads: int | None, weights: Path | None) -> Iterator[str]:
+    """Yield the device of a command that runs on so many threads, and whose errors name options in place of arguments."""
+    from csc_cogd.backend.parallel import limited_threads
     from csc_cogd.engine import Engine
 
-    console.check_device(Engine(device=device))
+    console.check_device(Engine(device=device, threads=threads))
     options = [option for option in click.get_current_context().command.params if isinstance(option, click.Option)]
     names = {option.name: max(option.opts, key=len) for option in options}
     names |= {"state": "its state dict", "names": "the names of its weights"}
     names |= {"network": str(weights)} if weights else {}
     try:
-        yield
+        with limited_threads(threads):
+            yield "cpu" if device == "auto" and threads is not None else device
     except CscCogdError as error:
         raise type(error)("", error.render(lambda name: names.get(name, name))) from error
 
@@ -134,6 +138,15 @@ def given_normalization(
         fix = "give both {mean} and {std}, or neither"
         raise InputError("", "images are normalized by mean and standard deviation together", fix)
     return Normalization(mean, std)
+
+
+def say_what_takes_time(console: Console, network: Module) -> None:
+    """Say that kernels have to be compiled before anything is seen to happen, where they have to."""
+    from csc_cogd.backend import on_gpu
+    from csc_cogd.backend.diagnostics import compiles_kernels
+
+    if not on_gpu(network.parameters()[0].array) and compiles_kernels("convolution"):
+        console.say("compiling kernels for networks, which takes a minute or two, once on this machine")
 
 
 @dataclass(frozen=True)

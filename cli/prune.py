@@ -20,6 +20,7 @@ from csc_cogd.cli.networks import (
     Start,
     data_options,
     network_command,
+    say_what_takes_time,
     start_network,
 )  # fmt: skip
 from csc_cogd.cli.option_types import PATH
@@ -76,6 +77,7 @@ class PruneOptions:
     record: Path | None
     as_json: bool
     device: str
+    threads: int | None
 
 
 class Accuracies(NamedTuple):
@@ -160,7 +162,7 @@ class Accuracies(NamedTuple):
 )  # fmt: skip
 @click.option("--record", type=PATH, metavar="FILE", help="Write costs, channels and the history of training: .json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a line of JSON.")
-@options("overwrite", "device", CONSOLE)
+@options("overwrite", "device", "threads", CONSOLE)
 @takes("options", PruneOptions)
 @takes("data", DataOptions)
 @takes("settings", RecipeOptions)
@@ -187,7 +189,7 @@ def command(
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
     3 device or memory; 130 interrupted, --resume continues.
     """
-    with network_command(console, options.device, options.weights):
+    with network_command(console, options.device, options.threads, options.weights) as device:
         tuning = settings.recipe()
         _check_outputs(options, overwrite)
         recipe = _recipe(options, tuning)
@@ -197,10 +199,11 @@ def command(
 
         test = data.load("test")
         start = start_network(test, options.weights, None, data.normalization(), tuning.seed)
-        start.network.to(options.device)
+        start.network.to(device)
         images = data.load("train")
         assert start.normalization is not None  # as there are weights
         console.say(f"{start.name}, {len(images)} images, {len(test)} to test with, settings: {recipe}", level=1)
+        say_what_takes_time(console, start.network)
         checkpoint = options.output.with_suffix("")
         saved = checkpoint_files(checkpoint).values()
         advice = f"{options.output}: not written yet; the same call with --resume continues from what is saved beside it"
@@ -256,7 +259,8 @@ def _recipe(options: PruneOptions, tuning: Recipe) -> PruningRecipe:
             mask_interval=options.mask_interval or 1,
         ),
         cogd=pruning_rule(keep, options.kernel_degree or 1, rule.eta, rule.sign, rule.bound) if cogd else None,
-        mask_start=options.mask_start or "ones", ranking=options.ranking, include_residual=options.include_residual,
+        kernels=rule.kernels, mask_start=options.mask_start or "ones", ranking=options.ranking,
+        include_residual=options.include_residual,
         at_least=options.at_least, multiple_of=options.multiple_of,
     )  # fmt: skip
 

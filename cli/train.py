@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from csc_cogd.cli.networks import (
     Start,
     data_options,
     network_command,
+    say_what_takes_time,
     start_network,
 )  # fmt: skip
 from csc_cogd.cli.option_types import PATH, NetworkName
@@ -30,12 +31,12 @@ from csc_cogd.cli.recipes import RecipeOptions, recipe_options
 from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
-    from csc_cogd.nn import EpochHook, History, ImageSet, Recipe
+    from csc_cogd.nn import EpochHook, History, ImageSet, Normalization, Recipe
     from csc_cogd.nn.training.history import Epoch
 
 EVALUATION = {
     "data", "weights", "evaluating", "network_name", "image_size", "holdout", "mean", "std", "batch_size", "device",
-    "as_json", "quiet", "verbose",
+    "threads", "as_json", "quiet", "verbose",
 }  # fmt: skip
 """Options that may be given with --evaluate."""
 
@@ -58,13 +59,15 @@ class TrainOptions:
     plot: Path | None
     as_json: bool
     device: str
+    threads: int | None
 
 
 @click.command("train")
 @click.argument("data", metavar="DATA", type=PATH)
 @click.option(
     "-o", "--output", type=PATH, metavar="FILE",
-    help="Write the weights, as .safetensors; replaced after each epoch, and a checkpoint until the last one.",
+    help="Write the weights, as .safetensors; replaced after each epoch, and a checkpoint until the last one. If --weights "
+    "are ONNX, write ONNX; the checkpoint lies beside it.",
 )  # fmt: skip
 @click.option(
     "--network", "network_name", type=NetworkName(), metavar="NAME",
@@ -73,7 +76,7 @@ class TrainOptions:
 )  # fmt: skip
 @click.option(
     "--weights", type=PATH, metavar="FILE",
-    help="Start from these weights, .safetensors. If they are for other classes, the last layer starts anew.",
+    help="Start from these weights, .safetensors or .onnx. If they are for other classes, the last layer starts anew.",
 )  # fmt: skip
 @click.option("--freeze", metavar="PART", help="Don't train the network up to this part, such as layer3; needs --weights.")
 @recipe_options()
@@ -95,7 +98,7 @@ class TrainOptions:
 )
 @click.option("--plot", type=PATH, metavar="FILE", help="Plot loss and accuracy by epoch: .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each epoch, and a summary.")
-@options("overwrite", "device", CONSOLE)
+@options("overwrite", "device", "threads", CONSOLE)
 @takes("options", TrainOptions)
 @takes("data", DataOptions)
 @takes("settings", RecipeOptions)
@@ -121,12 +124,12 @@ def command(
     Exit codes: 0 done; 2 wrong usage or input, or a loss that isn't finite;
     3 device or memory; 130 interrupted, --resume continues.
     """
-    with network_command(console, options.device, options.weights):
+    with network_command(console, options.device, options.threads, options.weights) as device:
         recipe = settings.recipe()
         if options.evaluating:
             _check_evaluation(options)
         else:
-            output = _checked_output(options, overwrite)
+            output, checkpoint = _checked_outputs(options, overwrite)
             rule = RuleSettings.parsed(options.rule)
             cogradient_rule(options.cogd, options.kernel_degree)  # refuses a degree without --cogd
             _check_start(options, recipe)
@@ -139,18 +142,26 @@ def command(
             from csc_cogd.nn import freeze
 
             freeze(start.network, options.freeze)
-        start.network.to(options.device)
+        start.network.to(device)
         if options.evaluating:
+            say_what_takes_time(console, start.network)
             _evaluate(start, test, recipe, options.as_json)
             return
         from csc_cogd.nn.cogradient import READINGS, KernelBacktracking, never_acted, training_rule
+        from csc_cogd.nn.scaled_convs import SIDES
 
         images = data.load("train")
         hooks: list[EpochHook] = []
         if options.cogd:
             how = training_rule(options.kernel_degree or 1, rule.eta, rule.sign, rule.bound)
-            hooks = [KernelBacktracking(how, image_shape=images.image_shape, small=rule.small or READINGS[0])]
-        history = _train(start, images, test, recipe, hooks, console, output, options, overwrite)
+            small, kernels = rule.small or READINGS[0], rule.kernels or SIDES[0]
+            hooks = [KernelBacktracking(how, image_shape=images.image_shape, small=small, kernels=kernels)]
+        normalization = start.normalization or _normalization(images, checkpoint if options.resume else None)
+        start = replace(start, normalization=normalization)
+        say_what_takes_time(console, start.network)
+        history = _train(start, images, test, recipe, hooks, console, checkpoint, options, overwrite)
+        if checkpoint != output:
+            _export(start, images, output, checkpoint)
     if options.history_path is not None:
         history.save(options.history_path, overwrite=overwrite)
     if options.plot is not None:
@@ -180,9 +191,6 @@ def _check_evaluation(options: TrainOptions) -> None:
 
 def _check_start(options: TrainOptions, recipe: Recipe) -> None:
     """Refuse combinations of options that have no effect, or none that is known."""
-    if options.weights is not None and options.weights.suffix == ".onnx":
-        problem = "is ONNX, which can be tested and pruned, but not trained here"
-        raise InputError("", problem, "prune it, which fine-tunes it, or use {evaluating}", str(options.weights))
     if options.freeze is not None and options.weights is None:
         raise InputError("freeze", "would keep random weights", "add {weights} FILE, or omit it")
     if options.rule is not None and not options.cogd:
@@ -192,26 +200,33 @@ def _check_start(options: TrainOptions, recipe: Recipe) -> None:
         raise InputError("average", problem, "omit {average}, or {cogd}")
 
 
-def _checked_output(options: TrainOptions, overwrite: bool) -> Path:
-    """Return the output, after checking that all outputs can be written."""
+def _checked_outputs(options: TrainOptions, overwrite: bool) -> tuple[Path, Path]:
+    """Return the output and the checkpoint, one file unless the output is ONNX, after checking all outputs."""
     from csc_cogd.nn.training.history import check_history_name
     from csc_cogd.storage import check_distinct, check_writable
 
     output, inputs = options.output, () if options.weights is None else (options.weights,)
+    imported = options.weights is not None and options.weights.suffix == ".onnx"
+    own, what = (".onnx", "a network from ONNX") if imported else (".safetensors", "a file of weights")
     if output is None:
-        raise InputError("output", "is needed", "add {output} FILE.safetensors")
-    if output.suffix != ".safetensors":
-        raise InputError("", "the name of a file of weights must end in .safetensors", subject=str(output))
-    if output.exists() and not (options.resume or overwrite):
-        raise InputError("", "exists already", "add {resume} to continue, or {overwrite}, or use another name", str(output))
-    check_writable(output, overwrite=True, inputs=inputs)
+        raise InputError("output", "is needed", f"add {{output}} FILE{own}")
+    if output.suffix != own:
+        raise InputError("", f"the name of {what} must end in {own}", subject=str(output))
+    checkpoint = output.with_suffix(".training.safetensors") if imported else output
+    if checkpoint.exists() and not (options.resume or overwrite):
+        fix = "add {resume} to continue, or {overwrite}, or use another name"
+        raise InputError("", "exists already", fix, str(checkpoint))
+    if imported:
+        check_writable(output, overwrite=overwrite, inputs=inputs)
+        check_distinct(output, checkpoint)
+    check_writable(checkpoint, overwrite=True, inputs=inputs)
     check_distinct(output, options.history_path, options.plot)
     if options.history_path is not None:
         check_history_name(options.history_path)
         check_writable(options.history_path, overwrite=overwrite, inputs=inputs)
     if options.plot is not None:
         check_plot(options.plot, overwrite)
-    return output
+    return output, checkpoint
 
 
 def _evaluate(start: Start, test: ImageSet, recipe: Recipe, as_json: bool) -> None:
@@ -228,20 +243,16 @@ def _evaluate(start: Start, test: ImageSet, recipe: Recipe, as_json: bool) -> No
 
 def _train(
     start: Start, images: ImageSet, test: ImageSet, recipe: Recipe, hooks: Sequence[EpochHook], console: Console,
-    output: Path, options: TrainOptions, overwrite: bool,
+    checkpoint: Path, options: TrainOptions, overwrite: bool,
 ) -> History:  # fmt: skip
     """Train, and report each epoch."""
-    from csc_cogd.nn import load_checkpoint, measure_normalization, train
-    from csc_cogd.nn.saving import stored_normalization
+    from csc_cogd.nn import train
 
-    normalization = start.normalization
-    if normalization is None and options.resume and output.exists():
-        normalization = stored_normalization(load_checkpoint(output)[1])
-    normalization = normalization or measure_normalization(images)
+    assert start.normalization is not None
     console.say(
         f"{start.name}, {len(images)} images in {len(images.class_names)} classes, {len(test)} to test with", level=1
     )
-    console.say(f"settings: {recipe}, {normalization}", level=1)
+    console.say(f"settings: {recipe}, {start.normalization}", level=1)
     done: list[Epoch] = []
     bar = console.progress()
 
@@ -253,15 +264,35 @@ def _train(
             echo(json.dumps(epoch.row()))
 
     def saved() -> bool:
-        return output.exists() and (options.resume or len(done) >= options.checkpoint_every)
+        return checkpoint.exists() and (options.resume or len(done) >= options.checkpoint_every)
 
-    with console.advising(saved, f"{output}: checkpoint saved; the same call with --resume continues from it"), bar:
+    with console.advising(saved, f"{checkpoint}: checkpoint saved; the same call with --resume continues from it"), bar:
         return train(
-            start.network, images, recipe, normalization=normalization, test=test, hooks=hooks, callback=epoch_done,
-            progress=lambda progress: bar(EpochProgress(progress)), checkpoint=output,
+            start.network, images, recipe, normalization=start.normalization, test=test, hooks=hooks, callback=epoch_done,
+            progress=lambda progress: bar(EpochProgress(progress)), checkpoint=checkpoint,
             checkpoint_every=options.checkpoint_every, resume=options.resume, overwrite=overwrite,
             metadata={"network": start.name, "weights": start.weights},
         )  # fmt: skip
+
+
+def _normalization(images: ImageSet, checkpoint: Path | None) -> Normalization:
+    """Return the normalization that a checkpoint holds, if there is one already, else that of the images."""
+    from csc_cogd.nn import load_checkpoint, measure_normalization
+    from csc_cogd.nn.saving import stored_normalization
+
+    stored = None if checkpoint is None or not checkpoint.exists() else stored_normalization(load_checkpoint(checkpoint)[1])
+    return stored or measure_normalization(images)
+
+
+def _export(start: Start, images: ImageSet, output: Path, checkpoint: Path) -> None:
+    """Write a network of another program, and remove the checkpoint."""
+    from csc_cogd.nn import export_onnx
+    from csc_cogd.nn.saving import image_metadata
+
+    assert start.normalization is not None
+    about = {"network": start.name, **image_metadata(images, start.normalization)}
+    export_onnx(start.network, output, image_shape=images.image_shape, metadata=about, overwrite=True)
+    checkpoint.unlink()
 
 
 def _epoch_line(epoch: Epoch, epochs: int) -> str:

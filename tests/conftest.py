@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import DeviceError
-from csc_cogd.backend import get_backend, selection
+from csc_cogd.backend import diagnostics, get_backend, selection
 from csc_cogd.backend.cuda import CudaBackend, device
 from csc_cogd.backend.cuda.device import open_device
 
@@ -28,6 +28,12 @@ VARIANTS = [("pyfftw", "numba"), ("pyfftw", "numpy"), ("scipy", "numba"), ("scip
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a first example may have to wait for a compiler
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def _kept_kernels(monkeypatch):
+    """Commands say the same on a machine that hasn't compiled kernels yet."""
+    monkeypatch.setattr(diagnostics, "compiles_kernels", lambda name: False)
 
 
 @pytest.fixture

@@ -6,12 +6,15 @@ each of them cleared when first written to, which can take as long as the comput
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 MIN_BYTES = 1 << 16
 """Smaller arrays are left to NumPy."""
+SLACK = 1.5
+"""How many times larger than what is asked for a buffer may be."""
 MAX_IDLE_BYTES = 1 << 31
 """Most bytes of idle buffers that are kept."""
 
@@ -36,11 +39,17 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size < MIN_BYTES:
         return np.empty(shape, dtype)
-    try:
-        memory = _idle[size].pop()
-    except (KeyError, IndexError):
-        memory = np.empty(size, np.uint8)
-    return np.asarray(PooledBuffer(memory)).view(dtype).reshape(shape)
+    memory = _idle_of(size)
+    memory = np.empty(size, np.uint8) if memory is None else memory
+    return np.asarray(PooledBuffer(memory))[:size].view(dtype).reshape(shape)
+
+
+def _idle_of(size: int) -> np.ndarray | None:
+    """Take the smallest idle buffer that holds `size` bytes and isn't much larger, so that shapes share buffers."""
+    for found in sorted(bytes for bytes in list(_idle) if size <= bytes <= SLACK * size):
+        with suppress(IndexError):  # none is left, or another thread was faster
+            return _idle[found].pop()
+    return None
 
 
 def release() -> None:

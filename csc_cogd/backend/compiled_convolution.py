@@ -20,15 +20,28 @@ import numpy as np
 from csc_cogd.backend.buffer_pool import empty
 from csc_cogd.backend.compiled import compile_kernel, compile_part
 from csc_cogd.backend.parallel import map_chunks
-from csc_cogd.backend.simd_gemm import BYTES, ROWS, VECTORS, add_vector, copy_vector, correlate_tile, multiply_tile
+from csc_cogd.backend.simd_gemm import (
+    BYTES,
+    ROWS,
+    VECTORS,
+    add_vector,
+    copy_half,
+    copy_vector,
+    correlate_tile,
+    multiply_tile,
+)
 
 DEPTH = 192
 """Weights of a kernel that are multiplied at a time: so many vectors of a panel stay in the first cache."""
+PANELS = 8
+"""Panels that meet the same weights before others are read, where all of them don't stay in the second cache."""
+BLOCKS = 16
+"""Blocks of ROWS output channels that one panel meets in a row: so many weights do."""
 GROUP = 1 << 18
 """Bytes of padded images that are visited at a time."""
 LENGTH = 48
 """Vectors of pixels over which gradients of weights are summed at a time."""
-HEIGHT = 128
+HEIGHT = 256
 """Output channels whose gradients are summed at a time: so many rows stay in the second cache."""
 
 LARGE = 1 << 18
@@ -57,21 +70,53 @@ class Grid(NamedTuple):
 
 
 @compile_part
-def _pad(x, first, count, channel, top, left, padded):
-    """Copy images into a frame of zeros, as many channels from one on as there is room for."""
+def _pad(x, first, count, channel, top, left, step, padded):
+    """Copy images into a frame of zeros, as many channels from one on as there is room for.
+
+    Columns `step` apart, which a weight meets one after the other, are laid side by side.
+    """
     H, W = x.shape[2:]
-    C, _, columns = padded.shape[1:]
+    C, _, length = padded.shape[1:]
     for n in range(count):
         for c in range(C):
             padded[n, c, :top] = 0
             padded[n, c, top + H :] = 0
             for i in range(H):
-                for j in range(left):
-                    padded[n, c, top + i, j] = 0
-                for j in range(W):
-                    padded[n, c, top + i, left + j] = x[first + n, channel + c, i, j]
-                for j in range(left + W, columns):
-                    padded[n, c, top + i, j] = 0
+                if step == 1:
+                    for j in range(left):
+                        padded[n, c, top + i, j] = 0
+                    for j in range(W):
+                        padded[n, c, top + i, left + j] = x[first + n, channel + c, i, j]
+                    for j in range(left + W, length):
+                        padded[n, c, top + i, j] = 0
+                else:
+                    for phase in range(step):
+                        for j in range(length // step):
+                            column, place = j * step + phase - left, phase * (length // step) + j
+                            padded[n, c, top + i, place] = x[first + n, channel + c, i, column] if 0 <= column < W else 0
+
+
+@compile_part
+def _balanced(count, most):
+    """Return how many of `count` things are done at a time, at most `most`, so that the last time isn't for few only."""
+    times = max(1, -(-count // most))
+    return max(1, -(-count // times))
+
+
+@compile_part
+def _row_length(frame, step):
+    return -(-frame.columns // step) * step
+
+
+@compile_part
+def _offsets(taps, frame, step, count):
+    """Return where each weight meets the first pixel of images that :func:`_pad` laid; the rest, up to a count, is 0."""
+    length = _row_length(frame, step)
+    offsets = np.zeros(count, np.int64)
+    for k in range(len(taps)):
+        column = taps[k, 2] % step * (length // step) + taps[k, 2] // step
+        offsets[k] = (taps[k, 0] * frame.rows + taps[k, 1]) * length + column
+    return offsets
 
 
 @compile_part
@@ -92,9 +137,14 @@ def _gather(source, first, offsets, count, places, start, lanes, vectors, target
     """Copy the same vectors of pixels for `count` offsets, to rows of a length."""
     for v in range(vectors):
         p = start + v * lanes
+        half = lanes // 2
         if places[p + lanes - 1] - places[p] == lanes - 1:
             for d in range(count):
                 copy_vector(source, first + offsets[d] + places[p], target, d * length + v * lanes)
+        elif places[p + half - 1] - places[p] == half - 1 == places[p + lanes - 1] - places[p + half]:
+            for d in range(count):
+                copy_half(source, first + offsets[d] + places[p], target, d * length + v * lanes)
+                copy_half(source, first + offsets[d] + places[p + half], target, d * length + v * lanes + half)
         else:
             for d in range(count):
                 for t in range(lanes):
@@ -134,59 +184,73 @@ def correlate(x, frame, taps, weights, bias, grid, out, begin, stop):
     frame : Frame
     taps : (K, 3) int array
         Channel within its group, row and column of each weight.
-    weights : (G, B, K, ROWS) array
-        B times ROWS output channels of each group, filled up by zeros.
+    weights : (G, K B ROWS) array
+        For each group, for DEPTH weights or somewhat less at a time, B times these weights of ROWS output channels, filled
+        up by zeros: in the order in which they are read.
     bias : (O,) array
     grid : Grid
     out : (N, O, P, Q) array
     """
     C = x.shape[1]
     size, stride, first, step = grid
-    G, B, K, _ = weights.shape
     O, P, Q = out.shape[1:]  # noqa: E741
+    G, K = len(weights), len(taps)
     per_group = O // G
+    B = -(-per_group // ROWS)
+    together = PANELS if B > BLOCKS else 1
     lanes = BYTES // x.itemsize
     width = VECTORS * lanes
-    area = frame.rows * frame.columns
-    group = max(1, min(stop - begin, GROUP // (C * area * x.itemsize)))
-    padded = np.empty((group, C, frame.rows, frame.columns), x.dtype)
-    flat, kernels, results = padded.reshape(padded.size), weights.reshape(weights.size), out.reshape(out.size)
+    length = _row_length(frame, stride[1])
+    area = frame.rows * length
     pixels = size[0] * size[1]
+    group = max(1, min(stop - begin, max(GROUP // (C * area * x.itemsize), together * width // max(1, pixels))))
+    padded = np.empty((group, C, frame.rows, length), x.dtype)
+    flat, kernels, results = padded.reshape(padded.size), weights.reshape(weights.size), out.reshape(out.size)
     sources = np.empty(group * pixels + width, np.int64)
     targets = np.empty(group * pixels + width, np.int64)
-    offsets = np.empty(K, np.int64)
-    for k in range(K):
-        offsets[k] = (taps[k, 0] * frame.rows + taps[k, 1]) * frame.columns + taps[k, 2]
-    depth = max(1, -(-K // max(1, -(-K // DEPTH))))
-    panel = np.empty(depth * width, x.dtype)
-    panel_offsets, panel_places = np.arange(depth) * width, np.arange(VECTORS) * lanes
-    starts = np.empty(VECTORS, np.int64)
-    block = np.zeros(B * ROWS * width, x.dtype)
+    offsets = _offsets(taps, frame, stride[1], K)
+    depth = _balanced(K, DEPTH)
+    panels = np.empty(together * depth * width, x.dtype)
+    panel_offsets, panel_places = np.arange(depth) * width, np.empty(together * VECTORS, np.int64)
+    for v in range(together * VECTORS):
+        panel_places[v] = v // VECTORS * depth * width + v % VECTORS * lanes
+    starts = np.empty(together * VECTORS, np.int64)
+    blocks = np.zeros(together * B * ROWS * width, x.dtype)
     for start in range(begin, stop, group):
         count = min(group, stop - start)
-        _pad(x, start, count, 0, frame.top, frame.left, padded)
-        _place_pixels(count, size, C * area, stride[0] * frame.columns, stride[1], sources)
+        _pad(x, start, count, 0, frame.top, frame.left, stride[1], padded)
+        _place_pixels(count, size, C * area, stride[0] * length, 1, sources)
         number = _place_pixels(count, size, O * P * Q, step[0] * Q, step[1], targets)
         corner = start * O * P * Q + first[0] * Q + first[1]
         for g in range(G):
             channel = g * (C // G) * area
-            for p in range(0, number, width):
-                direct = _lie_side_by_side(sources, p, lanes, VECTORS)
-                for v in range(VECTORS):
+            for p in range(0, number, together * width):
+                some = min(together, -(-(number - p) // width))
+                direct = _lie_side_by_side(sources, p, lanes, some * VECTORS)
+                for v in range(some * VECTORS):
                     starts[v] = sources[p + v * lanes]
                 for k in range(0, K, depth):
                     here = min(depth, K - k)
                     if direct:
                         seen, places, steps = flat[channel:], starts, offsets[k:]
                     else:
-                        _gather(flat, channel, offsets[k:], here, sources, p, lanes, VECTORS, panel, width)
-                        seen, places, steps = panel, panel_places, panel_offsets
-                    for b in range(B):
-                        weight = ((g * B + b) * K + k) * ROWS
-                        multiply_tile(kernels, weight, seen, places, steps, here, block, b * ROWS * width, k > 0)
+                        for q in range(some):
+                            panel = panels[q * depth * width :]
+                            _gather(flat, channel, offsets[k:], here, sources, p + q * width, lanes, VECTORS, panel, width)
+                        seen, places, steps = panels, panel_places, panel_offsets
+                    for first_block in range(0, B, BLOCKS):
+                        for q in range(some):
+                            for b in range(first_block, min(first_block + BLOCKS, B)):
+                                weight = ((g * K + k) * B + b * here) * ROWS
+                                place = (q * B + b) * ROWS * width
+                                multiply_tile(
+                                    kernels, weight, seen, places[q * VECTORS :], steps, here, blocks, place, k > 0
+                                )
                 o = g * per_group
-                inside = min(width, number - p)
-                _scatter(block, bias[o : o + per_group], targets, p, inside, lanes, results, corner + o * P * Q, P * Q)
+                for q in range(some):
+                    at, block = p + q * width, blocks[q * B * ROWS * width :]
+                    inside = min(width, number - at)
+                    _scatter(block, bias[o : o + per_group], targets, at, inside, lanes, results, corner + o * P * Q, P * Q)
 
 
 @compile_kernel
@@ -204,21 +268,20 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
     """
     C = channels[1]
     G, depth, heights = total.shape
-    K = len(taps)
     O = dy.shape[1]  # noqa: E741
     per_group = O // G
     lanes = BYTES // x.itemsize
-    area = frame.rows * frame.columns
+    row = _row_length(frame, stride[1])
+    area = frame.rows * row
     group = max(1, min(stop - begin, GROUP // (C * area * x.itemsize)))
-    padded = np.empty((group, C, frame.rows, frame.columns), x.dtype)
+    padded = np.empty((group, C, frame.rows, row), x.dtype)
     flat, gradient, sums = padded.reshape(padded.size), dy.reshape(dy.size), total.reshape(total.size)
     pixels = size[0] * size[1]
-    length = min(LENGTH, -(-group * pixels // lanes)) * lanes
+    group = _balanced(stop - begin, group)
+    length = _balanced(-(-group * pixels // lanes), LENGTH) * lanes
     sources = np.empty(group * pixels + length, np.int64)
     results = np.empty(group * pixels + length, np.int64)
-    offsets = np.zeros(depth, np.int64)  # those beyond K mean nothing
-    for k in range(K):
-        offsets[k] = (taps[k, 0] * frame.rows + taps[k, 1]) * frame.columns + taps[k, 2]
+    offsets = _offsets(taps, frame, stride[1], depth)  # those beyond K mean nothing
     planes = np.arange(per_group) * pixels
     columns = np.zeros(VECTORS * length, x.dtype)
     column_offsets, column_places = np.arange(VECTORS) * length, np.arange(length)
@@ -226,8 +289,8 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
     total[...] = 0
     for start in range(begin, stop, group):
         count = min(group, stop - start)
-        _pad(x, start, count, channels[0], frame.top, frame.left, padded)
-        _place_pixels(count, size, C * area, stride[0] * frame.columns, stride[1], sources)
+        _pad(x, start, count, channels[0], frame.top, frame.left, stride[1], padded)
+        _place_pixels(count, size, C * area, stride[0] * row, 1, sources)
         number = _place_pixels(count, size, O * pixels, size[1], 1, results)
         for g in range(G):
             channel = g * (C // G) * area
@@ -241,7 +304,7 @@ def correlate_weights(x, frame, taps, size, stride, dy, channels, total, begin, 
                     _gather(gradient, corner, planes, here, results, p, lanes, vectors, rows, length)
                     for o in range(here):
                         rows[o * length + inside : o * length + vectors * lanes] = 0
-                    for k in range(0, K, VECTORS):
+                    for k in range(0, len(taps), VECTORS):
                         if direct:
                             seen, places, steps = flat[channel:], sources[p:], offsets[k:]
                         else:
@@ -256,7 +319,7 @@ def conv2d(x, w, bias, size, stride, padding, groups):
     """See `csc_cogd.nn.functions.conv2d`; `size` is the height and width of results."""
     O, _, *kernel = w.shape  # noqa: E741
     y, x = empty((len(x), O, *size), x.dtype), np.ascontiguousarray(x)
-    kernels = _in_tiles(w.reshape(groups, O // groups, -1))
+    kernels = _in_tiles(w.reshape(groups, O // groups, *w.shape[1:]), range(kernel[0]), range(kernel[1]))
     bias = np.zeros(O, x.dtype) if bias is None else np.ascontiguousarray(bias)
     frame, taps = _frame(x, padding), _all_taps(w.shape[1], kernel)
     map_chunks(partial(correlate, x, frame, taps, kernels, bias, Grid(size, stride), y), len(x))
@@ -266,18 +329,27 @@ def conv2d(x, w, bias, size, stride, padding, groups):
 def conv2d_images_gradient(dy, w, shape, stride, padding, groups):
     """Return the gradient of images of a shape (N, C, H, W) from that of their results."""
     dx, dy, none = empty(shape, dy.dtype), np.ascontiguousarray(dy), np.zeros(shape[1], dy.dtype)
-    grouped = w.reshape(groups, -1, *w.shape[1:])
+    grouped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
+    parts = []
     for first in product(*(range(min(pair)) for pair in zip(stride, shape[2:], strict=True))):
         (height, top, rows, row_taps), (width, left, columns, column_taps) = (
             _meeting(shape[2 + axis], dy.shape[2 + axis], w.shape[2 + axis], first[axis], stride[axis], padding[axis])
             for axis in (0, 1)
         )
-        met = list(product(range(grouped.shape[1]), row_taps, column_taps))
+        met = list(product(range(grouped.shape[2]), row_taps, column_taps))
         taps = np.array([(o, row, column) for o, (_, row), (_, column) in met], np.int64).reshape(-1, 3)
-        chosen = grouped[:, :, :, [i for i, _ in row_taps]][..., [j for j, _ in column_taps]].swapaxes(1, 2)
-        kernels = _in_tiles(chosen.reshape(groups, w.shape[1], len(met)))
+        kernels = _in_tiles(grouped, [i for i, _ in row_taps], [j for j, _ in column_taps])
         grid = Grid((height, width), (1, 1), first, stride)
-        map_chunks(partial(correlate, dy, Frame(top, left, rows, columns), taps, kernels, none, grid, dx), len(dy))
+        parts.append((Frame(top, left, rows, columns), taps, kernels, none, grid))
+
+    def fill(begin, stop):  # part by part while the images are in the cache
+        for frame, taps, kernels, bias, grid in parts:
+            if len(taps):
+                correlate(dy, frame, taps, kernels, bias, grid, dx, begin, stop)
+            else:  # pixels that no weight met
+                dx[begin:stop, :, grid.first[0] :: stride[0], grid.first[1] :: stride[1]] = 0
+
+    map_chunks(fill, len(dy))
     return dx
 
 
@@ -308,13 +380,34 @@ def _all_taps(channels, kernel):
     return np.indices((channels, *kernel)).reshape(3, -1).T.copy()
 
 
-def _in_tiles(kernels):
-    """Return (G, O', K) kernels as the (G, B, K, ROWS) of :func:`correlate`."""
-    G, O, K = kernels.shape  # noqa: E741
-    blocks = -(-O // ROWS)
-    tiles = np.zeros((G, blocks * ROWS, K), kernels.dtype)
-    tiles[:, :O] = kernels
-    return np.ascontiguousarray(tiles.reshape(G, blocks, ROWS, K).swapaxes(2, 3))
+def _in_tiles(kernels, rows, columns):
+    """Return (G, O', C, I, J) kernels, of chosen rows and columns, as the (G, K B ROWS) of :func:`correlate`."""
+    G, O, C = kernels.shape[:3]  # noqa: E741
+    tiles = np.zeros((G, C * len(rows) * len(columns) * -(-O // ROWS) * ROWS), kernels.dtype)
+    _fill_tiles(kernels, np.array(rows, np.int64), np.array(columns, np.int64), tiles)
+    return tiles
+
+
+@compile_kernel
+def _fill_tiles(kernels, rows, columns, tiles):
+    G, O, C = kernels.shape[:3]  # noqa: E741
+    K, B = C * len(rows) * len(columns), -(-O // ROWS)
+    depth = _balanced(K, DEPTH)
+    start, step = np.empty(K, np.int64), np.empty(K, np.int64)
+    for k in range(K):
+        first = k // depth * depth
+        start[k], step[k] = (first * B + k - first) * ROWS, min(depth, K - first) * ROWS
+    for g in range(G):
+        for b in range(B):
+            count = min(ROWS, O - b * ROWS)
+            k = 0
+            for c in range(C):
+                for i in rows:
+                    for j in columns:
+                        at = start[k] + b * step[k]
+                        for r in range(count):
+                            tiles[g, at + r] = kernels[g, b * ROWS + r, c, i, j]
+                        k += 1
 
 
 def _meeting(pixels, results, kernel, first, stride, padding):

@@ -39,6 +39,18 @@ def loses_kernels() -> bool:
     return get_backend("cpu").compiled and kernel_cache()[0] is None
 
 
+def compiles_kernels(name: str) -> bool:
+    """Return whether the kernels of module ``compiled_<name>`` will be compiled when they are first used.
+
+    That takes a minute or so, and is done if none has been kept since the module was written.
+    """
+    folder = kernel_cache()[0]
+    if folder is None:
+        return get_backend("cpu").compiled
+    written = Path(__file__).with_name(f"compiled_{name}.py").stat().st_mtime
+    return all(file.stat().st_mtime < written for file in folder.glob(f"compiled_{name}.*.nbi"))
+
+
 def cuda_devices() -> dict[str, str]:
     """Return name, memory and driver of each CUDA device, by its name as an argument ``device``.
 

@@ -99,6 +99,19 @@ def copy_vector(typing_context, source, source_at, target, target_at):
 
 
 @intrinsic
+def copy_half(typing_context, source, source_at, target, target_at):
+    """Copy half a vector of numbers."""
+
+    def generate(context, builder, signature, arguments):
+        tile = _Tile(context, builder, signature, arguments, BYTES // 2)
+        _, source_at, _, target_at = arguments
+        tile.store(tile.load(tile.at(0, source_at, 0)), tile.at(2, target_at, 0))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), generate
+
+
+@intrinsic
 def add_vector(typing_context, source, source_at, number, target, target_at):
     """Copy a vector of numbers, with a number added to each."""
 
@@ -115,8 +128,8 @@ def add_vector(typing_context, source, source_at, number, target, target_at):
 class _Tile(Vectors):
     """Vectors of as many numbers as fit into a processor's registers."""
 
-    def __init__(self, context, builder, signature, arguments):
-        super().__init__(context, builder, signature, arguments, BYTES // alignment(signature))
+    def __init__(self, context, builder, signature, arguments, size=BYTES):
+        super().__init__(context, builder, signature, arguments, size // alignment(signature))
 
     def number_at(self, argument, index, offset):
         place = self.builder.add(index, ir.Constant(index.type, offset))

@@ -14,7 +14,7 @@ from csc_cogd.backend import array_module
 from csc_cogd.cogd.rule import Backtracking, CogradientRule, Quantile
 from csc_cogd.errors import InputError
 from csc_cogd.nn.module import Module
-from csc_cogd.nn.scaled_convs import ScaledConv, find_scaled_convs
+from csc_cogd.nn.scaled_convs import SIDES, ScaledConv, check_side, find_scaled_convs
 from csc_cogd.nn.tracing import Shape
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook
@@ -94,9 +94,10 @@ class _Backtracking(EpochHook):
     kind: str
     rule: CogradientRule
     image_shape: Shape
+    kernels: str
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
-        found = find_scaled_convs(network, self.kind, self.image_shape)
+        found = find_scaled_convs(network, self.kind, self.image_shape, self.kernels)
         self._epoch = _Epoch([conv for conv in found if conv.kernels.requires_grad and conv.scale.requires_grad])
 
     def after_backward(self, network: Module) -> None:
@@ -113,7 +114,8 @@ class KernelBacktracking(_Backtracking):
     norm before them, where only ReLU, masks and pooling are between.
 
     It departs from the paper, or may: both equations were not readable to us, and are restated from the text. That can also
-    be read as backtracking the kernels where the scale is the small one, which is `small` ``"scales"``. beta is cut off, and
+    be read as backtracking the kernels where the scale is the small one, which is `small` ``"scales"``; and as being about
+    the kernels that a channel is made by, whose batch norm it is, which are `kernels` ``"preceding"``. beta is cut off, and
     its sign is that of a descent step; the paper leaves it in eta.
 
     It keeps nothing from one epoch to the next.
@@ -126,11 +128,13 @@ class KernelBacktracking(_Backtracking):
         Shape of the images, by which the network is traced.
     small : {"kernels", "scales"}
         Which of the two is small where the other one is large: the two readings of eq. 33.
+    kernels : {"following", "preceding"}
+        Which kernels a scale is paired with: those that its channel meets next, or those that its channel is made by.
 
     Raises
     ------
     InputError
-        If `small` is neither.
+        If `small` or `kernels` is neither.
 
     Examples
     --------
@@ -140,14 +144,16 @@ class KernelBacktracking(_Backtracking):
     kind = "batch_norm"
 
     def __init__(
-        self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), small: str = "kernels"
+        self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), small: str = READINGS[0],
+        kernels: str = SIDES[0],
     ):  # fmt: skip
         if small not in READINGS:
             raise InputError("small", f"must be one of {', '.join(READINGS)}, got {small!r}")
-        self.rule, self.image_shape, self.small = cogd or training_rule(), image_shape, small
+        check_side(kernels)
+        self.rule, self.image_shape, self.small, self.kernels = cogd or training_rule(), image_shape, small, kernels
 
     def __repr__(self) -> str:
-        return f"KernelBacktracking({self.rule}, small={self.small})"
+        return f"KernelBacktracking({self.rule}, small={self.small}, kernels={self.kernels})"
 
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
         done = []
@@ -173,9 +179,10 @@ class MaskBacktracking(_Backtracking):
 
     In beta_j m_j of degree 1, m_j cancels, so that small masks need no care.
 
-    It departs from the paper, or may: eq. 28 was not readable to us, and is restated from the text. Masks don't fall below
-    0, beta is cut off, and its sign is that of a descent step. The code that the authors published sets masks instead, see
-    `reset_value`.
+    It departs from the paper, or may: eq. 28 was not readable to us, and is restated from the text. W_ij are the kernels
+    that meet channel j, as in code that the authors published; eq. 25 can also be read as those that make it, which are
+    `kernels` ``"preceding"``. Masks don't fall below 0, beta is cut off, and its sign is that of a descent step. That code
+    sets masks instead, see `reset_value`.
 
     It keeps nothing from one epoch to the next.
 
@@ -188,11 +195,13 @@ class MaskBacktracking(_Backtracking):
     reset_value : float, optional
         Instead of moving masks along their earlier values, set them to this one: 0.75 in code that the authors published,
         for comparison.
+    kernels : {"following", "preceding"}
+        Which kernels a mask is paired with: those that its channel meets next, or those that its channel is made by.
 
     Raises
     ------
     InputError
-        In training, if the network has no soft masks.
+        If `kernels` is neither; in training, if the network has no soft masks.
 
     Examples
     --------
@@ -203,12 +212,15 @@ class MaskBacktracking(_Backtracking):
     kind = "soft_mask"
 
     def __init__(
-        self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), reset_value: float | None = None
-    ):
-        self.rule, self.image_shape, self.reset_value = cogd or pruning_rule(), image_shape, reset_value
+        self, cogd: CogradientRule | None = None, *, image_shape: Shape = (3, 32, 32), reset_value: float | None = None,
+        kernels: str = SIDES[0],
+    ):  # fmt: skip
+        check_side(kernels)
+        self.rule, self.image_shape, self.kernels = cogd or pruning_rule(), image_shape, kernels
+        self.reset_value = reset_value
 
     def __repr__(self) -> str:
-        return f"MaskBacktracking({self.rule}, reset_value={self.reset_value})"
+        return f"MaskBacktracking({self.rule}, reset_value={self.reset_value}, kernels={self.kernels})"
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
         super().begin_epoch(network, epoch)

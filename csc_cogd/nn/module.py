@@ -123,10 +123,6 @@ class Module(ABC):
             for module, training in before:
                 module.training = training
 
-    def array_names(self) -> list[str]:
-        """Return the names of all parameters and buffers."""
-        return [key for _, _, key in self.places()]
-
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters and buffers in main memory, by their names."""
         return {key: np.array(to_numpy(owner.get_array(name))) for owner, name, key in self.places()}

@@ -314,7 +314,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise InputError("", "no such file of weights", subject=str(path))
+        raise InputError("", "no such file of weights", "check its path, and that it ends in .safetensors", str(path))
     try:
         with safe_open(path, framework="numpy") as file:
             yield file

@@ -32,6 +32,18 @@ def test_memory_comes_back_when_the_last_view_is_gone():
     assert address(again) == where
 
 
+def test_a_buffer_that_is_somewhat_larger_serves_too_and_comes_back_whole():
+    size = 4 * buffer_pool.MIN_BYTES
+    where = address(buffer_pool.empty((size,), np.uint8))
+    for smaller in (int(size / buffer_pool.SLACK) + 1, size - 1, size):
+        array = buffer_pool.empty((smaller,), np.uint8)
+        assert (address(array), array.size) == (where, smaller)
+        del array
+    large = buffer_pool.empty((size + 1,), np.uint8)
+    small = buffer_pool.empty((int(size / buffer_pool.SLACK) - 1,), np.uint8)
+    assert where not in (address(large), address(small))
+
+
 def test_no_more_is_kept_than_is_said(monkeypatch):
     monkeypatch.setattr(buffer_pool, "MAX_IDLE_BYTES", 3 * buffer_pool.MIN_BYTES)
     arrays = [buffer_pool.empty((buffer_pool.MIN_BYTES,), np.uint8) for _ in range(5)]

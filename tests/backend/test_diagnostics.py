@@ -1,12 +1,13 @@
 """What the libraries behind the backend are said to be."""
 
+import os
 import sys
 from types import SimpleNamespace
 
 import pytest
 
 from csc_cogd import DeviceError, InputError
-from csc_cogd.backend.diagnostics import cuda_devices, fft_library, kernel_cache
+from csc_cogd.backend.diagnostics import compiles_kernels, cuda_devices, fft_library, kernel_cache
 from tests.backend.test_device import driver
 
 
@@ -46,3 +47,14 @@ def test_the_cache_of_kernels_is_numba_s_own_folder(monkeypatch):
     assert kept == len(list(folder.glob("*.nbi")))
     monkeypatch.setenv("CSC_COGD_KERNELS", "numpy")
     assert kernel_cache() == (None, 0)
+
+
+def test_kernels_are_compiled_where_none_are_kept_or_only_older_ones(monkeypatch, tmp_path):
+    monkeypatch.setattr("csc_cogd.backend.diagnostics.kernel_cache", lambda: (tmp_path, 0))
+    (tmp_path / "compiled_patches.spread-7.py311.nbi").touch()
+    assert compiles_kernels("convolution")
+    kept = tmp_path / "compiled_convolution.correlate-7.py311.nbi"
+    kept.touch()
+    assert not compiles_kernels("convolution")
+    os.utime(kept, (0, 0))
+    assert compiles_kernels("convolution")

@@ -10,6 +10,7 @@ from csc_cogd.nn import (
     ImageSet,
     Module,
     build_network,
+    evaluate,
     export_onnx,
     load_checkpoint,
     load_images,
@@ -79,7 +80,8 @@ def test_every_option_at_once(folder, capsys):
         "--method", "cogd", "--flops", 0.6, "--ranking", "uniform", "--at-least", 2, "--multiple-of", 4, "--mask-start",
         "uniform", "--sparsity", 0.2, "--mask-learning-rate", 0.05, "--mask-interval", 2, "--label-weight", 1,
         "--distillation-weight", 0.5, "--keep", 0.8, "--kernel-degree", 2, "--crop", 1, "--flip", "--seed", 3, "--onnx",
-        "small.onnx", "--rule", "eta=0.2,sign=1,bound=0.3", "--teacher", 0.3, "--record", "run.json", "--json", "-q",
+        "small.onnx", "--rule", "eta=0.2,sign=1,bound=0.3,kernels=preceding", "--teacher", 0.3, "--record", "run.json",
+        "--json", "-q",
     )  # fmt: skip
     assert call("prune", "net.safetensors", "small.npz", "-o", "small.safetensors", *FEW, *arguments) == 0
     captured = capsys.readouterr()
@@ -172,9 +174,53 @@ def test_what_can_not_be_done_with_onnx_is_refused(arguments, message, imported,
     check_refused(imported, capsys, ("prune", *arguments, *FEW[2:]), message)
 
 
-def test_onnx_is_not_trained(imported, capsys):
-    call_of_it = ("train", "small.npz", "-o", "a.safetensors", "--weights", "net.onnx", *FEW[2:])
-    check_refused(imported, capsys, call_of_it, "net.onnx: is ONNX, which can be tested and pruned, but not trained here")
+def test_a_budget_that_is_no_share_is_told_as_it_was_given(folder, capsys):
+    message = (
+        "%), to which these groups can be pruned, got 1.5: increase it (up to 1, it is a fraction), or prune more groups"
+    )
+    check_refused(folder, capsys, ("prune", *BOTH, *OUT, "--flops", 1.5, *FEW[2:]), message)
+
+
+def trained(*arguments):
+    return call("train", "small.npz", "-o", "a.onnx", "--weights", "net.onnx", *FEW[2:], *arguments)
+
+
+def test_onnx_is_trained_to_onnx(imported, capsys):
+    ort = pytest.importorskip("onnxruntime")
+    assert trained("--freeze", "conv1") == 0
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("a.onnx: onnx, 1 epochs in")]
+    images = load_images("small.npz", "test")
+    network = load_network("a.onnx")
+    (found,) = ort.InferenceSession("a.onnx").run(None, {"images": HALF(images.images)})
+    np.testing.assert_allclose(found, predict(network, images, normalization=HALF), atol=1e-4)
+    assert (found != ort.InferenceSession("net.onnx").run(None, {"images": HALF(images.images)})[0]).any()
+    right = f"{100 * evaluate(network, images, normalization=HALF).accuracy:.2f} %"
+    assert said.endswith(f"test accuracy {right}")
+    assert {path.name for path in contents(imported)} == {"small.npz", "net.safetensors", "net.onnx", "a.onnx"}
+    again = ("train", "small.npz", "-o", "a.onnx", "--weights", "net.onnx", *FEW[2:])
+    check_refused(imported, capsys, again, "a.onnx: exists already")
+    assert trained("--overwrite", "-q") == 0
+
+
+def test_training_of_onnx_is_continued_from_the_checkpoint_beside_it(imported, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("csc_cogd.nn.export_onnx", lambda *given, **how: interrupt())
+        assert trained("-q") == 130
+    assert (imported / "a.training.safetensors").exists()
+    assert trained("-q") == 2
+    monkeypatch.setattr("csc_cogd.nn.training.training._Run.epoch", lambda run, number: pytest.fail("trained again"))
+    assert trained("-q", "--resume") == 0
+    assert not (imported / "a.training.safetensors").exists()
+    assert load_network("a.onnx")
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_what_onnx_is_written_as(imported, capsys):
+    arguments = ("train", "small.npz", "-o", "a.safetensors", "--weights", "net.onnx", *FEW[2:])
+    check_refused(imported, capsys, arguments, "a.safetensors: the name of a network from ONNX must end in .onnx")
     named = ("train", "small.npz", "--weights", "net.onnx", "--evaluate", "--network", "resnet20")
     check_refused(imported, capsys, named, "--network must be onnx, which net.onnx is of, got resnet20")
 

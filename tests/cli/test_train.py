@@ -7,10 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from csc_cogd.backend import usable_processors
+from csc_cogd.backend.parallel import thread_count
 from csc_cogd.imagefiles import read_image
 from csc_cogd.nn import (
     ImageSet,
+    Module,
     Normalization,
     build_network,
     channel_groups,
@@ -190,6 +194,28 @@ def test_the_seed_decides(folder):
     first, second, other = states("a.safetensors", "b.safetensors", "c.safetensors")
     assert same(first, second)
     assert not same(first, other)
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_compilation_is_told_of_where_it_is_to_come(cold, folder, monkeypatch, capsys):
+    monkeypatch.setattr("csc_cogd.backend.diagnostics.compiles_kernels", lambda name: cold)
+    assert call("train", "small.npz", *OUT, *FEW) == 0
+    assert (capsys.readouterr().err.startswith("compiling kernels for networks, which takes a minute")) == cold
+
+
+def test_so_many_threads_are_used(folder, monkeypatch, capsys):
+    seen, forward = set(), Module.__call__
+    monkeypatch.setattr(Module, "__call__", lambda network, x: seen.add(thread_count()) or forward(network, x))
+    assert call("train", "small.npz", *OUT, "--epochs", 1, "--threads", 3, "-q") == 0
+    assert call("train", "small.npz", "--weights", "w.safetensors", "--evaluate", "--threads", 3) == 0
+    assert call("prune", "w.safetensors", "small.npz", "-o", "p.safetensors", "--epochs", 1, "--threads", 3, "-q") == 0
+    Image.new("RGB", (6, 6)).save("a.png")
+    assert call("classify", "p.safetensors", "a.png", "--threads", 3) == 0
+    assert seen == {3}
+    assert thread_count() == usable_processors()
+    capsys.readouterr()
+    on_a_gpu = ("train", "small.npz", "-o", "a.safetensors", "--threads", 3, "--device", "cuda")
+    check_refused(folder, capsys, on_a_gpu, "--threads is a setting of the CPU")
 
 
 def test_quiet_says_nothing(folder, capfd):
@@ -424,6 +450,7 @@ def test_the_first_five_are_told_of_where_there_are_more_classes(folder, capsys)
             "--rule must be NAME=VALUE, separated by commas, with names eta, bound, ",
         ),
         (("--cogd", "--rule", "small=x"), "small must be one of kernels, scales, got 'x'"),
+        (("--cogd", "--rule", "kernels=x"), "kernels must be one of following, preceding, got 'x'"),
         (("--validation", 0.2), "--validation has no effect without an early stop: add --patience N"),
         (("--network", "resnet19"), "'resnet19' is not one of resnet20"),
     ],

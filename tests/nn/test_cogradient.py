@@ -57,38 +57,43 @@ def settings(make, **others):
     return replace(make(), **others)
 
 
-def test_masks_descend_along_the_coupled_gradient(network, batch, rng):
+SIDES = pytest.mark.parametrize("side", ["following", "preceding"])
+
+
+@SIDES
+def test_masks_descend_along_the_coupled_gradient(side, network, batch, rng):
     """beta_j m_j = -eta dL/dm_j through W alone, if W follows m as it did over the epoch."""
-    conv = find_scaled_convs(network, "soft_mask")[4]
+    conv = find_scaled_convs(network, "soft_mask", side=side)[4]
     mask, kernels = conv.scale, conv.kernels
     mask.array = rng.uniform(0.2, 0.9, mask.shape)
     old_mask = mask.array
     dm, dW = rng.uniform(0.01, 0.1, mask.shape), 0.1 * rng.standard_normal(kernels.shape)
     j = 5
-    ratio = np.zeros(kernels.shape)
-    ratio[:, j] = dW[:, j] / dm[j]
+    ratio, met = np.zeros(kernels.shape), (slice(None), j) if side == "following" else j
+    ratio[met] = dW[met] / dm[j]
     expected = -0.1 * derivative(lambda: loss_of(network, batch), kernels, ratio)
-    figures = epoch(MaskBacktracking(settings(pruning_rule, **EVERYWHERE)), network, batch, [(mask, dm), (kernels, dW)])
+    hook = MaskBacktracking(settings(pruning_rule, **EVERYWHERE), kernels=side)
+    figures = epoch(hook, network, batch, [(mask, dm), (kernels, dW)])
     assert figures["masks_backtracked"] > 0
     assert mask.array[j] - (old_mask + dm)[j] == pytest.approx(expected, rel=1e-6)
 
 
-def test_kernels_descend_along_the_coupled_gradient(network, batch, rng):
+@SIDES
+def test_kernels_descend_along_the_coupled_gradient(side, network, batch, rng):
     """beta_ij W_ij: the kernel times what the gradient with gamma taken out says of gamma's change with it."""
-    conv = find_scaled_convs(network, "batch_norm")[4]
+    conv = find_scaled_convs(network, "batch_norm", side=side)[4]
     gamma, kernels = conv.scale, conv.kernels
     gamma.array = rng.uniform(0.5, 1.5, gamma.shape)
     old_gamma, old = gamma.array, kernels.array
     dgamma, dW = rng.uniform(0.01, 0.1, gamma.shape), 0.1 * (1 + rng.uniform(size=kernels.shape))
     i, j = 2, 5
-    direction = np.zeros(kernels.shape)
-    direction[i, j] = dgamma[j] / dW[i, j] / old_gamma[j]
+    direction, kernel = np.zeros(kernels.shape), (i, j) if side == "following" else (j, i)
+    direction[kernel] = dgamma[j] / dW[kernel] / old_gamma[j]
     beta = -0.1 * derivative(lambda: loss_of(network, batch), kernels, direction)
-    figures = epoch(
-        KernelBacktracking(settings(training_rule, **EVERYWHERE)), network, batch, [(gamma, dgamma), (kernels, dW)]
-    )
+    hook = KernelBacktracking(settings(training_rule, **EVERYWHERE), kernels=side)
+    figures = epoch(hook, network, batch, [(gamma, dgamma), (kernels, dW)])
     assert figures["kernels_backtracked"] > 0
-    np.testing.assert_allclose((kernels.array - old - dW)[i, j], beta * old[i, j], rtol=1e-6)
+    np.testing.assert_allclose((kernels.array - old - dW)[kernel], beta * old[kernel], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("hook", "make"), [(MaskBacktracking, pruning_rule), (KernelBacktracking, training_rule)])

@@ -6,7 +6,7 @@ import pytest
 from csc_cogd import InputError
 from csc_cogd.nn import build_network, channel_groups, remove_channels
 from csc_cogd.nn.networks import NETWORKS
-from csc_cogd.nn.networks.recognition import recognize_network
+from csc_cogd.nn.networks.recognition import recognize_weights
 
 LARGE = ("resnet34", "resnet50", "resnet101", "resnet152", "vgg")
 
@@ -15,8 +15,8 @@ LARGE = ("resnet34", "resnet50", "resnet101", "resnet152", "vgg")
 def test_shipped_networks(name):
     for masked in (False, True) if "vgg" not in name else (False,):
         state = build_network(name, 7, seed=3, masked=masked).state_dict() | {"bn1.num_batches_tracked": np.array(3)}
-        expected = name.replace("cifar-mobile", "imagenet-mobile").replace("cifar-vgg", "vgg")  # of the same names
-        assert recognize_network(state) == expected
+        expected = name.replace("cifar-mobile", "imagenet-mobile")  # of the same names and kernels
+        assert recognize_weights(state).network == expected
 
 
 def test_no_other_network_is_built_than_those_tried_first(monkeypatch):
@@ -25,13 +25,13 @@ def test_no_other_network_is_built_than_those_tried_first(monkeypatch):
 
     for name in ("resnet18", "resnet50"):
         monkeypatch.setitem(NETWORKS, name, never)
-    assert recognize_network(build_network("resnet32", seed=1).state_dict()) == "resnet32"
+    assert recognize_weights(build_network("resnet32", seed=1).state_dict()).network == "resnet32"
 
 
 def test_pruned_networks():
     network = build_network("resnet32")
     kept = {name: np.arange(group.n_channels // 2) for name, group in channel_groups(network).items()}
-    assert recognize_network(remove_channels(network, kept).state_dict()) == "resnet32"
+    assert recognize_weights(remove_channels(network, kept).state_dict()).network == "resnet32"
 
 
 def test_others_are_refused():
@@ -44,4 +44,4 @@ def test_others_are_refused():
         ({f"backbone.{key}": value for key, value in state.items()}, r"has no 'backbone\."),
     ):
         with pytest.raises(InputError, match=f"names must be those of the weights of one of resnet20, .*{differs}"):
-            recognize_network(other)
+            recognize_weights(other)

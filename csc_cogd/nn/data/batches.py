@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,9 +181,9 @@ def count_batches(n_images: int, batch_size: int, at_least: int = 1) -> int:
 def _prefetched(make: Callable[[int], Batch], n_batches: int) -> Iterator[Batch]:
     """Yield each batch, while the next one is made in a thread."""
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(make, 0)
+        ahead = pool.submit(copy_context().run, make, 0)
         for number in range(1, n_batches + 1):
             batch = ahead.result()
             if number < n_batches:
-                ahead = pool.submit(make, number)
+                ahead = pool.submit(copy_context().run, make, number)
             yield batch

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from csc_cogd.backend import usable_processors
+from csc_cogd.backend.parallel import thread_count
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.crops import needed_share, resized_crop
 
@@ -76,8 +76,8 @@ class ImageFiles:
 
 
 def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> Iterable[T]:
-    """Yield the results of a function in order, computed by one thread per processor; raise its first error."""
-    pool = ThreadPoolExecutor(usable_processors())
+    """Yield the results of a function in order, computed on as many threads as networks are; raise its first error."""
+    pool = ThreadPoolExecutor(thread_count())
     try:
         yield from pool.map(function, items)
     finally:

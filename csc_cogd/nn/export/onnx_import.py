@@ -65,7 +65,7 @@ def import_onnx(path: str | os.PathLike[str]) -> ImportedNetwork:
     except ImportError:
         raise InputError("", "the package onnx is missing", "pip install 'csc-cogd[onnx]'") from None
     if not Path(path).is_file():
-        raise InputError("", "no such file of a network", subject=str(path))
+        raise InputError("", "no such file of a network", "check its path, and that it ends in .onnx", str(path))
     try:
         model = onnx.shape_inference.infer_shapes(onnx.load(os.fspath(path)))
         reader = _Reader(model.graph, onnx)

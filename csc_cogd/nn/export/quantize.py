@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend.parallel import thread_count
 from csc_cogd.errors import InputError
 from csc_cogd.nn.data.batches import Normalization, batches
 from csc_cogd.nn.data.image_set import ImageSet, check_labeled
@@ -136,12 +137,12 @@ def check_runtime() -> None:
         raise InputError("", "the packages onnx and onnxruntime are missing", "pip install 'csc-cogd[onnx]'")
 
 
-def _session(model: str | bytes, threads: int = 0) -> Any:
+def _session(model: str | bytes, threads: int | None = None) -> Any:
     check_runtime()
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads, settings.log_severity_level = threads, 3
+    settings.intra_op_num_threads, settings.log_severity_level = threads or thread_count(), 3
     return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 
 

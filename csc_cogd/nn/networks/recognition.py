@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -54,26 +54,6 @@ def recognize_weights(arrays: Mapping[str, Any], network: str | None = None) -> 
     if network is not None:
         return Recognized(network, {name: name for name in arrays})  # what doesn't fit is said when it is loaded
     raise _unknown({name for name in arrays if not name.endswith(_ADDED)})
-
-
-def recognize_network(names: Iterable[str]) -> str:
-    """Return the name of the shipped network whose arrays have these names, whatever their shapes.
-
-    Raises
-    ------
-    InputError
-        If no network has them.
-
-    Examples
-    --------
-    >>> recognize_network(build_network("resnet32").state_dict())
-    'resnet32'
-    """
-    given = {name for name in names if not name.endswith(_ADDED)}
-    found = next((name for name in NETWORKS if _forms_of(name).keys() == given), None)
-    if found is None:
-        raise _unknown(given)
-    return found
 
 
 def _unknown(given: set[str]) -> InputError:

@@ -45,8 +45,6 @@ class AdversarialLoss:
     discriminator_learning_rate : float > 0
     mask_interval : int >= 1
         Batches whose mean gradient is used in a step of the masks.
-    restart : bool
-        Whether FISTA restarts; off only for comparison.
 
     Raises
     ------
@@ -68,7 +66,6 @@ class AdversarialLoss:
     mask_learning_rate: float = 0.01
     discriminator_learning_rate: float = 0.001
     mask_interval: int = 1
-    restart: bool = True
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -124,9 +121,8 @@ class AdversarialPruning(EpochHook):
             raise InputError("network", "must have soft masks", "add them by insert_masks")
         self.teacher, self.settings = teacher, settings
         self.masks = SparseMasks(
-            list(masks.values()), settings.mask_learning_rate, settings.sparsity,
-            interval=settings.mask_interval, restart=settings.restart,
-        )  # fmt: skip
+            list(masks.values()), settings.mask_learning_rate, settings.sparsity, interval=settings.mask_interval
+        )
         like = next(iter(masks.values())).array
         where = device_of(like, "cuda") if on_gpu(like) else "cpu"
         self.discriminator = Discriminator(n_classes, np.random.default_rng(seed)).to(where, like.dtype)

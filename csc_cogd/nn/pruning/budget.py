@@ -156,8 +156,9 @@ def keep_within(
     if model.flops(widths_of(1)) <= allowed:
         return _best(scores, widths_of(1))
     if (least := model.flops(widths_of(0))) > allowed:
-        problem = f"must be at least {least} FLOPs, to which these groups can be pruned, got {allowed:.0f}"
-        raise InputError("budget", problem, "increase it, or prune more groups")
+        share = f"{100 * least / model.flops():.1f} %"
+        problem = f"must be at least {least} FLOPs ({share}), to which these groups can be pruned, got {budget:.10g}"
+        raise InputError("budget", problem, "increase it (up to 1, it is a fraction), or prune more groups")
     low, high = 0.0, 1.0  # the first meets the budget, the second doesn't
     while high - low > 1e-9:
         middle = (low + high) / 2

@@ -91,15 +91,10 @@ class SparseMasks:
         Weight of the masks' l1 norm.
     interval : int
         Batches whose mean gradient is used in a step.
-    restart : bool
-        Whether to restart.
     """
 
-    def __init__(
-        self, masks: list[Parameter], learning_rate: float, lmbda: float, *, interval: int = 1, restart: bool = True
-    ):
-        self.masks, self.learning_rate, self.lmbda = masks, learning_rate, lmbda
-        self.interval, self.restart = interval, restart
+    def __init__(self, masks: list[Parameter], learning_rate: float, lmbda: float, *, interval: int = 1):
+        self.masks, self.learning_rate, self.lmbda, self.interval = masks, learning_rate, lmbda, interval
         self.settled = [mask.array for mask in masks]
         self.t = 1.0
         self.restarts = 0
@@ -126,7 +121,7 @@ class SparseMasks:
             new.append(m)
         t = (1 + np.sqrt(1 + 4 * self.t**2)) / 2
         momentum = (self.t - 1) / t
-        if self.restart and float(uphill) > 0:
+        if float(uphill) > 0:
             t, momentum, self.restarts = 1.0, 0.0, self.restarts + 1
         for mask, m, old in zip(self.masks, new, self.settled, strict=True):
             mask.array = array_module(m).maximum(m + m.dtype.type(momentum) * (m - old), 0)

@@ -25,6 +25,7 @@ from csc_cogd.nn.pruning.masks import insert_masks
 from csc_cogd.nn.pruning.removal import masks_to_kept, remove_channels
 from csc_cogd.nn.pruning.taylor import taylor_scores
 from csc_cogd.nn.pruning.teaching import taught_by
+from csc_cogd.nn.scaled_convs import SIDES, check_side
 from csc_cogd.nn.training.history import History
 from csc_cogd.nn.training.hooks import EpochHook
 from csc_cogd.nn.training.recipe import Recipe
@@ -61,6 +62,8 @@ class PruningRecipe:
         For "cogd"; default: :func:`~csc_cogd.nn.cogradient.pruning_rule`.
     reset_value : float, optional
         For "cogd"; see :class:`~csc_cogd.nn.cogradient.MaskBacktracking`.
+    kernels : str, optional
+        For "cogd": which kernels masks are paired with, "following" or "preceding"; default: the first; see the same.
     mask_start : {"ones", "uniform", "normal"}
         Initial masks; see :func:`~csc_cogd.nn.pruning.masks.insert_masks`.
     ranking : "uniform" or "global", optional
@@ -93,6 +96,7 @@ class PruningRecipe:
     loss: AdversarialLoss = field(default_factory=AdversarialLoss)
     cogd: CogradientRule | None = None
     reset_value: float | None = None
+    kernels: str | None = None
     mask_start: str = "ones"
     ranking: str | None = None
     include_residual: bool = False
@@ -118,9 +122,12 @@ class PruningRecipe:
             raise InputError("teacher", "is for fine-tuning, which is off", "omit it, or add {fine_tuning}")
         if self.masked and self.masks is None:
             raise InputError("masks", f"must be a recipe for the masks that method {self.method!r} trains")
-        for name, fits in (("masks", self.masked), ("cogd", self.method == "cogd"), ("reset_value", self.method == "cogd")):
-            if getattr(self, name) is not None and not fits:
+        of_the_rule = () if self.method == "cogd" else ("cogd", "reset_value", "kernels")
+        for name in (*(() if self.masked else ("masks",)), *of_the_rule):
+            if getattr(self, name) is not None:
                 raise InputError(name, f"has no effect with method {self.method!r}", "omit it")
+        if self.kernels is not None:
+            check_side(self.kernels)
         if self.masked and self.include_residual:
             raise InputError(
                 "include_residual", f"has no effect with method {self.method!r}, whose masks are inside of blocks"
@@ -214,7 +221,11 @@ def prune(
         adversarial = AdversarialPruning(masked, network, recipe.loss, len(images.class_names), recipe.masks.seed)
         hooks: list[EpochHook] = [adversarial]
         if recipe.method == "cogd":
-            hooks.append(MaskBacktracking(recipe.cogd, image_shape=shape, reset_value=recipe.reset_value))
+            hooks.append(
+                MaskBacktracking(
+                    recipe.cogd, image_shape=shape, reset_value=recipe.reset_value, kernels=recipe.kernels or SIDES[0]
+                )
+            )  # fmt: skip
         masks = train_stage("masks", masked, recipe.masks, hooks, adversarial.loss)
     kept = _choose(masked, images, recipe, normalization)
     smaller = remove_channels(masked, kept, image_shape=shape)
