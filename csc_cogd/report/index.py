@@ -65,9 +65,10 @@ def write_index(
         If one of the files exists or can't be written.
     """
     rows, files = [plain(result) for result in results], []
+    common = _common_folder([row["input"] for row in rows])
     for row in rows:
-        figures = (row.get("report") or {}) | row
-        files.append(_File(row["input"], row["status"], row.get("error") or "", row.get("seconds"), figures))
+        figures, name = (row.get("report") or {}) | row, row["input"].removeprefix(common)
+        files.append(_File(row["input"], name, row["status"], row.get("error") or "", row.get("seconds"), figures))
     summary = _Summary(files, _sum(files) if totals is None else totals, _means(files))
     found = {"files": len(files), **summary.totals.row(), "mean": summary.means}
     about = {"version": __version__, "totals": found, "files": rows}
@@ -84,9 +85,10 @@ def write_index(
 
 
 class _File(NamedTuple):
-    """The result of a file, and all that is known of it by name, with the figures of its page."""
+    """The result of a file, and all that is known of it by name, with the figures of its page; `name` is as it is shown."""
 
     input: str
+    name: str
     status: str
     error: str
     seconds: float | None
@@ -111,6 +113,15 @@ class _Summary(NamedTuple):
     files: list[_File]
     totals: Totals
     means: dict[str, float | None]
+
+
+def _common_folder(inputs: list[str]) -> str:
+    """Return the folder that all are in, which needn't be said of each, with the separator behind it."""
+    folders = {os.path.dirname(path) for path in inputs}
+    if not folders or len({os.path.isabs(folder) for folder in folders}) > 1:
+        return ""
+    common = os.path.commonpath(folders)
+    return os.path.join(common, "") if common else ""
 
 
 def _sum(files: list[_File]) -> Totals:
@@ -144,8 +155,7 @@ def _index(summary: _Summary) -> bytes:
     means = {name: mean for name, mean in summary.means.items() if mean is not None and name != "missing"}
     counts = {state: sum(file.state == state for file in files) for state in STATES}
     shown = {state: count for state, count in counts.items() if count}
-    tiles = [(f"{count:,}", state) for state, count in shown.items()]
-    tiles += [(AVERAGED[name](mean), f"mean {_title(name, totals.words)}") for name, mean in means.items()]
+    tiles = [(AVERAGED[name](mean), f"mean {_title(name, totals.words)}") for name, mean in means.items()]
     common = _common_warnings(files)
     parts = {
         "tiles": "".join(f"<li><b>{figure}</b>{label}</li>" for figure, label in tiles),
@@ -196,12 +206,12 @@ def _orders(means: dict[str, float | None], words: Words) -> str:
 
 def _card(file: _File, rank: int, words: Words, common: list[str]) -> str:
     """Return the list item of a file."""
-    name, about = text(file.input), file.figures
+    name, about = text(file.name), file.figures
     picture = '<span class="none">no picture</span>'
     if thumbnail := about.get("thumbnail"):
         shown = "before and after" if about.get("page") else "left as it is"
         picture = f'<img src="{_address(thumbnail)}" alt="{name}, {shown}" loading="lazy">'
-    link = f'<a href="{_address(about["page"])}">' if about.get("page") else ""
+    link, end = (f'<a href="{_address(about["page"])}">', "</a>") if about.get("page") else ("", "")
     said = [f"<p>{'; '.join(_said(file, words))}</p>", *(f'<p class="warning">{text(w)}</p>' for w in _own(file, common))]
     if file.error:
         said = [f'<p class="failed">{text(file.error)}</p>']
@@ -209,7 +219,7 @@ def _card(file: _File, rank: int, words: Words, common: list[str]) -> str:
     data = "".join(f' data-{key.replace("_", "-")}="{value!r}"' for key, value in keys.items() if value is not None)
     return (
         f'<li data-state="{file.state}"{data}>{link}<div class="thumbnail">{picture}</div>'
-        f"<h3>{name}</h3>{'</a>' if link else ''}"
+        f'<h3 title="{text(file.input)}">{name}</h3>{end}'
         f'<p class="state {file.state}">{file.state}{_time(file)}</p>{"".join(said)}</li>'
     )
 
@@ -223,7 +233,7 @@ def _own(file: _File, common: list[str]) -> list[str]:
 
 
 def _time(file: _File) -> str:
-    if file.seconds is None:
+    if file.seconds is None or file.state == "failed":
         return ""
     return f", {duration(file.seconds)}" + (" before" if file.status == "skipped" else "")
 
@@ -235,7 +245,7 @@ def _said(file: _File, words: Words) -> list[str]:
     if (missing := file.figure("missing")) is not None:
         said.append(f"{share(missing)} {words.gone}" if missing else f"nothing {words.gone}")
     if (changed := file.figure("changed")) is not None and file.state != "unchanged":
-        said.append(f"{f'{changed:,}' if changed else 'no'} {words.kept} changed")
+        said.append(f"{changed:,} {words.kept} changed" if changed else "nothing else changed")
     for name in AVERAGED:
         if name != "missing" and (value := file.figure(name)) is not None:
             said.append(f"{_title(name, words)} {AVERAGED[name](value)}")

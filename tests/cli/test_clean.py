@@ -125,7 +125,7 @@ def test_a_batch_with_all_that_can_be(folder, made, capsys):
     sheet = (folder / "report" / "index.html").read_text()
     assert "missing" not in err
     assert re.search(r"to \d\.\d% of the pixels were damaged", err)
-    cards = dict(re.findall(r'<li data-state="(\w+)".*?<h3>scans/(\w+)', sheet.replace(str(scans.parent) + "/", "")))
+    cards = dict(re.findall(r'<li data-state="(\w+)".*?<h3[^>]*>(\w+)', sheet))
     assert cards == {"failed": "truncated", "unchanged": "nothing", "changed": cards["changed"]}
     assert (rows["nothing.jpg"]["altered"], rows["nothing.jpg"]["changed"]) == (0, 0)
     for name in ("good.tif", "beside.png", "kodachrome.tif"):

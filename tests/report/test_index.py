@@ -71,15 +71,15 @@ def test_the_worst_comes_first_and_unchanged_and_earlier_ones_last(tmp_path):
     ]
     write_index(tmp_path, files)
     page = (tmp_path / "index.html").read_text("utf-8")
-    assert re.findall(r"<h3>(\w+)", page) == ["bad", "much", "warned", "little", "same", "before"]
+    assert re.findall(r"<h3[^>]*>(\w+)", page) == ["bad", "much", "warned", "little", "same", "before"]
     assert re.findall(r'value="(\w*)"[ a-z]*>(\w+) (\d)</label>', page) == [
         ("", "all", "6"), ("failed", "failed", "1"), ("changed", "changed", "3"), ("unchanged", "unchanged", "1"),
         ("skipped", "skipped", "1"),
     ]  # fmt: skip
-    cards = dict(re.findall(r"<h3>(\w+)(.*)</li>", page))
+    cards = dict(re.findall(r"<h3[^>]*>(\w+)(.*)</li>", page))
     assert "skipped, 1 min 15 s before" in cards["before"]
     assert "0.1 % missing; 4 known values changed" in cards["little"]
-    assert "20.0 % missing; no known values changed" in cards["much"]
+    assert "20.0 % missing; nothing else changed" in cards["much"]
     assert "mind this" in cards["warned"]
     assert "known values" not in cards["same"]
 
@@ -95,6 +95,19 @@ def test_what_is_cleaned_was_damaged_and_not_missing(tmp_path):
     assert "25.0% to 25.0% of the pixels were damaged; 7 values beside the damage changed" in page
     assert "3 specks; 1 hair; 25.0 % damaged; 7 values beside the damage changed" in page
     assert "missing" not in re.sub(r"(?s)<style>.*?</style>|<script>.*?</script>|data-[-\w]+|-missing", "", page)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shown"), [
+        (["/a/b/x.png", "/a/b/c/y.png"], ["x.png", "c/y.png"]), (["/a/bc/x.png", "/a/bd/y.png"], ["bc/x.png", "bd/y.png"]),
+        (["a/x.png"], ["x.png"]), (["x.png", "a/y.png"], ["x.png", "a/y.png"]), (["/x.png", "/y.png"], ["x.png", "y.png"]),
+    ],
+)  # fmt: skip
+def test_the_folder_of_all_is_not_said_of_each(tmp_path, inputs, shown):
+    write_index(tmp_path, [result(name) for name in inputs])
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert sorted(re.findall(r"<h3[^>]*>([^<]*)", page)) == sorted(shown)
+    assert re.findall(r'<h3 title="([^"]*)', page) == sorted(inputs)
 
 
 def test_a_warning_of_most_files_is_shown_once(tmp_path):
