@@ -100,9 +100,8 @@ class Filler:
         part, filled = mask[window.window], colors[window.window]
         if part.any() and not part.all():
             axis = None if colors.ndim == 2 else -1
-            filled = inpaint(
-                filled, part, channel_axis=axis, solve=solve, engine=self._engine, callback=self._check
-            )  # fmt: skip
+            check = self._check_of_preview if solve == PREVIEW else self._check
+            filled = inpaint(filled, part, channel_axis=axis, solve=solve, engine=self._engine, callback=check)
         inner = Box(*(a - b for a, b in zip(box, window[:2] * 2, strict=True)))
         picture.show(page, box, filled[inner.window])
         self._publish("filled", picture, page=page, box=box, revision=revision, preview=solve == PREVIEW)
@@ -110,6 +109,11 @@ class Filler:
     def _check(self, progress: Progress) -> None:
         if self._superseded:
             raise _SupersededError
+
+    def _check_of_preview(self, progress: Progress) -> bool:
+        """Leave out the comparison of ways to fill each hole, which takes most of the time."""
+        self._check(progress)
+        return progress.stage == "holes"
 
 
 def _warm_up(engine: Engine) -> None:

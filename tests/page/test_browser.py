@@ -41,9 +41,9 @@ class Page:
 
     def __init__(self, browser, client, number=0):
         self.browser, self.client, self.number = browser, client, number
+        browser.get("about:blank")
         for log in ("browser", "performance"):
             browser.get_log(log)
-        browser.get("about:blank")
         browser.get(f"{client.url}#{number}/0")
         self.wait_for("Paint over")
 
