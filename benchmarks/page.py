@@ -130,7 +130,7 @@ def measure(client: Client, pid: int, generator: np.random.Generator, n_strokes:
     print("| --- | --- | --- | --- | --- |")
     client.ask("pictures/0/0")
     time.sleep(10)  # while kernels are loaded, people look at the picture
-    longest = 0.0
+    longest = most = 0.0
     for width in (4, 12, 40):
         seconds = []
         for _ in range(n_strokes):
@@ -138,10 +138,11 @@ def measure(client: Client, pid: int, generator: np.random.Generator, n_strokes:
             seconds.append(preview(client, pid, top, left, stroke(generator, width)))
             time.sleep(2)  # until the next stroke; meanwhile the last is filled at full quality
         waited, spent = np.array(seconds).T
-        longest = max(longest, waited.max())
+        longest, most = max(longest, waited.max()), max(most, spent.max())
         shown = (np.median(waited), waited.max(), np.median(spent), spent.max())
         print(f"| {width} | {' | '.join(f'{value:.2f}' for value in shown)} |", flush=True)
-    print(f"goal of {GOAL_SECONDS:.0f} s: {'met' if longest <= GOAL_SECONDS else 'missed'}")
+    for name, worst in (("waiting", longest), ("on the processor", most)):
+        print(f"goal of {GOAL_SECONDS:.0f} s {name}: {'met' if worst <= GOAL_SECONDS else 'missed'}, {worst:.2f} s at most")
     print(f"peak memory of the server after the strokes: {peak(pid) / 1e6:.0f} MB")
     part = "top=1000&left=1000&bottom=2500&right=2500"
     client.ask(f"pictures/0/0/candidates?{part}&kind=dust&sensitivity=0.5")
@@ -151,7 +152,7 @@ def measure(client: Client, pid: int, generator: np.random.Generator, n_strokes:
     client.ask("pictures/0/keep?effort=fast", "POST")
     kept = client.hear("kept", "failed")
     print(f"after denoising was tried, and the picture {kept['kind']}: {peak(pid) / 1e6:.0f} MB")
-    print(f"goal of {GOAL_BYTES / 1e9:.0f} GB: {'met' if peak(pid) < GOAL_BYTES else 'missed'}")
+    print(f"goal of {GOAL_BYTES / 1e9:.0f} GB: {'met' if peak(pid) < GOAL_BYTES else 'missed'}, {peak(pid) / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":

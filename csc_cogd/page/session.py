@@ -205,7 +205,7 @@ class Session:
         if len(boxes) > MOST_CANDIDATES:
             raise InputError("", f"{len(boxes)} places look like damage", "search less keenly")
         places = [_candidate(labels[box] == i, place, box) for i, box in enumerate(boxes, 1)]
-        return {"summary": summary, "places": places}
+        return {"summary": summary, "places": sorted(places, key=_size)}  # the smallest first: a click takes the first one
 
     def try_part(self, number: int, page: int, place: Box, asked: Asked) -> None:
         """Begin to do a task on a part of a page, for the eye."""
@@ -324,6 +324,11 @@ def _bounds(mask: np.ndarray) -> Box:
     """Return the smallest box around all that is marked."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def _size(candidate: dict[str, list[int]]) -> int:
+    top, left, bottom, right = candidate["box"]
+    return (bottom - top) * (right - left)
 
 
 def _candidate(marked: np.ndarray, place: Box, part: tuple[slice, slice]) -> dict[str, list[int]]:

@@ -233,15 +233,13 @@ export class View {
 	}
 
 	drawCandidates(scale) {
-		const { context } = this;
-		for (const { box: [top, left, bottom, right], taken } of this.candidates) {
-			const radius = Math.max(Math.hypot(bottom - top, right - left) / 2 + 2, (7 * this.ratio) / scale);
-			context.setLineDash(taken ? [] : [3 / scale, 3 / scale]);
+		for (const { box: [top, left, bottom, right], runs, taken } of this.candidates) {
+			const [radius, pixel] = [Math.hypot(bottom - top, right - left) / 2 + 2, this.ratio / scale];
 			const path = new Path2D();
-			path.arc((left + right) / 2, (top + bottom) / 2, radius, 0, 2 * Math.PI);
+			if (radius < 30 * pixel) path.arc((left + right) / 2, (top + bottom) / 2, Math.max(radius, 7 * pixel), 0, 2 * Math.PI);
+			for (let i = 0; i < runs.length; i += 3) path.rect(runs[i + 1], runs[i], runs[i + 2] - runs[i + 1] + 1, 1);
 			this.outline(path, scale, taken ? "#ff00c8" : "#fff");
 		}
-		context.setLineDash([]);
 	}
 
 	drawDraft(scale) {

@@ -13,7 +13,7 @@ from csc_cogd.imagefiles import read_image
 from tests.cli.calling import call, save
 from tests.detect.film import scan
 from tests.page.serving import PATIENCE, serving, square
-from tests.page.test_keeping import jpeg
+from tests.page.test_keeping import jpeg, stack
 from tests.report.browser import faults, open_browser, shown_as
 
 SIDE = 96
@@ -409,6 +409,20 @@ def test_the_page_fits_and_has_no_serious_accessibility_fault(browser, folder, w
         assert faults(browser) == []
         page.choose("show", "compare")
         assert faults(browser) == []
+
+
+def test_pages_of_a_stack_have_masks_of_their_own(browser, tmp_path, photo):
+    stack(tmp_path / "stack.tif", photo)
+    with serving(tmp_path / "stack.tif") as client:
+        page = Page(browser, client)
+        assert page.find("#pageno").text == "1 of 2"
+        browser.execute_script("arguments[0].value = 2; arguments[0].dispatchEvent(new Event('change'))", page.find("#page"))
+        page.wait(lambda: page.find("#pageno").text == "2 of 2")
+        page.wait_for("Paint over")
+        page.drag((20, 30), (70, 30))
+        page.wait(lambda: client.mask(0, 1)[30, 20:70].all())
+        assert not client.mask(0, 0).any()
+        assert page.problems() == []
 
 
 def test_two_windows_show_one_mask(browser, folder, photo):
