@@ -274,16 +274,18 @@ class Picture:
                     self._find_mask(page, pages.read(page))
             return self.mask(page)
 
-    def set_restored(self, path: Path, revision: int, version: int, settings: Settings) -> bool:
-        """Take in the result of a restoration of a revision, unless it is of another version of the file."""
+    def has_version(self, version: int) -> bool:
+        """Return whether the file is still as it was then."""
         with self.lock:
             self.notice_changes()
-            if version != self.version:
-                return False
+            return version == self.version
+
+    def set_restored(self, path: Path, revision: int, settings: Settings) -> None:
+        """Take in the result of a restoration of a revision."""
+        with self.lock:
             self.restored, self.restored_revision, self.restored_by = path, revision, settings
             for page in self._views:
                 self._show_restored(page)
-            return True
 
     def missing(self, page: int, mask: Path) -> np.ndarray:
         """Return what a mask file marks in a page, and what the page itself says is missing, (H, W) bool.

@@ -197,11 +197,9 @@ class Restorer:
         source, mask = self._folder / "part.npy", self._folder / "part_mask.npy"
         np.save(source, part)
         np.save(mask, marked)
-        rules = MaskRules(mask) if marked.any() else NO_RULES
+        rules, settings = MaskRules(mask) if marked.any() else NO_RULES, asked.settings(self._engine)
         options = BatchOptions(axes="YX" if part.ndim == 2 else "YXC", overwrite=True)
-        return plan(asked.task, source, self._folder / "part_after.npy", options, rules, asked.settings(self._engine)).jobs[
-            0
-        ]
+        return plan(asked.task, source, self._folder / "part_after.npy", options, rules, settings).jobs[0]
 
     def _begin(self, picture: Picture, attempt: Callable[[], tuple[str, dict[str, Any]]], outdated_by_strokes: bool) -> None:
         """Do something in a thread, and tell of the event that ends it, which is returned."""
@@ -229,8 +227,12 @@ class Restorer:
         is_there = fills and picture.restored_revision == task.revision and picture.restored_by == task.job.settings
         if not (task.keep and is_there):
             about = self._restore(task)
-            if fills and not picture.set_restored(task.job.target, task.revision, task.version, task.job.settings):
-                raise InputError("", "changed on the disk while it was restored", "restore it again", picture.path.name)
+            with picture.lock:
+                if not picture.has_version(task.version):
+                    problem = "changed on the disk while it was restored"
+                    raise InputError("", problem, "restore it again", picture.path.name)
+                if fills:
+                    picture.set_restored(task.job.target, task.revision, task.job.settings)
         if not task.keep:
             return "restored", about
         if fills and about:
