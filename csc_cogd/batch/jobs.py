@@ -80,11 +80,13 @@ def restore_file(job: Job, listener: Listener) -> Result:
         if record:
             check_own_folder(sidecar_path(job.target).parent)
         work = Work(job, rules, source, listener, opened, started)
-        for note in unsupported_features(job.target, source.peek()) if len(source) == 1 else ():
-            work.say(note, "warnings")
+        if not task.cleans:
+            work.say_what_is_lost()
         if job.settings.dry_run:
             for number, image in enumerate(source):
                 work.restore(image, number)
+            if task.cleans and work.n_missing:
+                work.say_what_is_lost()
             work.say(f"{job.target}: not written, as this is a dry run", "notes")
             return work.result("planned")
         make_folder(job.target.parent)
@@ -103,8 +105,10 @@ def restore_file(job: Job, listener: Listener) -> Result:
                 work.warn(Remark("", f"no record is kept ({why})", "{skip_existing} won't know the result"))
 
         try:
-            if task.cleans and _copied_where_clean(work, remember):
-                return work.result("done")
+            if task.cleans:
+                if _copied_where_clean(work, remember):
+                    return work.result("done")
+                work.say_what_is_lost()
             with create_images(job.target, source, overwrite=job.overwrite, before=remember) as sink:
                 for number, image in enumerate(source):
                     sink.write(work.restore(image, number))
@@ -169,6 +173,11 @@ class Work:
         if kind != "warnings" or text not in self.lines[kind]:
             self.lines[kind].append(text)
             self.listener.say(text, kind)
+
+    def say_what_is_lost(self) -> None:
+        """Say what the format of the target can't hold of a single page."""
+        for note in unsupported_features(self.job.target, self.source.peek()) if self.n_pages == 1 else ():
+            self.say(note, "warnings")
 
     def warn(self, remark: Remark) -> None:
         """Say what the user should know."""

@@ -244,7 +244,7 @@ def _said(file: _File, words: Words) -> list[str]:
     said = [f"{found[kind]:,} {kind if found[kind] == 1 else plural}" for kind, plural in FOUND.items() if found.get(kind)]
     if (missing := file.figure("missing")) is not None:
         said.append(f"{share(missing)} {words.gone}" if missing else f"nothing {words.gone}")
-    if (changed := file.figure("changed")) is not None and file.state != "unchanged":
+    if (changed := file.figure("changed")) is not None and file.figures.get("altered") != 0:
         said.append(f"{changed:,} {words.kept} changed" if changed else "nothing else changed")
     for name in AVERAGED:
         if name != "missing" and (value := file.figure(name)) is not None:
