@@ -64,8 +64,7 @@ class Session:
         self._folder = tempfile.TemporaryDirectory(prefix="csc-cogd-paint-")
         root = (path if path.is_dir() else path.parent).resolve()
         self.restorer = Restorer(Path(self._folder.name), root, engine or Engine(), self._tell)
-        self._engine = engine or Engine()
-        self._filler = Filler(self._engine, self._tell)
+        self._filler = Filler(engine or Engine(), self._tell)
         self._thumbnails: dict[Picture, tuple[int, bytes]] = {}
         self._reading = threading.Lock()
         self._recent: list[Picture] = []
@@ -297,7 +296,7 @@ def _find_dust(image: ImageFile, place: Box, sensitivity: float) -> tuple[str, n
     part = colors[place.window]
     found = find_dust(
         part, channel_axis=None if part.ndim == 2 else -1, infrared=None if infrared is None else infrared[place.window],
-        sensitivity=sensitivity, threads=1,
+        sensitivity=sensitivity, threads=1,  # each takes much memory
     )  # fmt: skip
     return found.summary(), found.labels
 
