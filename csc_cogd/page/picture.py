@@ -226,7 +226,7 @@ class Picture:
             if page not in self._masks:
                 self.view(page)
             bits, shape = self._masks[page]
-            return np.unpackbits(bits, count=shape[0] * shape[1]).astype(bool).reshape(shape)
+            return np.unpackbits(bits, count=shape[0] * shape[1]).view(bool).reshape(shape)
 
     def packed_mask(self, page: int) -> bytes:
         """Return what is marked in a page, eight pixels a byte, the first one in the highest bit."""

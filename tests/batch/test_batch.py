@@ -295,7 +295,9 @@ def test_the_report_of_a_resumed_batch_shows_what_is_shown_where_it_belongs(fold
     assert sorted(result.status for result in results) == ["done", "skipped", "skipped"]
     assert (folder / name).read_bytes() == before
     files = json.loads((folder / "report" / "report.json").read_text())["files"]
-    assert [(folder / "report" / file["report"]["page"]).exists() for file in files] == [True] * 3
+    assert [(folder / "report" / file["report"][kind]).exists() for file in files for kind in ("page", "thumbnail")] == [
+        True
+    ] * 6
     run("in/deep", "out", mask="masks", report="elsewhere", skip_existing=True)
     files = json.loads((folder / "elsewhere" / "report.json").read_text())["files"]
     assert [file["report"] for file in files] == [None] * 3

@@ -9,6 +9,7 @@ import tifffile
 from imageio.v3 import imread, imwrite
 
 from csc_cogd.imagefiles import read_image
+from csc_cogd.report.totals import duration
 from tests.cli.calling import call, check_refused, contents, save
 from tests.detect.film import scan
 
@@ -136,8 +137,13 @@ def test_a_batch_with_all_that_can_be(folder, made, capsys):
         assert (folder / "report" / rows[name]["figures"]["report"]["thumbnail"]).exists()
     assert (folder / "report" / rows["nothing.jpg"]["figures"]["report"]["thumbnail"]).exists()
     before = contents(folder / "out")
-    assert call("clean", scans, "-o", "out", "--skip-existing", "--mask-out", "masks", *FAST) == 1
+    resumed = ("--skip-existing", "--mask-out", "masks", "--report", "report")
+    assert call("clean", scans, "-o", "out", *resumed, *FAST) == 1
     assert "4 skipped" in capsys.readouterr().err
+    sheet = (folder / "report" / "index.html").read_text()
+    assert sheet.count('data-state="skipped"') == sheet.count("<img") == 4
+    for row in rows.values():  # the times of the earlier run
+        assert row["status"] == "failed" or f"skipped, {duration(row['seconds'])} before" in sheet
     assert contents(folder / "out") == before
 
 
