@@ -264,7 +264,7 @@ class Picture:
         """Write what is marked, 8 bits, 255 where something is; of several pages, a page for each."""
         with ImageWriter(path, self.n_pages, overwrite, None) as writer:
             for page in range(self.n_pages):
-                writer.write(ImageFile(self.mask_of_unopened(page).astype(np.uint8) * 255, path, "png"))
+                writer.write(ImageFile(self.mask_of_unopened(page) * np.uint8(255), path, "png"))
 
     def mask_of_unopened(self, page: int) -> np.ndarray:
         """Return the mask of a page without keeping the page in memory."""
