@@ -136,7 +136,8 @@ def measure(client: Client, pid: int, generator: np.random.Generator, n_strokes:
         for _ in range(n_strokes):
             top, left = (int(generator.integers(0, length - SIDE)) for length in (HEIGHT, WIDTH))
             seconds.append(preview(client, pid, top, left, stroke(generator, width)))
-            time.sleep(2)  # until the next stroke; meanwhile the last is filled at full quality
+            while client.hear("filled", "unfilled").get("preview"):  # what follows, at full quality, is counted apart
+                pass
         waited, spent = np.array(seconds).T
         longest, most = max(longest, waited.max()), max(most, spent.max())
         shown = (np.median(waited), waited.max(), np.median(spent), spent.max())

@@ -4,6 +4,7 @@ import http.client
 import io
 import os
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from csc_cogd import inpaint
+from csc_cogd.page import filling
 from csc_cogd.page import server as server_module
 from tests.cli.calling import save
-from tests.page.serving import serving, square
+from tests.page.serving import PATIENCE, serving, square
 
 PART = "top=8&left=8&bottom=64&right=64"
 
@@ -196,6 +198,33 @@ def test_full_quality_follows_the_preview(tmp_path, photo):
     with serving(save(tmp_path / "photo.png", photo)) as client:
         client.paint(mask)
         assert [client.hear("filled", "unfilled")["preview"] for _ in range(2)] == [True, False]
+        shown = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/0/after/0/0/0")[1])))
+    np.testing.assert_array_equal(shown, inpaint(photo, mask, device="cpu"))
+
+
+def test_a_stroke_need_not_wait_for_full_quality(tmp_path, photo, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments, solve, **options):
+        if solve == filling.FULL:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+        return inpaint(*arguments, solve=solve, **options)
+
+    monkeypatch.setattr(filling, "inpaint", slow)
+    with serving(save(tmp_path / "photo.png", photo)) as client:
+        try:
+            client.paint(square(photo.shape))
+            assert begun.wait(PATIENCE)
+            mask = square(photo.shape) | square(photo.shape, 60, 60)
+            client.paint(mask)
+            while (event := client.hear("filled", "unfilled"))["revision"] < client.info()["revision"]:
+                assert event["preview"]
+            assert event["preview"]
+        finally:
+            go_on.set()
+        assert not (event := client.hear("filled", "unfilled"))["preview"]
+        assert event["revision"] == client.info()["revision"]
         shown = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/0/after/0/0/0")[1])))
     np.testing.assert_array_equal(shown, inpaint(photo, mask, device="cpu"))
 
