@@ -310,13 +310,16 @@ def test_the_picture_before_is_seen_while_a_key_or_the_button_is_held(browser, f
     from selenium.webdriver import ActionChains
 
     with serving(folder) as client:
-        client.paint(square((SIDE, SIDE), 28, 28, 40))
         page = Page(browser, client)
+        page.wait(lambda: middle_of(page)[3] == 255, "nothing is drawn;")
+        before = middle_of(page)
+        client.paint(square((SIDE, SIDE), 28, 28, 40))
         page.wait_for("Filled. ")
+        filled = page.tile("after")[SIDE // 2 - 1 : SIDE // 2 + 1, SIDE // 2 - 1 : SIDE // 2 + 1]
+        page.wait(lambda: middle_of(page) != before and middle_of(page)[0] in filled, "the fill isn't drawn;")
         after = middle_of(page)
         ActionChains(browser).move_to_element(page.find("#hold")).click_and_hold().perform()
-        before = middle_of(page)
-        assert before != after
+        assert middle_of(page) == before
         ActionChains(browser).release().perform()
         assert middle_of(page) == after
         browser.execute_script("arguments[0].focus()", page.find("canvas"))
