@@ -74,6 +74,14 @@ class View:
         """Put colors, (h, w) or (h, w, C), into the page after."""
         self.after.put(place.top, place.left, self.to_bytes(colors))
 
+    def clear(self) -> None:
+        """Let the page after be as before."""
+        self._after = None
+
+    def show_all(self, colors: np.ndarray) -> None:
+        """Let colors of the page's size be the page after; not copied where they needn't be."""
+        self._after = Pyramid(np.require(self.to_bytes(colors), requirements="W"))
+
     def to_bytes(self, colors: np.ndarray) -> np.ndarray:
         """Return colors, (h, w) or (h, w, C), as the page is shown, in 8 bits."""
         return to_bytes(self._visible(colors)[0], self._tones)
@@ -318,9 +326,10 @@ class Picture:
     def _show_restored(self, page: int) -> None:
         if self.restored is None or self.restored_revision != self.revision:
             return
+        view = self._views[page]
+        view.clear()  # before another picture of that size is in memory
         with suppress(InputError), open_images(self.restored, axes=self.axes) as pages:
-            colors = pages.read(page).colors
-            self._views[page].show(Box(0, 0, *colors.shape[:2]), colors)
+            view.show_all(pages.read(page).colors)
 
 
 Publish = Callable[..., None]

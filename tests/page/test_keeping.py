@@ -79,6 +79,8 @@ def test_nothing_is_replaced_without_asking_and_a_mask_that_was_kept_is_there_ag
         assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "photo_inpainted.png"]
         assert client.post("api/pictures/0/keep?effort=fast&overwrite")[0] == 202
         assert client.hear("kept", "failed", "progress")["kind"] == "kept"  # without another restoration
+        shown = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/0/after/0/0/0")[1])))
+        np.testing.assert_array_equal(shown, read_image(tmp_path / "photo_inpainted.png").pixels)
     with serving(picture) as client:
         assert (client.mask() == square(photo.shape)).all()
         assert client.info()["state"] == "kept"
