@@ -276,7 +276,7 @@ def plan(
     why = "infrared channels of others" if TASKS[task].cleans else "masks of others"
     left_out = {why: len(found) - len(pictures), "results of others": len(pictures) - len(images)}
     notes = [f"{number} of {len(found)} images left out: {why}" for why, number in left_out.items() if number]
-    totals = Totals(list(map(str, unread)))
+    totals = Totals(list(map(str, unread)), words=TASKS[task].words)
     return Batch(todo, n_processes, devices, batch.scheduler, batch.fail_fast, report, notes + unread_notes(unread), totals)
 
 

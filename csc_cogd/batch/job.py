@@ -98,6 +98,9 @@ class Result:
         Fraction of the pixels that were missing in any channel, over all pages.
     changed : int, optional
         How many known values aren't as they were, in the file that was written; None where none was to stay.
+    altered : int, optional
+        How many values of the file that was written aren't those of the input; None where it has another size, or wasn't
+        written.
     notes, warnings, details : lists of str
         What was found, what the user should know, and what was chosen and how it went.
     figures : dict
@@ -115,6 +118,7 @@ class Result:
     pages: int = 0
     missing: float = 0.0
     changed: int | None = None
+    altered: int | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)

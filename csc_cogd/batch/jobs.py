@@ -16,7 +16,7 @@ import numpy as np
 
 from csc_cogd.batch.cleaning import clean_page, mask_path, write_masks
 from csc_cogd.batch.job import NO_RULES, Job, Listener, Result, Silent
-from csc_cogd.batch.reporting import page_name, read_reference, write_image_page
+from csc_cogd.batch.reporting import is_shown, read_reference, write_image_page, write_thumbnail_of
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, prior_file, rebuild
 from csc_cogd.engine import Engine
@@ -80,17 +80,20 @@ def restore_file(job: Job, listener: Listener) -> Result:
         if record:
             check_own_folder(sidecar_path(job.target).parent)
         work = Work(job, rules, source, listener, opened, started)
-        for note in unsupported_features(job.target, source.peek()) if len(source) == 1 else ():
-            work.say(note, "warnings")
+        if not task.cleans:
+            work.say_what_is_lost()
         if job.settings.dry_run:
             for number, image in enumerate(source):
                 work.restore(image, number)
+            if task.cleans and work.n_missing:
+                work.say_what_is_lost()
             work.say(f"{job.target}: not written, as this is a dry run", "notes")
             return work.result("planned")
         make_folder(job.target.parent)
 
         def remember(finished: Path) -> None:
             write_masks(work)
+            work.show_unchanged()
             if not record:
                 return
             try:
@@ -102,8 +105,10 @@ def restore_file(job: Job, listener: Listener) -> Result:
                 work.warn(Remark("", f"no record is kept ({why})", "{skip_existing} won't know the result"))
 
         try:
-            if task.cleans and _copied_where_clean(work, remember):
-                return work.result("done")
+            if task.cleans:
+                if _copied_where_clean(work, remember):
+                    return work.result("done")
+                work.say_what_is_lost()
             with create_images(job.target, source, overwrite=job.overwrite, before=remember) as sink:
                 for number, image in enumerate(source):
                     sink.write(work.restore(image, number))
@@ -158,6 +163,7 @@ class Work:
         self.started, self.dictionary = started, load_dictionary(job.dictionary)
         self.lines: dict[str, list[str]] = {"notes": [], "warnings": [], "details": []}
         self.n_missing = self.n_pixels = self.n_changed = 0
+        self.n_altered: int | None = 0
         self.masks: ImageReader | None = None
         self.masks_found: dict[int, np.ndarray] = {}
         self.cleaned: ImageFile | None = None
@@ -168,6 +174,11 @@ class Work:
             self.lines[kind].append(text)
             self.listener.say(text, kind)
 
+    def say_what_is_lost(self) -> None:
+        """Say what the format of the target can't hold of a single page."""
+        for note in unsupported_features(self.job.target, self.source.peek()) if self.n_pages == 1 else ():
+            self.say(note, "warnings")
+
     def warn(self, remark: Remark) -> None:
         """Say what the user should know."""
         self.say(self.job.text(remark), "warnings")
@@ -176,6 +187,8 @@ class Work:
         """Return a page restored; as it is, if nothing has to be done to it."""
         job, task, settings = self.job, TASKS[self.job.task], self.job.settings
         if self.cleaned is not None:
+            if not self.n_missing:  # in another format than it was, it is written again
+                self.compare(image.colors, as_written(job.target, image).colors, None, "")
             return self.cleaned
         if task.cleans:
             return clean_page(self, image, page)
@@ -227,8 +240,9 @@ class Work:
         result = image.with_colors(restored, erased(image, self.rules) if self.rules.from_alpha else None)
         touched = mask if mask is None or bared is None else mask | (bared if mask.ndim == 2 else bared[..., None])
         written = restored if settings.dry_run else as_written(job.target, result).colors
-        if task.needs_mask and touched is not None and not settings.dry_run:
-            self._count_changes(given, written, ~touched, where)
+        if not settings.dry_run:
+            known = ~touched if task.needs_mask and touched is not None else None
+            self.compare(given, written, known, where)
         if reported:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
@@ -247,13 +261,28 @@ class Work:
             on = f"{threads} threads" if threads > 1 else "1 thread"
             self.say(f"{where}: about {coarsely(seconds)} on {on}", "notes")
 
-    def _count_changes(self, before: np.ndarray, after: np.ndarray, known: np.ndarray, where: str) -> None:
-        """Count the known values that aren't as they were in the file that is written."""
-        changed = int(np.count_nonzero((before != after) & known))
+    def compare(self, before: np.ndarray, after: np.ndarray, known: np.ndarray | None, where: str) -> None:
+        """Count the values that aren't as they were in the file that is written: all, and those of them that are known."""
+        if before.shape != after.shape:
+            self.n_altered = None
+            return
+        differs = before != after
+        if before.dtype.kind == "f":
+            differs &= ~(np.isnan(before) & np.isnan(after))
+        if self.n_altered is not None:
+            self.n_altered += int(np.count_nonzero(differs))
+        if known is None:
+            return
+        changed = int(np.count_nonzero(differs & known))
         self.n_changed += changed
         if changed and self.job.settings.noise_sigma is None:
-            share = changed / np.count_nonzero(known)
-            self.say(f"{where}: {changed:,} known values change ({share:.1%} of them)", "notes")
+            share, kept = changed / np.count_nonzero(known), TASKS[self.job.task].words.kept
+            self.say(f"{where}: {changed:,} {kept} change ({share:.1%} of them)", "notes")
+
+    def show_unchanged(self) -> None:
+        """Put a picture that was left as it is on the report's contact sheet."""
+        if self.job.page is not None and "report" not in self.figures:
+            self.figures["report"] = write_thumbnail_of(self.job.page, self.source.peek().colors)
 
     def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
         """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint
@@ -292,7 +321,8 @@ class Work:
             seconds=time.perf_counter() - self.started,
             pages=self.n_pages,
             missing=share,
-            changed=self.n_changed if status == "done" and TASKS[self.job.task].needs_mask else None,
+            changed=self.n_changed if status == "done" and TASKS[self.job.task].keeps_the_rest else None,
+            altered=self.n_altered if status == "done" else None,
             figures=self.figures,
             notes=self.lines["notes"],
             warnings=self.lines["warnings"],
@@ -352,8 +382,8 @@ def _found(job: Job, record: dict[str, Any]) -> Result | None:
         return None
     told = result_of(found)
     figures = dict(told.get("figures", {}))
-    if job.page is None or not job.page.exists() or (figures.get("report") or {}).get("page") != page_name(job.page):
-        figures.pop("report", None)  # that page isn't in this report
+    if job.page is None or not is_shown(job.page, figures.get("report") or {}):
+        figures.pop("report", None)  # it isn't in this report
     status = "done" if found.get("run") == job.run else "skipped"
     return Result(**told | {"input": str(job.source), "output": str(job.target), "status": status, "figures": figures})
 

@@ -18,7 +18,8 @@ from csc_cogd.imagefiles.files import make_folder
 from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.index import write_index
 from csc_cogd.report.page import Entry, Figures, Point, write_page
-from csc_cogd.report.totals import Totals
+from csc_cogd.report.thumbnails import write_thumbnail
+from csc_cogd.report.totals import DAMAGED, Totals
 from csc_cogd.restore.report import Trace
 from csc_cogd.storage import check_own_folder, check_writable, parse_json
 
@@ -33,9 +34,34 @@ def page_path(folder: Path, source: Path, place: Path, n_images: int) -> Path:
     return folder / PAGES / f"{source.stem[:80]}-{key}.html"
 
 
-def page_name(path: Path) -> str:
-    """A page as the index names it."""
+def _name(path: Path) -> str:
+    """Return a page or a thumbnail as the index names it."""
     return path.name if path.name == ONLY else f"{PAGES}/{path.name}"
+
+
+def _thumbnail(page: Path) -> Path:
+    return page.with_suffix(".jpg")
+
+
+def is_shown(page: Path, figures: Figures) -> bool:
+    """Return whether what was reported of an image, which would have that page, is in this report."""
+    there = {"page": page, "thumbnail": _thumbnail(page)}
+    told = {name: figures[name] for name in there if figures.get(name) is not None}
+    return bool(told) and all(told[name] == _name(there[name]) and there[name].exists() for name in told)
+
+
+def write_thumbnail_of(page: Path, colors: np.ndarray) -> Figures:
+    """Put an image that needs no page of its own, as nothing was done to it, on the contact sheet."""
+    if page.name == ONLY:
+        return {}
+    _make_folder(page.parent)
+    write_thumbnail(_thumbnail(page), colors)
+    return {"thumbnail": _name(_thumbnail(page))}
+
+
+def _make_folder(pages: Path) -> None:
+    check_own_folder(pages)
+    make_folder(pages)
 
 
 def check_report(folder: Path, overwrite: bool, resume: bool) -> None:
@@ -109,15 +135,19 @@ def write_image_page(
             for step in trace.curve()
             if step.mse > 0
         ]
-    if path.name != ONLY:
-        check_own_folder(path.parent)
-    make_folder(path.parent)
+    if path.name == ONLY:
+        make_folder(path.parent)
+    else:
+        _make_folder(path.parent)
     entry = Entry(title, before, missing, after, reference, fit, trace.dictionary, trace.usage, trace.history, curve, facts)
     if detection is not None:
         boxes = [(component.box, f"{component.kind}, {component.confidence:.0%}") for component in detection.components]
-        entry = replace(entry, found=boxes)
-    figures = write_page(path, entry, overwrite=True)
-    return figures | {"page": page_name(path)}
+        entry = replace(entry, found=boxes, words=DAMAGED)
+    figures = write_page(path, entry, overwrite=True) | {"page": _name(path)}
+    if path.name == ONLY:
+        return figures
+    write_thumbnail(_thumbnail(path), before, missing, after)
+    return figures | {"thumbnail": _name(_thumbnail(path))}
 
 
 def write_report(folder: Path, results: Iterable[dict[str, Any]], totals: Totals) -> None:

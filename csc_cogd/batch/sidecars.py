@@ -21,7 +21,7 @@ from csc_cogd.errors import InputError
 from csc_cogd.storage import check_own_folder, digest, is_number, parse_json, write_whole
 
 FOLDER = ".csc-cogd"
-_NAMES = ("title", "page", "dtype")  # among a page's figures
+_NAMES = ("title", "page", "thumbnail", "dtype")  # among a page's figures
 MOST = 240  # bytes of a name that are sure to leave room for a suffix
 
 
@@ -87,8 +87,8 @@ def _are_figures(value: Any) -> bool:
 
 _RESULT: dict[str, Callable[[Any], bool]] = {
     "seconds": is_number, "pages": is_number, "missing": is_number,
-    "changed": lambda value: value is None or is_number(value), "notes": _are_texts, "warnings": _are_texts,
-    "details": _are_texts, "figures": _are_figures,
+    "changed": lambda value: value is None or is_number(value), "altered": lambda value: value is None or is_number(value),
+    "notes": _are_texts, "warnings": _are_texts, "details": _are_texts, "figures": _are_figures,
 }  # fmt: skip
 """What is taken from a record of :class:`csc_cogd.Result`, and what it must be like."""
 

@@ -17,6 +17,7 @@ from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import as_number, record_of
 from csc_cogd.errors import InputError, Remark
 from csc_cogd.learning.reconstruct import LMBDA, Reconstruction, reconstruct
+from csc_cogd.report.totals import DAMAGED, MISSING, Words
 from csc_cogd.restore.denoise import check_noise, denoising
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
@@ -55,6 +56,8 @@ class Task:
         Something must be missing.
     cleans : bool
         It finds what is missing by itself, see :mod:`csc_cogd.batch.cleaning`.
+    words : Words
+        What is said of what is restored, and of what isn't.
     """
 
     ending: str
@@ -65,6 +68,12 @@ class Task:
     defaults: Settings = field(default_factory=Settings)
     needs_mask: bool = False
     cleans: bool = False
+    words: Words = MISSING
+
+    @property
+    def keeps_the_rest(self) -> bool:
+        """Whether values that aren't restored are to stay as they are."""
+        return self.needs_mask or self.cleans
 
     def settings(self, given: dict[str, Any]) -> Settings:
         """Return the settings of these names, of which None stands for the default.
@@ -165,7 +174,7 @@ TASKS = {
     "deblur": DEBLUR,
     "upscale": replace(DEBLUR, ending="upscaled"),
     "clean": Task(
-        "cleaned", ("sensitivity", "polarity", "grain", "seed", "cleaning", "effort", *MACHINE), cleans=True
+        "cleaned", ("sensitivity", "polarity", "grain", "seed", "cleaning", "effort", *MACHINE), cleans=True, words=DAMAGED
     ),
     "reconstruct": Task(
         "reconstructed", ("lmbda", "debias", "dtype", "device", "threads", "fft"), defaults=Settings(Solve(lmbda=LMBDA))

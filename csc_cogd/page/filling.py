@@ -1,6 +1,6 @@
 """What is painted over, filled while one paints: the newest stroke first, quickly, in a thread of its own.
 
-When nothing waits any more, what was filled quickly is filled again at full quality.
+When one pauses, what was filled quickly is filled again at full quality, by another thread, which a stroke needn't wait for.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from csc_cogd.restore.settings import Solve
 CELL = 512  # pixels: what is larger is filled piece by piece
 MARGIN = 32  # pixels around a piece that it is filled from
 PREVIEW, FULL = Solve("fast"), Solve()
+PAUSE = 0.5  # seconds
 
 
 class _SupersededError(Exception):
@@ -38,10 +39,17 @@ class Filler:
 
     def __init__(self, engine: Engine, publish: Publish):
         self._engine, self._publish = engine, publish
-        self._waiting: list[_Piece] = []  # the newest last
-        self._condition, self._superseded, self._closed = threading.Condition(), False, False
-        self._thread = threading.Thread(target=self._work, name="csc-cogd-filler", daemon=True)
-        self._thread.start()
+        self._waiting: dict[Solve, list[_Piece]] = {PREVIEW: [], FULL: []}  # the newest last
+        self._condition, self._closed = threading.Condition(), False
+        self._n_asked = 0  # times that something was asked for,
+        self._n_begun = {PREVIEW: 0, FULL: 0}  # and how many these were when the present pieces were begun
+        self._previewing = False
+        self._threads = [
+            threading.Thread(target=self._work, args=(solve,), name="csc-cogd-filler", daemon=True)
+            for solve in (PREVIEW, FULL)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def ask(self, picture: Picture, page: int, box: Box) -> None:
         """Fill what is marked in a part of a page, before all that was asked for until now."""
@@ -51,41 +59,59 @@ class Filler:
             for top, left in itertools.product(*steps)
         ]
         with self._condition:
-            self._waiting = [piece for piece in self._waiting if piece._replace(solve=PREVIEW) not in cells] + cells[::-1]
-            self._superseded = True
-            self._condition.notify()
+            others = [piece for piece in self._waiting[PREVIEW] if piece not in cells]
+            self._waiting[PREVIEW] = others + cells[::-1]
+            self._n_asked += 1
+            self._condition.notify_all()
 
     def close(self) -> None:
-        """Leave what is still to be filled, and end the thread."""
+        """Leave what is still to be filled, and end the threads."""
         with self._condition:
-            self._closed = self._superseded = True
-            self._condition.notify()
-        self._thread.join()
+            self._closed = True
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _work(self) -> None:
-        _warm_up(self._engine)
-        while (piece := self._next()) is not None:
+    def _work(self, solve: Solve) -> None:
+        """Fill by these settings what waits for it; previews are to be filled by others afterwards."""
+        if solve == PREVIEW:
+            _warm_up(self._engine)
+        while (piece := self._next(solve)) is not None:
             try:
                 self._fill(*piece)
-                if piece.solve == PREVIEW:
-                    self._put_off(piece._replace(solve=FULL))
+                if solve == PREVIEW:
+                    self._put_off(piece._replace(solve=FULL), 0)
             except _SupersededError:
-                self._put_off(piece)
+                self._put_off(piece, -1 if solve == PREVIEW else 0)
             except Exception as error:  # what comes next is filled all the same
                 self._publish("unfilled", piece.picture, error=str(error) or type(error).__name__)
 
-    def _next(self) -> _Piece | None:
-        """Wait for what is to be filled next; None at the end."""
+    def _next(self, solve: Solve) -> _Piece | None:
+        """Wait for what is to be filled next, at full quality once there was no preview for a while; None at the end."""
+        waiting = self._waiting
         with self._condition:
-            self._condition.wait_for(lambda: self._waiting or self._closed)
-            self._superseded = self._closed
-            return None if self._closed else self._waiting.pop()
+            if solve == PREVIEW:
+                self._previewing = False
+                self._condition.notify_all()
+                self._condition.wait_for(lambda: waiting[PREVIEW] or self._closed)
+                self._previewing = True
+            else:
+                is_paused = False
+                while not (is_paused or self._closed):
+                    self._condition.wait_for(lambda: (waiting[FULL] and self._is_idle()) or self._closed)
+                    is_paused = not self._condition.wait_for(lambda: not self._is_idle() or self._closed, PAUSE)
+            self._n_begun[solve] = self._n_asked
+            return None if self._closed else waiting[solve].pop()
 
-    def _put_off(self, piece: _Piece) -> None:
-        """Let a piece wait: a preview for what was asked for just now, full quality for all previews."""
+    def _is_idle(self) -> bool:
+        return not (self._previewing or self._waiting[PREVIEW])
+
+    def _put_off(self, piece: _Piece, place: int) -> None:
+        """Let a piece wait: as the last one (0), or as the one after the newest (-1)."""
         with self._condition:
-            if piece not in self._waiting:
-                self._waiting.insert(max(len(self._waiting) - 1, 0) if piece.solve == PREVIEW else 0, piece)
+            waiting = self._waiting[piece.solve]
+            if piece not in waiting:
+                waiting.insert(place if waiting else 0, piece)
 
     def _fill(self, picture: Picture, page: int, box: Box, solve: Solve) -> None:
         with picture.lock:
@@ -101,15 +127,23 @@ class Filler:
         if part.any() and not part.all():
             axis = None if colors.ndim == 2 else -1
             filled = inpaint(
-                filled, part, channel_axis=axis, solve=solve, engine=self._engine, callback=self._check
+                filled, part, channel_axis=axis, solve=solve, engine=self._engine,
+                callback=lambda progress: self._check(progress, solve),
             )  # fmt: skip
         inner = Box(*(a - b for a, b in zip(box, window[:2] * 2, strict=True)))
-        picture.show(page, box, filled[inner.window])
+        with picture.lock:
+            if solve == FULL and picture.revision != revision:  # a preview of another mask may be there
+                raise _SupersededError
+            picture.show(page, box, filled[inner.window])
         self._publish("filled", picture, page=page, box=box, revision=revision, preview=solve == PREVIEW)
 
-    def _check(self, progress: Progress) -> None:
-        if self._superseded:
+    def _check(self, progress: Progress, solve: Solve) -> bool:
+        """Stop where something newer waits; and of previews, leave out the comparison of ways to fill each hole, which takes
+        most of the time.
+        """
+        if self._closed or self._n_asked != self._n_begun[solve]:
             raise _SupersededError
+        return solve == PREVIEW and progress.stage == "holes"
 
 
 def _warm_up(engine: Engine) -> None:

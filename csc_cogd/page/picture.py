@@ -12,6 +12,7 @@ import numpy as np
 
 from csc_cogd.batch.inputs import Input, place_outputs
 from csc_cogd.batch.settings import Settings
+from csc_cogd.batch.tasks import TASKS
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import ImageFile, ImageWriter, MaskRules, missing_pixels, open_images
 from csc_cogd.page.pyramid import Pyramid
@@ -47,14 +48,16 @@ class View:
     Attributes
     ----------
     image : ImageFile
+    channel : int, optional
+        The only one that is shown.
     before : Pyramid
     note : str
         What isn't shown of it.
     """
 
-    def __init__(self, image: ImageFile):
-        self.image = image
-        pixels, self.note = visible(_with_channels(image.colors))
+    def __init__(self, image: ImageFile, channel: int | None = None):
+        self.image, self.channel = image, channel
+        pixels, self.note = self._visible(image.colors)
         known = np.isfinite(pixels).all(axis=2) if pixels.dtype.kind == "f" else np.ones(pixels.shape[:2], bool)
         self._tones = tone_range(pixels, known)
         self.before = Pyramid(to_bytes(pixels, self._tones))
@@ -69,7 +72,31 @@ class View:
 
     def show(self, place: Box, colors: np.ndarray) -> None:
         """Put colors, (h, w) or (h, w, C), into the page after."""
-        self.after.put(place.top, place.left, to_bytes(visible(_with_channels(colors))[0], self._tones))
+        self.after.put(place.top, place.left, self.to_bytes(colors))
+
+    def clear(self) -> None:
+        """Let the page after be as before."""
+        self._after = None
+
+    def show_all(self, colors: np.ndarray) -> None:
+        """Let colors of the page's size be the page after; not copied where they needn't be."""
+        self._after = Pyramid(np.require(self.to_bytes(colors), requirements="W"))
+
+    def to_bytes(self, colors: np.ndarray) -> np.ndarray:
+        """Return colors, (h, w) or (h, w, C), as the page is shown, in 8 bits."""
+        return to_bytes(self._visible(colors)[0], self._tones)
+
+    def _visible(self, colors: np.ndarray) -> tuple[np.ndarray, str]:
+        pixels = colors if colors.ndim == 3 else colors[..., None]
+        return visible(pixels) if self.channel is None else (pixels[..., [self.channel]], "")
+
+
+class Trial(NamedTuple):
+    """What another task than filling made of a part of a page, for the eye."""
+
+    page: int
+    box: Box
+    content: bytes
 
 
 class Picture:
@@ -87,6 +114,10 @@ class Picture:
     restored : Path, optional
         The result of the last restoration, in a file of our own.
     restored_by : Settings
+    trial : Trial, optional
+        What was tried last, unless it was painted over.
+    channel : int, optional
+        The only one that is shown.
     lock : RLock
         Held by who changes or reads any of this.
     """
@@ -96,6 +127,8 @@ class Picture:
         self.revision = self.kept_revision = self.saved_revision = self.version = 0
         self.restored: Path | None = None
         self.restored_revision, self.restored_by = -1, Settings()
+        self.trial: Trial | None = None
+        self.channel: int | None = None
         self.n_pages = 0
         self.notes: list[str] = []
         self._masks: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}  # bits, packed, and the page's height and width
@@ -104,8 +137,12 @@ class Picture:
 
     @property
     def target(self) -> Path:
-        """Where the result belongs: beside the picture, as ``csc-cogd inpaint`` names it."""
-        return place_outputs([Input(self.path)], None, "inpainted")[1][0]
+        """Where the filled picture belongs."""
+        return self.target_of("inpaint")
+
+    def target_of(self, task: str) -> Path:
+        """Return where the result of a task belongs: beside the picture, as the command of that name calls it."""
+        return place_outputs([Input(self.path)], None, TASKS[task].ending)[1][0]
 
     @property
     def mask_path(self) -> Path:
@@ -135,7 +172,7 @@ class Picture:
                 with open_images(self.path, axes=self.axes) as pages:
                     self.n_pages = len(pages)
                     image = pages.read(page)
-                self._views = {page: View(image)}
+                self._views = {page: View(image, self.channel)}
                 self._find_mask(page, image)
                 self._show_restored(page)
             return self._views[page]
@@ -145,6 +182,22 @@ class Picture:
         with self.lock:
             if page in self._views:
                 self._views[page].show(place, colors)
+
+    def show_channel(self, channel: int | None) -> None:
+        """Show one channel only; None for all.
+
+        Raises
+        ------
+        InputError
+            If there is no such channel.
+        """
+        with self.lock:
+            colors = self.view(next(iter(self._views), 0)).image.colors
+            if channel is not None and not (colors.ndim == 3 and 0 <= channel < colors.shape[2]):
+                raise InputError("channel", f"{channel} isn't one of the picture")
+            self.channel = channel
+            self._views.clear()
+            self.trial = None
 
     def release(self) -> None:
         """Take the pages out of memory."""
@@ -169,7 +222,8 @@ class Picture:
             self._signature = signature
             if changed:
                 self._views.clear()
-                self.restored_revision, self.restored = -1, None
+                self.restored_revision, self.restored, self.trial = -1, None, None
+                self.channel = None
                 self.version += 1
                 self.revision += 1
             return changed
@@ -180,7 +234,7 @@ class Picture:
             if page not in self._masks:
                 self.view(page)
             bits, shape = self._masks[page]
-            return np.unpackbits(bits, count=shape[0] * shape[1]).astype(bool).reshape(shape)
+            return np.unpackbits(bits, count=shape[0] * shape[1]).view(bool).reshape(shape)
 
     def packed_mask(self, page: int) -> bytes:
         """Return what is marked in a page, eight pixels a byte, the first one in the highest bit."""
@@ -211,13 +265,14 @@ class Picture:
             mask[place.window] = part.reshape(height, width)
             self._set_mask(page, mask)
             self.revision += 1
+            self.trial = None
             return self.revision
 
     def write_mask(self, path: Path, *, overwrite: bool) -> None:
         """Write what is marked, 8 bits, 255 where something is; of several pages, a page for each."""
         with ImageWriter(path, self.n_pages, overwrite, None) as writer:
             for page in range(self.n_pages):
-                writer.write(ImageFile(self.mask_of_unopened(page).astype(np.uint8) * 255, path, "png"))
+                writer.write(ImageFile(self.mask_of_unopened(page) * np.uint8(255), path, "png"))
 
     def mask_of_unopened(self, page: int) -> np.ndarray:
         """Return the mask of a page without keeping the page in memory."""
@@ -227,16 +282,18 @@ class Picture:
                     self._find_mask(page, pages.read(page))
             return self.mask(page)
 
-    def set_restored(self, path: Path, revision: int, version: int, settings: Settings) -> bool:
-        """Take in the result of a restoration of a revision, unless it is of another version of the file."""
+    def has_version(self, version: int) -> bool:
+        """Return whether the file is still as it was then."""
         with self.lock:
             self.notice_changes()
-            if version != self.version:
-                return False
+            return version == self.version
+
+    def set_restored(self, path: Path, revision: int, settings: Settings) -> None:
+        """Take in the result of a restoration of a revision."""
+        with self.lock:
             self.restored, self.restored_revision, self.restored_by = path, revision, settings
             for page in self._views:
                 self._show_restored(page)
-            return True
 
     def missing(self, page: int, mask: Path) -> np.ndarray:
         """Return what a mask file marks in a page, and what the page itself says is missing, (H, W) bool.
@@ -269,17 +326,14 @@ class Picture:
     def _show_restored(self, page: int) -> None:
         if self.restored is None or self.restored_revision != self.revision:
             return
+        view = self._views[page]
+        view.clear()  # before another picture of that size is in memory
         with suppress(InputError), open_images(self.restored, axes=self.axes) as pages:
-            colors = pages.read(page).colors
-            self._views[page].show(Box(0, 0, *colors.shape[:2]), colors)
+            view.show_all(pages.read(page).colors)
 
 
 Publish = Callable[..., None]
 """Tells the windows of an event: its kind, the picture, and what belongs to it by name."""
-
-
-def _with_channels(colors: np.ndarray) -> np.ndarray:
-    return colors if colors.ndim == 3 else colors[..., None]
 
 
 def _any_channel(missing: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from csc_cogd.errors import InputError
 from csc_cogd.locks import importing
 
 TILE = 256  # pixels, the side of a tile
+BAND = 512  # rows that are reduced at a time
 
 
 class Pyramid:
@@ -69,6 +70,9 @@ def _halved(pixels: np.ndarray) -> np.ndarray:
 
 
 def _reduced(pixels: np.ndarray, factor: int) -> np.ndarray:
+    """Return means over squares, band by band: Pillow's copies of a large picture take much memory."""
     with importing():
         from PIL import Image
-    return np.array(Image.fromarray(np.ascontiguousarray(pixels)).reduce(factor))
+    step = factor * max(BAND // factor, 1)
+    bands = (np.ascontiguousarray(pixels[top : top + step]) for top in range(0, len(pixels), step))
+    return np.concatenate([np.array(Image.fromarray(band).reduce(factor)) for band in bands])

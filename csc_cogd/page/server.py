@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from csc_cogd.errors import CscCogdError, InputError
 from csc_cogd.page.picture import Box, ConflictError
-from csc_cogd.page.restoring import ExistsError
+from csc_cogd.page.restoring import Asked, ExistsError
 from csc_cogd.page.session import Session
 
 LOOPBACK = "127.0.0.1"
@@ -205,6 +205,9 @@ class _Routes:
             Route("/api/overview", _answer(lambda request: self._session.overview())),
             Route("/api/cancel", _answer(lambda request: self._session.restorer.cancel()), methods=["POST"]),
             Route("/api/pictures/{number:int}/thumbnail", self._thumbnail),
+            Route("/api/pictures/{number:int}/channel", self._show_channel, methods=["POST"]),
+            Route("/api/pictures/{number:int}/trial", self._trial),
+            Route("/api/pictures/{number:int}/drop", self._drop_trial, methods=["POST"]),
             Route("/api/pictures/{number:int}/restore", self._restore, methods=["POST"]),
             Route("/api/pictures/{number:int}/keep", self._keep, methods=["POST"]),
             Route("/api/pictures/{number:int}/mask", self._save_mask, methods=["POST"]),
@@ -212,6 +215,9 @@ class _Routes:
             Route(f"/api{page}/mask", self._mask),
             Route(f"/api{page}/mask", self._change_mask, methods=["POST"]),
             Route(f"/api{page}/grown", self._grown),
+            Route(f"/api{page}/inverted", self._inverted),
+            Route(f"/api{page}/flooded", self._flooded),
+            Route(f"/api{page}/try", self._try, methods=["POST"]),
             Route(f"/api{page}/candidates", self._candidates),
             Route(f"/api{page}/read", self._read_mask, methods=["POST"]),
             Route(f"/api{page}" "/{layer}/{level:int}/{row:int}/{column:int}", self._tile),
@@ -250,6 +256,19 @@ class _Routes:
         by = _number(request, "by", int)
         return _bits(await _ask(request, self._session.grown, by=by))
 
+    async def _inverted(self, request: Request) -> Response:
+        return _bits(await _ask(request, self._session.inverted))
+
+    async def _flooded(self, request: Request) -> Response:
+        x, y = (_number(request, name, int) for name in "xy")
+        marks = "erase" not in request.query_params
+        return _bits(await _ask(request, self._session.flooded, x=x, y=y, marks=marks))
+
+    async def _show_channel(self, request: Request) -> Response:
+        channel = _number(request, "channel", int) if "channel" in request.query_params else None
+        await _ask(request, self._session.show_channel, channel=channel)
+        return Response(status_code=204)
+
     async def _read_mask(self, request: Request) -> Response:
         suffix = Path(request.query_params.get("name", "")).suffix
         with tempfile.NamedTemporaryFile(suffix=suffix if suffix.isascii() and "\0" not in suffix else "") as file:
@@ -262,12 +281,21 @@ class _Routes:
                 raise InputError(error.argument, error.problem, error.fix, name) from None
 
     async def _candidates(self, request: Request) -> Response:
-        kinds, sensitivity = request.query_params.get("kinds", ""), _number(request, "sensitivity", float)
-        found = await _ask(
-            request, self._session.candidates, place=_place(request), kinds=kinds.split(","),
-            sensitivity=sensitivity,
-        )  # fmt: skip
+        kind, sensitivity = request.query_params.get("kind", ""), _number(request, "sensitivity", float)
+        place = _place(request)
+        found = await _ask(request, self._session.candidates, place=place, kind=kind, sensitivity=sensitivity)
         return JSONResponse(found)
+
+    async def _try(self, request: Request) -> Response:
+        await _ask(request, self._session.try_part, place=_place(request), asked=_asked(request))
+        return Response(status_code=202)
+
+    async def _trial(self, request: Request) -> Response:
+        return _png(await _ask(request, self._session.trial), lasting=False)
+
+    async def _drop_trial(self, request: Request) -> Response:
+        await _ask(request, self._session.drop_trial)
+        return Response(status_code=204)
 
     async def _restore(self, request: Request) -> Response:
         effort = request.query_params.get("effort", "default")
@@ -275,8 +303,7 @@ class _Routes:
         return Response(status_code=202)
 
     async def _keep(self, request: Request) -> Response:
-        effort, overwrite = request.query_params.get("effort", "default"), "overwrite" in request.query_params
-        await _ask(request, self._session.keep, effort=effort, overwrite=overwrite)
+        await _ask(request, self._session.keep, asked=_asked(request), overwrite="overwrite" in request.query_params)
         return Response(status_code=202)
 
     async def _save_mask(self, request: Request) -> Response:
@@ -315,6 +342,13 @@ def _number(request: Request, name: str, kind: type[Any]) -> Any:
         return kind(request.query_params[name])
     except (KeyError, ValueError):
         raise InputError(name, "must be a number") from None
+
+
+def _asked(request: Request) -> Asked:
+    """Return the task that is asked for."""
+    given = request.query_params
+    amount = _number(request, "amount", float) if "amount" in given else 1.0
+    return Asked(given.get("task", "inpaint"), given.get("effort", "default"), amount)
 
 
 def _place(request: Request) -> Box:

@@ -12,18 +12,22 @@ import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
 
 from csc_cogd.batch.inputs import expand_inputs, place_outputs
-from csc_cogd.detect.detect import KINDS, detect_damage
+from csc_cogd.batch.tasks import TASKS
+from csc_cogd.detect.detect import detect_damage
+from csc_cogd.detect.dust import find_dust
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles import open_images
+from csc_cogd.imagefiles import ImageFile, open_images
+from csc_cogd.imagefiles.infrared import split_infrared
 from csc_cogd.page.filling import Filler
 from csc_cogd.page.picture import Box, Picture, View
 from csc_cogd.page.pyramid import TILE, thumbnail
-from csc_cogd.page.restoring import Restorer
+from csc_cogd.page.restoring import Asked, Restorer
 
 IN_MEMORY = 2  # pictures
 MOST_CANDIDATES = 5000
 LARGEST_SEARCH = 1500 * 1500  # pixels, so that it takes seconds and little memory
+LARGEST_TRIAL = 512 * 512
 THUMBNAIL = 192  # pixels
 SQUARE = np.ones((3, 3), bool)
 
@@ -97,6 +101,7 @@ class Session:
                 "name": picture.path.name, "pages": picture.n_pages, "width": width, "height": height, "tile": TILE,
                 "levels": len(view.before.levels), "version": picture.version, "revision": picture.revision,
                 "state": _state(picture), "about": _about(view), "target": picture.target.name,
+                "channels": _n_channels(view.image), "channel": view.channel, "trial": _trial(picture, page),
                 "notes": [*picture.notes, *filter(None, [view.note])],
             }  # fmt: skip
 
@@ -134,6 +139,33 @@ class Session:
         self._tell("mask", picture, page=page, revision=revision)
         return revision
 
+    def show_channel(self, number: int, channel: int | None) -> None:
+        """Show one channel of a picture only; None for all."""
+        picture = self._picture(number)
+        picture.show_channel(channel)
+        self._tell("channel", picture)
+
+    def inverted(self, number: int, page: int) -> bytes:
+        """Return what isn't marked, packed."""
+        return np.packbits(~self._picture(number).mask(page)).tobytes()
+
+    def flooded(self, number: int, page: int, x: int, y: int, marks: bool) -> bytes:
+        """Return what would be marked, or not, if the area around a pixel were filled as far as its outline, packed.
+
+        Raises
+        ------
+        InputError
+            If there is no such pixel, or no closed outline.
+        """
+        mask = self._picture(number).mask(page)
+        if not (0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]):
+            raise InputError("", "must lie in the picture", subject="the place")
+        areas, _ = label(mask != marks)
+        inside = areas == areas[y, x] if areas[y, x] else np.zeros_like(mask)
+        if 2 * np.count_nonzero(inside) > mask.size:
+            raise InputError("", "isn't closed: nothing is filled", "close it", "the outline")
+        return np.packbits(np.where(inside, marks, mask)).tobytes()
+
     def grown(self, number: int, page: int, by: int) -> bytes:
         """Return what would be marked if it were grown by some pixels in every direction, packed."""
         if not 1 <= by <= 100:
@@ -144,35 +176,62 @@ class Session:
         """Return what a mask file marks, packed."""
         return np.packbits(self._picture(number).missing(page, path)).tobytes()
 
-    def candidates(self, number: int, page: int, place: Box, kinds: list[str], sensitivity: float) -> dict[str, Any]:
+    def candidates(self, number: int, page: int, place: Box, kind: str, sensitivity: float) -> dict[str, Any]:
         """Return what looks like damage in a part of a page: of each, its box, and runs of row, first and last column.
+
+        Parameters
+        ----------
+        number, page : int
+        place : Box
+        kind : {"dust", "pixels"}
+            Dust, hairs and scratches; or bad pixels, columns and rows.
+        sensitivity : float
+            From 0 to 1.
 
         Raises
         ------
         InputError
             If there is no such kind or part, or too many are found.
         """
-        if not set(kinds) <= set(KINDS):
-            raise InputError("kinds", f"must be some of {', '.join(KINDS)}, got {', '.join(kinds)}")
-        picture = self._picture(number)
-        colors = self._view(picture, page).image.observed[place.window]
-        if 0 in colors.shape or colors.shape[0] * colors.shape[1] > LARGEST_SEARCH:
+        if kind not in FINDERS:
+            raise InputError("kind", f"must be {' or '.join(FINDERS)}, got {kind!r}")
+        image = self._view(self._picture(number), page).image
+        part = image.colors[place.window]
+        if 0 in part.shape or part.shape[0] * part.shape[1] > LARGEST_SEARCH:
             raise InputError("", f"must have from 1 to {LARGEST_SEARCH} pixels", subject="the part to search")
-        found = detect_damage(colors, channel_axis=None if colors.ndim == 2 else -1, kinds=kinds, sensitivity=sensitivity)
-        mask = found.mask if found.mask.ndim == 2 else found.mask.any(axis=2)
-        labels, n_found = label(mask, SQUARE)
-        if n_found > MOST_CANDIDATES:
-            raise InputError("", f"{n_found} places look like damage", "search less keenly")
-        places = [_candidate(labels[part] == i, place, part) for i, part in enumerate(find_objects(labels), 1)]
-        return {"summary": found.summary(), "places": places}
+        summary, labels = FINDERS[kind](image, place, sensitivity)
+        boxes = find_objects(labels)
+        if len(boxes) > MOST_CANDIDATES:
+            raise InputError("", f"{len(boxes)} places look like damage", "search less keenly")
+        places = [_candidate(labels[box] == i, place, box) for i, box in enumerate(boxes, 1)]
+        return {"summary": summary, "places": sorted(places, key=_size)}  # the smallest first: a click takes the first one
+
+    def try_part(self, number: int, page: int, place: Box, asked: Asked) -> None:
+        """Begin to do a task on a part of a page, for the eye."""
+        picture = self._picture(number)
+        height, width = self._view(picture, page).image.pixels[place.window].shape[:2]
+        if not 0 < height * width <= LARGEST_TRIAL:
+            raise InputError("", f"must have from 1 to {LARGEST_TRIAL} pixels", subject="the part to try it on")
+        self.restorer.try_part(picture, page, Box(place.top, place.left, place.top + height, place.left + width), asked)
+
+    def trial(self, number: int) -> bytes:
+        """Return what was tried last, as PNG."""
+        trial = self._picture(number).trial
+        if trial is None:
+            raise InputError("", "nothing was tried")
+        return trial.content
+
+    def drop_trial(self, number: int) -> None:
+        """Forget what was tried."""
+        self._picture(number).trial = None
 
     def restore(self, number: int, effort: str) -> None:
         """Begin to restore a picture at full quality."""
-        self.restorer.start(self._picture(number), effort)
+        self.restorer.start(self._picture(number), Asked(effort=effort))
 
-    def keep(self, number: int, effort: str, overwrite: bool) -> None:
-        """Begin to keep a picture's mask and result, restored first where it isn't yet."""
-        self.restorer.start(self._picture(number), effort, keep=True, overwrite=overwrite)
+    def keep(self, number: int, asked: Asked, overwrite: bool) -> None:
+        """Begin to keep the result of a task, and the picture's mask; what isn't there yet is made first."""
+        self.restorer.start(self._picture(number), asked, keep=True, overwrite=overwrite)
 
     def save_mask(self, number: int, overwrite: bool) -> str:
         """Write what is marked in a picture beside it, and return the file's name."""
@@ -204,8 +263,9 @@ def _pictures(path: Path) -> list[Path]:
     found = [image for image in expand_inputs([path]).images if path.resolve() in image.path.resolve().parents]
     stems = {image.path.stem for image in found}
     images = [image for image in found if not _is_mask(image.path.stem, stems)]
-    pictures, _ = place_outputs(images, None, "inpainted")
-    return [image.path for image in pictures]
+    for task in TASKS.values():
+        images, _ = place_outputs(images, None, task.ending)
+    return [image.path for image in images]
 
 
 def _is_mask(stem: str, stems: set[str]) -> bool:
@@ -221,9 +281,40 @@ def _state(picture: Picture) -> str:
     return "painted" if picture.marked else "untouched"
 
 
+def _n_channels(image: ImageFile) -> int:
+    return 1 if image.colors.ndim == 2 else image.colors.shape[2]
+
+
+def _trial(picture: Picture, page: int) -> Box | None:
+    """Return where something was tried, if it was on that page."""
+    return picture.trial.box if picture.trial is not None and picture.trial.page == page else None
+
+
+def _find_dust(image: ImageFile, place: Box, sensitivity: float) -> tuple[str, np.ndarray]:
+    """Return a summary of the dust in a part of a page, and labels; by infrared, where the scan has such a channel."""
+    colors, infrared = split_infrared(image)
+    part = colors[place.window]
+    found = find_dust(
+        part, channel_axis=None if part.ndim == 2 else -1, infrared=None if infrared is None else infrared[place.window],
+        sensitivity=sensitivity, threads=1,  # each takes much memory
+    )  # fmt: skip
+    return found.summary(), found.labels
+
+
+def _find_pixels(image: ImageFile, place: Box, sensitivity: float) -> tuple[str, np.ndarray]:
+    """Return a summary of the bad pixels, columns and rows in a part of a page, and labels."""
+    if not 0 <= sensitivity <= 1:
+        raise InputError("sensitivity", f"must be a number from 0 to 1, got {sensitivity}")
+    part = image.observed[place.window]
+    found = detect_damage(part, channel_axis=None if part.ndim == 2 else -1, sensitivity=10 ** (2 * sensitivity - 1))
+    return found.summary(), label(found.mask if found.mask.ndim == 2 else found.mask.any(axis=2), SQUARE)[0]
+
+
+FINDERS = {"dust": _find_dust, "pixels": _find_pixels}
+
+
 def _about(view: View) -> str:
-    pixels = view.image.colors
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    pixels, channels = view.image.colors, _n_channels(view.image)
     kind = f"{8 * pixels.dtype.itemsize} bits" if pixels.dtype.kind in "iub" else f"{pixels.dtype}"
     return f"{pixels.shape[1]} x {pixels.shape[0]}, {kind}, {channels} channel{'' if channels == 1 else 's'}"
 
@@ -232,6 +323,11 @@ def _bounds(mask: np.ndarray) -> Box:
     """Return the smallest box around all that is marked."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def _size(candidate: dict[str, list[int]]) -> int:
+    top, left, bottom, right = candidate["box"]
+    return (bottom - top) * (right - left)
 
 
 def _candidate(marked: np.ndarray, place: Box, part: tuple[slice, slice]) -> dict[str, list[int]]:

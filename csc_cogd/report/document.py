@@ -17,17 +17,17 @@ import numpy as np
 from csc_cogd.storage import write_whole
 
 
-def document(name: str, title: str, parts: Mapping[str, str]) -> bytes:
+def document(name: str, title: str, parts: Mapping[str, str], *, images: str = "data:") -> bytes:
     """Return the page that the template `name`.html makes of its parts, with the style and the script `name`.js within it.
 
     The parts are HTML; the title is any text. The page's content security policy forbids
-    loading anything, and running other scripts.
+    loading anything but what `images` are, and running other scripts.
     """
     title = text(title)
     script = _template(f"{name}.js")
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     body, style = fill(f"{name}.html", {"title": title, **parts}), _template("report.css")
-    head = {"title": title, "style": style, "script": script, "checksum": checksum}
+    head = {"title": title, "style": style, "script": script, "checksum": checksum, "images": images}
     return to_utf8(fill("document.html", head | {"body": body}))
 
 

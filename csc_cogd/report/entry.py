@@ -12,6 +12,7 @@ from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
 from csc_cogd.errors import InputError
+from csc_cogd.report.totals import MISSING, Words
 
 
 class Point(NamedTuple):
@@ -49,6 +50,8 @@ class Entry:
         Settings and findings, shown in this order.
     found : sequence of (box, str)
         What was found to be damaged, the worst first: top, left, bottom and right, and what it is.
+    words : Words
+        For what is missing, and for the rest.
     """
 
     title: str
@@ -63,6 +66,7 @@ class Entry:
     curve: Sequence[Point] = ()
     facts: dict[str, str] = field(default_factory=dict)
     found: Sequence[tuple[tuple[int, int, int, int], str]] = ()
+    words: Words = MISSING
 
 
 @dataclass(frozen=True, eq=False)

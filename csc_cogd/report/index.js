@@ -1,31 +1,37 @@
 "use strict";
 
-const table = document.querySelector("table.index");
-const body = table.tBodies[0];
-const headers = [...table.tHead.rows[0].cells];
+const list = document.querySelector(".files");
+const cards = [...list.children];
+const order = document.querySelector(".order");
+const search = document.querySelector(".filter");
+const nameOf = (card) => card.querySelector("h3").textContent;
 
-// A cell is sorted by its data-value, a number, or else by its text; empty ones come last.
-const key = (row, column) => {
-  const cell = row.cells[column];
-  return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent.trim();
-};
+// What a card is sorted by: "name", or a number of its data-..., "-" for the greatest first; cards without it come last.
+function compare(by) {
+  if (by === "name") return (a, b) => nameOf(a).localeCompare(nameOf(b), undefined, { numeric: true });
+  const [name, sign] = by.startsWith("-") ? [by.slice(1), -1] : [by, 1];
+  const value = (card) => {
+    const text = card.getAttribute(`data-${name.replace("_", "-")}`);
+    return text === null ? Infinity : sign * Number(text);
+  };
+  return (a, b) => (value(a) === value(b) ? 0 : value(a) - value(b));
+}
 
-const compare = (a, b) => (typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true }));
+function sort() {
+  list.append(...cards.sort(compare(order.value)));
+}
 
-headers.forEach((header, column) => {
-  header.querySelector("button").addEventListener("click", () => {
-    const descending = header.ariaSort === "ascending";
-    for (const other of headers) other.ariaSort = "none";
-    header.ariaSort = descending ? "descending" : "ascending";
-    const keyed = [...body.rows].map((row) => [key(row, column), row]);
-    const filled = keyed.filter(([value]) => value !== "");
-    const empty = keyed.filter(([value]) => value === "");
-    filled.sort(([a], [b]) => (descending ? compare(b, a) : compare(a, b)));
-    body.append(...[...filled, ...empty].map(([, row]) => row));
-  });
-});
+function filter() {
+  const state = document.querySelector("input[name=state]:checked").value;
+  const wanted = search.value.toLowerCase();
+  for (const card of cards) {
+    card.hidden = (state && card.dataset.state !== state) || !nameOf(card).toLowerCase().includes(wanted);
+  }
+  document.querySelector(".nothing").hidden = cards.some((card) => !card.hidden);
+}
 
-document.querySelector(".filter").addEventListener("input", (event) => {
-  const wanted = event.target.value.toLowerCase();
-  for (const row of body.rows) row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
-});
+order.addEventListener("change", sort);
+search.addEventListener("input", filter);
+document.querySelector("fieldset").addEventListener("change", filter);
+sort(); // browsers keep what was chosen
+filter();

@@ -1,41 +1,49 @@
-"""The results of a batch: an index of its pages, and the same data for programs and for spreadsheets."""
+"""The results of a batch: a contact sheet of its pictures, and the same data for programs and for spreadsheets."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from csc_cogd import __version__
-from csc_cogd.report.document import document, plain, section, text, to_utf8, write_bytes
-from csc_cogd.report.page import Figures
+from csc_cogd.report.document import document, plain, text, to_utf8, write_bytes
 from csc_cogd.report.sections import share
-from csc_cogd.report.totals import Totals
+from csc_cogd.report.totals import Totals, Words, duration
 from csc_cogd.storage import check_writable
 
-STATES = ("done", "skipped", "failed")
+STATES = ("failed", "changed", "unchanged", "skipped")
+"""What became of files, the worst first; what is done either has other values than the input, or hasn't."""
 ABOUT = ("input", "output", "status", "error", "seconds")
 FIGURES = (
-    "height", "width", "channels", "dtype", "missing", "changed", "iterations", "objective", "nonzeros", "residual",
-    "data_range", "psnr", "ssim", "mae", "max_error", "psnr_missing", "ssim_missing", "mae_missing", "max_error_missing",
+    "height", "width", "channels", "dtype", "missing", "changed", "altered", "iterations", "objective", "nonzeros",
+    "residual", "data_range", "psnr", "ssim", "mae", "max_error", "psnr_missing", "ssim_missing", "mae_missing",
+    "max_error_missing",
 )  # fmt: skip
 COLUMNS = (*ABOUT, "page", *FIGURES)
-AVERAGED = {  # and how they are headed and shown in the index
-    "missing": ("Missing", share), "psnr_missing": ("PSNR missing", "{:.2f}".format),
-    "ssim_missing": ("SSIM missing", "{:.4f}".format), "psnr": ("PSNR", "{:.2f}".format),
-    "ssim": ("SSIM", "{:.4f}".format),
+AVERAGED = {  # and how they are shown on the contact sheet
+    "missing": share, "psnr_missing": "{:.2f}".format, "ssim_missing": "{:.4f}".format, "psnr": "{:.2f}".format,
+    "ssim": "{:.4f}".format,
 }  # fmt: skip
+
+
+FOUND = {"speck": "specks", "hair": "hairs", "scratch": "scratches"}
+"""What may have been found in a file, one and several."""
 
 
 def write_index(
     folder: Path, results: Sequence[dict[str, Any]], *, totals: Totals | None = None, overwrite: bool = False
 ) -> None:
     """Write ``index.html``, ``report.json`` and ``report.csv`` into a folder; not the first where it is the only page.
+
+    The first is a contact sheet: of each file its thumbnail, what became of it, and its figures, the worst first.
 
     The CSV has COLUMNS, the same for all reports, and is UTF-8 with a byte order mark, as spreadsheets need it. Text
     that a spreadsheet would take for a formula is preceded by an apostrophe.
@@ -45,8 +53,9 @@ def write_index(
     folder : Path
     results : list of dict
         For each file ``input``, ``output``, ``status`` ("done", "skipped" or "failed"), ``error``, ``seconds``, and where it
-        is done ``report``, which is what :func:`csc_cogd.report.page.write_page` returned; its ``page`` is taken to be
-        relative to the folder. Where it has ``missing``, that counts, and not the report's.
+        is done ``report``, which is what :func:`csc_cogd.report.page.write_page` returned; its ``page`` and ``thumbnail``
+        are taken to be relative to the folder. Where it has ``missing`` or ``altered`` (see :class:`csc_cogd.Result`), these
+        count, and not the report's. And ``warnings``, and ``figures``, with numbers of specks, hairs and scratches.
     totals : Totals, optional
         Totals of all files. Default: computed from `results`.
 
@@ -56,9 +65,10 @@ def write_index(
         If one of the files exists or can't be written.
     """
     rows, files = [plain(result) for result in results], []
+    common = _common_folder([row["input"] for row in rows])
     for row in rows:
-        figures = (row.get("report") or {}) | row
-        files.append(_File(row["input"], row["status"], row.get("error") or "", row.get("seconds"), figures))
+        figures, name = (row.get("report") or {}) | row, row["input"].removeprefix(common)
+        files.append(_File(row["input"], name, row["status"], row.get("error") or "", row.get("seconds"), figures))
     summary = _Summary(files, _sum(files) if totals is None else totals, _means(files))
     found = {"files": len(files), **summary.totals.row(), "mean": summary.means}
     about = {"version": __version__, "totals": found, "files": rows}
@@ -75,13 +85,21 @@ def write_index(
 
 
 class _File(NamedTuple):
-    """The result of a file, and all that is known of it by name, with the figures of its page."""
+    """The result of a file, and all that is known of it by name, with the figures of its page; `name` is as it is shown."""
 
     input: str
+    name: str
     status: str
     error: str
     seconds: float | None
-    figures: Figures
+    figures: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """One of :data:`STATES`."""
+        if self.status != "done":
+            return self.status
+        return "unchanged" if self.figures.get("altered") == 0 else "changed"
 
     def figure(self, name: str) -> float | None:
         """Return a number of that name, None where there is none."""
@@ -95,6 +113,15 @@ class _Summary(NamedTuple):
     files: list[_File]
     totals: Totals
     means: dict[str, float | None]
+
+
+def _common_folder(inputs: list[str]) -> str:
+    """Return the folder that all are in, which needn't be said of each, with the separator behind it."""
+    folders = {os.path.dirname(path) for path in inputs}
+    if not folders or len({os.path.isabs(folder) for folder in folders}) > 1:
+        return ""
+    common = os.path.commonpath(folders)
+    return os.path.join(common, "") if common else ""
 
 
 def _sum(files: list[_File]) -> Totals:
@@ -124,42 +151,102 @@ def _cell(value: Any) -> Any:
 
 
 def _index(summary: _Summary) -> bytes:
-    files, totals = summary.files, summary.totals
-    known = {name: mean for name, mean in summary.means.items() if mean is not None}
-    columns = list(known)
-    means = {AVERAGED[name][0]: AVERAGED[name][1](mean) for name, mean in known.items()}
-    tiles = [(f"{totals.counts[state]:,}", state) for state in STATES if totals.counts[state]]
-    tiles += [(mean, f"mean {title}") for title, mean in means.items() if title != "Missing"]
-    foot = "".join(f'<td class="number">{mean}</td>' for mean in means.values())
+    files, totals = sorted(summary.files, key=_rank), summary.totals
+    means = {name: mean for name, mean in summary.means.items() if mean is not None and name != "missing"}
+    counts = {state: sum(file.state == state for file in files) for state in STATES}
+    shown = {state: count for state, count in counts.items() if count}
+    tiles = [(AVERAGED[name](mean), f"mean {_title(name, totals.words)}") for name, mean in means.items()]
+    common = _common_warnings(files)
     parts = {
         "tiles": "".join(f"<li><b>{figure}</b>{label}</li>" for figure, label in tiles),
         "summary": text(f"{totals.sentence()}; csc-cogd {__version__}"),
-        "failures": _failures(files),
-        "head": _heading("File") + _heading("Status") + "".join(_heading(name, "number") for name in (*means, "Seconds")),
-        "rows": "\n".join(_row(file, columns) for file in files),
-        "means": f'<tr><th colspan="2">Mean</th>{foot}<td></td></tr>' if means else "",
-    }
-    return document("index", "Restored pictures", parts)
+        "warnings": "".join(f'<p class="warning">{text(warning)}</p>' for warning in common),
+        "states": _states(shown, len(files)), "orders": _orders(summary.means, totals.words),
+        "files": "\n".join(_card(file, rank, totals.words, common) for rank, file in enumerate(files)),
+    }  # fmt: skip
+    return document("index", "Restored pictures", parts, images="data: 'self' file:")
 
 
-def _heading(title: str, kind: str = "") -> str:
-    return f'<th scope="col" class="{kind}" aria-sort="none"><button type="button">{title}</button></th>'
+def _rank(file: _File) -> tuple[Any, ...]:
+    """Return what the worst files are first by: failures, then bad figures of merit, then much that was missing."""
+    psnr = file.figure("psnr_missing") or file.figure("psnr") or math.inf
+    n_warnings = len(file.figures.get("warnings") or ())
+    return STATES.index(file.state), psnr, -(file.figure("missing") or 0), -n_warnings, file.input
 
 
-def _failures(files: list[_File]) -> str:
-    failed = [file for file in files if file.status == "failed"]
-    items = "".join(f"<dt>{text(file.input)}</dt><dd>{text(file.error)}</dd>" for file in failed)
-    return section("Failed", items and f'<dl class="failures">{items}</dl>')
+def _title(name: str, words: Words) -> str:
+    """Return how a figure is headed."""
+    measure, _, where = name.partition("_")
+    return f"{measure.upper()} {words.gone}" if where else words.gone if name == "missing" else measure.upper()
 
 
-def _row(file: _File, columns: list[str]) -> str:
-    name = text(file.input)
-    if page := file.figures.get("page"):
-        name = f'<a href="{quote(os.fsencode(str(page)))}">{name}</a>'
-    cells = [f"<td>{name}</td>", f'<td class="{text(file.status)}">{text(file.status)}</td>']
-    cells += [_number(file.figure(column), AVERAGED[column][1]) for column in columns]
-    return f"<tr>{''.join(cells)}{_number(file.seconds, '{:.1f}'.format)}</tr>"
+def _common_warnings(files: list[_File]) -> list[str]:
+    """Return warnings that more than half of several files have, which are shown once."""
+    counts = Counter(warning for file in files for warning in file.figures.get("warnings") or ())
+    return [warning for warning, count in counts.items() if 2 * count > len(files) > 1]
 
 
-def _number(value: float | None, show: Any) -> str:
-    return '<td class="number"></td>' if value is None else f'<td class="number" data-value="{value!r}">{show(value)}</td>'
+def _states(counts: dict[str, int], n_files: int) -> str:
+    chosen = {"": ("all", n_files)} | {state: (state, count) for state, count in counts.items()}
+    return "".join(
+        f'<label><input type="radio" name="state" value="{state}"{"" if state else " checked"}>{label} {count:,}</label>'
+        for state, (label, count) in chosen.items()
+    )
+
+
+def _orders(means: dict[str, float | None], words: Words) -> str:
+    """Return what files can be sorted by: "-" for the greatest first."""
+    known = {name for name, mean in means.items() if mean is not None}
+    orders = {"rank": "worst first", "name": "name"}
+    orders |= {"-missing": f"most {words.gone} first"} if "missing" in known else {}
+    orders |= {name: f"{_title(name, words)}, lowest first" for name in AVERAGED if name in known - {"missing"}}
+    orders["-seconds"] = "longest time first"
+    return "".join(f'<option value="{order}">{label}</option>' for order, label in orders.items())
+
+
+def _card(file: _File, rank: int, words: Words, common: list[str]) -> str:
+    """Return the list item of a file."""
+    name, about = text(file.name), file.figures
+    picture = '<span class="none">no picture</span>'
+    if thumbnail := about.get("thumbnail"):
+        shown = "before and after" if about.get("page") else "left as it is"
+        picture = f'<img src="{_address(thumbnail)}" alt="{name}, {shown}" loading="lazy">'
+    link, end = (f'<a href="{_address(about["page"])}">', "</a>") if about.get("page") else ("", "")
+    said = [f"<p>{'; '.join(_said(file, words))}</p>", *(f'<p class="warning">{text(w)}</p>' for w in _own(file, common))]
+    if file.error:
+        said = [f'<p class="failed">{text(file.error)}</p>']
+    keys = {"rank": rank, "seconds": file.seconds} | {key: file.figure(key) for key in AVERAGED}
+    data = "".join(f' data-{key.replace("_", "-")}="{value!r}"' for key, value in keys.items() if value is not None)
+    return (
+        f'<li data-state="{file.state}"{data}>{link}<div class="thumbnail">{picture}</div>'
+        f'<h3 title="{text(file.input)}">{name}</h3>{end}'
+        f'<p class="state {file.state}">{file.state}{_time(file)}</p>{"".join(said)}</li>'
+    )
+
+
+def _address(path: Any) -> str:
+    return quote(os.fsencode(str(path)))
+
+
+def _own(file: _File, common: list[str]) -> list[str]:
+    return [warning for warning in file.figures.get("warnings") or () if warning not in common]
+
+
+def _time(file: _File) -> str:
+    if file.seconds is None or file.state == "failed":
+        return ""
+    return f", {duration(file.seconds)}" + (" before" if file.status == "skipped" else "")
+
+
+def _said(file: _File, words: Words) -> list[str]:
+    """Return the figures of a file in words."""
+    found = file.figures.get("figures") or {}
+    said = [f"{found[kind]:,} {kind if found[kind] == 1 else plural}" for kind, plural in FOUND.items() if found.get(kind)]
+    if (missing := file.figure("missing")) is not None:
+        said.append(f"{share(missing)} {words.gone}" if missing else f"nothing {words.gone}")
+    if (changed := file.figure("changed")) is not None and file.figures.get("altered") != 0:
+        said.append(f"{changed:,} {words.kept} changed" if changed else "nothing else changed")
+    for name in AVERAGED:
+        if name != "missing" and (value := file.figure(name)) is not None:
+            said.append(f"{_title(name, words)} {AVERAGED[name](value)}")
+    return said

@@ -42,8 +42,9 @@ def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> Figures:
     residual, rms = (None, None) if planes.fit is None else residual_of(planes)
     figures = _figures(entry, planes, rms)
     parts = {
-        "summary": sections.summary(figures), "tiles": sections.tiles(figures), "comparison": sections.comparison(figures),
-        **views(planes), "sheet": contact_sheet(planes, entry.found), "maps": maps(planes, residual),
+        "summary": sections.summary(figures), "tiles": sections.tiles(figures, entry.words),
+        "comparison": sections.comparison(figures, entry.words), **views(planes, entry.words),
+        "sheet": contact_sheet(planes, entry.found), "maps": maps(planes, residual),
         "charts": sections.charts(entry.history, entry.curve),
         "dictionary": sections.filters(entry.dictionary, entry.usage), "facts": sections.facts(entry.facts),
     }  # fmt: skip

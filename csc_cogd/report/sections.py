@@ -16,6 +16,7 @@ from csc_cogd.report.charts import line_chart, number
 from csc_cogd.report.document import section, text
 from csc_cogd.report.entry import Point
 from csc_cogd.report.pictures import tile
+from csc_cogd.report.totals import Words
 
 UNKNOWN = "&ndash;"
 
@@ -25,28 +26,30 @@ def summary(figures: Mapping[str, Any]) -> str:
     return f"{figures['width']:,} x {figures['height']:,} pixels, {channels}, {figures['dtype']}"
 
 
-def tiles(figures: Mapping[str, Any]) -> str:
+def tiles(figures: Mapping[str, Any], words: Words) -> str:
     """Return the figures that matter most, large."""
     missing = figures["missing"] > 0
     found = []
     if missing:
-        found.append((share(figures["missing"]), "missing"))
+        found.append((share(figures["missing"]), words.gone))
     if "psnr" in figures:
-        end, where = ("_missing", " over the missing pixels") if missing else ("", "")
+        end, where = ("_missing", f" over the {words.gone} pixels") if missing else ("", "")
         found += [(decibels(figures["psnr" + end]), "PSNR" + where), (ratio(figures["ssim" + end]), "SSIM" + where)]
     if missing:
         changed = figures["changed"]
-        found.append((f"{changed:,}" if changed else "none", "known values changed"))
+        found.append((f"{changed:,}" if changed else "none", f"{words.kept} changed"))
     if "nonzeros" in figures:
         found.append((f"{figures['nonzeros']:,}", "codes in use"))
     return "".join(f"<li><b>{figure}</b>{label}</li>" for figure, label in found)
 
 
-def comparison(figures: Mapping[str, Any]) -> str:
+def comparison(figures: Mapping[str, Any], words: Words) -> str:
     """Return the table of figures against the reference."""
     if "psnr" not in figures:
         return ""
-    columns = {"_missing": "Missing pixels", "": "All pixels"} if figures["missing"] else {"": "All pixels"}
+    columns = (
+        {"_missing": f"{words.gone.capitalize()} pixels", "": "All pixels"} if figures["missing"] else {"": "All pixels"}
+    )
     rows = {
         "PSNR": ("psnr", decibels), "SSIM": ("ssim", ratio), "Mean absolute error": ("mae", value),
         "Largest absolute error": ("max_error", value),

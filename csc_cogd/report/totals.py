@@ -5,8 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 NAMES_AT_MOST = 3  # that are listed
+
+
+class Words(NamedTuple):
+    """What pixels that are restored are called, and values that are to stay."""
+
+    gone: str
+    kept: str
+
+
+MISSING = Words("missing", "known values")
+DAMAGED = Words("damaged", "values beside the damage")
 
 
 @dataclass
@@ -29,6 +41,7 @@ class Totals:
         Known values that aren't as they were, in the files that were written.
     expected_seconds : float
         That the planned files are expected to take, one after the other.
+    words : Words
     """
 
     unread: list[str] = field(default_factory=list)
@@ -38,6 +51,7 @@ class Totals:
     missing: list[float] = field(default_factory=list)
     changed: int = 0
     expected_seconds: float = 0.0
+    words: Words = MISSING
     _started: float = 0.0
 
     def begin(self) -> None:
@@ -92,11 +106,11 @@ class Totals:
         parts = [f"{sum(self.counts.values())} images in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
             verb = "are" if self.counts["planned"] else "were"
-            parts.append(f"{found[0]:.1%} to {found[1]:.1%} of the pixels {verb} missing")
+            parts.append(f"{found[0]:.1%} to {found[1]:.1%} of the pixels {verb} {self.words.gone}")
         if self.expected_seconds:
             parts.append(f"about {duration(self.expected_seconds)} are expected, one after the other")
         if self.changed:
-            parts.append(f"{self.changed:,} known values changed")
+            parts.append(f"{self.changed:,} {self.words.kept} changed")
         if self.unread:
             parts.append(f"{len(self.unread)} not read: {some_of(self.unread)}")
         return "; ".join(parts)

@@ -10,6 +10,7 @@ from csc_cogd.report import pictures
 from csc_cogd.report.charts import number
 from csc_cogd.report.document import fill, section
 from csc_cogd.report.entry import Planes
+from csc_cogd.report.totals import Words
 
 WIDEST = 900  # pixels of the page that small pictures are enlarged to
 FLATTEST = 20  # a picture's sides are shown in this ratio at most, or a line of pixels couldn't be seen
@@ -23,14 +24,17 @@ EVERYWHERE = (slice(None), slice(None))
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """The content of viewers: pictures by name, (H, W, 1 or 3); the share of missing channels, (H, W); black and white."""
+    """The content of viewers: pictures by name, (H, W, 1 or 3); the share of missing channels, (H, W), and what they are
+    called; black and white.
+    """
 
     pictures: dict[str, np.ndarray]
     gone: np.ndarray
+    called: str
     tones: tuple[float, float]
 
 
-def views(planes: Planes) -> dict[str, str]:
+def views(planes: Planes, words: Words) -> dict[str, str]:
     """Return parts of the page: `viewer`; `shown`, how values are shown; `places`, viewers of the most damaged places."""
     before, about = pictures.visible(planes.before)
     named = {"Before": before, "After": pictures.visible(planes.after)[0]}
@@ -38,7 +42,7 @@ def views(planes: Planes) -> dict[str, str]:
         named["Reference"] = pictures.visible(planes.reference)[0]
     gone = planes.missing.mean(axis=2, dtype=np.float32)
     tones = pictures.tone_range(before, gone == 0)
-    shown = Shown(named, gone, tones)
+    shown = Shown(named, gone, words.gone, tones)
     H, W = gone.shape
     factor = pictures.reduction(gone.shape)
 
@@ -54,7 +58,7 @@ def views(planes: Planes) -> dict[str, str]:
         for count, (y, x) in enumerate(pictures.worst_places(damage), 1):
             places += f"<h3>x {x.start:,} to {min(x.stop, W):,}, y {y.start:,} to {min(y.stop, H):,}</h3>"
             places += _viewer(shown, (y, x), 1, count)
-        places = section(f"Where most {'is missing' if gone.any() else 'changed'}, in full resolution", places)
+        places = section(f"Where most {f'is {words.gone}' if gone.any() else 'changed'}, in full resolution", places)
     return {"viewer": _viewer(shown, EVERYWHERE, factor, 0), "shown": " ".join(sentences), "places": places}
 
 
@@ -112,7 +116,7 @@ def _viewer(shown: Shown, place: Place, factor: int, count: int) -> str:
     parts = {
         "kind": kind, "size": size, "width": str(-(-gone.shape[1] // factor)),
         "left": _choice(f"left{count}", names, "Before"), "right": _choice(f"right{count}", names, "After"),
-        "mark": '<label><input class="mark" type="checkbox" checked> Mark missing</label>' if gone.any() else "",
+        "mark": f'<label><input class="mark" type="checkbox" checked> Mark {shown.called}</label>' if gone.any() else "",
         "layers": "\n".join(
             f'<div {LAYERS.get(name, HIDDEN)} data-layer="{name}"><img src="{layers[name]}" alt="{name}"></div>'
             for name in names

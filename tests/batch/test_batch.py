@@ -8,6 +8,7 @@ from PIL import Image
 from csc_cogd import DeviceError, Dictionary, InputError, inpaint, restore_batch
 from csc_cogd.batch import plan_batch
 from csc_cogd.imagefiles import read_image
+from csc_cogd.restore.reduction import Reduction
 from tests.batch.conftest import QUICK
 from tests.cli.calling import contents
 
@@ -294,7 +295,9 @@ def test_the_report_of_a_resumed_batch_shows_what_is_shown_where_it_belongs(fold
     assert sorted(result.status for result in results) == ["done", "skipped", "skipped"]
     assert (folder / name).read_bytes() == before
     files = json.loads((folder / "report" / "report.json").read_text())["files"]
-    assert [(folder / "report" / file["report"]["page"]).exists() for file in files] == [True] * 3
+    assert [(folder / "report" / file["report"][kind]).exists() for file in files for kind in ("page", "thumbnail")] == [
+        True
+    ] * 6
     run("in/deep", "out", mask="masks", report="elsewhere", skip_existing=True)
     files = json.loads((folder / "elsewhere" / "report.json").read_text())["files"]
     assert [file["report"] for file in files] == [None] * 3
@@ -470,6 +473,25 @@ def test_changed_values_are_those_of_the_file_that_is_written(tmp_path, monkeypa
         assert (f"<b>{result.changed:,}</b>known values changed" if lossy else "<b>none</b>known values changed") in page
         totals = json.loads((tmp_path / f"report-{name}" / "report.json").read_text())["totals"]
         assert totals["changed"] == result.changed
+
+
+@pytest.mark.parametrize(
+    ("task", "noise", "options"), [
+        ("denoise", 0, {"effort": "fast"}), ("denoise", 20, {"effort": "fast"}),
+        ("upscale", 20, {"operator": Reduction(2), "prior": "none", "max_iter": 1}),
+    ],
+)  # fmt: skip
+def test_all_values_that_differ_are_counted(tmp_path, rng, task, noise, options):
+    before = np.clip(rng.normal(120, noise, (40, 48)), 0, 255).astype(np.uint8)
+    Image.fromarray(before).save(tmp_path / "a.png")
+    (result,) = restore_batch(tmp_path / "a.png", tmp_path / "b.png", task=task, device="cpu", **options)
+    assert result.status == "done", result.error
+    assert result.changed is None
+    if task == "upscale":
+        assert result.altered is None
+    else:
+        assert result.altered == np.count_nonzero(read_image(tmp_path / "b.png").pixels != before)
+        assert bool(result.altered) == bool(noise)
 
 
 def test_a_folder_that_is_not_writable_is_one_error_and_not_one_for_each_file(folder, monkeypatch):

@@ -1,6 +1,7 @@
 """``csc-cogd clean``: scans in every form, batches with what goes wrong in them, and what is told."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tifffile
 from imageio.v3 import imread, imwrite
 
 from csc_cogd.imagefiles import read_image
+from csc_cogd.report.totals import duration
 from tests.cli.calling import call, check_refused, contents, save
 from tests.detect.film import scan
 
@@ -120,10 +122,28 @@ def test_a_batch_with_all_that_can_be(folder, made, capsys):
     page = next((folder / "report" / "pages").glob("good*.html")).read_text()
     assert "What was found" in page
     assert "speck, " in page
-    assert not list((folder / "report" / "pages").glob("nothing*"))
+    assert not list((folder / "report" / "pages").glob("nothing*.html"))
+    sheet = (folder / "report" / "index.html").read_text()
+    assert "missing" not in err
+    assert re.search(r"to \d\.\d% of the pixels were damaged", err)
+    cards = dict(re.findall(r'<li data-state="(\w+)".*?<h3[^>]*>(\w+)', sheet))
+    assert cards == {"failed": "truncated", "unchanged": "nothing", "changed": cards["changed"]}
+    assert (rows["nothing.jpg"]["altered"], rows["nothing.jpg"]["changed"]) == (0, 0)
+    assert rows["nothing.jpg"]["warnings"] == []  # that JPEG is lossy doesn't matter to a copy
+    for name in ("good.tif", "beside.png", "kodachrome.tif"):
+        before, after = (read_image(place / name).pixels for place in (scans, folder / "out"))
+        assert rows[name]["altered"] == np.count_nonzero(before != after) > 0
+        assert rows[name]["changed"] == 0
+        assert (folder / "report" / rows[name]["figures"]["report"]["thumbnail"]).exists()
+    assert (folder / "report" / rows["nothing.jpg"]["figures"]["report"]["thumbnail"]).exists()
     before = contents(folder / "out")
-    assert call("clean", scans, "-o", "out", "--skip-existing", "--mask-out", "masks", *FAST) == 1
+    resumed = ("--skip-existing", "--mask-out", "masks", "--report", "report")
+    assert call("clean", scans, "-o", "out", *resumed, *FAST) == 1
     assert "4 skipped" in capsys.readouterr().err
+    sheet = (folder / "report" / "index.html").read_text()
+    assert sheet.count('data-state="skipped"') == sheet.count("<img") == 4
+    for row in rows.values():  # the times of the earlier run
+        assert row["status"] == "failed" or f"skipped, {duration(row['seconds'])} before" in sheet
     assert contents(folder / "out") == before
 
 

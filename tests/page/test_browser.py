@@ -6,13 +6,15 @@ import time
 
 import numpy as np
 import pytest
+from imageio.v3 import imwrite
 from PIL import Image
 
 from csc_cogd.imagefiles import read_image
 from tests.cli.calling import call, save
+from tests.detect.film import scan
 from tests.page.serving import PATIENCE, serving, square
-from tests.page.test_keeping import jpeg
-from tests.report.browser import open_browser
+from tests.page.test_keeping import jpeg, stack
+from tests.report.browser import faults, open_browser, shown_as
 
 SIDE = 96
 
@@ -39,9 +41,9 @@ class Page:
 
     def __init__(self, browser, client, number=0):
         self.browser, self.client, self.number = browser, client, number
+        browser.get("about:blank")
         for log in ("browser", "performance"):
             browser.get_log(log)
-        browser.get("about:blank")
         browser.get(f"{client.url}#{number}/0")
         self.wait_for("Paint over")
 
@@ -139,6 +141,7 @@ def test_shapes_and_the_fill_mark_what_is_inside_of_them(browser, folder):
         page.wait_for_mask(lambda mask: mask[55:85, 25:55].all() and not mask[:40].any())
         page.drag((80, 20))
         page.wait_for("isn't closed")
+        assert ["422" in problem for problem in page.problems()] == [True]
         page.press("invert")
         page.wait_for_mask(lambda mask: mask[:40].all() and not mask[55:85, 25:55].any())
         assert page.problems() == []
@@ -192,6 +195,7 @@ def test_one_finger_paints_and_two_zoom_and_move(browser, folder):
 def test_a_candidate_is_found_dropped_and_taken(browser, folder):
     with serving(folder) as client:
         page = Page(browser, client)
+        page.choose("kind", "pixels")
         page.press("find")
         page.wait_for("hot pixel")
         found = int(page.find("#found").text.split()[2])
@@ -201,6 +205,165 @@ def test_a_candidate_is_found_dropped_and_taken(browser, folder):
         page.press("take")
         page.wait_for_mask(lambda mask: mask[70, 20] and mask.sum() < 20)
         assert page.problems() == []
+
+
+def test_dust_is_found_and_one_dropped_and_a_lasso_drops_the_rest_of_a_half(browser, tmp_path):
+    made = scan(SIDE, SIDE, specks=5)
+    imwrite(tmp_path / "scan.png", made.dusty)
+    with serving(tmp_path) as client:
+        page = Page(browser, client)
+        page.press("find")
+        page.wait_for("specks")
+        place = f"top=0&left=0&bottom={SIDE}&right={SIDE}"
+        found = client.ask(f"api/pictures/0/0/candidates?{place}&kind=dust&sensitivity=0.5")[1]["places"]
+        boxes = [one["box"] for one in found]
+        middles = [((left + right) / 2, (top + bottom) / 2) for top, left, bottom, right in boxes]
+        assert chosen_of(page) == (len(boxes), len(boxes))
+        page.drag(middles[0])
+        assert chosen_of(page) == (len(boxes) - 1, len(boxes))
+        page.drag(middles[0])
+        page.keys("o")
+        page.drag((1, 1), (SIDE / 2, 1), (SIDE / 2, SIDE - 1), (1, SIDE - 1))
+        left = sum(x < SIDE / 2 for x, _ in middles)
+        assert 0 < left < len(boxes)
+        assert chosen_of(page) == (len(boxes) - left, len(boxes))
+        page.press("take")
+        page.wait_for_mask(lambda mask: mask[:, SIDE // 2 + 4 :].any() and not mask[:, : SIDE // 2 - 4].any())
+        assert page.problems() == []
+
+
+def chosen_of(page):
+    """How many candidates are chosen, and how many there are."""
+    chosen, of, found = page.find("#found").text.split()[:3]
+    assert of == "of"
+    return int(chosen), int(found)
+
+
+def test_another_task_is_tried_compared_dropped_and_kept(browser, folder):
+    with serving(folder) as client:
+        page = Page(browser, client)
+        page.choose("effort", "fast")
+        page.press("try")
+        page.wait_for("Tried")
+        assert client.info()["trial"] == [0, 0, SIDE, SIDE]
+        assert page.find("input[name=show]:checked").get_attribute("value") == "compare"
+        browser.refresh()
+        page.wait(lambda: page.find("[data-do=forget]").is_enabled())
+        page.press("forget")
+        page.wait(lambda: client.info()["trial"] is None)
+        page.choose("task", "deblur")
+        assert "pixels" in page.find("#amountname").text
+        page.press("keepTask")
+        page.wait_for("Kept: a_deblurred.png.")
+        assert (folder / "a_deblurred.png").exists()
+        assert page.problems() == []
+
+
+def test_one_channel_is_shown_and_undo_stays(browser, folder, photo):
+    with serving(folder) as client:
+        page = Page(browser, client, 1)
+        page.drag((20, 30), (70, 30))
+        page.wait_for("Filled")
+        browser.execute_script(
+            "arguments[0].value = '2'; arguments[0].dispatchEvent(new Event('change'))", page.find("#channel")
+        )
+        page.wait(lambda: client.info(1)["channel"] == 2)
+        page.wait_for("Filled")
+        red, green, blue, _ = middle_of(page)
+        assert red == green == blue
+        page.press("undo")
+        page.wait_for_mask(lambda mask: not mask.any())
+        assert page.problems() == []
+
+
+def test_a_mask_is_seen_as_faintly_as_wanted_grown_and_saved(browser, folder):
+    with serving(folder) as client:
+        page = Page(browser, client)
+        client.paint(square((SIDE, SIDE), 40, 40, 9), query="")
+        page.wait(lambda: page.find("#marked").text.startswith("81 pixels"))
+        page.choose("show", "mask")
+        shades = []
+        for keys in ("", "\ue011"):  # Home: as faint as it gets
+            page.find("#opacity").send_keys(keys)
+            shades.append(middle_of(page))
+        assert shades[0][0] > shades[1][0] + 40  # less of the magenta
+        assert shades[1] != middle_of(page, "result")
+        page.press("grow")
+        page.wait_for_mask(lambda mask: (mask == square((SIDE, SIDE), 39, 39, 11)).all())
+        page.press("save")
+        page.wait_for("Saved: a_mask.png.")
+        assert (folder / "a_mask.png").exists()
+
+
+def middle_of(page, show=None):
+    """The color in the middle of the canvas, once it has been drawn."""
+    if show is not None:
+        page.choose("show", show)
+    return page.browser.execute_async_script(
+        """const done = arguments[0], canvas = document.querySelector("canvas");
+        requestAnimationFrame(() => requestAnimationFrame(() =>
+          done([...canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data])));"""
+    )
+
+
+def test_the_picture_before_is_seen_while_a_key_or_the_button_is_held(browser, folder):
+    from selenium.webdriver import ActionChains
+
+    with serving(folder) as client:
+        page = Page(browser, client)
+        page.wait(lambda: middle_of(page)[3] == 255, "nothing is drawn;")
+        before = middle_of(page)
+        client.paint(square((SIDE, SIDE), 28, 28, 40))
+        page.wait_for("Filled. ")
+        filled = page.tile("after")[SIDE // 2 - 1 : SIDE // 2 + 1, SIDE // 2 - 1 : SIDE // 2 + 1]
+        page.wait(lambda: middle_of(page) != before and middle_of(page)[0] in filled, "the fill isn't drawn;")
+        after = middle_of(page)
+        ActionChains(browser).move_to_element(page.find("#hold")).click_and_hold().perform()
+        assert middle_of(page) == before
+        ActionChains(browser).release().perform()
+        assert middle_of(page) == after
+        browser.execute_script("arguments[0].focus()", page.find("canvas"))
+        ActionChains(browser).key_down("x").perform()
+        assert middle_of(page) == before
+        ActionChains(browser).key_up("x").perform()
+        assert middle_of(page) == after
+        for key, shown in (("\ue011", after), ("\ue010", before)):  # Home: all of it is after; End: before
+            page.choose("show", "compare")
+            page.find("#split").send_keys(key)
+            assert middle_of(page) == shown
+
+
+def test_what_is_painted_while_the_server_is_out_of_reach_is_sent_when_it_is_back(browser, folder):
+    def network(offline):
+        browser.execute_cdp_cmd("Network.enable", {})
+        browser.execute_cdp_cmd(
+            "Network.emulateNetworkConditions",
+            {"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1},
+        )
+
+    with serving(folder) as client:
+        page = Page(browser, client)
+        network(offline=True)
+        try:
+            page.drag((20, 30), (70, 30))
+            page.wait_for("doesn't answer")
+            assert not page.mask().any()
+        finally:
+            network(offline=False)
+        page.drag((20, 60), (70, 60))
+        page.wait_for_mask(lambda mask: mask[30, 20:70].all() and mask[60, 20:70].all())
+
+
+def test_all_painted_pictures_are_kept_one_after_the_other(browser, folder):
+    with serving(folder) as client:
+        page = Page(browser, client)
+        page.choose("effort", "fast")
+        for number in (0, 2):
+            client.paint(square((SIDE, SIDE)), number, query="")
+        page.wait(lambda: page.find("[data-do=keepAll]").is_enabled())
+        page.press("keepAll")
+        page.wait(lambda: (folder / "a_inpainted.png").exists() and (folder / "c_inpainted.tif").exists())
+        assert not (folder / "b_inpainted.jpg").exists()
 
 
 def test_a_mask_is_loaded_and_what_is_kept_is_the_command_lines(browser, folder, tmp_path_factory):
@@ -231,6 +394,38 @@ def test_a_mask_is_loaded_and_what_is_kept_is_the_command_lines(browser, folder,
         page.press("keep")
         page.wait(lambda: page.find("#question").is_displayed())
         assert page.find("#question").text == "Replace b_inpainted.jpg and b_mask.png?"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark"), (1280, "light")])
+def test_the_page_fits_and_has_no_serious_accessibility_fault(browser, folder, width, scheme):
+    with serving(folder) as client, shown_as(browser, width, scheme):
+        page = Page(browser, client)
+        client.paint(square((SIDE, SIDE), 10, 10, 5), query="")
+        page.wait(lambda: page.find("#marked").get_attribute("textContent").startswith("25 pixels"))
+        for tool in page.browser.find_elements("css selector", "#tools label"):
+            assert tool.rect["x"] >= 0
+            assert tool.rect["x"] + tool.rect["width"] <= width
+        if width == 360:
+            page.find("#more").click()
+            assert page.find("#panel").is_displayed()
+        assert browser.execute_script("return document.documentElement.scrollWidth") == width
+        assert faults(browser) == []
+        page.choose("show", "compare")
+        assert faults(browser) == []
+
+
+def test_pages_of_a_stack_have_masks_of_their_own(browser, tmp_path, photo):
+    stack(tmp_path / "stack.tif", photo)
+    with serving(tmp_path / "stack.tif") as client:
+        page = Page(browser, client)
+        assert page.find("#pageno").text == "1 of 2"
+        browser.execute_script("arguments[0].value = 2; arguments[0].dispatchEvent(new Event('change'))", page.find("#page"))
+        page.wait(lambda: page.find("#pageno").text == "2 of 2")
+        page.wait_for("Paint over")
+        page.drag((20, 30), (70, 30))
+        page.wait(lambda: client.mask(0, 1)[30, 20:70].all())
+        assert not client.mask(0, 0).any()
+        assert page.problems() == []
 
 
 def test_two_windows_show_one_mask(browser, folder, photo):

@@ -1,14 +1,18 @@
 """What is kept is what the command line writes."""
 
 import errno
+import io
 import os
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
+from csc_cogd import find_dust
 from csc_cogd.imagefiles import read_image
 from tests.cli.calling import call, save
+from tests.detect.film import scan
 from tests.page.serving import serving, square
 
 
@@ -23,8 +27,6 @@ def jpeg(path, photo):
 
 def stack(path, photo):
     """Two pages of 16 bits."""
-    import tifffile
-
     pages = np.stack([photo, photo.T]).astype(np.uint16) * 200
     tifffile.imwrite(path, pages, photometric="minisblack", metadata=None)
     return path
@@ -77,6 +79,8 @@ def test_nothing_is_replaced_without_asking_and_a_mask_that_was_kept_is_there_ag
         assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "photo_inpainted.png"]
         assert client.post("api/pictures/0/keep?effort=fast&overwrite")[0] == 202
         assert client.hear("kept", "failed", "progress")["kind"] == "kept"  # without another restoration
+        shown = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/0/after/0/0/0")[1])))
+        np.testing.assert_array_equal(shown, read_image(tmp_path / "photo_inpainted.png").pixels)
     with serving(picture) as client:
         assert (client.mask() == square(photo.shape)).all()
         assert client.info()["state"] == "kept"
@@ -147,12 +151,76 @@ def test_bad_pixels_are_found_one_by_one(photo, tmp_path):
     hot[20, 30], hot[60, 61] = 255, 0
     hot[:, 80] = 0
     with serving(save(tmp_path / "photo.png", hot)) as client:
-        _, found = client.ask(
-            "api/pictures/0/0/candidates?top=2&left=1&bottom=96&right=96&kinds=pixels,columns&sensitivity=1"
-        )
+        _, found = client.ask("api/pictures/0/0/candidates?top=2&left=1&bottom=96&right=96&kind=pixels&sensitivity=0.5")
     runs = [place["runs"] for place in found["places"]]
     assert [20, 30, 30] in runs
     assert [value for y in range(2, 96) for value in (y, 80, 80)] in runs
+
+
+@pytest.mark.parametrize("infrared", [False, True])
+def test_dust_is_found_one_by_one_by_infrared_where_the_scan_has_it(tmp_path, infrared):
+    made = scan(128, 160, specks=10)
+    pixels = np.dstack([made.dusty.astype(np.uint16) * 257, made.infrared]) if infrared else made.dusty
+    tifffile.imwrite(tmp_path / "scan.tif", pixels, photometric="rgb", extrasamples=[0] if infrared else None)
+    with serving(tmp_path / "scan.tif") as client:
+        place = "top=4&left=8&bottom=128&right=160"
+        _, found = client.ask(f"api/pictures/0/0/candidates?{place}&kind=dust&sensitivity=0.6")
+    mask = np.zeros(made.dust.shape, bool)
+    for place in found["places"]:
+        for y, first, last in np.reshape(place["runs"], (-1, 3)):
+            mask[y, first : last + 1] = True
+    light = made.infrared[4:, 8:] if infrared else None
+    expected = find_dust(pixels[4:, 8:, :3], channel_axis=-1, infrared=light, sensitivity=0.6)
+    assert (expected.transmission is not None) == infrared
+    assert len(found["places"]) == len(expected.components) > 3
+    assert found["summary"] == expected.summary()
+    np.testing.assert_array_equal(mask[4:, 8:], expected.mask)
+
+
+TASKS = {"denoise": ("denoised", ("--fast", "--strength", 0.7)), "deblur": ("deblurred", ("-k", "gaussian:0.7"))}
+TASKS |= {"upscale": ("upscaled", ("-f", 1.5))}
+AMOUNTS = {"denoise": 0.7, "deblur": 0.7, "upscale": 1.5}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_other_tasks_are_tried_on_a_part_and_kept_as_their_commands_do_them(task, photo, tmp_path):
+    ending, options = TASKS[task]
+    noisy = np.clip(photo + np.random.default_rng(0).normal(0, 12, photo.shape), 0, 255).astype(np.uint8)
+    picture = save(tmp_path / "photo.png", noisy)
+    with serving(picture) as client:
+        query = f"task={task}&amount={AMOUNTS[task]}&effort=fast"
+        assert client.post(f"api/pictures/0/0/try?top=10&left=20&bottom=58&right=84&{query}")[0] == 202
+        event = client.hear("tried", "failed")
+        assert (event["kind"], event["box"]) == ("tried", [10, 20, 58, 84])
+        assert client.info()["trial"] == [10, 20, 58, 84]
+        factor = AMOUNTS[task] if task == "upscale" else 1
+        tried = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/trial")[1])))
+        assert tried.shape == (48 * factor, 64 * factor)
+        assert factor != 1 or (tried != noisy[10:58, 20:84]).any()
+        client.paint(square(photo.shape, 40, 30, 4), query="")
+        assert client.info()["trial"] is None
+        client.post(f"api/pictures/0/keep?{query}")
+        assert client.hear("kept", "failed").get("files") == [f"photo_{ending}.png", "photo_mask.png"]
+        assert client.session.unkept == []
+        assert client.post(f"api/pictures/0/keep?{query}")[0] == 409
+    line = tmp_path / "line.png"
+    assert call(task, picture, "-m", tmp_path / "photo_mask.png", "-o", line, *options, "-q") == 0
+    assert (tmp_path / f"photo_{ending}.png").read_bytes() == line.read_bytes()
+
+
+def test_a_trial_is_canceled_and_dropped(photo, tmp_path):
+    with serving(save(tmp_path / "photo.png", np.tile(photo, (4, 4)))) as client:
+        place = "top=0&left=0&bottom=384&right=384"
+        for stop in (lambda: client.post("api/cancel"), lambda: client.paint(square((384, 384)), query="")):
+            assert client.post(f"api/pictures/0/0/try?{place}&task=denoise&effort=best")[0] == 202
+            assert client.post(f"api/pictures/0/0/try?{place}&task=denoise")[0] == 409
+            stop()
+            assert client.hear("canceled", "tried", "failed")["kind"] == "canceled"
+            client.session.restorer.close()
+        assert client.post(f"api/pictures/0/0/try?{place}&task=denoise&effort=fast")[0] == 202
+        assert client.hear("tried", "failed")["kind"] == "tried"
+        assert client.post("api/pictures/0/drop")[0] == 204
+        assert client.info()["trial"] is None
 
 
 def test_a_mask_is_saved_without_a_result_for_a_batch(photo, tmp_path):

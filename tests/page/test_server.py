@@ -4,6 +4,7 @@ import http.client
 import io
 import os
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from csc_cogd import inpaint
+from csc_cogd.page import filling
 from csc_cogd.page import server as server_module
 from tests.cli.calling import save
-from tests.page.serving import serving, square
+from tests.page.serving import PATIENCE, serving, square
 
 PART = "top=8&left=8&bottom=64&right=64"
 
@@ -55,7 +57,7 @@ def test_the_page_is_small_and_asks_nobody_else(client):
     files = [path for path in folder.iterdir() if path.suffix in server_module.TYPES]
     contents = [client.ask(path.name)[1] for path in files]
     assert contents == [path.read_bytes() for path in files]
-    assert sum(map(len, contents)) < 60 * 1024
+    assert sum(map(len, contents)) < 60_000
     assert not [path.name for path in files if re.search(rb"https?://|//[a-z]+\.", path.read_bytes())]
 
 
@@ -95,11 +97,14 @@ def test_an_upload_that_does_not_say_its_length_is_cut_off(client, monkeypatch):
 @pytest.mark.parametrize(
     "path", [
         "api/pictures/7/0", "api/pictures/0/3", "api/pictures/0/0/before/9/0/0", "api/pictures/0/0/grown?by=no",
-        "api/pictures/0/0/grown?by=0", "api/pictures/0/0/candidates?kinds=pixels&sensitivity=1",
-        f"api/pictures/0/0/candidates?{PART}&kinds=cats&sensitivity=1",
-        f"api/pictures/0/0/candidates?{PART}&kinds=pixels&sensitivity=nan",
-        f"api/pictures/0/0/candidates?{PART.replace('=8', '=-8')}&kinds=pixels&sensitivity=1",
-        f"api/pictures/0/0/candidates?{PART.replace('=8', '=99')}&kinds=pixels&sensitivity=1",
+        "api/pictures/0/0/grown?by=0", "api/pictures/0/0/candidates?kind=pixels&sensitivity=1",
+        f"api/pictures/0/0/candidates?{PART}&kind=cats&sensitivity=1",
+        f"api/pictures/0/0/candidates?{PART}&kind=pixels&sensitivity=nan",
+        f"api/pictures/0/0/candidates?{PART}&kind=dust&sensitivity=1.1",
+        f"api/pictures/0/0/candidates?{PART.replace('=8', '=-8')}&kind=pixels&sensitivity=1",
+        f"api/pictures/0/0/candidates?{PART.replace('=8', '=99')}&kind=dust&sensitivity=1",
+        "api/pictures/0/0/flooded?x=96&y=0", "api/pictures/0/0/flooded?x=0&y=-1", "api/pictures/0/0/flooded?x=0&y=0",
+        "api/pictures/0/trial",
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_told(client, path):
@@ -120,6 +125,48 @@ def test_a_change_of_the_mask_is_known_to_all_windows_and_must_fit(client, photo
         assert client.paint(square(wrong))[0] == 422
     place = f"top=0&left=0&bottom=4&right=4&revision={client.info()['revision']}"
     assert client.post(f"api/pictures/0/0/mask?{place}", bytes(3))[0] == 422
+
+
+@pytest.mark.parametrize(
+    "query", [
+        f"0/try?{PART}&task=clean", f"0/try?{PART}&task=deblur&amount=0", f"0/try?{PART}&task=upscale&amount=17",
+        f"0/try?{PART}&task=denoise&amount=-1", f"0/try?{PART}&task=denoise&effort=none", f"0/try?{PART}&amount=x",
+        f"0/try?{PART.replace('=8', '=99')}&task=denoise", "0/try?task=denoise", "keep?task=cats", "channel?channel=0",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused(client, query):
+    status, answer = client.post(f"api/pictures/0/{query}")
+    assert (status, list(answer)) == (422, ["error"])
+    assert not client.session.restorer.busy
+
+
+def test_outlines_are_flooded_from_a_place_inside_and_masks_inverted(client, photo):
+    outline = square(photo.shape, 20, 20, 30) & ~square(photo.shape, 22, 22, 26)
+    client.paint(outline, query="")
+    _, inside = client.ask("api/pictures/0/0/flooded?x=30&y=40")
+    assert inside == np.packbits(square(photo.shape, 20, 20, 30)).tobytes()
+    _, without = client.ask("api/pictures/0/0/flooded?x=20&y=20&erase")
+    assert without == bytes(len(inside))
+    assert client.ask("api/pictures/0/0/flooded?x=20&y=20")[1] == np.packbits(outline).tobytes()
+    assert client.ask("api/pictures/0/0/flooded?x=0&y=0")[0] == 422  # most of the picture
+    assert client.ask("api/pictures/0/0/inverted")[1] == np.packbits(~outline).tobytes()
+
+
+def test_one_channel_is_shown_and_everything_else_stays(tmp_path, photo):
+    colors = np.dstack([photo, photo[::-1], photo.T])
+    with serving(save(tmp_path / "photo.png", colors)) as client:
+        client.paint(square(photo.shape), query="")
+        assert (client.info()["channels"], client.info()["channel"]) == (3, None)
+        assert client.post("api/pictures/0/channel?channel=1")[0] == 204
+        assert client.hear("channel")["picture"] == 0
+        shown = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/0/before/0/0/0")[1])))
+        np.testing.assert_array_equal(shown, photo[::-1])
+        assert client.info()["channel"] == 1
+        assert (client.mask() == square(photo.shape)).all()
+        assert client.post("api/pictures/0/channel?channel=3")[0] == 422
+        assert client.post("api/pictures/0/channel")[0] == 204
+        shown = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/0/before/0/0/0")[1])))
+        np.testing.assert_array_equal(shown, colors)
 
 
 def test_a_mask_is_filled_grown_and_read_from_a_file(client, photo, tmp_path):
@@ -155,6 +202,33 @@ def test_full_quality_follows_the_preview(tmp_path, photo):
     np.testing.assert_array_equal(shown, inpaint(photo, mask, device="cpu"))
 
 
+def test_a_stroke_need_not_wait_for_full_quality(tmp_path, photo, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments, solve, **options):
+        if solve == filling.FULL:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+        return inpaint(*arguments, solve=solve, **options)
+
+    monkeypatch.setattr(filling, "inpaint", slow)
+    with serving(save(tmp_path / "photo.png", photo)) as client:
+        try:
+            client.paint(square(photo.shape))
+            assert begun.wait(PATIENCE)
+            mask = square(photo.shape) | square(photo.shape, 60, 60)
+            client.paint(mask)
+            while (event := client.hear("filled", "unfilled"))["revision"] < client.info()["revision"]:
+                assert event["preview"]
+            assert event["preview"]
+        finally:
+            go_on.set()
+        assert not (event := client.hear("filled", "unfilled"))["preview"]
+        assert event["revision"] == client.info()["revision"]
+        shown = np.asarray(Image.open(io.BytesIO(client.ask("api/pictures/0/0/after/0/0/0")[1])))
+    np.testing.assert_array_equal(shown, inpaint(photo, mask, device="cpu"))
+
+
 def test_a_picture_of_one_pixel_is_shown_and_cannot_be_restored(tmp_path):
     with serving(save(tmp_path / "one.png", np.array([[7]], np.uint8))) as client:
         assert [client.info()[name] for name in ("width", "height", "levels")] == [1, 1, 1]
@@ -175,7 +249,7 @@ def test_what_is_not_an_image_is_told_and_costs_only_itself(tmp_path, photo):
 def test_a_folder_has_no_masks_results_and_links_out_of_it(tmp_path, photo):
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for name in ("a.png", "a_mask.png", "a_inpainted.png", "gas_mask.png"):
+    for name in ("a.png", "a_mask.png", "a_inpainted.png", "a_denoised.png", "a_upscaled.png", "gas_mask.png"):
         save(folder / name, photo)
     save(tmp_path / "outside.png", photo)
     os.symlink(tmp_path / "outside.png", folder / "link.png")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from contextlib import contextmanager
+from importlib import resources
 
 import pytest
 
@@ -47,3 +48,32 @@ def problems(browser, page):
     asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     assert page.as_uri() in asked
     return said + [url for url in asked if url != page.as_uri() and not url.startswith("data:")]
+
+
+def faults(browser, tags=("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice")):
+    """What axe-core finds seriously wrong with the accessibility of what is shown: rule and elements."""
+    axe = pytest.importorskip("axe_core_python", reason="axe-core isn't installed: pip install '.[dev]'")
+    browser.execute_script((resources.files(axe) / "axe.min.js").read_text("utf-8"))
+    found = browser.execute_async_script(
+        "axe.run(document, {runOnly: arguments[0], resultTypes: ['violations']}).then(arguments[1])", tags
+    )
+    assert found["passes"], "nothing was looked at"
+    return [
+        (one["id"], one["impact"], [node["html"] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@contextmanager
+def shown_as(browser, width, scheme="light", height=800):
+    """Shows pages of another width, in light or dark."""
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        yield
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

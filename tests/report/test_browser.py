@@ -8,7 +8,8 @@ import pytest
 
 from csc_cogd.report.index import write_index
 from csc_cogd.report.page import write_page
-from tests.report.browser import open_browser, problems, visit
+from csc_cogd.report.thumbnails import write_thumbnail
+from tests.report.browser import faults, open_browser, problems, shown_as, visit
 from tests.report.entries import CURVE, HISTORY, damaged, dictionary
 
 
@@ -113,31 +114,74 @@ def test_places_of_a_large_picture_have_sliders_of_their_own(browser, tmp_path):
     assert [clip.split()[-1] for clip in clips] == ["50%)", "100%)", "50%)", "50%)"]
 
 
-def test_the_index_is_sorted_by_clicks_and_filtered(browser, page):
+def test_the_contact_sheet_is_sorted_filtered_and_leads_to_pages(browser, page, photo):
+    from selenium.webdriver.support.ui import Select
+
     figures = [("b 10.png", 9.5), ("b 9.png", 31.25), ("a.png", None), ("Ä.png", 100.0)]
-    write_index(page.parent, [
-        {"input": name, "output": "", "status": "done", "seconds": 1, "report": {"page": page.name, "psnr": psnr}}
-        for name, psnr in figures
-    ])  # fmt: skip
+    write_thumbnail(page.parent / "small ü.jpg", photo)
+    about = {"page": page.name, "thumbnail": "small ü.jpg"}
+    files = [
+        {"input": name, "output": "", "status": "done", "seconds": i, "report": about | {"psnr": psnr}}
+        for i, (name, psnr) in enumerate(figures)
+    ]
+    files[2] |= {"altered": 0}
+    write_index(page.parent, [*files, {"input": "c.png", "status": "failed", "error": "why"}])
     index = page.parent / "index.html"
     visit(browser, index)
 
     def names():
-        cells = browser.find_elements("css selector", "tbody td:first-child")
-        return [cell.text for cell in cells if cell.is_displayed()]
+        titles = browser.find_elements("css selector", ".files h3")
+        return [title.text for title in titles if title.is_displayed()]
 
-    assert names() == [name for name, _ in figures]
-    by_name, by_psnr = (find(browser, f"thead th:nth-child({column}) button") for column in (1, 3))
-    assert by_psnr.text.startswith("PSNR")
-    by_psnr.click()
-    assert names() == ["b 10.png", "b 9.png", "Ä.png", "a.png"]
-    by_psnr.click()
-    assert names() == ["Ä.png", "b 9.png", "b 10.png", "a.png"]
-    assert find(browser, "thead th:nth-child(3)").get_attribute("aria-sort") == "descending"
-    by_name.click()
-    assert [name for name in names() if name != "Ä.png"] == ["a.png", "b 9.png", "b 10.png"]
+    assert names() == ["c.png", "b 10.png", "b 9.png", "Ä.png", "a.png"]
+    order = Select(find(browser, ".order"))
+    order.select_by_value("-seconds")
+    assert names() == ["Ä.png", "a.png", "b 9.png", "b 10.png", "c.png"]
+    order.select_by_visible_text("PSNR, lowest first")
+    assert names()[:3] == ["b 10.png", "b 9.png", "Ä.png"]
+    order.select_by_value("name")
+    assert [name for name in names() if name != "Ä.png"] == ["a.png", "b 9.png", "b 10.png", "c.png"]
+    for state, shown in (("failed", ["c.png"]), ("unchanged", ["a.png"]), ("changed", ["b 9.png", "b 10.png", "Ä.png"])):
+        browser.execute_script("arguments[0].click()", find(browser, f"input[value={state}]"))
+        assert sorted(names()) == sorted(shown)
     find(browser, "input.filter").send_keys("B ")
     assert names() == ["b 9.png", "b 10.png"]
-    assert problems(browser, index) == []
-    find(browser, "tbody tr:not([hidden]) a").click()
+    find(browser, "input.filter").send_keys("nothing")
+    assert find(browser, ".nothing").is_displayed()
+    find(browser, "input.filter").clear()
+    find(browser, "input.filter").send_keys("b 1")
+    image = find(browser, ".files li:not([hidden]) img")
+    assert browser.execute_script("return arguments[0].decode().then(() => arguments[0].naturalWidth)", image) == 96
+    assert problems(browser, index) == [(page.parent / "small ü.jpg").as_uri()]
+    find(browser, ".files li:not([hidden]) a").click()
     assert browser.current_url == page.as_uri()
+
+
+def test_the_contact_sheet_fits_a_phone(browser, page):
+    name = "a" * 60 + ".png"
+    files = [{"input": name, "status": "done", "missing": 0.1, "warnings": ["w" * 90]}, {"input": "b", "status": "skipped"}]
+    write_index(page.parent, files, overwrite=True)
+    with shown_as(browser, 360):
+        visit(browser, page.parent / "index.html")
+        wide, shown = browser.execute_script("return [document.body.scrollWidth, document.documentElement.clientWidth]")
+        assert wide <= shown <= 360
+        rights = browser.execute_script(
+            "return [...document.querySelectorAll('body *')].map((one) => one.getBoundingClientRect().right)"
+        )
+        assert max(rights) <= shown
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_reports_have_no_serious_accessibility_fault(browser, page, photo, scheme):
+    write_thumbnail(page.parent / "small.jpg", photo)
+    about = {"page": page.name, "thumbnail": "small.jpg", "psnr": 30.5}
+    files = [
+        {"input": "a.png", "status": "done", "seconds": 1.0, "missing": 0.1, "warnings": ["mind this"], "report": about},
+        {"input": "b.png", "status": "failed", "error": "b.png: not an image"},
+        {"input": "c.png", "status": "skipped", "seconds": 3.0},
+    ]
+    write_index(page.parent, files, overwrite=True)
+    with shown_as(browser, 1100, scheme):
+        for shown in (page.parent / "index.html", page):
+            visit(browser, shown)
+            assert faults(browser) == []
