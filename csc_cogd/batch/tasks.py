@@ -159,7 +159,7 @@ TASKS = {
     "deblur": DEBLUR,
     "upscale": replace(DEBLUR, ending="upscaled"),
     "clean": Task(
-        "cleaned", ("sensitivity", "polarity", "grain", "seed", "cleaning", "effort", *MACHINE), cleans=True
+        "cleaned", ("sensitivity", "polarity", "grain", "seed", "frames", "cleaning", "effort", *MACHINE), cleans=True
     ),
     "reconstruct": Task(
         "reconstructed", ("lmbda", "debias", "dtype", "device", "threads", "fft"), defaults=Settings(Solve(lmbda=LMBDA))
