@@ -36,6 +36,7 @@ USUAL_CONFIDENCE = 0.6  # of what is marked at the usual sensitivity
 SPAN = 8.0  # by which the least logit of the confidence falls from sensitivity 0 to 1
 CERTAIN = 5.0  # logit of candidates that are counted, to tell how much damage there is
 USUAL_COUNT = 60.0  # of them, of one polarity, in a megapixel that was learned from
+FEW = 4.0  # candidates, of which there are usually so many where their number tells all
 MOST_SHIFT = 5.0  # of the logits of a picture with less
 HOPELESS = -5.0  # logit after a few trees, of candidates that the others needn't look at
 LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.2  # a feature; logits that a candidate e times as large must have more
@@ -136,9 +137,10 @@ def prior_shift(certain: int, megapixels: float) -> float:
     """Return what to add to the logits of a picture's candidates, as there is less damage than in what was learned from.
 
     It is the logarithm of the ratio of the priors. How much there is, is told by the number of :data:`CERTAIN` ones: if
-    likely ones told it, texture would vouch for itself.
+    likely ones told it, texture would vouch for itself. In small pictures, where few are usual, it tells less.
     """
-    return float(np.clip(np.log((certain + 0.5) / (USUAL_COUNT * megapixels)), -MOST_SHIFT, 0))
+    usual = USUAL_COUNT * megapixels
+    return float(np.clip(np.log((certain + 0.5) / usual), -MOST_SHIFT, 0)) * min(usual / FEW, 1.0)
 
 
 def scaled(planes: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -175,3 +175,15 @@ def test_frames_of_a_film_are_cleaned_by_their_neighbors(folder, made, capsys):
     tifffile.imwrite("two.tif", dusty[:2], photometric="rgb")
     check_refused(folder, capsys, ("clean", "two.tif", "--frames"), "must be 3 or more of one scene, got 2")
     check_refused(folder, capsys, ("clean", "shot.tif", "--frames", "--infrared", "shot.tif"), "isn't used for frames")
+
+
+def test_presets_say_which_way_dust_goes(folder, capsys):
+    picture = np.random.default_rng(0).normal(120, 2, (96, 128)).astype(np.uint8)
+    picture[30:35, 30:35], picture[60:65, 90:95] = 10, 245
+    save("frame.png", picture)
+    found = {}
+    for preset in ("slide", "film", "print"):
+        assert call("clean", "frame.png", "--preset", preset, "-o", f"{preset}.png", "--mask-out", preset, *FAST) == 0
+        mask = imread(folder / preset / "frame_mask.png") > 0
+        found[preset] = (mask[32, 32], mask[62, 92])
+    assert found == {"slide": (True, False), "film": (False, True), "print": (True, True)}
