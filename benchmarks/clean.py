@@ -1,4 +1,4 @@
-"""Dust found and filled, beside the simple tools: ``python benchmarks/clean.py [detection|infrared|fill]... [--count N]``.
+"""Dust found and filled, beside simple tools: ``python benchmarks/clean.py [detection|infrared|fill|large]... [--count N]``.
 
 Prints the tables of the benchmarks ``clean_*.py``, which by themselves take further options. They read `CSC_COGD_DATA`.
 """
@@ -6,4 +6,4 @@ Prints the tables of the benchmarks ``clean_*.py``, which by themselves take fur
 from tables import print_chosen
 
 if __name__ == "__main__":
-    print_chosen(__doc__, "clean", ("detection", "infrared", "fill"))
+    print_chosen(__doc__, "clean", ("detection", "infrared", "fill", "large"))

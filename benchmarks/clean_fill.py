@@ -20,7 +20,7 @@ from film import Film, damage
 from scipy.ndimage import gaussian_filter
 
 from csc_cogd import clean, psnr
-from csc_cogd.cleaning.clean import CleaningReport
+from csc_cogd.cleaning.report import CleaningReport
 
 HIGH, WIDE = 320, 400
 GRAINS = ((20.0, 0.7), (20.0, 0.0), (8.0, 0.7), (8.0, 0.4))

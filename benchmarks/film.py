@@ -113,15 +113,15 @@ def stamp(path: Path) -> Image.Image:
     return alpha.crop(alpha.point(lambda value: 255 * (value > 25)).getbbox())
 
 
-def damage(clean: np.ndarray, seed: int, *, training: bool = False, lines: float = 1.0) -> Film:
+def damage(clean: np.ndarray, seed: int, *, training: bool = False, lines: float = 1.0, amount: float = 1.0) -> Film:
     """Damage a photograph (H, W) or (H, W, 3) in [0, 1]: a third of the seeds darken it, a third lighten it, others do both.
 
-    With `lines`, hairs and scratches are so many times as frequent.
+    There is `amount` times the usual damage; hairs and scratches are `lines` times as frequent, besides.
     """
     rng = np.random.default_rng(seed)
     share_dark = (0.0, 0.5, 1.0)[seed % 3]
     height, width = clean.shape[:2]
-    amount = max(height * width / 1e6, 0.2)
+    amount *= max(height * width / 1e6, 0.2)
     damaged, opacity = clean.astype(np.float32).copy(), np.zeros((height, width), np.float32)
     for layer, left, top in _layers(height, width, rng, amount, lines, training):
         strength, dark = rng.uniform(0.35, 1.0), rng.random() < share_dark

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--no-infrared", is_flag=True, help="Don't use infrared channels.")
 @click.option(
+    "--frames", is_flag=True,
+    help="The pages of each file, three or more, are frames of a film whose scene stands still: what a frame has and its "
+    "neighbors lack is dust, and they show what is below.",
+)  # fmt: skip
+@click.option(
     "--grain", type=click.Choice(GRAINS), default="auto", show_default=True,
     help="Give what is filled the grain of the picture: in photographs of 8 or 16 bits; not in other data.",
 )  # fmt: skip
@@ -53,7 +58,7 @@ if TYPE_CHECKING:
 @options(ENGINE, CONSOLE)
 def command(
     images: tuple[str, ...], preset: str | None, polarity: str | None, sensitivity: float, infrared: Path | None,
-    no_infrared: bool, grain: str, seed: int, output: Path | None, mask_out: Path | None, batch: BatchOptions,
+    no_infrared: bool, frames: bool, grain: str, seed: int, output: Path | None, mask_out: Path | None, batch: BatchOptions,
     as_json: bool, fast: bool, best: bool, tiling: Tiling, dry_run: bool, engine: Engine, console: Console,
 ) -> int:  # fmt: skip
     """Find dust, hairs and scratches on scans, and fill them: PNG, JPEG, TIFF, NPY, NPZ; 8 or 16 bits or float.
@@ -61,7 +66,7 @@ def command(
     With an infrared channel, dust is found by it, whatever the picture; where enough light came through, that is used, and
     nothing is invented. On silver film and Kodachrome infrared shows the picture: that is said, and the picture is searched
     instead. What isn't damaged stays exactly as it is, metadata and the infrared channel too; a scan in which nothing is
-    found is copied. --dry-run counts. Pages of a file are cleaned one by one.
+    found is copied. --dry-run counts. Pages of a file are cleaned one by one, but for --frames.
 
     \b
     Examples:
@@ -70,6 +75,7 @@ def command(
       csc-cogd clean scans -r -o clean --dry-run      (what is found)
       csc-cogd clean negative.tif -o clean.tif        (RGB and infrared)
       csc-cogd clean frame.tif --infrared dust.tif -o clean.tif
+      csc-cogd clean shot.tif --frames -o clean.tif   (a page a frame)
       csc-cogd clean scans -o clean --mask-out masks --sensitivity 0.3
       csc-cogd clean scans -o clean --jobs 2 --skip-existing
 
@@ -84,7 +90,9 @@ def command(
 
     if preset is not None and polarity is not None:
         raise InputError("polarity", "is chosen by the preset", "leave out {polarity} or {preset}")
-    cleaning = Cleaning(sensitivity, polarity or PRESETS.get(preset or "print", "both"), grain, seed)
+    if frames and infrared is not None:
+        raise InputError("infrared", "isn't used for frames of a film", "leave out {infrared} or {frames}")
+    cleaning = Cleaning(sensitivity, polarity or PRESETS.get(preset or "print", "both"), grain, seed, frames)
     settings = Settings(Solve(effort_of(fast, best)), tiling, engine, dry_run=dry_run, cleaning=cleaning)
     scans = ScanFiles(infrared, not no_infrared, mask_out)
     return restore_files("clean", images, output, batch, settings, console, scans=scans, as_json=as_json)

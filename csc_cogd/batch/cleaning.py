@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csc_cogd.batch.reporting import read_reference, write_image_page
-from csc_cogd.cleaning.clean import CleaningReport, clean_planes
+from csc_cogd.cleaning.clean import clean_planes
+from csc_cogd.cleaning.frames import clean_frame
+from csc_cogd.cleaning.report import CleaningReport
 from csc_cogd.errors import CscCogdError
-from csc_cogd.imagefiles import ImageFile, write_image
+from csc_cogd.imagefiles import ImageFile, ImageReader, write_image
 from csc_cogd.imagefiles.infrared import (
     infrared_of_page,
     is_infrared_page,
@@ -19,6 +21,7 @@ from csc_cogd.imagefiles.infrared import (
     with_cleaned,
 )
 from csc_cogd.imagefiles.writing import as_written
+from csc_cogd.restore.observation import as_planes
 from csc_cogd.restore.report import Reporter, Trace
 
 if TYPE_CHECKING:
@@ -38,24 +41,21 @@ def clean_page(work: Work, image: ImageFile, page: int) -> ImageFile:
     """Return a page cleaned; as it is, if nothing is found in it, or it is the infrared channel of the one before it."""
     job, settings = work.job, work.job.settings
     where = str(job.source) if work.n_pages == 1 else f"{job.source}, page {page + 1}"
-    use = job.scans.use_infrared
-    if use and page and is_infrared_page(image, work.source.read(page - 1)):
+    by_infrared = job.scans.use_infrared and not settings.cleaning.frames
+    if by_infrared and page and is_infrared_page(image, work.source.read(page - 1)):
         work.say(f"{where}: the infrared channel of the page before it, kept as it is", "details")
         return image
     colors, infrared = split_infrared(image)
-    if not use:
-        infrared = None
-    elif job.scans.infrared is not None:
-        infrared = read_infrared(job.scans.infrared, page, work.n_pages)
-    elif infrared is None:
-        infrared = infrared_of_page(work.source, page)
-    planes = colors[None] if colors.ndim == 2 else np.moveaxis(colors, 2, 0)
-    solve = settings.solve if work.n_pages == 1 else settings.solve.of_science()
     try:
-        cleaned, report = clean_planes(
-            planes, infrared, settings.cleaning, solve, settings.tiling, settings.engine,
-            reporter=Reporter(work.listener.progress), dry_run=settings.dry_run,
-        )  # fmt: skip
+        if settings.cleaning.frames:
+            cleaned, report = clean_frame(page, work.n_pages, lambda number: _planes(work.source, number), settings.cleaning)
+        else:
+            solve = settings.solve if work.n_pages == 1 else settings.solve.of_science()
+            cleaned, report = clean_planes(
+                as_planes(colors, None if colors.ndim == 2 else 2), _infrared(work, page, infrared) if by_infrared else None,
+                settings.cleaning, solve, settings.tiling, settings.engine,
+                reporter=Reporter(work.listener.progress), dry_run=settings.dry_run,
+            )  # fmt: skip
     except CscCogdError as error:
         raise error.about(where) from error
     mask = report.detection.mask
@@ -73,6 +73,19 @@ def clean_page(work: Work, image: ImageFile, page: int) -> ImageFile:
     if job.page is not None and "report" not in work.figures:
         _write_page(work, colors, written[..., : colors.shape[2]] if colors.ndim == 3 else written, report, page)
     return result
+
+
+def _planes(source: ImageReader, page: int) -> np.ndarray:
+    """Return a page's colors, (C, H, W)."""
+    colors, _ = split_infrared(source.read(page))
+    return as_planes(colors, None if colors.ndim == 2 else 2)
+
+
+def _infrared(work: Work, page: int, own: np.ndarray | None) -> np.ndarray | None:
+    """Return a page's infrared channel: from a file of its own, if there is one, its fourth channel, or the page behind."""
+    if work.job.scans.infrared is not None:
+        return read_infrared(work.job.scans.infrared, page, work.n_pages)
+    return infrared_of_page(work.source, page) if own is None else own
 
 
 def _tell(work: Work, report: CleaningReport, where: str) -> None:

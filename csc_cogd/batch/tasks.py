@@ -174,7 +174,8 @@ TASKS = {
     "deblur": DEBLUR,
     "upscale": replace(DEBLUR, ending="upscaled"),
     "clean": Task(
-        "cleaned", ("sensitivity", "polarity", "grain", "seed", "cleaning", "effort", *MACHINE), cleans=True, words=DAMAGED
+        "cleaned", ("sensitivity", "polarity", "grain", "seed", "frames", "cleaning", "effort", *MACHINE), cleans=True,
+        words=DAMAGED,
     ),
     "reconstruct": Task(
         "reconstructed", ("lmbda", "debias", "dtype", "device", "threads", "fft"), defaults=Settings(Solve(lmbda=LMBDA))

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from csc_cogd.backend import from_gpu
+from csc_cogd.cleaning.frames import clean_frame
+from csc_cogd.cleaning.report import CleaningReport
 from csc_cogd.cleaning.settings import Cleaning
 from csc_cogd.cleaning.transmission import divide
-from csc_cogd.detect.detection import DustDetection
 from csc_cogd.detect.dust import find_dust
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.grain import Grain
 from csc_cogd.restore.inpaint import inpainting
-from csc_cogd.restore.observation import Observation, as_planes
-from csc_cogd.restore.report import SILENT, Progress, Reporter, RestorationReport
+from csc_cogd.restore.observation import Observation, as_planes, frames_of
+from csc_cogd.restore.report import SILENT, Progress, Reporter
 from csc_cogd.restore.restore import restore
 from csc_cogd.restore.settings import Solve, Tiling
 
@@ -27,52 +28,11 @@ MUCH = 0.05
 """Share of the picture that is hardly ever dust."""
 
 
-@dataclass(frozen=True, eq=False)
-class CleaningReport:
-    """What cleaning a scan found and did.
-
-    Attributes
-    ----------
-    detection : DustDetection
-    divided : float
-        Share of the picture that was restored from the light that came through the dust.
-    grain : float, optional
-        Standard deviation in gray levels of the picture's grain, which fills were given; None where they weren't.
-    restoration : RestorationReport, optional
-        Of what was filled; None where nothing was.
-    warnings : list of Remark
-        What the caller should know.
-    """
-
-    detection: DustDetection
-    divided: float = 0.0
-    grain: float | None = None
-    restoration: RestorationReport | None = None
-    warnings: list[Remark] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return "\n".join([f"CleaningReport: {self.summary()}", *self.lines()])
-
-    def summary(self) -> str:
-        """Say what was found, and what was done to it."""
-        found = self.detection.summary()
-        by = " by infrared" if self.detection.transmission is not None else ""
-        parts = [f"{found}{by}"]
-        if self.divided:
-            parts.append(f"{self.divided / self.detection.mask.mean():.0%} of it restored from the light that came through")
-        if self.grain is not None:
-            parts.append(f"grain of {self.grain:.2g} gray levels put back")
-        return "; ".join(parts)
-
-    def lines(self) -> list[str]:
-        """Say how it was filled."""
-        return [] if self.restoration is None else self.restoration.lines()
-
-
 def clean(
     image: Any,
     *,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     infrared: Any = None,
     polarity: str = "both",
     sensitivity: float = 0.5,
@@ -91,10 +51,13 @@ def clean(
 
     Parameters
     ----------
-    image : (H, W) array, or with channels along `channel_axis`
+    image : (H, W) array, or with channels along `channel_axis`, frames along `stack_axis`, or both
         Integers or floats of any range.
     channel_axis : int, optional
         Axis of the channels; default: a gray image.
+    stack_axis : int, optional
+        Axis of the frames, three or more, of a film whose scene stands still. What a frame has and its neighbors lack is
+        dust, and the frame beside it shows what is below: nothing is interpolated, and grain is the film's own.
     infrared : (H, W) array, optional
         The scanner's infrared channel, of any range; it may be off by a few pixels.
     polarity, sensitivity
@@ -110,7 +73,7 @@ def clean(
     callback : callable, optional
         Called with a :class:`csc_cogd.Progress` while damage is filled; a true return value ends the present stage early.
     return_report : bool
-        Also return a :class:`csc_cogd.CleaningReport`.
+        Also return a :class:`csc_cogd.CleaningReport`; of a stack, a list of them.
 
     Returns
     -------
@@ -130,11 +93,17 @@ def clean(
     >>> report.detection.counts()["speck"], int(cleaned[42, 51]) > 100
     (1, True)
     """
+    cleaning = Cleaning(sensitivity, polarity, grain, seed)
+    if stack_axis is not None:
+        if infrared is not None:
+            raise InputError("infrared", "isn't used for frames of a film", "leave it out, or clean the frames one by one")
+        frames, reports = _cleaned_stack(from_gpu(image), stack_axis, channel_axis, cleaning, Reporter(callback))
+        return (frames, reports) if return_report else frames
     if np.ndim(image) > 2 + (channel_axis is not None):
         raise InputError(
-            "image", f"must be a single picture, got shape {np.shape(image)}", "clean the frames of a stack one by one"
-        )
-    cleaning = Cleaning(sensitivity, polarity, grain, seed)
+            "image", f"must be a single picture, got shape {np.shape(image)}",
+            "say which axis is that of the frames by {stack_axis}, if their scene stands still; else clean them one by one",
+        )  # fmt: skip
     planes = as_planes(from_gpu(image), channel_axis)
     cleaned, report = clean_planes(
         planes, from_gpu(infrared), cleaning, Solve(effort), Tiling(), engine or Engine(), reporter=Reporter(callback)
@@ -145,6 +114,21 @@ def clean(
     for remark in report.warnings:
         warnings.warn(remark, stacklevel=2)
     return restored
+
+
+def _cleaned_stack(
+    image: Any, stack_axis: int, channel_axis: int | None, cleaning: Cleaning, reporter: Reporter
+) -> tuple[np.ndarray, list[CleaningReport]]:
+    """Clean frames along an axis, each by its neighbors."""
+    frames, channels = frames_of(image, stack_axis, channel_axis)
+    cleaned, reports = np.array(frames), []
+    for number in range(len(frames)):
+        planes, report = clean_frame(number, len(frames), lambda other: as_planes(frames[other], channels), cleaning)
+        cleaned[number] = planes[0] if channels is None else np.moveaxis(planes, 0, channels)
+        reports.append(report)
+        if reporter.report("frames", number + 1, len(frames)):
+            break
+    return np.moveaxis(cleaned, 0, stack_axis), reports
 
 
 def clean_planes(
@@ -180,6 +164,5 @@ def clean_planes(
     made = Grain.of(planes) if cleaning.grain == "auto" and missing.any() else None
     if made is not None:
         restored = made.add_to(restored, missing, missing=detection.mask, seed=cleaning.seed)
-    return restored, CleaningReport(
-        detection, float(divided.mean()), None if made is None else made.sigma, of_fill, report.warnings
-    )
+    grain = None if made is None else made.sigma
+    return restored, replace(report, divided=float(divided.mean()), grain=grain, restoration=of_fill)

@@ -27,6 +27,8 @@ class Cleaning:
         "auto" gives fills the grain of the picture, in photographs: unsigned integers of 1 or 3 channels.
     seed : int
         Of the grain.
+    frames : bool
+        The pages of a file are frames of a film whose scene stands still: what a frame has and its neighbors lack is dust.
 
     Raises
     ------
@@ -38,6 +40,7 @@ class Cleaning:
     polarity: str = "both"
     grain: str = "auto"
     seed: int = 0
+    frames: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.sensitivity, bool) or not isinstance(self.sensitivity, Real) or not 0 <= self.sensitivity <= 1:
@@ -48,3 +51,5 @@ class Cleaning:
             raise InputError("grain", f"must be one of {', '.join(map(repr, GRAINS))}, got {self.grain!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or self.seed < 0:
             raise InputError("seed", f"must be an integer >= 0, got {self.seed!r}")
+        if not isinstance(self.frames, bool):
+            raise InputError("frames", f"must be True or False, got {self.frames!r}")

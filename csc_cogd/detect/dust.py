@@ -2,8 +2,8 @@
 
 What stands out from its surroundings, at three sizes, is measured, and gradient-boosted trees say how likely it is damage;
 see :mod:`csc_cogd.detect.candidates`, :mod:`csc_cogd.detect.features` and :mod:`csc_cogd.detect.trees`. Faint scratches are
-added up along their length; see :mod:`csc_cogd.detect.scratches`. How much damage a picture has is estimated, too: where
-there is hardly any, what looks like some has to be more certain.
+added up along their length; see :mod:`csc_cogd.detect.scratches`. How much damage a picture has is told by what is
+certain: where there is hardly any, what looks like some has to be more certain, too.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ POLARITIES = {"both": (1, -1), "dark": (1,), "light": (-1,)}
 TILE, HALO = 960, 64  # side of a tile, and of what is looked at around it
 USUAL_CONFIDENCE = 0.6  # of what is marked at the usual sensitivity
 SPAN = 8.0  # by which the least logit of the confidence falls from sensitivity 0 to 1
-USUAL_COUNT = 300.0  # candidates of one polarity that are damage, in a megapixel that was learned from
+CERTAIN = 5.0  # logit of candidates that are counted, to tell how much damage there is
+USUAL_COUNT = 60.0  # of them, of one polarity, in a megapixel that was learned from
+FEW = 4.0  # candidates, of which there are usually so many where their number tells all
+MOST_SHIFT = 5.0  # of the logits of a picture with less
 HOPELESS = -5.0  # logit after a few trees, of candidates that the others needn't look at
-LIKELY = -1.1  # logit of candidates that are counted
-LEAST_SHIFT, MOST_SHIFT, SHIFTS = 3.0, 0.0, 15  # bounds of the shift: texture mustn't vouch for itself; and iterations
-LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.4  # a feature; logits that a candidate e times as large must have more
+LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.2  # a feature; logits that a candidate e times as large must have more
 STEPS, NOTHING = 16, -128  # steps of a logit that scores are kept in, and what stands for none
 RIM, RIM_WIDTH = 0.12, 2  # share of the highest top-hat that the outermost pixels have, and how far out they are
 BEYOND = 0.25  # of the range, by which values may lie outside of it
@@ -132,16 +133,14 @@ def least_logit(sensitivity: float) -> float:
     return float(np.log(USUAL_CONFIDENCE / (1 - USUAL_CONFIDENCE)) + SPAN * (0.5 - sensitivity))
 
 
-def prior_shift(logits: np.ndarray, megapixels: float) -> float:
-    """Return what to add to the logits of a picture's candidates, as there are more or fewer of damage than usual.
+def prior_shift(certain: int, megapixels: float) -> float:
+    """Return what to add to the logits of a picture's candidates, as there is less damage than in what was learned from.
 
-    Saerens et al. 2002: the prior is the mean of the probabilities that it leads to, found by iteration.
+    It is the logarithm of the ratio of the priors. How much there is, is told by the number of :data:`CERTAIN` ones: if
+    likely ones told it, texture would vouch for itself. In small pictures, where few are usual, it tells less.
     """
-    shift = 0.0
-    for _ in range(SHIFTS):
-        expected = (1 / (1 + np.exp(-logits - shift))).sum()
-        shift = float(np.clip(np.log((expected + 0.5) / (USUAL_COUNT * megapixels)), -LEAST_SHIFT, MOST_SHIFT))
-    return shift
+    usual = USUAL_COUNT * megapixels
+    return float(np.clip(np.log((certain + 0.5) / usual), -MOST_SHIFT, 0)) * min(usual / FEW, 1.0)
 
 
 def scaled(planes: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -159,12 +158,12 @@ class _Seen(NamedTuple):
     """What is found in a tile, of one polarity.
 
     `scores` are logits of candidates, less what their size costs, times :data:`STEPS`, and `scratches` the probabilities of
-    faint ones, in percent, (h, w) int8; `logits` those of likely candidates, (n,).
+    faint ones, in percent, (h, w) int8; `certain` is the number of certain candidates.
     """
 
     scores: np.ndarray
     scratches: np.ndarray
-    logits: np.ndarray
+    certain: int
 
 
 class _Search:
@@ -178,7 +177,7 @@ class _Search:
         self._low, self._high = intensity_range(known)
         self._scores = {sign: np.full(shape, NOTHING, np.int8) for sign in signs}
         self._scratches = {sign: np.zeros(shape, np.int8) for sign in signs}
-        self._logits: dict[int, list[np.ndarray]] = {sign: [] for sign in signs}
+        self._certain = dict.fromkeys(signs, 0)
         self._megapixels = 0.0
 
     def tiles(self) -> list[Tile]:
@@ -192,25 +191,28 @@ class _Search:
     def look(self, tile: Tile) -> dict[int, _Seen]:
         """Look at a tile and what is around it."""
         window = self._around(tile)
+        rows, columns = (
+            slice(side.start - own.start, side.stop - own.start) for side, own in zip(tile, window, strict=True)
+        )
+        inner = (rows, columns)
         missing = self._missing[window]
         if missing.all():
             return {}
         scene = Scene.of(scaled(_completed(self._planes[:, *window], missing), self._low, self._high))
         scores = {sign: np.full(missing.shape, NOTHING, np.int8) for sign in self._signs}
-        logits: dict[int, list[np.ndarray]] = {sign: [] for sign in self._signs}
+        certain = dict.fromkeys(self._signs, 0)
         for sign, candidates, features in scene.candidates(self._signs):
             logit = _trees().logit(features, HOPELESS)
-            logits[sign].append(logit[logit > LIKELY])
+            certain[sign] += int(np.count_nonzero((logit > CERTAIN) & _mostly_in(inner, candidates)))
             score = logit - SIZE_COST * np.clip(features[:, LOG_AREA] - USUAL_LOG_AREA, -2, 4)
             steps = np.clip(np.rint(STEPS * score), NOTHING + 1, 127).astype(np.int8)
-            labels = with_rims(candidates, score > self._least - MOST_SHIFT)
+            labels = with_rims(candidates, score > self._least)
             scores[sign] = np.maximum(scores[sign], np.append(np.int8(NOTHING), steps)[labels])
-        inner = tuple(slice(side.start - own.start, side.stop - own.start) for side, own in zip(tile, window, strict=True))
         return {
             sign: _Seen(
                 np.where(missing, np.int8(NOTHING), scores[sign])[inner],
                 np.rint(100 * np.where(missing, 0, faint_scratches(scene.plane, sign))).astype(np.int8)[inner],
-                np.concatenate(logits[sign]),
+                certain[sign],
             )
             for sign in self._signs
         }
@@ -219,17 +221,15 @@ class _Search:
         for sign, part in seen.items():
             self._scores[sign][tile] = part.scores
             self._scratches[sign][tile] = part.scratches
-            self._logits[sign].append(part.logits)
+            self._certain[sign] += part.certain
         if seen:
-            self._megapixels += self._missing[self._around(tile)].size / 1e6
+            self._megapixels += self._missing[tile].size / 1e6
 
     def found(self) -> np.ndarray:
         """Return what was found, as :func:`csc_cogd.detect.shapes.components_of` takes it, (H, W) int8."""
         found = np.zeros(self._missing.shape, np.int8)
-        for sign in self._signs:
-            if not self._logits[sign]:
-                continue
-            shift = prior_shift(np.concatenate(self._logits[sign]), self._megapixels)
+        for sign in self._signs if self._megapixels else ():
+            shift = prior_shift(self._certain[sign], self._megapixels)
             logits = np.arange(NOTHING, 128) / STEPS + shift
             percent = np.where(logits >= self._least, np.rint(100 / (1 + np.exp(-logits))), 0).astype(np.int8)
             percent[0] = 0
@@ -249,13 +249,23 @@ def with_rims(candidates: Candidates, accepted: np.ndarray) -> np.ndarray:
     numbers = np.append(0, np.where(accepted, np.arange(1, candidates.count + 1), 0))
     labels = numbers[candidates.labels]
     highest = np.zeros(candidates.count + 1)
-    np.maximum.at(highest, labels.ravel(), candidates.height.ravel())
+    inside = np.flatnonzero(labels)
+    np.maximum.at(highest, labels.ravel()[inside], candidates.height.ravel()[inside])
     highest[0] = np.inf
     for _ in range(RIM_WIDTH):
         beside = maximum_filter(labels, 3)
         rim = (candidates.height > RIM * highest[beside]) & (candidates.height > candidates.usual)
         labels = np.where((labels == 0) & rim, beside, labels)
     return labels
+
+
+def _mostly_in(inner: Tile, candidates: Candidates) -> np.ndarray:
+    """Return for each candidate whether most of it is in a part of the picture."""
+    inside, whole = (
+        np.bincount(labels.ravel(), minlength=candidates.count + 1)[1:]
+        for labels in (candidates.labels[inner], candidates.labels)
+    )
+    return np.asarray(2 * inside >= whole)
 
 
 def _completed(planes: np.ndarray, missing: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What tells dust from things of the scene: 41 numbers for each candidate, of its form, rim, color and surroundings."""
+"""What tells dust from things of the scene: 44 numbers for each candidate, of its form, rim, color and surroundings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ RADII = (2, 5, 12)
 NEAR, WIDE = 41, 101  # sides of surroundings
 WINDOWS = (15, NEAR, WIDE)
 DARK, LIGHT = 0.07, 0.93  # what dust looks like where it is opaque
+STEEP = 0.98  # share of the pixels that are less steep than what counts as a picture's steepest slope
 LEAST = 1e-4  # contrast that is divided by, of the range
 
 
@@ -119,6 +120,8 @@ def measure(scene: Scene, candidates: Candidates, sign: int, opposite: np.ndarra
         columns += [(sign * inside.mean(inside.of(mean)) - level) / usual_deviation, usual_deviation / contrast]
     columns += _company(candidates, inside, opposite, contrast)
     columns += [(lowest - level) / contrast for lowest in _lowest_of_others(plane, labels, inside)]
+    columns += _sharpness(scene, labels, inside, rim, contrast)
+    columns += [np.mean(whole) / contrast for whole in (candidates.height, opposite)]
     columns += _color(scene.colors, inside, ring, DARK if sign > 0 else LIGHT)
     columns += [np.full(count, candidates.radius)]
     return np.stack(columns, axis=1).astype(np.float32)
@@ -166,6 +169,14 @@ def _lowest_of_others(plane: np.ndarray, labels: np.ndarray, inside: Zone) -> It
     others = np.where(maximum_filter(labels, 5) > 0, highest, gaussian_filter(plane, 1.0))
     for side in (NEAR, WIDE):
         yield inside.mean(inside.of(minimum_filter(others, side)))
+
+
+def _sharpness(scene: Scene, labels: np.ndarray, inside: Zone, rim: Zone, contrast: np.ndarray) -> list[np.ndarray]:
+    """The steepest slope of what is nearby and no candidate, and that of the picture; against the rim and the contrast."""
+    others = np.where(maximum_filter(labels, 5) > 0, 0, scene.gradient)
+    steepest = inside.mean(inside.of(maximum_filter(others, NEAR)))
+    of_picture = np.quantile(scene.gradient[::3, ::3], STEEP)
+    return [rim.mean(rim.of(scene.gradient)) / (steepest + LEAST), steepest / contrast, of_picture / contrast]
 
 
 def _color(colors: np.ndarray, inside: Zone, ring: Zone, tone: float) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ variance as the fill lacks of what is around: what a fill has copied of the grai
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, label
@@ -120,21 +121,28 @@ class Grain:
     def _lack(self, channels: np.ndarray, noise: np.ndarray, inside: np.ndarray, unknown: np.ndarray) -> np.ndarray:
         """Return for each channel the factor on new noise that makes a fill as grainy as what is around it.
 
-        The detail of the picture is compared with that of the noise where both have the same holes, around and inside.
+        How grainy that is, is told by its known pixels alone, beside the noise seen through the same holes.
         """
         near = binary_dilation(inside, _EVERY_WAY, iterations=APART + AROUND)
         around = near & ~binary_dilation(unknown, _EVERY_WAY, iterations=APART)
         if not around.any():
             return np.ones(len(channels))
+        weights = np.maximum(gaussian_filter((~unknown).astype(np.float64), FINE), 1e-6)
         factors = []
         for channel, made in zip(channels, noise, strict=True):
-            picture, with_holes, whole = (
-                (plane - gaussian_filter(plane, FINE)) ** 2 for plane in (channel, made * ~unknown, made)
+            picture, through_holes = (
+                _energy(plane, gaussian_filter(plane * ~unknown, FINE) / weights, around) for plane in (channel, made)
             )
-            usual = min(float(picture[around].mean() / max(with_holes[around].mean(), 1e-12)), MOST)
-            own = float(picture[inside].mean() - usual * with_holes[inside].mean()) / max(float(whole.mean()), 1e-12)
-            factors.append(np.sqrt(max(usual - max(own, 0.0), 0.0)))
+            usual = min(picture / max(through_holes, 1e-12), MOST)
+            own, added = (_energy(plane, gaussian_filter(plane, FINE), inside) for plane in (channel, made * inside))
+            whole = _energy(made, gaussian_filter(made, FINE), ...)
+            factors.append(np.sqrt(max(usual * whole - own, 0.0) / max(added, 1e-12)))
         return np.array(factors)
+
+
+def _energy(plane: np.ndarray, smooth: np.ndarray, where: Any) -> float:
+    """Return the mean square of what smoothing took away from some pixels."""
+    return float(np.mean((plane - smooth)[where] ** 2))
 
 
 def _spectrum(channels: np.ndarray, noise: CameraNoise, number: int) -> np.ndarray:

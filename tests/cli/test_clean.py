@@ -177,3 +177,33 @@ def test_other_settings_are_another_result(folder, made, capsys):
     assert "with other settings" in capsys.readouterr().err
     tifffile.imwrite("scan_IR.tif", made.infrared)
     assert call("clean", "scan.tif", "-o", "out", "--skip-existing", *FAST) == 2
+
+
+def test_frames_of_a_film_are_cleaned_by_their_neighbors(folder, made, capsys):
+    rng = np.random.default_rng(0)
+    frames = np.clip(np.rint(made.clean + rng.normal(0, 2, (4, *made.clean.shape))), 0, 255).astype(np.uint8)
+    dusty = frames.copy()
+    for number, frame in enumerate(dusty):
+        frame[20 + 30 * number : 24 + 30 * number, 40:45] = 255
+    tifffile.imwrite("shot.tif", dusty, photometric="rgb")
+    assert call("clean", "shot.tif", "--frames", "-o", "out.tif", "--mask-out", "masks") == 0
+    assert "taken from the frame beside it" in capsys.readouterr().err
+    cleaned = tifffile.imread("out.tif")
+    assert abs(cleaned.astype(int) - frames).max() < 25
+    masks = [imread(folder / "masks" / f"shot_{number}_mask.png") > 0 for number in (1, 2, 3, 4)]
+    assert all(mask[20 + 30 * number : 24 + 30 * number, 40:45].all() for number, mask in enumerate(masks))
+    tifffile.imwrite("two.tif", dusty[:2], photometric="rgb")
+    check_refused(folder, capsys, ("clean", "two.tif", "--frames"), "must be 3 or more of one scene, got 2")
+    check_refused(folder, capsys, ("clean", "shot.tif", "--frames", "--infrared", "shot.tif"), "isn't used for frames")
+
+
+def test_presets_say_which_way_dust_goes(folder, capsys):
+    picture = np.random.default_rng(0).normal(120, 2, (96, 128)).astype(np.uint8)
+    picture[30:35, 30:35], picture[60:65, 90:95] = 10, 245
+    save("frame.png", picture)
+    found = {}
+    for preset in ("slide", "film", "print"):
+        assert call("clean", "frame.png", "--preset", preset, "-o", f"{preset}.png", "--mask-out", preset, *FAST) == 0
+        mask = imread(folder / preset / "frame_mask.png") > 0
+        found[preset] = (mask[32, 32], mask[62, 92])
+    assert found == {"slide": (True, False), "film": (False, True), "print": (True, True)}

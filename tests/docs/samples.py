@@ -28,13 +28,14 @@ def make_samples(folder: Path) -> None:
 
 
 def write_scans(folder: Path) -> None:
-    """Write scans with dust on them: frame.png, and one with an infrared channel, negative.tif, also in a folder rolls."""
+    """Write scans with dust: frame.png; one with an infrared channel, negative.tif, also in a folder rolls; and a film."""
     made = scan(112, 128, specks=12)
     write_image(ImageFile(made.dusty, folder / "frame.png", "png"), folder / "frame.png")
     (folder / "rolls" / "7").mkdir(parents=True, exist_ok=True)
     rgbi = np.dstack([made.dusty.astype(np.uint16) * 257, made.infrared])
     for name in ("negative.tif", "rolls/7/01.tif"):
         tifffile.imwrite(folder / name, rgbi, photometric="rgb", extrasamples=[0])
+    tifffile.imwrite(folder / "shot.tif", np.stack([made.clean, made.dusty, made.clean]), photometric="rgb")
 
 
 def arrays() -> dict[str, Any]:
