@@ -75,7 +75,7 @@ def _for_correlated_noise(prior: Prior | str, n_channels: int) -> Prior | None:
     """
     kind = "color" if n_channels == 3 else "gray"
     if not isinstance(prior, Prior):
-        return Prior.default("camera" if kind == "color" else kind) if prior == "default" else None
+        return Prior.default(kind) if prior == "default" else None
     if prior.kind != kind:
         fix = "give one for {noise} 'white', or leave it out"
         raise InputError("prior", f"is for {prior.kind} images, and this one, with a camera's noise, is {kind}", fix)

@@ -21,7 +21,7 @@ from csc_cogd.unrolled.network import Network, Shape
 
 FORMAT = 1
 CHANNELS = (1, 3)
-SHIPPED = ("gray", "color", "camera", "fill")
+SHIPPED = ("gray", "color", "fill")
 _NAMES = ("analysis", "synthesis", "dictionary", "threshold", "threshold_slope")
 
 
@@ -215,8 +215,7 @@ class Prior:
 
     @classmethod
     def default(cls, kind: str = "gray") -> Prior:
-        """Return a prior that ships, the same one every time: ``"gray"`` or ``"color"`` for white noise, ``"camera"``
-        for color photographs with a camera's noise, or ``"fill"``, which fills.
+        """Return a prior that ships, the same one every time: ``"gray"`` or ``"color"``, or ``"fill"``, which fills.
 
         Raises
         ------
