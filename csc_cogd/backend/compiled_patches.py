@@ -23,15 +23,23 @@ from csc_cogd.backend.simd_lanes import (
     COLUMNS,
     LANES,
     ROWS,
+    add_chunk,
     copy_chunk,
+    divide_by_pivots,
+    gather,
+    list_false,
     multiply_rows,
+    scale_and_add,
     squared_distances,
+    subtract_product,
     subtract_products,
     transpose_block,
 )
 
 CANDIDATES = 3
 """How many times as many patches as are wanted are kept, before the best of them are."""
+APART = 1
+"""Vectors more between rows of matrices than these need: a power of two would put all rows in the same places of a cache."""
 
 
 @compile_part
@@ -127,11 +135,11 @@ def match_patches(guide, corners, size, radius, matches):
 
 
 class Systems(NamedTuple):
-    """Room for the matrices of :data:`LANES` systems side by side; all arrays are flat, and rows `width` vectors apart.
+    """Room for the matrices of :data:`LANES` systems side by side: flat arrays, rows ``width + APART`` vectors apart.
 
     Attributes
     ----------
-    A, W : (width * width * LANES,) arrays
+    A, W : (width * (width + APART) * LANES,) arrays
         What is factored in place, of which only the upper triangle counts; and the inverse factors.
     pivots : (width * LANES,) array
         The factors' inverse diagonals.
@@ -149,18 +157,18 @@ class Systems(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Patches whose systems are solved together, as soon as there are as many as lanes.
+    """Patches whose systems are solved together, as soon as there are as many as lanes; all but `corners` are flat.
 
     Attributes
     ----------
     corners : (LANES, 2) int array
     owners, counts : (LANES,) int arrays
         The group of each patch, and how many of its values are missing.
-    places : (LANES, D + 1) int array
-        Which these values are; not signed, for signed indices are counted from the end where they are negative.
-    differences : (LANES + ROWS, width) array
+    places : (LANES * width,) int array
+        Which these values are.
+    differences : ((LANES + ROWS) * width,) array
         Of the values from the group's mean; those of what is missing are solved for.
-    products : (LANES + ROWS, width) array
+    products : ((LANES + ROWS) * width,) array
         Of the group's inverse covariance and the differences.
     """
 
@@ -173,11 +181,14 @@ class Waiting(NamedTuple):
 
 
 class Gaussians(NamedTuple):
-    """Of :data:`LANES` groups: means (LANES, width), and inverses (LANES, D, width) of the covariances with the noise added.
+    """Of :data:`LANES` groups, in flat arrays.
 
     Attributes
     ----------
-    covariances : (LANES, D + ROWS, width) array
+    means : (LANES * width,) array
+    inverses : (LANES * D * width,) array
+        Of the covariances with the noise added.
+    covariances : (LANES * (D + ROWS) * width,) array
         Upper triangles, with the noise added, before they are inverted.
     """
 
@@ -187,13 +198,26 @@ class Gaussians(NamedTuple):
 
 
 class Patches(NamedTuple):
-    """Planes (P, H, W) in a flat array, and the side of the patches that are read from them."""
+    """Planes (P, H, W) in a flat array, the side of the patches that are read from them, and the shape of their matrices.
+
+    Rows of D numbers are `width` apart: there is a column more for a right side, and room for what copies write beyond.
+    """
 
     values: np.ndarray
     P: int
     H: int
     W: int
     size: int
+    D: int
+    width: int
+
+
+class Window(NamedTuple):
+    """Where in the picture the sums of estimates begin, how many rows they have, and ones for the columns of a patch."""
+
+    top: int
+    rows: int
+    columns: np.ndarray
 
 
 @compile_part
@@ -202,9 +226,11 @@ def _filled_up(count, by):
 
 
 @compile_part
-def _width_of(D, size):
-    """Return how far apart rows are: with a column more than D for a right side, and room for what copies write beyond."""
-    return _filled_up(D + max(1, _filled_up(size, CHUNK) - size), LANES)
+def _patches_of(planes, size):
+    P, H, W = planes.shape
+    D = P * size * size
+    width = _filled_up(D + max(1, _filled_up(size, CHUNK) - size), LANES)
+    return Patches(planes.reshape(-1), P, H, W, size, D, width)
 
 
 @compile_part
@@ -213,8 +239,16 @@ def _new_systems(width, real):
     for k in range(LANES):
         signs[k] = 1
         signs[LANES + k] = -1
-    room = width * width * LANES
-    return Systems(np.zeros(room, real), np.zeros(room, real), np.empty(width * LANES, real), signs, np.zeros(LANES * width, real))
+    room = width * (width + APART) * LANES
+    pivots, rows = np.empty(width * LANES, real), np.zeros(width * LANES, real)
+    return Systems(np.zeros(room, real), np.zeros(room, real), pivots, signs, rows)
+
+
+@compile_part
+def _new_waiting(width, real):
+    corners, places = np.empty((LANES, 2), np.int64), np.zeros(LANES * width, np.int64)
+    differences, products = np.zeros((LANES + ROWS) * width, real), np.zeros((LANES + ROWS) * width, real)
+    return Waiting(corners, np.zeros(LANES, np.int64), np.zeros(LANES, np.int64), places, differences, products)
 
 
 @compile_part
@@ -234,6 +268,13 @@ def _copy_patch(patches, i, j, out, at):
 
 
 @compile_part
+def _copy_lanes(source, source_at, target, target_at):
+    """Copy a vector; places are of vectors."""
+    for k in range(0, LANES, CHUNK):
+        copy_chunk(source, source_at * LANES + k, target, target_at * LANES + k)
+
+
+@compile_part
 def _factor(systems, count, columns, width, smallest):
     """Replace the first `count` rows of A by Cholesky factors U, ``A = U^T U``, of which further columns are solved for."""
     A, pivots, signs = systems.A, systems.pivots, systems.signs
@@ -242,12 +283,7 @@ def _factor(systems, count, columns, width, smallest):
             at = p * width + first
             if first <= p:
                 subtract_products(A, p, width, A, first, width, 1, p, signs, 0, True, A, at)
-                pivot = (p * width + p) * LANES
-                for k in range(LANES):
-                    pivots[p * LANES + k] = 1 / np.sqrt(max(A[pivot + k], smallest))
-                for c in range(COLUMNS):
-                    for k in range(LANES):
-                        A[(at + c) * LANES + k] *= pivots[p * LANES + k]
+                divide_by_pivots(A, p * width + p, smallest, at, pivots, p)
             else:
                 subtract_products(A, p, width, A, first, width, 1, p, pivots, p, True, A, at)
 
@@ -261,8 +297,7 @@ def _invert_factors(systems, count, width):
             depth = min(first + COLUMNS, count) - p - 1
             at = p * width + first
             subtract_products(A, p * width + p + 1, 1, W, (p + 1) * width + first, width, 1, depth, pivots, p, False, W, at)
-        for k in range(LANES):
-            W[(p * width + p) * LANES + k] = pivots[p * LANES + k]
+        _copy_lanes(pivots, p, W, p * width + p)
     for p in range(count):
         for first in range(p // COLUMNS * COLUMNS, count, COLUMNS):
             at, start = p * width + first, max(p, first)
@@ -271,67 +306,59 @@ def _invert_factors(systems, count, width):
             )
     for p in range(count):
         for q in range(p):
-            for k in range(LANES):
-                A[(p * width + q) * LANES + k] = A[(q * width + p) * LANES + k]
+            _copy_lanes(A, q * width + p, A, p * width + q)
 
 
 @compile_part
-def _fit_gaussian(patches, group, model, likes, mean, C):
-    """Compute the mean and the upper triangle of the covariance C of a group; return what is to be added to its diagonal."""
-    N, width = len(group), len(mean)
-    D = patches.P * patches.size**2
-    real = mean.dtype.type
-    flat = likes.reshape(-1)
+def _fit_gaussian(patches, group, N, model, likes, means, mean_at, C, at):
+    """Compute the mean of a group and the upper triangle of its covariance; return what is to be added to the diagonal."""
+    D, width = patches.D, patches.width
+    vectors, one = width // LANES, likes.dtype.type(1)
+    scale_and_add(means, mean_at, 0 * one, means, mean_at, 0 * one, vectors)
     for k in range(N):
-        _copy_patch(patches, group[k, 0], group[k, 1], flat, k * width)
-    mean[:] = 0
+        _copy_patch(patches, group[k, 0], group[k, 1], likes, k * width)
+        scale_and_add(means, mean_at, one, likes, k * width, one, vectors)
+    scale_and_add(means, mean_at, one / N, means, mean_at, 0 * one, vectors)
+    root = np.sqrt(one / N)
     for k in range(N):
-        for d in range(width):
-            mean[d] += likes[k, d]
-    for d in range(width):
-        mean[d] /= real(N)
-    root = np.sqrt(1 / real(N))
-    for k in range(N):
-        for d in range(width):
-            likes[k, d] = (likes[k, d] - mean[d]) * root
+        scale_and_add(likes, k * width, root, means, mean_at, -root, vectors)
     for d in range(0, D, ROWS):
         for first in range(d // LANES * LANES, D, LANES):
-            multiply_rows(flat, d, 1, width, flat, first, width, N, C.reshape(-1), d * width + first, width)
-    trace = real(0)
+            multiply_rows(likes, d, 1, width, likes, first, width, N, C, at + d * width + first, width)
+    trace = 0 * one
     for d in range(D):
-        C[d, d] -= model.pilot_noise
-        trace += C[d, d]
+        C[at + d * (width + 1)] -= model.pilot_noise
+        trace += C[at + d * (width + 1)]
     if trace <= 0:
-        C[:] = 0
-        return real(0)
+        C[at : at + D * width] = 0
+        return 0 * one
     return model.floor + model.shrinkage * trace / D
 
 
 @compile_part
-def _fit_groups(patches, matches, model, noise, likes, systems, gaussians):
-    """Fit Gaussians to as many groups as there are lanes, or fewer."""
-    A = systems.A
-    means, inverses, covariances = gaussians
-    D, width = inverses.shape[1:]
+def _fit_groups(patches, matches, counts, model, noise, likes, systems, gaussians):
+    """Fit Gaussians to as many groups as there are lanes, or fewer; `counts` says how large they are."""
+    A, (means, inverses, covariances) = systems.A, gaussians
+    D, width = patches.D, patches.width
+    step, stride = (D + ROWS) * width, width + APART
     for k in range(LANES):
-        C = covariances[k]
         if k < len(matches):
-            raised = noise + _fit_gaussian(patches, matches[k, : _size_of_group(matches[k])], model, likes, means[k], C)
+            raised = noise + _fit_gaussian(
+                patches, matches[k], counts[k], model, likes, means, k * width, covariances, k * step
+            )
         else:
-            C[:] = 0
+            covariances[k * step : (k + 1) * step] = 0
             raised = noise + 1
         for d in range(D):
-            C[d, d] += raised
-    flat, step = covariances.reshape(-1), covariances.shape[1] * width
+            covariances[k * step + d * (width + 1)] += raised
     for d in range(D):
         for first in range(d // LANES * LANES, D, LANES):
-            transpose_block(flat, d * width + first, step, A, (d * width + first) * LANES, LANES)
-    _factor(systems, D, D, width, noise * means.dtype.type(1e-3))
-    _invert_factors(systems, D, width)
-    flat = inverses.reshape(-1)
+            transpose_block(covariances, d * width + first, step, A, (d * stride + first) * LANES, LANES)
+    _factor(systems, D, D, stride, noise * means.dtype.type(1e-3))
+    _invert_factors(systems, D, stride)
     for d in range(D):
         for first in range(0, D, LANES):
-            transpose_block(A, (d * width + first) * LANES, LANES, flat, d * width + first, D * width)
+            transpose_block(A, (d * stride + first) * LANES, LANES, inverses, d * width + first, D * width)
 
 
 @compile_part
@@ -343,92 +370,100 @@ def _size_of_group(group):
 
 
 @compile_part
-def _multiply_inverses(waiting, first, stop, inverse):
+def _multiply_inverse(patches, waiting, first, stop, inverses, owner):
     """Multiply the differences of patches of one group by its inverse covariance."""
-    differences, products = waiting.differences, waiting.products
-    D, width = inverse.shape
+    differences, products, D, width = waiting.differences, waiting.products, patches.D, patches.width
     for row in range(first, stop, ROWS):
+        at = row * width
         for d in range(0, D, LANES):
-            multiply_rows(
-                differences.reshape(-1), row * width, width, 1, inverse.reshape(-1), d, width, D,
-                products.reshape(-1), row * width + d, width,
-            )  # fmt: skip
+            multiply_rows(differences, at, width, 1, inverses, owner * D * width + d, width, D, products, at + d, width)
 
 
 @compile_part
-def _solve_waiting(waiting, n_waiting, systems, inverses, smallest):
+def _solve_waiting(patches, waiting, n_waiting, systems, inverses, smallest):
     """Put in by how much what is missing differs from the mean."""
-    owners, counts, places, products = waiting.owners, waiting.counts, waiting.places, waiting.products
-    A, pivots, rows = systems.A, systems.pivots, systems.rows
+    owners, counts, places, differences = waiting.owners, waiting.counts, waiting.places, waiting.differences
+    A, pivots, rows, step = systems.A, systems.pivots, systems.rows, patches.width
     most = 0
     for k in range(n_waiting):
         most = max(most, counts[k])
     width = _filled_up(most + 1, LANES)
+    stride = width + APART
+    for k in range(LANES):  # where fewer are missing than elsewhere, the system is that of the identity
+        counts[k] = counts[k] if k < n_waiting else 0
+        for q in range(counts[k], most):
+            rows[k * width + q] = 0
     for p in range(most):
         for k in range(LANES):
-            at, count, place = k * width, counts[k] if k < n_waiting else 0, places[k]
-            for q in range(max(p, count), most):
-                rows[at + q] = p == q
-            rows[at + most] = 0
-            if p < count:
-                row = inverses[owners[k], place[p]]
-                for q in range(p, count):
-                    rows[at + q] = row[place[q]]
-                rows[at + most] = -products[k, place[p]]
+            at, count = k * width, counts[k]
+            if p >= count:
+                rows[at + p], rows[at + most] = 1, 0
+            else:
+                place = places[k * step + p]
+                row = (owners[k] * patches.D + place) * step
+                gather(inverses, row, places, k * step + p, count - p, rows, at + p)
+                rows[at + most] = -waiting.products[k * step + place]
         for first in range(p // LANES * LANES, most + 1, LANES):
-            transpose_block(rows, first, width, A, (p * width + first) * LANES, LANES)
-    _factor(systems, most, most + 1, width, smallest)
+            transpose_block(rows, first, width, A, (p * stride + first) * LANES, LANES)
+    _factor(systems, most, most + 1, stride, smallest)
     for p in range(most - 1, -1, -1):
-        solved = (p * width + most) * LANES
-        for k in range(LANES):
-            A[solved + k] *= pivots[p * LANES + k]
         for r in range(p):
-            for k in range(LANES):
-                A[(r * width + most) * LANES + k] -= A[(r * width + p) * LANES + k] * A[solved + k]
+            subtract_product(A, r * stride + p, A, p * stride + most, pivots, p, A, r * stride + most)
     for k in range(n_waiting):
         for c in range(counts[k]):
-            waiting.differences[k, places[k, c]] = A[(c * width + most) * LANES + k]
+            differences[k * step + places[k * step + c]] = A[(c * stride + most) * LANES + k] * pivots[c * LANES + k]
 
 
 @compile_part
-def _add_estimates(waiting, n_waiting, gaussians, model, top, total, weight):
+def _add_estimates(patches, waiting, n_waiting, gaussians, noise, window, total, weight):
     """Add the patches up, now that all their differences are known; without noise, known values are as observed."""
     corners, owners, _, _, differences, products = waiting
-    P, size = len(total), model.size
-    first = 0
-    for k in range(n_waiting if model.noise > 0 else 0):
+    size, width = patches.size, patches.width
+    vectors, one, first = width // LANES, noise * 0 + 1, 0
+    for k in range(n_waiting if noise > 0 else 0):
         if k + 1 == n_waiting or owners[k + 1] != owners[k]:
-            _multiply_inverses(waiting, first, k + 1, gaussians.inverses[owners[k]])
+            _multiply_inverse(patches, waiting, first, k + 1, gaussians.inverses, owners[k])
             first = k + 1
-    noise = max(model.noise, model.floor) if model.noise > 0 else model.noise
     for k in range(n_waiting):
-        mean, difference, product = gaussians.means[owners[k]], differences[k], products[k]
-        i, j = corners[k]
-        d = 0
-        for p in range(P):
+        d = k * width
+        scale_and_add(differences, d, one, gaussians.means, owners[k] * width, one, vectors)
+        if noise > 0:
+            scale_and_add(differences, d, one, products, d, -noise, vectors)
+        for p in range(patches.P):
             for a in range(size):
-                for b in range(size):
-                    total[p, i - top + a, j + b] += mean[d] + difference[d] - noise * product[d]
-                    weight[p, i - top + a, j + b] += 1
-                    d += 1
+                place = (p * window.rows + corners[k, 0] - window.top + a) * patches.W + corners[k, 1]
+                if place + _filled_up(size, CHUNK) <= len(total):
+                    for b in range(0, size, CHUNK):
+                        add_chunk(differences, d + b, window.columns, b, total, place + b)
+                        add_chunk(window.columns, b, window.columns, b, weight, place + b)
+                else:
+                    for b in range(size):
+                        total[place + b] += differences[d + b]
+                        weight[place + b] += 1
+                d += size
 
 
 @compile_part
-def _enter_patch(waiting, number, owner, mean, observed, known, corner):
+def _window_of(top, total, size):
+    columns = np.zeros(_filled_up(size, CHUNK), total.dtype)
+    for b in range(size):
+        columns[b] = 1
+    return Window(top, total.shape[1], columns)
+
+
+@compile_part
+def _enter_patch(observed, known, waiting, number, owner, means, i, j):
     """Let a patch wait; return how many of its values are missing."""
-    places, difference, size = waiting.places[number], waiting.differences[number], observed.size
-    width = len(mean)
-    i, j = corner
-    _copy_patch(observed, i, j, waiting.differences.reshape(-1), number * width)
-    count = d = 0
+    places, differences, size, width = waiting.places, waiting.differences, observed.size, observed.width
+    at, one, count, d = number * width, means.dtype.type(1), 0, 0
+    _copy_patch(observed, i, j, differences, at)
+    scale_and_add(differences, at, one, means, owner * width, -one, width // LANES)
     for p in range(observed.P):
         for a in range(size):
-            for b in range(size):
-                there = known[p, i + a, j + b]
-                difference[d] = difference[d] - mean[d] if there else 0
-                places[count] = d
-                count += not there
-                d += 1
+            count += list_false(known, (p * observed.H + i + a) * observed.W + j, size, d, places, at + count)
+            d += size
+    for c in range(count):
+        differences[at + places[at + c]] = 0
     waiting.owners[number], waiting.counts[number] = owner, count
     waiting.corners[number, 0], waiting.corners[number, 1] = i, j
     return count
@@ -436,41 +471,40 @@ def _enter_patch(waiting, number, owner, mean, observed, known, corner):
 
 @compile_kernel
 def _estimate_patches(pilot, observed, known, matches, model, top, total, weight):
-    P, H, W = pilot.shape
-    D, width = P * model.size**2, _width_of(P * model.size**2, model.size)
-    real, noise = pilot.dtype, max(model.noise, model.floor)
-    patches = Patches(pilot.reshape(-1), P, H, W, model.size)
-    observed = Patches(observed.reshape(-1), P, H, W, model.size)
-    likes = np.zeros((matches.shape[1], width), real)
-    systems = _new_systems(width, real)
+    patches, observed, known = _patches_of(pilot, model.size), _patches_of(observed, model.size), known.reshape(-1)
+    D, width, real, noise = patches.D, patches.width, pilot.dtype, max(model.noise, model.floor)
+    likes = np.zeros(matches.shape[1] * width, real)
+    systems, waiting = _new_systems(width, real), _new_waiting(width, real)
     gaussians = Gaussians(
-        np.empty((LANES, width), real), np.zeros((LANES, D, width), real), np.zeros((LANES, D + ROWS, width), real)
+        np.zeros(LANES * width, real), np.zeros(LANES * D * width, real), np.zeros(LANES * (D + ROWS) * width, real)
     )
-    corners, owners, counts = np.empty((LANES, 2), np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    differences, products = np.zeros((LANES + ROWS, width), real), np.zeros((LANES + ROWS, width), real)
-    waiting = Waiting(corners, owners, counts, np.empty((LANES, D + 1), np.uint64), differences, products)
+    window, counts = _window_of(top, total, model.size), np.zeros(LANES, np.int64)
+    total, weight = total.reshape(-1), weight.reshape(-1)
+    added = noise if model.noise > 0 else model.noise
     smallest = real.type(1e-6)  # far less than the inverse of any variance
     for first in range(0, len(matches), LANES):
         groups = matches[first : first + LANES]
-        _fit_groups(patches, groups, model, noise, likes, systems, gaussians)
+        for owner in range(len(groups)):
+            counts[owner] = _size_of_group(groups[owner])
+        _fit_groups(patches, groups, counts, model, noise, likes, systems, gaussians)
         n_waiting = 0
         for owner in range(len(groups)):
-            n_estimated, multiplied = min(_size_of_group(groups[owner]), model.n_estimated), n_waiting
+            n_estimated, multiplied = min(counts[owner], model.n_estimated), n_waiting
             for number in range(n_estimated):
-                mean = gaussians.means[owner]
-                count = _enter_patch(waiting, n_waiting, owner, mean, observed, known, groups[owner, number])
+                i, j = groups[owner, number, 0], groups[owner, number, 1]
+                count = _enter_patch(observed, known, waiting, n_waiting, owner, gaussians.means, i, j)
                 n_waiting += count > 0 or model.noise > 0
                 if n_waiting == LANES or number == n_estimated - 1:
-                    _multiply_inverses(waiting, multiplied, n_waiting, gaussians.inverses[owner])
+                    _multiply_inverse(patches, waiting, multiplied, n_waiting, gaussians.inverses, owner)
                     multiplied = n_waiting
                 if n_waiting == LANES or (owner == len(groups) - 1 and number == n_estimated - 1):
-                    _solve_waiting(waiting, n_waiting, systems, gaussians.inverses, smallest)
-                    _add_estimates(waiting, n_waiting, gaussians, model, top, total, weight)
+                    _solve_waiting(patches, waiting, n_waiting, systems, gaussians.inverses, smallest)
+                    _add_estimates(patches, waiting, n_waiting, gaussians, added, window, total, weight)
                     n_waiting = multiplied = 0
 
 
 def estimate_patches(pilot, observed, known, matches, model, top, total, weight):
     size, n_estimated, *variances = model
-    model = GroupModel(size, n_estimated, *map(pilot.dtype.type, variances))
+    model = GroupModel(size, n_estimated, *map(total.dtype.type, variances))
     pilot, observed = (np.ascontiguousarray(planes, total.dtype) for planes in (pilot, observed))
-    _estimate_patches(pilot, observed, known, matches, model, top, total, weight)
+    _estimate_patches(pilot, observed, np.ascontiguousarray(known), matches, model, top, total, weight)
