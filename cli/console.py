@@ -89,9 +89,10 @@ class Console:
     def check_device(self, engine: Engine) -> None:
         """Refuse a device that can't be used, now and not later; say which ``auto`` is and why, where there is a choice."""
         from csc_cogd.backend import choose_device
-        from csc_cogd.backend.diagnostics import loses_kernels
+        from csc_cogd.backend.diagnostics import announce_compiling, loses_kernels
 
         _ = engine.backend
+        announce_compiling(lambda: self.say("compiling for this machine: up to a minute, on first use only"))
         if loses_kernels():
             fix = "set NUMBA_CACHE_DIR to a folder that can be written to"
             self.warn(f"compiled kernels can't be kept, so each run compiles them for a minute: {fix}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from csc_cogd.backend import fft
@@ -37,6 +39,37 @@ def kernel_cache() -> tuple[Path | None, int]:
 def loses_kernels() -> bool:
     """Return whether each process compiles the kernels anew, as they can't be kept."""
     return get_backend("cpu").compiled and kernel_cache()[0] is None
+
+
+def announce_compiling(say: Callable[[], None], after: float = 2.0) -> None:
+    """Call `say`, once, where this process compiles a kernel for longer than so many seconds."""
+    if not get_backend("cpu").compiled:
+        return
+    from numba.core import event
+
+    class Watch(event.Listener):
+        """Starts a timer where compiling begins, unless it has within another kernel, and stops it at the end."""
+
+        def __init__(self) -> None:
+            self.depth, self.timer = 0, threading.Timer(after, self.tell)
+
+        def tell(self) -> None:
+            event.unregister("numba:compile", self)
+            say()
+
+        def on_start(self, event: object) -> None:
+            self.depth += 1
+            if self.depth == 1:
+                self.timer = threading.Timer(after, self.tell)
+                self.timer.daemon = True
+                self.timer.start()
+
+        def on_end(self, event: object) -> None:
+            self.depth -= 1
+            if self.depth == 0:
+                self.timer.cancel()
+
+    event.register("numba:compile", Watch())
 
 
 def cuda_devices() -> dict[str, str]:

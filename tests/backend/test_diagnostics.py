@@ -1,12 +1,14 @@
 """What the libraries behind the backend are said to be."""
 
 import sys
+import threading
 from types import SimpleNamespace
 
+import numba
 import pytest
 
 from csc_cogd import DeviceError, InputError
-from csc_cogd.backend.diagnostics import cuda_devices, fft_library, kernel_cache
+from csc_cogd.backend.diagnostics import announce_compiling, cuda_devices, fft_library, kernel_cache
 from tests.backend.test_device import driver
 
 
@@ -46,3 +48,20 @@ def test_the_cache_of_kernels_is_numba_s_own_folder(monkeypatch):
     assert kept == len(list(folder.glob("*.nbi")))
     monkeypatch.setenv("CSC_COGD_KERNELS", "numpy")
     assert kernel_cache() == (None, 0)
+
+
+def test_compiling_is_announced_once_and_only_where_it_takes_long():
+    told, slow, again = [], threading.Event(), numba.njit(lambda x: x + 1)
+
+    def say():
+        told.append("compiling")
+        slow.set()
+
+    announce_compiling(say, after=60)
+    numba.njit(lambda x: x * x)(2.0)
+    assert not told
+    announce_compiling(say, after=0)
+    assert numba.njit(lambda x: x + 2)(1) == 3
+    assert slow.wait(10)
+    assert again(1) == 2
+    assert told == ["compiling"]
