@@ -54,7 +54,7 @@ def announce_compiling(say: Callable[[], None], after: float = 2.0) -> None:
             self.depth, self.timer = 0, threading.Timer(after, self.tell)
 
         def tell(self) -> None:
-            event.unregister("numba:compile", self)
+            event.unregister("numba:compile", self)  # type: ignore[no-untyped-call]
             say()
 
         def on_start(self, event: object) -> None:
@@ -69,7 +69,7 @@ def announce_compiling(say: Callable[[], None], after: float = 2.0) -> None:
             if self.depth == 0:
                 self.timer.cancel()
 
-    event.register("numba:compile", Watch())
+    event.register("numba:compile", Watch())  # type: ignore[no-untyped-call]
 
 
 def cuda_devices() -> dict[str, str]:
