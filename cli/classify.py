@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.networks import image_options, network_command, say_what_takes_time
+from csc_cogd.cli.networks import image_options, network_command
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, options, takes
 from csc_cogd.errors import InputError
@@ -83,7 +83,7 @@ def command(options: ClassifyOptions, overwrite: bool, console: Console) -> int:
         file = read_network(options.weights)
         names = file.class_names or [str(number) for number in range(head_classes(file.network))]
         found: list[Classified] = []
-        say_what_takes_time(console, file.network.to(device))
+        console.announce_compiling()
         each = classify_files(
             file.network, paths, class_names=names, size=_size(options, file),
             normalization=_normalization(options, file), top=options.top, batch_size=options.batch_size,

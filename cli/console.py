@@ -86,12 +86,19 @@ class Console:
         advice = f"{checkpoint}: a checkpoint: the same call goes on from it"
         return self.advising(lambda: checkpoint is not None and checkpoint.exists(), advice)
 
+    def announce_compiling(self) -> None:
+        """Say so, once, where kernels are being compiled for long before anything is seen to happen."""
+        from csc_cogd.backend.diagnostics import announce_compiling
+
+        announce_compiling(lambda: self.say("compiling for this machine: up to a minute or two, on first use only"))
+
     def check_device(self, engine: Engine) -> None:
         """Refuse a device that can't be used, now and not later; say which ``auto`` is and why, where there is a choice."""
         from csc_cogd.backend import choose_device
         from csc_cogd.backend.diagnostics import loses_kernels
 
         _ = engine.backend
+        self.announce_compiling()
         if loses_kernels():
             fix = "set NUMBA_CACHE_DIR to a folder that can be written to"
             self.warn(f"compiled kernels can't be kept, so each run compiles them for a minute: {fix}")

@@ -140,15 +140,6 @@ def given_normalization(
     return Normalization(mean, std)
 
 
-def say_what_takes_time(console: Console, network: Module) -> None:
-    """Say that kernels have to be compiled before anything is seen to happen, where they have to."""
-    from csc_cogd.backend import on_gpu
-    from csc_cogd.backend.diagnostics import compiles_kernels
-
-    if not on_gpu(network.parameters()[0].array) and compiles_kernels("convolution"):
-        console.say("compiling kernels for networks, which takes a minute or two, once on this machine")
-
-
 @dataclass(frozen=True)
 class Start:
     """A network before it is trained or pruned.

@@ -20,7 +20,6 @@ from csc_cogd.cli.networks import (
     Start,
     data_options,
     network_command,
-    say_what_takes_time,
     start_network,
 )  # fmt: skip
 from csc_cogd.cli.option_types import PATH
@@ -203,7 +202,7 @@ def command(
         images = data.load("train")
         assert start.normalization is not None  # as there are weights
         console.say(f"{start.name}, {len(images)} images, {len(test)} to test with, settings: {recipe}", level=1)
-        say_what_takes_time(console, start.network)
+        console.announce_compiling()
         checkpoint = options.output.with_suffix("")
         saved = checkpoint_files(checkpoint).values()
         advice = f"{options.output}: not written yet; the same call with --resume continues from what is saved beside it"

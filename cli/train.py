@@ -21,7 +21,6 @@ from csc_cogd.cli.networks import (
     Start,
     data_options,
     network_command,
-    say_what_takes_time,
     start_network,
 )  # fmt: skip
 from csc_cogd.cli.option_types import PATH, NetworkName
@@ -144,7 +143,7 @@ def command(
             freeze(start.network, options.freeze)
         start.network.to(device)
         if options.evaluating:
-            say_what_takes_time(console, start.network)
+            console.announce_compiling()
             _evaluate(start, test, recipe, options.as_json)
             return
         from csc_cogd.nn.cogradient import READINGS, KernelBacktracking, never_acted, training_rule
@@ -158,7 +157,7 @@ def command(
             hooks = [KernelBacktracking(how, image_shape=images.image_shape, small=small, kernels=kernels)]
         normalization = start.normalization or _normalization(images, checkpoint if options.resume else None)
         start = replace(start, normalization=normalization)
-        say_what_takes_time(console, start.network)
+        console.announce_compiling()
         history = _train(start, images, test, recipe, hooks, console, checkpoint, options, overwrite)
         if checkpoint != output:
             _export(start, images, output, checkpoint)

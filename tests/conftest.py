@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("patient")
 @pytest.fixture(autouse=True)
 def _kept_kernels(monkeypatch):
     """Commands say the same on a machine that hasn't compiled kernels yet."""
-    monkeypatch.setattr(diagnostics, "compiles_kernels", lambda name: False)
+    monkeypatch.setattr(diagnostics, "announce_compiling", lambda say: None)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from csc_cogd.backend import fft
@@ -39,16 +41,35 @@ def loses_kernels() -> bool:
     return get_backend("cpu").compiled and kernel_cache()[0] is None
 
 
-def compiles_kernels(name: str) -> bool:
-    """Return whether the kernels of module ``compiled_<name>`` will be compiled when they are first used.
+def announce_compiling(say: Callable[[], None], after: float = 2.0) -> None:
+    """Call `say`, once, where this process compiles a kernel for longer than so many seconds."""
+    if not get_backend("cpu").compiled:
+        return
+    from numba.core import event
 
-    That takes a minute or so, and is done if none has been kept since the module was written.
-    """
-    folder = kernel_cache()[0]
-    if folder is None:
-        return get_backend("cpu").compiled
-    written = Path(__file__).with_name(f"compiled_{name}.py").stat().st_mtime
-    return all(file.stat().st_mtime < written for file in folder.glob(f"compiled_{name}.*.nbi"))
+    class Watch(event.Listener):
+        """Starts a timer where compiling begins, unless it has within another kernel, and stops it at the end."""
+
+        def __init__(self) -> None:
+            self.depth, self.timer = 0, threading.Timer(after, self.tell)
+
+        def tell(self) -> None:
+            event.unregister("numba:compile", self)  # type: ignore[no-untyped-call]
+            say()
+
+        def on_start(self, event: object) -> None:
+            self.depth += 1
+            if self.depth == 1:
+                self.timer = threading.Timer(after, self.tell)
+                self.timer.daemon = True
+                self.timer.start()
+
+        def on_end(self, event: object) -> None:
+            self.depth -= 1
+            if self.depth == 0:
+                self.timer.cancel()
+
+    event.register("numba:compile", Watch())  # type: ignore[no-untyped-call]
 
 
 def cuda_devices() -> dict[str, str]:

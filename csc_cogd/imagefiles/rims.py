@@ -17,9 +17,10 @@ from scipy.ndimage import distance_transform_cdt, distance_transform_edt, gaussi
 MAX_WIDTH, MAX_FEATHER = 8, 32  # pixels that a rim is followed; of paint, as brushes may be soft
 DAMAGED, PAINTED = 0.1, 0.03  # opacities from which a rim is taken for damaged, and for painted
 MARGIN = 64  # pixels around a square, as far as rims and windows reach
-_SIDE = 256  # of the squares
+_SIDE, _SMALL = 256, 64  # of the squares, and of those of which only the damage's surroundings are looked at
 _GAP = 2  # pixels between a rim and those that predict what is beneath
 _OUTSIDE, _DAMAGE = 3.0, 1.5  # standard deviations, in pixels, of the windows of the prediction and of the damage's color
+_WINDOW = 9  # pixels that the window of the prediction reaches: three standard deviations
 _SUPPORT = 0.05  # of a window that must be known
 _STANDS_OUT = 2.0  # standard deviations of the surroundings that damage must be from them
 _SHARE = 0.3  # of a rim that it must stand out from: a picture does as well, here and there
@@ -77,6 +78,30 @@ def squares(chosen: np.ndarray) -> Iterator[tuple[Place, Place]]:
             if chosen[rows, columns].any():
                 own_rows, own_columns = (slice(min(start, MARGIN), min(start, MARGIN) + _SIDE) for start in (top, left))
                 yield (rows, columns), (own_rows, own_columns)
+
+
+def _surroundings(missing: np.ndarray, reach: int) -> Iterator[tuple[Place, Place]]:
+    """Yield pieces of squares, as :func:`squares` does, in which all pixels are that are within `reach` of a missing one.
+
+    Their margins hold all that the opacities of these depend on, so a piece has as many pixels as the damage asks for.
+    """
+    H, W = missing.shape
+    margin = reach + _GAP + _WINDOW + 1
+    for top in range(0, H, _SMALL):
+        if not missing[max(top - reach, 0) : top + _SMALL + reach].any():
+            continue
+        for left in range(0, W, _SMALL):
+            near = missing[max(top - reach, 0) : top + _SMALL + reach, max(left - reach, 0) : left + _SMALL + reach]
+            if not near.any():
+                continue
+            place, own = [], []
+            for start, length, axis in ((top, H, 1), (left, W, 0)):
+                found = np.flatnonzero(near.any(axis=axis)) + max(start - reach, 0)
+                first = max(start, int(found[0]) - reach)
+                end = min(start + _SMALL, int(found[-1]) + reach + 1, length)
+                place.append(slice(max(first - margin, 0), min(end + margin, length)))
+                own.append(slice(first - place[-1].start, end - place[-1].start))
+            yield (place[0], place[1]), (own[0], own[1])
 
 
 def beside_deep_holes(missing: np.ndarray, reach: np.ndarray | int) -> np.ndarray:
@@ -154,7 +179,7 @@ def _rim_widths(picture: _Picture, furthest: int) -> np.ndarray:
     threshold, enough = (DAMAGED, _ENOUGH) if picture.paint is None else (PAINTED, _ENOUGH_PAINT)
     n = (int(picture.holes.max()) + 1) * _DIRECTIONS
     widths, active = np.zeros(n, int), np.arange(n) >= _DIRECTIONS
-    places = list(squares(picture.missing))
+    places = list(_surroundings(picture.missing, furthest))
     for ring in range(1, furthest + 1 if places else 1):
         told: list[tuple[np.ndarray, np.ndarray]] = []
         for place, own in list(places):
@@ -162,7 +187,7 @@ def _rim_widths(picture: _Picture, furthest: int) -> np.ndarray:
             rim, (judged, alpha) = square.rim[own], square.opacities(ring)
             chosen = active[rim] & judged[own]
             told.append((rim[chosen], alpha[own][chosen]))
-            if not chosen.any():
+            if not active[rim].any():
                 places.remove((place, own))
         rims, alphas = (np.concatenate(parts) for parts in zip(*told, strict=True))
         active &= _damaged(rims, alphas, n, threshold, enough)

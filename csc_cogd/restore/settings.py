@@ -17,7 +17,7 @@ ROUNDS = {"fast": 4, "default": 4, "best": 8}  # of the code solve, by coordinat
 LARGE_HOLE_SHARE = 0.09  # fraction of missing values inside of holes from which larger patches are better
 ADAPT_ABOVE = 0.6  # fraction of missing values from which the dictionary is worth adapting,
 CHECK_ABOVE = 0.8  # and from which biharmonic interpolation may be better still: on smooth images
-TOGETHER_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, channels gain from each other
+SHRINK_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, covariances are shrunk more
 PASSES = {"gray": {"fast": 3, "default": 8, "best": 12}, "color": {"fast": 2, "default": 4, "best": 6}}
 """Over similar patches; as in gray where channels miss other values each, which then tell of each other step by step."""
 PASSES_AFTER_PRIOR = {"gray": {"fast": 2, "default": 4, "best": 8}, "color": {"fast": 2, "default": 4, "best": 6}}
@@ -183,10 +183,9 @@ def choose_effort(
         large_holes = damage.inside > LARGE_HOLE_SHARE
         size = 8 if large_holes and channels == 1 else 6 if large_holes or damage.shared or channels == 1 else 5
         step, n_estimated = {"fast": (4, 24), "default": (4, 16), "best": (3, 24)}[solve.effort]
-        together = 2 if best else int(damage.scattered > TOGETHER_ABOVE and not fast)
-        if channels == 1 or not damage.shared:
-            together = 0
-        apart = channels == 1 or (damage.shared and not together)
+        joint = channels > 1 and damage.shared
+        together = (2 if best else int(not fast)) if joint else 0
+        little = joint and (fast or not (best or damage.scattered > SHRINK_ABOVE))
         pilot, passes = "biharmonic", PASSES[kind][solve.effort]
         if own_dictionary or solve.asks_for_code:
             pilot = "code"
@@ -199,9 +198,7 @@ def choose_effort(
         effort = Effort(
             rounds,
             passes + (large_holes and not fast),
-            PatchModel(
-                size, step, n_estimated=n_estimated, shrinkage=0.003 if apart and channels > 1 else 0.01, together=together
-            ),
+            PatchModel(size, step, n_estimated=n_estimated, shrinkage=0.003 if little else 0.01, together=together),
             learn=best and pilot == "code" and damage.share > ADAPT_ABOVE,
             check=damage.share > CHECK_ABOVE and not fast,
             pilot=pilot,

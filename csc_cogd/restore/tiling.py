@@ -220,7 +220,8 @@ def choose_tiles(
     InputError
         If they don't fit, or the tiles that are asked for are too small for the holes.
     """
-    depth = max((int(distance_transform_cdt(plane, "chessboard").max()) for plane in missing if plane.any()), default=0)
+    differing = missing[:1] if (missing == missing[:1]).all() else missing
+    depth = max((int(distance_transform_cdt(plane, "chessboard").max()) for plane in differing if plane.any()), default=0)
     least, tile = TILE_PER_HOLE_DEPTH * depth, tiling.tile
     if tile not in ("auto", 0) and int(tile) < least:
         raise InputError("tile", f"must be at least {least} for holes of {2 * depth} pixels, got {tile}", "or use 0")

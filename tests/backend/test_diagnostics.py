@@ -1,13 +1,14 @@
 """What the libraries behind the backend are said to be."""
 
-import os
 import sys
+import threading
 from types import SimpleNamespace
 
+import numba
 import pytest
 
 from csc_cogd import DeviceError, InputError
-from csc_cogd.backend.diagnostics import compiles_kernels, cuda_devices, fft_library, kernel_cache
+from csc_cogd.backend.diagnostics import announce_compiling, cuda_devices, fft_library, kernel_cache
 from tests.backend.test_device import driver
 
 
@@ -49,12 +50,18 @@ def test_the_cache_of_kernels_is_numba_s_own_folder(monkeypatch):
     assert kernel_cache() == (None, 0)
 
 
-def test_kernels_are_compiled_where_none_are_kept_or_only_older_ones(monkeypatch, tmp_path):
-    monkeypatch.setattr("csc_cogd.backend.diagnostics.kernel_cache", lambda: (tmp_path, 0))
-    (tmp_path / "compiled_patches.spread-7.py311.nbi").touch()
-    assert compiles_kernels("convolution")
-    kept = tmp_path / "compiled_convolution.correlate-7.py311.nbi"
-    kept.touch()
-    assert not compiles_kernels("convolution")
-    os.utime(kept, (0, 0))
-    assert compiles_kernels("convolution")
+def test_compiling_is_announced_once_and_only_where_it_takes_long():
+    told, slow, again = [], threading.Event(), numba.njit(lambda x: x + 1)
+
+    def say():
+        told.append("compiling")
+        slow.set()
+
+    announce_compiling(say, after=60)
+    numba.njit(lambda x: x * x)(2.0)
+    assert not told
+    announce_compiling(say, after=0)
+    assert numba.njit(lambda x: x + 2)(1) == 3
+    assert slow.wait(10)
+    assert again(1) == 2
+    assert told == ["compiling"]

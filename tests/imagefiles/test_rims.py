@@ -95,6 +95,18 @@ def test_what_lies_in_several_squares_grows_as_in_one(rng):
     assert 1 <= damage.argmax(axis=0)[0] - grown.argmax(axis=0)[0] <= MAX_WIDTH
 
 
+@pytest.mark.parametrize("blur", [0.8, 2.0])
+def test_what_grows_is_the_same_wherever_the_picture_begins(picture, scratches, blur):
+    damaged, _ = painted(picture, scratches, blur)
+    grown = grow_over_rims(damaged.astype(np.uint8), scratches)
+    border = ((37, 5), (21, 50))
+    larger = np.pad(damaged.astype(np.uint8), (*border, (0, 0)), "reflect")
+    inside = grow_over_rims(larger, np.pad(scratches, border))[37:-5, 21:-50]
+    inner = (slice(30, -30), slice(30, -30))  # beyond, what is beneath is told by what was padded
+    assert (grown & ~scratches)[inner].any()
+    np.testing.assert_array_equal(inside[inner], grown[inner])
+
+
 def test_masks_grow_by_themselves_where_the_picture_is_a_jpeg(tmp_path, picture, scratches):
     damaged = painted(picture, scratches, 0.8)[0].astype(np.uint8)
     write_image(ImageFile(scratches.astype(np.uint8), tmp_path / "m.png", "png"), tmp_path / "m.png")
