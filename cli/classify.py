@@ -83,6 +83,7 @@ def command(options: ClassifyOptions, overwrite: bool, console: Console) -> int:
         file = read_network(options.weights)
         names = file.class_names or [str(number) for number in range(head_classes(file.network))]
         found: list[Classified] = []
+        file.network.to(device)
         console.announce_compiling()
         each = classify_files(
             file.network, paths, class_names=names, size=_size(options, file),
