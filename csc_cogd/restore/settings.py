@@ -20,7 +20,8 @@ CHECK_ABOVE = 0.8  # and from which biharmonic interpolation may be better still
 SHRINK_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, covariances are shrunk more
 PASSES = {"gray": {"fast": 3, "default": 8, "best": 12}, "color": {"fast": 2, "default": 4, "best": 6}}
 """Over similar patches; as in gray where channels miss other values each, which then tell of each other step by step."""
-PASSES_AFTER_PRIOR = {"gray": {"fast": 2, "default": 4, "best": 8}, "color": {"fast": 2, "default": 4, "best": 6}}
+PASSES_AFTER_PRIOR = {"gray": {"fast": 2, "default": 4, "best": 8}, "color": {"fast": 2, "default": 3, "best": 6}}
+PRIOR_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, the prior that ships helps,
 DENSE = 0.7  # fraction of missing values from which codes are better pilots than a prior
 CODE_ABOVE = {"gray": 0.42, "color": 0.6}  # of what surrounds known values beside missing ones: from there on, codes help
 STRONG_NOISE = 0.12  # more passes than two blur what is left under it
@@ -187,12 +188,13 @@ def choose_effort(
         together = (2 if best else int(not fast)) if joint else 0
         little = joint and (fast or not (best or damage.scattered > SHRINK_ABOVE))
         pilot, passes = "biharmonic", PASSES[kind][solve.effort]
+        serves = damage.scattered > PRIOR_ABOVE and damage.share < DENSE and (damage.shared or channels == 1)
         if own_dictionary or solve.asks_for_code:
             pilot = "code"
-        elif prior == "own" or damage.scattered > CODE_ABOVE[kind]:
-            serves = damage.share < DENSE and (damage.shared or channels == 1)
-            by_prior = prior == "own" or (prior == "default" and serves)
-            pilot = "prior" if by_prior else "code"
+        elif prior == "own" or (prior == "default" and serves):
+            pilot = "prior"
+        elif damage.scattered > CODE_ABOVE[kind]:
+            pilot = "code"
         if pilot == "prior":
             passes = PASSES_AFTER_PRIOR[kind][solve.effort]
         effort = Effort(
