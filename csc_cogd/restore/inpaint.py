@@ -29,6 +29,7 @@ def inpaint(
     mask: Any = None,
     *,
     dictionary: Dictionary | None = None,
+    prior: Prior | str = "default",
     channel_axis: int | None = None,
     stack_axis: int | None = None,
     mask_polarity: str = "missing",
@@ -40,7 +41,6 @@ def inpaint(
     max_iter: int | None = None,
     tol: float = 0.0,
     fill: str = "auto",
-    prior: Prior | str = "default",
     solve: Solve | None = None,
     tile: int | str = "auto",
     max_memory: float | None = None,
@@ -76,6 +76,9 @@ def inpaint(
         Default: the one that ships, for gray or for color. With a gray dictionary the channels are restored one by
         one, and tell nothing of each other; with a color dictionary three channels (the first three of four) together;
         else all channels together.
+    prior : {"default", "none"}, or Prior
+        One that learned to fill, by :func:`csc_cogd.learn_prior` with noise ``"missing"``, is used wherever pixels are
+        missing; the one that ships, where many are, one by one. ``"none"``: a code is, instead.
     channel_axis : int, optional
         Axis of the channels; default: a gray image.
     stack_axis : int, optional
@@ -104,9 +107,6 @@ def inpaint(
         What holes are filled with: what is most likely, which is smooth; or texture from elsewhere in the picture, which is
         invented. ``"auto"``: texture in holes of more than 24 x 24 pixels of photographs (integers of 8 or 16 bits with 1, 3
         or 4 channels, no stacks), where what is around has texture. The report says how much is invented.
-    prior : {"default", "none"}, or Prior
-        One that learned to fill, by :func:`csc_cogd.learn_prior` with noise ``"missing"``, is used wherever pixels are
-        missing; the one that ships, where many are, one by one. ``"none"``: a code is, instead.
     solve : Solve, optional
         In place of `effort`, `learn`, `lmbda`, `max_iter`, `tol` and `fill`.
     tile : "auto" or int
