@@ -2,9 +2,9 @@
 
 The network sees each place alone, and similar patches know nothing of images at large; each mends what the other misses. So
 patches that look alike in the network's estimate are estimated twice: from their noisy values, as that estimate has lost
-some texture, and then under the Gaussian of a mean of both. The result is the mean of what the network and what patches
-say, which is better than either where there is texture; where there is less of it than noise, patches count more, as they
-all look alike. All shares were chosen on photographs that the prior hadn't seen.
+some texture, and then under the Gaussian of a mean of both. The result is the mean of what the network and what patches say:
+better than either where there is texture, and near the better one where there is none. All shares were chosen on photographs
+that the prior hadn't seen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
@@ -35,8 +34,7 @@ NOISY_SHARE = 0.4
 """Of the estimate from noisy patches in the second pilot."""
 PATCHES_SHARE = {("gray", 1): (0.5, 0.5), ("gray", 3): (0.5, 1.0), ("color", 3): (0.7, 0.7)}
 """Of the estimate from similar patches in the result, of luminance and of color differences, which the gray prior knows less
-of; more, up to 1, where the variance of `FLAT_SIDE` pixels squared is less than the noise's over `FLAT`."""
-FLAT, FLAT_SIDE = {"gray": 1.0, "color": 16.0}, 9
+of."""
 
 
 def prior_effort(prior: Prior, solve: Solve, channels: int) -> Effort:
@@ -91,9 +89,9 @@ def similar_patches(state: TileState, recipe: Recipe) -> TileState:
     pilot, backend, sigma = state.estimate, recipe.engine.backend, recipe.noise_sigma
     final, passes = recipe.effort.patches, recipe.effort.passes
     assert recipe.prior is not None
+    shares = PATCHES_SHARE[recipe.prior.kind, 3 if len(pilot) == 3 else 1]
     if not passes or min(pilot.shape[1:]) < 2 * final.size:
         return state
-    shares = _shares(pilot, sigma, recipe.prior.kind)
     noisy = estimate_once(pilot, state.observed, state.observed, NOISY_PATCHES, backend, noise=sigma, source_noise=sigma)
     estimate, done = pilot + NOISY_SHARE * (noisy - pilot), 1
     for model in (final, THIRD_PATCHES)[: passes - 1]:
@@ -107,21 +105,13 @@ def similar_patches(state: TileState, recipe: Recipe) -> TileState:
     return replace(state, estimate=_mixed(pilot, estimate, shares), passes=done)
 
 
-def _shares(pilot: np.ndarray, sigma: float, kind: str) -> np.ndarray:
-    """Return how much patches count beside a prior's estimate, (C, H, W), of luminance and of color differences."""
-    parts = np.tensordot(OPPONENT, pilot, 1) if len(pilot) == 3 else pilot
-    mean, square = (uniform_filter(values, (1, FLAT_SIDE, FLAT_SIDE)) for values in (parts, parts**2))
-    flatness = sigma**2 / (sigma**2 + FLAT[kind] * np.maximum(square - mean**2, 0))
-    luminance, color = PATCHES_SHARE[kind, 3 if len(pilot) == 3 else 1]
-    shares = np.array([luminance, color, color] if len(pilot) == 3 else [luminance])[:, None, None]
-    return np.asarray(shares + (1 - shares) * flatness)
-
-
-def _mixed(pilot: np.ndarray, estimate: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return a mean of what the prior and what patches say, (C, H, W)."""
+def _mixed(pilot: np.ndarray, estimate: np.ndarray, shares: tuple[float, float]) -> np.ndarray:
+    """Return a mean of what the prior and what patches say, of luminance and of color differences."""
     if len(pilot) != 3:
-        return pilot + shares * (estimate - pilot)
-    return pilot + np.tensordot(OPPONENT.T, shares * np.tensordot(OPPONENT, estimate - pilot, 1), 1)
+        return pilot + shares[0] * (estimate - pilot)
+    change = np.tensordot(OPPONENT, estimate - pilot, 1)
+    change *= np.array([shares[0], shares[1], shares[1]])[:, None, None]
+    return pilot + np.tensordot(OPPONENT.T, change, 1)
 
 
 def fill_by_prior(state: TileState, recipe: Recipe) -> TileState:
