@@ -59,9 +59,10 @@ def learn_prior(
         learned as if they were detail: reduce such photographs to half their size.
     color : bool
         For color images; else for gray ones, and color photographs become gray.
-    noise : {"white", "camera"}
-        What it learns to take off; "camera" is made as :mod:`csc_cogd.unrolled.cameras` says, and best learned by going on
-        from a prior for white noise.
+    noise : {"white", "camera", "missing"}
+        What it learns to take off; "camera" is made as :mod:`csc_cogd.unrolled.cameras` says. Of "missing", it learns to
+        fill pixels that are missing one by one, in lines or in blocks, from what biharmonic interpolation makes of them.
+        Both are best learned by going on from a prior for white noise.
     n_filters, filter_size, stride, n_iter : int, optional
         Filters, their side in pixels, the distance of their places, and iterations. Default: those of `start`, else 64 of
         7 x 7 at every second pixel, and 8.

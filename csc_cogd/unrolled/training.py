@@ -52,8 +52,8 @@ class Recipe:
         Norm to which gradients are clipped.
     sigma_range : two floats
         Standard deviations of white noise, of 255, from which each piece's is drawn.
-    noise : {"white", "camera"}
-        "camera" is that of :mod:`csc_cogd.unrolled.cameras`.
+    noise : {"white", "camera", "missing"}
+        "camera" is that of :mod:`csc_cogd.unrolled.cameras`; of "missing", pixels are to be filled.
     seed : int
 
     Raises
