@@ -102,7 +102,7 @@ def _inpainting(observation: Observation, dictionary: Dictionary | None, setting
 
 def _check_inpainting(settings: Settings) -> None:
     Gaussian(settings.noise_sigma)
-    check_fill_prior(load_prior(settings.prior), settings.solve)
+    check_fill_prior(load_prior(settings.prior), settings.solve, settings.noise_sigma is not None)
 
 
 def _denoising(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:

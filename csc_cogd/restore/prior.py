@@ -90,28 +90,28 @@ def with_fill_prior(problem: Problem, prior: Prior | str, solve: Solve, engine: 
     InputError, DeviceError
         If a prior is given that doesn't go with the rest.
     """
-    check_fill_prior(prior, solve)
     noisy = getattr(problem.noise, "noise_sigma", None) is not None
+    check_fill_prior(prior, solve, noisy)
     if not isinstance(prior, Prior):
         serves = prior == "default" and not noisy and engine.backend.xp is np
         return replace(problem, fill_prior=Prior.default("fill")) if serves else problem
     if problem.dictionary is not None:
         raise _taken_by("dictionary")
-    if noisy:
-        raise InputError("noise_sigma", "isn't known to a prior that fills", "leave out {prior}, or it")
     if engine.backend.xp is not np:
         raise DeviceError("prior", "computes on the CPU only", "leave it out, or use {device} 'cpu'")
     return replace(problem, fill_prior=prior, own_prior=True)
 
 
-def check_fill_prior(prior: Prior | str, solve: Solve) -> None:
-    """Raise InputError for a prior that is none, doesn't fill, or doesn't go with settings of the code."""
+def check_fill_prior(prior: Prior | str, solve: Solve, noisy: bool) -> None:
+    """Raise InputError for a prior that is none, doesn't fill, or doesn't go with settings of the code or with noise."""
     if not isinstance(prior, Prior):
         _check_name(prior)
     elif prior.noise != "missing" or prior.kind != "gray":
         raise InputError("prior", "isn't one that fills what is missing", "learn one by learn-prior with noise 'missing'")
     elif coded := of_the_code(solve) or ("learn" if solve.learn else ""):
         raise _taken_by(coded)
+    elif noisy:
+        raise InputError("noise_sigma", "isn't known to a prior that fills", "leave out {prior}, or it")
 
 
 def check_prior(prior: Prior | str, noise: str, solve: Solve) -> None:

@@ -62,7 +62,7 @@ def learn_prior(
     noise : {"white", "camera", "missing"}
         What it learns to take off; "camera" is made as :mod:`csc_cogd.unrolled.cameras` says. Of "missing", it learns to
         fill pixels that are missing one by one, in lines or in blocks, from what biharmonic interpolation makes of them.
-        Both are best learned by going on from a prior for white noise.
+        Both are best learned by going on from a prior for white noise. What fills is gray, and serves color, too.
     n_filters, filter_size, stride, n_iter : int, optional
         Filters, their side in pixels, the distance of their places, and iterations. Default: those of `start`, else 64 of
         7 x 7 at every second pixel, and 8.
@@ -116,6 +116,8 @@ def learn_prior(
         raise DeviceError("device", f"can't be {device!r}, as priors are learned on the CPU only", "leave it out")
     if not len(images):
         raise InputError("images", "must have at least one photograph")
+    if color and noise == "missing":
+        raise InputError("color", "isn't learned to be filled: a gray prior fills each channel", "leave it out")
     shape = _shape(3 if color else 1, start, n_filters=n_filters, size=filter_size, stride=stride, n_iter=n_iter)
     recipe = Recipe(
         20_000 if steps is None and minutes is None else steps, minutes, batch_size, crop, learning_rate, noise=noise,

@@ -95,14 +95,20 @@ def fill_test(clean: np.ndarray, share: float, number: int) -> Piece:
     """Take a share of all pixels away, or for a share of 0, what lines and blocks cover."""
     rng = np.random.default_rng((round(100 * share), number))
     missing = rng.random(clean.shape[1:]) < share if share else lines_and_blocks(clean.shape[1:], rng)
-    missing = np.broadcast_to(missing, clean.shape)
+    missing = np.broadcast_to(_neither_all_nor_none(missing), clean.shape)
     return Piece(clean, fill_biharmonic(clean, missing), np.float32(0), clean.mean(), missing=missing)
 
 
 def drawn_damage(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Draw which pixels of a shape (h, w) are missing: at least one, never all."""
     missing = rng.random(shape) < rng.uniform(*SHARES) if rng.random() < SCATTERED else lines_and_blocks(shape, rng)
-    missing[0, 0], missing[shape[0] // 2, shape[1] // 2] = False, True
+    return _neither_all_nor_none(missing)
+
+
+def _neither_all_nor_none(missing: np.ndarray) -> np.ndarray:
+    """Return a mask (h, w) with its first pixel known and the one in the middle missing."""
+    height, width = missing.shape
+    missing[0, 0], missing[height // 2, width // 2] = False, True
     return missing
 
 
@@ -119,7 +125,7 @@ def lines_and_blocks(shape: tuple[int, ...], rng: np.random.Generator) -> np.nda
         else:
             steps = rng.normal(0, 20, 2) + rng.normal(0, 6, (4, 2))
             pencil.line([tuple(point) for point in at + np.cumsum(steps, axis=0)], fill=1, width=int(rng.integers(1, 8)))
-    return np.asarray(picture) > 0
+    return np.array(picture) > 0
 
 
 def white_test(clean: np.ndarray, sigma: float, number: int) -> Piece:

@@ -30,7 +30,7 @@ class Prior:
     """What images look like, learned from photographs: an unrolled convolutional sparse coder.
 
     It takes white Gaussian noise of any level off images. Called with an array and a standard deviation, it is the denoiser
-    of plug-and-play methods.
+    of plug-and-play methods. One that learned to fill what is missing, see `noise`, is for :func:`csc_cogd.inpaint` alone.
 
     Parameters
     ----------
@@ -99,8 +99,9 @@ class Prior:
         Raises
         ------
         InputError
-            If one isn't such an array.
+            If one isn't such an array, or the prior is one that fills.
         """
+        self._check_denoises()
         array = to_numpy(x, "x")
         if array.dtype.kind not in "f" or array.ndim not in (2, 3) or 0 in array.shape:
             raise InputError("x", f"must be floats of shape (H, W) or (C, H, W), got {array.shape} {array.dtype}")
@@ -136,8 +137,9 @@ class Prior:
         Raises
         ------
         InputError
-            If the image isn't one, or doesn't fit the prior.
+            If the image isn't one, or doesn't fit the prior, or the prior is one that fills.
         """
+        self._check_denoises()
         planes = self._planes(image, channel_axis)
         scale, offset = _scale_of(planes)
         sigma = _checked_sigma(noise_sigma, planes.shape[1:], "noise_sigma") / scale
@@ -168,6 +170,10 @@ class Prior:
         scale, offset = _scale_of(planes)
         sigma = _checked_sigma(noise_sigma, planes.shape[1:], "noise_sigma") / scale
         return code_planes(self.network, (planes - offset) / scale, sigma)
+
+    def _check_denoises(self) -> None:
+        if self.noise == "missing":
+            raise InputError("", "a prior that fills takes no noise off", "give it to inpaint, or take one for noise")
 
     def _planes(self, image: Any, channel_axis: int | None) -> np.ndarray:
         array = to_numpy(image, "image")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from csc_cogd import restore_batch
 from csc_cogd.restore.synthetic_masks import random_mask
 from tests.cli.calling import save
 
@@ -23,3 +24,15 @@ def make_pictures(photo):
             save(masks / f"p{i}.png", mask.astype(np.uint8) * 255)
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path, make_pictures, monkeypatch):
+    make_pictures(tmp_path / "in", tmp_path / "masks", 3)
+    make_pictures(tmp_path / "in" / "deep", tmp_path / "masks" / "deep", 2)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments, **options):
+    return list(restore_batch(*arguments, **QUICK | options))

@@ -53,6 +53,17 @@ def test_it_learns_to_fill_what_is_missing(photos):
     assert psnr[0] > psnr[1] > 15
 
 
+def test_a_photograph_held_out_of_which_no_line_or_block_is_drawn_misses_a_pixel_all_the_same(photos):
+    small = [camera()[100 + i : 130 + i, 100:130] for i in range(4)]  # at half their size, 15 x 15
+    prior = learn(photos, 1, noise="missing", held_out=small)
+    assert np.isfinite(prior.provenance["psnr"]["share 0.5, 0.8, 0"]).all()
+
+
+def test_color_is_not_learned_to_be_filled(photos):
+    with pytest.raises(InputError, match="color isn't learned to be filled"):
+        learn([coffee()[:60, :60]], 1, color=True, noise="missing")
+
+
 @pytest.mark.parametrize("noise", ["white", "missing"])
 def test_a_run_that_goes_on_gives_the_same_bits_as_one_that_was_not_interrupted(photos, tmp_path, noise):
     whole = learn(photos, 130, noise=noise)

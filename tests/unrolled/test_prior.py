@@ -210,3 +210,10 @@ def test_the_shipped_prior_cannot_be_changed_by_accident(prior):
     with pytest.raises(ValueError, match="read-only"):
         prior.network.weights.D[0, 0] = 1
     assert Prior.default("gray") is prior
+
+
+def test_one_that_fills_takes_no_noise_off():
+    prior, image = Prior.default("fill"), np.zeros((16, 16))
+    for denoise in (lambda: prior(image, 0.1), lambda: prior.denoise(image, 0.1)):
+        with pytest.raises(InputError, match="takes no noise off: give it to inpaint"):
+            denoise()
