@@ -138,7 +138,7 @@ OPTIONS = {
         default="auto", show_default=True,
         help="White (or gaussian): the same everywhere. Camera: as photographs have it, by brightness, correlated, in "
         "color, under JPEG. Grain: of film, in brightness alone. Jpeg: errors of compression alone. Poisson: the values, "
-        "times --gain, count events such as photons. Impulse: some pixels are spoilt, as by salt and pepper or as hot "
+        "times --gain, count events such as photons. Impulse: some pixels are corrupted, as by salt and pepper or as hot "
         "pixels, and the others are exact. Auto: what is seen in photographs of 8 or 16 bits, white in all else.",
     ),
     "strength": click.option(

@@ -218,7 +218,7 @@ class Work:
                     settings = replace(settings, solve=settings.solve.of_science())
                 problem, engine = task.problem(observation, self.dictionary, settings), settings.engine.without_measuring()
                 search = ImpulseSearch(settings.tiling, engine, reporter) if settings.noise == "impulse" else None
-                if search and settings.dry_run:  # what is spoilt isn't known before the search: only that is planned
+                if search and settings.dry_run:  # what is corrupted isn't known before the search: only that is planned
                     restored, report = colors, search.plan_only(observation, self.dictionary)
                 else:
                     planes, report = restore(

@@ -71,7 +71,7 @@ def denoise(
     :mod:`csc_cogd.restore.stages.nonlocal_bayes`). The pilot is the estimate of a prior, learned from photographs (see
     :mod:`csc_cogd.restore.stages.prior`), or the sparse code of the image over a dictionary. Impulse noise (salt and pepper,
     hot and dead pixels): a sparse code under the sum of absolute deviations, which outliers hardly move, tells which pixels
-    are spoilt; these are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were. Poisson
+    are corrupted; these are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were. Poisson
     noise, of counts of photons or electrons, is made Gaussian and alike everywhere first, see
     :class:`csc_cogd.restore.noise.Poisson`.
 
@@ -107,7 +107,7 @@ def denoise(
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
         Also return an :class:`csc_cogd.RestorationReport`; `missing` is the fraction of the values that were missing
-        or found spoilt. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
+        or found corrupted. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def denoise(
     problem = with_prior(problem, prior, noise, solve, engine)
     if noise == "impulse":
         search = ImpulseSearch(tiling, engine, reporter)
-        if dry_run:  # what is spoilt isn't known before the search: only that is planned
+        if dry_run:  # what is corrupted isn't known before the search: only that is planned
             report = search.plan_only(observation, dictionary)
             return (image, report) if return_report else image
         problem = search.mark(problem)

@@ -186,8 +186,12 @@ def noise_behind(operator: Any, noise: str, noise_sigma: Any, gain: Any) -> Nois
     InputError
         If that is no operator, or they don't go together.
     """
+    if isinstance(operator, type):
+        raise InputError("operator", f"must be an operator, such as Blur(kernel), got the class {operator.__name__}")
     if not isinstance(operator, (Operator, Reduction)):
-        raise InputError("operator", f"must be an operator, such as Blur or Decimation, got {type(operator).__name__}")
+        lacking = sorted(name for name in vars(Operator) if name[0] != "_" and not hasattr(operator, name))
+        found = f"got {type(operator).__name__}, which lacks {', '.join(lacking)}"
+        raise InputError("operator", f"must be an operator, such as Blur or Decimation, {found}")
     if noise not in ("gaussian", "poisson"):
         raise InputError("noise", f"must be 'gaussian' or 'poisson', got {noise!r}")
     noise_sigma, gain = as_number(noise_sigma), as_number(gain)
