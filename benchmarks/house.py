@@ -169,7 +169,7 @@ def bags(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and ast.unparse(node) == "dict[str, Any]":
             yield node.lineno
-        elif isinstance(node, ast.FunctionDef) and node.args.kwarg is not None:
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and node.args.kwarg is not None:
             yield node.args.kwarg.lineno
         elif isinstance(node, ast.Call):
             yield from (keyword.value.lineno for keyword in node.keywords if keyword.arg is None)

@@ -9,7 +9,7 @@ import os
 import platform
 import stat
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.npy import MAGIC, check_members, is_array, open_archive, read_array, read_member
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can hold."""
 PREFIX = ".csc-cogd-"
 """Of the names of temporary files."""

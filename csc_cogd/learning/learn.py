@@ -115,7 +115,7 @@ def learn_from_images(
     >>> learned.dictionary.n_filters, learned.summary().partition(",")[0]
     (3, '1 rounds')
     """
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     images = images if hasattr(images, "__len__") else list(images)
     engine = engine.beside(images)
     decompositions = decompose(images, channel_axis, engine.backend)
@@ -245,7 +245,7 @@ def learn_from_files(
     ...     learn_from_files(paths, 3, 5, n_shards=2, max_iter=1).dictionary.n_filters
     3
     """
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     if not 1 <= n_shards <= len(paths):
         raise InputError("n_shards", f"must be between 1 and {len(paths)}, the number of files, got {n_shards}")
     shapes = filter_shapes(n_filters, filter_shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,11 @@ class Box(NamedTuple):
     def window(self) -> tuple[slice, slice]:
         """The part as an index."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def size(self) -> int:
+        """Pixels in it."""
+        return (self.bottom - self.top) * (self.right - self.left)
 
     def grown(self, by: int, shape: tuple[int, ...]) -> Box:
         """Return the box with a margin, within a page of this shape."""
@@ -332,8 +338,47 @@ class Picture:
             view.show_all(pages.read(page).colors)
 
 
-Publish = Callable[..., None]
-"""Tells the windows of an event: its kind, the picture, and what belongs to it by name."""
+@dataclass(frozen=True)
+class Event:
+    """What windows hear of a picture. What doesn't belong to its kind is None.
+
+    Attributes
+    ----------
+    kind : str
+        "mask", "channel", "filled", "unfilled", "progress", "restored", "tried", "kept", "canceled" or "failed".
+    picture : Picture
+    page, box : int, Box
+        What has changed.
+    revision : int
+        Of the mask.
+    preview : bool
+        It is filled better later.
+    stage, done, total : str, int, int
+        How far a task is.
+    seconds : float
+    warnings : list of str
+    error : str
+    files : list of str
+        Names of what was written.
+    """
+
+    kind: str
+    picture: Picture
+    page: int | None = None
+    box: Box | None = None
+    revision: int | None = None
+    preview: bool | None = None
+    stage: str | None = None
+    done: int | None = None
+    total: int | None = None
+    seconds: float | None = None
+    warnings: list[str] | None = None
+    error: str | None = None
+    files: list[str] | None = None
+
+
+Publish = Callable[[Event], None]
+"""Tells the windows of an event."""
 
 
 def _any_channel(missing: np.ndarray) -> np.ndarray:

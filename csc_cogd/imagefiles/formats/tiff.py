@@ -37,7 +37,6 @@ from csc_cogd.imagefiles.formats.format import Encoder, Format, Pages
 from csc_cogd.imagefiles.georeference import regridded
 from csc_cogd.imagefiles.image import (
     RESOLUTION_TAGS,
-    Density,
     ImageFile,
     Layout,
     apply_orientation,
@@ -328,20 +327,20 @@ class TiffEncoder(Encoder):
         if layout is None and image.has_alpha:
             extrasamples = (2,)
         separate = layout is not None and layout.separate and pixels.ndim == 3
-        options: dict[str, Any] = {"compression": "zlib"}
-        if layout is not None:
-            options = {"compression": layout.compression, "predictor": _predictor(layout, pixels.dtype)}
-            options |= {"tile": layout.tile, "subfiletype": layout.subfiletype or None}
         order, of_exif = unpack_exif(image.exif or b"")
         tags = list(layout.tags if layout is not None else _kept(of_exif))
         density = image.density or (density_of_tags({tag.code: tag for tag in of_exif}, order) if layout is None else None)
         if image.xmp:
             tags.append(Tag(_XMP, 1, image.xmp))
+        x, y, unit = (None, None, None) if density is None else resolution_of(density)
         self._writer.write(
             np.moveaxis(pixels, -1, 0) if separate else pixels, photometric=photometric, metadata=None, software=False,
             planarconfig=None if pixels.ndim == 2 else "separate" if separate else "contig",
             extrasamples=extrasamples or None, iccprofile=image.icc_profile, extratags=self._extratags(tags),
-            **_resolution(density), **options,
+            resolution=None if density is None else (x, y), resolutionunit=unit,
+            compression="zlib" if layout is None else layout.compression,
+            predictor=None if layout is None else _predictor(layout, pixels.dtype),
+            tile=None if layout is None else layout.tile, subfiletype=(layout and layout.subfiletype) or None,
         )  # fmt: skip
 
     def _extratags(self, tags: list[Tag]) -> list[tuple[int | str, int, int, Any, bool]]:
@@ -395,14 +394,6 @@ def _lost_pointers(tags: Iterable[Tag]) -> list[str]:
 def _by_software(tag: Tag) -> bool:
     """Return whether it is a description that a program wrote for itself, of the pages: OME-XML, ImageJ's, tifffile's."""
     return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
-
-
-def _resolution(density: Density | None) -> dict[str, Any]:
-    """Return a density as tifffile wants it."""
-    if density is None:
-        return {}
-    *sides, unit = resolution_of(density)
-    return {"resolution": sides, "resolutionunit": unit}
 
 
 def _predictor(layout: TiffLayout, dtype: np.dtype) -> int | None:
