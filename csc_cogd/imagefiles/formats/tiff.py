@@ -22,11 +22,9 @@ from csc_cogd.imagefiles.exif import (
     ORIENTATION,
     Structure,
     Tag,
-    directory_offsets,
+    TagFile,
     pack_directory,
     pack_exif,
-    read_directory,
-    read_header,
     scaled_tags,
     set_xmp_upright,
     unpack_exif,
@@ -113,12 +111,12 @@ class TiffPages(Pages):
             raise InputError("axes", f"must be left out for TIFF, or 'CYX' if its pages are channels, got {axes!r}")
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs on damaged files is raised here
         self._path, self._file = path, file
-        self._structure, first = read_header(file)
-        self._offsets = directory_offsets(file, self._structure, first)
+        self._tags = TagFile(file)
+        self._structure, self._offsets = self._tags.structure, self._tags.directories()
         if not self._offsets:
             raise ValueError("no page in it")
         kinds = [self._kind(offset) for offset in self._offsets]
-        _check_whole({tag.code: tag for tag in self._directory(0)}, len(kinds))
+        _check_whole({tag.code: tag for tag in self._tags.directory(self._offsets[0])}, len(kinds))
         file.seek(0)
         self._tiff = tifffile.TiffFile(file)
         full = [page for page, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
@@ -150,11 +148,8 @@ class TiffPages(Pages):
     def close(self) -> None:
         self._tiff.close()
 
-    def _directory(self, page: int) -> list[Tag]:
-        return read_directory(self._file, self._structure, self._offsets[page])[0]
-
     def _kind(self, offset: int) -> int:
-        tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset, (254, 255))[0]}
+        tags = {tag.code: tag for tag in self._tags.directory(offset, (254, 255))}
         return self._number(tags, 254) or (_REDUCED if self._number(tags, 255) == 2 else 0)
 
     def _number(self, tags: dict[int, Tag], code: int, default: int = 0) -> int:
@@ -163,7 +158,7 @@ class TiffPages(Pages):
 
     def _read(self, page_number: int) -> ImageFile:
         order = self._structure.order
-        directory = self._directory(page_number)
+        directory = self._tags.directory(self._offsets[page_number])
         tags = {tag.code: tag for tag in directory}
         page: Any = self._tiff.pages[page_number]
         self._check(page, tags)
