@@ -43,7 +43,7 @@ def write_sidecar(target: Path, finished: Path, record: dict[str, Json]) -> None
         raise InputError("", f"the folder can't be made: {error.strerror}", subject=str(path.parent)) from None
     record = {"csc-cogd": __version__, **record, "output": {"name": target.name, "sha256": file_digest(finished)}}
     text = json.dumps(record, indent=1, default=str).encode()
-    write_whole(path, lambda file: file.write(text), overwrite=True, follow_link=False)
+    write_whole(path, text, overwrite=True, follow_link=False)
 
 
 def read_sidecar(target: Path) -> dict[str, Json] | None:

@@ -71,7 +71,7 @@ def save_checkpoint(
         content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()}, texts)
     except (SafetensorError, KeyError, TypeError) as error:
         raise InputError("arrays", f"must hold real numbers, for safetensors refuses them ({error})") from None
-    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+    write_whole(Path(path), content, overwrite=overwrite)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Json]]:

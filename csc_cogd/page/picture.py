@@ -269,7 +269,7 @@ class Picture:
             mask = self.mask(page)
             part = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
             mask[place.window] = part.reshape(height, width)
-            self._set_mask(page, mask)
+            self._masks[page] = _packed(mask)
             self.revision += 1
             self.trial = None
             return self.revision
@@ -321,13 +321,11 @@ class Picture:
         for path in dict.fromkeys((beside, None)):
             try:
                 found, _ = missing_pixels(image, MaskRules(path), page=page, n_pages=self.n_pages, complete=True)
-                return self._set_mask(page, _any_channel(found))
+                self._masks[page] = _packed(_any_channel(found))
+                return
             except InputError as error:
                 self.notes = [str(error)]
-        self._set_mask(page, np.zeros(image.pixels.shape[:2], bool))  # as all of it is missing
-
-    def _set_mask(self, page: int, mask: np.ndarray) -> None:
-        self._masks[page] = (np.packbits(mask), mask.shape)
+        self._masks[page] = _packed(np.zeros(image.pixels.shape[:2], bool))  # as all of it is missing
 
     def _show_restored(self, page: int) -> None:
         if self.restored is None or self.restored_revision != self.revision:
@@ -379,6 +377,11 @@ class Event:
 
 Publish = Callable[[Event], None]
 """Tells the windows of an event."""
+
+
+def _packed(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    height, width = mask.shape
+    return np.packbits(mask), (height, width)
 
 
 def _any_channel(missing: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ class Session:
         picture = self._picture(number)
         is_new = not picture.is_loaded(page)
         with picture.lock:
-            view, mask = self._view(picture, page), picture.mask(page)
+            view, mask = self._in_memory(picture).view(page), picture.mask(page)
             height, width = mask.shape
             if is_new and picture.restored_revision != picture.revision and mask.any():
                 self._filler.ask(picture, page, _bounds(mask))
@@ -110,7 +110,7 @@ class Session:
         """Return a tile of a page ``"before"`` or ``"after"``, as PNG."""
         picture = self._picture(number)
         with picture.lock:
-            view = self._view(picture, page)
+            view = self._in_memory(picture).view(page)
             return (view.before if layer == "before" else view.after).tile(level, row, column)
 
     def thumbnail(self, number: int) -> bytes:
@@ -196,7 +196,7 @@ class Session:
         """
         if kind not in FINDERS:
             raise InputError("kind", f"must be {' or '.join(FINDERS)}, got {kind!r}")
-        image = self._view(self._picture(number), page).image
+        image = self._in_memory(self._picture(number)).view(page).image
         part = image.colors[place.window]
         if 0 in part.shape or part.shape[0] * part.shape[1] > LARGEST_SEARCH:
             raise InputError("", f"must have from 1 to {LARGEST_SEARCH} pixels", subject="the part to search")
@@ -211,7 +211,7 @@ class Session:
     def try_part(self, number: int, page: int, place: Box, asked: Asked) -> None:
         """Begin to do a task on a part of a page, for the eye."""
         picture = self._picture(number)
-        height, width = self._view(picture, page).image.pixels[place.window].shape[:2]
+        height, width = self._in_memory(picture).view(page).image.pixels[place.window].shape[:2]
         if not 0 < height * width <= LARGEST_TRIAL:
             raise InputError("", f"must have from 1 to {LARGEST_TRIAL} pixels", subject="the part to try it on")
         self.restorer.try_part(picture, page, Box(place.top, place.left, place.top + height, place.left + width), asked)
@@ -246,13 +246,13 @@ class Session:
             raise InputError("", f"there is no picture {number}")
         return self.pictures[number]
 
-    def _view(self, picture: Picture, page: int) -> View:
-        """Return a page; pictures that weren't looked at for longest leave the memory."""
+    def _in_memory(self, picture: Picture) -> Picture:
+        """Return a picture; others that weren't looked at for longest leave the memory."""
         if picture not in self._recent[-1:]:
             self._recent = [*(other for other in self._recent if other is not picture), picture]
             while len(self._recent) > IN_MEMORY:
                 self._recent.pop(0).release()
-        return picture.view(page)
+        return picture
 
     def _tell(self, event: Event) -> None:
         picture = {"picture": self.pictures.index(event.picture), "state": _state(event.picture)}

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from csc_cogd import __version__
-from csc_cogd.report.document import document, plain, text, to_utf8, write_bytes
+from csc_cogd.report.document import document, plain, text, to_utf8
 from csc_cogd.report.sections import share
 from csc_cogd.report.totals import Totals, Words, duration
-from csc_cogd.storage import Json, check_writable
+from csc_cogd.storage import Json, check_writable, write_whole
 
 STATES = ("failed", "changed", "unchanged", "skipped")
 """What became of files, the worst first; what is done either has other values than the input, or hasn't."""
@@ -84,7 +84,7 @@ def write_index(
     for name in contents:
         check_writable(folder / name, overwrite=overwrite)
     for name, content in contents.items():
-        write_bytes(folder / name, content, overwrite=overwrite)
+        write_whole(folder / name, content, overwrite=overwrite, follow_link=False)
 
 
 class _File(NamedTuple):
