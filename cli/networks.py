@@ -102,7 +102,7 @@ def network_command(console: Console, device: str, threads: int | None, weights:
         with limited_threads(threads):
             yield "cpu" if device == "auto" and threads is not None else device
     except CscCogdError as error:
-        raise type(error)("", error.render(lambda name: names.get(name, name))) from error
+        raise type(error)("", error.render(names)) from error
 
 
 @dataclass(frozen=True)

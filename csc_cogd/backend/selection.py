@@ -112,6 +112,14 @@ def usable_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def physical_memory() -> float | None:
+    """Return the bytes of memory that this machine has; None if that is unknown."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def usable_devices() -> list[str]:
     """Return the names of the CUDA devices of this machine, ``"cuda:0"`` and so on, if :func:`get_backend` found one."""
     from csc_cogd.backend.cuda import device

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from csc_cogd.backend import usable_devices
+from csc_cogd.backend import physical_memory, usable_devices
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, names_folder, place_outputs, unread_notes
 from csc_cogd.batch.job import Job, Listener, Result, Silent
@@ -24,7 +24,6 @@ from csc_cogd.engine import take_fields
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
 from csc_cogd.imagefiles.infrared import infrared_file
-from csc_cogd.learning.learn import physical_memory
 from csc_cogd.report.totals import Totals
 from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
@@ -266,7 +265,7 @@ def plan(
     more += tuple(filter(None, [prior_file(settings)]))
     if into_folder and output is not None and not batch.skip_existing:
         _check_folder(Path(output))
-    _check_targets(targets, [*(image.path for image in images), *masks, *filter(None, references), *more])
+    _check_targets(targets, [*[image.path for image in images], *masks, *filter(None, references), *more])
     make = partial(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=batch.axes, overwrite=batch.overwrite,
         run=uuid.uuid4().hex, record_required=several, resume=batch.skip_existing, inputs=more, new_folders=into_folder,

@@ -117,12 +117,10 @@ def _write_page(work: Work, before: np.ndarray, after: np.ndarray, report: Clean
     )
 
 
-def write_masks(work: Work) -> None:
+def write_masks(work: Work, folder: Path) -> None:
     """Write the masks of a scan's pages in which something was found."""
     job = work.job
-    if job.scans.mask_out is None:
-        return
     for page, mask in work.masks_found.items():
-        path = mask_path(job.scans.mask_out, job.source, job.folder, page, work.n_pages)
+        path = mask_path(folder, job.source, job.folder, page, work.n_pages)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(ImageFile(mask.astype(np.uint8) * 255, path, "png"), path, overwrite=job.overwrite or job.resume)

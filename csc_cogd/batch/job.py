@@ -76,7 +76,7 @@ class Job:
 
     def text(self, message: Message) -> str:
         """Return what a message says, in one line."""
-        return " ".join(message.render(lambda name: self.names.get(name, name)).split())
+        return " ".join(message.render(self.names).split())
 
 
 @dataclass(frozen=True)

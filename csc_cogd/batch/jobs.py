@@ -92,7 +92,8 @@ def restore_file(job: Job, listener: Listener) -> Result:
         make_folder(job.target.parent)
 
         def remember(finished: Path) -> None:
-            write_masks(work)
+            if job.scans.mask_out is not None:
+                write_masks(work, job.scans.mask_out)
             work.show_unchanged()
             if not record:
                 return

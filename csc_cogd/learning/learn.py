@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import physical_memory
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
@@ -325,11 +326,3 @@ def check_memory(
     if present is not None and needed > present:
         wrong = f"need {needed / 1e9:.0f} GB of memory to learn from {work}, this machine has {present / 1e9:.0f} GB"
         raise DeviceError("n_filters", wrong, advice)
-
-
-def physical_memory() -> float | None:
-    """Return the bytes of memory that this machine has; None if that is unknown."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return None
