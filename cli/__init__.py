@@ -92,8 +92,8 @@ def main(arguments: list[str] | None = None) -> Any:
     if arguments is None:  # called as a program
         arguments = sys.argv[1:]
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: files are cleaned up
-    flags = (argument for argument in arguments if argument == "--verbose" or re.fullmatch("-[a-z]+", argument))
-    verbose = sum(1 if flag == "--verbose" else flag.count("v") for flag in flags) > 1
+    flags = [argument for argument in arguments if argument == "--verbose" or re.fullmatch("-[a-z]+", argument)]
+    verbose = "".join(flags).count("v") > 1  # of which there is one in --verbose
     if not verbose:
         warnings.simplefilter("ignore")  # what matters is said as an error or by the command itself
     names: dict[str, str] = {}  # of arguments, which the command fills in
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> Any:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted: nothing half-written is left behind", 130, verbose)
     except CscCogdError as error:
-        text = error.render(lambda name: names.get(name, name))
+        text = error.render(names)
         _fail(text, 3 if isinstance(error, DeviceError) else 2, verbose)
     except MemoryError:
         _fail("out of memory: use a smaller image, or a machine with more", 3, verbose)

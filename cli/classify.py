@@ -163,7 +163,7 @@ def _write(
     if options.output is not None:
         as_json = options.output.suffix.lower() == ".json"
         text = json.dumps([_row(one) for one in found], indent=1) + "\n" if as_json else _csv(found, top)
-        write_whole(options.output, lambda file: file.write(text.encode()), overwrite=overwrite)
+        write_whole(options.output, text.encode(), overwrite=overwrite)
         console.say(f"{options.output}: {len(found)} images")
     elif not options.as_json:
         for line in _csv(found, top).splitlines():

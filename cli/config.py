@@ -119,7 +119,7 @@ def _names(ctx: click.Context) -> list[str]:
     return [*_names(ctx.parent), ctx.info_name or ""] if ctx.parent else []
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     """Return the table of a TOML file."""
     import tomllib
 
@@ -132,8 +132,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _settings(
-    table: dict[str, Any], command: click.Command, names: list[str], known: dict[str, click.Option], outer: str = ""
-) -> dict[str, tuple[str, Any]]:
+    table: dict[str, object], command: click.Command, names: list[str], known: dict[str, click.Option], outer: str = ""
+) -> dict[str, tuple[str, object]]:
     """Return the settings in a table of the file for the `known` options of the command that `names` lead to.
 
     The table is that of `command`. For each key, return its place in the file and its value; inner tables win. Unknown keys
@@ -162,14 +162,14 @@ def _advice(key: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else "leave it out, or see --help"
 
 
-def _as_given(option: click.Option, place: str, value: Any, folder: Path) -> Any:
+def _as_given(option: click.Option, place: str, value: object, folder: Path) -> object:
     """Convert a value in the file to what the command line would give; InputError if it has another type."""
     if option.is_flag:
         if not isinstance(value, bool):
             raise InputError("", "is a switch", "write true or false", place)
         return value
 
-    def texts(value: Any, depth: int) -> Any:
+    def texts(value: object, depth: int) -> object:
         if depth:
             if not isinstance(value, list):
                 raise InputError("", "takes several values", "write a list of them, in brackets", place)

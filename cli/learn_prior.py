@@ -54,7 +54,10 @@ if TYPE_CHECKING:
 @options("checkpoint", "device", "threads", CONSOLE)
 def command(
     images: tuple[str, ...], output: Path, recursive: bool, files_from: str | None, axes: str | None, overwrite: bool,
-    hold_out: int, start: Path | None, plot: Path | None, console: Console, **settings: Any,
+    color: bool, noise: str, n_filters: int | None, filter_size: int | None, stride: int | None, n_iter: int | None,
+    steps: int | None, minutes: float | None, hold_out: int, batch_size: int, learning_rate: float, seed: int,
+    start: Path | None, plot: Path | None, checkpoint: Path | None, device: str, threads: int | None,
+    console: Console,
 ) -> None:  # fmt: skip
     """Learn a prior, for denoise, from photographs without noise: the IMAGEs, 8 or 16 bits, gray or in color.
 
@@ -85,7 +88,7 @@ def command(
     if hold_out >= len(paths):
         raise InputError("hold_out", f"leaves nothing to learn from: there are {len(paths)} images", "hold fewer out")
     check_writable(output, overwrite=overwrite, inputs=(*paths, *filter(None, [start])))
-    check_distinct(output, settings["checkpoint"], plot)
+    check_distinct(output, checkpoint, plot)
     if plot is not None:
         check_plot(plot, overwrite)
     pictures = _read(paths, axes)
@@ -98,9 +101,13 @@ def command(
         course.append(record)
         _tell(console, progress, record)
 
-    with console.checkpointed(settings["checkpoint"]), console.progress() as progress:
+    with console.checkpointed(checkpoint), console.progress() as progress:
         begun = None if start is None else Prior.load(start)
-        prior = learn_prior(learned, held_out=held_out, start=begun, callback=tell, **settings)
+        prior = learn_prior(
+            learned, color=color, noise=noise, n_filters=n_filters, filter_size=filter_size, stride=stride, n_iter=n_iter,
+            steps=steps, minutes=minutes, batch_size=batch_size, learning_rate=learning_rate, held_out=held_out, seed=seed,
+            start=begun, checkpoint=checkpoint, device=device, threads=threads, callback=tell,
+        )  # fmt: skip
     prior.save(output, overwrite=overwrite)
     if plot is not None:
         from csc_cogd.report.training import draw_learning

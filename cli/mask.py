@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.mask_files import check_mask_output, check_preview, mask_image, missing_of, write_mask, write_preview
+from csc_cogd.cli.mask_files import any_channel, check_mask_output, check_preview, mask_image, write_mask, write_preview
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, MASK, options
 from csc_cogd.errors import InputError
@@ -157,7 +157,7 @@ def from_image(
     """
     import numpy as np
 
-    from csc_cogd.imagefiles import create_images, open_images
+    from csc_cogd.imagefiles import create_images, missing_pixels, open_images
     from csc_cogd.imagefiles.masks import percent
 
     check_mask_output(output, overwrite, image_path, rules.path)
@@ -165,7 +165,8 @@ def from_image(
     drawn, shares = None, []
     with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
         for number, image in enumerate(pages):
-            missing, sources = missing_of(image, rules, page=number, n_pages=len(pages))
+            found, sources = missing_pixels(image, rules, page=number, n_pages=len(pages), complete=len(pages) > 1)
+            missing = any_channel(found)
             shares.append(missing.mean())
             where = image_path if len(pages) == 1 else f"{image_path}, page {number + 1}"
             console.say(f"{where}: {percent(missing.mean())} of the pixels missing ({'; '.join(sources) or 'none'})")
@@ -360,7 +361,7 @@ def show(
     import numpy as np
     from scipy.ndimage import find_objects, label
 
-    from csc_cogd.imagefiles import ImageFile, read_image
+    from csc_cogd.imagefiles import ImageFile, missing_pixels, read_image
     from csc_cogd.imagefiles.masks import percent
 
     if preview is not None and image_path is None:
@@ -370,7 +371,8 @@ def show(
         image = ImageFile(np.zeros(read_image(mask_path).pixels.shape[:2], np.uint8), mask_path, "png")
     else:
         image = read_image(image_path)
-    missing, sources = missing_of(image, replace(rules, path=mask_path))
+    found, sources = missing_pixels(image, replace(rules, path=mask_path))
+    missing = any_channel(found)
     holes, n_holes = label(missing, np.ones((3, 3), bool))
     sizes = np.bincount(holes.ravel())[1:]
     largest = int(sizes.argmax())

@@ -11,20 +11,17 @@ from csc_cogd.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from csc_cogd.imagefiles import ImageFile, MaskRules
+    from csc_cogd.imagefiles import ImageFile
 
 MAGENTA = (255, 0, 255)
 STRETCH = (0.5, 99.5)  # percentiles that become black and white in previews
 
 
-def missing_of(image: ImageFile, rules: MaskRules, page: int = 0, n_pages: int = 1) -> tuple[np.ndarray, list[str]]:
-    """Return which pixels are missing in any channel, (H, W), and what each source says of it."""
+def any_channel(missing: np.ndarray) -> np.ndarray:
+    """Return which pixels are missing in any channel, (H, W), of what is missing of an image."""
     import numpy as np
 
-    from csc_cogd.imagefiles import missing_pixels
-
-    missing, sources = missing_pixels(image, rules, page=page, n_pages=n_pages, complete=n_pages > 1)
-    return np.asarray(missing.reshape(*missing.shape[:2], -1).any(axis=2)), sources
+    return np.asarray(missing.reshape(*missing.shape[:2], -1).any(axis=2))
 
 
 def check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:

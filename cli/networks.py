@@ -62,7 +62,7 @@ class RuleSettings:
     def parsed(cls, text: str | None) -> RuleSettings:
         """Return the settings of a text such as ``"eta=0.2,sign=1"``."""
         kinds = {"eta": float, "bound": float, "sign": int, "kernels": str, "small": str}
-        found = {}
+        found = vars(cls()).copy()
         for part in text.split(",") if text else ():
             name, _, value = part.partition("=")
             try:
@@ -70,7 +70,7 @@ class RuleSettings:
             except (KeyError, ValueError):
                 problem = f"must be NAME=VALUE, separated by commas, with names {', '.join(kinds)}, got {part!r}"
                 raise InputError("rule", problem) from None
-        return cls(**found)
+        return cls(*found.values())
 
 
 def data_options(function: Any) -> Any:
@@ -102,7 +102,7 @@ def network_command(console: Console, device: str, threads: int | None, weights:
         with limited_threads(threads):
             yield "cpu" if device == "auto" and threads is not None else device
     except CscCogdError as error:
-        raise type(error)("", error.render(lambda name: names.get(name, name))) from error
+        raise type(error)("", error.render(names)) from error
 
 
 @dataclass(frozen=True)

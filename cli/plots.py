@@ -23,6 +23,7 @@ def check_plot(plot: Path, overwrite: bool) -> None:
 
 def save_plot(figure: Any, plot: Path, overwrite: bool) -> None:
     """Write a Matplotlib figure in the format of the file's name."""
-    from csc_cogd.storage import write_whole
+    from csc_cogd.storage import whole_file
 
-    write_whole(plot, lambda file: figure.savefig(file, format=_FORMATS[plot.suffix.lower()], dpi=150), overwrite=overwrite)
+    with whole_file(plot, overwrite=overwrite) as file:
+        figure.savefig(file, format=_FORMATS[plot.suffix.lower()], dpi=150)

@@ -223,7 +223,7 @@ def command(
         from csc_cogd.storage import write_whole
 
         content = _record(result, accuracies)
-        write_whole(options.record, lambda file: file.write(content), overwrite=overwrite)
+        write_whole(options.record, content, overwrite=overwrite)
     _summarize(options, result, accuracies, console)
     if result.masks is not None and never_acted(result.masks):
         console.warn(

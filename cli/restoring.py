@@ -156,7 +156,7 @@ class _Tally:
         if result.status == "done" and "nonzeros_per_value" in result.figures:
             from csc_cogd.learning.reconstruct import Quality
 
-            self._qualities[result.input] = Quality(*(result.figures[name] for name in Quality._fields))
+            self._qualities[result.input] = Quality._make(map(result.figure, Quality._fields))
         for kind in ("notes", "details", "warnings") if not self._live else ():
             for text in getattr(result, kind):
                 if kind == "warnings" and not self._single:

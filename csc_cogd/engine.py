@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from csc_cogd.backend import Backend, device_of, get_backend
 from csc_cogd.errors import InputError
 
-Record = TypeVar("Record")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Engine:
     device: str = "auto"
     threads: int | None = None
     fft: str | None = None
+
+    def __post_init__(self) -> None:
+        take_numbers(self)
 
     @property
     def backend(self) -> Backend:
@@ -68,17 +74,27 @@ def as_number(value: Any) -> Any:
     return value.item() if np.ndim(value) == 0 and hasattr(value, "item") else value
 
 
-def record_of(kind: type[Record], given: Record | None, **fields: Any) -> Record:
-    """Return the record that is given, or one of these fields.
+def take_numbers(record: object) -> None:
+    """Replace arrays without axes among the fields of a frozen record by the numbers in them."""
+    for name, value in vars(record).items():
+        object.__setattr__(record, name, as_number(value))
+
+
+def record_of(made: Record, given: Record | None) -> Record:
+    """Return the record that is given, or the one that was made of fields that were given one by one.
 
     Raises
     ------
     InputError
         If a record is given, and a field beside it.
     """
-    if given is None:
-        return kind(**{name: as_number(value) for name, value in fields.items()})
-    for name, value in fields.items():
-        if value != getattr(kind, name):
-            raise InputError(name, f"was given twice, by itself and in a {kind.__name__}", "choose one")
-    return given
+    for field in fields(made) if given is not None else ():
+        if getattr(made, field.name) != field.default:
+            raise InputError(field.name, f"was given twice, by itself and in a {type(made).__name__}", "choose one")
+    return made if given is None else given
+
+
+def take_fields(record: Record, arguments: dict[str, Any], prefix: str = "") -> Record:
+    """Return a record with those of its fields, named with a prefix, that are among arguments, which are taken out there."""
+    names = {field.name: prefix + field.name for field in fields(record)}
+    return replace(record, **{field: arguments.pop(name) for field, name in names.items() if name in arguments})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Self
 
 
@@ -27,7 +27,7 @@ class Message(BaseException):
     >>> error = InputError("gain", "must be a positive number, got 0", "or leave {noise} out", "scan.tif")
     >>> str(error)
     'scan.tif: gain must be a positive number, got 0: or leave noise out'
-    >>> error.render(lambda name: f"--{name}")
+    >>> error.render({"gain": "--gain", "noise": "--noise"})
     'scan.tif: --gain must be a positive number, got 0: or leave --noise out'
     """
 
@@ -36,7 +36,7 @@ class Message(BaseException):
         self.argument, self.problem, self.fix, self.subject = argument, problem, fix, subject
 
     def __str__(self) -> str:
-        return self.render(str)
+        return self.render({})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and type(self) is type(other) and self.args == other.args
@@ -44,11 +44,10 @@ class Message(BaseException):
     def __hash__(self) -> int:
         return hash((type(self), self.args))
 
-    def render(self, name_of: Callable[[str], str]) -> str:
-        """Return the message, with every argument named as `name_of` says."""
-        name = name_of(self.argument) if self.argument else ""
-        fix = self.fix.format_map(_Names(name_of))
-        return ": ".join(part for part in (self.subject, " ".join(filter(None, (name, self.problem))), fix) if part)
+    def render(self, names: Mapping[str, str]) -> str:
+        """Return the message, with every argument under the name that it has there; its own, if it has none."""
+        what = " ".join(filter(None, (names.get(self.argument, self.argument), self.problem)))
+        return ": ".join(filter(None, (self.subject, what, self.fix.format_map(_Names(names)))))
 
     def about(self, subject: str) -> Self:
         """Return the same message, about a file, page or frame."""
@@ -56,13 +55,10 @@ class Message(BaseException):
 
 
 class _Names(dict[str, str]):
-    """What an argument's name is looked up in."""
-
-    def __init__(self, name_of: Callable[[str], str]):
-        self._name_of = name_of
+    """What an argument's name is looked up in; others stay as they are."""
 
     def __missing__(self, name: str) -> str:
-        return self._name_of(name)
+        return name
 
 
 class CscCogdError(Message, Exception):

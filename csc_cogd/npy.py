@@ -59,9 +59,10 @@ def check_declared_size(
     ------
     InputError
     """
-    if any(n_bytes > large and n_bytes > most * file_size for large, most in claims.items()):
-        problem = f"claims {what} {n_bytes / 1e9:.2g} GB, in a file of {file_size} bytes"
-        raise InputError("", problem, f"if it is real, {fix}", os.fspath(path))
+    for large, most in claims.items():
+        if n_bytes > large and n_bytes > most * file_size:
+            problem = f"claims {what} {n_bytes / 1e9:.2g} GB, in a file of {file_size} bytes"
+            raise InputError("", problem, f"if it is real, {fix}", os.fspath(path))
 
 
 def read_header(file: BinaryIO) -> Header:

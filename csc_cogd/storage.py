@@ -9,7 +9,7 @@ import os
 import platform
 import stat
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from csc_cogd.errors import InputError
 from csc_cogd.npy import MAGIC, check_members, is_array, open_archive, read_array, read_member
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can hold."""
 PREFIX = ".csc-cogd-"
 """Of the names of temporary files."""
@@ -114,10 +114,10 @@ def whole_file(
             temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], Any], *, overwrite: bool, follow_link: bool = True) -> None:
-    """Let `write` fill a file that appears whole: see :func:`whole_file`."""
+def write_whole(path: Path, content: bytes, *, overwrite: bool, follow_link: bool = True) -> None:
+    """Write a file that appears whole: see :func:`whole_file`."""
     with whole_file(path, overwrite=overwrite, follow_link=follow_link) as file:
-        write(file)
+        file.write(content)
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -136,7 +136,8 @@ def write_arrays(
     """Write an npz file of arrays, with `about`, anything that JSON can hold, beside them; no pickle in it."""
     text = np.frombuffer(json.dumps(dict(about)).encode(), np.uint8)
     save = np.savez_compressed if compress else np.savez
-    write_whole(path, lambda file: save(file, about=text, **arrays), overwrite=overwrite)
+    with whole_file(path, overwrite=overwrite) as file:
+        save(file, about=text, **arrays)
 
 
 def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

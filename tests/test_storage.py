@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from csc_cogd.errors import InputError
-from csc_cogd.storage import check_distinct, check_writable, read_arrays, write_arrays, write_whole
+from csc_cogd.storage import check_distinct, check_writable, read_arrays, whole_file, write_arrays, write_whole
 
 
 def test_arrays_and_what_is_said_about_them_come_back(tmp_path):
@@ -29,16 +29,17 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"before")
 
-    def broken(file):
-        file.write(b"half")
-        raise KeyboardInterrupt
+    def write_half():
+        with whole_file(path, overwrite=True) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_whole(path, broken, overwrite=True)
+        write_half()
     assert path.read_bytes() == b"before"
     with pytest.raises(InputError, match="exists already"):
-        write_whole(path, lambda file: file.write(b"after"), overwrite=False)
-    write_whole(path, lambda file: file.write(b"after"), overwrite=True)
+        write_whole(path, b"after", overwrite=False)
+    write_whole(path, b"after", overwrite=True)
     assert path.read_bytes() == b"after"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -112,7 +113,7 @@ def test_a_link_to_nowhere_is_not_replaced_unasked(tmp_path):
 def test_files_are_as_readable_as_any_others(tmp_path):
     previous = os.umask(0o027)
     try:
-        write_whole(tmp_path / "a.bin", lambda file: file.write(b"a"), overwrite=False)
+        write_whole(tmp_path / "a.bin", b"a", overwrite=False)
     finally:
         os.umask(previous)
     assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o640
@@ -125,7 +126,7 @@ def test_a_link_and_its_target_are_one_output(tmp_path):
 
 
 def put(path, content=b"after", **options):
-    write_whole(path, lambda file: file.write(content), **{"overwrite": True} | options)
+    write_whole(path, content, **{"overwrite": True} | options)
 
 
 def test_overwriting_a_link_replaces_what_it_names(tmp_path):
@@ -183,22 +184,16 @@ def test_overwriting_keeps_permissions(tmp_path, mode):
     path = tmp_path / "a.bin"
     path.write_bytes(b"before")
     path.chmod(mode)
-    modes = []
-
-    def write(file):
-        modes.append(os.fstat(file.fileno()).st_mode)  # nobody else reads it meanwhile, either
+    with whole_file(path, overwrite=True) as file:
+        meanwhile = os.fstat(file.fileno()).st_mode  # nobody else reads it then, either
         file.write(b"after")
-
-    write_whole(path, write, overwrite=True)
     assert path.read_bytes() == b"after"
-    assert [stat.S_IMODE(found) for found in (*modes, path.stat().st_mode)] == [mode, mode]
+    assert [stat.S_IMODE(found) for found in (meanwhile, path.stat().st_mode)] == [mode, mode]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("75600 requested and 15928 written")])
 def test_a_full_disk_is_named_with_what_to_do(tmp_path, error):
-    def write(file):
+    why = r"a\.npy: can't be written: .*(space|full).*: make room, or write to another disk"
+    with pytest.raises(InputError, match=why), whole_file(tmp_path / "a.npy", overwrite=False):
         raise error
-
-    with pytest.raises(InputError, match=r"a\.npy: can't be written: .*(space|full).*: make room, or write to another disk"):
-        write_whole(tmp_path / "a.npy", write, overwrite=False)
     assert not list(tmp_path.iterdir())

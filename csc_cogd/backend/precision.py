@@ -38,7 +38,9 @@ def computing_in(precision: str, array: Any) -> Iterator[None]:
     """
     check_precision(precision)
     if precision == "mixed":
-        _check_mixed(array)
+        if not on_gpu(array):
+            raise InputError("precision", "'mixed' needs a GPU, but this network is on the CPU", "use 'float32'")
+        _check_mixed(array.dtype, int(array_module(array).cuda.Device().compute_capability))
     token = _mixed.set(precision == "mixed")
     try:
         yield
@@ -57,13 +59,11 @@ def check_precision(precision: str) -> None:
         raise InputError("precision", f"must be 'float32' or 'mixed', got {precision!r}")
 
 
-def _check_mixed(array: Any) -> None:
-    if not on_gpu(array):
-        raise InputError("precision", "'mixed' needs a GPU, but this network is on the CPU", "use 'float32'")
-    if array.dtype != np.float32:
-        problem = f"'mixed' needs a network in float32, but this one is {array.dtype}"
+def _check_mixed(dtype: np.dtype, capability: int) -> None:
+    """Raise InputError where products of a dtype can't be computed on the tensor cores of a GPU."""
+    if dtype != np.float32:
+        problem = f"'mixed' needs a network in float32, but this one is {dtype}"
         raise InputError("precision", problem, "use 'float32', or convert the network")
-    capability = array_module(array).cuda.Device().compute_capability
-    if int(capability) < _TENSOR_CORES:
+    if capability < _TENSOR_CORES:
         problem = f"'mixed' needs a GPU of compute capability {_TENSOR_CORES} or higher, but this one has {capability}"
         raise InputError("precision", problem, "use 'float32'")

@@ -61,14 +61,15 @@ def get_backend(
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError("threads", f"must be an integer >= 1, got {threads}")
     provider, chosen_kernels = choose_provider(fft), choose_kernels(kernels)
+    asked = _settings_of_the_cpu(threads, fft, kernels)
     if device == "auto":
-        device, _ = choose_device(threads, fft, kernels)
+        device, _ = _automatic_device(asked)
     if device == "cpu":
         if threads is None:
             threads = usable_processors()
         # a forked child has its parent's cache but not its threads
         return _cpu_backend(os.getpid(), dtype, threads, provider, chosen_kernels)
-    if asked := _settings_of_the_cpu(threads, fft, kernels):
+    if asked:
         raise InputError(asked, f"is a setting of the CPU, not of {device!r}", "leave it out, or use {device} 'cpu'")
     from csc_cogd.backend.cuda.device import open_device
 
@@ -91,10 +92,15 @@ def device_of(array: Any, device: str, name: str = "images") -> str:
     return there
 
 
-def choose_device(threads: int | None = None, fft: str | None = None, kernels: str | None = None) -> tuple[str, str]:
+def choose_device(threads: int | None = None, fft: str | None = None) -> tuple[str, str]:
     """Return the device that ``"auto"`` chooses with these settings, and the reason, for display."""
-    variables = (name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name))
-    if asked := _settings_of_the_cpu(threads, fft, kernels) or next(variables, ""):
+    return _automatic_device(_settings_of_the_cpu(threads, fft, None))
+
+
+def _automatic_device(asked: str) -> tuple[str, str]:
+    """Return the same where a setting is asked for that only the CPU has, by its name."""
+    variables = [name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name)]
+    if asked := next(filter(None, [asked, *variables]), ""):
         return "cpu", f"{asked} is a setting of the CPU"
     if find_spec("cupy") is None:
         return "cpu", "CuPy isn't installed"
@@ -106,6 +112,14 @@ def usable_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def physical_memory() -> float | None:
+    """Return the bytes of memory that this machine has; None if that is unknown."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def usable_devices() -> list[str]:
     """Return the names of the CUDA devices of this machine, ``"cuda:0"`` and so on, if :func:`get_backend` found one."""
     from csc_cogd.backend.cuda import device
@@ -115,8 +129,10 @@ def usable_devices() -> list[str]:
 
 def _settings_of_the_cpu(threads: int | None, fft: str | None, kernels: str | None) -> str:
     """Return the first of the settings that only the CPU has; empty if none is given."""
-    given = {"threads": threads, "fft": fft, "kernels": kernels}
-    return next((name for name, value in given.items() if value not in (None, "auto", "estimated")), "")
+    for name, value in (("threads", threads), ("fft", fft), ("kernels", kernels)):
+        if value not in (None, "auto", "estimated"):
+            return name
+    return ""
 
 
 @lru_cache(maxsize=2)

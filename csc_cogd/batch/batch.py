@@ -6,12 +6,12 @@ import os
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from csc_cogd.backend import usable_devices
+from csc_cogd.backend import physical_memory, usable_devices
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, names_folder, place_outputs, unread_notes
 from csc_cogd.batch.job import Job, Listener, Result, Silent
@@ -20,10 +20,10 @@ from csc_cogd.batch.reporting import check_report, find_reference, page_path, wr
 from csc_cogd.batch.settings import BatchOptions, PathLike, ScanFiles, Settings
 from csc_cogd.batch.tasks import TASKS, Task, load_dictionary, prior_file
 from csc_cogd.batch.workers import run_in_processes
+from csc_cogd.engine import take_fields
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules
 from csc_cogd.imagefiles.infrared import infrared_file
-from csc_cogd.learning.learn import physical_memory
 from csc_cogd.report.totals import Totals
 from csc_cogd.restore.report import Progress
 from csc_cogd.restore.tiling import MAX_MEMORY
@@ -57,8 +57,9 @@ class Batch:
             if self.scheduler is not None or self.n_processes > 1:
                 results = stack.enter_context(closing(self._results(listener)))
             for result in results:
-                expected = result.figures.get("expected_seconds", 0.0)
-                self.totals.add(result.status, result.seconds, result.missing, result.changed or 0, expected)
+                self.totals.add(
+                    result.status, result.seconds, result.missing, result.changed or 0, result.figure("expected_seconds")
+                )
                 if self.report is not None:
                     reported.append(result.row())
                 yield result
@@ -188,34 +189,37 @@ def plan_batch(
     task: str,
     dictionary: PathLike = "default",
     names: Mapping[str, str] | None = None,
+    mask: PathLike | None = None,
+    infrared: PathLike | None = None,
+    use_infrared: bool = True,
+    mask_out: PathLike | None = None,
     **keywords: Any,
 ) -> Batch:
     """Check all that can be checked before a batch is begun.
 
     Parameters
     ----------
-    inputs, output, task, dictionary, keywords
+    inputs, output, task, dictionary, mask, infrared, use_infrared, mask_out, keywords
         See :func:`restore_batch`.
     names : mapping of str to str, optional
         See :class:`csc_cogd.batch.Job`.
     """
     if task not in TASKS:
         raise InputError("task", f"must be one of {', '.join(map(repr, TASKS))}, got {task!r}")
-    batch = BatchOptions(**{f.name: keywords.pop(f.name) for f in fields(BatchOptions) if f.name in keywords})
-    path = keywords.pop("mask", None)
-    given = {f.name: keywords.pop(f"mask_{f.name}") for f in fields(MaskRules) if f"mask_{f.name}" in keywords}
-    rules = MaskRules(None if path is None else Path(path), **given)
-    paths = {
-        name: None if keywords[name] is None else Path(keywords.pop(name))
-        for name in ("infrared", "mask_out")
-        if name in keywords
-    }
-    scans = ScanFiles(**paths, use_infrared=keywords.pop("use_infrared", True))
+    if "mask_path" in keywords:
+        raise InputError("mask_path", "is no setting of this task", "use mask")
+    batch = take_fields(BatchOptions(), keywords)
+    rules = take_fields(MaskRules(_path(mask)), keywords, "mask_")
+    scans = ScanFiles(_path(infrared), use_infrared, _path(mask_out))
     if scans != NO_SCANS and not TASKS[task].cleans:
         name = next(name for name, value in vars(scans).items() if value != getattr(NO_SCANS, name))
         raise InputError(name, "belongs to the task 'clean'", "leave it out")
     settings = TASKS[task].settings(keywords)
     return plan(task, inputs, output, batch, rules, settings, dictionary=dictionary, scans=scans, names=names)
+
+
+def _path(name: PathLike | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 def plan(
@@ -261,7 +265,7 @@ def plan(
     more += tuple(filter(None, [prior_file(settings)]))
     if into_folder and output is not None and not batch.skip_existing:
         _check_folder(Path(output))
-    _check_targets(targets, [*(image.path for image in images), *masks, *filter(None, references), *more])
+    _check_targets(targets, [*[image.path for image in images], *masks, *filter(None, references), *more])
     make = partial(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=batch.axes, overwrite=batch.overwrite,
         run=uuid.uuid4().hex, record_required=several, resume=batch.skip_existing, inputs=more, new_folders=into_folder,

@@ -70,7 +70,7 @@ def clean_page(work: Work, image: ImageFile, page: int) -> ImageFile:
     result = with_cleaned(image, restored)
     written = as_written(job.target, result).colors
     work.compare(image.colors, written, ~mask if written.ndim == 2 else ~mask[..., None], where)
-    if job.page is not None and "report" not in work.figures:
+    if job.page is not None and work.report is None:
         _write_page(work, colors, written[..., : colors.shape[2]] if colors.ndim == 3 else written, report, page)
     return result
 
@@ -112,17 +112,15 @@ def _write_page(work: Work, before: np.ndarray, after: np.ndarray, report: Clean
     reference = None if job.reference is None else read_reference(job.reference, page, job.axes, before.shape)
     facts = {"found": "; ".join(work.lines["notes"]), "how": "; ".join(work.lines["details"])}
     facts |= {name: str(value) for name, value in vars(job.settings.cleaning).items()}
-    work.figures["report"] = write_image_page(
+    work.report = write_image_page(
         job.page, title, before, report.detection.mask, after, reference, Trace(), facts, report.detection
     )
 
 
-def write_masks(work: Work) -> None:
+def write_masks(work: Work, folder: Path) -> None:
     """Write the masks of a scan's pages in which something was found."""
     job = work.job
-    if job.scans.mask_out is None:
-        return
     for page, mask in work.masks_found.items():
-        path = mask_path(job.scans.mask_out, job.source, job.folder, page, work.n_pages)
+        path = mask_path(folder, job.source, job.folder, page, work.n_pages)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(ImageFile(mask.astype(np.uint8) * 255, path, "png"), path, overwrite=job.overwrite or job.resume)

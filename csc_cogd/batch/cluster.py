@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,14 +62,14 @@ def connected(scheduler: Any, jobs: int = 1) -> Iterator[Any]:
     else:
         _check_answer(scheduler)
         try:
-            client = within(SECONDS + 2, distributed.Client, scheduler, timeout=SECONDS, set_as_default=False)
+            client = within(SECONDS + 2, partial(distributed.Client, scheduler, timeout=SECONDS, set_as_default=False))
         except Exception as error:  # Dask raises whatever it likes
             raise _silent(scheduler, error) from None
         try:
             yield client
         finally:
             with suppress(Exception):  # what was to be done is done, and the cluster may be gone
-                within(SECONDS, client.close, timeout=SECONDS / 2)
+                within(SECONDS, partial(client.close, timeout=SECONDS / 2))
 
 
 def check_scheduler(scheduler: Any) -> None:
@@ -80,7 +81,7 @@ def check_scheduler(scheduler: Any) -> None:
             pass
 
 
-def within(seconds: float, function: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
+def within(seconds: float, function: Callable[[], Answer]) -> Answer:
     """Return what a function returns, which waits for others.
 
     Raises
@@ -92,7 +93,7 @@ def within(seconds: float, function: Callable[..., Answer], *arguments: Any, **o
 
     def call() -> None:
         try:
-            answers.put((True, function(*arguments, **options)))
+            answers.put((True, function()))
         except BaseException as error:
             answers.put((False, error))
 
@@ -116,7 +117,7 @@ def _check_answer(address: str) -> None:
             return await asyncio.wait_for(scheduler.identity(), SECONDS)
 
     try:
-        identity = within(SECONDS + 2, asyncio.run, ask())
+        identity = within(SECONDS + 2, partial(asyncio.run, ask()))
     except (Exception, asyncio.CancelledError) as error:  # a service of another kind makes Dask raise whatever it likes
         raise _silent(address, error) from None
     if not isinstance(identity, dict) or identity.get("type") != "Scheduler":
@@ -188,13 +189,13 @@ def run_on_cluster(jobs: Iterable[Job], client: Any) -> Iterator[Result]:
         raise DeviceError("scheduler", lost, "{skip_existing} goes on from there") from None
     finally:
         with suppress(Exception):  # it may be gone
-            within(SECONDS, client.cancel, list(going_on))
-            within(SECONDS, client.run, _clean_up, sorted(folders))
+            within(SECONDS, partial(client.cancel, list(going_on)))
+            within(SECONDS, partial(client.run, _clean_up, sorted(folders)))
 
 
 def check_workers(client: Any) -> None:
     """Raise DeviceError if no worker has given a sign of life for long: nobody would ever finish what was handed out."""
-    workers = within(SECONDS, client.scheduler_info, n_workers=-1)["workers"].values()
+    workers = within(SECONDS, partial(client.scheduler_info, n_workers=-1))["workers"].values()
     if not any(time.time() - worker["last_seen"] < SILENCE for worker in workers):
         raise DeviceError(
             "scheduler", f"has no worker that has answered for {SILENCE} s: what is done stays",

@@ -152,7 +152,7 @@ def _expand(pattern: str, recursive: bool) -> tuple[list[Input], list[Path]]:
     if not pattern:
         raise InputError("", "'' isn't the name of a file", NAME)
     if os.path.isdir(path):  # which unlike pathlib takes names that are too long, or out of reach
-        files = list(_walk(path, recursive, ()))
+        files = list(_walk(path, () if recursive else None))
         unread = [file for file in files if file.suffix.lower() in UNREAD_SUFFIXES and not file.is_dir()]
         others = set(unread)
         images = [Input(file, file.parent.relative_to(path)) for file in files if file not in others]
@@ -183,10 +183,11 @@ def _before_magic(path: Path) -> list[str]:
     return parts
 
 
-def _walk(folder: Path, recursive: bool, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+def _walk(folder: Path, above: tuple[tuple[int, int], ...] | None) -> Iterator[Path]:
     """Image files of a folder in the order of their names, and of those below; `above` are the folders it is in.
 
-    A folder below that can't be read is given itself, so that reading it says why, and only its results are missing.
+    With None, folders below aren't looked into. One of them that can't be read is given itself, so that reading it says why,
+    and only its results are missing.
     """
     try:
         status = folder.stat()
@@ -197,14 +198,14 @@ def _walk(folder: Path, recursive: bool, above: tuple[tuple[int, int], ...]) -> 
             return
         raise InputError("", f"the folder can't be read: {error.strerror}", subject=str(folder)) from None
     here = (status.st_dev, status.st_ino)
-    if here in above:
+    if above and here in above:
         return
     for entry in entries:
         path = folder / entry.name
         if entry.name.startswith((".", PREFIX)):
             continue
         if os.path.isdir(path):
-            if recursive:
-                yield from _walk(path, recursive, (*above, here))
+            if above is not None:
+                yield from _walk(path, (*above, here))
         elif path.suffix.lower() in SUFFIXES.keys() | UNREAD_SUFFIXES:
             yield path

@@ -12,6 +12,7 @@ from csc_cogd.errors import Message
 from csc_cogd.imagefiles import MaskRules
 from csc_cogd.report.document import plain
 from csc_cogd.restore.report import Progress
+from csc_cogd.storage import Json
 
 NO_RULES = MaskRules()
 
@@ -75,7 +76,7 @@ class Job:
 
     def text(self, message: Message) -> str:
         """Return what a message says, in one line."""
-        return " ".join(message.render(lambda name: self.names.get(name, name)).split())
+        return " ".join(message.render(self.names).split())
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,15 @@ class Result:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Json] = field(default_factory=dict)
     trace: str = ""
 
-    def row(self) -> dict[str, Any]:
+    def figure(self, name: str) -> float:
+        """Return a number among the figures; 0 where there is none."""
+        value = self.figures.get(name)
+        return value if isinstance(value, (int, float)) else 0.0
+
+    def row(self) -> dict[str, Json]:
         """What a report and a program want to know of it, as JSON can hold it."""
         return {name: plain(value) for name, value in vars(self).items() if name not in ("trace", "code", "details")}
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,13 +33,14 @@ from csc_cogd.imagefiles.files import format_by_name, make_folder, sniff_format
 from csc_cogd.imagefiles.masks import erased, percent
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
+from csc_cogd.report.page import Figures
 from csc_cogd.restore.expected_time import coarsely, expected_seconds, seconds_a_pixel
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport, Trace
 from csc_cogd.restore.restore import restore
-from csc_cogd.storage import check_own_folder, check_writable, remove_abandoned, whole_file
+from csc_cogd.storage import Json, check_own_folder, check_writable, remove_abandoned, whole_file
 
 NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # with others, a result is about the same
 
@@ -92,7 +92,8 @@ def restore_file(job: Job, listener: Listener) -> Result:
         make_folder(job.target.parent)
 
         def remember(finished: Path) -> None:
-            write_masks(work)
+            if job.scans.mask_out is not None:
+                write_masks(work, job.scans.mask_out)
             work.show_unchanged()
             if not record:
                 return
@@ -167,7 +168,8 @@ class Work:
         self.masks: ImageReader | None = None
         self.masks_found: dict[int, np.ndarray] = {}
         self.cleaned: ImageFile | None = None
-        self.figures: dict[str, Any] = {}
+        self.figures: dict[str, float] = {}
+        self.report: Figures | None = None  # of a page
 
     def say(self, text: str, kind: str) -> None:
         if kind != "warnings" or text not in self.lines[kind]:
@@ -198,7 +200,7 @@ class Work:
         colors = image.colors if task.problem else image.observed
         if task.needs_mask and mask is not None and not mask.any() and settings.noise_sigma is None:
             return image
-        reported = job.page is not None and "report" not in self.figures and not settings.dry_run
+        reported = job.page is not None and self.report is None and not settings.dry_run
         trace, reference, reporter = Trace(), None if task.problem else colors, Reporter(self.listener.progress)
         if reported and job.reference is not None:
             factor = settings.operator.factor if settings.operator else 1
@@ -246,10 +248,10 @@ class Work:
         if reported:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
-            chosen = settings.by_name() | {"operator": None}
+            chosen = dict(settings.arguments()) | {"operator": None}
             facts |= {name: str(chosen[name]) for name in task.takes if chosen.get(name) is not None}
             assert job.page is not None
-            self.figures["report"] = write_image_page(job.page, title, given, touched, written, reference, trace, facts)
+            self.report = write_image_page(job.page, title, given, touched, written, reference, trace, facts)
         return result
 
     def _say_expected_time(self, problem: Problem, report: RestorationReport, engine: Engine, where: str) -> None:
@@ -281,8 +283,8 @@ class Work:
 
     def show_unchanged(self) -> None:
         """Put a picture that was left as it is on the report's contact sheet."""
-        if self.job.page is not None and "report" not in self.figures:
-            self.figures["report"] = write_thumbnail_of(self.job.page, self.source.peek().colors)
+        if self.job.page is not None and self.report is None:
+            self.report = write_thumbnail_of(self.job.page, self.source.peek().colors)
 
     def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
         """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint
@@ -323,20 +325,19 @@ class Work:
             missing=share,
             changed=self.n_changed if status == "done" and TASKS[self.job.task].keeps_the_rest else None,
             altered=self.n_altered if status == "done" else None,
-            figures=self.figures,
+            figures={**self.figures} if self.report is None else {**self.figures, "report": self.report},
             notes=self.lines["notes"],
             warnings=self.lines["warnings"],
             details=self.lines["details"],
         )
 
 
-def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
+def _record(job: Job, rules: MaskRules) -> dict[str, Json]:
     """What a result depends on, for its sidecar."""
-    defaults = TASKS[job.task].defaults.by_name()
     settings = {
         name: described
-        for name, value in job.settings.by_name().items()
-        if name not in NOT_IN_THE_RECORD and (described := describe(value)) != describe(defaults[name])
+        for (name, value), (_, default) in zip(job.settings.arguments(), TASKS[job.task].defaults.arguments(), strict=True)
+        if name not in NOT_IN_THE_RECORD and (described := describe(value)) != describe(default)
     }
     if rules.path is not None:
         sniff_format(rules.path)
@@ -357,7 +358,7 @@ def _record(job: Job, rules: MaskRules) -> dict[str, Any]:
     return made if job.scans.use_infrared else made | {"infrared": False}
 
 
-def _done_before(job: Job, record: dict[str, Any]) -> Result | None:
+def _done_before(job: Job, record: dict[str, Json]) -> Result | None:
     """The result that an earlier run, or this one by a worker that was lost, has written already.
 
     Raises
@@ -373,19 +374,18 @@ def _done_before(job: Job, record: dict[str, Any]) -> Result | None:
     return None
 
 
-def _found(job: Job, record: dict[str, Any]) -> Result | None:
+def _found(job: Job, record: dict[str, Json]) -> Result | None:
     """The result that is there, made as this job would make it."""
     found = read_sidecar(job.target)
     if found is None or any(found.get(name) != value for name, value in record.items()):
         return None
     if found.get("run") != job.run and not job.resume:
         return None
-    told = result_of(found)
-    figures = dict(told.get("figures", {}))
-    if job.page is None or not is_shown(job.page, figures.get("report") or {}):
+    told = result_of(found, job.source, job.target)
+    figures = dict(told.figures)
+    if job.page is None or not is_shown(job.page, figures.get("report")):
         figures.pop("report", None)  # it isn't in this report
-    status = "done" if found.get("run") == job.run else "skipped"
-    return Result(**told | {"input": str(job.source), "output": str(job.target), "status": status, "figures": figures})
+    return replace(told, status="done" if found.get("run") == job.run else "skipped", figures=figures)
 
 
 def _explain(job: Job, error: Exception) -> tuple[str, int]:

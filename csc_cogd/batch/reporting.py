@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from csc_cogd.report.page import Entry, Figures, Point, write_page
 from csc_cogd.report.thumbnails import write_thumbnail
 from csc_cogd.report.totals import DAMAGED, Totals
 from csc_cogd.restore.report import Trace
-from csc_cogd.storage import check_own_folder, check_writable, parse_json
+from csc_cogd.storage import Json, check_own_folder, check_writable, parse_json
 
 ONLY, PAGES = "index.html", "pages"
 
@@ -43,10 +42,10 @@ def _thumbnail(page: Path) -> Path:
     return page.with_suffix(".jpg")
 
 
-def is_shown(page: Path, figures: Figures) -> bool:
+def is_shown(page: Path, figures: Json) -> bool:
     """Return whether what was reported of an image, which would have that page, is in this report."""
     there = {"page": page, "thumbnail": _thumbnail(page)}
-    told = {name: figures[name] for name in there if figures.get(name) is not None}
+    told = {name: figures[name] for name in there if figures.get(name) is not None} if isinstance(figures, dict) else {}
     return bool(told) and all(told[name] == _name(there[name]) and there[name].exists() for name in told)
 
 
@@ -150,11 +149,14 @@ def write_image_page(
     return figures | {"thumbnail": _name(_thumbnail(path))}
 
 
-def write_report(folder: Path, results: Iterable[dict[str, Any]], totals: Totals) -> None:
+def write_report(folder: Path, results: Iterable[dict[str, Json]], totals: Totals) -> None:
     """Write the index of all images, for people, programs and spreadsheets; `totals` is what is said of them elsewhere."""
     make_folder(folder)
-    rows = [result | {"report": result["figures"].get("report")} for result in results]
-    for row in rows:
+    rows = []
+    for result in results:
+        figures = result["figures"]
+        row = {**result, "report": figures.get("report") if isinstance(figures, dict) else None}
+        rows.append(row)
         if row["status"] == "failed" or totals.missing_range() is None:
             row["missing"] = None  # it isn't known, or nobody asked
-    write_index(folder, sorted(rows, key=lambda row: os.fspath(row["input"])), totals=totals, overwrite=True)
+    write_index(folder, sorted(rows, key=lambda row: str(row["input"])), totals=totals, overwrite=True)

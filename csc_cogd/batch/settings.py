@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from csc_cogd.errors import InputError
 from csc_cogd.restore.settings import Solve, Tiling
 
 PathLike = str | os.PathLike[str]
-RECORDS = {"solve": Solve, "tiling": Tiling, "engine": Engine, "cleaning": Cleaning}
+RECORDS = ("solve", "tiling", "engine", "cleaning")
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,7 @@ class Settings:
     prior: PathLike = "default"
     cleaning: Cleaning = field(default_factory=Cleaning)
 
-    def by_name(self) -> dict[str, Any]:
-        """Return each value by the name of the argument that it is in Python."""
-        found: dict[str, Any] = {}
-        for name in (each.name for each in fields(self)):
-            value = getattr(self, name)
-            found |= vars(value) if name in RECORDS else {name: value}
-        return found
+    def arguments(self) -> Iterator[tuple[str, Any]]:
+        """Yield each value with the name of the argument that it is in Python."""
+        for name, value in vars(self).items():
+            yield from vars(value).items() if name in RECORDS else [(name, value)]

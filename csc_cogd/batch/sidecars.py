@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from csc_cogd import __version__
+from csc_cogd.batch.job import Result
 from csc_cogd.errors import InputError
-from csc_cogd.storage import check_own_folder, digest, is_number, parse_json, write_whole
+from csc_cogd.storage import Json, check_own_folder, digest, is_number, parse_json, write_whole
 
 FOLDER = ".csc-cogd"
 _NAMES = ("title", "page", "thumbnail", "dtype")  # among a page's figures
@@ -32,7 +33,7 @@ def sidecar_path(target: Path) -> Path:
     return target.parent / FOLDER / f"{name}.json"
 
 
-def write_sidecar(target: Path, finished: Path, record: dict[str, Any]) -> None:
+def write_sidecar(target: Path, finished: Path, record: dict[str, Json]) -> None:
     """Remember a result that is finished, in a temporary file, and about to become `target`."""
     path = sidecar_path(target)
     check_own_folder(path.parent)
@@ -42,10 +43,10 @@ def write_sidecar(target: Path, finished: Path, record: dict[str, Any]) -> None:
         raise InputError("", f"the folder can't be made: {error.strerror}", subject=str(path.parent)) from None
     record = {"csc-cogd": __version__, **record, "output": {"name": target.name, "sha256": file_digest(finished)}}
     text = json.dumps(record, indent=1, default=str).encode()
-    write_whole(path, lambda file: file.write(text), overwrite=True, follow_link=False)
+    write_whole(path, text, overwrite=True, follow_link=False)
 
 
-def read_sidecar(target: Path) -> dict[str, Any] | None:
+def read_sidecar(target: Path) -> dict[str, Json] | None:
     """The record of a result that is there unchanged; None where there is none, or it speaks of another content.
 
     Nor is there one where its ``"result"`` isn't what was written there.
@@ -59,9 +60,10 @@ def read_sidecar(target: Path) -> dict[str, Any] | None:
     return record if unchanged and _is_result(record.setdefault("result", {})) else None
 
 
-def result_of(record: dict[str, Any]) -> dict[str, Any]:
-    """What a record says of its result, as arguments of :class:`csc_cogd.Result`."""
-    return {name: value for name, value in record["result"].items() if name in _RESULT}
+def result_of(record: dict[str, Json], source: Path, target: Path) -> Result:
+    """Return the result that a record tells of."""
+    told: Any = record["result"]
+    return Result(str(source), str(target), **{name: value for name, value in told.items() if name in _RESULT})
 
 
 def _is_result(told: Any) -> bool:

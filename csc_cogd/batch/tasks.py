@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from csc_cogd.batch.settings import RECORDS, PathLike, Settings
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.engine import as_number, record_of
+from csc_cogd.engine import as_number, record_of, take_fields
 from csc_cogd.errors import InputError, Remark
 from csc_cogd.learning.reconstruct import LMBDA, Reconstruction, reconstruct
 from csc_cogd.report.totals import DAMAGED, MISSING, Words
@@ -88,11 +88,10 @@ class Task:
                 near = get_close_matches(name, self.takes, 1)
                 raise InputError(name, "is no setting of this task", f"use {', '.join(near or self.takes)}")
         given = {name: as_number(value) for name, value in given.items() if value is not None}
-        chosen: dict[str, Any] = {}
-        for part, kind in RECORDS.items():
-            own = {f.name: getattr(getattr(self.defaults, part), f.name) for f in fields(kind)}
-            chosen[part] = record_of(kind, given.pop(part, None), **{n: given.pop(n, value) for n, value in own.items()})
-        return replace(self.defaults, **chosen, **given)
+        records = {
+            name: record_of(take_fields(getattr(self.defaults, name), given), given.pop(name, None)) for name in RECORDS
+        }
+        return take_fields(self.defaults, given | records)
 
 
 def _inpainting(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:

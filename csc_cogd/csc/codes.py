@@ -162,7 +162,7 @@ def sparse_code(
     images, gray = check_images(images), np.ndim(images) == 3
     check_settings(lmbda, max_iter, tol, relaxation, gradient_penalty, boundary)
     check_choice("solver", solver, SOLVERS)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     if engine.device == "auto" and solver == "coordinate descent":
         engine = replace(engine, device="cpu")
     backend = engine.beside(images).backend

@@ -170,7 +170,7 @@ def learn_dictionary_consensus(
     shapes = filter_shapes(n_filters, filter_shape)
     model = Model(shapes, lmbda, l1_weights, gradient_penalty, zero_mean, rho, rho_data, relaxation, boundary)
     iterations = check_iterations(code_iterations, filter_iterations)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft).without_measuring()
+    engine = record_of(Engine(dtype, device, threads, fft), engine).without_measuring()
     engine = replace(engine, dtype=str(get_backend("cpu", dtype=engine.dtype).dtype))
     mapper = SerialMapper() if mapper is None else mapper
     opened: list[ShardInfo] = mapper.start(open_shard, list(enumerate(shards)), model, engine, load)

@@ -76,7 +76,7 @@ def debias(
     """
     images = check_images(images)
     check_dictionary(dictionary)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     backend = engine.beside(images).backend
     domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
     codes = check_codes(codes, (len(images), dictionary.n_filters, *domain.codes_shape))

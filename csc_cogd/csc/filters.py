@@ -82,7 +82,7 @@ def solve_filters(
     images, gray = check_images(images), np.ndim(images) == 3
     check_dictionary(start, "start")
     check_settings(0.0, max_iter, tol, relaxation)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     backend = engine.beside(images).backend
     domain = Domain((images.shape[2], images.shape[3]), start.filter_shape)
     codes = check_codes(codes, (len(images), start.n_filters, *domain.codes_shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +13,7 @@ import numpy as np
 from csc_cogd.backend import to_numpy
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.alternation import OuterIteration
-from csc_cogd.csc.codes import reconstruct_images, sparse_code
+from csc_cogd.csc.codes import SparseCodes, reconstruct_images, sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
 from csc_cogd.engine import Engine
@@ -159,7 +160,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
         NotFittedError
             Before `fit`.
         """
-        return self._code(X, weights).codes
+        return self._coder(X, weights=weights).codes
 
     def fit_transform(self, X: Any, y: Any = None, *, weights: Any = None) -> Any:
         """Fit and transform the same images; the codes are closer to the optimum than those of learning."""
@@ -171,7 +172,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
 
     def score(self, X: Any, y: Any = None, *, weights: Any = None) -> float:
         """Return the share of the variance that the codes explain, at most 1; with `weights`, over the known values."""
-        found = to_numpy(self._code(X, weights).reconstruction)
+        found = to_numpy(self._coder(X, weights=weights).reconstruction)
         images = to_numpy(X)
         known = np.broadcast_to(1.0 if weights is None else to_numpy(weights) > 0, images.shape).astype(bool)
         residual, varying = images[known] - found[known], images[known] - images[known].mean()
@@ -199,10 +200,12 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "dictionary_")
 
-    def _code(self, X: Any, weights: Any) -> Any:
-        return sparse_code(
-            X, self._fitted(), lmbda=self.lmbda, weights=weights, max_iter=self.transform_max_iter, tol=self.transform_tol,
-            gradient_penalty=self.gradient_penalty, boundary=self.boundary, engine=self._engine(),
+    @property
+    def _coder(self) -> Callable[..., SparseCodes]:
+        """Code images, with these arguments, over what was learned."""
+        return partial(
+            sparse_code, dictionary=self._fitted(), lmbda=self.lmbda, max_iter=self.transform_max_iter,
+            tol=self.transform_tol, gradient_penalty=self.gradient_penalty, boundary=self.boundary, engine=self._engine(),
         )  # fmt: skip
 
     def _engine(self) -> Engine:

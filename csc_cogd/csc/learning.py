@@ -182,7 +182,7 @@ def learn_dictionary(
         raise InputError("cogd", f"must be a csc_cogd.CogradientRule, such as CogradientRule(), got {cogd!r}")
     check_filters_fit(shapes, images)
     filters = initial_filters(shapes, images.shape[1], seed, start)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     backend = engine.beside(images).backend
     problem = (backend, model, filters, images, check_weights(weights, images))
     alternation = Alternation(*problem) if cogd is None else CogradientAlternation(cogd, *problem)

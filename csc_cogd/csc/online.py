@@ -134,7 +134,7 @@ def learn_dictionary_online(
     iterations = check_iterations(code_iterations, filter_iterations)
     if not 0 < forgetting <= 1:
         raise InputError("forgetting", f"must be above 0 and at most 1, got {forgetting}")
-    backend = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft).backend
+    backend = record_of(Engine(dtype, device, threads, fft), engine).backend
     filters = initial_filters(shapes, crops.channels, seed, start)
     learner = _Learner(backend, model, crops, filters, forgetting)
     settings = model.settings() | {

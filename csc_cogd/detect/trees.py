@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 
 import numpy as np
@@ -41,7 +41,7 @@ class Trees:
     def load(cls, name: str) -> Trees:
         """Read trees that are shipped with the package."""
         with resources.as_file(resources.files("csc_cogd.data") / f"{name}.npz") as path, np.load(path) as stored:
-            return cls(**{key: stored[key] for key in stored.files})
+            return cls(*(stored[field.name] for field in fields(cls)))
 
     def logit(self, features: np.ndarray, give_up: float = -np.inf) -> np.ndarray:
         """Return the logit of the probability of the class for each row of features (n, k), (n,).

@@ -9,6 +9,7 @@ import io
 import re
 import struct
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import BinaryIO, NamedTuple
@@ -74,31 +75,135 @@ class Structure:
         return f"{self.order}Q" if self.big else f"{self.order}H"
 
 
-def read_header(file: BinaryIO) -> tuple[Structure, int]:
-    """Return structure and the offset of the first directory. Raises ValueError."""
-    file.seek(0)
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 8:
-        raise ValueError("no TIFF header")
-    version = struct.unpack_from(f"{order}H", head, 2)[0]
-    if version == 42:
-        return Structure(order), struct.unpack_from(f"{order}I", head, 4)[0]
-    if version != 43 or len(head) < 16:
-        raise ValueError("no TIFF header")
-    return Structure(order, big=True), struct.unpack_from(f"{order}Q", head, 8)[0]
+class _Entry(NamedTuple):
+    """A tag in a file: where its values are, and their bytes."""
+
+    code: int
+    type: int
+    place: int
+    size: int
 
 
-def read_directory(
-    file: BinaryIO, structure: Structure, offset: int, codes: Collection[int] | None = None
-) -> tuple[list[Tag], int]:
-    """Return the tags of the directory at `offset`, or those of some codes, and the offset of the next one.
+class TagFile:
+    """A file with a header and directories of tags, open to be read.
 
-    Those of damaged values are left out. A pointer to a directory that can't be read, or that isn't known, has no children.
+    Attributes
+    ----------
+    structure : Structure
+    first : int
+        Offset of the first directory.
 
-    Raises ValueError where there is no directory, or its values together are larger than the file.
+    Raises
+    ------
+    ValueError
+        Where there is no header; so do the methods where there is no directory.
     """
-    return _read_directory(file, structure, offset, codes, _Room(file.seek(0, io.SEEK_END)), 0)
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._size = file, file.seek(0, io.SEEK_END)
+        file.seek(0)
+        head = file.read(16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        if order is None or len(head) < 8:
+            raise ValueError("no TIFF header")
+        version = struct.unpack_from(f"{order}H", head, 2)[0]
+        if version not in (42, 43) or (version == 43 and len(head) < 16):
+            raise ValueError("no TIFF header")
+        self.structure = Structure(order, big=version == 43)
+        self.first: int = struct.unpack_from(self.structure.offset, head, 8 if self.structure.big else 4)[0]
+
+    def directory(self, offset: int, codes: Collection[int] | None = None) -> list[Tag]:
+        """Return the tags of the directory at `offset`, or those of some codes.
+
+        Those of damaged values are left out. A pointer to a directory that can't be read, or that isn't known, has no
+        children. Raises ValueError, too, where its values together are larger than the file.
+        """
+        return self._directory(offset, codes, _Room(self._size), 0)
+
+    def _directory(self, at: int, codes: Collection[int] | None, room: _Room, depth: int) -> list[Tag]:
+        entries = self._packed_entries(at)
+        self._unpack(self.structure.offset)  # of the next one, which must be there
+        tags, followed = list[Tag](), set[int]()
+        for code, kind, count, inline in struct.iter_unpack(self.structure.entry, entries):
+            if codes is not None and code not in codes:
+                continue
+            n_bytes = count * _SIZES.get(kind, 0)
+            value = inline[:n_bytes]
+            if len(inline) < n_bytes <= self._size:
+                if n_bytes > room.left:
+                    raise ValueError("its tags are larger than the file")
+                room.left -= n_bytes
+                self._file.seek(min(struct.unpack(self.structure.offset, inline)[0], self._size))
+                value = self._file.read(n_bytes)
+            if kind not in _SIZES or len(value) != n_bytes:
+                continue
+            tag = Tag(code, kind, value)
+            if code in _POINTERS and code not in followed and depth < 2:  # of several, the first
+                followed.add(code)
+                places = tag.integers(self.structure.order)
+                with suppress(ValueError):  # one that can't be read
+                    if len(places) == 1:
+                        tag = replace(tag, children=tuple(self._directory(places[0], None, room, depth + 1)))
+            if depth == 0 or not tag.dangles:
+                tags.append(tag)
+        return tags
+
+    def directories(self) -> list[int]:
+        """Return where the directories of the pages are. Raises ValueError if their chain is broken or goes in a circle."""
+        offsets: dict[int, None] = {}
+        offset = self.first
+        while offset:
+            if offset in offsets:
+                raise ValueError("its chain of pages goes in a circle")
+            offsets[offset] = None
+            offset = self.next_directory(offset)
+        return list(offsets)
+
+    def entries(self, offset: int) -> Iterator[_Entry]:
+        """Yield the tags of a directory, those of damaged values left out."""
+        packed = self._packed_entries(offset)
+        start, size = self._file.tell() - len(packed), struct.calcsize(self.structure.entry)
+        for number, (code, kind, count, inline) in enumerate(struct.iter_unpack(self.structure.entry, packed), 1):
+            n_bytes, place = count * _SIZES.get(kind, 0), start + number * size - len(inline)
+            if n_bytes > len(inline):
+                place = struct.unpack(self.structure.offset, inline)[0]
+            if kind in _SIZES and place + n_bytes <= self._size:
+                yield _Entry(code, kind, place, n_bytes)
+
+    def read(self, entry: _Entry, most: int = 1) -> Tag:
+        """Return a tag with at most so many of its values."""
+        self._file.seek(entry.place)
+        return Tag(entry.code, entry.type, self._file.read(min(entry.size, most * _SIZES[entry.type])))
+
+    def end_of_entries(self, offset: int) -> int:
+        """Return where a directory names the next one."""
+        return self._n_tags(offset) * struct.calcsize(self.structure.entry) + self._file.tell()
+
+    def next_directory(self, offset: int) -> int:
+        """Return the offset of the directory behind one; 0 where it is the last."""
+        self._file.seek(self.end_of_entries(offset))
+        return self._unpack(self.structure.offset)
+
+    def _packed_entries(self, offset: int) -> bytes:
+        size = self._n_tags(offset) * struct.calcsize(self.structure.entry)
+        entries = self._file.read(size)
+        if len(entries) < size:
+            raise ValueError("the file ends too early")
+        return entries
+
+    def _n_tags(self, offset: int) -> int:
+        self._file.seek(min(offset, self._size))
+        n_tags = self._unpack(self.structure.count)
+        if not 0 < n_tags <= 4096:
+            raise ValueError(f"a directory of {n_tags} tags")
+        return n_tags
+
+    def _unpack(self, form: str) -> int:
+        try:
+            number: int = struct.unpack(form, self._file.read(struct.calcsize(form)))[0]
+        except struct.error:
+            raise ValueError("the file ends too early") from None
+        return number
 
 
 @dataclass
@@ -106,64 +211,6 @@ class _Room:
     """How many bytes the values of a directory and of those below it may still take: all of them are in the file."""
 
     left: int
-
-
-def _read_directory(
-    file: BinaryIO, structure: Structure, offset: int, codes: Collection[int] | None, room: _Room, depth: int
-) -> tuple[list[Tag], int]:
-    file_size = file.seek(0, io.SEEK_END)
-    n_tags = _n_tags(file, structure, offset)
-    size = struct.calcsize(structure.entry)
-    entries = file.read(n_tags * size)
-    if len(entries) < n_tags * size:
-        raise ValueError("the file ends too early")
-    following = _unpack(structure.offset, file)
-    tags, followed = list[Tag](), set[int]()
-    for code, kind, count, inline in struct.iter_unpack(structure.entry, entries):
-        if codes is not None and code not in codes:
-            continue
-        n_bytes = count * _SIZES.get(kind, 0)
-        value = inline[:n_bytes]
-        if len(inline) < n_bytes <= file_size:
-            if n_bytes > room.left:
-                raise ValueError("its tags are larger than the file")
-            room.left -= n_bytes
-            file.seek(min(struct.unpack(structure.offset, inline)[0], file_size))
-            value = file.read(n_bytes)
-        if kind not in _SIZES or len(value) != n_bytes:
-            continue
-        tag = Tag(code, kind, value)
-        if code in _POINTERS and code not in followed and depth < 2:  # of several, the first
-            tag = _followed(file, structure, tag, room, depth)
-            followed.add(code)
-        if depth == 0 or not tag.dangles:
-            tags.append(tag)
-    return tags, following
-
-
-def _followed(file: BinaryIO, structure: Structure, tag: Tag, room: _Room, depth: int) -> Tag:
-    """Return a pointer with the tags that it points to; without them if they can't be read."""
-    places = tag.integers(structure.order)
-    if len(places) != 1:
-        return tag
-    try:
-        children, _ = _read_directory(file, structure, places[0], None, room, depth + 1)
-    except ValueError:
-        return tag
-    return replace(tag, children=tuple(children))
-
-
-def directory_offsets(file: BinaryIO, structure: Structure, first: int) -> list[int]:
-    """Return where the directories of a file's pages are. Raises ValueError if their chain is broken or goes in a circle."""
-    offsets: dict[int, None] = {}
-    while first:
-        if first in offsets:
-            raise ValueError("its chain of pages goes in a circle")
-        offsets[first] = None
-        n_tags = _n_tags(file, structure, first)
-        file.seek(n_tags * struct.calcsize(structure.entry), io.SEEK_CUR)
-        first = _unpack(structure.offset, file)
-    return list(offsets)
 
 
 def pack_directory(tags: Iterable[Tag], structure: Structure, start: int) -> bytes:
@@ -197,10 +244,9 @@ def pack_exif(tags: Iterable[Tag], order: str) -> bytes:
 
 def unpack_exif(exif: bytes) -> tuple[str, list[Tag]]:
     """Return byte order and tags of EXIF data; none if they are damaged."""
-    file = io.BytesIO(exif.removeprefix(b"Exif\0\0"))
     try:
-        structure, first = read_header(file)
-        return structure.order, read_directory(file, structure, first)[0]
+        file = TagFile(io.BytesIO(exif.removeprefix(b"Exif\0\0")))
+        return file.structure.order, file.directory(file.first)
     except ValueError:
         return "<", []
 
@@ -212,16 +258,16 @@ def set_upright(exif: bytes) -> tuple[int, bytes]:
     zeros, as it shows the picture before.
     """
     exif = exif.removeprefix(b"Exif\0\0")
-    file, changed, orientation = io.BytesIO(exif), bytearray(exif), 1
+    changed, orientation = bytearray(exif), 1
     try:
-        structure, first = read_header(file)
-        for entry in _entries(file, structure, first):
+        file = TagFile(io.BytesIO(exif))
+        for entry in file.entries(file.first):
             if (entry.code, entry.type, entry.size) == (ORIENTATION, _SHORT, 2):
-                orientation = _read(file, entry).integers(structure.order)[0]
-                struct.pack_into(f"{structure.order}H", changed, entry.place, 1)
-        end = _end_of_entries(file, structure, first)
-        _wipe_thumbnails(file, structure, first, changed)
-        struct.pack_into(structure.offset, changed, end, 0)
+                orientation = file.read(entry).integers(file.structure.order)[0]
+                struct.pack_into(f"{file.structure.order}H", changed, entry.place, 1)
+        end = file.end_of_entries(file.first)
+        _wipe_thumbnails(file, changed)
+        struct.pack_into(file.structure.offset, changed, end, 0)
     except (ValueError, struct.error):
         return 1, exif
     return orientation, without_pictures(bytes(changed))
@@ -262,19 +308,19 @@ def scaled_tags(tags: Iterable[Tag], order: str, across: Fraction, down: Fractio
 def scale_exif(exif: bytes, across: Fraction, down: Fraction) -> bytes:
     """EXIF data of a picture that has become so many times wider and higher; they are changed in place."""
     prefix = b"Exif\0\0" if exif.startswith(b"Exif\0\0") else b""
-    file, changed = io.BytesIO(exif.removeprefix(prefix)), bytearray(exif.removeprefix(prefix))
+    changed = bytearray(exif.removeprefix(prefix))
     try:
-        structure, first = read_header(file)
-        entries = list(_entries(file, structure, first))
+        file = TagFile(io.BytesIO(changed))
+        order, entries = file.structure.order, list(file.entries(file.first))
         for pointer in [entry for entry in entries if entry.code == EXIF]:
-            entries += _entries(file, structure, _read(file, pointer).integers(structure.order)[0])
+            entries += file.entries(file.read(pointer).integers(order)[0])
     except (ValueError, IndexError):
         return exif
     for entry in entries:
         if entry.code in _ACROSS | _DOWN:
-            scaled = _scaled(_read(file, entry), structure.order, across, down)
+            scaled = _scaled(file.read(entry), order, across, down)
             if scaled.type != entry.type:  # of a single value, whose place has room for it
-                struct.pack_into(f"{structure.order}H", changed, entry.place - 6, scaled.type)
+                struct.pack_into(f"{order}H", changed, entry.place - 6, scaled.type)
             changed[entry.place : entry.place + len(scaled.value)] = scaled.value
     return prefix + bytes(changed)
 
@@ -317,57 +363,22 @@ def _scaled_ratio(numerator: int, denominator: int, factor: Fraction) -> tuple[i
     return min(ratio.numerator, 2**32 - 1), ratio.denominator
 
 
-class _Entry(NamedTuple):
-    """A tag in a file: where its values are, and their bytes."""
-
-    code: int
-    type: int
-    place: int
-    size: int
-
-
-def _entries(file: BinaryIO, structure: Structure, offset: int) -> Iterator[_Entry]:
-    """Yield the tags of a directory, those of damaged values left out. Raises ValueError where there is no directory."""
-    n_tags, size = _n_tags(file, structure, offset), struct.calcsize(structure.entry)
-    start = file.tell()
-    entries, file_size = file.read(n_tags * size), file.seek(0, io.SEEK_END)
-    if len(entries) < n_tags * size:
-        raise ValueError("the file ends too early")
-    for number, (code, kind, count, inline) in enumerate(struct.iter_unpack(structure.entry, entries), 1):
-        n_bytes, place = count * _SIZES.get(kind, 0), start + number * size - len(inline)
-        if n_bytes > len(inline):
-            place = struct.unpack(structure.offset, inline)[0]
-        if kind in _SIZES and place + n_bytes <= file_size:
-            yield _Entry(code, kind, place, n_bytes)
-
-
-def _read(file: BinaryIO, entry: _Entry, most: int = 1) -> Tag:
-    """Return a tag with at most so many of its values."""
-    file.seek(entry.place)
-    return Tag(entry.code, entry.type, file.read(min(entry.size, most * _SIZES[entry.type])))
-
-
-def _end_of_entries(file: BinaryIO, structure: Structure, offset: int) -> int:
-    """Return where a directory names the next one."""
-    return _n_tags(file, structure, offset) * struct.calcsize(structure.entry) + file.tell()
-
-
-def _wipe_thumbnails(file: BinaryIO, structure: Structure, first: int, data: bytearray) -> None:
+def _wipe_thumbnails(file: TagFile, data: bytearray) -> None:
     """Put zeros where the directories behind the first one are, and what they point to, pixels included."""
-    following, wiped = _next_directory(file, structure, first), list[tuple[int, int]]()
-    seen = {first}
+    following, wiped = file.next_directory(file.first), list[tuple[int, int]]()
+    seen, size_of_offset = {file.first}, struct.calcsize(file.structure.offset)
     while following not in seen and len(seen) <= _MAX_PREVIEWS:
         seen.add(following)
         try:
-            entries = {entry.code: entry for entry in _entries(file, structure, following)}
-            end, after = _end_of_entries(file, structure, following), _next_directory(file, structure, following)
+            entries = {entry.code: entry for entry in file.entries(following)}
+            end, after = file.end_of_entries(following), file.next_directory(following)
         except ValueError:
             break
-        wiped.append((following, end + struct.calcsize(structure.offset) - following))
+        wiped.append((following, end + size_of_offset - following))
         wiped += [(entry.place, entry.size) for entry in entries.values()]
         for places, sizes in ((_THUMBNAIL, _THUMBNAIL_SIZE), (_STRIPS, _STRIP_SIZES)):
             if places in entries and sizes in entries:
-                pairs = (_read(file, entries[code], _MAX_STRIPS).integers(structure.order) for code in (places, sizes))
+                pairs = (file.read(entries[code], _MAX_STRIPS).integers(file.structure.order) for code in (places, sizes))
                 wiped += zip(*pairs, strict=False)
         following = after
     changes = np.zeros(len(data) + 1, np.int64)
@@ -376,13 +387,8 @@ def _wipe_thumbnails(file: BinaryIO, structure: Structure, first: int, data: byt
             changes[start] += 1
             changes[start + size] -= 1
     covered = np.cumsum(changes)[:-1] > 0
-    covered[:8] = covered[first : _end_of_entries(file, structure, first) + struct.calcsize(structure.offset)] = False
+    covered[:8] = covered[file.first : file.end_of_entries(file.first) + size_of_offset] = False
     np.frombuffer(data, np.uint8)[covered] = 0
-
-
-def _next_directory(file: BinaryIO, structure: Structure, offset: int) -> int:
-    file.seek(_end_of_entries(file, structure, offset))
-    return _unpack(structure.offset, file)
 
 
 def _end_of_jpeg(data: bytes, start: int) -> int:
@@ -396,19 +402,3 @@ def _end_of_jpeg(data: bytes, start: int) -> int:
             return start if end < 0 else end + 2
         position += 2 + int.from_bytes(data[position + 2 : position + 4])
     return start
-
-
-def _n_tags(file: BinaryIO, structure: Structure, offset: int) -> int:
-    file.seek(min(offset, file.seek(0, io.SEEK_END)))
-    n_tags = _unpack(structure.count, file)
-    if not 0 < n_tags <= 4096:
-        raise ValueError(f"a directory of {n_tags} tags")
-    return n_tags
-
-
-def _unpack(form: str, file: BinaryIO) -> int:
-    try:
-        number: int = struct.unpack(form, file.read(struct.calcsize(form)))[0]
-    except struct.error:
-        raise ValueError("the file ends too early") from None
-    return number

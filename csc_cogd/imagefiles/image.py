@@ -129,7 +129,7 @@ class ImageFile:
 
     def with_pixels(self, pixels: np.ndarray) -> ImageFile:
         """Return the image with other pixels; if their grid is finer or coarser, its resolution is, too."""
-        down, across = (Fraction(new, old) for new, old in zip(pixels.shape[:2], self.pixels.shape[:2], strict=True))
+        down, across = map(Fraction, pixels.shape[:2], self.pixels.shape[:2])
         if down == across == 1:
             return replace(self, pixels=pixels)
         density = self.density and Density(self.density.x * across, self.density.y * down, self.density.unit)

@@ -6,7 +6,6 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation
@@ -132,17 +131,20 @@ class Missing:
     sources: list[str]
 
 
-def missing_pixels(image: ImageFile, rules: MaskRules, **options: Any) -> tuple[np.ndarray, list[str]]:
+def missing_pixels(
+    image: ImageFile, rules: MaskRules, *, page: int = 0, n_pages: int = 1, complete: bool = False,
+    masks: ImageReader | None = None,
+) -> tuple[np.ndarray, list[str]]:  # fmt: skip
     """Return which pixels are missing or have some paint on them, and what each source says of it, in words.
 
-    Parameters, options and errors are those of :func:`find_missing`.
+    Parameters and errors are those of :func:`find_missing`.
 
     Returns
     -------
     missing : bool array of the image's shape
     sources : list of str
     """
-    found = find_missing(image, rules, **options)
+    found = find_missing(image, rules, page=page, n_pages=n_pages, complete=complete, masks=masks)
     if not found.bared.any():
         return found.pixels, found.sources
     bared = found.bared if image.pixels.ndim == 2 else found.bared[..., None]

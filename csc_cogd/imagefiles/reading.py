@@ -58,7 +58,7 @@ class ImageReader:
         return len(self._pages)
 
     def __iter__(self) -> Iterator[ImageFile]:
-        return (self.read(page) for page in range(len(self)))
+        return map(self.read, range(len(self)))
 
     def __enter__(self) -> ImageReader:
         return self

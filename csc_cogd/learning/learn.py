@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_cogd.backend import physical_memory
 from csc_cogd.backend.fft import fast_length
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
@@ -115,7 +116,7 @@ def learn_from_images(
     >>> learned.dictionary.n_filters, learned.summary().partition(",")[0]
     (3, '1 rounds')
     """
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     images = images if hasattr(images, "__len__") else list(images)
     engine = engine.beside(images)
     decompositions = decompose(images, channel_axis, engine.backend)
@@ -245,7 +246,7 @@ def learn_from_files(
     ...     learn_from_files(paths, 3, 5, n_shards=2, max_iter=1).dictionary.n_filters
     3
     """
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     if not 1 <= n_shards <= len(paths):
         raise InputError("n_shards", f"must be between 1 and {len(paths)}, the number of files, got {n_shards}")
     shapes = filter_shapes(n_filters, filter_shape)
@@ -325,11 +326,3 @@ def check_memory(
     if present is not None and needed > present:
         wrong = f"need {needed / 1e9:.0f} GB of memory to learn from {work}, this machine has {present / 1e9:.0f} GB"
         raise DeviceError("n_filters", wrong, advice)
-
-
-def physical_memory() -> float | None:
-    """Return the bytes of memory that this machine has; None if that is unknown."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return None

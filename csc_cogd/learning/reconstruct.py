@@ -168,7 +168,7 @@ def reconstruct(
             if value is not None:
                 raise InputError(name, "belongs to learning, but a dictionary is given", "leave one of them out")
     images = images if hasattr(images, "__len__") else list(images)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft).beside(images)
+    engine = record_of(Engine(dtype, device, threads, fft), engine).beside(images)
     if dictionary is not None:
         engine = engine.without_measuring()
     decompositions = decompose(images, channel_axis, engine.backend)

@@ -21,7 +21,7 @@ from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks import build_network
 from csc_cogd.nn.networks.recognition import recognize_weights
 from csc_cogd.nn.tracing import trace
-from csc_cogd.storage import parse_json, write_whole
+from csc_cogd.storage import Json, parse_json, write_whole
 
 OPTIMIZER, HOOK = "optimizer.", "hook."
 """Prefixes of the names of arrays that a checkpoint of training holds besides those of the network."""
@@ -71,10 +71,10 @@ def save_checkpoint(
         content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()}, texts)
     except (SafetensorError, KeyError, TypeError) as error:
         raise InputError("arrays", f"must hold real numbers, for safetensors refuses them ({error})") from None
-    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+    write_whole(Path(path), content, overwrite=overwrite)
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
     """Read a safetensors file.
 
     Numbers in bfloat16, which NumPy lacks, are returned as float32, unchanged.
@@ -348,7 +348,7 @@ def _is_pickle(path: Path) -> bool:
     return False
 
 
-def parsed_metadata(texts: Mapping[str, str]) -> dict[str, Any]:
+def parsed_metadata(texts: Mapping[str, str]) -> dict[str, Json]:
     """Return entries as :func:`metadata_texts` was given them; as text where they aren't JSON."""
     return {key: _parsed(text) for key, text in texts.items()}
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csc_cogd.engine import Engine
-from csc_cogd.page.picture import Box, Picture, Publish
+from csc_cogd.page.picture import Box, Event, Picture, Publish
 from csc_cogd.restore.inpaint import inpaint
 from csc_cogd.restore.report import Progress
 from csc_cogd.restore.settings import Solve
@@ -84,7 +84,7 @@ class Filler:
             except _SupersededError:
                 self._put_off(piece, -1 if solve == PREVIEW else 0)
             except Exception as error:  # what comes next is filled all the same
-                self._publish("unfilled", piece.picture, error=str(error) or type(error).__name__)
+                self._publish(Event("unfilled", piece.picture, error=str(error) or type(error).__name__))
 
     def _next(self, solve: Solve) -> _Piece | None:
         """Wait for what is to be filled next, at full quality once there was no preview for a while; None at the end."""
@@ -135,7 +135,7 @@ class Filler:
             if solve == FULL and picture.revision != revision:  # a preview of another mask may be there
                 raise _SupersededError
             picture.show(page, box, filled[inner.window])
-        self._publish("filled", picture, page=page, box=box, revision=revision, preview=solve == PREVIEW)
+        self._publish(Event("filled", picture, page, box, revision, preview=solve == PREVIEW))
 
     def _check(self, progress: Progress, solve: Solve) -> bool:
         """Stop where something newer waits; and of previews, leave out the comparison of ways to fill each hole, which takes

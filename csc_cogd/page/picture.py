@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,11 @@ class Box(NamedTuple):
     def window(self) -> tuple[slice, slice]:
         """The part as an index."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def size(self) -> int:
+        """Pixels in it."""
+        return (self.bottom - self.top) * (self.right - self.left)
 
     def grown(self, by: int, shape: tuple[int, ...]) -> Box:
         """Return the box with a margin, within a page of this shape."""
@@ -263,7 +269,7 @@ class Picture:
             mask = self.mask(page)
             part = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
             mask[place.window] = part.reshape(height, width)
-            self._set_mask(page, mask)
+            self._masks[page] = _packed(mask)
             self.revision += 1
             self.trial = None
             return self.revision
@@ -315,13 +321,11 @@ class Picture:
         for path in dict.fromkeys((beside, None)):
             try:
                 found, _ = missing_pixels(image, MaskRules(path), page=page, n_pages=self.n_pages, complete=True)
-                return self._set_mask(page, _any_channel(found))
+                self._masks[page] = _packed(_any_channel(found))
+                return
             except InputError as error:
                 self.notes = [str(error)]
-        self._set_mask(page, np.zeros(image.pixels.shape[:2], bool))  # as all of it is missing
-
-    def _set_mask(self, page: int, mask: np.ndarray) -> None:
-        self._masks[page] = (np.packbits(mask), mask.shape)
+        self._masks[page] = _packed(np.zeros(image.pixels.shape[:2], bool))  # as all of it is missing
 
     def _show_restored(self, page: int) -> None:
         if self.restored is None or self.restored_revision != self.revision:
@@ -332,8 +336,52 @@ class Picture:
             view.show_all(pages.read(page).colors)
 
 
-Publish = Callable[..., None]
-"""Tells the windows of an event: its kind, the picture, and what belongs to it by name."""
+@dataclass(frozen=True)
+class Event:
+    """What windows hear of a picture. What doesn't belong to its kind is None.
+
+    Attributes
+    ----------
+    kind : str
+        "mask", "channel", "filled", "unfilled", "progress", "restored", "tried", "kept", "canceled" or "failed".
+    picture : Picture
+    page, box : int, Box
+        What has changed.
+    revision : int
+        Of the mask.
+    preview : bool
+        It is filled better later.
+    stage, done, total : str, int, int
+        How far a task is.
+    seconds : float
+    warnings : list of str
+    error : str
+    files : list of str
+        Names of what was written.
+    """
+
+    kind: str
+    picture: Picture
+    page: int | None = None
+    box: Box | None = None
+    revision: int | None = None
+    preview: bool | None = None
+    stage: str | None = None
+    done: int | None = None
+    total: int | None = None
+    seconds: float | None = None
+    warnings: list[str] | None = None
+    error: str | None = None
+    files: list[str] | None = None
+
+
+Publish = Callable[[Event], None]
+"""Tells the windows of an event."""
+
+
+def _packed(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    height, width = mask.shape
+    return np.packbits(mask), (height, width)
 
 
 def _any_channel(missing: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import MaskRules, read_image
-from csc_cogd.page.picture import Box, ConflictError, Picture, Publish, Trial
+from csc_cogd.page.picture import Box, ConflictError, Event, Picture, Publish, Trial
 from csc_cogd.page.pyramid import to_png
 from csc_cogd.restore.operators import Blur, gaussian_kernel
 from csc_cogd.restore.reduction import Reduction
@@ -201,18 +201,18 @@ class Restorer:
         options = BatchOptions(axes="YX" if part.ndim == 2 else "YXC", overwrite=True)
         return plan(asked.task, source, self._folder / "part_after.npy", options, rules, settings).jobs[0]
 
-    def _begin(self, picture: Picture, attempt: Callable[[], tuple[str, dict[str, Any]]], outdated_by_strokes: bool) -> None:
+    def _begin(self, picture: Picture, attempt: Callable[[], Event], outdated_by_strokes: bool) -> None:
         """Do something in a thread, and tell of the event that ends it, which is returned."""
 
         def work() -> None:
             try:
-                kind, about = attempt()
+                end = attempt()
             except _CanceledError:
-                kind, about = "canceled", {}
+                end = Event("canceled", picture)
             except Exception as error:  # windows must not wait for ever
-                kind, about = "failed", {"error": str(error) or type(error).__name__}
+                end = Event("failed", picture, error=str(error) or type(error).__name__)
             self.busy = False  # before that is told: the next may be asked for at once
-            self._publish(kind, picture, **about)
+            self._publish(end)
 
         self._canceled.clear()
         self.busy = True
@@ -220,52 +220,58 @@ class Restorer:
         self._thread = threading.Thread(target=work, name="csc-cogd-restorer", daemon=True)
         self._thread.start()
 
-    def _attempt(self, task: _Task) -> tuple[str, dict[str, Any]]:
+    def _attempt(self, task: _Task) -> Event:
         """Restore, keep, or both, and return the event that ends it."""
-        picture, about = task.picture, dict[str, Any]()
+        picture, restored = task.picture, None
         fills = task.job.task == "inpaint"
         is_there = fills and picture.restored_revision == task.revision and picture.restored_by == task.job.settings
         if not (task.keep and is_there):
-            about = self._restore(task)
+            restored = self._restore(task)
             with picture.lock:
                 if not picture.has_version(task.version):
                     problem = "changed on the disk while it was restored"
                     raise InputError("", problem, "restore it again", picture.path.name)
                 if fills:
                     picture.set_restored(task.job.target, task.revision, task.job.settings)
-        if not task.keep:
-            return "restored", about
-        if fills and about:
-            self._publish("restored", picture, **about)
-        return "kept", self._keep(task) | {"warnings": about.get("warnings", [])}
+        if restored and not task.keep:
+            return restored
+        if fills and restored:
+            self._publish(restored)
+        return Event("kept", picture, files=self._keep(task), warnings=restored.warnings if restored else [])
 
-    def _try(self, task: _Task, page: int, box: Box) -> tuple[str, dict[str, Any]]:
+    def _try(self, task: _Task, page: int, box: Box) -> Event:
         """Do a task on a part of a page, and return the event that ends it."""
-        about = self._restore(task)
+        restored = self._restore(task)
         picture, colors = task.picture, read_image(task.job.target, axes=task.job.axes).colors
         with picture.lock:
             if (task.version, task.revision) != (picture.version, picture.revision):
                 raise _CanceledError
             picture.trial = Trial(page, box, to_png(picture.view(page).to_bytes(colors)))
-        return "tried", about | {"page": page, "box": box}
+        return replace(restored, kind="tried", page=page, box=box)
 
-    def _restore(self, task: _Task) -> dict[str, Any]:
+    def _restore(self, task: _Task) -> Event:
         picture = task.picture
-        self._publish("progress", picture, stage="starting", done=0, total=1)
+        self._publish(Event("progress", picture, stage="starting", done=0, total=1))
         (result,) = run_in_processes([task.job], 1, lambda _, progress: self._tell(picture, progress))
         if self._canceled.is_set():
             raise _CanceledError
         if result.status == "failed":
             raise InputError("", result.error)
-        return {"seconds": result.seconds, "warnings": result.warnings}
+        return Event("restored", picture, seconds=result.seconds, warnings=result.warnings)
 
     def _tell(self, picture: Picture, progress: Progress) -> None:
         if self._canceled.is_set():
             raise _CanceledError
-        self._publish("progress", picture, stage=progress.stage, done=progress.done, total=progress.total)
+        self._publish(Event("progress", picture, stage=progress.stage, done=progress.done, total=progress.total))
 
-    def _keep(self, task: _Task) -> dict[str, Any]:
-        """Copy mask and result to their places, with the record by which ``--skip-existing`` knows the result."""
+    def _keep(self, task: _Task) -> list[str]:
+        """Copy mask and result to their places, with the record by which ``--skip-existing`` knows the result.
+
+        Returns
+        -------
+        list of str
+            Names of the files.
+        """
         picture, job = task.picture, task.job
         target, record = picture.target_of(job.task), read_sidecar(job.target)
 
@@ -279,7 +285,7 @@ class Restorer:
         _copy(job.target, target, overwrite=task.overwrite, before=remember)
         if job.task == "inpaint":
             picture.kept_revision = task.revision
-        return {"files": [target.name, *[picture.mask_path.name] * (job.rules.path is not None)]}
+        return [target.name, *[picture.mask_path.name] * (job.rules.path is not None)]
 
     def _check_places(self, places: tuple[Path, ...], overwrite: bool) -> None:
         """Raise where nothing may be written."""
@@ -290,6 +296,6 @@ class Restorer:
             raise ExistsError(" and ".join(there))
 
 
-def _copy(source: Path, target: Path, **options: Any) -> None:
-    with source.open("rb") as content, whole_file(target, **options) as file:
+def _copy(source: Path, target: Path, *, overwrite: bool, before: Callable[[Path], None] | None = None) -> None:
+    with source.open("rb") as content, whole_file(target, overwrite=overwrite, before=before) as file:
         shutil.copyfileobj(content, file)

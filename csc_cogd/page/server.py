@@ -11,6 +11,7 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from csc_cogd.errors import CscCogdError, InputError
 from csc_cogd.page.picture import Box, ConflictError
 from csc_cogd.page.restoring import Asked, ExistsError
 from csc_cogd.page.session import Session
+from csc_cogd.storage import Json
 
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY = 100_000_000  # bytes
@@ -113,9 +115,9 @@ class PageServer:
         """Show the page in the browser; the server answers as soon as it runs."""
         threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
 
-    def _publish(self, kind: str, **about: Any) -> None:
+    def _publish(self, event: dict[str, Json]) -> None:
         """Tell all windows, from any thread."""
-        text = f"data: {json.dumps({'kind': kind, **about})}\n\n"
+        text = f"data: {json.dumps(event)}\n\n"
 
         def put() -> None:
             for window in self._windows:
@@ -246,15 +248,15 @@ class _Routes:
     async def _change_mask(self, request: Request) -> Response:
         place = _place(request)
         bits, revision = await _body(request), _number(request, "revision", int)
+        fill = "fill" in request.query_params
         changed = await _ask(
-            request, self._session.change_mask, revision=revision, place=place, bits=bits,
-            fill="fill" in request.query_params,
-        )  # fmt: skip
+            request, partial(self._session.change_mask, revision=revision, place=place, bits=bits, fill=fill)
+        )
         return JSONResponse({"revision": changed})
 
     async def _grown(self, request: Request) -> Response:
         by = _number(request, "by", int)
-        return _bits(await _ask(request, self._session.grown, by=by))
+        return _bits(await _ask(request, partial(self._session.grown, by=by)))
 
     async def _inverted(self, request: Request) -> Response:
         return _bits(await _ask(request, self._session.inverted))
@@ -262,11 +264,11 @@ class _Routes:
     async def _flooded(self, request: Request) -> Response:
         x, y = (_number(request, name, int) for name in "xy")
         marks = "erase" not in request.query_params
-        return _bits(await _ask(request, self._session.flooded, x=x, y=y, marks=marks))
+        return _bits(await _ask(request, partial(self._session.flooded, x=x, y=y, marks=marks)))
 
     async def _show_channel(self, request: Request) -> Response:
         channel = _number(request, "channel", int) if "channel" in request.query_params else None
-        await _ask(request, self._session.show_channel, channel=channel)
+        await _ask(request, partial(self._session.show_channel, channel=channel))
         return Response(status_code=204)
 
     async def _read_mask(self, request: Request) -> Response:
@@ -275,7 +277,7 @@ class _Routes:
             file.write(await _body(request))
             file.flush()
             try:
-                return _bits(await _ask(request, self._session.read_mask, path=Path(file.name)))
+                return _bits(await _ask(request, partial(self._session.read_mask, path=Path(file.name))))
             except InputError as error:
                 name = request.query_params.get("name", "the mask")
                 raise InputError(error.argument, error.problem, error.fix, name) from None
@@ -283,11 +285,11 @@ class _Routes:
     async def _candidates(self, request: Request) -> Response:
         kind, sensitivity = request.query_params.get("kind", ""), _number(request, "sensitivity", float)
         place = _place(request)
-        found = await _ask(request, self._session.candidates, place=place, kind=kind, sensitivity=sensitivity)
-        return JSONResponse(found)
+        search = partial(self._session.candidates, place=place, kind=kind, sensitivity=sensitivity)
+        return JSONResponse(await _ask(request, search))
 
     async def _try(self, request: Request) -> Response:
-        await _ask(request, self._session.try_part, place=_place(request), asked=_asked(request))
+        await _ask(request, partial(self._session.try_part, place=_place(request), asked=_asked(request)))
         return Response(status_code=202)
 
     async def _trial(self, request: Request) -> Response:
@@ -299,22 +301,23 @@ class _Routes:
 
     async def _restore(self, request: Request) -> Response:
         effort = request.query_params.get("effort", "default")
-        await _ask(request, self._session.restore, effort=effort)
+        await _ask(request, partial(self._session.restore, effort=effort))
         return Response(status_code=202)
 
     async def _keep(self, request: Request) -> Response:
-        await _ask(request, self._session.keep, asked=_asked(request), overwrite="overwrite" in request.query_params)
+        overwrite = "overwrite" in request.query_params
+        await _ask(request, partial(self._session.keep, asked=_asked(request), overwrite=overwrite))
         return Response(status_code=202)
 
     async def _save_mask(self, request: Request) -> Response:
         overwrite = "overwrite" in request.query_params
-        name = await _ask(request, self._session.save_mask, overwrite=overwrite)
+        name = await _ask(request, partial(self._session.save_mask, overwrite=overwrite))
         return JSONResponse({"name": name})
 
 
-def _ask(request: Request, function: Callable[..., Any], **rest: Any) -> Awaitable[Any]:
-    """Call a function in a thread with what the address names, and the rest."""
-    return run_in_threadpool(function, **request.path_params, **rest)
+def _ask(request: Request, function: Callable[..., Any]) -> Awaitable[Any]:
+    """Call a function in a thread with what the address names."""
+    return run_in_threadpool(function, **request.path_params)
 
 
 def _answer(function: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Response]]:

@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
@@ -20,9 +20,10 @@ from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import ImageFile, open_images
 from csc_cogd.imagefiles.infrared import split_infrared
 from csc_cogd.page.filling import Filler
-from csc_cogd.page.picture import Box, Picture, View
+from csc_cogd.page.picture import Box, Event, Picture, View
 from csc_cogd.page.pyramid import TILE, thumbnail
 from csc_cogd.page.restoring import Asked, Restorer
+from csc_cogd.storage import Json
 
 IN_MEMORY = 2  # pictures
 MOST_CANDIDATES = 5000
@@ -46,7 +47,7 @@ class Session:
     Attributes
     ----------
     publish : callable
-        Hears of events: their kind, and what belongs to them by name, as JSON can hold it.
+        Hears of events, as JSON can hold them.
 
     Raises
     ------
@@ -60,7 +61,7 @@ class Session:
         if not path.is_dir():
             open_images(path, axes=axes).close()
             self.pictures[0].view(0)
-        self.publish: Callable[..., None] = lambda kind, **about: None
+        self.publish: Callable[[dict[str, Json]], object] = lambda about: None
         self._folder = tempfile.TemporaryDirectory(prefix="csc-cogd-paint-")
         root = (path if path.is_dir() else path.parent).resolve()
         self.restorer = Restorer(Path(self._folder.name), root, engine or Engine(), self._tell)
@@ -83,17 +84,17 @@ class Session:
         done = ((picture, (picture.kept_revision, picture.saved_revision)) for picture in self.pictures)
         return [picture for picture, revisions in done if picture.revision not in revisions and picture.marked]
 
-    def overview(self) -> dict[str, Any]:
+    def overview(self) -> dict[str, Json]:
         """Return the names and states of all pictures."""
         rows = [{"name": picture.path.name, "state": _state(picture)} for picture in self.pictures]
         return {"title": self.title, "pictures": rows, "busy": self.restorer.busy}
 
-    def describe(self, number: int, page: int) -> dict[str, Any]:
+    def describe(self, number: int, page: int) -> dict[str, Json]:
         """Return what the page shows of a picture."""
         picture = self._picture(number)
         is_new = not picture.is_loaded(page)
         with picture.lock:
-            view, mask = self._view(picture, page), picture.mask(page)
+            view, mask = self._in_memory(picture).view(page), picture.mask(page)
             height, width = mask.shape
             if is_new and picture.restored_revision != picture.revision and mask.any():
                 self._filler.ask(picture, page, _bounds(mask))
@@ -109,7 +110,7 @@ class Session:
         """Return a tile of a page ``"before"`` or ``"after"``, as PNG."""
         picture = self._picture(number)
         with picture.lock:
-            view = self._view(picture, page)
+            view = self._in_memory(picture).view(page)
             return (view.before if layer == "before" else view.after).tile(level, row, column)
 
     def thumbnail(self, number: int) -> bytes:
@@ -136,14 +137,14 @@ class Session:
         self.restorer.outdate(picture)
         if fill:
             self._filler.ask(picture, page, place)
-        self._tell("mask", picture, page=page, revision=revision)
+        self._tell(Event("mask", picture, page, revision=revision))
         return revision
 
     def show_channel(self, number: int, channel: int | None) -> None:
         """Show one channel of a picture only; None for all."""
         picture = self._picture(number)
         picture.show_channel(channel)
-        self._tell("channel", picture)
+        self._tell(Event("channel", picture))
 
     def inverted(self, number: int, page: int) -> bytes:
         """Return what isn't marked, packed."""
@@ -176,7 +177,7 @@ class Session:
         """Return what a mask file marks, packed."""
         return np.packbits(self._picture(number).missing(page, path)).tobytes()
 
-    def candidates(self, number: int, page: int, place: Box, kind: str, sensitivity: float) -> dict[str, Any]:
+    def candidates(self, number: int, page: int, place: Box, kind: str, sensitivity: float) -> dict[str, Json]:
         """Return what looks like damage in a part of a page: of each, its box, and runs of row, first and last column.
 
         Parameters
@@ -195,7 +196,7 @@ class Session:
         """
         if kind not in FINDERS:
             raise InputError("kind", f"must be {' or '.join(FINDERS)}, got {kind!r}")
-        image = self._view(self._picture(number), page).image
+        image = self._in_memory(self._picture(number)).view(page).image
         part = image.colors[place.window]
         if 0 in part.shape or part.shape[0] * part.shape[1] > LARGEST_SEARCH:
             raise InputError("", f"must have from 1 to {LARGEST_SEARCH} pixels", subject="the part to search")
@@ -204,12 +205,13 @@ class Session:
         if len(boxes) > MOST_CANDIDATES:
             raise InputError("", f"{len(boxes)} places look like damage", "search less keenly")
         places = [_candidate(labels[box] == i, place, box) for i, box in enumerate(boxes, 1)]
-        return {"summary": summary, "places": sorted(places, key=_size)}  # the smallest first: a click takes the first one
+        places.sort(key=lambda found: found.box.size)  # the smallest first: a click takes the first one
+        return {"summary": summary, "places": [found._asdict() for found in places]}
 
     def try_part(self, number: int, page: int, place: Box, asked: Asked) -> None:
         """Begin to do a task on a part of a page, for the eye."""
         picture = self._picture(number)
-        height, width = self._view(picture, page).image.pixels[place.window].shape[:2]
+        height, width = self._in_memory(picture).view(page).image.pixels[place.window].shape[:2]
         if not 0 < height * width <= LARGEST_TRIAL:
             raise InputError("", f"must have from 1 to {LARGEST_TRIAL} pixels", subject="the part to try it on")
         self.restorer.try_part(picture, page, Box(place.top, place.left, place.top + height, place.left + width), asked)
@@ -244,16 +246,17 @@ class Session:
             raise InputError("", f"there is no picture {number}")
         return self.pictures[number]
 
-    def _view(self, picture: Picture, page: int) -> View:
-        """Return a page; pictures that weren't looked at for longest leave the memory."""
+    def _in_memory(self, picture: Picture) -> Picture:
+        """Return a picture; others that weren't looked at for longest leave the memory."""
         if picture not in self._recent[-1:]:
             self._recent = [*(other for other in self._recent if other is not picture), picture]
             while len(self._recent) > IN_MEMORY:
                 self._recent.pop(0).release()
-        return picture.view(page)
+        return picture
 
-    def _tell(self, kind: str, picture: Picture, **about: Any) -> None:
-        self.publish(kind, picture=self.pictures.index(picture), state=_state(picture), **about)
+    def _tell(self, event: Event) -> None:
+        picture = {"picture": self.pictures.index(event.picture), "state": _state(event.picture)}
+        self.publish({name: value for name, value in vars(event).items() if value is not None} | picture)
 
 
 def _pictures(path: Path) -> list[Path]:
@@ -325,15 +328,15 @@ def _bounds(mask: np.ndarray) -> Box:
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
-def _size(candidate: dict[str, list[int]]) -> int:
-    top, left, bottom, right = candidate["box"]
-    return (bottom - top) * (right - left)
+class _Candidate(NamedTuple):
+    box: Box
+    runs: list[int]
 
 
-def _candidate(marked: np.ndarray, place: Box, part: tuple[slice, slice]) -> dict[str, list[int]]:
+def _candidate(marked: np.ndarray, place: Box, part: tuple[slice, slice]) -> _Candidate:
     """Describe what is marked in a part of a place."""
     top, left = place.top + part[0].start, place.left + part[1].start
     edges = np.diff(marked.astype(np.int8), axis=1, prepend=0, append=0)
     (rows, starts), (_, stops) = np.nonzero(edges == 1), np.nonzero(edges == -1)
     runs = np.stack([rows + top, starts + left, stops + left - 1], axis=1)
-    return {"box": [top, left, top + marked.shape[0], left + marked.shape[1]], "runs": runs.ravel().tolist()}
+    return _Candidate(Box(top, left, top + marked.shape[0], left + marked.shape[1]), runs.ravel().tolist())

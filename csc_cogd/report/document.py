@@ -8,13 +8,11 @@ import math
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from string import Template
 from typing import Any
 
 import numpy as np
-
-from csc_cogd.storage import write_whole
 
 
 def document(name: str, title: str, parts: Mapping[str, str], *, images: str = "data:") -> bytes:
@@ -44,11 +42,6 @@ def section(title: str, content: str, kind: str = "") -> str:
 def text(value: Any) -> str:
     """Escape a value for HTML text and attributes."""
     return escape(str(value))
-
-
-def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
-    """Write a file at once."""
-    write_whole(path, lambda file: file.write(content), overwrite=overwrite, follow_link=False)
 
 
 def to_utf8(content: str) -> bytes:

@@ -8,16 +8,16 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from csc_cogd import __version__
-from csc_cogd.report.document import document, plain, text, to_utf8, write_bytes
+from csc_cogd.report.document import document, plain, text, to_utf8
 from csc_cogd.report.sections import share
 from csc_cogd.report.totals import Totals, Words, duration
-from csc_cogd.storage import check_writable
+from csc_cogd.storage import Json, check_writable, write_whole
 
 STATES = ("failed", "changed", "unchanged", "skipped")
 """What became of files, the worst first; what is done either has other values than the input, or hasn't."""
@@ -39,7 +39,7 @@ FOUND = {"speck": "specks", "hair": "hairs", "scratch": "scratches"}
 
 
 def write_index(
-    folder: Path, results: Sequence[dict[str, Any]], *, totals: Totals | None = None, overwrite: bool = False
+    folder: Path, results: Sequence[Mapping[str, Json]], *, totals: Totals | None = None, overwrite: bool = False
 ) -> None:
     """Write ``index.html``, ``report.json`` and ``report.csv`` into a folder; not the first where it is the only page.
 
@@ -68,7 +68,10 @@ def write_index(
     common = _common_folder([row["input"] for row in rows])
     for row in rows:
         figures, name = (row.get("report") or {}) | row, row["input"].removeprefix(common)
-        files.append(_File(row["input"], name, row["status"], row.get("error") or "", row.get("seconds"), figures))
+        warnings, found = row.get("warnings") or [], row.get("figures") or {}
+        files.append(
+            _File(row["input"], name, row["status"], row.get("error") or "", row.get("seconds"), warnings, found, figures)
+        )
     summary = _Summary(files, _sum(files) if totals is None else totals, _means(files))
     found = {"files": len(files), **summary.totals.row(), "mean": summary.means}
     about = {"version": __version__, "totals": found, "files": rows}
@@ -81,18 +84,20 @@ def write_index(
     for name in contents:
         check_writable(folder / name, overwrite=overwrite)
     for name, content in contents.items():
-        write_bytes(folder / name, content, overwrite=overwrite)
+        write_whole(folder / name, content, overwrite=overwrite, follow_link=False)
 
 
 class _File(NamedTuple):
-    """The result of a file, and all that is known of it by name, with the figures of its page; `name` is as it is shown."""
+    """The result of a file: its name as it is shown, what was found, by kind, and the figures that the table is made of."""
 
     input: str
     name: str
     status: str
     error: str
     seconds: float | None
-    figures: dict[str, Any]
+    warnings: list[str]
+    found: dict[str, float]
+    figures: dict[str, Json]
 
     @property
     def state(self) -> str:
@@ -160,7 +165,7 @@ def _index(summary: _Summary) -> bytes:
     parts = {
         "tiles": "".join(f"<li><b>{figure}</b>{label}</li>" for figure, label in tiles),
         "summary": text(f"{totals.sentence()}; csc-cogd {__version__}"),
-        "warnings": "".join(f'<p class="warning">{text(warning)}</p>' for warning in common),
+        "warnings": "".join(_paragraphs(common)),
         "states": _states(shown, len(files)), "orders": _orders(summary.means, totals.words),
         "files": "\n".join(_card(file, rank, totals.words, common) for rank, file in enumerate(files)),
     }  # fmt: skip
@@ -170,8 +175,7 @@ def _index(summary: _Summary) -> bytes:
 def _rank(file: _File) -> tuple[Any, ...]:
     """Return what the worst files are first by: failures, then bad figures of merit, then much that was missing."""
     psnr = file.figure("psnr_missing") or file.figure("psnr") or math.inf
-    n_warnings = len(file.figures.get("warnings") or ())
-    return STATES.index(file.state), psnr, -(file.figure("missing") or 0), -n_warnings, file.input
+    return STATES.index(file.state), psnr, -(file.figure("missing") or 0), -len(file.warnings), file.input
 
 
 def _title(name: str, words: Words) -> str:
@@ -182,7 +186,7 @@ def _title(name: str, words: Words) -> str:
 
 def _common_warnings(files: list[_File]) -> list[str]:
     """Return warnings that more than half of several files have, which are shown once."""
-    counts = Counter(warning for file in files for warning in file.figures.get("warnings") or ())
+    counts = Counter(warning for file in files for warning in file.warnings)
     return [warning for warning, count in counts.items() if 2 * count > len(files) > 1]
 
 
@@ -212,7 +216,7 @@ def _card(file: _File, rank: int, words: Words, common: list[str]) -> str:
         shown = "before and after" if about.get("page") else "left as it is"
         picture = f'<img src="{_address(thumbnail)}" alt="{name}, {shown}" loading="lazy">'
     link, end = (f'<a href="{_address(about["page"])}">', "</a>") if about.get("page") else ("", "")
-    said = [f"<p>{'; '.join(_said(file, words))}</p>", *(f'<p class="warning">{text(w)}</p>' for w in _own(file, common))]
+    said = [f"<p>{'; '.join(_said(file, words))}</p>", *_paragraphs(w for w in file.warnings if w not in common)]
     if file.error:
         said = [f'<p class="failed">{text(file.error)}</p>']
     keys = {"rank": rank, "seconds": file.seconds} | {key: file.figure(key) for key in AVERAGED}
@@ -228,8 +232,8 @@ def _address(path: Any) -> str:
     return quote(os.fsencode(str(path)))
 
 
-def _own(file: _File, common: list[str]) -> list[str]:
-    return [warning for warning in file.figures.get("warnings") or () if warning not in common]
+def _paragraphs(warnings: Iterable[str]) -> list[str]:
+    return [f'<p class="warning">{text(warning)}</p>' for warning in warnings]
 
 
 def _time(file: _File) -> str:
@@ -240,7 +244,7 @@ def _time(file: _File) -> str:
 
 def _said(file: _File, words: Words) -> list[str]:
     """Return the figures of a file in words."""
-    found = file.figures.get("figures") or {}
+    found = file.found
     said = [f"{found[kind]:,} {kind if found[kind] == 1 else plural}" for kind, plural in FOUND.items() if found.get(kind)]
     if (missing := file.figure("missing")) is not None:
         said.append(f"{share(missing)} {words.gone}" if missing else f"nothing {words.gone}")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from csc_cogd.report import sections
-from csc_cogd.report.document import document, plain, write_bytes
+from csc_cogd.report.document import document, plain
 from csc_cogd.report.entry import Entry, Planes, Point, planes_of
 from csc_cogd.report.figures import compare, data_range_of
 from csc_cogd.report.sheet import contact_sheet
 from csc_cogd.report.views import maps, residual_of, views
-from csc_cogd.storage import check_writable
+from csc_cogd.storage import check_writable, write_whole
 
 __all__ = ["Entry", "Figures", "Point", "write_page"]
 Figures = dict[str, float | str | None]
@@ -48,7 +48,7 @@ def write_page(path: Path, entry: Entry, *, overwrite: bool = False) -> Figures:
         "charts": sections.charts(entry.history, entry.curve),
         "dictionary": sections.filters(entry.dictionary, entry.usage), "facts": sections.facts(entry.facts),
     }  # fmt: skip
-    write_bytes(path, document("page", entry.title, parts), overwrite=overwrite)
+    write_whole(path, document("page", entry.title, parts), overwrite=overwrite, follow_link=False)
     return plain({"title": entry.title, "page": path.name, **figures})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from csc_cogd.locks import importing
 from csc_cogd.report import pictures
-from csc_cogd.report.document import write_bytes
+from csc_cogd.storage import write_whole
 
 SIDE = 240  # pixels, the longest
 GAP = 2  # pixels between before and after
@@ -49,7 +49,7 @@ def write_thumbnail(
     sheet = np.hstack([parts[0], gap, parts[1]] if len(parts) > 1 else parts)
     stream = io.BytesIO()
     Image.fromarray(sheet).save(stream, "JPEG", quality=82, subsampling=0)
-    write_bytes(path, stream.getvalue(), overwrite=True)
+    write_whole(path, stream.getvalue(), overwrite=True, follow_link=False)
 
 
 def _any_of(gone: np.ndarray, factor: int) -> np.ndarray:

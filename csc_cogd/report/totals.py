@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+NONE_YET = {"done": 0, "skipped": 0, "planned": 0, "failed": 0}
 NAMES_AT_MOST = 3  # that are listed
 
 
@@ -45,7 +46,7 @@ class Totals:
     """
 
     unread: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("done", "skipped", "planned", "failed"), 0))
+    counts: dict[str, int] = field(default_factory=NONE_YET.copy)
     seconds: float = 0.0
     seconds_before: float = 0.0
     missing: list[float] = field(default_factory=list)

@@ -126,9 +126,9 @@ def denoise(
     >>> bool(abs(denoise(noisy, 5) - clean).mean() < abs(noisy - clean).mean() / 2)
     True
     """
-    solve = record_of(Solve, solve, effort=effort, lmbda=lmbda, max_iter=max_iter, tol=tol)
-    tiling = record_of(Tiling, tiling, tile=tile, max_memory=max_memory)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft).without_measuring()
+    solve = record_of(Solve(effort=effort, lmbda=lmbda, max_iter=max_iter, tol=tol), solve)
+    tiling = record_of(Tiling(tile, max_memory), tiling)
+    engine = record_of(Engine(dtype, device, threads, fft), engine).without_measuring()
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     reporter = Reporter(callback)
     noise = kind_of_noise(noise, dictionary, prior, solve, engine)

@@ -9,6 +9,7 @@ it, and on copies of the hole beside it. The fill is the mean of all ways, by we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -187,16 +188,12 @@ def smooth(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndar
     return np.where(hole, filled, planes)
 
 
-def _kriging(model: Covariance) -> Way:
-    return lambda planes, missing, hole: krige(planes, missing, hole, model)
-
-
 WAYS: dict[str, Way] = {
     "biharmonic": smooth,
-    "kriging": _kriging(Covariance(reach=4, scale=40.0, likeness=0.08)),
-    "kriging, fine": _kriging(Covariance(reach=6, scale=50.0, likeness=0.12, prior=0.1)),
-    "kriging, near": _kriging(Covariance(reach=3, scale=24.0, likeness=0.06, prior=0.5)),
-    "kriging, nearest": _kriging(Covariance(reach=4, scale=6.0, length=30.0)),
+    "kriging": partial(krige, model=Covariance(reach=4, scale=40.0, likeness=0.08)),
+    "kriging, fine": partial(krige, model=Covariance(reach=6, scale=50.0, likeness=0.12, prior=0.1)),
+    "kriging, near": partial(krige, model=Covariance(reach=3, scale=24.0, likeness=0.06, prior=0.5)),
+    "kriging, nearest": partial(krige, model=Covariance(reach=4, scale=6.0, length=30.0)),
 }
 
 

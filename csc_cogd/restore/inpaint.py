@@ -153,11 +153,11 @@ def inpaint(
     >>> restored.dtype, int(abs(restored.astype(int) - image).max()) <= 1
     (dtype('uint8'), True)
     """
-    solve = record_of(Solve, solve, effort=effort, learn=learn, lmbda=lmbda, max_iter=max_iter, tol=tol, fill=fill)
+    solve = record_of(Solve(effort=effort, learn=learn, lmbda=lmbda, max_iter=max_iter, tol=tol, fill=fill), solve)
     if stack_axis is not None:
         solve = solve.of_science()
-    tiling = record_of(Tiling, tiling, tile=tile, max_memory=max_memory)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    tiling = record_of(Tiling(tile, max_memory), tiling)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     marked = mask is not None or isinstance(image, np.ma.MaskedArray)
     observation = Observation.of(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=marked or stack_axis is not None

@@ -238,10 +238,10 @@ def over_frames(function: Restoring) -> Restoring:
             device = device_of(image, bound.arguments.get("device", "auto") if engine is None else engine.device, "image")
             there = {"device": device} if engine is None else {"engine": replace(engine, device=device)}
             bound.arguments |= {"image": from_gpu(image), "mask": from_gpu(mask)} | there
-            restored, report = restore(*bound.args, **bound.kwargs)
+            restored, report = _call(restore, bound)
             restored = beside(restored, image)
         elif axis is None:
-            restored, report = function(*bound.args, **bound.kwargs)
+            restored, report = _call(function, bound)
         else:
             restored, report = _each_frame(function, bound, axis)
         if reported:
@@ -251,6 +251,10 @@ def over_frames(function: Restoring) -> Restoring:
         return restored
 
     return cast(Restoring, restore)
+
+
+def _call(function: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+    return function(*bound.args, **bound.kwargs)
 
 
 def _each_frame(function: Callable[..., Any], bound: inspect.BoundArguments, axis: int) -> tuple[Any, list[Any]]:
@@ -269,7 +273,7 @@ def _each_frame(function: Callable[..., Any], bound: inspect.BoundArguments, axi
     for number, frame in enumerate(frames):
         bound.arguments |= {"image": frame, "mask": mask if masks is None else masks[number]}
         try:
-            restored, report = function(*bound.args, **bound.kwargs)
+            restored, report = _call(function, bound)
         except InputError as error:
             raise error.about(f"frame {number}") from error
         if stack is None:

@@ -173,7 +173,7 @@ class RestorationReport:
     @property
     def invented(self) -> float:
         """Fraction of the values that were filled with texture from elsewhere in the picture."""
-        return sum(group.n_invented for group in self.groups) / self.n_values
+        return sum([group.n_invented for group in self.groups]) / self.n_values
 
     def __repr__(self) -> str:
         invented = f", {self.invented:.1%} invented" if self.invented else ""

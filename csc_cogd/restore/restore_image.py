@@ -147,9 +147,9 @@ def restore_image(
     >>> float(abs(blurred - scene).max()), bool(abs(restored - scene).max() < 30)
     (80.0, True)
     """
-    solve = record_of(Solve, solve, lmbda=lmbda, max_iter=max_iter, tol=tol)
-    tiling = record_of(Tiling, tiling, tile=tile, max_memory=max_memory)
-    engine = record_of(Engine, engine, dtype=dtype, device=device, threads=threads, fft=fft)
+    solve = record_of(Solve(lmbda=lmbda, max_iter=max_iter, tol=tol), solve)
+    tiling = record_of(Tiling(tile, max_memory), tiling)
+    engine = record_of(Engine(dtype, device, threads, fft), engine)
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     problem = seen_through(observation, operator, dictionary, noise, noise_sigma, gain)
     problem = with_scene_prior(problem, prior, noise, solve, engine)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csc_cogd.csc.settings import check_settings
+from csc_cogd.engine import take_numbers
 from csc_cogd.errors import InputError
 
 EFFORTS = ("fast", "default", "best")
@@ -61,6 +62,7 @@ class Solve:
     fill: str = "auto"
 
     def __post_init__(self) -> None:
+        take_numbers(self)
         if self.fill not in FILLS:
             raise InputError("fill", f"must be one of {', '.join(map(repr, FILLS))}, got {self.fill!r}")
         if self.effort not in EFFORTS:
@@ -99,6 +101,7 @@ class Tiling:
     max_memory: float | None = None
 
     def __post_init__(self) -> None:
+        take_numbers(self)
         whole = isinstance(self.tile, (int, np.integer)) and not isinstance(self.tile, bool)
         if self.tile != "auto" and not (whole and (self.tile == 0 or int(self.tile) >= MIN_TILE)):
             raise InputError("tile", f"must be 'auto', 0 for all at once, or {MIN_TILE} or more pixels, got {self.tile!r}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from csc_cogd.engine import Engine
 from csc_cogd.errors import DeviceError, InputError
+from csc_cogd.storage import Json
 from csc_cogd.unrolled.network import Network, Shape
 from csc_cogd.unrolled.photographs import Photographs, as_planes, reduced
 from csc_cogd.unrolled.prior import Prior
@@ -118,7 +119,7 @@ def learn_prior(
         raise InputError("images", "must have at least one photograph")
     if color and noise == "missing":
         raise InputError("color", "isn't learned to be filled: a gray prior fills each channel", "leave it out")
-    shape = _shape(3 if color else 1, start, n_filters=n_filters, size=filter_size, stride=stride, n_iter=n_iter)
+    shape = _shape(3 if color else 1, start, (n_filters, filter_size, stride, n_iter))
     recipe = Recipe(
         20_000 if steps is None and minutes is None else steps, minutes, batch_size, crop, learning_rate, noise=noise,
         seed=seed,
@@ -135,14 +136,12 @@ def learn_prior(
     return Prior(network, _provenance(state, len(images), start, noise))
 
 
-def _shape(channels: int, start: Prior | None, **given: int | None) -> Shape:
-    """Return the shape asked for; beside a `start`, it must be that one's."""
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if start is None:
-        return Shape(channels, **chosen)
-    shape = start.network.shape
-    different = [name for name, value in chosen.items() if value != getattr(shape, name)]
-    if different or shape.channels != channels:
+def _shape(channels: int, start: Prior | None, given: tuple[int | None, ...]) -> Shape:
+    """Return the shape asked for, by the fields behind its channels; beside a `start`, it must be that one's."""
+    known = Shape(channels) if start is None else start.network.shape
+    defaults = (known.n_filters, known.size, known.stride, known.n_iter)
+    shape = Shape(channels, *(own if value is None else value for value, own in zip(given, defaults, strict=True)))
+    if start is not None and shape != known:
         raise InputError("start", f"is {start}, which isn't what is asked for", "leave out what differs, or {start}")
     return shape
 
@@ -154,11 +153,11 @@ def _middle(image: Any, channels: int, number: int) -> np.ndarray:
     return planes[:, top : top + h, left : left + w].astype(np.float32) / np.float32(255)
 
 
-def _provenance(state: State, n_images: int, start: Prior | None, noise: str) -> dict[str, Any]:
+def _provenance(state: State, n_images: int, start: Prior | None, noise: str) -> dict[str, Json]:
     from csc_cogd import __version__
 
     levels = f"{_LEVELS[noise]} {', '.join(f'{level:g}' for level in TEST_LEVELS[noise])}"
-    about = {
+    about: dict[str, Json] = {
         "version": __version__, "photographs": n_images, "noise": noise, "steps": state.step,
         "minutes": round(state.seconds / 60, 1), "psnr": {levels: [round(value, 2) for value in state.psnr]},
     }  # fmt: skip

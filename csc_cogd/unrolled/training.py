@@ -13,7 +13,7 @@ import numpy as np
 from csc_cogd.backend import Backend, single_threaded_blas
 from csc_cogd.cogd.optimizers import Adam
 from csc_cogd.errors import InputError
-from csc_cogd.storage import check_writable, digest, read_arrays, write_arrays
+from csc_cogd.storage import Json, check_writable, digest, read_arrays, write_arrays
 from csc_cogd.unrolled.cameras import MARGIN
 from csc_cogd.unrolled.inference import denoise_planes
 from csc_cogd.unrolled.network import Network, Shape, Trail, Weights
@@ -162,7 +162,7 @@ class State:
         self.vector[:], self.moments = vector, (count, first.copy(), second.copy())
         self.slowing, self.setbacks, self.losses = self.slowing / 2, self.setbacks + 1, []
 
-    def save(self, path: Path, identity: dict[str, Any]) -> None:
+    def save(self, path: Path, identity: dict[str, Json]) -> None:
         names = {name: getattr(self, name) for name in _NUMBERS}
         arrays = {
             "vector": self.vector, "first": self.moments[1], "second": self.moments[2],
@@ -346,7 +346,7 @@ def psnr_at(network: Network, images: list[np.ndarray], backend: Backend, noise:
     return tuple(float(np.mean([psnr(level, number) for number in range(len(images))])) for level in levels)
 
 
-def _identity(shape: Shape, photographs: Photographs, recipe: Recipe, start: np.ndarray) -> dict[str, Any]:
+def _identity(shape: Shape, photographs: Photographs, recipe: Recipe, start: np.ndarray) -> dict[str, Json]:
     """Return what two runs must share for one to go on with the other's state; when they end isn't among it."""
     known = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__ if name not in ("steps", "minutes")}
     known["sigma_range"] = list(recipe.sigma_range)

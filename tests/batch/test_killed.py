@@ -15,8 +15,9 @@ from csc_cogd.storage import remove_abandoned, whole_file
 SLOW = 20  # iterations: tenths of a second for an image
 ABANDONING = """
 import os, pathlib, signal, sys
-from csc_cogd.storage import write_whole
-write_whole(pathlib.Path(sys.argv[1]), lambda file: os.kill(os.getpid(), signal.SIGKILL), overwrite=True)
+from csc_cogd.storage import whole_file
+with whole_file(pathlib.Path(sys.argv[1]), overwrite=True):
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 

@@ -21,7 +21,7 @@ from csc_cogd.nn import (
 )
 from csc_cogd.nn.networks.resnet import CifarResNet
 from tests.cli.calling import call, check_refused, contents, interrupted
-from tests.cli.test_train import save_set
+from tests.cli.train.sets import save_set
 from tests.nn.training.small import HALF, small_images
 
 FEW = ("--mask-epochs", 1, "--epochs", 1, "--batch-size", 16, "--device", "cpu")

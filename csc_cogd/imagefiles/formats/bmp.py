@@ -15,6 +15,7 @@ from csc_cogd.imagefiles.formats.format import Format, SinglePage, SinglePageEnc
 from csc_cogd.imagefiles.image import INCH, METER, Density, ImageFile, check_declared_pixels, n_channels
 from csc_cogd.locks import importing
 
+_DEFAULT_DOTS = (96, 96)  # an inch
 _SHOWN = {"1": "L", "P": "RGB"}  # Pillow's modes of bilevel and palette images, and what they are widened to
 
 
@@ -41,8 +42,8 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
 
     stream = io.BytesIO()
     density = image.density if image.density and image.density.unit else None
-    options = {} if density is None else {"dpi": tuple(float(side * INCH / density.unit) for side in density[:2])}
-    Image.fromarray(np.ascontiguousarray(image.colors)).save(stream, "BMP", **options)
+    dots = _DEFAULT_DOTS if density is None else tuple(float(side * INCH / density.unit) for side in density[:2])
+    Image.fromarray(np.ascontiguousarray(image.colors)).save(stream, "BMP", dpi=dots)
     return stream.getvalue(), []
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,12 +42,23 @@ _SUBSAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}  # of the chroma across and do
 Segment = tuple[int, bytes]  # marker and content
 
 
+class Coding(NamedTuple):
+    """How finely pixels are coded, in Pillow's words; -1 for its choice."""
+
+    tables: list[list[int]] | None = None
+    subsampling: int = -1
+    quality: int = -1
+
+
+_FINE = Coding(None, subsampling=0, quality=95)
+
+
 @dataclass(frozen=True)
 class JpegLayout(Layout):
-    """Further segments (comments, IPTC and others), and how the pixels were coded: in Pillow's words, how finely."""
+    """Further segments (comments, IPTC and others), and how the pixels were coded."""
 
     segments: tuple[Segment, ...] = ()
-    coding: dict[str, Any] | None = None
+    coding: Coding | None = None
     progressive: bool = False
 
     def lost_tags(self, carried: Collection[str]) -> list[str]:
@@ -113,10 +124,14 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     pixels = np.ascontiguousarray(image.pixels)
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     layout = image.layout if isinstance(image.layout, JpegLayout) else JpegLayout()
-    colors = len((layout.coding or {}).get("qtables", ())) == 2
-    coding = layout.coding if layout.coding and colors == (pixels.ndim == 3) else {"quality": 95, "subsampling": 0}
+    coding = layout.coding or _FINE
+    if len(coding.tables or ()) != (1 if pixels.ndim == 2 else 2):
+        coding = _FINE
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", progressive=layout.progressive, **coding)
+    Image.fromarray(pixels).save(
+        stream, "JPEG", progressive=layout.progressive, quality=coding.quality, subsampling=coding.subsampling,
+        qtables=coding.tables,
+    )  # fmt: skip
     coded, _ = _read_segments(stream.getvalue())
     head = len(_segment(*coded[0])) + 2  # the start, and Pillow's own JFIF segment
 
@@ -206,7 +221,7 @@ def _jfif(density: Density | None) -> bytes:
     return _JFIF + struct.pack(">BBBHHBB", 1, 1, unit, x, y, 0, 0)
 
 
-def _coding(segments: list[Segment], frame: bytes) -> dict[str, Any] | None:
+def _coding(segments: list[Segment], frame: bytes) -> Coding | None:
     """Return the quantization tables and the subsampling; None if Pillow can't write those."""
     with importing():
         from PIL.JpegImagePlugin import zigzag_index
@@ -224,13 +239,13 @@ def _coding(segments: list[Segment], frame: bytes) -> dict[str, Any] | None:
     if len(used) != len(components) or max(map(max, used)) > 255:
         return None
     if len(components) == 1:
-        return {"qtables": [used[0]]}
+        return Coding(used)
     adobe = _first(segments, 0xEE, b"Adobe")
     rgb = (adobe is not None and adobe[6:7] == b"\0") or bytes(component[0] for component in components) == b"RGB"
     subsampling = _SUBSAMPLINGS.get(factors[0])
     if rgb or subsampling is None or factors[1:] != [(1, 1)] * 2 or used[1] != used[2]:
         return None
-    return {"qtables": used[:2], "subsampling": subsampling}
+    return Coding(used[:2], subsampling)
 
 
 def _check(image: ImageFile) -> None:

@@ -183,8 +183,7 @@ def read_chunks(content: bytes) -> tuple[list[Chunk], list[str]]:
 def insert_chunks(content: bytes, before: list[Chunk], behind: list[Chunk] | None = None) -> bytes:
     """Put chunks behind the header of an encoded PNG, and others before its end."""
     start, end = len(SIGNATURE) + 25, len(content) - 12
-    packed = [b"".join(_chunk(*chunk) for chunk in chunks) for chunks in (before, behind or [])]
-    return content[:start] + packed[0] + content[start:end] + packed[1] + content[end:]
+    return content[:start] + _packed(before) + content[start:end] + _packed(behind or []) + content[end:]
 
 
 def _checked_header(chunks: list[Chunk]) -> bytes:
@@ -233,8 +232,8 @@ def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.
     size = height * _row_size(width, depth, color)
     if remark := _remark(data, size):
         data = [zlib.compress(_inflated(data, size), 1)]
-    chunks = [(b"IHDR", header), *colors, *((b"IDAT", body) for body in data), (b"IEND", b"")]
-    return np.asarray(imagecodecs.png_decode(SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks))), remark
+    chunks = [(b"IHDR", header), *colors, *[(b"IDAT", body) for body in data], (b"IEND", b"")]
+    return np.asarray(imagecodecs.png_decode(SIGNATURE + _packed(chunks))), remark
 
 
 def _from_passes(header: bytes, colors: list[Chunk], packed: list[bytes]) -> tuple[np.ndarray, str]:
@@ -279,14 +278,15 @@ def _remark(data: list[bytes], size: int) -> str:
 def _is_longer(data: list[bytes], size: int) -> bool:
     """Return whether more than `size` bytes are in the data, or something is behind them; inflate them piece by piece."""
     inflater, found = zlib.decompressobj(), 0
-    for piece in (body[start : start + _PIECE] for body in data for start in range(0, len(body), _PIECE)):
-        if inflater.eof:
-            return True
-        found += len(inflater.decompress(piece, _MOST))
-        while inflater.unconsumed_tail and found <= size:
-            found += len(inflater.decompress(inflater.unconsumed_tail, _MOST))
-        if found > size or inflater.unused_data:
-            return True
+    for body in data:
+        for start in range(0, len(body), _PIECE):
+            if inflater.eof:
+                return True
+            found += len(inflater.decompress(body[start : start + _PIECE], _MOST))
+            while inflater.unconsumed_tail and found <= size:
+                found += len(inflater.decompress(inflater.unconsumed_tail, _MOST))
+            if found > size or inflater.unused_data:
+                return True
     return False
 
 
@@ -310,8 +310,11 @@ def _as_decoded(kind: bytes, body: bytes, first: dict[bytes, bytes], pixels: np.
     return struct.pack(f">{n_colors}H", *(value * (255 // (2**depth - 1)) if depth < 8 else value for value in values))
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def _packed(chunks: list[Chunk]) -> bytes:
+    parts: list[bytes] = []
+    for kind, body in chunks:
+        parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))]
+    return b"".join(parts)
 
 
 def _damaged(kind: bytes) -> str:

@@ -22,11 +22,9 @@ from csc_cogd.imagefiles.exif import (
     ORIENTATION,
     Structure,
     Tag,
-    directory_offsets,
+    TagFile,
     pack_directory,
     pack_exif,
-    read_directory,
-    read_header,
     scaled_tags,
     set_xmp_upright,
     unpack_exif,
@@ -37,7 +35,6 @@ from csc_cogd.imagefiles.formats.format import Encoder, Format, Pages
 from csc_cogd.imagefiles.georeference import regridded
 from csc_cogd.imagefiles.image import (
     RESOLUTION_TAGS,
-    Density,
     ImageFile,
     Layout,
     apply_orientation,
@@ -114,12 +111,12 @@ class TiffPages(Pages):
             raise InputError("axes", f"must be left out for TIFF, or 'CYX' if its pages are channels, got {axes!r}")
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs on damaged files is raised here
         self._path, self._file = path, file
-        self._structure, first = read_header(file)
-        self._offsets = directory_offsets(file, self._structure, first)
+        self._tags = TagFile(file)
+        self._structure, self._offsets = self._tags.structure, self._tags.directories()
         if not self._offsets:
             raise ValueError("no page in it")
         kinds = [self._kind(offset) for offset in self._offsets]
-        _check_whole({tag.code: tag for tag in self._directory(0)}, len(kinds))
+        _check_whole({tag.code: tag for tag in self._tags.directory(self._offsets[0])}, len(kinds))
         file.seek(0)
         self._tiff = tifffile.TiffFile(file)
         full = [page for page, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
@@ -151,11 +148,8 @@ class TiffPages(Pages):
     def close(self) -> None:
         self._tiff.close()
 
-    def _directory(self, page: int) -> list[Tag]:
-        return read_directory(self._file, self._structure, self._offsets[page])[0]
-
     def _kind(self, offset: int) -> int:
-        tags = {tag.code: tag for tag in read_directory(self._file, self._structure, offset, (254, 255))[0]}
+        tags = {tag.code: tag for tag in self._tags.directory(offset, (254, 255))}
         return self._number(tags, 254) or (_REDUCED if self._number(tags, 255) == 2 else 0)
 
     def _number(self, tags: dict[int, Tag], code: int, default: int = 0) -> int:
@@ -164,7 +158,7 @@ class TiffPages(Pages):
 
     def _read(self, page_number: int) -> ImageFile:
         order = self._structure.order
-        directory = self._directory(page_number)
+        directory = self._tags.directory(self._offsets[page_number])
         tags = {tag.code: tag for tag in directory}
         page: Any = self._tiff.pages[page_number]
         self._check(page, tags)
@@ -328,20 +322,20 @@ class TiffEncoder(Encoder):
         if layout is None and image.has_alpha:
             extrasamples = (2,)
         separate = layout is not None and layout.separate and pixels.ndim == 3
-        options: dict[str, Any] = {"compression": "zlib"}
-        if layout is not None:
-            options = {"compression": layout.compression, "predictor": _predictor(layout, pixels.dtype)}
-            options |= {"tile": layout.tile, "subfiletype": layout.subfiletype or None}
         order, of_exif = unpack_exif(image.exif or b"")
         tags = list(layout.tags if layout is not None else _kept(of_exif))
         density = image.density or (density_of_tags({tag.code: tag for tag in of_exif}, order) if layout is None else None)
         if image.xmp:
             tags.append(Tag(_XMP, 1, image.xmp))
+        x, y, unit = (None, None, None) if density is None else resolution_of(density)
         self._writer.write(
             np.moveaxis(pixels, -1, 0) if separate else pixels, photometric=photometric, metadata=None, software=False,
             planarconfig=None if pixels.ndim == 2 else "separate" if separate else "contig",
             extrasamples=extrasamples or None, iccprofile=image.icc_profile, extratags=self._extratags(tags),
-            **_resolution(density), **options,
+            resolution=None if density is None else (x, y), resolutionunit=unit,
+            compression="zlib" if layout is None else layout.compression,
+            predictor=None if layout is None else _predictor(layout, pixels.dtype),
+            tile=None if layout is None else layout.tile, subfiletype=(layout and layout.subfiletype) or None,
         )  # fmt: skip
 
     def _extratags(self, tags: list[Tag]) -> list[tuple[int | str, int, int, Any, bool]]:
@@ -395,14 +389,6 @@ def _lost_pointers(tags: Iterable[Tag]) -> list[str]:
 def _by_software(tag: Tag) -> bool:
     """Return whether it is a description that a program wrote for itself, of the pages: OME-XML, ImageJ's, tifffile's."""
     return tag.code == _DESCRIPTION and (tag.value.startswith((b"ImageJ=", _SHAPE)) or b"<OME" in tag.value[:2000])
-
-
-def _resolution(density: Density | None) -> dict[str, Any]:
-    """Return a density as tifffile wants it."""
-    if density is None:
-        return {}
-    *sides, unit = resolution_of(density)
-    return {"resolution": sides, "resolutionunit": unit}
 
 
 def _predictor(layout: TiffLayout, dtype: np.dtype) -> int | None:

@@ -51,7 +51,7 @@ def export_onnx(
         infinite, or the file can't be written, or exists and may not be replaced.
     """
     content = onnx_bytes(network, image_shape=image_shape, opset=opset, fold_norms=fold_norms, metadata=metadata)
-    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+    write_whole(Path(path), content, overwrite=overwrite)
 
 
 def onnx_bytes(

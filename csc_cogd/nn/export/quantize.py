@@ -74,7 +74,7 @@ def quantize_onnx(
             activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
         content = made.read_bytes()
-    write_whole(Path(path), lambda file: file.write(content), overwrite=overwrite)
+    write_whole(Path(path), content, overwrite=overwrite)
 
 
 def evaluate_onnx(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,13 @@ from csc_cogd.nn.training.sgd import check_sgd
 
 FIRST, SECOND = "first.", "second."
 """Prefixes of the names of moments in a state."""
+
+
+class _Moments(NamedTuple):
+    """Of a parameter's gradient; arrays of its shape, which change in place."""
+
+    first: Any
+    second: Any
 
 
 class AdamW:
@@ -64,8 +71,7 @@ class AdamW:
         self.learning_rate, self.momentum, self.b2, self.epsilon = learning_rate, momentum, b2, epsilon
         self.weight_decay, self.decay_vectors = weight_decay, decay_vectors
         self.steps = 0
-        self._first: dict[str, Any] = {}
-        self._second: dict[str, Any] = {}
+        self._moments: dict[str, _Moments] = {}
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
@@ -77,9 +83,9 @@ class AdamW:
     def _moved(self, name: str, array: Any, gradient: Any) -> Any:
         """Return a parameter's array after the step."""
         xp, number = array_module(array), array.dtype.type
-        if name not in self._first:
-            self._first[name], self._second[name] = xp.zeros_like(array), xp.zeros_like(array)
-        first, second = self._first[name], self._second[name]
+        if name not in self._moments:
+            self._moments[name] = _Moments(xp.zeros_like(array), xp.zeros_like(array))
+        first, second = self._moments[name]
         first += number(1 - self.momentum) * (gradient - first)
         second += number(1 - self.b2) * (gradient * gradient - second)
         rate = self.learning_rate / (1 - self.momentum**self.steps)
@@ -89,9 +95,9 @@ class AdamW:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of the moments in main memory, and the number of steps."""
-        moments = {FIRST + name: moment for name, moment in self._first.items()}
-        moments |= {SECOND + name: moment for name, moment in self._second.items()}
-        return {name: np.array(to_numpy(moment)) for name, moment in moments.items()} | {"steps": np.array(self.steps)}
+        state = {FIRST + name: np.array(to_numpy(moments.first)) for name, moments in self._moments.items()}
+        state |= {SECOND + name: np.array(to_numpy(moments.second)) for name, moments in self._moments.items()}
+        return state | {"steps": np.array(self.steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue with these moments.
@@ -103,15 +109,12 @@ class AdamW:
         """
         if "steps" not in state:
             raise InputError("state", "of the optimizer lacks the number of steps", "use a state of AdamW")
-        found: dict[str, dict[str, Any]] = {FIRST: {}, SECOND: {}}
-        for key, moment in state.items():
-            if key == "steps":
-                continue
-            prefix = FIRST if key.startswith(FIRST) else SECOND
-            name = key.removeprefix(prefix)
-            if name not in self.parameters or moment.shape != self.parameters[name].shape:
-                raise InputError(
-                    "state", f"of the optimizer holds {key}, which fits no parameter", "use one of this network"
-                )
-            found[prefix][name] = filled_like(self.parameters[name].array, moment)
-        self.steps, self._first, self._second = int(np.asarray(state["steps"]).item()), found[FIRST], found[SECOND]
+        own = {name: parameter.array for name, parameter in self.parameters.items() if FIRST + name in state}
+        fitting = {prefix + name: array for name, array in own.items() for prefix in (FIRST, SECOND)}
+        for key in [*fitting, *state]:
+            if key != "steps" and (key not in state or key not in fitting or state[key].shape != fitting[key].shape):
+                problem = f"of the optimizer holds {key}, which fits no parameter" if key in state else f"lacks {key}"
+                raise InputError("state", problem, "use one of this network")
+        moments = {key: filled_like(array, state[key]) for key, array in fitting.items()}
+        self._moments = {name: _Moments(moments[FIRST + name], moments[SECOND + name]) for name in own}
+        self.steps = int(np.asarray(state["steps"]).item())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import array_module, filled_like, to_numpy
+from csc_cogd.backend import array_module, filled_like
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.training.hooks import EpochHook
 
@@ -34,37 +34,36 @@ class WeightAveraging(EpochHook):
 
     def __init__(self, decay: float):
         self.decay, self.steps = decay, 0
-        self._averages: dict[str, Any] = {}
-        self._weights: dict[str, Any] = {}
+        self._averages: list[Any] = []  # in the order of the network's places
+        self._weights: dict[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
         return f"WeightAveraging({self.decay})"
 
     def begin_epoch(self, network: Module, epoch: int) -> None:
         """Take the averages out of the network, and put the weights back."""
-        self._averages = _arrays(network)
+        self._averages = [array_module(array).array(array) for array in _arrays(network)]
         if self._weights:
-            _set_arrays(network, self._weights)
+            _set_arrays(network, [self._weights[name] for *_, name in network.places()])
         self._weights = {}
 
     def after_step(self, network: Module) -> None:
         """Move the averages towards the weights."""
         self.steps += 1
         rate = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, array in _live(network).items():
-            average = self._averages[name]
+        for array, average in zip(_arrays(network), self._averages, strict=True):
             if average.dtype.kind == "f":
                 average += average.dtype.type(rate) * (array - average)
 
     def end_epoch(self, network: Module, epoch: int) -> dict[str, float]:
         """Put the averages into the network."""
-        self._weights = _arrays(network)
+        self._weights = network.state_dict()
         _set_arrays(network, self._averages)
         return {}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the weights that training goes on with, and the number of steps."""
-        weights = {f"weights.{name}": np.array(to_numpy(array)) for name, array in self._weights.items()}
+        weights = {f"weights.{name}": array for name, array in self._weights.items()}
         return weights | {"steps": np.array(self.steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -73,17 +72,12 @@ class WeightAveraging(EpochHook):
         self._weights = {name.removeprefix("weights."): array for name, array in state.items() if name != "steps"}
 
 
-def _live(network: Module) -> dict[str, Any]:
+def _arrays(network: Module) -> list[Any]:
     """Return the arrays of all parameters and buffers, on their device."""
-    return {name: owner.get_array(attribute) for owner, attribute, name in network.places()}
+    return [owner.get_array(attribute) for owner, attribute, _ in network.places()]
 
 
-def _arrays(network: Module) -> dict[str, Any]:
-    """Return copies."""
-    return {name: array_module(array).array(array) for name, array in _live(network).items()}
-
-
-def _set_arrays(network: Module, arrays: Mapping[str, Any]) -> None:
+def _set_arrays(network: Module, arrays: list[Any]) -> None:
     """Set all parameters and buffers to copies of arrays."""
-    for owner, attribute, name in network.places():
-        owner.set_array(attribute, filled_like(owner.get_array(attribute), to_numpy(arrays[name])))
+    for (owner, attribute, _), array in zip(network.places(), arrays, strict=True):
+        owner.set_array(attribute, filled_like(owner.get_array(attribute), array))

@@ -80,10 +80,10 @@ class TrainingCheckpoint:
         if not self.path.exists():
             return History()
         arrays, about = load_checkpoint(self.path)
-        if about.get("format") != _FORMAT or not isinstance(about.get("run"), dict):
+        saved = about.get("run")
+        if about.get("format") != _FORMAT or not isinstance(saved, dict):
             problem = "isn't a checkpoint of training by this version"
             raise InputError("", problem, "name another file", str(self.path))
-        saved = about["run"]
         other = sorted(key for key in saved.keys() | self.identity.keys() if saved.get(key) != self.identity.get(key))
         if other:
             problem = f"is a checkpoint of another run ({_differences(saved, self.identity, other)})"
@@ -91,7 +91,7 @@ class TrainingCheckpoint:
         try:
             network.load_state_dict(network_arrays(arrays))
             history = History.from_json(about.get("history"))
-            self.over = about.get("over", len(history) == saved["recipe"]["epochs"])
+            self.over = bool(about.get("over", len(history) == self.identity["recipe"]["epochs"]))
             if not self.over:  # else the weights are all that was kept
                 optimizer.load_state_dict(_under(OPTIMIZER, arrays))
                 for number, hook in enumerate(hooks):

@@ -125,7 +125,7 @@ class History:
         check_history_name(path)
         rows = [epoch.row() for epoch in self]
         text = json.dumps(rows, indent=1) + "\n" if path.suffix.lower() == ".json" else _csv(rows)
-        write_whole(path, lambda file: file.write(text.encode()), overwrite=overwrite)
+        write_whole(path, text.encode(), overwrite=overwrite)
 
 
 def check_history_name(path: Path) -> None:

@@ -99,9 +99,9 @@ def refine(
     apart = bool((noise > 0 or len(OPPONENT) == C) and (known == known[:1]).all())
     mixing = OPPONENT if apart and len(OPPONENT) == C else np.eye(C)
     start = pilot if noise else np.where(known, observed, pilot)
-    observed, estimate = (
+    observed, estimate = [
         backend.asarray(np.tensordot(mixing, planes, 1)) for planes in (np.where(known, observed, 0), start)
-    )
+    ]
     groups = _Groups(known, model, apart, noise, backend)
     values, complete = estimate.reshape(-1), known.all()
     known = backend.xp.asarray(known)
@@ -230,9 +230,9 @@ class _Groups:
 
 def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_once: int) -> list[np.ndarray]:
     """Return the corners of the reference patches, (n, 2) a task: a grid, or what of it touches missing pixels."""
-    rows, columns = (
+    rows, columns = [
         np.unique(np.append(np.arange(0, length - model.size, model.step), length - model.size)) for length in missing.shape
-    )
+    ]
     needed = np.full((len(rows), len(columns)), everywhere)
     if not everywhere:
         _mark_touching(needed, rows, columns, missing, model.size)
@@ -250,10 +250,8 @@ def _corners(missing: np.ndarray, model: PatchModel, everywhere: bool, rows_at_o
 def _mark_touching(needed: np.ndarray, rows: np.ndarray, columns: np.ndarray, missing: np.ndarray, size: int) -> None:
     """Mark the patches of a grid that touch missing pixels; where few are missing, few are looked at."""
     places = np.nonzero(missing)
-    first, end = (
-        [np.searchsorted(grid, at - before, "right") for grid, at in zip((rows, columns), places, strict=True)]
-        for before in (size, 0)
-    )
+    first = [np.searchsorted(grid, at - size, "right") for grid, at in zip((rows, columns), places, strict=True)]
+    end = [np.searchsorted(grid, at, "right") for grid, at in zip((rows, columns), places, strict=True)]
     most = [int((b - a).max(initial=0)) for a, b in zip(first, end, strict=True)]
     for down, right in product(range(most[0]), range(most[1])):
         i, j = np.minimum(first[0] + down, end[0] - 1), np.minimum(first[1] + right, end[1] - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,10 @@ class TileState:
 
     observed: np.ndarray
     missing: np.ndarray
-    estimate: np.ndarray = field(default_factory=lambda: np.empty(0))
-    pilot: np.ndarray = field(default_factory=lambda: np.empty(0))
-    base: np.ndarray = field(default_factory=lambda: np.empty(0))
-    scene: np.ndarray = field(default_factory=lambda: np.empty(0))
+    estimate: np.ndarray = field(default_factory=partial(np.empty, 0))
+    pilot: np.ndarray = field(default_factory=partial(np.empty, 0))
+    base: np.ndarray = field(default_factory=partial(np.empty, 0))
+    scene: np.ndarray = field(default_factory=partial(np.empty, 0))
     history: list[Iteration] = field(default_factory=list)
     passes: int = 0
     trace: TileTrace | None = None
