@@ -101,13 +101,13 @@ OPTIONS = {
     "fill_prior": click.option(
         "--prior", default="default", metavar="FILE|default|none", show_default=True, shell_complete=complete_files,
         help="What images look like, as learn-prior --noise missing learns it; none: only what the image itself and a "
-        "dictionary tell. The default serves on the CPU, where many pixels are missing one by one, and neither noise nor an "
-        "option is given that belongs to the code."
+        "dictionary tell. The default serves where many pixels are missing one by one, and neither noise nor an option is "
+        "given that belongs to the code."
     ),
     "scene_prior": click.option(
         "--prior", default="default", metavar="FILE|default|none", show_default=True, shell_complete=complete_files,
         help="What images look like, as learn-prior learns it; none: only what the image itself and a dictionary tell. The "
-        "default serves on the CPU where no option is given that belongs to the code."
+        "default serves where no option is given that belongs to the code."
     ),
     "fast": click.option("--fast", is_flag=True, help="Spend less time, for a somewhat worse picture."),
     "best": click.option("--best", is_flag=True, help="Spend several times as much time, for a somewhat better picture."),

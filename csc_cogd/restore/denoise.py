@@ -98,10 +98,10 @@ def denoise(
         estimates it.
     prior : Prior, "default" or "none"
         What images look like. ``"default"`` is the prior that ships, for gray or for color, where nothing is missing, the
-        noise is above 4.5 of 255, isn't impulses and is the same in all channels, the device is the CPU, and neither a
-        dictionary nor a setting of the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse
-        code. With effort "fast", the prior does all. Under a camera's noise, it makes the pilot for similar patches, and
-        ``"none"`` is a DCT with thresholds. With a prior given that learned white noise, ``"auto"`` noise is white.
+        noise is above 4.5 of 255, isn't impulses and is the same in all channels, and neither a dictionary nor a setting of
+        the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse code. With effort "fast", the
+        prior does all. Under a camera's noise, it makes the pilot for similar patches, and ``"none"`` is a DCT with
+        thresholds. With a prior given that learned white noise, ``"auto"`` noise is white.
     mask, mask_polarity, dictionary, channel_axis, stack_axis, effort, lmbda, max_iter, tol, solve, tile, max_memory, tiling,
     dtype, device, threads, fft, engine, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
@@ -131,9 +131,9 @@ def denoise(
     engine = record_of(Engine(dtype, device, threads, fft), engine).without_measuring()
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     reporter = Reporter(callback)
-    noise = kind_of_noise(noise, dictionary, prior, solve, engine)
+    noise = kind_of_noise(noise, dictionary, prior, solve)
     problem = denoising(observation, dictionary, noise, noise_sigma, gain, strength)
-    problem = with_prior(problem, prior, noise, solve, engine)
+    problem = with_prior(problem, prior, noise, solve)
     if noise == "impulse":
         search = ImpulseSearch(tiling, engine, reporter)
         if dry_run:  # what is corrupted isn't known before the search: only that is planned

@@ -19,7 +19,7 @@ from csc_cogd.restore.report import GroupReport, TileTrace, Trace
 from csc_cogd.restore.scene_prior import check_channels
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
 from csc_cogd.restore.stages.plug_and_play import scene_patches_memory
-from csc_cogd.restore.stages.prior import fill_memory, prior_effort, prior_memory
+from csc_cogd.restore.stages.prior import fill_memory, gpu_memory, prior_effort, prior_memory
 from csc_cogd.restore.stages.prior_scene import scene_memory
 from csc_cogd.restore.stages.state import Recipe, TileState
 from csc_cogd.restore.tiling import (
@@ -109,6 +109,11 @@ class Group:
 
     def tile_bytes(self, shape: tuple[int, int]) -> int:
         """Bytes that a tile takes."""
+        backend = self.engine.backend
+        return self._tile_bytes(shape) + (gpu_memory(self.prior, shape) if self.prior and backend.xp is not np else 0)
+
+    def _tile_bytes(self, shape: tuple[int, int]) -> int:
+        """Bytes that a tile takes on the CPU, and of all but a prior on a GPU."""
         backend = self.engine.backend
         itemsize = backend.dtype.itemsize
         channels, operator = len(self.scaled.planes), self.problem.operator

@@ -109,8 +109,8 @@ def restore_image(
         Counts to one unit of the image, with Poisson noise.
     prior : Prior, "default" or "none"
         What images look like, as learned from photographs. ``"default"`` is the gray prior that ships, for color, too, where
-        the device is the CPU, and no dictionary and no setting of the code, `lmbda`, `max_iter` or `tol`, is given; and
-        ``"none"`` elsewhere: the sparse code and similar patches.
+        no dictionary and no setting of the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the
+        sparse code and similar patches.
     dictionary, channel_axis, stack_axis, mask_polarity, tol, solve, tile, max_memory, tiling, dtype, device, threads, fft,
     engine, callback
         As in :func:`csc_cogd.inpaint`; tiles are measured in pixels of `image`. What is estimated from the picture, its
@@ -152,7 +152,7 @@ def restore_image(
     engine = record_of(Engine(dtype, device, threads, fft), engine)
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     problem = seen_through(observation, operator, dictionary, noise, noise_sigma, gain)
-    problem = with_scene_prior(problem, prior, noise, solve, engine)
+    problem = with_scene_prior(problem, prior, noise, solve)
     planes, report = restore(
         problem, solve, tiling, engine.without_measuring(), reporter=Reporter(callback), dry_run=dry_run
     )
