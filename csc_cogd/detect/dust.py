@@ -15,9 +15,10 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, maximum_filter
+from scipy.ndimage import distance_transform_edt
 
 from csc_cogd.backend import from_gpu
+from csc_cogd.backend.windows import window_maximum
 from csc_cogd.detect.candidates import Candidates
 from csc_cogd.detect.detection import DustDetection
 from csc_cogd.detect.features import Scene
@@ -246,14 +247,14 @@ class _Search:
 
 def with_rims(candidates: Candidates, accepted: np.ndarray) -> np.ndarray:
     """Return the labels of the accepted candidates, grown to the rims of their soft edges, (H, W)."""
-    numbers = np.append(0, np.where(accepted, np.arange(1, candidates.count + 1), 0))
+    numbers = np.append(0, np.where(accepted, np.arange(1, candidates.count + 1), 0)).astype(np.int32)
     labels = numbers[candidates.labels]
     highest = np.zeros(candidates.count + 1)
     inside = np.flatnonzero(labels)
     np.maximum.at(highest, labels.ravel()[inside], candidates.height.ravel()[inside])
     highest[0] = np.inf
     for _ in range(RIM_WIDTH):
-        beside = maximum_filter(labels, 3)
+        beside = window_maximum(labels, 3)
         rim = (candidates.height > RIM * highest[beside]) & (candidates.height > candidates.usual)
         labels = np.where((labels == 0) & rim, beside, labels)
     return labels

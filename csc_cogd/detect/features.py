@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, maximum_filter, minimum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 
+from csc_cogd.backend.windows import window_maximum, window_mean, window_minimum
 from csc_cogd.detect.candidates import Candidates, find_candidates
 
 RADII = (2, 5, 12)
@@ -43,8 +44,8 @@ class Scene:
         plane = colors.mean(axis=0)
         statistics = []
         for side in WINDOWS:
-            mean = uniform_filter(plane, side)
-            variance = uniform_filter(plane * plane, side) - mean * mean
+            mean = window_mean(plane, side)
+            variance = window_mean(plane * plane, side) - mean * mean
             statistics.append((mean, np.sqrt(np.maximum(variance, 1e-6))))
         return cls(plane, colors, gaussian_gradient_magnitude(plane, 0.7), tuple(statistics))
 
@@ -93,10 +94,10 @@ def measure(scene: Scene, candidates: Candidates, sign: int, opposite: np.ndarra
     `opposite` is the top-hat of the other polarity, (H, W).
     """
     labels, count = candidates.labels, candidates.count
-    inside, near = Zone(labels, count), maximum_filter(labels, 3)
-    ring_labels = np.where(near == 0, maximum_filter(labels, 7), 0)
+    inside, near = Zone(labels, count), window_maximum(labels, 3)
+    ring_labels = np.where(near == 0, window_maximum(labels, 7), 0)
     ring = Zone(ring_labels, count)
-    far = Zone(np.where((near == 0) & (ring_labels == 0), maximum_filter(labels, 17), 0), count)
+    far = Zone(np.where((near == 0) & (ring_labels == 0), window_maximum(labels, 17), 0), count)
     rim = Zone(np.where(labels == 0, near, 0), count)
 
     plane = sign * scene.plane
@@ -119,8 +120,9 @@ def measure(scene: Scene, candidates: Candidates, sign: int, opposite: np.ndarra
         usual_deviation = inside.mean(inside.of(deviation))
         columns += [(sign * inside.mean(inside.of(mean)) - level) / usual_deviation, usual_deviation / contrast]
     columns += _company(candidates, inside, opposite, contrast)
-    columns += [(lowest - level) / contrast for lowest in _lowest_of_others(plane, labels, inside)]
-    columns += _sharpness(scene, labels, inside, rim, contrast)
+    others = window_maximum(labels, 5) == 0
+    columns += [(lowest - level) / contrast for lowest in _lowest_of_others(plane, others, inside)]
+    columns += _sharpness(scene, others, inside, rim, contrast)
     columns += [np.mean(whole) / contrast for whole in (candidates.height, opposite)]
     columns += _color(scene.colors, inside, ring, DARK if sign > 0 else LIGHT)
     columns += [np.full(count, candidates.radius)]
@@ -154,7 +156,7 @@ def _company(candidates: Candidates, inside: Zone, opposite: np.ndarray, contras
     own = inside.mean(inside.of(height)) * inside.size
 
     def nearby(plane: np.ndarray, side: int) -> np.ndarray:
-        return inside.mean(inside.of(uniform_filter(plane, side)))
+        return inside.mean(inside.of(window_mean(plane, side)))
 
     return [
         nearby((candidates.labels > 0).astype(np.float32), NEAR) - inside.size / NEAR**2,
@@ -163,18 +165,16 @@ def _company(candidates: Candidates, inside: Zone, opposite: np.ndarray, contras
     ]  # fmt: skip
 
 
-def _lowest_of_others(plane: np.ndarray, labels: np.ndarray, inside: Zone) -> Iterator[np.ndarray]:
+def _lowest_of_others(plane: np.ndarray, others: np.ndarray, inside: Zone) -> Iterator[np.ndarray]:
     """The darkest values near and around that belong to no candidate."""
-    highest = plane.max()
-    others = np.where(maximum_filter(labels, 5) > 0, highest, gaussian_filter(plane, 1.0))
+    without = np.where(others, gaussian_filter(plane, 1.0), plane.max())
     for side in (NEAR, WIDE):
-        yield inside.mean(inside.of(minimum_filter(others, side)))
+        yield inside.mean(inside.of(window_minimum(without, side)))
 
 
-def _sharpness(scene: Scene, labels: np.ndarray, inside: Zone, rim: Zone, contrast: np.ndarray) -> list[np.ndarray]:
+def _sharpness(scene: Scene, others: np.ndarray, inside: Zone, rim: Zone, contrast: np.ndarray) -> list[np.ndarray]:
     """The steepest slope of what is nearby and no candidate, and that of the picture; against the rim and the contrast."""
-    others = np.where(maximum_filter(labels, 5) > 0, 0, scene.gradient)
-    steepest = inside.mean(inside.of(maximum_filter(others, NEAR)))
+    steepest = inside.mean(inside.of(window_maximum(np.where(others, scene.gradient, 0), NEAR)))
     of_picture = np.quantile(scene.gradient[::3, ::3], STEEP)
     return [rim.mean(rim.of(scene.gradient)) / (steepest + LEAST), steepest / contrast, of_picture / contrast]
 

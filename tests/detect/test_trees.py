@@ -8,8 +8,10 @@ from csc_cogd.detect.features import Scene
 from csc_cogd.detect.trees import Trees
 
 
+@pytest.mark.parametrize("kernels", ["numba", "numpy"])
 @pytest.mark.parametrize("leaves", [2, 12])
-def test_trees_say_what_scikit_learn_says(rng, leaves, monkeypatch):
+def test_trees_say_what_scikit_learn_says(rng, leaves, kernels, monkeypatch):
+    monkeypatch.setenv("CSC_COGD_KERNELS", kernels)
     sklearn = pytest.importorskip("sklearn.ensemble")
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     learn_dust = import_module("learn_dust")
