@@ -22,8 +22,7 @@ from sklearn.datasets import load_sample_image
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from csc_cogd.detect.candidates import Candidates
-from csc_cogd.detect.dust import scaled
-from csc_cogd.detect.features import Scene
+from csc_cogd.detect.features import Scene, scaled
 from csc_cogd.restore.observation import intensity_range
 
 TEST_EVERY = 3  # photograph, the first one included

@@ -17,36 +17,32 @@ def maximum(plane, half, lowest, out):
     block = np.empty((H + 2 * half, COLUMNS), plane.dtype)
     for left in range(0, W, COLUMNS):
         width = min(COLUMNS, W - left)
-        for i in range(H + 2 * half):
-            inside = half <= i < H + half
-            for j in range(width):
-                block[i, j] = plane[i - half, left + j] if inside else lowest
+        block[:half], block[half + H :] = lowest, lowest
+        for i in range(H):
+            block[half + i, :width] = plane[i, left : left + width]
         reach = 1
         while reach < side:
             step = min(reach, side - reach)
             for i in range(H + 2 * half - step):
+                own, other = block[i], block[i + step]
                 for j in range(width):
-                    other = block[i + step, j]
-                    block[i, j] = other if other > block[i, j] else block[i, j]
+                    own[j] = max(own[j], other[j])
             reach += step
         for i in range(H):
-            for j in range(width):
-                out[i, left + j] = block[i, j]
-    line = np.empty(W + 2 * half, plane.dtype)
+            out[i, left : left + width] = block[i, :width]
+    line, longer = np.empty(W + 2 * half, plane.dtype), np.empty(W + 2 * half, plane.dtype)
     for i in range(H):
-        line[:half] = lowest
-        line[half + W :] = lowest
-        for j in range(W):
-            line[half + j] = out[i, j]
+        line[:half], line[half + W :] = lowest, lowest
+        line[half : half + W] = out[i]
         reach = 1
         while reach < side:
             step = min(reach, side - reach)
+            ahead = line[step:]
             for j in range(W + 2 * half - step):
-                other = line[j + step]
-                line[j] = other if other > line[j] else line[j]
+                longer[j] = max(line[j], ahead[j])
+            line, longer = longer, line
             reach += step
-        for j in range(W):
-            out[i, j] = line[j]
+        out[i] = line[:W]
 
 
 @compile_kernel

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Callable
 from functools import lru_cache
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -20,18 +20,18 @@ from scipy.ndimage import distance_transform_edt
 from csc_cogd.backend import from_gpu
 from csc_cogd.backend.windows import window_maximum
 from csc_cogd.detect.candidates import Candidates
-from csc_cogd.detect.detection import DustDetection
-from csc_cogd.detect.features import Scene
+from csc_cogd.detect.detection import POLARITIES, DustDetection
+from csc_cogd.detect.features import Scene, scaled
+from csc_cogd.detect.frames import look_at_frame
 from csc_cogd.detect.infrared import find_by_infrared
 from csc_cogd.detect.scratches import faint_scratches
 from csc_cogd.detect.shapes import components_of
 from csc_cogd.detect.trees import Trees
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
-from csc_cogd.restore.observation import Observation, intensity_range
+from csc_cogd.restore.observation import Observation, as_planes, frames_of, intensity_range
 from csc_cogd.restore.report import Progress, Reporter
 
-POLARITIES = {"both": (1, -1), "dark": (1,), "light": (-1,)}
 TILE, HALO = 960, 64  # side of a tile, and of what is looked at around it
 USUAL_CONFIDENCE = 0.6  # of what is marked at the usual sensitivity
 SPAN = 8.0  # by which the least logit of the confidence falls from sensitivity 0 to 1
@@ -43,31 +43,44 @@ HOPELESS = -5.0  # logit after a few trees, of candidates that the others needn'
 LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.2  # a feature; logits that a candidate e times as large must have more
 STEPS, NOTHING = 16, -128  # steps of a logit that scores are kept in, and what stands for none
 RIM, RIM_WIDTH = 0.12, 2  # share of the highest top-hat that the outermost pixels have, and how far out they are
-BEYOND = 0.25  # of the range, by which values may lie outside of it
 
 Tile = tuple[slice, slice]
 
 
+@overload
+def find_dust(
+    image: Any, *, channel_axis: int | None = None, stack_axis: None = None, infrared: Any = None, polarity: str = "both",
+    sensitivity: float = 0.5, threads: int | None = None, callback: Callable[[Progress], Any] | None = None,
+) -> DustDetection: ...  # fmt: skip
+@overload
+def find_dust(
+    image: Any, *, channel_axis: int | None = None, stack_axis: int, infrared: None = None, polarity: str = "both",
+    sensitivity: float = 0.5, threads: int | None = None, callback: Callable[[Progress], Any] | None = None,
+) -> list[DustDetection]: ...  # fmt: skip
 def find_dust(
     image: Any,
     *,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     infrared: Any = None,
     polarity: str = "both",
     sensitivity: float = 0.5,
     threads: int | None = None,
     callback: Callable[[Progress], Any] | None = None,
-) -> DustDetection:
+) -> DustDetection | list[DustDetection]:
     """Find dust, hairs and scratches on a photograph: what stands out from its surroundings as nothing of the scene does.
 
     Memory beyond the image's is 20 bytes a pixel and 250 MB a thread.
 
     Parameters
     ----------
-    image : (H, W) array, or with channels along `channel_axis`
-        Integers or floats of any range. NaN and what is masked by ``numpy.ma`` isn't looked at.
+    image : (H, W) array, or with channels along `channel_axis`, frames along `stack_axis`, or both
+        Integers or floats of any range. NaN and what is masked by ``numpy.ma`` isn't looked at; frames must not have any.
     channel_axis : int, optional
         Axis of the channels; default: a gray image.
+    stack_axis : int, optional
+        Axis of the frames, three or more, of a film whose scene stands still, as in :func:`csc_cogd.clean`: what a frame
+        has and its neighbors lack is dust.
     infrared : (H, W) array, optional
         The scanner's infrared channel, in which dust is dark and the picture isn't seen: it tells by itself, whatever the
         polarity. Where it shows the picture, a remark says so, and it isn't used.
@@ -82,7 +95,7 @@ def find_dust(
 
     Returns
     -------
-    DustDetection
+    DustDetection, or a list of them, one for each frame
 
     Raises
     ------
@@ -102,6 +115,15 @@ def find_dust(
         raise InputError("polarity", f"must be 'both', 'dark' or 'light', got {polarity!r}")
     if not isinstance(sensitivity, Real) or isinstance(sensitivity, bool) or not 0 <= sensitivity <= 1:
         raise InputError("sensitivity", f"must be a number from 0 to 1, got {sensitivity!r}")
+    if stack_axis is not None:
+        if infrared is not None:
+            raise InputError("infrared", "isn't used for frames of a film", "leave it out, or give the frames one by one")
+        return _in_stack(from_gpu(image), stack_axis, channel_axis, polarity, float(sensitivity), Reporter(callback))
+    if np.ndim(image) > 2 + (channel_axis is not None):
+        raise InputError(
+            "image", f"must be a single picture, got shape {np.shape(image)}",
+            "say which axis is that of the frames by {stack_axis}, if their scene stands still; else give them one by one",
+        )  # fmt: skip
     observation = Observation.of(from_gpu(image), channel_axis=channel_axis, complete=True)
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
@@ -129,6 +151,22 @@ def find_dust(
     return DustDetection(found != 0, labels, components, remarks=remarks)
 
 
+def _in_stack(
+    image: Any, stack_axis: int, channel_axis: int | None, polarity: str, sensitivity: float, reporter: Reporter
+) -> list[DustDetection]:
+    """Find what each frame along an axis has and its neighbors lack; of the first few, if it is ended early."""
+    frames, channels = frames_of(image, stack_axis, channel_axis)
+    if np.ndim(frames[0]) != 2 + (channels is not None):
+        raise InputError("image", f"must have frames of one picture each, got shape {np.shape(image)}")
+    found = []
+    for number in range(len(frames)):
+        seen = look_at_frame(number, len(frames), lambda each: as_planes(frames[each], channels), polarity, sensitivity)
+        found.append(seen.detection)
+        if reporter.report("frames", number + 1, len(frames)):
+            break
+    return found
+
+
 def least_logit(sensitivity: float) -> float:
     """Return the logit of the confidence from which something is marked."""
     return float(np.log(USUAL_CONFIDENCE / (1 - USUAL_CONFIDENCE)) + SPAN * (0.5 - sensitivity))
@@ -142,12 +180,6 @@ def prior_shift(certain: int, megapixels: float) -> float:
     """
     usual = USUAL_COUNT * megapixels
     return float(np.clip(np.log((certain + 0.5) / usual), -MOST_SHIFT, 0)) * min(usual / FEW, 1.0)
-
-
-def scaled(planes: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return planes as float32, in which `low` is 0 and `high` is 1."""
-    values: np.ndarray = (planes.astype(np.result_type(planes.dtype, np.float32)) - low) / (high - low)
-    return np.clip(values, -BEYOND, 1 + BEYOND).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,13 @@ WINDOWS = (15, NEAR, WIDE)
 DARK, LIGHT = 0.07, 0.93  # what dust looks like where it is opaque
 STEEP = 0.98  # share of the pixels that are less steep than what counts as a picture's steepest slope
 LEAST = 1e-4  # contrast that is divided by, of the range
+BEYOND = 0.25  # of the range, by which values may lie outside of it
+
+
+def scaled(planes: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return planes as float32, in which `low` is 0 and `high` is 1."""
+    values: np.ndarray = (planes.astype(np.result_type(planes.dtype, np.float32)) - low) / (high - low)
+    return np.clip(values, -BEYOND, 1 + BEYOND).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
