@@ -54,7 +54,7 @@ def clean_page(work: Work, image: ImageFile, page: int) -> ImageFile:
             cleaned, report = clean_planes(
                 as_planes(colors, None if colors.ndim == 2 else 2), _infrared(work, page, infrared) if by_infrared else None,
                 settings.cleaning, solve, settings.tiling, settings.engine,
-                reporter=Reporter(work.listener.progress), dry_run=settings.dry_run,
+                reporter=Reporter(work.listener.progress), dry_run=settings.dry_run, coarse_color=image.coarse_color,
             )  # fmt: skip
     except CscCogdError as error:
         raise error.about(where) from error

@@ -300,7 +300,7 @@ class Work:
 
     def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
         """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint
-        that lets it through, and where that was, (H, W)."""
+        that lets it through and color that compression has smeared, and where these were, (H, W)."""
         self.n_pixels += image.colors.shape[0] * image.colors.shape[1]
         task, colors = TASKS[self.job.task], image.colors
         if task.problem is None:
@@ -324,7 +324,7 @@ class Work:
         if page == 0 and task.needs_mask and not self.rules.grows_in(image) and has_rims(colors, lost):
             damage = "the pixels beside the missing ones hold some of the damage, too, which will show"
             self.warn(Remark("", damage, "take them in by {mask_dilate} auto, or a number of pixels"))
-        return mask, found.image, found.bared
+        return mask, found.image, found.bared | found.cleared
 
     def result(self, status: str) -> Result:
         output = str(self.job.target)

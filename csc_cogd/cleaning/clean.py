@@ -17,6 +17,7 @@ from csc_cogd.cleaning.transmission import divide
 from csc_cogd.detect.dust import find_dust
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
+from csc_cogd.imagefiles.smears import take_off_smeared_color
 from csc_cogd.restore.grain import Grain
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.observation import Observation, as_planes, frames_of
@@ -141,8 +142,12 @@ def clean_planes(
     *,
     reporter: Reporter = SILENT,
     dry_run: bool = False,
+    coarse_color: bool = False,
 ) -> tuple[np.ndarray, CleaningReport]:
-    """Clean a picture (C, H, W); with `dry_run`, only find what is to be cleaned."""
+    """Clean a picture (C, H, W); with `dry_run`, only find what is to be cleaned.
+
+    With `coarse_color`, its chroma was stored at less resolution than its luma, which has smeared the damage's color.
+    """
     reporter.report("looking for dust", 0, 1)
     detection = find_dust(
         planes, channel_axis=0, infrared=infrared, polarity=cleaning.polarity, sensitivity=cleaning.sensitivity
@@ -154,6 +159,8 @@ def clean_planes(
         report.warnings.append(Remark("image", problem, "look at the result, or lower the {sensitivity}"))
     if dry_run or not detection.mask.any():
         return planes, report
+    if coarse_color and len(planes) == 3:
+        planes = np.moveaxis(take_off_smeared_color(np.moveaxis(planes, 0, 2), detection.mask)[0], 2, 0)
     restored, divided = divide(planes, detection)
     missing = detection.mask & ~divided
     of_fill = None

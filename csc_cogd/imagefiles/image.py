@@ -78,6 +78,8 @@ class ImageFile:
         The value by which the file itself says that nothing was measured, as GeoTIFF does.
     lossy : bool
         The file's pixels were compressed lossily.
+    coarse_color : bool
+        It stored chroma at less resolution than luma, as most JPEGs do.
     notes : tuple of str
         What couldn't be read, for the user to know.
     """
@@ -94,6 +96,7 @@ class ImageFile:
     notes: tuple[str, ...] = ()
     nodata: float | None = None
     lossy: bool = False
+    coarse_color: bool = False
 
     @property
     def colors(self) -> np.ndarray:

@@ -16,6 +16,7 @@ from csc_cogd.imagefiles.image import ImageFile
 from csc_cogd.imagefiles.paint import take_off_paint
 from csc_cogd.imagefiles.reading import ImageReader, open_images
 from csc_cogd.imagefiles.rims import grow_over_rims
+from csc_cogd.imagefiles.smears import take_off_smeared_color
 from csc_cogd.locks import importing
 
 LOSSY_THRESHOLD = 63  # of masks whose zeros aren't exact: they keep what is covered by a quarter and more
@@ -119,9 +120,9 @@ class Missing:
     pixels : bool array of the image's shape
         Where all channels miss the same, it may be a view of one plane.
     image : ImageFile
-        The image; where paint let it through, without the paint.
-    bared : (H, W) bool array
-        Where that is.
+        The image; where paint let it through, without the paint, and without color that compression has smeared.
+    bared, cleared : (H, W) bool arrays
+        Where paint was taken off, and where smeared color was.
     sources : list of str
         What each source says of it, in words.
     """
@@ -129,6 +130,7 @@ class Missing:
     pixels: np.ndarray
     image: ImageFile
     bared: np.ndarray
+    cleared: np.ndarray
     sources: list[str]
 
 
@@ -223,6 +225,7 @@ def find_missing(
             raise InputError("", "has no alpha channel", "leave out {mask_from_alpha}", str(image.path))
         add(erased(image, rules), "transparency")
     grows, bared = rules.grows_in(image), np.zeros(colors.shape[:2], bool)
+    cleared = bared
     if grows and (rules.color is None or missing.any()):
         missing |= _grown(colors, missing, sources)
     if rules.color is not None:
@@ -237,6 +240,10 @@ def find_missing(
             if covered.sum() > painted.sum() or bared.any():
                 rims = covered.mean() - painted.mean()
                 sources.append(f"{percent(rims)} at its rims; its traces are taken off {percent(bared.mean())} beside")
+    if grows and image.coarse_color and colors.shape[2] == 3 and missing.any():
+        colors, cleared = take_off_smeared_color(colors, np.asarray(missing.any(axis=2)))
+        image = image.with_pixels(np.concatenate([colors, pixels[..., 3:]], axis=2))
+        sources.append(f"its color, which compression has smeared, is taken off {percent(cleared.mean())} beside")
     if not grows and rules.dilate:
         missing |= binary_dilation(missing.any(axis=2), _SQUARE, iterations=int(rules.dilate))[..., None]
         sources.append(f"grown by {rules.dilate} px")
@@ -245,7 +252,7 @@ def find_missing(
     missing = np.broadcast_to(missing, colors.shape)
     if image.has_alpha:
         missing = np.concatenate([missing, np.zeros_like(missing[..., :1])], axis=2)
-    return Missing(missing if image.pixels.ndim == 3 else missing[..., 0], image, bared, sources)
+    return Missing(missing if image.pixels.ndim == 3 else missing[..., 0], image, bared, cleared, sources)
 
 
 def in_any_channel(missing: np.ndarray) -> np.ndarray:

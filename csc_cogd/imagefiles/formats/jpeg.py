@@ -99,6 +99,7 @@ def read(content: bytes, path: Path) -> ImageFile:
         density=rotate_density(_density(_first(segments, 0xE0, _JFIF)), orientation),
         layout=JpegLayout(tuple(own), _coding(segments, frame), marker == _PROGRESSIVE),
         notes=("the further pictures in this JPEG (MPF) aren't carried over",) if pictures else (), lossy=True,
+        coarse_color=len({frame[at] for at in range(7, len(frame), 3)}) > 1,
     )  # fmt: skip
 
 

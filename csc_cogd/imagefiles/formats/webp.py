@@ -83,7 +83,7 @@ def read(content: bytes, path: Path) -> ImageFile:
     return ImageFile(
         apply_orientation(pixels, orientation), path, "webp", icc_profile=first.get(b"ICCP"), exif=exif, xmp=xmp,
         has_alpha=has_alpha, density=rotate_density(density_of_tags({tag.code: tag for tag in tags}, order), orientation),
-        layout=WebpLayout(own), lossy=_LOSSLESS not in first,
+        layout=WebpLayout(own), lossy=_LOSSLESS not in first, coarse_color=_LOSSLESS not in first,
     )  # fmt: skip
 
 
