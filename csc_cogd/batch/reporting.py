@@ -125,7 +125,7 @@ def write_image_page(
         missing = None if missing is None else missing[np.ix_(*shown)]
     fit = None
     if trace.fit is not None and not np.isnan(trace.fit).all():  # else there was no code
-        fit = trace.fit[0] if before.ndim == 2 else np.moveaxis(trace.fit, 0, -1)
+        fit = trace.fit[0] if before.ndim == 2 else np.broadcast_to(np.moveaxis(trace.fit, 0, -1), before.shape)
     curve = []
     if reference is not None:
         peak = data_range_of(reference)

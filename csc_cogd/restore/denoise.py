@@ -163,6 +163,8 @@ def denoising(
     check_noise(noise, noise_sigma, gain, strength)
     if noise == "impulse":
         return Problem(observation, noise=Gaussian(None), dictionary=dictionary, keep_known=True)
+    if dictionary is None and np.ndim(noise_sigma) == 0:
+        observation = observation.without_copies()
     if noise in KINDS:
         _check_of_camera(observation, noise)
         found = find(observation.planes, noise, *_gray_levels(observation), strength)

@@ -83,8 +83,22 @@ class Observation:
                 check_values(planes[:, rows][~missing[:, rows]])
         return cls(planes, missing if shared is None else np.broadcast_to(shared, planes.shape), channel_axis)
 
+    def without_copies(self) -> Observation:
+        """Return an observation of one channel if all of them are the same: a gray picture kept in color.
+
+        Their noise is the same, too, and no prior or patch of color takes that off.
+        """
+        first, *others = self.planes
+        if not others or shared_plane(self.missing) is None:
+            return self
+        kept_nan = self.planes.dtype.kind == "f"
+        if not all(np.array_equal(first, other, equal_nan=kept_nan) for other in others):
+            return self
+        return replace(self, planes=self.planes[:1], missing=self.missing[:1])
+
     def to_image(self, planes: np.ndarray) -> np.ndarray:
-        """Lay (C, height, width) channels out as the image was."""
+        """Lay (C, height, width) channels out as the image was; one restored channel serves for all that were the same."""
+        planes = np.broadcast_to(planes, (len(self.planes), *planes.shape[1:]))
         return planes[0] if self.channel_axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
 
     def known_values(self, channels: slice = slice(None)) -> list[np.ndarray]:

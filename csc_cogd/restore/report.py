@@ -242,6 +242,8 @@ class Trace:
         """
         if self._given is not None:
             self._reference = as_planes(self._given, channel_axis, "reference").astype(np.float64)
+            if shape[0] == 1:  # of a gray picture kept in color, one channel is restored
+                self._reference = self._reference.mean(axis=0, keepdims=True)
             if self._reference.shape != shape:
                 raise InputError("reference", f"must be of the image's shape, got {np.shape(self._given)}")
         self.units = units or (lambda estimate: estimate)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
+import numpy as np
+
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine, as_number, record_of
 from csc_cogd.errors import InputError
@@ -172,6 +174,8 @@ def seen_through(
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
     assumed = noise_behind(operator, noise, noise_sigma, gain)
+    if dictionary is None and np.ndim(noise_sigma) == 0:
+        observation = observation.without_copies()
     operator = operator.of(observation) if isinstance(operator, Reduction) else operator
     if isinstance(assumed, Gaussian) and assumed.noise_sigma == "auto":
         assumed = scene_noise(observation, reduced=operator.factor > 1)

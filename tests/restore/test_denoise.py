@@ -430,3 +430,13 @@ def test_arrays_without_axes_are_numbers(photo):
     plain = {"noise": "poisson", "gain": 2.0, "lmbda": 0.05, "max_iter": 2}
     arrays = plain | {name: np.array(plain[name]) for name in ("gain", "lmbda", "max_iter")}
     np.testing.assert_array_equal(denoise(image, **arrays), denoise(image, **plain))
+
+
+@pytest.mark.parametrize("sigma", ["auto", 12])
+def test_a_gray_picture_kept_in_color_is_denoised_as_a_gray_one(photo, rng, sigma):
+    noisy = np.clip(photo + rng.normal(0, 12, photo.shape), 0, 255).round().astype(np.uint8)
+    gray, report = denoise(noisy, sigma, return_report=True, **FAST)
+    color, same = denoise(np.stack([noisy] * 3, 1), sigma, channel_axis=1, return_report=True, **FAST)
+    for channel in range(3):
+        np.testing.assert_array_equal(color[:, channel], gray)
+    assert same.noise_sigmas == report.noise_sigmas

@@ -352,3 +352,10 @@ def test_what_does_not_fit_is_named(change, message):
     arguments = {"image": np.arange(64.0).reshape(8, 8), "operator": Blur(np.ones((3, 3))), "max_iter": 2} | change
     with pytest.raises(InputError, match=message):
         restore_image(arguments.pop("image"), arguments.pop("operator"), **arguments)
+
+
+def test_a_gray_picture_kept_in_color_is_restored_as_a_gray_one(photo):
+    kernel = np.ones((3, 3)) / 9
+    gray = restore_image(photo[:48, :48], Blur(kernel), noise_sigma=1)
+    color = restore_image(np.stack([photo[:48, :48]] * 3, -1), Blur(kernel), noise_sigma=1, channel_axis=-1)
+    np.testing.assert_array_equal(color, np.stack([gray] * 3, -1))
