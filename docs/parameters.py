@@ -10,7 +10,9 @@ from typing import Any
 
 import griffe
 
-_SECTION = re.compile(r"^(Parameters|Attributes)\n-+\n(?P<entries>.*?)(?=^\S[^\n]*\n---|\Z)", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(
+    r"^(Parameters|Attributes|Returns|Yields)\n-+\n(?P<entries>.*?)(?=^\S[^\n]*\n---|\Z)", re.MULTILINE | re.DOTALL
+)
 _ENTRY = re.compile(
     r"^(?P<names>\w+(?:,\s*\w+)+)(?P<type> : [^\n]*)?\n(?P<description>(?:[ \t]+[^\n]*\n|\n)*)", re.MULTILINE
 )
