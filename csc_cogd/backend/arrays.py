@@ -37,7 +37,11 @@ def with_mask(array: Any) -> Any:
 def check_unmasked(array: Any, name: str) -> None:
     """Raise InputError about the argument `name` if ``numpy.ma`` masks any of its values."""
     if is_masked(array):
-        raise InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
+        raise _masked(name)
+
+
+def _masked(name: str) -> InputError:
+    return InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
 
 
 def as_array(array: Any, name: str = "array") -> Any:
@@ -50,7 +54,8 @@ def as_array(array: Any, name: str = "array") -> Any:
     """
     if on_gpu(array):
         return _of_cupy(array)
-    check_unmasked(array, name)
+    if is_masked(array):
+        raise _masked(name)
     return np.asarray(array)
 
 
@@ -67,7 +72,8 @@ def to_numpy(array: Any, name: str = "array") -> np.ndarray:
     """Return a NumPy array, wherever the data are; see :func:`as_array`."""
     if on_gpu(array):
         return _of_cupy(array).get()
-    check_unmasked(array, name)
+    if is_masked(array):
+        raise _masked(name)
     return np.asarray(array)
 
 
