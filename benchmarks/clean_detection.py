@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,10 @@ from film import Film, damage, data_folder, luminance
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from csc_cogd import find_dust
+from csc_cogd.detect.detection import POLARITIES
+from csc_cogd.detect.dust import Search
+from csc_cogd.restore.observation import Observation
+from csc_cogd.restore.report import SILENT
 
 MIDDLE = (640, 800)
 SENSITIVITIES = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -69,30 +71,43 @@ def encoded(pixels: np.ndarray, file_format: str) -> np.ndarray:
     return np.asarray(Image.open(stream))
 
 
-def ours(picture: np.ndarray, sensitivity: float = 0.5) -> np.ndarray:
-    return find_dust(picture, channel_axis=-1, sensitivity=sensitivity).mask
+def ours(picture: np.ndarray, sensitivities: Sequence[float] = (0.5,)) -> list[np.ndarray]:
+    """What is marked with each sensitivity, as by `find_dust`, which would look as many times."""
+    search = Search(Observation.of(picture, channel_axis=-1, complete=True), POLARITIES["both"])
+    search.run(None, SILENT)
+    return [search.found(sensitivity) != 0 for sensitivity in sensitivities]
 
 
-def difference_of_gaussians(picture: np.ndarray, threshold: float) -> np.ndarray:
+def difference_of_gaussians(picture: np.ndarray, thresholds: Sequence[float]) -> list[np.ndarray]:
     gray = luminance(picture / np.float32(255))
-    return abs(gaussian_filter(gray, 1) - gaussian_filter(gray, 4)) > threshold
+    difference = abs(gaussian_filter(gray, 1) - gaussian_filter(gray, 4))
+    return [difference > threshold for threshold in thresholds]
 
 
-def dust_and_scratches(picture: np.ndarray, threshold: float) -> np.ndarray:
-    difference = cv2.absdiff(picture, cv2.medianBlur(picture, 11))
-    return np.asarray(difference.max(axis=2) > 255 * threshold)
+def dust_and_scratches(picture: np.ndarray, thresholds: Sequence[float]) -> list[np.ndarray]:
+    difference = cv2.absdiff(picture, cv2.medianBlur(picture, 11)).max(axis=2)
+    return [np.asarray(difference > 255 * threshold) for threshold in thresholds]
 
 
-def score(find: Callable[[np.ndarray], np.ndarray], film: Film, file_format: str) -> Score:
-    mask, visible, objects = find(encoded(film.damaged, file_format)), film.visible(), list(film.objects())
-    found = sum(mask.ravel()[core].mean() >= 0.5 for core in objects)
-    false = find(encoded(film.clean, file_format)).mean()
-    return Score(int(visible.sum()), int((mask & visible).sum()), len(objects), int(found), float(false))
+def scores_of(find: Callable[[np.ndarray], list[np.ndarray]], film: Film, file_format: str) -> list[Score]:
+    """How each of the masks does that are found."""
+    visible, objects, scores = film.visible(), list(film.objects()), []
+    pairs = zip(*(find(encoded(pixels, file_format)) for pixels in (film.damaged, film.clean)), strict=True)
+    for mask, false in pairs:
+        found = sum(mask.ravel()[core].mean() >= 0.5 for core in objects)
+        area = (int(visible.sum()), int((mask & visible).sum()))
+        scores.append(Score(*area, len(objects), int(found), float(false.mean())))
+    return scores
 
 
-def row(find: Callable[[np.ndarray], np.ndarray], films: list[Film], file_format: str) -> tuple[float, float, float, float]:
-    """Share of the visible area and of the visible objects that is found; false alarms on average, and the most."""
-    scores = [score(find, film, file_format) for film in films]
+def rows(
+    find: Callable[[np.ndarray], list[np.ndarray]], films: list[Film], file_format: str
+) -> list[tuple[float, float, float, float]]:
+    """For each setting: shares of the visible area and objects that are found; false alarms on average, and the most."""
+    return [row(list(scores)) for scores in zip(*(scores_of(find, film, file_format) for film in films), strict=True)]
+
+
+def row(scores: list[Score]) -> tuple[float, float, float, float]:
     area, area_found, objects, objects_found, _ = np.sum(scores, axis=0)
     false = [each.false for each in scores]
     return area_found / area, objects_found / objects, float(np.mean(false)), max(false)
@@ -101,21 +116,21 @@ def row(find: Callable[[np.ndarray], np.ndarray], films: list[Film], file_format
 def print_formats(films: list[Film]) -> None:
     print("| format | area found | objects found | false alarms | most |\n| --- | --- | --- | --- | --- |")
     for file_format in FORMATS:
-        area, objects, false, most = row(ours, films, file_format)
+        ((area, objects, false, most),) = rows(ours, films, file_format)
         print(f"| {file_format} | {area:.1%} | {objects:.1%} | {false:.3%} | {most:.3%} |", flush=True)
 
 
 def print_curve(films: list[Film], path: Path | None) -> None:
     methods = {
-        "find_dust, sensitivity": [(each, partial(ours, sensitivity=each)) for each in SENSITIVITIES],
-        "difference of Gaussians": [(each, partial(difference_of_gaussians, threshold=each)) for each in THRESHOLDS],
-        "median filter": [(each, partial(dust_and_scratches, threshold=each)) for each in THRESHOLDS],
+        "find_dust, sensitivity": (SENSITIVITIES, ours),
+        "difference of Gaussians": (THRESHOLDS, difference_of_gaussians),
+        "median filter": (THRESHOLDS, dust_and_scratches),
     }
     lines: dict[str, list[tuple[float, float]]] = {}
     print("\n| method | setting | area found | objects found | false alarms | most |\n| --- | --- | --- | --- | --- | --- |")
-    for name, settings in methods.items():
-        for setting, find in settings:
-            area, objects, false, most = row(find, films, "8 bit")
+    for name, (settings, find) in methods.items():
+        found = rows(lambda picture, find=find, settings=settings: find(picture, settings), films, "8 bit")
+        for setting, (area, objects, false, most) in zip(settings, found, strict=True):
             lines.setdefault(name, []).append((100 * area, 100 * false))
             print(f"| {name} | {setting} | {area:.1%} | {objects:.1%} | {false:.3%} | {most:.3%} |", flush=True)
     if path is not None:

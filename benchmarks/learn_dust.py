@@ -1,10 +1,13 @@
-"""Learn what tells dust from things of the scene: ``python benchmarks/learn_dust.py -o data/dust.npz [--variants N]``.
+"""Learn what tells dust from things of the scene: ``python benchmarks/learn_dust.py -o data [--rounds N]``.
 
-Two of three photographs of ``CSC_COGD_DATA/photos``, and some that scikit-image and scikit-learn ship, at several sizes,
-sharpened, blurred, compressed, as negatives, gray and grainy, are damaged as film is (``benchmarks/film.py``, the stamps for
-training). Gradient-boosted trees of scikit-learn learn which of the candidates are damage, weighed by their size. The
-photographs of `HELD_OUT` aren't learned from: settings are chosen on them. Every third photograph is left for
-``benchmarks/clean.py``.
+Two of three photographs of ``CSC_COGD_DATA/photos``, and some that scikit-image and scikit-learn ship, whole and small, in
+pieces of several sizes, and cropped; sharpened, blurred, compressed, as negatives, gray and grainy, are damaged as film is
+(``benchmarks/film.py``, the stamps for training). Every third photograph is left for ``benchmarks/clean.py``.
+
+Gradient-boosted trees of scikit-learn learn twice. Those of the first look learn which candidates are damage, weighed by
+their size. Those of the second learn from what the first look suspects on the same pictures with and without damage, in its
+context. What is suspected there, trees say that didn't learn from the photograph: of each of `FOLDS` parts of the
+photographs, those that learned from the others.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import skimage.data
@@ -22,38 +26,75 @@ from sklearn.datasets import load_sample_image
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from csc_cogd.detect.candidates import Candidates
-from csc_cogd.detect.dust import scaled
-from csc_cogd.detect.features import Scene
+from csc_cogd.detect.context import Suspects, in_context
+from csc_cogd.detect.dust import LOG_AREA, SUSPECTED
+from csc_cogd.detect.features import Scene, Zone, scaled
 from csc_cogd.restore.observation import intensity_range
 
 TEST_EVERY = 3  # photograph, the first one included
-HELD_OUT = ("friends", "mate_wood", "picosdeeuropa", "plasma_fallenleaf")
+LAST = ("friends", "mate_wood", "picosdeeuropa", "plasma_fallenleaf")  # of the photographs that are learned from
 PACKAGED = ("coffee", "chelsea", "rocket", "brick", "gravel", "grass")  # of scikit-image
 SIDE = 640  # of a piece, at most
 SMALLEST, SHORTEST = 0.3, 160  # to how much, and to how many pixels, photographs are reduced at most
-AMOUNTS, LINES = (1, 3), (1, 4)  # times the usual damage, and times as many hairs and scratches
+LARGEST = 480  # side of a piece that is looked at
+SMALL = (380, 640)  # longer sides of whole photographs
+CROP = (480, 600)
+AMOUNTS, LINES = (1.0, 1.0, 0.3, 2.0), (1, 1, 3)  # times the usual damage, and times as many hairs and scratches
 LEAST_CHANGE = 0.006  # by damage
 ELONGATION = 3  # a feature
 LINE, LINE_WEIGHT = 5.0, 3.0  # elongation from which a candidate is a line, and how many times as much it weighs
 DAMAGED, CLEAN, VISIBLE = 0.6, 0.25, 0.15  # shares of a candidate
+FOLDS = 3
+
+
+class Looked(NamedTuple):
+    """The candidates of a picture: what is told of them, which are damage, and of which it is clear whether they are."""
+
+    suspects: Suspects
+    megapixels: float
+    damage: np.ndarray
+    used: np.ndarray
+
+
+class Pair(NamedTuple):
+    """A photograph with damage and without: its number, and what is looked at."""
+
+    photograph: int
+    damaged: Looked
+    clean: Looked
 
 
 def learning_names() -> list[str]:
     names = sorted(path.stem for path in (data_folder() / "photos").glob("*.jpg"))
-    return [name for number, name in enumerate(names) if number % TEST_EVERY and name not in HELD_OUT]
+    first = [name for number, name in enumerate(names) if number % TEST_EVERY and name not in LAST]
+    return [*first, *LAST]
 
 
 def photograph(name: str) -> Image.Image:
     return Image.open(data_folder() / "photos" / f"{name}.jpg").convert("RGB")
 
 
-def photographs() -> Iterator[tuple[str, Image.Image]]:
+def photographs() -> Iterator[Image.Image]:
     for name in learning_names():
-        yield name, photograph(name)
+        yield photograph(name)
     for name in PACKAGED:
-        yield name, Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
+        yield Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
     for name in ("china", "flower"):
-        yield name, Image.fromarray(load_sample_image(f"{name}.jpg"))
+        yield Image.fromarray(load_sample_image(f"{name}.jpg"))
+
+
+def small(whole: Image.Image, rng: np.random.Generator) -> np.ndarray:
+    """A whole photograph, reduced to a few hundred pixels; by chance sharpened, compressed, gray, negative."""
+    factor = rng.uniform(*SMALL) / max(whole.size)
+    image = whole.resize((round(whole.width * factor), round(whole.height * factor)), Image.Resampling.LANCZOS)
+    if rng.random() < 0.4:
+        image = image.filter(ImageFilter.UnsharpMask(rng.uniform(0.5, 1.2), int(rng.integers(30, 110)), 0))
+    if rng.random() < 0.3:
+        image = as_jpeg(image, int(rng.integers(75, 96)))
+    pixels = np.asarray(image, np.float32) / 255
+    if rng.random() < 0.15:
+        pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+    return 1 - pixels if rng.random() < 0.15 else pixels
 
 
 def piece(whole: Image.Image, rng: np.random.Generator) -> np.ndarray:
@@ -79,7 +120,14 @@ def piece(whole: Image.Image, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         grain = rng.normal(0, rng.uniform(0.003, 0.03), pixels.shape[:2])
         pixels = np.clip(pixels + grain[..., None], 0, 1).astype(np.float32)
-    return pixels
+    return pixels[:LARGEST, :LARGEST]
+
+
+def cropped(whole: Image.Image, rng: np.random.Generator) -> np.ndarray:
+    """A part of a photograph as it is."""
+    left, top = (int(rng.integers(0, max(side - most, 0) + 1)) for side, most in zip(whole.size, CROP[::-1], strict=True))
+    box = (left, top, min(left + CROP[1], whole.width), min(top + CROP[0], whole.height))
+    return np.asarray(whole.crop(box), np.float32) / 255
 
 
 def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
@@ -88,23 +136,12 @@ def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(stream).convert("RGB")
 
 
-def variants(whole: Image.Image, count: int, rng: np.random.Generator) -> Iterator[Film]:
-    """Pieces of a photograph, damaged, as files hold them."""
-    for _ in range(count):
-        pixels, seed = piece(whole, rng), int(rng.integers(10**6))
-        film = damage(pixels, seed, training=True, lines=float(rng.choice(LINES)), amount=float(rng.choice(AMOUNTS)))
-        yield Film(film.clean, encoded(film.damaged, rng), film.opacity)
-
-
-def encoded(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def encoded(pixels: np.ndarray, kind: int, quality: int) -> np.ndarray:
     """As 16 bits, 8 bits or a JPEG."""
-    choice = rng.integers(3)
-    if choice == 0:
+    if kind == 0:
         return pixels
     whole = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-    if choice == 1:
-        return whole.astype(np.float32) / 255
-    return np.asarray(as_jpeg(Image.fromarray(whole), int(rng.integers(80, 96))), np.float32) / 255
+    return np.asarray(whole if kind == 1 else as_jpeg(Image.fromarray(whole), quality), np.float32) / 255
 
 
 def shares(candidates: Candidates, marked: np.ndarray) -> np.ndarray:
@@ -114,37 +151,84 @@ def shares(candidates: Candidates, marked: np.ndarray) -> np.ndarray:
     return (np.bincount(flat, marked.ravel(), count) / np.maximum(np.bincount(flat, minlength=count), 1))[1:]
 
 
-def planes_of(film: Film) -> np.ndarray:
-    """The damaged picture as the search sees it."""
-    planes = film.damaged.transpose(2, 0, 1)
-    return scaled(planes, *intensity_range([plane.ravel() for plane in planes]))
-
-
-def samples(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features of candidates, which are damage, and their weights."""
-    features, targets, weights = [], [], []
-    for seed, (name, whole) in enumerate(photographs()):
-        for film in variants(whole, count, np.random.default_rng(seed)):
+def look(pixels: np.ndarray, film: Film | None = None) -> Looked:
+    """Look at a picture, of which `film` tells where damage is."""
+    planes, parts = pixels.transpose(2, 0, 1), []
+    scene = Scene.of(scaled(planes, *intensity_range([plane.ravel() for plane in planes])))
+    for sign, candidates, features in scene.candidates():
+        inside, count = Zone(candidates.labels, candidates.count), candidates.count
+        places = np.stack([inside.mean(at) for at in inside.coordinates()], axis=1)
+        suspects = Suspects(features, np.zeros(count), places, np.full(count, sign))
+        is_damage, used = np.zeros(count, bool), np.ones(count, bool)
+        if film is not None:
             change = (film.damaged - film.clean).mean(axis=2)
-            visible = film.visible()
-            for sign, candidates, measured in Scene.of(planes_of(film)).candidates():
-                damaged = shares(candidates, film.present & (sign * change < -LEAST_CHANGE))
-                is_damage = (damaged >= DAMAGED) & (shares(candidates, visible) > VISIBLE)
-                used = is_damage | (damaged < CLEAN)
-                features.append(measured[used])
-                targets.append(is_damage[used])
-                weights.append(np.exp(measured[used, 0] / 2).clip(2, 20))
-        print(f"{name}: {sum(map(len, targets))} candidates", flush=True)
-    return np.concatenate(features), np.concatenate(targets), np.concatenate(weights)
+            damaged = shares(candidates, film.present & (sign * change < -LEAST_CHANGE))
+            is_damage = (damaged >= DAMAGED) & (shares(candidates, film.visible()) > VISIBLE)
+            used = is_damage | (damaged < CLEAN)
+        parts.append((*suspects, is_damage, used))
+    fields = [np.concatenate(field) for field in zip(*parts, strict=True)]
+    return Looked(Suspects(*fields[:4]), pixels[..., 0].size / 1e6, *fields[4:])
 
 
-def fitted(features: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> HistGradientBoostingClassifier:
-    weights = np.where(targets & (features[:, ELONGATION] > LINE), LINE_WEIGHT, 1) * weights
+def pairs(rounds: int) -> Iterator[Pair]:
+    """Damage all photographs several times over, and look at them."""
+    for turn in range(rounds):
+        for number, whole in enumerate(photographs()):
+            rng = np.random.default_rng((7, number, turn))
+            pixels = (small, piece, cropped)[turn % 3](whole, rng)
+            amount = AMOUNTS[rng.integers(len(AMOUNTS))]
+            film = damage(
+                pixels, int(rng.integers(10**6)), training=True, lines=float(rng.choice(LINES)), amount=amount
+            )  # fmt: skip
+            kind, quality = int(rng.integers(3)), int(rng.integers(84, 95))
+            damaged, clean = (encoded(each, kind, quality) for each in (film.damaged, film.clean))
+            yield Pair(number, look(damaged, film), look(clean))
+        print(f"round {turn + 1} of {rounds}", flush=True)
+
+
+def weights(features: np.ndarray, is_damage: np.ndarray) -> np.ndarray:
+    by_size = np.exp(features[:, LOG_AREA] / 2).clip(2, 20)
+    return np.where(is_damage & (features[:, ELONGATION] > LINE), LINE_WEIGHT, 1) * by_size
+
+
+def first_look(looks: list[Looked]) -> HistGradientBoostingClassifier:
+    features = np.concatenate([one.suspects.features[one.used] for one in looks])
+    targets = np.concatenate([one.damage[one.used] for one in looks])
     trees = HistGradientBoostingClassifier(
-        max_iter=300, learning_rate=0.12, max_leaf_nodes=31, min_samples_leaf=60, l2_regularization=1.0,
+        max_iter=150, learning_rate=0.15, max_leaf_nodes=31, min_samples_leaf=60, l2_regularization=1.0,
         early_stopping=False, random_state=0,
     )  # fmt: skip
-    return trees.fit(features, targets, weights)
+    return trees.fit(features, targets, weights(features, targets))
+
+
+def second_look(looks: list[tuple[Looked, np.ndarray]]) -> HistGradientBoostingClassifier:
+    """Learn from what was looked at, and its features with their context."""
+    features = np.concatenate([within[one.used] for one, within in looks])
+    targets = np.concatenate([one.damage[one.used] for one, _ in looks])
+    trees = HistGradientBoostingClassifier(
+        max_iter=150, learning_rate=0.06, max_leaf_nodes=15, min_samples_leaf=60, l2_regularization=1.0,
+        early_stopping=False, random_state=0,
+    )  # fmt: skip
+    return trees.fit(features, targets, weights(features, targets))
+
+
+def suspected(one: Looked, trees: HistGradientBoostingClassifier) -> tuple[Looked, np.ndarray]:
+    """What trees don't rule out of a picture, and its features with their context."""
+    logit = trees.decision_function(one.suspects.features)
+    kept = logit > SUSPECTED
+    suspects = Suspects(*(field[kept] for field in one.suspects._replace(logit=logit)))
+    return Looked(suspects, one.megapixels, one.damage[kept], one.used[kept]), in_context(suspects, one.megapixels)
+
+
+def suspected_by_others(made: list[Pair]) -> list[tuple[tuple[Looked, np.ndarray], tuple[Looked, np.ndarray]]]:
+    """What trees that learned from other photographs don't rule out, with damage and without."""
+    found = {}
+    for fold in range(FOLDS):
+        trees = first_look([pair.damaged for pair in made if pair.photograph % FOLDS != fold])
+        for number, pair in enumerate(made):
+            if pair.photograph % FOLDS == fold:
+                found[number] = (suspected(pair.damaged, trees), suspected(pair.clean, trees))
+    return [found[number] for number in range(len(made))]
 
 
 def flattened(trees: HistGradientBoostingClassifier) -> dict[str, np.ndarray]:
@@ -167,20 +251,16 @@ def flattened(trees: HistGradientBoostingClassifier) -> dict[str, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the trees, as .npz")
-    parser.add_argument("--variants", type=int, default=7, metavar="N", help="of each photograph; default: 7")
-    parser.add_argument(
-        "--samples", type=Path, metavar="FILE", help="keep the candidates' features in this .npz, or read them"
-    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="for the trees, two .npz")
+    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="over all photographs; default: 4")
     given = parser.parse_args()
-    if given.samples and given.samples.exists():
-        features, targets, weights = np.load(given.samples).values()
-    else:
-        features, targets, weights = samples(given.variants)
-        if given.samples:
-            np.savez(given.samples, features=features, targets=targets, weights=weights)
-    np.savez_compressed(given.output, **flattened(fitted(features, targets, weights)))
-    print(f"{given.output}: {given.output.stat().st_size} bytes, {len(targets)} candidates, {targets.mean():.1%} damage")
+    made = list(pairs(given.rounds))
+    second = second_look([one for both in suspected_by_others(made) for one in both])
+    first = first_look([pair.damaged for pair in made])
+    for name, trees in (("dust", first), ("dust_in_context", second)):
+        path = given.output / f"{name}.npz"
+        np.savez_compressed(path, **flattened(trees))
+        print(f"{path}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

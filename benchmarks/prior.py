@@ -50,7 +50,7 @@ def quality_table(name: str, count: int | None, methods: list[str]) -> None:
     """Print the PSNR in dB of a set, mean over its first `count` pictures, by sigma; and CPU seconds a picture."""
     folder = Path(os.environ["CSC_COGD_DATA"]) / "standard" / name
     pictures = [read_image(path).colors for path in sorted(folder.iterdir())[:count]]
-    print(f"\n{name}, {len(pictures)} of its {len(list(folder.iterdir()))} pictures\n")
+    print(f"\n### {name}, {len(pictures)} of its {len(list(folder.iterdir()))} pictures\n")
     print(f"| method | sigma {' / '.join(map(str, SIGMAS))} | CPU seconds a picture |\n| --- | --- | --- |")
     for peer, figures in PUBLISHED[name].items():
         print(f"| {peer}, published, all pictures | {_row(figures)} | |")
@@ -79,9 +79,8 @@ def fill_table(name: str, count: int | None) -> None:
     """Print the PSNR in dB over the missing pixels of a set, mean over its first `count` pictures; and CPU seconds."""
     folder = Path(os.environ["CSC_COGD_DATA"]) / "standard" / name
     pictures = [read_image(path).colors for path in sorted(folder.iterdir())[:count]]
-    print(
-        f"\n{name}, {len(pictures)} of its {len(list(folder.iterdir()))} pictures: PSNR of what was missing; CPU seconds\n"
-    )
+    print(f"\n### {name}, {len(pictures)} of its {len(list(folder.iterdir()))} pictures\n")
+    print("PSNR over what was missing; CPU seconds\n")
     print(f"| method | {' | '.join(DAMAGE)} |\n| --- |{' --- |' * len(DAMAGE)}")
     for method, fill in FILLS.items():
         cells = []
@@ -126,7 +125,7 @@ FILLS = {
 
 def time_table(repeats: int = 3) -> None:
     """Print CPU seconds, the least of some repetitions."""
-    print("\n512 x 512, one thread, CPU seconds\n\n| | gray | color |\n| --- | --- | --- |")
+    print("\n512 x 512, one thread, CPU seconds\n\n| method | gray | color |\n| --- | --- | --- |")
     images = [data.camera() / 255, data.astronaut() / 255]
     images = [image + np.random.default_rng(0).normal(0, 0.1, image.shape) for image in images]
     cells = [

@@ -33,8 +33,9 @@ Written by `python benchmarks/results.py`; not by hand. Machines are shared and 
 
 def missing(benchmark: Benchmark) -> str:
     """Why it can't run here; empty if it can."""
-    if "torch" in benchmark.needs and not find_spec("torch"):
-        return "PyTorch isn't installed"
+    for module in {"torch", "torchvision"}.intersection(benchmark.needs):
+        if not find_spec(module):
+            return f"{module} isn't installed"
     if "data" in benchmark.needs and not os.environ.get("CSC_COGD_DATA"):
         return "CSC_COGD_DATA is unset"
     if "gpu" in benchmark.needs:

@@ -126,6 +126,16 @@ def _protocol(task: str, pictures: str, objective: float, published: float) -> t
     )
 
 
+def _denoised(title: str, asked: tuple[float, float, float]) -> tuple[Target, ...]:
+    """Of denoising at three levels, the PSNR with patches."""
+    return tuple(
+        Target(
+            f"{title}, sigma {sigma}, dB", cells("sigma", number, title=f"^{title}", method="prior and patches"), least=least
+        )
+        for number, (sigma, least) in enumerate(zip((15, 25, 50), asked, strict=True))
+    )
+
+
 SMALL, LARGE = "100 of.*", "64 of.*"  # of the two problems of the code solve
 
 BENCHMARKS = {
@@ -233,8 +243,132 @@ BENCHMARKS = {
     "deblurring and upscaling": Benchmark("deblurring.py"),
     "detection": Benchmark("detection.py"),
     "impulses": Benchmark("impulses.py"),
-    "real pictures: holes, marks, noise, upscaling": Benchmark("real.py", needs=("data",)),
-    "prior": Benchmark("prior.py gray --count 10", needs=("data",)),
+    "main job": Benchmark(
+        "main_job.py --count 40",
+        (
+            Target("24 MP, 2.2 % scratched: s, two processors", cells("CPU seconds before", case="scratched.*%.*"), most=75),
+            Target("24 MP, 2.2 % scratched: GB", cells("CPU seconds before", 1, case="scratched.*%.*"), most=1.5),
+            Target("24 MP, 0.3 % dust: s, two processors", cells("CPU seconds before", case="dust.*%.*"), most=20),
+            Target("photographs a second, two processes / one", said(r"([\d.]+) times as many with two"), least=1.8),
+            Target("growth over pixels: exponent", said(r"to 8 megapixels.*exponent ([-\d.]+)"), most=0.1),
+            Target("growth over damage: exponent", said(r"to 600 specks.*exponent ([-\d.]+)"), most=1.05),
+        ),
+        alone=True,
+    ),
+    "holes in photographs": Benchmark(
+        "real_fill.py --small",
+        (
+            Target("over biharmonic: mean, dB", said(r"(?m)^biharmonic +[\d.]+ +([-+][\d.]+)"), least=1.5),
+            Target("over OpenCV NS: mean, dB", said(r"(?m)^NS +[\d.]+ +([-+][\d.]+)"), least=1),
+            Target("0.5 dB below the best of three, %", said(r"(?m)^csc-cogd .*? ([\d.]+)% "), most=15),
+            Target("3 dB below it, %", said(r"(?m)^csc-cogd .*?%.*? ([\d.]+)%"), most=1),
+        ),
+        needs=("data",),
+    ),
+    "large holes": Benchmark(
+        "real_fill.py --large --count 24",
+        (Target("over OpenCV NS: worst, dB", said(r"worst ([-+][\d.]+)"), least=-3),),
+        needs=("data",),
+    ),
+    "marks on old photographs": Benchmark(
+        "real_masks.py",
+        (Target("over the best peer, generous marks, dB", cells("gain", marks="generous.*"), least=2),),
+        needs=("data",),
+    ),
+    "noise of photographs": Benchmark(
+        "real_noise.py --table real",
+        (
+            Target("gain, mean, dB", said(r"csc-cogd +mean ([-+][\d.]+)"), least=2.6),
+            Target("gain, least, dB", said(r"csc-cogd +mean.*least ([-+][\d.]+)"), least=-0.1),
+        ),
+        needs=("data",),
+    ),
+    "noise made like that of photographs": Benchmark("real_noise.py --table made", needs=("data",)),
+    "clean photographs": Benchmark(
+        "real_noise.py --table clean",
+        (Target("changed by, most, gray levels", said(r"largest ([\d.]+)"), most=0.3),),
+        needs=("data",),
+    ),
+    "upscaling photographs": Benchmark(
+        "real_upscaling.py --count 8 --only 2",
+        (
+            Target("PNG, told nothing: over Lanczos, dB", cells("csc-cogd", 1, CBSD68=".*PNG"), least=1),
+            Target("JPEG, told nothing: over Lanczos, dB", cells("csc-cogd", 1, CBSD68=".*JPEG.*"), least=0.4),
+        ),
+        needs=("data",),
+    ),
+    "prior, gray": Benchmark(
+        "prior.py gray --count 10 --methods 'prior alone' 'prior and patches'", _denoised("BSD68", (31.5, 29.0, 26.1)) +
+        _denoised("Set12", (32.7, 30.3, 27.1)), needs=("data",),
+    ),
+    "prior, color": Benchmark(
+        "prior.py color --count 10 --methods 'prior alone' 'prior and patches'", _denoised("CBSD68", (33.7, 31.0, 27.7)),
+        needs=("data",),
+    ),
+    "prior that fills": Benchmark("prior.py fill --count 4", needs=("data",)),
+    "prior, time": Benchmark(
+        "prior.py time",
+        (
+            Target(
+                "denoise / BM3D, gray",
+                ratios(cells("gray", method="denoise, prior and.*"), cells("gray", method="BM3D")), most=1 / 3,
+            ),
+            Target(
+                "denoise / BM3D, color",
+                ratios(cells("color", method="denoise, prior and.*"), cells("color", method="BM3D")), most=1 / 3,
+            ),
+        ),
+        alone=True,
+    ),
+    "prior learned by the rule": Benchmark("prior_rule.py --seeds 2", needs=("data",)),
+    "prior learned in PyTorch": Benchmark("prior_torch.py", needs=("torch", "data")),
+    "dust, from the picture alone": Benchmark(
+        "clean_detection.py --table formats",
+        (
+            Target("visible area found, %", cells("area"), least=85),
+            Target("visible objects found, %", cells("objects"), least=90),
+            Target("false alarms, mean, %", cells("false"), most=0.1),
+            Target("false alarms, worst, %", cells("most"), most=0.5),
+        ),
+        needs=("data",),
+    ),
+    "dust, by infrared": Benchmark(
+        "clean_infrared.py --count 16",
+        (
+            Target("visible area found, %", said(r"visible area found: ([\d.]+)%"), least=97),
+            Target("false alarms, mean, %", said(r"false: mean ([\d.]+)%"), most=0.05),
+        ),
+        needs=("data",),
+    ),
+    "dust, filled": Benchmark(
+        "clean_fill.py --count 8",
+        (Target("over OpenCV Telea: mean, dB", said(r"mean gain over Telea: ([-\d.]+)"), least=2),),
+        needs=("data",),
+    ),
+    "dust, 24 megapixels": Benchmark(
+        "clean_large.py",
+        (Target("seconds", cells("seconds"), most=90), Target("GB", cells("peak"), most=2)),
+        alone=True, needs=("data",),
+    ),
+    "page": Benchmark(
+        "page.py --strokes 2",
+        (
+            Target("stroke to preview: most, s", said(r"([\d.]+) s at most"), most=1),
+            Target("memory: most, MB", said(r"(?:met|missed), (\d+) MB"), most=1000),
+        ),
+        alone=True,
+    ),
+    "the house": Benchmark(
+        "house.py",
+        (
+            Target("functions of one photograph's way", cells("count", what="functions that one.*"), most=200),
+            Target("files of one photograph's way", cells("count", what="files.*"), most=35),
+            Target("frames to `sparse_code`", cells("count", what="frames.*"), most=11),
+            Target("parameters handed on", cells("count", what="parameters.*"), most=8),
+            Target("functions of 12 parameters or more", cells("count", what="functions of.*"), most=3),
+            Target("bags of settings", cells("count", what="dict.*"), most=25),
+        ),
+    ),
     "paper's tables": Benchmark(
         "paper_tables.py --methods 'rule off' 'CoGD k = 1' --seeds 1 2",
         (
@@ -271,6 +405,17 @@ BENCHMARKS = {
         needs=("torch", "data"),
     ),
     "networks, pruning": Benchmark("pruning.py --seeds 2 --budgets 0.5", needs=("data",)),
+    "networks, torchvision's": Benchmark(
+        "architectures.py",
+        (
+            Target("from PyTorch's outputs", cells("by names"), most=1e-5),
+            Target("pruned, from onnxruntime's outputs", cells("pruned"), most=1e-5),
+        ),
+        needs=("torch", "torchvision"),
+    ),
+    "networks, fine-tuning ResNet-50": Benchmark(
+        "fine_tuning.py", (Target("peak memory, GB", cells("peak"), most=4),), alone=True
+    ),
     "networks, training by cogradient descent": Benchmark(
         "cogd_training.py --images 500 --test 500 --epochs 3 --seeds 2", needs=("data",)
     ),

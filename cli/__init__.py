@@ -23,7 +23,7 @@ _SECTIONS = {
     "Restore": {
         "inpaint": "Fill the missing pixels of images.",
         "clean": "Find dust, hairs and scratches on scans, and fill them.",
-        "denoise": "Remove noise, or spoilt pixels, from images.",
+        "denoise": "Remove noise, or corrupted pixels, from images.",
         "deblur": "Sharpen images that were blurred by a known kernel.",
         "upscale": "Restore images on a finer grid.",
         "paint": "Paint over damage in the browser, see it filled, keep the file.",

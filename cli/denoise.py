@@ -36,7 +36,7 @@ def command(
     The result has the type and size of the image. Kind and strength of the noise are estimated unless they are given, and
     printed. In photographs, the estimate includes what JPEG has left of the noise; if noise can't be told from texture,
     nothing is changed. For Poisson noise, that of counted photons or electrons, the gain is estimated. For impulse noise,
-    the pixels that look spoilt are filled, and all others stay exactly as they are. Missing pixels (by a mask, NaN or a
+    the pixels that look corrupted are filled, and all others stay exactly as they are. Missing pixels (by a mask, NaN or a
     value) are filled as well. Transparency and metadata are kept. For many images at a time, see inpaint --help.
 
     \b

@@ -189,7 +189,7 @@ def from_image(
 @click.option("--rows/--no-rows", default=True, show_default=True, help="Look for such rows.")
 @click.option(
     "--impulses/--no-impulses", default=False, show_default=True,
-    help="Look for many spoilt pixels, as of salt and pepper; takes longer.",
+    help="Look for many corrupted pixels, as of salt and pepper; takes longer.",
 )  # fmt: skip
 @click.option(
     "--sensitivity", type=click.FloatRange(0, 100, min_open=True), default=1.0, show_default=True, metavar="S",
@@ -253,7 +253,7 @@ def detect(
     if found.texture:
         console.warn(
             f"{image_paths[0]}: {found.texture:.2%} of the values stand out like impulses, but lie together as texture does "
-            "and aren't marked: if they are spoilt, paint over them, and see mask from --mask-color"
+            "and aren't marked: if they are corrupted, paint over them, and see mask from --mask-color"
         )
     if not missing.any():
         console.warn(

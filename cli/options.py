@@ -101,13 +101,13 @@ OPTIONS = {
     "fill_prior": click.option(
         "--prior", default="default", metavar="FILE|default|none", show_default=True, shell_complete=complete_files,
         help="What images look like, as learn-prior --noise missing learns it; none: only what the image itself and a "
-        "dictionary tell. The default serves on the CPU, where many pixels are missing one by one, and neither noise nor an "
-        "option is given that belongs to the code."
+        "dictionary tell. The default serves where many pixels are missing one by one, and neither noise nor an option is "
+        "given that belongs to the code."
     ),
     "scene_prior": click.option(
         "--prior", default="default", metavar="FILE|default|none", show_default=True, shell_complete=complete_files,
         help="What images look like, as learn-prior learns it; none: only what the image itself and a dictionary tell. The "
-        "default serves on the CPU where no option is given that belongs to the code."
+        "default serves where no option is given that belongs to the code."
     ),
     "fast": click.option("--fast", is_flag=True, help="Spend less time, for a somewhat worse picture."),
     "best": click.option("--best", is_flag=True, help="Spend several times as much time, for a somewhat better picture."),
@@ -138,7 +138,7 @@ OPTIONS = {
         default="auto", show_default=True,
         help="White (or gaussian): the same everywhere. Camera: as photographs have it, by brightness, correlated, in "
         "color, under JPEG. Grain: of film, in brightness alone. Jpeg: errors of compression alone. Poisson: the values, "
-        "times --gain, count events such as photons. Impulse: some pixels are spoilt, as by salt and pepper or as hot "
+        "times --gain, count events such as photons. Impulse: some pixels are corrupted, as by salt and pepper or as hot "
         "pixels, and the others are exact. Auto: what is seen in photographs of 8 or 16 bits, white in all else.",
     ),
     "strength": click.option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,13 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
             numbers = []
         if len(numbers) != KERNELS[name].count(",") + 1 or (name == "uniform" and not numbers[0].is_integer()):
             raise InputError("kernel", f"must be of the form {KERNELS[name]}, with numbers, got {text!r}")
+        makers: dict[str, Callable[..., Any]] = {
+            "gaussian": lambda sigma: gaussian_kernel(sigma, even=even),
+            "uniform": lambda size: uniform_kernel(int(size)),
+            "motion": motion_kernel,
+        }
         try:
-            if name == "gaussian":
-                return gaussian_kernel(*numbers, even=even)
-            return uniform_kernel(int(numbers[0])) if name == "uniform" else motion_kernel(*numbers)
+            return makers[name](*numbers)
         except InputError as error:
             raise error.about(text) from None
     if given and not Path(text).exists():

@@ -65,8 +65,8 @@ class Engine:
         return replace(self, fft="estimated") if self.fft in (None, "auto") else self
 
     def single_threaded(self) -> Engine:
-        """Return the engine for one of several threads that each compute."""
-        return replace(self, threads=1)
+        """Return the engine for one of several threads that each compute; a GPU's is one already."""
+        return replace(self, threads=1) if self.backend.xp is np else self
 
 
 def as_number(value: Any) -> Any:

@@ -14,7 +14,7 @@ from tests.cli.test_config import COMMANDS
 
 ON_PURPOSE = {  # arguments that differ, and why
     "annotation": {
-        "images": "arrays of one size, or a sequence of arrays; labelled ones in csc_cogd.nn",
+        "images": "arrays of one size, or a sequence of arrays; labeled ones in csc_cogd.nn",
         "weights": "a sequence where images are one",
         "callback": "hears of iterations, of rounds, of a task's progress, or of epochs",
         "start": "codes for a code solve, a dictionary for learning",

@@ -6,27 +6,31 @@ from csc_cogd.backend.compiled import compile_kernel
 
 
 @compile_kernel
-def gather(phases, size, stride, row, columns):
+def gather(phases, size, stride, row, height, columns):
     taps, rows, width = columns.shape
+    beyond = (size + stride - 1) // stride - 1
     for tap in range(taps):
         c, a, b = tap // size**2, tap // size % size, tap % size
         phase = (c * stride + a % stride) * stride + b % stride
-        down, right = row + a // stride, b // stride
+        right = b // stride
         for i in range(rows):
+            y = row + i + (row + i) // height * beyond + a // stride
             for j in range(width):
-                columns[tap, i, j] = phases[phase, down + i, right + j]
+                columns[tap, i, j] = phases[phase, y, right + j]
 
 
 @compile_kernel
-def scatter(columns, size, stride, row, phases):
+def scatter(columns, size, stride, row, height, phases):
     taps, rows, width = columns.shape
+    beyond = (size + stride - 1) // stride - 1
     for tap in range(taps):
         c, a, b = tap // size**2, tap // size % size, tap % size
         phase = (c * stride + a % stride) * stride + b % stride
-        down, right = row + a // stride, b // stride
+        right = b // stride
         for i in range(rows):
+            y = row + i + (row + i) // height * beyond + a // stride
             for j in range(width):
-                phases[phase, down + i, right + j] += columns[tap, i, j]
+                phases[phase, y, right + j] += columns[tap, i, j]
 
 
 @compile_kernel

@@ -3,6 +3,9 @@
 An image (C, s h, s w) in phases is (C s^2, h + q, w + q): its pixels (i s + a, j s + b) are phase (a, b), and q more rows
 and columns are there for the filters to reach into. So what a P x P filter meets at stride s are shifted phases, row by row
 side by side in memory: columns of a matrix (C P^2, n) for the n places of some rows of a code's map.
+
+Several images of one size may lie below one another, each with its own q more rows; rows of their codes' maps follow each
+other, `height` of each image.
 """
 
 from __future__ import annotations
@@ -18,20 +21,27 @@ def phase_of_tap(tap: int, size: int, stride: int) -> tuple[int, int, int]:
     return (c * stride + a % stride) * stride + b % stride, a // stride, b // stride
 
 
-def gather(phases: Any, size: int, stride: int, row: int, columns: Any) -> None:
+def row_of_phases(row: Any, size: int, stride: int, height: int) -> Any:
+    """Return the first row of phases that filters at a row of the codes' maps meet."""
+    return row + row // height * (-(-size // stride) - 1)
+
+
+def gather(phases: Any, size: int, stride: int, row: int, height: int, columns: Any) -> None:
     """Copy what filters meet from a row of the codes' maps on into `columns` (C P^2, rows, w)."""
     rows, width = columns.shape[1:]
+    places = row_of_phases(np.arange(row, row + rows), size, stride, height)
     for tap, out in enumerate(columns):
         phase, down, right = phase_of_tap(tap, size, stride)
-        out[...] = phases[phase, row + down : row + down + rows, right : right + width]
+        out[...] = phases[phase, places + down, right : right + width]
 
 
-def scatter(columns: Any, size: int, stride: int, row: int, phases: Any) -> None:
+def scatter(columns: Any, size: int, stride: int, row: int, height: int, phases: Any) -> None:
     """Add `columns` to the phases: the adjoint of :func:`gather`."""
     rows, width = columns.shape[1:]
+    places = row_of_phases(np.arange(row, row + rows), size, stride, height)
     for tap, values in enumerate(columns):
         phase, down, right = phase_of_tap(tap, size, stride)
-        phases[phase, row + down : row + down + rows, right : right + width] += values
+        phases[phase, places + down, right : right + width] += values
 
 
 def shrink(codes: Any, step: Any, t0: Any, t1: Any, sigma: Any, start: int, out: Any) -> None:

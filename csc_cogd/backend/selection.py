@@ -61,15 +61,14 @@ def get_backend(
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError("threads", f"must be an integer >= 1, got {threads}")
     provider, chosen_kernels = choose_provider(fft), choose_kernels(kernels)
-    asked = _settings_of_the_cpu(threads, fft, kernels)
     if device == "auto":
-        device, _ = _automatic_device(asked)
+        device, _ = choose_device(threads, fft, kernels)
     if device == "cpu":
         if threads is None:
             threads = usable_processors()
         # a forked child has its parent's cache but not its threads
         return _cpu_backend(os.getpid(), dtype, threads, provider, chosen_kernels)
-    if asked:
+    if asked := _settings_of_the_cpu(threads, fft, kernels):
         raise InputError(asked, f"is a setting of the CPU, not of {device!r}", "leave it out, or use {device} 'cpu'")
     from csc_cogd.backend.cuda.device import open_device
 
@@ -92,15 +91,10 @@ def device_of(array: Any, device: str, name: str = "images") -> str:
     return there
 
 
-def choose_device(threads: int | None = None, fft: str | None = None) -> tuple[str, str]:
+def choose_device(threads: int | None = None, fft: str | None = None, kernels: str | None = None) -> tuple[str, str]:
     """Return the device that ``"auto"`` chooses with these settings, and the reason, for display."""
-    return _automatic_device(_settings_of_the_cpu(threads, fft, None))
-
-
-def _automatic_device(asked: str) -> tuple[str, str]:
-    """Return the same where a setting is asked for that only the CPU has, by its name."""
-    variables = [name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name)]
-    if asked := next(filter(None, [asked, *variables]), ""):
+    variables = (name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name))
+    if asked := _settings_of_the_cpu(threads, fft, kernels) or next(variables, ""):
         return "cpu", f"{asked} is a setting of the CPU"
     if find_spec("cupy") is None:
         return "cpu", "CuPy isn't installed"

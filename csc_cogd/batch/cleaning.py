@@ -69,7 +69,7 @@ def clean_page(work: Work, image: ImageFile, page: int) -> ImageFile:
     restored = cleaned[0] if colors.ndim == 2 else np.ascontiguousarray(np.moveaxis(cleaned, 0, 2))
     result = with_cleaned(image, restored)
     written = as_written(job.target, result).colors
-    work.compare(image.colors, written, ~mask if written.ndim == 2 else ~mask[..., None], where)
+    work.compare(image.colors, written, mask if written.ndim == 2 else mask[..., None], where)
     if job.page is not None and work.report is None:
         _write_page(work, colors, written[..., : colors.shape[2]] if colors.ndim == 3 else written, report, page)
     return result

@@ -30,7 +30,7 @@ from csc_cogd.imagefiles import (
     open_images,
 )
 from csc_cogd.imagefiles.files import format_by_name, make_folder, sniff_format
-from csc_cogd.imagefiles.masks import erased, percent
+from csc_cogd.imagefiles.masks import alike, erased, in_any_channel, percent
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.report.page import Figures
@@ -42,6 +42,8 @@ from csc_cogd.restore.report import Reporter, RestorationReport, Trace
 from csc_cogd.restore.restore import restore
 from csc_cogd.storage import Json, check_own_folder, check_writable, remove_abandoned, whole_file
 
+BAND_ROWS = 256
+"""Of a picture that are compared at once."""
 NOT_IN_THE_RECORD = ("threads", "max_memory", "device", "fft", "dry_run")  # with others, a result is about the same
 
 
@@ -220,7 +222,7 @@ class Work:
                     settings = replace(settings, solve=settings.solve.of_science())
                 problem, engine = task.problem(observation, self.dictionary, settings), settings.engine.without_measuring()
                 search = ImpulseSearch(settings.tiling, engine, reporter) if settings.noise == "impulse" else None
-                if search and settings.dry_run:  # what is spoilt isn't known before the search: only that is planned
+                if search and settings.dry_run:  # what is corrupted isn't known before the search: only that is planned
                     restored, report = colors, search.plan_only(observation, self.dictionary)
                 else:
                     planes, report = restore(
@@ -240,11 +242,12 @@ class Work:
         for line in report.lines():
             self.say(line, "notes" if settings.dry_run else "details")
         result = image.with_colors(restored, erased(image, self.rules) if self.rules.from_alpha else None)
-        touched = mask if mask is None or bared is None else mask | (bared if mask.ndim == 2 else bared[..., None])
+        touched = mask
+        if mask is not None and bared is not None and bared.any():
+            touched = mask | (bared if mask.ndim == 2 else bared[..., None])
         written = restored if settings.dry_run else as_written(job.target, result).colors
         if not settings.dry_run:
-            known = ~touched if task.needs_mask and touched is not None else None
-            self.compare(given, written, known, where)
+            self.compare(given, written, touched if task.needs_mask else None, where)
         if reported:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
@@ -263,22 +266,26 @@ class Work:
             on = f"{threads} threads" if threads > 1 else "1 thread"
             self.say(f"{where}: about {coarsely(seconds)} on {on}", "notes")
 
-    def compare(self, before: np.ndarray, after: np.ndarray, known: np.ndarray | None, where: str) -> None:
-        """Count the values that aren't as they were in the file that is written: all, and those of them that are known."""
+    def compare(self, before: np.ndarray, after: np.ndarray, missing: np.ndarray | None, where: str) -> None:
+        """Count the values that aren't as they were in the file that is written: all, and the known ones among them."""
         if before.shape != after.shape:
             self.n_altered = None
             return
-        differs = before != after
-        if before.dtype.kind == "f":
-            differs &= ~(np.isnan(before) & np.isnan(after))
-        if self.n_altered is not None:
-            self.n_altered += int(np.count_nonzero(differs))
-        if known is None:
+        changed = 0
+        for top in range(0, len(before), BAND_ROWS):
+            rows = slice(top, top + BAND_ROWS)
+            differs = before[rows] != after[rows]
+            if before.dtype.kind == "f":
+                differs &= ~(np.isnan(before[rows]) & np.isnan(after[rows]))
+            if self.n_altered is not None:
+                self.n_altered += int(np.count_nonzero(differs))
+            if missing is not None:
+                changed += int(np.count_nonzero(differs & ~missing[rows]))
+        if missing is None:
             return
-        changed = int(np.count_nonzero(differs & known))
         self.n_changed += changed
         if changed and self.job.settings.noise_sigma is None:
-            share, kept = changed / np.count_nonzero(known), TASKS[self.job.task].words.kept
+            share, kept = changed / (missing.size - np.count_nonzero(missing)), TASKS[self.job.task].words.kept
             self.say(f"{where}: {changed:,} {kept} change ({share:.1%} of them)", "notes")
 
     def show_unchanged(self) -> None:
@@ -300,15 +307,16 @@ class Work:
             self.masks = self.opened.enter_context(open_images(self.rules.path, template=image))
         found = find_missing(image, self.rules, page=page, n_pages=self.n_pages, complete=self.n_pages > 1, masks=self.masks)
         mask, sources = image.with_pixels(found.pixels).colors, found.sources
-        lost = mask if mask.ndim == 2 else mask.any(axis=2)
-        self.n_missing += int(lost.sum())
+        lost, together = in_any_channel(mask), alike(mask)
+        n_lost = int(np.count_nonzero(lost))
+        share = n_lost / lost.size if together else float(mask.mean())
+        self.n_missing += n_lost
         by = f" ({'; '.join(sources)})" if sources else ""
-        alike = mask.ndim == 2 or (mask == mask[..., :1]).all()
-        self.say(f"{where}: {percent(mask.mean())} of the {'pixels' if alike else 'values'} missing{by}", "notes")
-        if mask.mean() > 0.5 and self.rules.path and self.rules.polarity == "missing":
+        self.say(f"{where}: {percent(share)} of the {'pixels' if together else 'values'} missing{by}", "notes")
+        if share > 0.5 and self.rules.path and self.rules.polarity == "missing":
             advice = "if the mask marks what is known, use {mask_polarity} valid"
             self.warn(Remark("", "more than half is missing", advice))
-        if page == 0 and task.needs_mask and not self.rules.grows_in(image) and has_rims(colors, np.asarray(lost)):
+        if page == 0 and task.needs_mask and not self.rules.grows_in(image) and has_rims(colors, lost):
             damage = "the pixels beside the missing ones hold some of the damage, too, which will show"
             self.warn(Remark("", damage, "take them in by {mask_dilate} auto, or a number of pixels"))
         return mask, found.image, found.bared

@@ -96,7 +96,7 @@ class Task:
 
 def _inpainting(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
     problem = inpainting(observation, dictionary, settings.noise_sigma, settings.keep_known)
-    return with_fill_prior(problem, load_prior(settings.prior), settings.solve, settings.engine)
+    return with_fill_prior(problem, load_prior(settings.prior), settings.solve)
 
 
 def _check_inpainting(settings: Settings) -> None:
@@ -105,10 +105,10 @@ def _check_inpainting(settings: Settings) -> None:
 
 
 def _denoising(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
-    prior, solve, engine = load_prior(settings.prior), settings.solve, settings.engine
-    noise = kind_of_noise(settings.noise, dictionary, prior, solve, engine)
+    prior, solve = load_prior(settings.prior), settings.solve
+    noise = kind_of_noise(settings.noise, dictionary, prior, solve)
     problem = denoising(observation, dictionary, noise, settings.noise_sigma, settings.gain, settings.strength)
-    return with_prior(problem, prior, noise, solve, engine)
+    return with_prior(problem, prior, noise, solve)
 
 
 def _check_denoising(settings: Settings) -> None:
@@ -119,7 +119,7 @@ def _check_denoising(settings: Settings) -> None:
 def _behind(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
     noise, prior = settings.noise, load_prior(settings.prior)
     problem = seen_through(observation, settings.operator, dictionary, noise, settings.noise_sigma, settings.gain)
-    return with_scene_prior(problem, prior, noise, settings.solve, settings.engine)
+    return with_scene_prior(problem, prior, noise, settings.solve)
 
 
 def _check_behind(settings: Settings) -> None:

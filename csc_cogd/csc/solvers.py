@@ -115,6 +115,7 @@ def make_solver(
         if name == "coordinate descent" or solver.max_ratio <= SPARSE_ENOUGH:
             return solver
         del solver  # with its memory
+    assert name in ("auto", "admm"), name
     rho, rho_data = penalties(problem.lmbda, data, rho, rho_data)
     return ConvolutionalADMM(
         backend, operator, data, prox, rho=rho, rho_data=rho_data, relaxation=relaxation,

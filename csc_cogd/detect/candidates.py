@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, grey_closing, label, maximum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, label
+
+from csc_cogd.backend.windows import closing, window_maximum, window_mean
 
 SMOOTHING = 0.6  # standard deviation, pixels
 WINDOW = 41  # side of the surroundings that tell how far pixels usually stand out
@@ -48,9 +50,9 @@ class Candidates:
 def find_candidates(plane: np.ndarray, radius: int) -> Candidates:
     """Find what is darker than its surroundings in a gray picture (H, W) of float32 in [0, 1]."""
     smooth = gaussian_filter(plane, SMOOTHING)
-    height = grey_closing(smooth, (2 * radius + 1, 2 * radius + 1), mode="reflect") - smooth
+    height = closing(smooth, 2 * radius + 1) - smooth
     usual = usual_height(height)
-    inside = (height > OUTLINE * maximum_filter(height, 2 * radius + 1)) & (height > LEAST * usual)
+    inside = (height > OUTLINE * window_maximum(height, 2 * radius + 1)) & (height > LEAST * usual)
     labels, count = label(inside, np.ones((3, 3)))
     seeded = np.zeros(count + 1, bool)
     seeded[labels[inside & (height > np.maximum(SEED * usual, 2 * STEP))]] = True
@@ -66,5 +68,5 @@ def usual_height(height: np.ndarray) -> np.ndarray:
         overall = float(np.minimum(height, CLIPPED * overall).mean()) + STEP / 1000
     local = np.full(height.shape, CLIPPED * overall, np.float32)
     for _ in range(ROUNDS):
-        local = uniform_filter(np.minimum(height, CLIPPED * local), WINDOW, mode="reflect")
+        local = window_mean(np.minimum(height, CLIPPED * local), WINDOW)
     return np.maximum(local, overall / 3) + STEP / 2

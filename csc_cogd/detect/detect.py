@@ -99,7 +99,7 @@ def detect_damage(
     channel_axis, stack_axis : int, optional
         Axis of the channels, and of the frames; default: a gray image, a single one.
     kinds : sequence of {"pixels", "columns", "rows", "impulses"}
-        What to look for. Impulses, many spoilt pixels as of salt and pepper, are found as by
+        What to look for. Impulses, many corrupted pixels as of salt and pepper, are found as by
         :func:`csc_cogd.denoise`, which takes seconds; single pictures only.
     sensitivity : float
         Twice as much finds deviations half as large, and more of the picture's own detail.

@@ -10,6 +10,8 @@ import numpy as np
 from csc_cogd.errors import Remark
 
 KINDS = ("speck", "hair", "scratch")
+POLARITIES = {"both": (1, -1), "dark": (1,), "light": (-1,)}
+"""Signs of what is looked for: 1 of dark things, -1 of light ones."""
 PLURALS = {"speck": "specks", "hair": "hairs", "scratch": "scratches"}
 
 

@@ -1,9 +1,10 @@
 """Finding dust, hairs and scratches on a photograph.
 
 What stands out from its surroundings, at three sizes, is measured, and gradient-boosted trees say how likely it is damage;
-see :mod:`csc_cogd.detect.candidates`, :mod:`csc_cogd.detect.features` and :mod:`csc_cogd.detect.trees`. Faint scratches are
-added up along their length; see :mod:`csc_cogd.detect.scratches`. How much damage a picture has is told by what is
-certain: where there is hardly any, what looks like some has to be more certain, too.
+see :mod:`csc_cogd.detect.candidates`, :mod:`csc_cogd.detect.features` and :mod:`csc_cogd.detect.trees`. Those that aren't
+ruled out are looked at again, by other trees, among what else is suspected; see :mod:`csc_cogd.detect.context`. What both
+say is averaged: by itself, the second look takes rain and the lights of cities for much damage more often. Faint scratches
+are added up along their length; see :mod:`csc_cogd.detect.scratches`.
 """
 
 from __future__ import annotations
@@ -12,61 +13,76 @@ import itertools
 from collections.abc import Callable
 from functools import lru_cache
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, maximum_filter
+from scipy.ndimage import distance_transform_edt
 
 from csc_cogd.backend import from_gpu
+from csc_cogd.backend.windows import window_maximum
 from csc_cogd.detect.candidates import Candidates
-from csc_cogd.detect.detection import DustDetection
-from csc_cogd.detect.features import Scene
+from csc_cogd.detect.context import Suspects, in_context
+from csc_cogd.detect.detection import POLARITIES, DustDetection
+from csc_cogd.detect.features import Scene, Zone, scaled
+from csc_cogd.detect.frames import look_at_frame
 from csc_cogd.detect.infrared import find_by_infrared
 from csc_cogd.detect.scratches import faint_scratches
 from csc_cogd.detect.shapes import components_of
 from csc_cogd.detect.trees import Trees
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
-from csc_cogd.restore.observation import Observation, intensity_range
+from csc_cogd.restore.observation import Observation, as_planes, frames_of, intensity_range
 from csc_cogd.restore.report import Progress, Reporter
 
-POLARITIES = {"both": (1, -1), "dark": (1,), "light": (-1,)}
 TILE, HALO = 960, 64  # side of a tile, and of what is looked at around it
 USUAL_CONFIDENCE = 0.6  # of what is marked at the usual sensitivity
 SPAN = 8.0  # by which the least logit of the confidence falls from sensitivity 0 to 1
+HOPELESS = -5.0  # logit after a few trees, of candidates that the others needn't look at
+SUSPECTED = -4.0  # logit of the first look, from which a candidate is looked at again
 CERTAIN = 5.0  # logit of candidates that are counted, to tell how much damage there is
 USUAL_COUNT = 60.0  # of them, of one polarity, in a megapixel that was learned from
 FEW = 4.0  # candidates, of which there are usually so many where their number tells all
 MOST_SHIFT = 5.0  # of the logits of a picture with less
-HOPELESS = -5.0  # logit after a few trees, of candidates that the others needn't look at
 LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.2  # a feature; logits that a candidate e times as large must have more
-STEPS, NOTHING = 16, -128  # steps of a logit that scores are kept in, and what stands for none
 RIM, RIM_WIDTH = 0.12, 2  # share of the highest top-hat that the outermost pixels have, and how far out they are
-BEYOND = 0.25  # of the range, by which values may lie outside of it
 
 Tile = tuple[slice, slice]
 
 
+@overload
+def find_dust(
+    image: Any, *, channel_axis: int | None = None, stack_axis: None = None, infrared: Any = None, polarity: str = "both",
+    sensitivity: float = 0.5, threads: int | None = None, callback: Callable[[Progress], Any] | None = None,
+) -> DustDetection: ...  # fmt: skip
+@overload
+def find_dust(
+    image: Any, *, channel_axis: int | None = None, stack_axis: int, infrared: None = None, polarity: str = "both",
+    sensitivity: float = 0.5, threads: int | None = None, callback: Callable[[Progress], Any] | None = None,
+) -> list[DustDetection]: ...  # fmt: skip
 def find_dust(
     image: Any,
     *,
     channel_axis: int | None = None,
+    stack_axis: int | None = None,
     infrared: Any = None,
     polarity: str = "both",
     sensitivity: float = 0.5,
     threads: int | None = None,
     callback: Callable[[Progress], Any] | None = None,
-) -> DustDetection:
+) -> DustDetection | list[DustDetection]:
     """Find dust, hairs and scratches on a photograph: what stands out from its surroundings as nothing of the scene does.
 
     Memory beyond the image's is 20 bytes a pixel and 250 MB a thread.
 
     Parameters
     ----------
-    image : (H, W) array, or with channels along `channel_axis`
-        Integers or floats of any range. NaN and what is masked by ``numpy.ma`` isn't looked at.
+    image : (H, W) array, or with channels along `channel_axis`, frames along `stack_axis`, or both
+        Integers or floats of any range. NaN and what is masked by ``numpy.ma`` isn't looked at; frames must not have any.
     channel_axis : int, optional
         Axis of the channels; default: a gray image.
+    stack_axis : int, optional
+        Axis of the frames, three or more, of a film whose scene stands still, as in :func:`csc_cogd.clean`: what a frame
+        has and its neighbors lack is dust.
     infrared : (H, W) array, optional
         The scanner's infrared channel, in which dust is dark and the picture isn't seen: it tells by itself, whatever the
         polarity. Where it shows the picture, a remark says so, and it isn't used.
@@ -81,7 +97,7 @@ def find_dust(
 
     Returns
     -------
-    DustDetection
+    DustDetection, or a list of them, one for each frame
 
     Raises
     ------
@@ -101,20 +117,23 @@ def find_dust(
         raise InputError("polarity", f"must be 'both', 'dark' or 'light', got {polarity!r}")
     if not isinstance(sensitivity, Real) or isinstance(sensitivity, bool) or not 0 <= sensitivity <= 1:
         raise InputError("sensitivity", f"must be a number from 0 to 1, got {sensitivity!r}")
+    if stack_axis is not None:
+        if infrared is not None:
+            raise InputError("infrared", "isn't used for frames of a film", "leave it out, or give the frames one by one")
+        return _in_stack(from_gpu(image), stack_axis, channel_axis, polarity, float(sensitivity), Reporter(callback))
+    if np.ndim(image) > 2 + (channel_axis is not None):
+        raise InputError(
+            "image", f"must be a single picture, got shape {np.shape(image)}",
+            "say which axis is that of the frames by {stack_axis}, if their scene stands still; else give them one by one",
+        )  # fmt: skip
     observation = Observation.of(from_gpu(image), channel_axis=channel_axis, complete=True)
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
-    search = _Search(observation, POLARITIES[polarity], least_logit(float(sensitivity)))
+    search = Search(observation, POLARITIES[polarity])
 
     def seen() -> np.ndarray:
-        reporter, tiles = Reporter(callback), search.tiles()
-        reporter.report("tiles", 0, len(tiles))
-        looks = Engine(device="cpu", threads=threads).backend.each(search.look, tiles)
-        for done, (tile, of_tile) in enumerate(zip(tiles, looks, strict=True), 1):
-            search.remember(tile, of_tile)
-            if reporter.report("tiles", done, len(tiles)):
-                break
-        return search.found()
+        search.run(threads, Reporter(callback))
+        return search.found(float(sensitivity))
 
     remarks: tuple[Remark, ...] = ()
     if infrared is not None:
@@ -126,6 +145,22 @@ def find_dust(
     found = seen()
     components, labels = components_of(found, search.gray())
     return DustDetection(found != 0, labels, components, remarks=remarks)
+
+
+def _in_stack(
+    image: Any, stack_axis: int, channel_axis: int | None, polarity: str, sensitivity: float, reporter: Reporter
+) -> list[DustDetection]:
+    """Find what each frame along an axis has and its neighbors lack; of the first few, if it is ended early."""
+    frames, channels = frames_of(image, stack_axis, channel_axis)
+    if np.ndim(frames[0]) != 2 + (channels is not None):
+        raise InputError("image", f"must have frames of one picture each, got shape {np.shape(image)}")
+    found = []
+    for number in range(len(frames)):
+        seen = look_at_frame(number, len(frames), lambda each: as_planes(frames[each], channels), polarity, sensitivity)
+        found.append(seen.detection)
+        if reporter.report("frames", number + 1, len(frames)):
+            break
+    return found
 
 
 def least_logit(sensitivity: float) -> float:
@@ -143,42 +178,56 @@ def prior_shift(certain: int, megapixels: float) -> float:
     return float(np.clip(np.log((certain + 0.5) / usual), -MOST_SHIFT, 0)) * min(usual / FEW, 1.0)
 
 
-def scaled(planes: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return planes as float32, in which `low` is 0 and `high` is 1."""
-    values: np.ndarray = (planes.astype(np.result_type(planes.dtype, np.float32)) - low) / (high - low)
-    return np.clip(values, -BEYOND, 1 + BEYOND).astype(np.float32)
-
-
 @lru_cache(maxsize=1)
-def _trees() -> Trees:
-    return Trees.load("dust")
+def _trees() -> tuple[Trees, Trees]:
+    """Return those of the first look, and those of the second."""
+    return Trees.load("dust"), Trees.load("dust_in_context")
 
 
 class _Seen(NamedTuple):
-    """What is found in a tile, of one polarity.
+    """What is suspected in a tile.
 
-    `scores` are logits of candidates, less what their size costs, times :data:`STEPS`, and `scratches` the probabilities of
-    faint ones, in percent, (h, w) int8; `certain` is the number of certain candidates.
+    Attributes
+    ----------
+    suspects : Suspects
+    pixels : (N,) array of unsigned integers
+        Of one suspect after the other, flat indices in the picture,
+    counts : (n,) int array
+        and how many each has.
+    scratches : dict
+        For each sign, the probabilities of faint ones, in percent, (h, w) int8.
     """
 
-    scores: np.ndarray
-    scratches: np.ndarray
-    certain: int
+    suspects: Suspects
+    pixels: np.ndarray
+    counts: np.ndarray
+    scratches: dict[int, np.ndarray]
 
 
-class _Search:
-    """Looks at an image, tile by tile, and remembers what it saw."""
+class Search:
+    """Looks at an image, tile by tile, and then at all that is suspected together.
 
-    def __init__(self, observation: Observation, signs: tuple[int, ...], least: float):
-        self._planes, self._signs, self._least = observation.planes, signs, least
+    Both polarities are looked at, as either tells of the other what is texture; `signs` are those that are marked.
+    """
+
+    def __init__(self, observation: Observation, signs: tuple[int, ...]):
+        self._planes, self._signs = observation.planes, signs
         self._missing: np.ndarray = np.asarray(observation.missing.any(axis=0))
-        shape = self._missing.shape
         known = [plane.ravel() for plane in self._planes] if not self._missing.any() else observation.known_values()
         self._low, self._high = intensity_range(known)
-        self._scores = {sign: np.full(shape, NOTHING, np.int8) for sign in signs}
-        self._scratches = {sign: np.zeros(shape, np.int8) for sign in signs}
-        self._certain = dict.fromkeys(signs, 0)
+        self._scratches = {sign: np.zeros(self._missing.shape, np.int8) for sign in signs}
+        self._seen: list[_Seen] = []
         self._megapixels = 0.0
+
+    def run(self, threads: int | None, reporter: Reporter) -> None:
+        """Look at all tiles, or as many as the reporter lets it."""
+        tiles = self.tiles()
+        reporter.report("tiles", 0, len(tiles))
+        looks = Engine(device="cpu", threads=threads).backend.each(self.look, tiles)
+        for done, (tile, of_tile) in enumerate(zip(tiles, looks, strict=True), 1):
+            self.remember(tile, of_tile)
+            if reporter.report("tiles", done, len(tiles)):
+                break
 
     def tiles(self) -> list[Tile]:
         starts = (range(0, side, TILE) for side in self._missing.shape)
@@ -188,56 +237,68 @@ class _Search:
         """Return the mean of the channels, (H, W) float32, on the image's scale."""
         return np.asarray(self._planes.mean(axis=0, dtype=np.float32))
 
-    def look(self, tile: Tile) -> dict[int, _Seen]:
-        """Look at a tile and what is around it."""
+    def look(self, tile: Tile) -> _Seen | None:
+        """Look at a tile and what is around it; None if nothing of that is known."""
         window = self._around(tile)
-        rows, columns = (
-            slice(side.start - own.start, side.stop - own.start) for side, own in zip(tile, window, strict=True)
-        )
-        inner = (rows, columns)
+        inner = tuple(slice(side.start - own.start, side.stop - own.start) for side, own in zip(tile, window, strict=True))
         missing = self._missing[window]
         if missing.all():
-            return {}
+            return None
         scene = Scene.of(scaled(_completed(self._planes[:, *window], missing), self._low, self._high))
-        scores = {sign: np.full(missing.shape, NOTHING, np.int8) for sign in self._signs}
-        certain = dict.fromkeys(self._signs, 0)
-        for sign, candidates, features in scene.candidates(self._signs):
-            logit = _trees().logit(features, HOPELESS)
-            certain[sign] += int(np.count_nonzero((logit > CERTAIN) & _mostly_in(inner, candidates)))
-            score = logit - SIZE_COST * np.clip(features[:, LOG_AREA] - USUAL_LOG_AREA, -2, 4)
-            steps = np.clip(np.rint(STEPS * score), NOTHING + 1, 127).astype(np.int8)
-            labels = with_rims(candidates, score > self._least)
-            scores[sign] = np.maximum(scores[sign], np.append(np.int8(NOTHING), steps)[labels])
-        return {
-            sign: _Seen(
-                np.where(missing, np.int8(NOTHING), scores[sign])[inner],
-                np.rint(100 * np.where(missing, 0, faint_scratches(scene.plane, sign))).astype(np.int8)[inner],
-                certain[sign],
-            )
-            for sign in self._signs
-        }
+        usable = np.zeros(missing.shape, bool)
+        usable[inner] = ~missing[inner]
+        parts = [_suspected(sign, candidates, features, usable) for sign, candidates, features in scene.candidates()]
+        corner = np.array([side.start for side in window])
+        suspects = Suspects(*(np.concatenate(field) for field in zip(*(part.suspects for part in parts), strict=True)))
+        down, across = np.divmod(np.concatenate([part.pixels for part in parts]), missing.shape[1])
+        return _Seen(
+            suspects._replace(places=suspects.places + corner),
+            ((down + corner[0]) * self._missing.shape[1] + across + corner[1]).astype(
+                np.min_scalar_type(self._missing.size)
+            ),
+            np.concatenate([part.counts for part in parts]),
+            {
+                sign: np.rint(100 * np.where(missing, 0, faint_scratches(scene.plane, sign))).astype(np.int8)[inner]
+                for sign in self._signs
+            },
+        )
 
-    def remember(self, tile: Tile, seen: dict[int, _Seen]) -> None:
-        for sign, part in seen.items():
-            self._scores[sign][tile] = part.scores
-            self._scratches[sign][tile] = part.scratches
-            self._certain[sign] += part.certain
-        if seen:
+    def remember(self, tile: Tile, seen: _Seen | None) -> None:
+        if seen is not None:
+            for sign, part in seen.scratches.items():
+                self._scratches[sign][tile] = part
+            self._seen.append(seen._replace(scratches={}))
             self._megapixels += self._missing[tile].size / 1e6
 
-    def found(self) -> np.ndarray:
+    def found(self, sensitivity: float) -> np.ndarray:
         """Return what was found, as :func:`csc_cogd.detect.shapes.components_of` takes it, (H, W) int8."""
         found = np.zeros(self._missing.shape, np.int8)
-        for sign in self._signs if self._megapixels else ():
-            shift = prior_shift(self._certain[sign], self._megapixels)
-            logits = np.arange(NOTHING, 128) / STEPS + shift
-            percent = np.where(logits >= self._least, np.rint(100 / (1 + np.exp(-logits))), 0).astype(np.int8)
-            percent[0] = 0
-            marked = percent[self._scores[sign].astype(np.int16) - NOTHING]
+        if not self._seen:
+            return found
+        least = least_logit(sensitivity)
+        suspects = Suspects(*(np.concatenate(field) for field in zip(*(seen.suspects for seen in self._seen), strict=True)))
+        logit = (self._shifted(suspects) + _trees()[1].logit(in_context(suspects, self._megapixels))) / 2
+        logit -= SIZE_COST * np.clip(suspects.features[:, LOG_AREA] - USUAL_LOG_AREA, -2, 4)
+        percent = np.where(logit >= least, np.clip(np.rint(100 / (1 + np.exp(-logit))), 1, 100), 0).astype(np.int8)
+        for sign in self._signs:
             scratches = self._scratches[sign]
-            marked = np.maximum(marked, np.where(scratches >= 100 / (1 + np.exp(-self._least)), scratches, np.int8(0)))
+            marked = np.where(scratches >= 100 / (1 + np.exp(-least)), scratches, np.int8(0))
+            first = 0
+            for seen in self._seen:
+                own = slice(first, first + len(seen.counts))
+                used = np.where(suspects.signs[own] == sign, percent[own], np.int8(0))
+                np.maximum.at(marked.ravel(), seen.pixels, np.repeat(used, seen.counts))
+                first = own.stop
             found = np.where(marked > abs(found), np.int8(sign) * marked, found)
         return found
+
+    def _shifted(self, suspects: Suspects) -> np.ndarray:
+        """Return the logits of the first look, as they are in a picture with as much damage as is certain."""
+        shifts = {
+            sign: prior_shift(int((suspects.logit[suspects.signs == sign] > CERTAIN).sum()), self._megapixels)
+            for sign in (1, -1)
+        }
+        return suspects.logit + np.where(suspects.signs > 0, shifts[1], shifts[-1])
 
     def _around(self, tile: Tile) -> Tile:
         rows, columns = (slice(max(side.start - HALO, 0), side.stop + HALO) for side in tile)
@@ -246,26 +307,31 @@ class _Search:
 
 def with_rims(candidates: Candidates, accepted: np.ndarray) -> np.ndarray:
     """Return the labels of the accepted candidates, grown to the rims of their soft edges, (H, W)."""
-    numbers = np.append(0, np.where(accepted, np.arange(1, candidates.count + 1), 0))
+    numbers = np.append(0, np.where(accepted, np.arange(1, candidates.count + 1), 0)).astype(np.int32)
     labels = numbers[candidates.labels]
     highest = np.zeros(candidates.count + 1)
     inside = np.flatnonzero(labels)
     np.maximum.at(highest, labels.ravel()[inside], candidates.height.ravel()[inside])
     highest[0] = np.inf
     for _ in range(RIM_WIDTH):
-        beside = maximum_filter(labels, 3)
+        beside = window_maximum(labels, 3)
         rim = (candidates.height > RIM * highest[beside]) & (candidates.height > candidates.usual)
         labels = np.where((labels == 0) & rim, beside, labels)
     return labels
 
 
-def _mostly_in(inner: Tile, candidates: Candidates) -> np.ndarray:
-    """Return for each candidate whether most of it is in a part of the picture."""
-    inside, whole = (
-        np.bincount(labels.ravel(), minlength=candidates.count + 1)[1:]
-        for labels in (candidates.labels[inner], candidates.labels)
-    )
-    return np.asarray(2 * inside >= whole)
+def _suspected(sign: int, candidates: Candidates, features: np.ndarray, usable: np.ndarray) -> _Seen:
+    """Return the candidates that the first look doesn't rule out, of which pixels are usable, with their rims' pixels."""
+    logit = _trees()[0].logit(features, HOPELESS)
+    inside = Zone(candidates.labels, candidates.count)
+    suspected = (logit > SUSPECTED) & (np.bincount(inside.numbers, usable.ravel()[inside.places], candidates.count) > 0)
+    labels = np.where(usable, with_rims(candidates, suspected), 0).ravel()
+    pixels = np.flatnonzero(labels)
+    pixels = pixels[np.argsort(labels[pixels], kind="stable")]
+    counts = np.bincount(labels[pixels], minlength=candidates.count + 1)[1:][suspected]
+    places = np.stack([inside.mean(at) for at in inside.coordinates()], axis=1)[suspected]
+    signs = np.full(len(counts), sign)
+    return _Seen(Suspects(features[suspected], logit[suspected], places, signs), pixels, counts, {})
 
 
 def _completed(planes: np.ndarray, missing: np.ndarray) -> np.ndarray:

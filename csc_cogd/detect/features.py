@@ -1,4 +1,4 @@
-"""What tells dust from things of the scene: 44 numbers for each candidate, of its form, rim, color and surroundings."""
+"""What tells dust from things of the scene: 47 numbers for each candidate, of its form, rim, color and surroundings."""
 
 from __future__ import annotations
 
@@ -6,16 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, maximum_filter, minimum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 
+from csc_cogd.backend.windows import window_maximum, window_mean, window_minimum
 from csc_cogd.detect.candidates import Candidates, find_candidates
 
 RADII = (2, 5, 12)
+RADIUS = 43  # which feature it is
 NEAR, WIDE = 41, 101  # sides of surroundings
 WINDOWS = (15, NEAR, WIDE)
 DARK, LIGHT = 0.07, 0.93  # what dust looks like where it is opaque
 STEEP = 0.98  # share of the pixels that are less steep than what counts as a picture's steepest slope
+BEYOND_ENDS = (4, 7, 10, 14)  # pixels from the middle of an end, where a candidate's going on is looked for
+MOST_GOING_ON = 3.0  # of its height
+BLOCK = 8  # side of JPEG's blocks
 LEAST = 1e-4  # contrast that is divided by, of the range
+BEYOND = 0.25  # of the range, by which values may lie outside of it
+
+
+def scaled(planes: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return planes as float32, in which `low` is 0 and `high` is 1."""
+    values: np.ndarray = (planes.astype(np.result_type(planes.dtype, np.float32)) - low) / (high - low)
+    return np.clip(values, -BEYOND, 1 + BEYOND).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +42,15 @@ class Scene:
     gradient : (H, W) float32 array
     statistics : tuple of pairs
         Local mean and standard deviation, in windows of :data:`WINDOWS`.
+    blockiness : float
+        Mean step between JPEG's blocks, whose corner is at (0, 0), to that within them.
     """
 
     plane: np.ndarray
     colors: np.ndarray
     gradient: np.ndarray
     statistics: tuple[tuple[np.ndarray, np.ndarray], ...]
+    blockiness: float
 
     @classmethod
     def of(cls, colors: np.ndarray) -> Scene:
@@ -43,17 +58,28 @@ class Scene:
         plane = colors.mean(axis=0)
         statistics = []
         for side in WINDOWS:
-            mean = uniform_filter(plane, side)
-            variance = uniform_filter(plane * plane, side) - mean * mean
+            mean = window_mean(plane, side)
+            variance = window_mean(plane * plane, side) - mean * mean
             statistics.append((mean, np.sqrt(np.maximum(variance, 1e-6))))
-        return cls(plane, colors, gaussian_gradient_magnitude(plane, 0.7), tuple(statistics))
+        return cls(plane, colors, gaussian_gradient_magnitude(plane, 0.7), tuple(statistics), _blockiness(plane))
 
-    def candidates(self, signs: tuple[int, ...] = (1, -1)) -> Iterator[tuple[int, Candidates, np.ndarray]]:
+    def candidates(self) -> Iterator[tuple[int, Candidates, np.ndarray]]:
         """Yield the candidates of each size and polarity: 1 of dark ones, -1 of light ones; and their features."""
         for radius in RADII:
             found = {sign: find_candidates(sign * self.plane, radius) for sign in (1, -1)}
-            for sign in signs:
+            for sign in found:
                 yield sign, found[sign], measure(self, found[sign], sign, found[-sign].height)
+
+
+def _blockiness(plane: np.ndarray) -> float:
+    """Return how much larger steps between blocks are than within them, on average over rows and columns."""
+    ratios = []
+    for turned in (plane, plane.T):
+        steps = abs(np.diff(turned, axis=0)).mean(axis=1)
+        between = np.arange(1, len(turned)) % BLOCK == 0
+        if between.any() and not between.all():
+            ratios.append(steps[between].mean() / (steps[~between].mean() + 1e-6))
+    return float(np.mean(ratios)) if ratios else 1.0
 
 
 class Zone:
@@ -93,10 +119,10 @@ def measure(scene: Scene, candidates: Candidates, sign: int, opposite: np.ndarra
     `opposite` is the top-hat of the other polarity, (H, W).
     """
     labels, count = candidates.labels, candidates.count
-    inside, near = Zone(labels, count), maximum_filter(labels, 3)
-    ring_labels = np.where(near == 0, maximum_filter(labels, 7), 0)
+    inside, near = Zone(labels, count), window_maximum(labels, 3)
+    ring_labels = np.where(near == 0, window_maximum(labels, 7), 0)
     ring = Zone(ring_labels, count)
-    far = Zone(np.where((near == 0) & (ring_labels == 0), maximum_filter(labels, 17), 0), count)
+    far = Zone(np.where((near == 0) & (ring_labels == 0), window_maximum(labels, 17), 0), count)
     rim = Zone(np.where(labels == 0, near, 0), count)
 
     plane = sign * scene.plane
@@ -119,11 +145,14 @@ def measure(scene: Scene, candidates: Candidates, sign: int, opposite: np.ndarra
         usual_deviation = inside.mean(inside.of(deviation))
         columns += [(sign * inside.mean(inside.of(mean)) - level) / usual_deviation, usual_deviation / contrast]
     columns += _company(candidates, inside, opposite, contrast)
-    columns += [(lowest - level) / contrast for lowest in _lowest_of_others(plane, labels, inside)]
-    columns += _sharpness(scene, labels, inside, rim, contrast)
+    others = window_maximum(labels, 5) == 0
+    columns += [(lowest - level) / contrast for lowest in _lowest_of_others(plane, others, inside)]
+    columns += _sharpness(scene, others, inside, rim, contrast)
     columns += [np.mean(whole) / contrast for whole in (candidates.height, opposite)]
     columns += _color(scene.colors, inside, ring, DARK if sign > 0 else LIGHT)
     columns += [np.full(count, candidates.radius)]
+    columns += _going_on(candidates, inside)
+    columns += [np.full(count, scene.blockiness)]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -136,6 +165,26 @@ def _form(inside: Zone) -> list[np.ndarray]:
     major, minor = np.sqrt(half + difference), np.sqrt(np.maximum(half - difference, 1 / 12))
     length, area = np.sqrt(12) * major, inside.size
     return [np.log(area), np.log(length), np.log(area / length), major / minor, area / (12 * major * minor)]
+
+
+def _going_on(candidates: Candidates, inside: Zone) -> list[np.ndarray]:
+    """How high the top-hat is beyond either end, along a candidate's axis, to its own: the higher one, and the lower."""
+    places = np.stack(inside.coordinates()).astype(np.float64)
+    middle = np.stack([inside.mean(at) for at in places])
+    down, across = offsets = places - middle[:, inside.numbers]
+    angle = 0.5 * np.arctan2(2 * inside.mean(down * across), inside.mean(down**2) - inside.mean(across**2))
+    axis = np.stack([np.cos(angle), np.sin(angle)])
+    along = (offsets * axis[:, inside.numbers]).sum(axis=0)
+    wide = window_maximum(candidates.height, 3)
+    own = inside.mean(inside.of(candidates.height)) + 1e-6
+    last = np.array(wide.shape)[:, None] - 1
+    ratios = []
+    for side in (1, -1):
+        end = np.full(inside.count, -np.inf)
+        np.maximum.at(end, inside.numbers, side * along)
+        beyond = [np.clip(np.rint(middle + side * (end + by) * axis), 0, last).astype(int) for by in BEYOND_ENDS]
+        ratios.append(np.clip(np.mean([wide[tuple(at)] for at in beyond], axis=0) / own, 0, MOST_GOING_ON))
+    return [np.maximum(*ratios), np.minimum(*ratios)]
 
 
 def _tilt(inside: Zone, ring: Zone, deviations: np.ndarray) -> np.ndarray:
@@ -154,7 +203,7 @@ def _company(candidates: Candidates, inside: Zone, opposite: np.ndarray, contras
     own = inside.mean(inside.of(height)) * inside.size
 
     def nearby(plane: np.ndarray, side: int) -> np.ndarray:
-        return inside.mean(inside.of(uniform_filter(plane, side)))
+        return inside.mean(inside.of(window_mean(plane, side)))
 
     return [
         nearby((candidates.labels > 0).astype(np.float32), NEAR) - inside.size / NEAR**2,
@@ -163,18 +212,16 @@ def _company(candidates: Candidates, inside: Zone, opposite: np.ndarray, contras
     ]  # fmt: skip
 
 
-def _lowest_of_others(plane: np.ndarray, labels: np.ndarray, inside: Zone) -> Iterator[np.ndarray]:
+def _lowest_of_others(plane: np.ndarray, others: np.ndarray, inside: Zone) -> Iterator[np.ndarray]:
     """The darkest values near and around that belong to no candidate."""
-    highest = plane.max()
-    others = np.where(maximum_filter(labels, 5) > 0, highest, gaussian_filter(plane, 1.0))
+    without = np.where(others, gaussian_filter(plane, 1.0), plane.max())
     for side in (NEAR, WIDE):
-        yield inside.mean(inside.of(minimum_filter(others, side)))
+        yield inside.mean(inside.of(window_minimum(without, side)))
 
 
-def _sharpness(scene: Scene, labels: np.ndarray, inside: Zone, rim: Zone, contrast: np.ndarray) -> list[np.ndarray]:
+def _sharpness(scene: Scene, others: np.ndarray, inside: Zone, rim: Zone, contrast: np.ndarray) -> list[np.ndarray]:
     """The steepest slope of what is nearby and no candidate, and that of the picture; against the rim and the contrast."""
-    others = np.where(maximum_filter(labels, 5) > 0, 0, scene.gradient)
-    steepest = inside.mean(inside.of(maximum_filter(others, NEAR)))
+    steepest = inside.mean(inside.of(window_maximum(np.where(others, scene.gradient, 0), NEAR)))
     of_picture = np.quantile(scene.gradient[::3, ::3], STEEP)
     return [rim.mean(rim.of(scene.gradient)) / (steepest + LEAST), steepest / contrast, of_picture / contrast]
 

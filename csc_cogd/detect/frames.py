@@ -6,14 +6,20 @@ detection of Kokaram (1998); in units of what noise and motion make of it nearby
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, label, maximum, maximum_filter, uniform_filter
 
-from csc_cogd.detect.detection import DustDetection
-from csc_cogd.detect.dust import POLARITIES, scaled
+from csc_cogd.detect.detection import POLARITIES, DustDetection
+from csc_cogd.detect.features import scaled
 from csc_cogd.detect.shapes import components_of
+from csc_cogd.errors import InputError
 from csc_cogd.restore.observation import intensity_range
 
+FEWEST = 3
+"""Frames of a scene."""
 SMOOTHING = 0.7
 """Standard deviation, in pixels, of the Gaussian that evidence is smoothed with."""
 LEVEL = 65
@@ -31,6 +37,49 @@ LEAST = 0.002
 TO_DEVIATION = 1.4826
 """Standard deviation of normal noise, in medians of its absolute value."""
 _EVERY_WAY = np.ones((3, 3), bool)
+
+
+class Seen(NamedTuple):
+    """A frame (C, H, W), the one beside it, in floats and as bright, and what the one has that its neighbors lack."""
+
+    frame: np.ndarray
+    beside: np.ndarray
+    detection: DustDetection
+
+
+def look_at_frame(number: int, count: int, read: Callable[[int], np.ndarray], polarity: str, sensitivity: float) -> Seen:
+    """Find what a frame has and its neighbors lack.
+
+    Parameters
+    ----------
+    number, count : int
+        Of the frame, from 0, and of all.
+    read : callable
+        Returns a frame (C, H, W) by its number.
+    polarity, sensitivity
+        As in :func:`csc_cogd.find_dust`.
+
+    Raises
+    ------
+    InputError
+        If there are too few frames, or they differ in size or miss pixels.
+    """
+    frame, around = read(number), [read(each) for each in neighbors_of(number, count)]
+    if {each.shape for each in around} != {frame.shape}:
+        raise InputError("frames", "must be of one size", "clean them one by one")
+    if not all(np.isfinite(each).all() for each in (frame, *around)):
+        raise InputError("frames", "must not miss pixels, which are NaN", "fill them first")
+    nearest, other = (at_level(frame, each) for each in around)
+    return Seen(frame, nearest, find_in_frame(frame, (nearest, other), polarity, sensitivity))
+
+
+def neighbors_of(number: int, count: int) -> tuple[int, int]:
+    """Return the numbers of the two frames nearest to one; InputError if there are none."""
+    if count < FEWEST:
+        raise InputError("frames", f"must be {FEWEST} or more of one scene, got {count}", "clean them one by one")
+    if 0 < number < count - 1:
+        return number - 1, number + 1
+    return (1, 2) if number == 0 else (count - 2, count - 3)
 
 
 def at_level(frame: np.ndarray, neighbor: np.ndarray) -> np.ndarray:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, uniform_filter, uniform_filter1d
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+from csc_cogd.backend.windows import window_mean
 
 LENGTHS = (128, 256)  # rows of the blocks that lines are summed in
 WIDTH = 0.8  # standard deviation of a line's profile, pixels
@@ -72,7 +74,7 @@ class _Strip:
         padded = np.pad(uniform_filter1d(plane, SIDE, axis=1), ((0, 0), (SIDES, SIDES)), mode="edge")
         left, right = center - padded[:, : -2 * SIDES], center - padded[:, 2 * SIDES :]
         both = (left + right) / 2
-        usual = np.sqrt(np.maximum(uniform_filter(both**2, WINDOW), 0)) + LEAST
+        usual = np.sqrt(np.maximum(window_mean(both**2, WINDOW), 0)) + LEAST
         return cls(center, *(np.clip(part / usual, -CLIPPED, CLIPPED) for part in (left, right, both)))
 
     def scratches(self) -> Iterator[tuple[Line, float]]:
@@ -101,9 +103,10 @@ class _Strip:
         """Whether all parts of a line deviate, on both sides, and nothing beside it does."""
         deviations = self.both[line]
         mean = deviations.mean()
+        if not mean < FAINT or not min(self.left[line].mean(), self.right[line].mean()) > ONE_SIDE * mean:
+            return False
         parts = min(part.mean() for part in np.array_split(deviations, PARTS))
-        sides = min(self.left[line].mean(), self.right[line].mean())
-        return bool(mean < FAINT and parts > PART * mean and sides > ONE_SIDE * mean and self._is_isolated(line))
+        return bool(parts > PART * mean and self._is_isolated(line))
 
     def _is_isolated(self, line: Line) -> bool:
         """Whether the profile across is level, or rises evenly, but for the line."""

@@ -7,6 +7,8 @@ from importlib import resources
 
 import numpy as np
 
+from csc_cogd.backend.dispatch import kernels_for
+
 FIRST = 50  # trees
 
 
@@ -49,13 +51,20 @@ class Trees:
         Rows whose logit is below `give_up` after the first :data:`FIRST` trees aren't looked at by the others.
         """
         logit = np.full(len(features), self.baseline, np.float64)
-        for root in self.roots[:FIRST]:
-            logit += self.value[self._leaves(features, int(root))]
-        left = np.flatnonzero(logit >= give_up)
-        remaining = features[left]
-        for root in self.roots[FIRST:]:
-            logit[left] += self.value[self._leaves(remaining, int(root))]
+        self._add_leaves(features, np.arange(len(features)), self.roots[:FIRST], logit)
+        self._add_leaves(features, np.flatnonzero(logit >= give_up), self.roots[FIRST:], logit)
         return logit
+
+    def _add_leaves(self, features: np.ndarray, rows: np.ndarray, roots: np.ndarray, logit: np.ndarray) -> None:
+        """Add what some trees say of some rows to their logits, in place."""
+        kernels = kernels_for("trees", features)
+        if kernels is not None:
+            nodes = (self.feature, self.threshold, self.left, self.right, self.value)
+            kernels.add_leaves(np.ascontiguousarray(features), rows, *nodes, roots, logit)
+            return
+        of_rows = features[rows]
+        for root in roots:
+            logit[rows] += self.value[self._leaves(of_rows, int(root))]
 
     def _leaves(self, features: np.ndarray, root: int) -> np.ndarray:
         """Return the leaf of one tree that each row falls into."""

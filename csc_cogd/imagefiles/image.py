@@ -62,7 +62,7 @@ class ImageFile:
     ----------
     pixels : (H, W) or (H, W, C) array
         In the file's own dtype and the machine's byte order, upright: an orientation has been applied. Bilevel and
-        palette images are widened to 8-bit gray and RGB, and white is always the greatest value.
+        palette images are widened to 8-bit gray and RGB, with white as the greatest value; 9 to 15 bits stay as stored.
     path : Path
     format : str
         Name of its :class:`csc_cogd.imagefiles.formats.format.Format`, such as ``"png"``.

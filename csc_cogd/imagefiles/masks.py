@@ -117,6 +117,7 @@ class Missing:
     Attributes
     ----------
     pixels : bool array of the image's shape
+        Where all channels miss the same, it may be a view of one plane.
     image : ImageFile
         The image; where paint let it through, without the paint.
     bared : (H, W) bool array
@@ -194,12 +195,13 @@ def find_missing(
         raise InputError(name, "says how to read a mask file, but there is none", "give {mask}", str(image.path))
     pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
     colors = pixels[..., : pixels.shape[2] - image.has_alpha]
-    missing = np.zeros(colors.shape, bool)
+    missing = np.zeros((*colors.shape[:2], 1), bool)  # of all channels, until something tells them apart
     sources = []
 
     def add(marked: np.ndarray, what: str) -> None:
-        missing[...] |= marked if marked.ndim == 3 else marked[..., None]
-        sources.append(f"{percent(marked.mean())} by {what}")
+        nonlocal missing
+        missing = missing | (marked if marked.ndim == 3 else marked[..., None])
+        sources.append(f"{percent(np.count_nonzero(marked) / marked.size)} by {what}")
 
     if rules.path is not None:
         with open_images(rules.path, template=image) if masks is None else nullcontext(masks) as opened:
@@ -240,9 +242,22 @@ def find_missing(
         sources.append(f"grown by {rules.dilate} px")
     if missing.any() or not complete:
         _check(missing, rules, image)
+    missing = np.broadcast_to(missing, colors.shape)
     if image.has_alpha:
         missing = np.concatenate([missing, np.zeros_like(missing[..., :1])], axis=2)
-    return Missing(missing.reshape(image.pixels.shape), image, bared, sources)
+    return Missing(missing if image.pixels.ndim == 3 else missing[..., 0], image, bared, sources)
+
+
+def in_any_channel(missing: np.ndarray) -> np.ndarray:
+    """Return where any channel is missing, (H, W) bool, of what is missing in an image of (H, W) or (H, W, C)."""
+    if missing.ndim == 2 or alike(missing):
+        return missing if missing.ndim == 2 else missing[..., 0]
+    return np.asarray(missing.any(axis=2))
+
+
+def alike(missing: np.ndarray) -> bool:
+    """Whether all channels of an image miss the same, by what is missing of it, (H, W) or (H, W, C)."""
+    return missing.ndim == 2 or missing.strides[2] == 0 or bool((missing == missing[..., :1]).all())
 
 
 def erased(image: ImageFile, rules: MaskRules) -> np.ndarray:

@@ -26,6 +26,7 @@ _STANDS_OUT = 2.0  # standard deviations of the surroundings that damage must be
 _SHARE = 0.3  # of a rim that it must stand out from: a picture does as well, here and there
 _ENOUGH, _ENOUGH_PAINT = 60, 15  # pixels by which a rim is judged; paint is told more easily
 _DEEP, _BEYOND_DEEP = 8, 2  # pixels: what little of the damage is left spoils a deep hole most, and costs it least
+_TELLING = 200  # pieces of a picture with most of the damage, and as many others, that tell whether it has rims
 _DIRECTIONS = 4  # left, right, above and below: masks may lie beside the damage
 
 Place = tuple[slice, slice]
@@ -66,8 +67,11 @@ def grow_over_rims(
 
 
 def has_rims(colors: np.ndarray, missing: np.ndarray) -> bool:
-    """Whether known pixels beside the missing ones hold some of the damage, as :func:`grow_over_rims` sees it."""
-    return bool(_rim_widths(_Picture.of(colors, missing, None), 1).any())
+    """Whether known pixels beside the missing ones hold some of the damage, as :func:`grow_over_rims` sees it.
+
+    Of thousands of holes, some are looked at.
+    """
+    return bool(_rim_widths(_Picture.of(colors, missing, None), 1, all_pieces=False).any())
 
 
 def squares(chosen: np.ndarray) -> Iterator[tuple[Place, Place]]:
@@ -131,12 +135,17 @@ class _Picture:
     @staticmethod
     def of(colors: np.ndarray, missing: np.ndarray, paint: np.ndarray | None) -> _Picture:
         image = colors if colors.ndim == 3 else colors[..., None]
-        known = image[np.isfinite(image).all(axis=2) & ~missing]
-        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+        low, high = np.inf, -np.inf
+        for top in range(0, len(image), _SIDE):
+            rows = slice(top, top + _SIDE)
+            known = image[rows][_usable(image[rows]) & ~missing[rows]]
+            if known.size:
+                low, high = min(low, float(known.min())), max(high, float(known.max()))
+        low, high = (low, high) if low <= high else (0.0, 0.0)
         return _Picture(image, missing, label(missing, np.ones((3, 3)))[0], low, (high - low) or 1.0, paint)
 
     def square(self, place: Place) -> _Square:
-        usable, missing = np.isfinite(self.image[place]).all(axis=2), self.missing[place]
+        usable, missing = _usable(self.image[place]), self.missing[place]
         values = ((np.where(usable[..., None], self.image[place], self.low) - self.low) / self.range).astype(np.float32)
         nearest = distance_transform_edt(~missing, return_distances=False, return_indices=True)
         down, across = np.indices(missing.shape) - nearest
@@ -174,12 +183,28 @@ class _Square:
         return (self.distance == ring) & self.usable & (filled > _SUPPORT), alpha
 
 
-def _rim_widths(picture: _Picture, furthest: int) -> np.ndarray:
+def _usable(image: np.ndarray) -> np.ndarray:
+    """Return which pixels of (h, w, C) are finite in all channels, (h, w)."""
+    if image.dtype.kind != "f":
+        return np.ones(image.shape[:2], bool)
+    return np.asarray(np.isfinite(image).all(axis=2))
+
+
+def _telling(missing: np.ndarray, places: list[tuple[Place, Place]]) -> list[tuple[Place, Place]]:
+    """Return the pieces that tell of rims: of many those with most of the damage, and some of the others."""
+    order = np.argsort([-np.count_nonzero(missing[place][own]) for place, own in places], kind="stable")
+    others = order[_TELLING:]
+    chosen = np.concatenate([order[:_TELLING], others[:: max(len(others) // _TELLING, 1)]])
+    return [places[number] for number in np.sort(chosen)]
+
+
+def _rim_widths(picture: _Picture, furthest: int, all_pieces: bool = True) -> np.ndarray:
     """Return the width of the rim on each side of each hole; those of no hole are 0."""
     threshold, enough = (DAMAGED, _ENOUGH) if picture.paint is None else (PAINTED, _ENOUGH_PAINT)
     n = (int(picture.holes.max()) + 1) * _DIRECTIONS
     widths, active = np.zeros(n, int), np.arange(n) >= _DIRECTIONS
     places = list(_surroundings(picture.missing, furthest))
+    places = places if all_pieces else _telling(picture.missing, places)
     for ring in range(1, furthest + 1 if places else 1):
         told: list[tuple[np.ndarray, np.ndarray]] = []
         for place, own in list(places):

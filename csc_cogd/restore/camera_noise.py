@@ -141,7 +141,7 @@ def remove_camera_noise(
     planes : (C, H, W) array of float
     noise : CameraNoise
     engine : Engine
-        Whose CPU computes.
+        Where the prior computes; patches are the CPU's.
     effort : {"default", "fast", "best"}
     reporter : Reporter, optional
         Is told of each tile.
@@ -153,6 +153,7 @@ def remove_camera_noise(
     (C, H, W) array of float32
     """
     channels, result = mixed(planes.astype(np.float32)).astype(np.float32), np.empty(planes.shape, np.float32)
+    on_cpu = engine if engine.backend.xp is np else replace(engine, device="cpu")
     prior = None if noise.of_strong_compression else prior
     pilot = None if prior is None else mixed(_by_prior(planes, channels[0], noise, prior, engine, effort)).astype(np.float32)
     passes = (_PASSES if prior is None else _PRIOR_PASSES)[effort]
@@ -163,7 +164,7 @@ def remove_camera_noise(
         bottom, right = (H if i + _TILE >= H - 2 * SIDE else i + _TILE), (W if j + _TILE >= W - 2 * SIDE else j + _TILE)
         top, left = max(i - _MARGIN, 0), max(j - _MARGIN, 0)
         window = (slice(None), slice(top, bottom + _MARGIN), slice(left, right + _MARGIN))
-        done = _denoised(channels[window], noise, engine, passes, None if pilot is None else pilot[window])
+        done = _denoised(channels[window], noise, on_cpu, passes, None if pilot is None else pilot[window])
         result[:, i:bottom, j:right] = done[:, i - top : bottom - top, j - left : right - left]
         if reporter.report("tiles", number, len(tiles)):
             result[:, bottom:], result[:, i:, right:] = channels[:, bottom:], channels[:, i:, right:]

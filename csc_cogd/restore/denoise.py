@@ -71,7 +71,7 @@ def denoise(
     :mod:`csc_cogd.restore.stages.nonlocal_bayes`). The pilot is the estimate of a prior, learned from photographs (see
     :mod:`csc_cogd.restore.stages.prior`), or the sparse code of the image over a dictionary. Impulse noise (salt and pepper,
     hot and dead pixels): a sparse code under the sum of absolute deviations, which outliers hardly move, tells which pixels
-    are spoilt; these are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were. Poisson
+    are corrupted; these are filled as by :func:`csc_cogd.inpaint`, and all others come back exactly as they were. Poisson
     noise, of counts of photons or electrons, is made Gaussian and alike everywhere first, see
     :class:`csc_cogd.restore.noise.Poisson`.
 
@@ -98,16 +98,16 @@ def denoise(
         estimates it.
     prior : Prior, "default" or "none"
         What images look like. ``"default"`` is the prior that ships, for gray or for color, where nothing is missing, the
-        noise is above 4.5 of 255, isn't impulses and is the same in all channels, the device is the CPU, and neither a
-        dictionary nor a setting of the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse
-        code. With effort "fast", the prior does all. Under a camera's noise, it makes the pilot for similar patches, and
-        ``"none"`` is a DCT with thresholds. With a prior given that learned white noise, ``"auto"`` noise is white.
+        noise is above 4.5 of 255, isn't impulses and is the same in all channels, and neither a dictionary nor a setting of
+        the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the sparse code. With effort "fast", the
+        prior does all. Under a camera's noise, it makes the pilot for similar patches, and ``"none"`` is a DCT with
+        thresholds. With a prior given that learned white noise, ``"auto"`` noise is white.
     mask, mask_polarity, dictionary, channel_axis, stack_axis, effort, lmbda, max_iter, tol, solve, tile, max_memory, tiling,
     dtype, device, threads, fft, engine, callback, dry_run, trace
         As in :func:`csc_cogd.inpaint`.
     return_report : bool
         Also return an :class:`csc_cogd.RestorationReport`; `missing` is the fraction of the values that were missing
-        or found spoilt. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
+        or found corrupted. With Poisson noise, its `noise_sigmas` are one, of the stabilized values.
 
     Returns
     -------
@@ -131,12 +131,12 @@ def denoise(
     engine = record_of(Engine(dtype, device, threads, fft), engine).without_measuring()
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     reporter = Reporter(callback)
-    noise = kind_of_noise(noise, dictionary, prior, solve, engine)
+    noise = kind_of_noise(noise, dictionary, prior, solve)
     problem = denoising(observation, dictionary, noise, noise_sigma, gain, strength)
-    problem = with_prior(problem, prior, noise, solve, engine)
+    problem = with_prior(problem, prior, noise, solve)
     if noise == "impulse":
         search = ImpulseSearch(tiling, engine, reporter)
-        if dry_run:  # what is spoilt isn't known before the search: only that is planned
+        if dry_run:  # what is corrupted isn't known before the search: only that is planned
             report = search.plan_only(observation, dictionary)
             return (image, report) if return_report else image
         problem = search.mark(problem)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
+from csc_cogd.restore.extents import missing_anywhere
 from csc_cogd.restore.holes import LARGE
 from csc_cogd.restore.noise import Gaussian, Noise, mean_level
-from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_pixels, intensity_range
+from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_pixels, clipped_to_known, known_range
 from csc_cogd.restore.operators import Identity
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import GroupReport, TileTrace, Trace
 from csc_cogd.restore.scene_prior import check_channels
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
+from csc_cogd.restore.sparse_planes import SparsePlanes
 from csc_cogd.restore.stages.plug_and_play import scene_patches_memory
-from csc_cogd.restore.stages.prior import fill_memory, prior_effort, prior_memory
+from csc_cogd.restore.stages.prior import fill_memory, gpu_memory, prior_effort, prior_memory
 from csc_cogd.restore.stages.prior_scene import scene_memory
 from csc_cogd.restore.stages.state import Recipe, TileState
 from csc_cogd.restore.tiling import (
@@ -45,7 +48,6 @@ class Group:
     channels: slice
     dictionary: Dictionary
     scaled: ScaledPlanes
-    known_values: list[np.ndarray]
     noise_sigma: float  # on the scale of [0, 1]
     effort: Effort | None
     solve: Solve
@@ -58,11 +60,11 @@ class Group:
     ) -> Group:
         """Look at the values and the noise of channels."""
         direct, noise = isinstance(problem.operator, Identity), problem.noise.of(channels)
-        known_values, missing = observed.known_values(channels), observed.missing[channels]
-        low, high = intensity_range(known_values)
+        planes, missing = observed.planes[channels], observed.missing[channels]
+        low, high = known_range(planes, missing)
         if not direct and noise.fidelity == "poisson":
             low = 0.0
-        scaled = ScaledPlanes(observed.planes[channels], missing, low, high, LARGEST if direct else np.inf)
+        scaled = ScaledPlanes(planes, missing, low, high, LARGEST if direct else np.inf)
         sigma = noise.sigma(scaled, stabilized=direct)
         own, effort = problem.dictionary is not None, None
         if direct:
@@ -77,7 +79,7 @@ class Group:
             effort = prior_effort(prior, solve, len(missing))
         elif prior is not None:
             check_channels(prior, len(missing))
-        return cls(problem, channels, dictionary, scaled, known_values, sigma, effort, solve, engine, prior)
+        return cls(problem, channels, dictionary, scaled, sigma, effort, solve, engine, prior)
 
     @property
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +100,7 @@ class Group:
     @cached_property
     def largest_share(self) -> float:
         """Of the pixels that are missing, where they are densest."""
-        return largest_share(np.asarray(self.scaled.missing.any(axis=0)))
+        return largest_share(missing_anywhere(self.scaled.missing))
 
     @property
     def texture_from(self) -> float:
@@ -109,6 +111,11 @@ class Group:
 
     def tile_bytes(self, shape: tuple[int, int]) -> int:
         """Bytes that a tile takes."""
+        backend = self.engine.backend
+        return self._tile_bytes(shape) + (gpu_memory(self.prior, shape) if self.prior and backend.xp is not np else 0)
+
+    def _tile_bytes(self, shape: tuple[int, int]) -> int:
+        """Bytes that a tile takes on the CPU, and of all but a prior on a GPU."""
         backend = self.engine.backend
         itemsize = backend.dtype.itemsize
         channels, operator = len(self.scaled.planes), self.problem.operator
@@ -135,7 +142,7 @@ class Group:
     def plan(self, tiling: Tiling, memory: Memory) -> Plan:
         """Choose tiles."""
         missing, operator = self.scaled.missing, self.problem.operator
-        needed = np.ones(missing.shape[1:], bool) if self.everything else np.asarray(missing.any(axis=0))
+        needed = np.ones(missing.shape[1:], bool) if self.everything else missing_anywhere(missing)
         halo = self.prior.network.shape.halo if self.prior is not None else 0
         if isinstance(operator, Identity):
             overlap = PLAIN._replace(margin=max(PLAIN.margin, halo))
@@ -155,7 +162,10 @@ class Group:
     def _means(self) -> tuple[float, ...]:
         """Return the mean of what is known of each channel, on the scale of [0, 1]."""
         scaled = self.scaled
-        return tuple((float(known.mean(dtype=np.float64)) - scaled.low) / scaled.range for known in self.known_values)
+        means = (
+            float(plane[~gone].mean(dtype=np.float64)) for plane, gone in zip(scaled.planes, scaled.missing, strict=True)
+        )
+        return tuple((mean - scaled.low) / scaled.range for mean in means)
 
     def start(self, tile: Tile, trace: Trace | None = None) -> TileState:
         """Return what is observed of a tile."""
@@ -174,7 +184,7 @@ class Group:
         sigma = self.noise_sigma * self.scaled.range
         return GroupReport(plan, dictionary, sigma, self.effort, lmbda, blend_weight=weight, prior=self.prior)
 
-    def write(self, planes: np.ndarray, restored: np.ndarray) -> None:
+    def write(self, planes: Any, restored: np.ndarray) -> None:
         """Write restored values (C, height, width), on the scale of [0, 1], where they belong, in the image's units."""
         scaled, poisson = self.scaled, self.problem.noise.fidelity == "poisson"
         if self.effort is None:
@@ -183,10 +193,16 @@ class Group:
                 plane += scaled.low
                 target[...] = as_pixels(np.maximum(plane, 0) if poisson else plane, restored.dtype)
             return
-        for target, plane, known, changed in zip(restored, planes, self.known_values, scaled.missing, strict=True):
-            changed = np.ones_like(changed) if self.everything else changed
-            values = plane[changed].astype(np.float64) * scaled.range + scaled.low
-            target[changed] = as_pixels(np.clip(values, known.min(), known.max()), restored.dtype)
+        sparse = planes if isinstance(planes, SparsePlanes) else None
+        for c, (target, observed, missing) in enumerate(zip(restored, scaled.planes, scaled.missing, strict=True)):
+            if sparse is not None:
+                changed, values = np.unravel_index(sparse.places[c], target.shape), sparse.values[c]
+            else:
+                changed = np.nonzero(np.ones_like(missing) if self.everything else missing)
+                values = planes[c][changed]
+            if values.size:
+                values = values.astype(np.float64) * scaled.range + scaled.low
+                target[changed] = as_pixels(clipped_to_known(values, observed, missing), restored.dtype)
 
 
 def groups_by_noise(groups: list[tuple[slice, Dictionary]], noise: Noise) -> list[tuple[slice, Dictionary]]:

@@ -26,8 +26,10 @@ from scipy.ndimage import (
 from csc_cogd.backend import Backend
 from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore.exemplars import synthesize
+from csc_cogd.restore.extents import Window, clusters, shared_plane, widened, within
 from csc_cogd.restore.kriging import Covariance, krige
 from csc_cogd.restore.observation import ScaledPlanes
+from csc_cogd.restore.sparse_planes import SparsePlanes
 
 DEEP = 4
 """Pixels from the next known one, from which what is missing is a hole."""
@@ -88,30 +90,41 @@ def find_holes(missing: np.ndarray) -> list[Hole]:
 
     Where channels miss the same pixels, holes are those of all of them.
     """
-    C = len(missing)
-    if (missing == missing[:1]).all():
-        return list(_holes_of(slice(0, C), missing[0]))
+    C, shared = len(missing), shared_plane(missing)
+    if shared is not None:
+        return list(_holes_of(slice(0, C), shared))
     return [hole for c in range(C) for hole in _holes_of(slice(c, c + 1), missing[c])]
 
 
 def _holes_of(channels: slice, missing: np.ndarray) -> Iterator[Hole]:
-    depth = distance_transform_cdt(np.pad(missing, 1, "edge"), "chessboard")[1:-1, 1:-1]
-    deep = depth >= DEEP
-    if not deep.any():
-        return
-    numbers, _ = label(binary_dilation(deep, _SQUARE, iterations=DEEP - 1, mask=missing), _SQUARE)
-    for number, box in enumerate(find_objects(numbers), 1):
-        rows, columns = (
-            slice(max(part.start - CONTEXT, 0), min(part.stop + CONTEXT, length))
-            for part, length in zip(box, missing.shape, strict=True)
-        )
-        known, hole = ~missing[rows, columns], Hole(channels, rows, columns, numbers[rows, columns] == number)
-        if _in_line(hole.pixels, ~known, int(depth[rows, columns][hole.pixels].max())):
+    for place, pixels, depth in _deep_parts(missing):
+        window = widened(place, CONTEXT, missing.shape)
+        known, hole = ~missing[window], Hole(channels, *window, np.zeros(missing[window].shape, bool))
+        hole.pixels[within(place, window)] = pixels
+        if _in_line(hole.pixels, ~known, depth):
             continue
         wide = hole.wide
         mostly = known[wide & ~hole.pixels].mean() >= MOSTLY_KNOWN
         if wide.size <= LARGEST and mostly and (known & ~wide).any():
             yield hole
+
+
+def _deep_parts(missing: np.ndarray) -> Iterator[tuple[Window, np.ndarray, int]]:
+    """Yield where the parts are of what is missing (H, W) that are deep, which pixels of that place, and how deep."""
+    for window in clusters(missing):
+        (rows, columns), gone = window, missing[window]
+        depth = distance_transform_cdt(np.pad(missing[widened(window, 1, missing.shape)], 1, "edge"), "chessboard")
+        depth = depth[1 + (rows.start > 0) :, 1 + (columns.start > 0) :][: gone.shape[0], : gone.shape[1]]
+        deep = depth >= DEEP
+        if not deep.any():
+            continue
+        numbers, _ = label(binary_dilation(deep, _SQUARE, iterations=DEEP - 1, mask=gone), _SQUARE)
+        for number, box in enumerate(find_objects(numbers), 1):
+            pixels = numbers[box] == number
+            i, j = (
+                slice(outer.start + part.start, outer.start + part.stop) for outer, part in zip(window, box, strict=True)
+            )
+            yield (i, j), pixels, int(depth[box][pixels].max())
 
 
 def _in_line(hole: np.ndarray, missing: np.ndarray, depth: int) -> bool:
@@ -133,9 +146,9 @@ def with_rims(holes: list[Hole], shape: tuple[int, ...]) -> np.ndarray:
 def fill_holes(
     holes: list[Hole],
     scaled: ScaledPlanes,
-    planes: np.ndarray,
-    hidden: np.ndarray | None,
-    known: np.ndarray | None,
+    planes: np.ndarray | SparsePlanes,
+    hidden: np.ndarray | SparsePlanes | None,
+    known: np.ndarray | SparsePlanes | None,
     texture_from: float,
     backend: Backend,
 ) -> int:
@@ -145,9 +158,9 @@ def fill_holes(
     ----------
     holes : list of Hole
     scaled : ScaledPlanes
-    planes : (C, H, W) array
+    planes : (C, H, W) array, or SparsePlanes
         What the stages make of the picture, on the scale of [0, 1].
-    hidden : (C, H, W) array, optional
+    hidden : (C, H, W) array, or SparsePlanes, optional
         What they make of it with the holes' rims hidden: if they are to be a further way.
     known : (C, H, W) array, optional
         Where known values are better than those that are observed.
@@ -177,7 +190,9 @@ def fill_holes(
 
     n_invented = 0
     for hole, (values, invented) in zip(holes, list(backend.each(fill, holes)), strict=True):
-        planes[hole.channels, *hole.window][:, hole.pixels] = values
+        filled = planes[hole.channels, *hole.window]
+        filled[:, hole.pixels] = values
+        planes[hole.channels, *hole.window] = filled
         n_invented += values.size * invented
     return n_invented
 

@@ -1,4 +1,4 @@
-"""Impulses: values that are spoilt altogether, as by salt and pepper or as hot pixels, while the others are exact.
+"""Impulses: values that are corrupted altogether, as by salt and pepper or as hot pixels, while the others are exact.
 
 A sparse code under the sum of absolute deviations, which outliers hardly move, says what values should be. Those far from it
 are impulses, unless something else explains them:
@@ -80,7 +80,7 @@ SPARSE_RULES, CROWDED_RULES = _Rules(2, 0.5, 0.15), _Rules(3, 0.3, 0.3)
 def like_texture(share: float) -> Remark:
     """Return what to say of a share of values that may be impulses but looks like texture."""
     problem = f"{share:.2%} of the values stand out like impulses, but lie together as texture does, and are kept"
-    return Remark("", problem, "if they are spoilt, mark them with {mask}")
+    return Remark("", problem, "if they are corrupted, mark them with {mask}")
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def inpaint(
     observation = Observation.of(
         image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=marked or stack_axis is not None
     )
-    problem = with_fill_prior(inpainting(observation, dictionary, noise_sigma, keep_known), prior, solve, engine)
+    problem = with_fill_prior(inpainting(observation, dictionary, noise_sigma, keep_known), prior, solve)
     if marked and stack_axis is None and not observation.missing.any() and noise_sigma is None:
         problem = replace(problem, remarks=(NOTHING_MISSING,))
     planes, report = restore(

@@ -29,6 +29,9 @@ _ROUNDS = 5  # of estimating the gain, which the offset depends on a little
 class Noise(Protocol):
     """What is known of the noise in an image.
 
+    Without an operator an image is stabilized, restored and taken back (`stabilize`, `expected`, `sigma(stabilized=True)`);
+    behind one, the data term does it (`fidelity`, `sigma(stabilized=False)`).
+
     Attributes
     ----------
     fidelity : str
@@ -44,7 +47,7 @@ class Noise(Protocol):
         """Return an image whose noise is Gaussian and the same everywhere."""
 
     def expected(self, stabilized: Any) -> np.ndarray:
-        """Return the expectation of values whose stabilized ones have this expectation."""
+        """Return E[values] for E[stabilized values]: the exact unbiased inverse of :meth:`stabilize`."""
 
     def of(self, channels: slice) -> Noise:
         """Return the noise of channels that are restored together."""

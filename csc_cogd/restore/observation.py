@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import reduce, wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from csc_cogd.backend import beside, check_unmasked, device_of, from_gpu, on_gpu, with_mask
 from csc_cogd.errors import InputError
+from csc_cogd.restore.extents import shared_plane
 
 POLARITIES = ("missing", "valid")
 LARGEST = 10.0
 """Largest value that is computed with, where most are in [0, 1]."""
+BAND = 1 << 20
+"""Values that are looked at together, where all of a picture are."""
 Restoring = TypeVar("Restoring", bound=Callable[..., Any])
 
 
@@ -29,6 +32,7 @@ class Observation:
     planes : (C, H, W) array
         Of the image's own dtype.
     missing : (C, H, W) bool array
+        Where all channels miss the same, a view of one plane.
     channel_axis : int, or None
         Where the image has its channels.
     """
@@ -59,21 +63,25 @@ class Observation:
         image = with_mask(image)
         hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
         planes = as_planes(np.ma.getdata(image), channel_axis)
-        missing = np.zeros(planes.shape, bool)
+        found = []
         if hidden is not None:
-            missing |= as_planes(hidden, channel_axis)
-        if planes.dtype.kind == "f":
-            missing |= np.isnan(planes)
+            found.append(as_planes(hidden, channel_axis))
+        if planes.dtype.kind == "f" and any(np.isnan(planes[:, rows]).any() for rows in _bands(planes)):
+            found.append(np.isnan(planes))
         if mask is not None:
-            missing |= _mask_planes(mask, np.shape(image), planes.shape, channel_axis, mask_polarity)
+            found.append(_mask_planes(mask, np.shape(image), planes.shape, channel_axis, mask_polarity))
         elif mask_polarity != "missing":
             raise InputError("mask_polarity", "says how to read a mask, but there is none", "leave it out, or give a {mask}")
-        if not (missing.any() or complete):
+        missing = _united(found, planes.shape)
+        differing = missing if (shared := shared_plane(missing)) is None else shared[None]
+        if not (differing.any() or complete):
             raise _wrong_mask("no pixel is missing", mask)
-        if missing.all(axis=(1, 2)).any():
+        if any(plane.all() for plane in differing):
             raise _wrong_mask("every pixel of a channel is missing", mask)
-        check_values(planes[~missing])
-        return cls(planes, missing, channel_axis)
+        if _may_be_wrong(planes.dtype):
+            for rows in _bands(planes):
+                check_values(planes[:, rows][~missing[:, rows]])
+        return cls(planes, missing if shared is None else np.broadcast_to(shared, planes.shape), channel_axis)
 
     def to_image(self, planes: np.ndarray) -> np.ndarray:
         """Lay (C, height, width) channels out as the image was."""
@@ -140,6 +148,8 @@ def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.n
 
 def check_values(known: np.ndarray, name: str = "image") -> None:
     """Raise InputError, which speaks of `name`, for values that can't be computed with."""
+    if not known.size or not _may_be_wrong(known.dtype):
+        return
     if not np.isfinite(known).all():
         raise InputError(name, "has infinite values", "set them to NaN, which means missing")
     if known.dtype.itemsize == 8 and known.dtype.kind in "iu" and (known > 2**53).any() | (known < -(2**53)).any():
@@ -148,6 +158,26 @@ def check_values(known: np.ndarray, name: str = "image") -> None:
         )
     if known.dtype.kind == "f" and float(abs(known.astype(np.float64)).max()) > 1e150:
         raise InputError(name, "has values beyond 1e150, which can't be computed with", "scale it first")
+
+
+def _may_be_wrong(dtype: np.dtype) -> bool:
+    """Whether there are values of a dtype that can't be computed with."""
+    return dtype.kind == "f" or dtype.itemsize == 8
+
+
+def _bands(planes: np.ndarray) -> Iterator[slice]:
+    """Yield slices of the rows of planes (C, H, W), of about a million values each."""
+    step = max(BAND // (planes.shape[0] * planes.shape[2]), 1)
+    return (slice(top, top + step) for top in range(0, planes.shape[1], step))
+
+
+def _united(masks: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Return what any mask marks, of a shape (C, H, W): a view of one plane, where all masks are."""
+    if not masks:
+        return np.broadcast_to(np.zeros(shape[1:], bool), shape)
+    if all(mask.strides[0] == 0 for mask in masks):
+        masks = [mask[:1] for mask in masks]
+    return np.broadcast_to(reduce(np.logical_or, masks), shape)
 
 
 def as_pixels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -169,6 +199,59 @@ def intensity_range(known_values: list[np.ndarray]) -> tuple[float, float]:
     return float(low), float(high if high > low else low + max(abs(low), 1.0))
 
 
+def known_range(planes: np.ndarray, missing: np.ndarray) -> tuple[float, float]:
+    """Return the range of the known values of planes (C, H, W), see :func:`intensity_range`; of large ones, by some rows."""
+    step = max(planes[0].size >> 20, 1) | 1  # odd: fields of interlaced pictures count alike
+    if planes.dtype in (np.uint8, np.uint16):
+        ends = [_tails(plane[::step], gone[::step]) for plane, gone in zip(planes, missing, strict=True)]
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        if low < high and np.isfinite(ends).all():
+            return low, high
+        step = 1
+    samples = [plane[::step][~gone[::step]] for plane, gone in zip(planes, missing, strict=True)]
+    if not all(values.size for values in samples):  # all that is known of a channel lies between these rows
+        samples = [plane[~gone] for plane, gone in zip(planes, missing, strict=True)]
+    return intensity_range(samples)
+
+
+def _tails(plane: np.ndarray, missing: np.ndarray) -> tuple[float, float]:
+    """Return the quantiles that :func:`intensity_range` takes, of whole numbers, by counting them.
+
+    They are infinite where nothing is known.
+    """
+    n_values = np.iinfo(plane.dtype).max + 1
+    counts = np.bincount(plane.ravel(), minlength=n_values) - np.bincount(plane[missing], minlength=n_values)
+    sums = np.cumsum(counts)
+    if not sums[-1]:
+        return np.inf, -np.inf
+
+    def quantile(q: float) -> float:
+        place = q * (int(sums[-1]) - 1)
+        below, above = np.searchsorted(sums, [int(place), int(np.ceil(place))], "right")
+        return float(below + (place - int(place)) * (above - below))
+
+    return quantile(0.001), quantile(0.999)
+
+
+def clipped_to_known(values: np.ndarray, plane: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return values (n,) clipped to the range of what is known of a plane (H, W).
+
+    The plane is looked at only as far as that matters.
+    """
+    limits = np.iinfo(plane.dtype) if plane.dtype.kind in "iu" else None
+    least, most = float(values.min()), float(values.max())
+    if limits is not None:  # beyond these, no value is known
+        least, most = max(least, limits.min), min(most, limits.max)
+    low, high = np.inf, -np.inf
+    for rows in _bands(plane[None]):
+        known = plane[rows][~missing[rows]]
+        if known.size:
+            low, high = min(low, float(known.min())), max(high, float(known.max()))
+        if low <= least and most <= high:
+            break
+    return np.clip(values, low, high)
+
+
 def _mask_planes(
     mask: Any, image_shape: tuple[int, ...], planes: tuple[int, ...], channel_axis: int | None, polarity: str
 ) -> np.ndarray:
@@ -178,7 +261,7 @@ def _mask_planes(
     mask = np.asarray(mask)
     if mask.dtype.kind not in "iufb" or (mask.dtype.kind == "f" and not np.isfinite(mask).all()):
         raise InputError("mask", "must have finite numbers or booleans")
-    marked = mask != 0
+    marked = mask if mask.dtype.kind == "b" else mask != 0
     if marked.shape == image_shape:
         marked = marked[None] if channel_axis is None else np.moveaxis(marked, channel_axis, 0)
     elif marked.shape == planes[1:]:

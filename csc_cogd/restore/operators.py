@@ -28,9 +28,11 @@ LARGEST_FACTOR = 16
 
 @runtime_checkable
 class Operator(Protocol):
-    """A linear map from a scene to its picture, as restoring needs it.
+    """A linear map H from a scene s to its picture b = H s, as restoring needs it.
 
-    One is added by a class with these; see :class:`Convolution` for what a kernel gives.
+    The map must be the same everywhere, but for the sampling: tiles are restored by `apply` on their own size; others need
+    ``tile=0``. It must map a constant to that constant. One is added by a class with these members; :class:`Convolution`
+    has them all for a kernel.
     """
 
     @property
@@ -39,19 +41,19 @@ class Operator(Protocol):
 
     @property
     def least_sigma(self) -> float:
-        """Noise to assume in pictures in [0, 1] without any: what model and code can't say."""
+        """Smallest noise assumed in pictures in [0, 1] when `lmbda` is chosen: the error of model and code."""
 
     @property
     def taus(self) -> Sequence[float]:
-        """How uncertain its scenes are taken to be in turn, for pictures in [0, 1]; see `stages.plug_and_play`."""
+        """Standard deviations assumed of the scene's error, one for each turn of `stages.plug_and_play`, in [0, 1]."""
 
     @property
     def rounding(self) -> float:
-        """The least noise, beside which such scenes are put."""
+        """Smallest standard deviation of noise with which a picture in [0, 1] is fitted."""
 
     @property
     def reach(self) -> int:
-        """How far, in pixels of the scene, one of its pixels is seen."""
+        """Pixels of the scene by which neighboring tiles must overlap."""
 
     def check(self, shape: tuple[int, int]) -> None:
         """Raise InputError where pictures of a shape (H, W) can't be restored."""
@@ -75,7 +77,7 @@ class Operator(Protocol):
         """Return ``H^T b`` of a picture (..., H, W), on the scene."""
 
     def on_grid(self, picture: np.ndarray) -> np.ndarray:
-        """Return a picture on the grid that :meth:`through` lets codes be found on, zeros where it has no pixels."""
+        """Return a picture on the scene's grid, zeros between its pixels, to be coded over :meth:`through`."""
 
     def crop(self, scene: np.ndarray) -> np.ndarray:
         """Return the restored image's part of a scene."""
@@ -88,7 +90,15 @@ class Operator(Protocol):
 
 
 class Convolution:
-    """An operator that a kernel and a factor define."""
+    """An operator that a kernel and a factor define.
+
+    Attributes
+    ----------
+    kernel : (h, w) array
+        Its sum is 1, as :func:`check_kernel` makes it.
+    factor : int
+        Of every how many pixels, in either direction, one is kept.
+    """
 
     kernel: np.ndarray
     factor: int = 1
@@ -105,7 +115,9 @@ class Convolution:
 
     def check(self, shape: tuple[int, int]) -> None:
         """Raise InputError where pictures of a shape (H, W) can't be restored."""
-        (h, w), (H, W) = self.kernel.shape, shape
+        (h, w), (H, W), total = self.kernel.shape, shape, float(self.kernel.sum())
+        if not abs(total - 1) < 1e-4:
+            raise InputError("operator", f"has a kernel whose sum is {total:.4g}", "divide the kernel by its sum")
         if self.factor == 1 and (h > H or w > W):
             raise InputError("kernel", f"of {h} x {w} pixels is larger than the image, {H} x {W}", "cut off its margin")
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.engine import Engine
-from csc_cogd.errors import DeviceError, InputError, Remark
+from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.camera_noise import KINDS
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.settings import Solve
@@ -19,32 +18,27 @@ LEAST_NOISE = 0.0175
 INCOMPLETE = Remark("prior", "wasn't used, as it is for images of which nothing is missing", "fill them first, by inpaint")
 
 
-def kind_of_noise(
-    noise: str, dictionary: Dictionary | None, prior: Prior | str, solve: Solve, engine: Engine
-) -> str:  # fmt: skip
-    """Return the kind of noise: white in place of ``"auto"`` on a GPU, or with settings of what removes white noise alone.
+def kind_of_noise(noise: str, dictionary: Dictionary | None, prior: Prior | str, solve: Solve) -> str:
+    """Return the kind of noise: white in place of ``"auto"`` with settings of what removes white noise alone.
 
     Raises
     ------
-    InputError, DeviceError
+    InputError
         If these are given with a kind of noise that they have no effect on.
     """
     given = of_the_code(solve) or ("dictionary" if dictionary is not None else "")
     for_white = isinstance(prior, Prior) and prior.noise == "white"
-    on_cpu = engine.backend.xp is np
     if noise in KINDS and given:
         raise InputError(given, f"has no effect on noise {noise!r}", "leave it out, or use {noise} 'white'")
-    if noise in KINDS and not on_cpu:
-        raise DeviceError("noise", f"{noise!r} is removed on the CPU only", "use {device} 'cpu'")
-    return "white" if noise == "auto" and (given or for_white or not on_cpu) else noise
+    return "white" if noise == "auto" and (given or for_white) else noise
 
 
-def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve, engine: Engine) -> Problem:
+def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve) -> Problem:
     """Return a problem of denoising with the prior to be used: the one given, or the shipped one where ``"default"`` fits.
 
     Raises
     ------
-    InputError, DeviceError
+    InputError
         If a prior is given that doesn't go with the rest.
     """
     check_prior(prior, noise, solve)
@@ -54,13 +48,11 @@ def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve, e
     coded = problem.dictionary is not None or of_the_code(solve)
     if not isinstance(prior, Prior):
         alike = len(set(np.ravel(getattr(problem.noise, "noise_sigma", 0)))) == 1
-        serves = prior == "default" and alike and noise != "impulse" and not coded and engine.backend.xp is np
+        serves = prior == "default" and alike and noise != "impulse" and not coded
         shipped = (Prior.default("gray"), Prior.default("color")) if serves else (None, None)
         return replace(problem, prior=shipped[0], color_prior=shipped[1], prior_above=LEAST_NOISE)
     if problem.dictionary is not None:
         raise _taken_by("dictionary")
-    if engine.backend.xp is not np:
-        raise DeviceError("prior", "computes on the CPU only", "leave it out, or use {device} 'cpu'")
     unused = [INCOMPLETE] if problem.observation.missing.any() else []
     return replace(problem, prior=prior, remarks=(*problem.remarks, *unused))
 
@@ -82,23 +74,21 @@ def _for_correlated_noise(prior: Prior | str, n_channels: int) -> Prior | None:
     return prior
 
 
-def with_fill_prior(problem: Problem, prior: Prior | str, solve: Solve, engine: Engine) -> Problem:
+def with_fill_prior(problem: Problem, prior: Prior | str, solve: Solve) -> Problem:
     """Return a problem of inpainting with the prior to be used: the one given, or the shipped one where it serves.
 
     Raises
     ------
-    InputError, DeviceError
+    InputError
         If a prior is given that doesn't go with the rest.
     """
     noisy = getattr(problem.noise, "noise_sigma", None) is not None
     check_fill_prior(prior, solve, noisy)
     if not isinstance(prior, Prior):
-        serves = prior == "default" and not noisy and engine.backend.xp is np
+        serves = prior == "default" and not noisy
         return replace(problem, fill_prior=Prior.default("fill")) if serves else problem
     if problem.dictionary is not None:
         raise _taken_by("dictionary")
-    if engine.backend.xp is not np:
-        raise DeviceError("prior", "computes on the CPU only", "leave it out, or use {device} 'cpu'")
     return replace(problem, fill_prior=prior, own_prior=True)
 
 

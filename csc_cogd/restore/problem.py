@@ -34,15 +34,15 @@ class Problem:
     correlated : Correlated, optional
         Noise that isn't white, instead of `noise`.
     prior : Prior, optional
-        That takes noise off complete images, in place of a code; default: none.
+        Prior that removes noise from complete images, in place of a code; default: none.
     color_prior : Prior, optional
-        In place of that, for three channels.
+        Prior that does so for three channels together.
     fill_prior : Prior, optional
-        That fills what is missing, in place of a code; default: none.
+        Prior that fills what is missing, in place of a code; default: none.
     own_prior : bool
-        Whether that was asked for by name: then it is used whatever the damage.
+        Whether `fill_prior` was asked for by name: then it is used whatever the damage.
     prior_above : float
-        Standard deviation of the noise on the scale of [0, 1], above which it does.
+        Standard deviation of the noise on the scale of [0, 1], above which `prior` is used.
     """
 
     observation: Observation

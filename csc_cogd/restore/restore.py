@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from csc_cogd.backend import single_threaded_blas
 from csc_cogd.engine import Engine
 from csc_cogd.errors import Remark
 from csc_cogd.restore.camera_noise import Correlated
+from csc_cogd.restore.extents import missing_anywhere, share_of
 from csc_cogd.restore.group import Group, channel_groups, groups_by_noise
 from csc_cogd.restore.holes import Hole, fill_holes, find_holes, with_rims
 from csc_cogd.restore.noise import Gaussian
@@ -33,6 +35,7 @@ from csc_cogd.restore.operators import Identity, Operator
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import SILENT, GroupReport, Reporter, RestorationReport, Trace
 from csc_cogd.restore.settings import Effort, Solve, Tiling
+from csc_cogd.restore.sparse_planes import planes_for
 from csc_cogd.restore.stages.adaptation import adapt_dictionary
 from csc_cogd.restore.stages.base_layer import deconvolve
 from csc_cogd.restore.stages.blend_weight import blend, cross_validated_weight, refined, refinement
@@ -111,19 +114,19 @@ def restore(
     if trace:
         trace.begin(given.planes.shape, given.channel_axis, noise.expected)
     report = RestorationReport(
-        float(given.missing.mean()), gain=getattr(noise, "gain", None), operator="" if direct else str(operator),
+        share_of(given.missing), gain=getattr(noise, "gain", None), operator="" if direct else str(operator),
         n_values=given.planes.size, warnings=[*problem.remarks],
     )  # fmt: skip
     shape = (len(given.planes), *operator.final_shape(given.planes.shape[1:]))
-    restored = observation.planes.copy() if direct else np.empty(shape, observation.planes.dtype)
+    restored = observation.planes.copy(order="K") if direct else np.empty(shape, observation.planes.dtype)
     for channels, dictionary in groups_by_noise(channel_groups(len(given.planes), problem.dictionary), noise):
-        if direct and problem.keep_known and not observation.missing[channels].any():
+        if direct and problem.keep_known and not missing_anywhere(observation.missing[channels]).any():
             continue
         group = Group.of(problem, observation, channels, dictionary, solve, engine)
         if np.isnan(group.noise_sigma):
             group, report.warnings[:] = replace(group, noise_sigma=0.0, prior=None), [NOISE_UNKNOWN]
         report.noise_sigmas.append(group.noise_sigma * group.scaled.range)
-        if direct and not (observation.missing[channels].any() or group.noise_sigma):
+        if direct and not (missing_anywhere(observation.missing[channels]).any() or group.noise_sigma):
             continue
         n_restored = None if direct else restored[channels].size
         image_bytes = image_memory(observation.planes.size, observation.planes.dtype.itemsize, n_restored)
@@ -160,8 +163,11 @@ def _without_correlated_noise(
     return as_pixels(np.clip(restored, planes.min(), planes.max()), planes.dtype), report
 
 
-def _restore_group(group: Group, plan: Plan, reporter: Reporter, trace: Trace | None) -> tuple[np.ndarray, GroupReport]:
-    """Restore (C, height, width) on the scale of [0, 1]; of filled channels, only what was to be restored is valid."""
+def _restore_group(group: Group, plan: Plan, reporter: Reporter, trace: Trace | None) -> tuple[Any, GroupReport]:
+    """Restore (C, height, width) on the scale of [0, 1]; of filled channels, only what was to be restored is valid.
+
+    Where that is little, these are :class:`SparsePlanes`.
+    """
     scaled, operator, several = group.scaled, group.problem.operator, len(plan.tiles) > 1
     if trace:
         trace.restart(group.channels)
@@ -194,8 +200,8 @@ def _restore_group(group: Group, plan: Plan, reporter: Reporter, trace: Trace | 
         if several and reporter.report("tiles", number, len(plan.tiles)):
             stopped = True
 
-    shape = operator.restored_shape(scaled.planes.shape[1:])
-    blended = np.zeros((len(scaled.planes), *shape), np.result_type(scaled.planes.dtype, np.float32))
+    shape, dtype = operator.restored_shape(scaled.planes.shape[1:]), np.result_type(scaled.planes.dtype, np.float32)
+    blended = np.zeros((len(scaled.planes), *shape), dtype) if group.everything else planes_for(scaled.missing, dtype)
     blend_tiles(work, plan, blended, factor=operator.factor, after=after)
     return (blended, done) if stopped or not group.effort else _fill_holes(group, plan, recipe, blended, done, reporter)
 
@@ -206,8 +212,8 @@ def filling(effort: Effort) -> Sequence[Stage]:
 
 
 def _fill_holes(
-    group: Group, plan: Plan, recipe: Recipe, planes: np.ndarray, done: GroupReport, reporter: Reporter
-) -> tuple[np.ndarray, GroupReport]:
+    group: Group, plan: Plan, recipe: Recipe, planes: Any, done: GroupReport, reporter: Reporter
+) -> tuple[Any, GroupReport]:
     """Fill the holes among what is missing in the ways that are best for each, in place."""
     assert group.effort is not None
     holes = find_holes(group.scaled.missing)
@@ -219,7 +225,7 @@ def _fill_holes(
     return planes, replace(done, holes=len(holes), n_invented=n_invented)
 
 
-def _with_rims_hidden(group: Group, holes: list[Hole], plan: Plan, recipe: Recipe, planes: np.ndarray) -> np.ndarray:
+def _with_rims_hidden(group: Group, holes: list[Hole], plan: Plan, recipe: Recipe, planes: Any) -> Any:
     """Return what the stages make of holes and their rims, if these are missing, and everything else is as restored."""
     assert group.effort is not None
     stages, wide = filling(group.effort), with_rims(holes, planes.shape)
@@ -233,7 +239,7 @@ def _with_rims_hidden(group: Group, holes: list[Hole], plan: Plan, recipe: Recip
             state = stage(state, replace(recipe, reporter=SILENT))
         return state
 
-    hidden = np.zeros_like(planes)
+    hidden = planes_for(wide, planes.dtype)
     blend_tiles(work, plan._replace(tiles=[tile for tile in plan.tiles if wide[:, *tile.window].any()]), hidden)
     return hidden
 

@@ -109,8 +109,8 @@ def restore_image(
         Counts to one unit of the image, with Poisson noise.
     prior : Prior, "default" or "none"
         What images look like, as learned from photographs. ``"default"`` is the gray prior that ships, for color, too, where
-        the device is the CPU, and no dictionary and no setting of the code, `lmbda`, `max_iter` or `tol`, is given; and
-        ``"none"`` elsewhere: the sparse code and similar patches.
+        no dictionary and no setting of the code, `lmbda`, `max_iter` or `tol`, is given; and ``"none"`` elsewhere: the
+        sparse code and similar patches.
     dictionary, channel_axis, stack_axis, mask_polarity, tol, solve, tile, max_memory, tiling, dtype, device, threads, fft,
     engine, callback
         As in :func:`csc_cogd.inpaint`; tiles are measured in pixels of `image`. What is estimated from the picture, its
@@ -152,7 +152,7 @@ def restore_image(
     engine = record_of(Engine(dtype, device, threads, fft), engine)
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     problem = seen_through(observation, operator, dictionary, noise, noise_sigma, gain)
-    problem = with_scene_prior(problem, prior, noise, solve, engine)
+    problem = with_scene_prior(problem, prior, noise, solve)
     planes, report = restore(
         problem, solve, tiling, engine.without_measuring(), reporter=Reporter(callback), dry_run=dry_run
     )
@@ -186,8 +186,12 @@ def noise_behind(operator: Any, noise: str, noise_sigma: Any, gain: Any) -> Nois
     InputError
         If that is no operator, or they don't go together.
     """
+    if isinstance(operator, type):
+        raise InputError("operator", f"must be an operator, such as Blur(kernel), got the class {operator.__name__}")
     if not isinstance(operator, (Operator, Reduction)):
-        raise InputError("operator", f"must be an operator, such as Blur or Decimation, got {type(operator).__name__}")
+        lacking = sorted(name for name in vars(Operator) if name[0] != "_" and not hasattr(operator, name))
+        found = f"got {type(operator).__name__}, which lacks {', '.join(lacking)}"
+        raise InputError("operator", f"must be an operator, such as Blur or Decimation, {found}")
     if noise not in ("gaussian", "poisson"):
         raise InputError("noise", f"must be 'gaussian' or 'poisson', got {noise!r}")
     noise_sigma, gain = as_number(noise_sigma), as_number(gain)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from csc_cogd.engine import Engine
-from csc_cogd.errors import DeviceError, InputError
+from csc_cogd.errors import InputError
 from csc_cogd.restore.prior import check_prior, of_the_code
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.scene_noise import SceneNoise
@@ -15,24 +12,21 @@ from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
 
 
-def with_scene_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve, engine: Engine) -> Problem:
+def with_scene_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve) -> Problem:
     """Return a problem behind an operator with the prior to be used: the one given, or the shipped one where it serves.
 
     Raises
     ------
-    InputError, DeviceError
+    InputError
         If a prior is given that doesn't go with the rest.
     """
     check_prior(prior, noise, solve)
-    on_cpu = engine.backend.xp is np
     if not isinstance(prior, Prior):
         coded = problem.dictionary is not None or bool(of_the_code(solve))
-        return _with(problem, Prior.default("gray")) if prior == "default" and on_cpu and not coded else problem
+        return _with(problem, Prior.default("gray")) if prior == "default" and not coded else problem
     if problem.dictionary is not None:
         fix = "leave out {prior}, or it"
         raise InputError("dictionary", "belongs to the sparse code that a prior takes the place of", fix)
-    if not on_cpu:
-        raise DeviceError("prior", "computes on the CPU only", "leave it out, or use {device} 'cpu'")
     return _with(problem, prior)
 
 

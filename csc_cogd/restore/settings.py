@@ -10,6 +10,7 @@ import numpy as np
 from csc_cogd.csc.settings import check_settings
 from csc_cogd.engine import take_numbers
 from csc_cogd.errors import InputError
+from csc_cogd.restore.extents import clusters, share_of, shared_plane, widened, within
 
 EFFORTS = ("fast", "default", "best")
 FILLS = ("auto", "smooth", "texture")
@@ -236,20 +237,23 @@ class Damage(NamedTuple):
     @classmethod
     def of(cls, missing: np.ndarray) -> Damage:
         """Look at what is missing, (C, H, W) bool."""
-        shared = bool((missing == missing[:1]).all())
+        shared = shared_plane(missing)
         inside = beside = around = count = 0
-        for plane in missing[:1] if shared else missing:
-            if not plane.any():
-                continue
-            neighbors = _missing_neighbors(plane)
-            touching = neighbors[(neighbors > 0) & ~plane]
-            inside += int((neighbors[plane] == 8).sum())
-            beside, around, count = beside + touching.size, around + int(touching.sum()), count + int(plane.sum())
-        return cls(float(missing.mean()), inside / max(count, 1), around / max(8 * beside, 1), shared)
+        for plane in missing if shared is None else shared[None]:
+            for window in clusters(plane):
+                near = widened(window, 1, plane.shape)
+                outer = widened(near, 1, plane.shape)
+                place = within(near, outer)
+                gone, neighbors = plane[near], _missing_neighbors(plane[outer])[place]
+                touching = neighbors[(_missing_neighbors(plane[outer], outside=False)[place] > 0) & ~gone]
+                inside += int((neighbors[gone] == 8).sum())
+                beside, around = beside + touching.size, around + int(touching.sum())
+                count += int(np.count_nonzero(gone))
+        return cls(share_of(missing), inside / max(count, 1), around / max(8 * beside, 1), shared is not None)
 
 
-def _missing_neighbors(missing: np.ndarray) -> np.ndarray:
-    """Return how many of the eight neighbors of every pixel are missing, as are those outside, (H, W) of uint8."""
-    padded = np.pad(missing, 1, constant_values=True).astype(np.uint8)
+def _missing_neighbors(missing: np.ndarray, outside: bool = True) -> np.ndarray:
+    """Return how many of the eight neighbors of every pixel are missing, as may be those `outside`, (H, W) of uint8."""
+    padded = np.pad(missing, 1, constant_values=outside).astype(np.uint8)
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - missing

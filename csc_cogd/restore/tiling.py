@@ -13,11 +13,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from scipy.ndimage import distance_transform_cdt
 
 from csc_cogd.backend import Backend
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError
+from csc_cogd.restore.extents import damaged_blocks, greatest_depth
 from csc_cogd.restore.settings import Tiling
 
 SIDES = (128, 256, 512)
@@ -83,11 +83,13 @@ def plan_tiles(damaged: np.ndarray, side: int, overlap: Overlap = PLAIN) -> list
     (H, W), (margin, blend, _) = damaged.shape, overlap
     tiles = []
     for core_rows in _cores(H, side):
-        for core_columns in _cores(W, side):
-            rows, columns = _widened(core_rows, blend, H), _widened(core_columns, blend, W)
-            part = damaged[rows, columns]
-            if part.any():
-                marked_rows, marked_columns = (np.flatnonzero(part.any(axis=axis)) for axis in (1, 0))
+        rows = _widened(core_rows, blend, H)
+        marked = np.asarray(damaged[rows].any(axis=0))
+        for core_columns in _cores(W, side) if marked.any() else ():
+            columns = _widened(core_columns, blend, W)
+            marked_columns = np.flatnonzero(marked[columns])
+            if marked_columns.size:
+                marked_rows = np.flatnonzero(damaged[rows, columns].any(axis=1))
                 window = (
                     _widened(_extent(marked_rows, rows.start), margin, H),
                     _widened(_extent(marked_columns, columns.start), margin, W),
@@ -142,10 +144,9 @@ def patches_memory(n_channels: int, shape: tuple[int, ...], share: float) -> int
 def largest_share(damaged: np.ndarray) -> float:
     """Return the share of the damage (H, W bool) where it is densest, in squares as large as the smallest tiles."""
     side = SIDES[0]
-    blocks = np.add.reduceat(
-        np.add.reduceat(damaged, np.arange(0, len(damaged), side), 0, np.int64), np.arange(0, damaged.shape[1], side), 1
-    )
-    return float(blocks.max() / np.prod(np.minimum(damaged.shape, side)))
+    corners = side * np.argwhere(damaged_blocks(damaged, side))
+    most = max((np.count_nonzero(damaged[i : i + side, j : j + side]) for i, j in corners), default=0)
+    return float(most / np.prod(np.minimum(damaged.shape, side)))
 
 
 def admm_memory(dictionary: Dictionary, itemsize: int, shape: tuple[int, ...], gradient_penalty: bool = False) -> int:
@@ -220,8 +221,7 @@ def choose_tiles(
     InputError
         If they don't fit, or the tiles that are asked for are too small for the holes.
     """
-    differing = missing[:1] if (missing == missing[:1]).all() else missing
-    depth = max((int(distance_transform_cdt(plane, "chessboard").max()) for plane in differing if plane.any()), default=0)
+    depth = greatest_depth(missing)
     least, tile = TILE_PER_HOLE_DEPTH * depth, tiling.tile
     if tile not in ("auto", 0) and int(tile) < least:
         raise InputError("tile", f"must be at least {least} for holes of {2 * depth} pixels, got {tile}", "or use 0")
@@ -299,7 +299,7 @@ def map_tiles(function: Callable[[Item], Result], items: Iterable[Item], jobs: i
 def blend_tiles(
     restore: Callable[[Tile], Any],
     plan: Plan,
-    blended: np.ndarray,
+    blended: Any,
     *,
     factor: int = 1,
     after: Callable[[int, Any], Any] = lambda number, state: None,
@@ -311,7 +311,7 @@ def blend_tiles(
     restore : callable
         Returns a state whose ``estimate`` is the tile restored, (C, factor * h, factor * w).
     plan : Plan
-    blended : (C, factor * H, factor * W) array
+    blended : (C, factor * H, factor * W) array, or SparsePlanes
         Is added to.
     factor : int
         Pixels of the result to one of the tiles', in either direction.

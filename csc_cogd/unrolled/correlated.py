@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from csc_cogd.backend import to_numpy
 from csc_cogd.unrolled.network import Network
 
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
@@ -49,7 +50,7 @@ class Correlation:
     def gains(self, network: Network) -> np.ndarray:
         """Return the standard deviation behind each analysis filter (K, M), where white noise of the same power has 1."""
         shape = network.shape
-        filters = network.weights.A.astype(np.float64).reshape(shape.n_iter, shape.n_filters, shape.channels, -1)
+        filters = to_numpy(network.weights.A).astype(np.float64).reshape(shape.n_iter, shape.n_filters, shape.channels, -1)
         norms = np.maximum((filters**2).sum(axis=(2, 3)), 1e-12)
         if shape.channels == 3:
             filters = np.einsum("oc,kmct->kmot", OPPONENT, filters)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csc_cogd.backend import Backend, single_threaded_blas
+from csc_cogd.backend import Backend, array_module, single_threaded_blas
 from csc_cogd.engine import Engine
 from csc_cogd.unrolled.network import Network
 
@@ -45,7 +45,7 @@ def denoise_planes(
     sigma : float, or (H, W) array
         Standard deviation of the noise.
     backend : Backend
-        Of the CPU.
+        Computes, piece by piece; the planes stay in main memory.
     means : (C,) array, optional
         Of the planes, if they are pieces of larger ones; default: their own.
     missing : (C, H, W) bool array, optional
@@ -63,13 +63,14 @@ def denoise_planes(
     sigmas = np.broadcast_to(np.asarray(sigma, np.float32), planes.shape[1:])
     means = np.asarray(groups.mean(axis=(2, 3), dtype=np.float64) if means is None else means)
     means = means.reshape(len(groups), -1).mean(axis=1).astype(np.float32)
-    result = np.empty_like(groups)
+    result, network = np.empty_like(groups), network.on(backend)
 
     def work(task: tuple[int, Piece]) -> None:
         number, piece = task
         rows, columns = piece.window
         known = None if gone is None else ~gone[number][:, rows, columns]
-        estimate = _denoise(network, groups[number][:, rows, columns] - means[number], sigmas[rows, columns], known)
+        centered = groups[number][:, rows, columns] - means[number]
+        estimate = backend.to_host(_denoise(network, centered, sigmas[rows, columns], known))
         result[number][:, piece.core[0], piece.core[1]] = estimate[:, piece.inside[0], piece.inside[1]] + means[number]
 
     pieces = list(cut(planes.shape[1:], side, network.shape.halo, network.shape.stride))
@@ -125,19 +126,21 @@ def cut(shape: tuple[int, ...], side: int, halo: int, stride: int) -> Iterator[P
         yield Piece(*zip(rows, columns, strict=True))
 
 
-def _denoise(network: Network, planes: np.ndarray, sigmas: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+def _denoise(network: Network, planes: np.ndarray, sigmas: np.ndarray, known: np.ndarray | None = None) -> Any:
+    """Return the estimate of planes less their mean, where the network's weights are."""
     codes, size = _encode(network, planes, sigmas, known)
     return network.from_phases(network.decode(codes, size), (planes.shape[1], planes.shape[2]))
 
 
 def _encode(
     network: Network, planes: np.ndarray, sigmas: np.ndarray, known: np.ndarray | None = None
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the codes (M, h w) of planes less their mean, and (h, w)."""
+) -> tuple[Any, tuple[int, int]]:
+    """Return the codes (M, h w) of planes less their mean, where the network's weights are, and (h, w)."""
+    xp, stride = array_module(network.vector), network.shape.stride
     mask = np.ones_like(planes) if known is None else known.astype(planes.dtype)
-    image, mask, stride = network.to_phases(planes), network.to_phases(mask), network.shape.stride
+    image, mask = (network.to_phases(xp.asarray(each)) for each in (planes, mask))
     h, w = network.code_shape(image)
     rows, columns = (
         np.minimum(np.arange(n) * stride + stride // 2, L - 1) for n, L in ((h, len(sigmas)), (w, sigmas.shape[1]))
     )
-    return network.encode(image, mask, sigmas[np.ix_(rows, columns)].ravel()), (h, w)
+    return network.encode(image, mask, xp.asarray(sigmas[np.ix_(rows, columns)].ravel())), (h, w)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.engine import Engine
-from csc_cogd.errors import DeviceError, InputError
+from csc_cogd.errors import InputError
 from csc_cogd.storage import Json
 from csc_cogd.unrolled.network import Network, Shape
 from csc_cogd.unrolled.photographs import Photographs, as_planes, reduced
@@ -88,10 +88,11 @@ def learn_prior(
         bit for bit.
     checkpoint_every : int
         Steps.
-    device : {"auto", "cpu"}
-        Priors are learned on the CPU.
+    device : {"auto", "cpu", "cuda", "cuda:N"}
+        ``"auto"`` is a GPU where CuPy is installed and one answers, unless `threads` are given. What is drawn is the same on
+        all devices, and drawn by the CPU; weights differ by rounding.
     threads : int, optional
-        Default: all processors. The weights don't depend on it.
+        Of the CPU; default: all processors. The weights don't depend on it.
     callback : callable, optional
         Is called with a :class:`csc_cogd.unrolled.training.LearningProgress` every hundred steps; a true return value ends
         the learning.
@@ -105,7 +106,7 @@ def learn_prior(
     InputError
         If a photograph isn't one or is too small, or an argument doesn't fit.
     DeviceError
-        If another device than the CPU is asked for.
+        If a GPU is asked for that can't be used.
 
     Examples
     --------
@@ -113,8 +114,7 @@ def learn_prior(
     >>> learn_prior([photo], n_filters=4, filter_size=5, n_iter=2, crop=32, batch_size=2, steps=3)
     Prior(gray: 2 iterations, 4 filters of 5 x 5, stride 2)
     """
-    if device not in ("auto", "cpu"):
-        raise DeviceError("device", f"can't be {device!r}, as priors are learned on the CPU only", "leave it out")
+    backend = Engine(device=device, threads=threads).backend
     if not len(images):
         raise InputError("images", "must have at least one photograph")
     if color and noise == "missing":
@@ -129,7 +129,7 @@ def learn_prior(
     if start is not None:
         network.vector[:] = start.network.vector
     state = train(
-        network, photographs, recipe, Engine(device="cpu", threads=threads).backend,
+        network, photographs, recipe, backend,
         held_out=[_middle(image, shape.channels, number) for number, image in enumerate(held_out)],
         checkpoint=None if checkpoint is None else Path(checkpoint), checkpoint_every=checkpoint_every, callback=callback,
     )  # fmt: skip

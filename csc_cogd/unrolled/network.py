@@ -14,18 +14,18 @@ dictionary learning network for blind denoising and demosaicing" (IEEE OJSP 2022
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import array_module, kernels_for, on_gpu
+from csc_cogd.backend import Backend, array_module, kernels_for, on_gpu
 from csc_cogd.backend import polyphase as plain
 from csc_cogd.errors import InputError
 
-COLUMNS = 2048
-"""Places of a code's map that are worked on at a time, about: what belongs to them stays in cache."""
+COLUMNS, COLUMNS_ON_GPU = 2048, 1 << 16
+"""Places of a code's map that are worked on at a time, about: what belongs to them stays in cache, or fills a GPU."""
 INITIAL_T0, INITIAL_T1 = 1e-3, 0.1
 
 
@@ -138,11 +138,14 @@ class Network:
     ----------
     shape : Shape
     vector : (shape.n_numbers,) array of float
-        Its weights, see :class:`Weights`.
+        Its weights, see :class:`Weights`. Of NumPy or CuPy, as all arrays are that it computes with.
+    images : int
+        How many images of one size lie below one another in phases; each is coded by itself.
     """
 
     shape: Shape
     vector: Any
+    images: int = 1
 
     def __post_init__(self) -> None:
         if self.vector.shape != (self.shape.n_numbers,):
@@ -181,9 +184,17 @@ class Network:
 
     def with_gains(self, gains: Any) -> Network:
         """Return the network whose thresholds grow with the noise by another factor for each filter, (K, M)."""
-        network = Network(self.shape, self.vector.copy())
-        network.weights.t1[...] *= gains
+        network = Network(self.shape, self.vector.copy(), self.images)
+        network.weights.t1[...] *= array_module(self.vector).asarray(gains)
         return network
+
+    def on(self, backend: Backend) -> Network:
+        """Return the network with its weights where a backend computes: itself, on the CPU."""
+        return self if backend.xp is np else replace(self, vector=backend.xp.asarray(self.vector))
+
+    def together(self, images: int) -> Network:
+        """Return the network, with the same weights, for so many images that lie below one another in phases."""
+        return replace(self, images=images)
 
     @property
     def _first(self) -> int:
@@ -191,8 +202,8 @@ class Network:
         return (self.shape.size - self.shape.stride) // 2
 
     def code_shape(self, phases: Any) -> tuple[int, int]:
-        """Return height and width of the codes' maps."""
-        return phases.shape[1] - self.shape.beyond, phases.shape[2] - self.shape.beyond
+        """Return height and width of the codes' maps, of all images together."""
+        return phases.shape[1] - self.images * self.shape.beyond, phases.shape[2] - self.shape.beyond
 
     def encode(self, image: Any, mask: Any, sigma: Any, trail: Trail | None = None) -> Any:
         """Return the codes (M, h w) of an image.
@@ -231,11 +242,12 @@ class Network:
     def synthesize(self, filters: Any, codes: Any, size: tuple[int, int]) -> Any:
         """Return what filters (M, C P^2) make of codes (M, h w), in phases; `size` is (h, w)."""
         (h, w), shape, xp, kernels = size, self.shape, array_module(codes), _kernels(codes)
-        phases = xp.zeros((shape.channels * shape.stride**2, h + shape.beyond, w + shape.beyond), codes.dtype)
+        tall = h + self.images * shape.beyond
+        phases = xp.zeros((shape.channels * shape.stride**2, tall, w + shape.beyond), codes.dtype)
         transposed = xp.ascontiguousarray(filters.T)
-        for row, rows in _bands(h, w):
-            columns = transposed @ codes[:, row * w : (row + rows) * w]
-            kernels.scatter(columns.reshape(-1, rows, w), shape.size, shape.stride, row, phases)
+        for row, rows in _bands(h, w, codes):
+            columns = (transposed @ codes[:, row * w : (row + rows) * w]).reshape(-1, rows, w)
+            kernels.scatter(columns, shape.size, shape.stride, row, h // self.images, phases)
         return phases
 
     def gradient(self, trail: Trail, mask: Any, sigma: Any, upstream: Any, into: Weights) -> None:
@@ -271,21 +283,21 @@ class Network:
     def _columns(self, phases: Any) -> Iterator[tuple[slice, Any]]:
         """Yield places of the codes' maps, and what filters meet there, (C P^2, n)."""
         (h, w), shape, xp, kernels = self.code_shape(phases), self.shape, array_module(phases), _kernels(phases)
-        for row, rows in _bands(h, w):
+        for row, rows in _bands(h, w, phases):
             columns = xp.empty((shape.taps, rows, w), phases.dtype)
-            kernels.gather(phases, shape.size, shape.stride, row, columns)
+            kernels.gather(phases, shape.size, shape.stride, row, h // self.images, columns)
             yield slice(row * w, (row + rows) * w), columns.reshape(shape.taps, -1)
 
 
-def _bands(height: int, width: int) -> Iterator[tuple[int, int]]:
-    """Yield the first row, and how many, of each part of the codes' maps that is worked on at a time."""
-    rows = max(COLUMNS // width, 1)
+def _bands(height: int, width: int, array: Any) -> Iterator[tuple[int, int]]:
+    """Yield the first row, and how many, of each part of the codes' maps that is worked on at a time, where an array is."""
+    rows = max((COLUMNS_ON_GPU if on_gpu(array) else COLUMNS) // width, 1)
     for row in range(0, height, rows):
         yield row, min(rows, height - row)
 
 
 def _kernels(array: Any) -> Any:
-    return plain if on_gpu(array) else kernels_for("polyphase", array) or plain
+    return kernels_for("polyphase", array) or plain
 
 
 def _largest_eigenvalue(shape: Shape, filters: np.ndarray, rng: np.random.Generator) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import to_numpy
+from csc_cogd.backend import beside, to_numpy
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
@@ -82,8 +82,8 @@ class Prior:
         """Which filters aren't zero, (M,) bool."""
         return self.network.weights.D.any(axis=1)
 
-    def __call__(self, x: Any, sigma: Any) -> np.ndarray:
-        """Denoise, as plug-and-play methods call it.
+    def __call__(self, x: Any, sigma: Any) -> Any:
+        """Denoise, as plug-and-play methods call it; on the GPU that holds `x`, or where one answers.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class Prior:
 
         Returns
         -------
-        float32 array of the same shape
+        float32 array of the same shape, of CuPy where `x` is on a GPU
 
         Raises
         ------
@@ -111,12 +111,14 @@ class Prior:
         planes = np.moveaxis(array, -1, 0) if last else array.reshape(-1, *array.shape[-2:])
         if self.kind == "color" and len(planes) != 3:
             raise InputError("x", f"must have 3 channels for a color prior, got shape {array.shape}", "use a gray prior")
-        result = denoise_planes(self.network, planes, _checked_sigma(sigma, planes.shape[1:]), Engine(device="cpu").backend)
-        return np.moveaxis(result, 0, -1) if last else result.reshape(array.shape)
+        backend = Engine().beside(x, "x").backend
+        result = denoise_planes(self.network, planes, _checked_sigma(sigma, planes.shape[1:]), backend)
+        return beside(np.moveaxis(result, 0, -1) if last else result.reshape(array.shape), x)
 
     def denoise(
-        self, image: Any, noise_sigma: Any, *, channel_axis: int | None = None, threads: int | None = None
-    ) -> np.ndarray:
+        self, image: Any, noise_sigma: Any, *, channel_axis: int | None = None, device: str = "auto",
+        threads: int | None = None,
+    ) -> Any:  # fmt: skip
         """Take white Gaussian noise off an image by this prior alone; :func:`csc_cogd.denoise` does more.
 
         Parameters
@@ -127,29 +129,34 @@ class Prior:
             Standard deviation of the noise in the image's units.
         channel_axis : int, optional
             A gray prior denoises each channel by itself.
+        device : {"auto", "cpu", "cuda", "cuda:N"}
+            ``"auto"`` is the GPU that holds the image, or one that answers, unless `threads` are given.
         threads : int, optional
-            Default: all processors. The result doesn't depend on it.
+            Of the CPU; default: all processors. The result doesn't depend on it.
 
         Returns
         -------
-        array of the image's shape and dtype
+        array of the image's shape and dtype, of CuPy where the image is on a GPU
 
         Raises
         ------
         InputError
             If the image isn't one, or doesn't fit the prior, or the prior is one that fills.
+        DeviceError
+            If a GPU is asked for that can't be used.
         """
         self._check_denoises()
         planes = self._planes(image, channel_axis)
         scale, offset = _scale_of(planes)
         sigma = _checked_sigma(noise_sigma, planes.shape[1:], "noise_sigma") / scale
-        backend = Engine(device="cpu", threads=threads).backend
+        backend = Engine(device=device, threads=threads).beside(image, "image").backend
         result = denoise_planes(self.network, (planes - offset) / scale, sigma, backend) * scale + offset
         if planes.dtype.kind in "iu":
             limits = np.iinfo(planes.dtype)
             result = np.clip(np.rint(result), limits.min, limits.max)
         result = result.astype(planes.dtype)
-        return result[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(result, 0, channel_axis))
+        whole = result[0] if channel_axis is None else np.ascontiguousarray(np.moveaxis(result, 0, channel_axis))
+        return beside(whole, image)
 
     def code(self, image: Any, noise_sigma: Any = 0.0, *, channel_axis: int | None = None) -> np.ndarray:
         """Return the sparse code of an image.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import Backend, single_threaded_blas
+from csc_cogd.backend import Backend, array_module, on_gpu, single_threaded_blas, to_numpy
 from csc_cogd.cogd.optimizers import Adam
 from csc_cogd.errors import InputError
 from csc_cogd.storage import Json, check_writable, digest, read_arrays, write_arrays
@@ -136,9 +136,9 @@ class LearningProgress:
 class State:
     """All of a run that goes on: its arrays, and numbers."""
 
-    vector: np.ndarray
-    moments: tuple[int, np.ndarray, np.ndarray]
-    good: tuple[np.ndarray, int, np.ndarray, np.ndarray] = field(default=None)  # type: ignore[assignment]  # set at once
+    vector: Any
+    moments: tuple[int, Any, Any]
+    good: tuple[Any, int, Any, Any] = field(default=None)  # type: ignore[assignment]  # set at once
     step: int = 0
     seconds: float = 0.0
     slowing: float = 1.0
@@ -168,13 +168,20 @@ class State:
             "vector": self.vector, "first": self.moments[1], "second": self.moments[2],
             "good": self.good[0], "good_first": self.good[2], "good_second": self.good[3],
         }  # fmt: skip
+        arrays = {name: to_numpy(array) for name, array in arrays.items()}
         counts = {"count": self.moments[0], "good_count": self.good[1]}
         about = {"format": FORMAT, "kind": "learn_prior", "identity": identity, **names, **counts}
         write_arrays(path, arrays, about, overwrite=True, compress=False)
 
     @classmethod
-    def load(cls, path: Path, identity: dict[str, Any], n_numbers: int) -> State:
-        """Raises InputError where the file is of another run, or damaged."""
+    def load(cls, path: Path, identity: dict[str, Any], n_numbers: int, xp: Any = np) -> State:
+        """Return the state of a file, as arrays of NumPy or CuPy.
+
+        Raises
+        ------
+        InputError
+            Where the file is of another run, or damaged.
+        """
         arrays, about = read_arrays(path, "checkpoint")
         if about.get("kind") != "learn_prior" or about.get("format") != FORMAT:
             raise InputError("", "not a checkpoint of learning a prior", "delete it, or name another file", str(path))
@@ -186,7 +193,7 @@ class State:
         whole = all(name in arrays and arrays[name].shape == (n_numbers,) for name in names)
         if not whole or not all(name in about for name in (*_NUMBERS, "count", "good_count")):
             raise InputError("", "a damaged checkpoint", "delete it", str(path))
-        vector, first, second, *good = (arrays[name].astype(np.float32) for name in names)
+        vector, first, second, *good = (xp.asarray(arrays[name].astype(np.float32)) for name in names)
         numbers = {name: about[name] for name in _NUMBERS} | {"psnr": tuple(about["psnr"])}
         return cls(vector, (about["count"], first, second), (good[0], about["good_count"], good[1], good[2]), **numbers)
 
@@ -217,7 +224,8 @@ def train(
     photographs : Photographs
     recipe : Recipe
     backend : Backend
-        Its threads share the pieces of a step; the results don't depend on how many there are.
+        Its threads share the pieces of a step; the results don't depend on how many there are. A GPU takes the pieces of a
+        step together, which main memory draws.
     held_out : list of (C, h, w) float32 arrays in [0, 1], optional
         On which the PSNR is taken whenever a checkpoint is due.
     checkpoint : Path, optional
@@ -228,11 +236,12 @@ def train(
         Is called with a :class:`LearningProgress` after every look at the loss; a true return value ends the learning.
     """
     identity = _identity(network.shape, photographs, recipe, network.vector)
-    state = State(network.vector, (0, np.zeros_like(network.vector), np.zeros_like(network.vector)))
+    given, network, xp = network, network.on(backend), backend.xp
+    state = State(network.vector, (0, xp.zeros_like(network.vector), xp.zeros_like(network.vector)))
     if checkpoint is not None:
         check_writable(checkpoint, overwrite=True)
         if checkpoint.exists():
-            state = State.load(checkpoint, identity, network.shape.n_numbers)
+            state = State.load(checkpoint, identity, network.shape.n_numbers, xp)
             network.vector[:] = state.vector
             state.vector = network.vector
     begun, stop = time.monotonic() - state.seconds, False
@@ -254,6 +263,7 @@ def train(
             state.psnr = psnr_at(network, held_out, backend, recipe.noise)
     if checkpoint is not None:
         state.save(checkpoint, identity)
+    given.vector[:] = backend.to_host(network.vector)
     return state
 
 
@@ -270,7 +280,7 @@ def _look(state: State, callback: Callable[[LearningProgress], Any] | None, done
     return bool(callback(LearningProgress(state.step, done, loss, state.psnr, state.seconds, state.setbacks)))
 
 
-def _update(network: Network, state: State, recipe: Recipe, gradient: np.ndarray, done: float) -> None:
+def _update(network: Network, state: State, recipe: Recipe, gradient: Any, done: float) -> None:
     """Take a step of Adam with a clipped gradient."""
     norm = float(np.linalg.norm(gradient))
     if not np.isfinite(norm):
@@ -284,12 +294,14 @@ def _update(network: Network, state: State, recipe: Recipe, gradient: np.ndarray
 
 def _batch_gradient(
     network: Network, photographs: Photographs, recipe: Recipe, step: int, backend: Backend
-) -> tuple[float, np.ndarray]:
-    """Return loss and gradient of the step's batch, the sum of its pieces' in their order."""
+) -> tuple[float, Any]:
+    """Return loss and gradient of the step's batch: the sum of its pieces' in their order, or on a GPU of all at once."""
     rng = np.random.default_rng((recipe.seed, step))
     pieces = [draw_piece(photographs, recipe, rng) for _ in range(recipe.batch_size)]
-    total, gradient = 0.0, np.zeros_like(network.vector)
-    for loss, part in backend.each(lambda piece: piece_gradient(network, piece), pieces):
+    together = on_gpu(network.vector) and recipe.noise != "camera"  # each of whose pieces has a correlation of its own
+    groups = [pieces] if together else [[piece] for piece in pieces]
+    total, gradient = 0.0, array_module(network.vector).zeros_like(network.vector)
+    for loss, part in backend.each(lambda group: pieces_gradient(network, group), groups):
         total += loss / recipe.batch_size
         gradient += part / np.float32(recipe.batch_size)
     return total, gradient
@@ -307,24 +319,39 @@ def draw_piece(photographs: Photographs, recipe: Recipe, rng: np.random.Generato
 
 def piece_gradient(network: Network, piece: Piece) -> tuple[float, Any]:
     """Return the loss of a piece, ``weight * mean((x - clean)^2)``, and its gradient (n,)."""
-    gains = piece.gains(network)
-    network = network.with_gains(gains)
-    clean, noisy, sigma, mean = piece.clean, piece.noisy, piece.sigma, piece.mean
-    image, target = network.to_phases(noisy - mean), network.to_phases(clean - mean)
-    known = np.ones_like(noisy) if piece.missing is None else (~piece.missing).astype(noisy.dtype)
-    mask = network.to_phases(known)
+    return pieces_gradient(network, [piece])
+
+
+def pieces_gradient(network: Network, pieces: list[Piece]) -> tuple[float, Any]:
+    """Return the sum of the losses of pieces of one size, see :func:`piece_gradient`, and its gradient (n,).
+
+    Several are worked on at a time, where the network's weights are; what the network is told of the noise's correlation
+    must be the same for all of them.
+    """
+    xp, gains, n = array_module(network.vector), pieces[0].gains(network), len(pieces)
+    network = network.together(n).with_gains(gains)
+
+    def phases(parts: Iterable[Any]) -> Any:
+        return xp.asarray(np.concatenate([network.to_phases(part) for part in parts], axis=1))
+
+    known = [np.ones_like(p.noisy) if p.missing is None else (~p.missing).astype(p.noisy.dtype) for p in pieces]
+    image, target = phases(p.noisy - p.mean for p in pieces), phases(p.clean - p.mean for p in pieces)
+    mask = counted = phases(known)
+    if pieces[0].missing is not None:
+        counted = phases(1 - part for part in known)
     size = network.code_shape(image)
-    sigmas = np.full(size[0] * size[1], sigma, image.dtype)
+    sigmas = xp.asarray(np.repeat(np.array([p.sigma for p in pieces], image.dtype), size[0] * size[1] // n))
     trail = Trail([], [])
     error = network.decode(network.encode(image, mask, sigmas, trail), size)
     error -= target
-    error *= mask if piece.missing is None else network.to_phases(1 - known)
-    weight = piece.weight / (noisy.size if piece.missing is None else np.count_nonzero(piece.missing))
-    loss = weight * float((error * error).sum(dtype=np.float64))
-    error *= error.dtype.type(2 * weight)
-    gradient = Weights(network.shape, np.zeros_like(network.vector))
+    error *= counted
+    weights = xp.asarray([p.weight / (p.noisy.size if p.missing is None else np.count_nonzero(p.missing)) for p in pieces])
+    apart = error.reshape(len(error), n, -1, error.shape[2])
+    loss = float((weights * (apart * apart).sum(axis=(0, 2, 3), dtype=np.float64)).sum())
+    apart *= (2 * weights).astype(error.dtype)[:, None, None]
+    gradient = Weights(network.shape, xp.zeros_like(network.vector))
     network.gradient(trail, mask, sigmas, error, gradient)
-    gradient.t1[...] *= gains
+    gradient.t1[...] *= xp.asarray(gains)
     return loss, gradient.vector
 
 

@@ -27,7 +27,9 @@ ENGINE = [
     for dtype in ("float32", "float64")
     for architecture in ("sm_80", "sm_90")
 ]
-PLAIN = {"channels": (), "convolution": convolution.macros_of(convolution.DOUBLE[0], False), "depthwise": ()}
+PLAIN = {
+    "channels": (), "convolution": convolution.macros_of(convolution.DOUBLE[0], False), "depthwise": (), "polyphase": (),
+}  # fmt: skip
 NETWORKS = [
     *((name, macros, *how) for name, macros in PLAIN.items() for how in (("float32", "sm_80"), ("float64", "sm_90"))),
     ("convolution", convolution.macros_of(convolution.TILES[0], True), "float32", "sm_80"),

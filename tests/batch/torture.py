@@ -17,6 +17,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
+from csc_cogd.imagefiles.formats.registry import FORMATS
 from tests.imagefiles.making import exif, interlaced_png, npy, npz, pillow, png, raw_png, tiff
 
 H, W = 24, 20
@@ -239,7 +240,8 @@ def by_error():
     flipped = bytearray(png(rgb))
     flipped[-30] ^= 255
     yield "wrong checksum.png", Wrong(bytes(flipped), "damaged or unsupported PNG: wrong checksum of IDAT")
-    unknown = "isn't an image of a known format: use PNG, JPEG, TIFF, WebP, BMP, NPY or NPZ"
+    *others, last = (each.title for each in FORMATS.values())
+    unknown = f"isn't an image of a known format: use {', '.join(others)} or {last}"
     yield "empty.png", Wrong(b"", "the file is empty")
     yield "empty.npy", Wrong(b"", "the file is empty")
     yield "a text.jpg", Wrong(b"<html>404 not found</html>", unknown)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from csc_cogd import InputError, clean
+from csc_cogd import InputError, clean, find_dust
 
 NOISE = 2.0
 
@@ -99,3 +99,28 @@ def test_a_callback_ends_it(film):
     )
     assert len(reports) == 2
     np.testing.assert_array_equal(cleaned[2:], dusty[2:])
+
+
+def test_find_dust_finds_in_stacks_what_clean_does(film):
+    dusty, _, _ = film
+    _, reports = clean(dusty, channel_axis=-1, stack_axis=0, return_report=True)
+    seen = []
+    found = find_dust(np.moveaxis(dusty, 0, 2), channel_axis=-1, stack_axis=2, callback=seen.append)
+    assert [each.stage for each in seen] == ["frames"] * len(dusty)
+    for each, report in zip(found, reports, strict=True):
+        np.testing.assert_array_equal(each.mask, report.detection.mask)
+        assert each.components == report.detection.components
+    dark = find_dust(dusty, channel_axis=-1, stack_axis=0, polarity="dark")
+    assert {part.polarity for each in dark for part in each.components} == {"dark"}
+
+
+def test_find_dust_says_how_it_takes_stacks(film):
+    dusty, _, _ = film
+    with pytest.raises(InputError, match="stack_axis"):
+        find_dust(dusty, channel_axis=-1)
+    with pytest.raises(InputError, match="frames must be 3 or more of one scene, got 2"):
+        find_dust(dusty[:2], channel_axis=-1, stack_axis=0)
+    with pytest.raises(InputError, match="frames of one picture each"):
+        find_dust(dusty, stack_axis=0)
+    with pytest.raises(InputError, match="infrared isn't used for frames"):
+        find_dust(dusty, channel_axis=-1, stack_axis=0, infrared=dusty[0, ..., 0])

@@ -161,7 +161,7 @@ def test_a_picture_without_noise_comes_back_as_it_was(folder, capsys):
         (["noise.png", "--noise-sigma", "-1"], "'--noise-sigma': '-1' is neither 'auto' nor a number", 2),
         (["noise.png", "--noise-sigma", "nan"], "'--noise-sigma': 'nan' is neither 'auto' nor a number", 2),
         (["noise.png", "--noise-sigma", "much"], "'--noise-sigma': 'much' is neither 'auto' nor a number", 2),
-        (["noise.png", "--noise", "speckle"], "'--noise': 'speckle' is not one of 'auto', 'white', 'camera'", 2),
+        (["noise.png", "--noise", "purple"], "'--noise': 'purple' is not one of 'auto', 'white', 'camera'", 2),
         (
             ["noise.png", "--noise", "impulse", "--noise-sigma", "3"],
             "error: --noise-sigma belongs to white noise: leave it out, or use --noise 'white'",

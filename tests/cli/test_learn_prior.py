@@ -65,7 +65,7 @@ def test_color(folder):
         (("0.png", "-o", "p.safetensors", "--color", *FEW), "0.png is gray", 2),
         (("0.png", "-o", "p.safetensors", "--start", "0.png"), "0.png", 2),
         (("0.png", "-o", "p.safetensors", "--stride", 9), "stride must not be larger", 2),
-        (("0.png", "-o", "p.safetensors", "--device", "cuda:0", *FEW), "CPU only", 3),
+        (("0.png", "-o", "p.safetensors", "--device", "cuda:0", *FEW), "device 'cuda:0'", 3),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(folder, capsys, arguments, message, code):

@@ -6,9 +6,10 @@ from scipy.optimize import linprog, minimize
 from scipy.signal import correlate
 
 from csc_cogd import Dictionary, InputError, lambda_max, reconstruct_images, sparse_code
+from csc_cogd.csc.solvers import SOLVERS
 from tests.conftest import read_only
 
-every_solver = pytest.mark.parametrize("solver", ["admm", "coordinate descent", "fista"])
+every_solver = pytest.mark.parametrize("solver", SOLVERS[1:])
 TIGHT = {"dtype": "float64", "max_iter": 1500, "tol": 1e-7}
 COMPARED = ("admm", "coordinate descent")
 

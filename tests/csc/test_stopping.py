@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from csc_cogd import Dictionary, reconstruct_images, sparse_code
-
-SOLVERS = ("coordinate descent", "fista", "admm")
+from csc_cogd.csc.solvers import SOLVERS
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,7 @@ def coded(dictionary):
 
 
 @pytest.mark.parametrize("lmbda", [1e-3, 1])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", SOLVERS[1:])
 def test_the_objective_is_as_close_to_the_optimum_as_asked_for(coded, dictionary, solver, lmbda):
     problem = {"lmbda": lmbda, "boundary": "circular", "dtype": "float64"}
     best = sparse_code(coded, dictionary, **problem, solver="coordinate descent", tol=1e-9).objective

@@ -4,12 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from csc_cogd.detect.context import Suspects, in_context
 from csc_cogd.detect.features import Scene
 from csc_cogd.detect.trees import Trees
 
 
+@pytest.mark.parametrize("kernels", ["numba", "numpy"])
 @pytest.mark.parametrize("leaves", [2, 12])
-def test_trees_say_what_scikit_learn_says(rng, leaves, monkeypatch):
+def test_trees_say_what_scikit_learn_says(rng, leaves, kernels, monkeypatch):
+    monkeypatch.setenv("CSC_COGD_KERNELS", kernels)
     sklearn = pytest.importorskip("sklearn.ensemble")
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     learn_dust = import_module("learn_dust")
@@ -26,8 +29,13 @@ def test_trees_say_what_scikit_learn_says(rng, leaves, monkeypatch):
 
 
 def test_the_trees_that_ship_fit_the_features(rng):
-    trees = Trees.load("dust")
-    for _, candidates, features in Scene.of(rng.random((3, 60, 60), np.float32)).candidates():
-        assert len(features) == candidates.count
+    first, second = Trees.load("dust"), Trees.load("dust_in_context")
+    for sign, candidates, features in Scene.of(rng.random((3, 60, 60), np.float32)).candidates():
+        n = candidates.count
+        assert len(features) == n
         assert np.isfinite(features).all()
-        assert trees.feature.max() < features.shape[1]
+        assert first.feature.max() < features.shape[1]
+        suspects = Suspects(features, first.logit(features), rng.random((n, 2)), np.full(n, sign))
+        within = in_context(suspects, 0.1)
+        assert second.feature.max() < within.shape[1]
+        assert np.isfinite(second.logit(within)).all()

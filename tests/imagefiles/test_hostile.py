@@ -117,7 +117,7 @@ def test_a_png_has_one_header(tmp_path, interlaced, large_last):
 
 
 GREY_ROWS = b"".join(b"\0" + bytes(range(8)) for _ in range(8))
-GREY = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
+GRAY = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
 INDEXED = struct.pack(">IIBBBBB", 8, 8, 8, 3, 0, 0, 0)
 RGBA = struct.pack(">IIBBBBB", 2, 8, 8, 6, 0, 0, 0)
 MORE = "what is behind the pixels in the PNG's data isn't carried over"
@@ -128,13 +128,13 @@ CLEAR = "the damaged PNG chunk tRNS isn't carried over"
 @pytest.mark.parametrize(
     ("chunks", "notes"),
     [
-        ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS + b"more"))], [MORE]),
-        ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS) + b"more")], [MORE]),
-        ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS)), (b"IDAT", b"more")], [MORE]),
-        ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS)[:-4] + b"abcd")], [WRONG]),
-        ([(b"IHDR", GREY), (b"IDAT", zlib.compress(GREY_ROWS)[:-4]), (b"IDAT", b"ab"), (b"IDAT", b"cd")], [WRONG]),
-        ([(b"IHDR", GREY), (b"PLTE", bytes(9)), (b"IDAT", zlib.compress(GREY_ROWS))], []),
-        ([(b"IHDR", GREY), (b"tRNS", bytes(5)), (b"IDAT", zlib.compress(GREY_ROWS))], [CLEAR]),
+        ([(b"IHDR", GRAY), (b"IDAT", zlib.compress(GREY_ROWS + b"more"))], [MORE]),
+        ([(b"IHDR", GRAY), (b"IDAT", zlib.compress(GREY_ROWS) + b"more")], [MORE]),
+        ([(b"IHDR", GRAY), (b"IDAT", zlib.compress(GREY_ROWS)), (b"IDAT", b"more")], [MORE]),
+        ([(b"IHDR", GRAY), (b"IDAT", zlib.compress(GREY_ROWS)[:-4] + b"abcd")], [WRONG]),
+        ([(b"IHDR", GRAY), (b"IDAT", zlib.compress(GREY_ROWS)[:-4]), (b"IDAT", b"ab"), (b"IDAT", b"cd")], [WRONG]),
+        ([(b"IHDR", GRAY), (b"PLTE", bytes(9)), (b"IDAT", zlib.compress(GREY_ROWS))], []),
+        ([(b"IHDR", GRAY), (b"tRNS", bytes(5)), (b"IDAT", zlib.compress(GREY_ROWS))], [CLEAR]),
         ([(b"IHDR", RGBA), (b"tRNS", bytes(6)), (b"IDAT", zlib.compress(GREY_ROWS))], [CLEAR]),
         ([(b"IHDR", INDEXED), (b"PLTE", bytes(24)), (b"tRNS", bytes(9)), (b"IDAT", zlib.compress(GREY_ROWS))], [CLEAR]),
         ([(b"IHDR", INDEXED), (b"tRNS", bytes(2)), (b"PLTE", bytes(24)), (b"IDAT", zlib.compress(GREY_ROWS))], []),

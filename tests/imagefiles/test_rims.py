@@ -72,6 +72,25 @@ def test_nothing_grows_where_nothing_is_to_be_seen(picture, scratches):
     np.testing.assert_array_equal(grow_over_rims(picture[:3, :3], scratches[:3, :3]), scratches[:3, :3])
 
 
+def specks(shape, step):
+    """Squares of 3 x 3 pixels on a grid."""
+    mask = np.zeros(shape, bool)
+    mask[step // 2 :: step, step // 2 :: step] = True
+    return binary_dilation(mask, SQUARE)
+
+
+@pytest.mark.parametrize("soft", ["none", "specks", "the large hole"])
+def test_of_thousands_of_holes_enough_are_looked_at(picture, soft):
+    colors = np.tile(picture, (8, 8, 1))
+    small, large = specks(colors.shape[:2], 40), np.zeros(colors.shape[:2], bool)
+    large[700:760, 400:460] = True
+    small &= ~binary_dilation(large, SQUARE, iterations=20)
+    cover = gaussian_filter(small.astype(float), 0.8) if soft == "specks" else small.astype(float)
+    cover = np.maximum(cover, gaussian_filter(large.astype(float), 1.5) if soft == "the large hole" else large)
+    damaged = (colors + cover[..., None] * (np.array((255, 240, 235)) - colors)).astype(np.uint8)
+    assert has_rims(damaged, small | large) == (soft != "none")
+
+
 def test_texture_beside_sharp_damage_is_hardly_ever_taken_for_a_rim():
     found = []
     for picture in (camera, coins, brick, grass, gravel):

@@ -67,7 +67,7 @@ def images(count, size):
 
 
 def cifar_test_images(folder, count):
-    """The first of CIFAR-10's test images, (count, 3, 32, 32) float32, normalised for the recorded weights; their labels."""
+    """The first of CIFAR-10's test images, (count, 3, 32, 32) float32, normalized for the recorded weights; their labels."""
     images = load_images(folder / "cifar10", "test").first(count)
     normalization = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     return normalization(images.images), images.labels

@@ -74,6 +74,15 @@ def test_gray_images_of_16_bits_have_grain_too(grainy):
     assert psnr(restored, clean, data_range=65535) > psnr(gray, clean, data_range=65535) + 1.5
 
 
+def test_with_a_gpu_the_picture_is_that_of_the_cpu(cuda, grainy):
+    found, report = denoise(cuda.asarray(grainy[:100, :104]), channel_axis=-1, return_report=True)
+    expected, same = denoise(grainy[:100, :104], channel_axis=-1, device="cpu", return_report=True)
+    assert report.found == same.found
+    assert "noise of" in report.found
+    assert isinstance(found, cuda.ndarray)
+    assert abs(found.get().astype(int) - expected).max() <= 1
+
+
 def test_strength_leaves_more_or_less_of_the_noise(grainy):
     rough = [
         np.diff(denoise(grainy, channel_axis=-1, noise="grain", strength=s).astype(float), axis=0).std()

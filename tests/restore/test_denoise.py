@@ -318,7 +318,7 @@ def test_progress_is_told_and_a_callback_can_end_a_stage(noisy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"noise": "speckle"}, "noise must be one of 'auto', 'white', .* got 'speckle'"),
+        ({"noise": "purple"}, "noise must be one of 'auto', 'white', .* got 'purple'"),
         ({"gain": 2}, "gain belongs to Poisson noise"),
         ({"noise": "poisson", "gain": 0}, "gain must be a positive number, got 0"),
         ({"noise": "poisson", "noise_sigma": "auto", "image": np.eye(4) - 1}, "negative values, .*offset"),

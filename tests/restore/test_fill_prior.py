@@ -48,6 +48,17 @@ def test_it_is_a_better_pilot_than_biharmonic_interpolation(photo, half):
     )
 
 
+def test_a_gpu_fills_as_the_cpu_does(cuda, photo):
+    image, mask = photo[:40, :44], random_mask((40, 44), 0.6, seed=2)
+    expected, report = inpaint(image, mask, device="cpu", return_report=True)
+    found, same = inpaint(cuda.asarray(image), mask, return_report=True)
+    assert same.groups[0].prior is report.groups[0].prior is FILL
+    assert isinstance(found, cuda.ndarray)
+    difference = found.get().astype(float) - expected
+    assert abs(difference).max() <= 1
+    assert abs(difference).mean() < 0.05
+
+
 def test_color_that_misses_the_same_in_all_channels():
     image = astronaut()[60:140, 180:260]
     mask = random_mask(image.shape[:2], 0.66, seed=1)

@@ -153,3 +153,25 @@ def test_an_operator_is_added_by_one_class(photo):
     np.testing.assert_allclose(restored, restore_image(picture, built_in, noise_sigma=0.5), atol=1e-3)
     truth = own.crop(scene)
     assert psnr(restored, truth, data_range=255) > psnr(picture, truth, data_range=255) + 3
+
+
+class Incomplete:
+    """An operator that forgot most of what one needs."""
+
+    factor = 1
+
+    def apply(self, scene):
+        return scene
+
+
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        (Separable(np.ones(3), np.ones(3)), "operator has a kernel whose sum is 9: divide the kernel by its sum"),
+        (Blur, r"operator must be an operator, such as Blur\(kernel\), got the class Blur"),
+        (Incomplete(), "operator must be an operator, .* got Incomplete, which lacks adjoint, check, crop, .*through$"),
+    ],
+)
+def test_an_operator_that_cannot_be_used_is_refused_with_the_reason(photo, operator, message):
+    with pytest.raises(InputError, match=message):
+        restore_image(photo[:40, :40], operator, noise_sigma=1)

@@ -143,6 +143,14 @@ def test_small_images_are_denoised_by_the_prior_alone():
         assert np.isfinite(denoise(image, 10)).all()
 
 
-def test_on_a_gpu_a_prior_is_refused(cuda, clean):
-    with pytest.raises(csc_cogd.DeviceError, match="CPU"):
-        denoise(noisy(clean[:40, :40], 20), 20, device="cuda", prior=Prior.default("gray"))
+@pytest.mark.parametrize("effort", ["fast", "default"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gpu_takes_noise_off_as_the_cpu_does(cuda, clean, effort, channels):
+    image = noisy(clean[:40, :44], 20).astype(np.float32)
+    image, axis = (image, None) if channels == 1 else (np.stack([image, image[::-1], 255 - image], axis=-1), -1)
+    options = {"channel_axis": axis, "effort": effort}
+    expected, report = denoise(image, 20, device="cpu", return_report=True, **options)
+    found, same = denoise(cuda.asarray(image), 20, return_report=True, **options)
+    assert isinstance(found, cuda.ndarray)
+    assert str(same.groups[0].prior) == str(report.groups[0].prior)
+    np.testing.assert_allclose(found.get(), expected, atol=0.02)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
-from csc_cogd import Blur, DeviceError, Dictionary, InputError, Prior, deblur, psnr, upscale
+from csc_cogd import Blur, Dictionary, InputError, Prior, deblur, psnr, upscale
 from csc_cogd.restore.nearest_scene import nearest_scene
 from csc_cogd.restore.operators import Decimation, gaussian_kernel, motion_kernel, uniform_kernel
 from csc_cogd.restore.stages.base_layer import smooth_scene
@@ -182,10 +182,11 @@ def test_what_does_not_go_with_a_prior_is_named(change, message):
         deblur(np.zeros((20, 20)), KERNEL, **change)
 
 
-def test_on_a_gpu_a_given_prior_is_refused_and_the_default_is_the_code(cuda, truth):
-    with pytest.raises(DeviceError, match="prior computes on the CPU only"):
-        deblur(truth, KERNEL, device="cuda", prior=Prior.default("gray"))
-    assert deblur(truth, KERNEL, device="cuda", dry_run=True, return_report=True)[1].groups[0].prior is None
+def test_a_gpu_finds_the_scene_that_the_cpu_finds(cuda, truth):
+    picture = Blur(KERNEL).apply(truth[:40, :44])
+    picture = picture + np.random.default_rng(0).normal(0, 2, picture.shape)
+    found, expected = (deblur(picture, KERNEL, noise_sigma=2, device=device) for device in ("cuda", "cpu"))
+    np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 @pytest.mark.parametrize("how", [{"prior": "default"}, {"prior": "none", "max_iter": 2}, {"prior": "default", "threads": 1}])

@@ -1,11 +1,15 @@
 """Learning a prior: exact resume, divergence, what is drawn, and what is refused."""
 
+import sys
+
 import numpy as np
 import pytest
 from skimage.data import camera, coffee
 
 from csc_cogd import DeviceError, InputError, Prior, learn_prior
+from csc_cogd.backend import get_backend
 from csc_cogd.unrolled import training
+from csc_cogd.unrolled.network import Network, Shape
 from csc_cogd.unrolled.photographs import Photographs, as_planes
 
 TINY = {"n_iter": 2, "crop": 24, "batch_size": 2}
@@ -159,8 +163,40 @@ def test_what_does_not_fit_is_refused_by_name(photos, options, argument):
         learn(photos, **{"steps": 1} | options)
 
 
-def test_the_gpu_is_refused_not_ignored(photos):
-    with pytest.raises(DeviceError, match="CPU"):
+@pytest.mark.parametrize("noise", ["white", "missing", "camera"])
+def test_a_gpu_learns_the_same(cuda, photos, noise, tmp_path, monkeypatch):
+    path, options = tmp_path / "run.npz", {"noise": noise, "learning_rate": 0.5, "held_out": [camera()[100:160, 100:160]]}
+    cpu, gpu = (learn(photos, 3, device=device, **options) for device in ("cpu", "cuda"))
+    psnr, same = (next(iter(prior.provenance["psnr"].values())) for prior in (cpu, gpu))
+    np.testing.assert_allclose(same, psnr, atol=0.02)
+    cpu, gpu, start = (one.network.vector for one in (cpu, gpu, learn(photos, 1, device="cpu", **options)))
+    moved = abs(cpu - start)
+    assert moved.max() > 5e-3
+    assert abs(gpu - cpu).mean() < 0.01 * moved.mean()  # Adam takes whole steps by gradients that are next to nothing
+    monkeypatch.setattr(training, "CHECK_EVERY", 2)
+    learn(photos, 3, device="cuda", checkpoint=path, callback=lambda progress: True, **options)
+    np.testing.assert_array_equal(learn(photos, 3, device="cuda", checkpoint=path, **options).network.vector, gpu)
+
+
+@pytest.mark.parametrize("noise", ["white", "missing"])
+def test_pieces_together_have_the_gradient_of_all_of_them(cuda, photos, noise):
+    recipe, rng = training.Recipe(1, crop=24, noise=noise), np.random.default_rng(3)
+    photographs = Photographs(photos, 1, 24)
+    pieces = [training.draw_piece(photographs, recipe, rng) for _ in range(3)]
+    network = Network.random(Shape(1, 6, 5, 2, 3), rng)
+    loss, gradient = training.pieces_gradient(network, pieces)
+    losses, gradients = zip(*(training.piece_gradient(network, piece) for piece in pieces), strict=True)
+    assert loss == pytest.approx(sum(losses), rel=1e-5)
+    np.testing.assert_allclose(gradient, sum(gradients), atol=1e-5 * abs(sum(gradients)).max())
+    there = network.on(get_backend("cuda"))
+    loss, gradient = training.pieces_gradient(there, pieces)
+    assert loss == pytest.approx(sum(losses), rel=1e-5)
+    np.testing.assert_allclose(gradient.get(), sum(gradients), atol=1e-5 * abs(sum(gradients)).max())
+
+
+def test_a_gpu_that_is_not_there_is_refused_not_ignored(photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match="CuPy isn't installed"):
         learn(photos, 1, device="cuda")
 
 

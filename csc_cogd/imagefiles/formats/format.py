@@ -62,12 +62,13 @@ class Format:
     title : str
         As users know it.
     suffixes : tuple of str
-        Of the names of its files; the first one is given to new files.
+        Of the names of its files; the first one is given to new files. They all hold the same kinds of images: what depends
+        on the suffix is a format of its own.
     signature : re.Pattern
         Matches the first twelve bytes of its files.
     open_pages : callable
-        Open a file: ``open_pages(path, file, axes, template)``, as :func:`csc_cogd.imagefiles.open_images` takes them. Its
-        errors needn't name the file.
+        Open a file: ``open_pages(path, file, axes, template)``, as :func:`csc_cogd.imagefiles.open_images` takes them. Any
+        exception is shown as "damaged or unsupported TITLE: ..." with the file's name.
     encoder : callable
         Begin a file: ``encoder(file, n_pages)``.
     check : callable

@@ -37,7 +37,7 @@ def deconvolve(state: TileState, recipe: Recipe) -> TileState:
 def base_layer(pilot: np.ndarray, smoothing: float = SMOOTHING, backend: Backend | None = None) -> np.ndarray:
     """Tikhonov low-pass: ``argmin_u 1/2 ||u - pilot||^2 + smoothing/2 ||grad u||^2``, mirrored at the border.
 
-    With half-sample symmetric borders the discrete cosine transform diagonalises the gradient's Gram matrix, so the solve
+    With half-sample symmetric borders the discrete cosine transform diagonalizes the gradient's Gram matrix, so the solve
     is exact.
 
     Parameters

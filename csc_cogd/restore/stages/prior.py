@@ -20,6 +20,7 @@ from csc_cogd.restore.stages.nonlocal_bayes import estimate_once
 from csc_cogd.restore.stages.state import Recipe, TileState
 from csc_cogd.unrolled.correlated import OPPONENT
 from csc_cogd.unrolled.inference import SIDE, TURNS, code_planes, denoise_planes, turned_mean
+from csc_cogd.unrolled.network import COLUMNS_ON_GPU
 from csc_cogd.unrolled.prior import Prior
 
 NOISY_PATCHES = PatchModel(size=6, step=6, n_estimated=60, shrinkage=0.0)
@@ -67,6 +68,12 @@ def fill_memory(prior: Prior, channels: int, shape: tuple[int, int], threads: in
     network, side = prior.network.shape, SIDE * 3 // 2 + 2 * prior.network.shape.halo
     coded = min(shape[0] + 16, side) * min(shape[1] + 16, side)
     return min(threads, channels) * 6 * network.n_filters // network.stride**2 * coded + 60 * channels * shape[0] * shape[1]
+
+
+def gpu_memory(prior: Prior, shape: tuple[int, int]) -> int:
+    """Return the bytes that a prior takes on a GPU beyond what it does on the CPU: it works on more places at a time."""
+    network = prior.network.shape
+    return 4 * min(shape[0] * shape[1] // network.stride**2, COLUMNS_ON_GPU) * (network.taps + network.n_filters)
 
 
 def prior_estimate(state: TileState, recipe: Recipe) -> TileState:

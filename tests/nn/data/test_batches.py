@@ -105,7 +105,7 @@ def test_a_file_that_vanished_is_named(files):
         list(found)
 
 
-def test_squares_are_zero_once_normalised(rng):
+def test_squares_are_zero_once_normalized(rng):
     pixels = np.full((64, 8, 8, 3), 255, np.uint8)
     images = ImageSet(pixels, np.zeros(64, int), ("a",))
     normalization = Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -116,7 +116,7 @@ def test_squares_are_zero_once_normalised(rng):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_pixels_are_normalised_by_channel(dtype, rng):
+def test_pixels_are_normalized_by_channel(dtype, rng):
     pixels = rng.integers(0, 256, (2, 3, 4, 3)).astype(np.uint8)
     mean, std = np.array([0.1, 0.5, 0.7]), np.array([0.2, 0.3, 1.5])
     x = Normalization(mean, std)(pixels, dtype)

@@ -24,7 +24,7 @@ def photograph(rng):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_centre_is_that_of_the_picture_resized_to_256_and_cropped_to_224(photograph, turned, tmp_path):
+def test_the_center_is_that_of_the_picture_resized_to_256_and_cropped_to_224(photograph, turned, tmp_path):
     if turned:
         photograph = photograph.transpose(1, 0, 2)
     path = save(tmp_path / "photograph.png", photograph)

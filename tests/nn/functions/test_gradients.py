@@ -68,12 +68,12 @@ def test_batch_norm(shape, from_batch, seed):
     channels = shape[1]
     running = functions.BatchStats(rng.standard_normal(channels), rng.random(channels) + 0.5)
 
-    def normalised(x, gamma, beta):
+    def normalized(x, gamma, beta):
         statistics = functions.batch_statistics(x.array) if from_batch else running
         return functions.batch_norm(x, gamma, beta, statistics, from_batch=from_batch)
 
     arrays = [rng.standard_normal(shape) * 2 + 1, rng.standard_normal(channels), rng.standard_normal(channels)]
-    check_gradients(normalised, arrays, seed=seed)
+    check_gradients(normalized, arrays, seed=seed)
 
 
 @pytest.mark.parametrize("sources", [[2, -1, 0], [-1, 1], [3, 2, 1, 0, -1, -1], [-1]])

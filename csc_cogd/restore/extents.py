@@ -1,0 +1,88 @@
+"""Where the damage is: so that of a large picture of which little is missing, little is looked at more than once.
+
+Masks are (C, H, W), of which all channels may share one plane: such a mask is a view that is no larger than that plane.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import distance_transform_cdt, find_objects, label
+
+GAP = 16
+"""Pixels between the damage of two clusters at least, and the side of the squares that they are made of."""
+_SQUARE = np.ones((3, 3), bool)
+
+Window = tuple[slice, slice]
+
+
+def shared_plane(missing: np.ndarray) -> np.ndarray | None:
+    """Return what is missing (H, W) where all channels (C, H, W) miss the same; None where they don't."""
+    if len(missing) == 1 or missing.strides[0] == 0 or all(np.array_equal(plane, missing[0]) for plane in missing[1:]):
+        return missing[0]
+    return None
+
+
+def missing_anywhere(missing: np.ndarray) -> np.ndarray:
+    """Return where any of the channels (C, H, W) is missing, (H, W)."""
+    return missing[0] if missing.strides[0] == 0 or len(missing) == 1 else np.asarray(missing.any(axis=0))
+
+
+def share_of(missing: np.ndarray) -> float:
+    """Return the share of the values (C, H, W) that are missing."""
+    planes = missing[:1] if missing.strides[0] == 0 else missing
+    return np.count_nonzero(planes) / planes.size
+
+
+def damaged_blocks(damaged: np.ndarray, side: int) -> np.ndarray:
+    """Return which squares of a grid hold damage (H, W), bool: ``ceil(H / side)`` times ``ceil(W / side)``."""
+    H, W = damaged.shape
+    columns = np.zeros((-(-H // side), -(-W // side) * side), bool)
+    for number, top in enumerate(range(0, H, side)):
+        np.any(damaged[top : top + side], axis=0, out=columns[number, :W])
+    return np.asarray(columns.reshape(len(columns), -1, side).any(axis=2))
+
+
+def clusters(damaged: np.ndarray) -> list[Window]:
+    """Return windows that hold all of the damage (H, W), and more than :data:`GAP` pixels on either side of which is none.
+
+    So what is asked of the neighborhood of missing pixels can be found out window by window.
+    """
+    grid = damaged_blocks(damaged, GAP)
+    while True:
+        boxes = find_objects(label(grid, _SQUARE)[0])
+        before = np.count_nonzero(grid)
+        for box in boxes:
+            grid[box] = True
+        if np.count_nonzero(grid) == before:
+            break
+    return [_of_pixels(box, damaged.shape) for box in boxes]
+
+
+def _of_pixels(box: Window, shape: tuple[int, ...]) -> Window:
+    rows, columns = (slice(GAP * part.start, min(GAP * part.stop, length)) for part, length in zip(box, shape, strict=True))
+    return rows, columns
+
+
+def widened(window: Window, by: int, shape: tuple[int, ...]) -> Window:
+    """Return a window with so many pixels more on each side, as far as the picture goes."""
+    rows, columns = (
+        slice(max(part.start - by, 0), min(part.stop + by, length)) for part, length in zip(window, shape, strict=True)
+    )
+    return rows, columns
+
+
+def within(inner: Window, outer: Window) -> Window:
+    """Return where a window is in one that holds it."""
+    rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
+    return rows, columns
+
+
+def greatest_depth(missing: np.ndarray) -> int:
+    """Return how far the next known pixel is where it is furthest, for what is missing (C, H, W): by rows and columns."""
+    shared = shared_plane(missing)
+    depth = 0
+    for plane in missing if shared is None else shared[None]:
+        for window in clusters(plane):
+            around = plane[widened(window, 1, plane.shape)]
+            depth = max(depth, int(distance_transform_cdt(around, "chessboard").max()))
+    return depth
