@@ -72,19 +72,19 @@ class Console:
         self.say("csc-cogd: error: " + " ".join(message.split()), level=-1)
 
     @contextlib.contextmanager
-    def advising(self, saved: Callable[[], Any], advice: str) -> Iterator[None]:
-        """Where this is interrupted, say how to go on, if anything has been saved by then."""
+    def advising(self, advice: Callable[[], str]) -> Iterator[None]:
+        """Where this is interrupted, say how to go on; nothing if the advice is empty, as nothing has been saved by then."""
         try:
             yield
         except KeyboardInterrupt:
-            if saved():
-                self.say(advice)
+            if text := advice():
+                self.say(text)
             raise
 
     def checkpointed(self, checkpoint: Path | None) -> contextlib.AbstractContextManager[None]:
         """Say so of learning that goes on by itself from its checkpoint."""
         advice = f"{checkpoint}: a checkpoint: the same call goes on from it"
-        return self.advising(lambda: checkpoint is not None and checkpoint.exists(), advice)
+        return self.advising(lambda: advice if checkpoint is not None and checkpoint.exists() else "")
 
     def announce_compiling(self) -> None:
         """Say so, once, where kernels are being compiled for long before anything is seen to happen."""

@@ -51,8 +51,11 @@ def command(
     with Session(image, axes=axes, engine=engine) as session:
         server = PageServer(session, port=port, keep=keep)
         echo(server.url)
-        if browser:
-            server.open_browser()
+        if not (browser and server.open_browser()):
+            console.say(
+                "open this address in a browser on this machine; Ctrl-C ends. From another one, forward the port first: "
+                f"ssh -L {server.port}:127.0.0.1:{server.port} HOST"
+            )
         server.run()
         if session.unkept:
             names = ", ".join(picture.path.name for picture in session.unkept)

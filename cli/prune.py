@@ -206,7 +206,7 @@ def command(
         checkpoint = options.output.with_suffix("")
         saved = checkpoint_files(checkpoint).values()
         advice = f"{options.output}: not written yet; the same call with --resume continues from what is saved beside it"
-        with console.advising(lambda: any(path.exists() for path in saved), advice), console.progress() as bar:
+        with console.advising(lambda: advice if any(path.exists() for path in saved) else ""), console.progress() as bar:
             result = prune(
                 start.network, images, recipe, normalization=start.normalization, test=test, checkpoint=checkpoint,
                 resume=options.resume, overwrite=overwrite,

@@ -98,13 +98,23 @@ def restore_files(
     single = len(planned.jobs) == len(images) == 1 and planned.jobs[0].source == Path(images[0])
     live = single and planned.n_processes == 1 and planned.scheduler is None
     tally = _Tally(console, planned.totals, single, live, as_json)
-    advice = "what is done stays: the same call with --skip-existing does what is left"
-    resumable = console.advising(lambda: not single and planned.totals.counts["done"] > 0, advice)
+    totals, n_jobs = planned.totals, len(planned.jobs)
+
+    def advice() -> str:
+        n_done = totals.counts["done"] + totals.counts["skipped"]
+        if single or not totals.counts["done"]:
+            return ""
+        return f"{n_done} of {n_jobs} are done and stay: the same call with --skip-existing does the rest"
+
+    resumable = console.advising(advice)
     with resumable, console.progress(len(planned.jobs)) as progress:
         for result in planned.run(_Listener(console, progress, images[0] if live else "")):
             progress.file_done(Path(result.input).name)
             tally.add(result)
-    return tally.close()
+    code = tally.close()
+    if sum(totals.counts.values()) < n_jobs and (text := advice()):
+        console.say(text)
+    return code
 
 
 class _Listener:

@@ -262,10 +262,11 @@ def _train(
         if options.as_json:
             echo(json.dumps(epoch.row()))
 
-    def saved() -> bool:
-        return checkpoint.exists() and (options.resume or len(done) >= options.checkpoint_every)
+    def advice() -> str:
+        saved = checkpoint.exists() and (options.resume or len(done) >= options.checkpoint_every)
+        return f"{checkpoint}: checkpoint saved; the same call with --resume continues from it" if saved else ""
 
-    with console.advising(saved, f"{checkpoint}: checkpoint saved; the same call with --resume continues from it"), bar:
+    with console.advising(advice), bar:
         return train(
             start.network, images, recipe, normalization=start.normalization, test=test, hooks=hooks, callback=epoch_done,
             progress=lambda progress: bar(EpochProgress(progress)), checkpoint=checkpoint,

@@ -80,6 +80,10 @@ class InputError(CscCogdError, ValueError):
     """An argument or a file can't be used."""
 
 
+class DiskFullError(InputError):
+    """No more can be written."""
+
+
 class DeviceError(CscCogdError, RuntimeError):
     """The requested device can't be used, or has too little memory; nothing falls back silently to another one."""
 

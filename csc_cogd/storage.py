@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from csc_cogd.errors import InputError
+from csc_cogd.errors import DiskFullError, InputError
 from csc_cogd.npy import MAGIC, check_members, is_array, open_archive, read_array, read_member
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -205,7 +205,9 @@ def _exists(path: Path) -> InputError:
 def _not_written(path: Path, error: OSError) -> InputError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT) or " requested and " in str(error)  # as NumPy says it, without errno
     why = error.strerror or ("the disk is full" if full else str(error))
-    return InputError("", f"can't be written: {why}", "make room, or write to another disk" if full else "", str(path))
+    if full:
+        return DiskFullError("", f"can't be written: {why}", "make room, or write to another disk", str(path))
+    return InputError("", f"can't be written: {why}", subject=str(path))
 
 
 def _behind_link(path: Path) -> Path:

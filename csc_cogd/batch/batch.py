@@ -57,18 +57,20 @@ class Batch:
             results: Iterable[Result] = map(partial(attempt, listener=listener), self.jobs)
             if self.scheduler is not None or self.n_processes > 1:
                 results = stack.enter_context(closing(self._results(listener)))
-            for result in results:
-                self.totals.add(
-                    result.status, result.seconds, result.missing, result.changed or 0, result.figure("expected_seconds")
-                )
-                if self.report is not None:
-                    reported.append(result.row())
-                yield result
-                if self.fail_fast and result.status == "failed":
-                    break
-        self.totals.end()
-        if self.report is not None:
-            write_report(self.report, reported, self.totals)
+            try:
+                for result in results:
+                    self.totals.add(
+                        result.status, result.seconds, result.missing, result.changed or 0, result.figure("expected_seconds")
+                    )
+                    if self.report is not None:
+                        reported.append(result.row())
+                    yield result
+                    if result.disk_full or (self.fail_fast and result.status == "failed"):
+                        break
+            finally:  # an interrupted batch has a report of what was done
+                self.totals.end()
+                if self.report is not None and reported:
+                    write_report(self.report, reported, self.totals)
 
     def _results(self, listener: Listener) -> Generator[Result, None, None]:
         """Yield results of other processes."""

@@ -82,8 +82,8 @@ def place_outputs(
     """Which of the inputs are to be restored, and where each result goes.
 
     Beside its input as ``<stem>_<ending>``, or under its input's name in the folder `output`, which has the same folders in
-    it as the one that was named. An input that has the name of a result beside another one is left out: it is from an
-    earlier run.
+    it as the one that was named. An input of a folder that has the name of a result beside another one is left out: it is
+    from an earlier run.
 
     Parameters
     ----------
@@ -108,13 +108,16 @@ def place_outputs(
             several = f"there are {len(inputs)} images" if len(inputs) > 1 else "the image is one of a folder"
             raise InputError("", f"is a file's name, but {several}", "name a folder", str(output))
     targets: dict[str, Input] = {}
-    placed = []
+    placed, earlier = [], set()
     for image in inputs:
-        name = image.path.stem + ("" if output else f"_{ending}") + (suffix or true_suffix(image.path))
-        target = (output / (image.folder or Path()) if output else image.path.parent) / name
-        placed.append((image, target))
-    earlier = {os.path.abspath(target) for image, target in placed} if output is None else set()
-    kept = [(image, target) for image, target in placed if os.path.abspath(image.path) not in earlier]
+        end = suffix or true_suffix(image.path)
+        beside = image.path.with_name(f"{image.path.stem}_{ending}{end}")
+        placed.append((image, output / (image.folder or Path()) / f"{image.path.stem}{end}" if output else beside))
+        earlier.add(os.path.abspath(beside))
+    kept = [
+        (image, target) for image, target in placed
+        if os.path.abspath(image.path) not in earlier or (output and image.folder is None)
+    ]  # fmt: skip
     for image, target in kept:
         other = targets.setdefault(os.path.realpath(target), image)
         if other is not image:

@@ -86,7 +86,7 @@ class Result:
     Attributes
     ----------
     input, output : str
-        `output` is empty unless there is one.
+        `output` is where the result is, or would be written by a dry run; empty if it failed.
     status : {"done", "skipped", "failed", "planned"}
     error : str
         In one line, if it failed: ``FILE: what: how to fix it``.
@@ -108,6 +108,8 @@ class Result:
         Figures of merit, where there are some.
     trace : str
         Traceback of the error.
+    disk_full : bool
+        It failed because no more can be written, so that others would, too.
     """
 
     input: str
@@ -125,6 +127,7 @@ class Result:
     details: list[str] = field(default_factory=list)
     figures: dict[str, Json] = field(default_factory=dict)
     trace: str = ""
+    disk_full: bool = False
 
     def figure(self, name: str) -> float:
         """Return a number among the figures; 0 where there is none."""
@@ -133,7 +136,9 @@ class Result:
 
     def row(self) -> dict[str, Json]:
         """What a report and a program want to know of it, as JSON can hold it."""
-        return {name: plain(value) for name, value in vars(self).items() if name not in ("trace", "code", "details")}
+        return {
+            name: plain(value) for name, value in vars(self).items() if name not in ("trace", "code", "details", "disk_full")
+        }
 
 
 class Listener(Protocol):

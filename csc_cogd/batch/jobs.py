@@ -19,7 +19,7 @@ from csc_cogd.batch.reporting import is_shown, read_reference, write_image_page,
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, prior_file, rebuild
 from csc_cogd.engine import Engine
-from csc_cogd.errors import CscCogdError, DeviceError, InputError, Message, Remark, library_failure
+from csc_cogd.errors import CscCogdError, DeviceError, DiskFullError, InputError, Message, Remark, library_failure
 from csc_cogd.imagefiles import (
     ImageFile,
     ImageReader,
@@ -54,7 +54,8 @@ def attempt(job: Job, listener: Listener | None = None) -> Result:
         return restore_file(job, listener or Silent())
     except Exception as error:  # a batch outlives whatever a file does to a decoder or to the engine
         seconds = time.perf_counter() - started
-        return Result(str(job.source), "", "failed", *_explain(job, error), seconds, trace=traceback.format_exc())
+        full, trace = isinstance(error, DiskFullError), traceback.format_exc()
+        return Result(str(job.source), "", "failed", *_explain(job, error), seconds, trace=trace, disk_full=full)
 
 
 def restore_file(job: Job, listener: Listener) -> Result:
@@ -75,7 +76,10 @@ def restore_file(job: Job, listener: Listener) -> Result:
         return done
     with open_images(job.source, axes=job.axes) as source, ExitStack() as opened:
         protected = (job.source, *job.inputs, *filter(None, [rules.path, job.reference]))
-        check_output(job.target, source, overwrite=job.overwrite, inputs=protected, new_folder=job.new_folders)
+        only_counted = task.cleans and job.settings.dry_run
+        check_output(
+            job.target, source, overwrite=job.overwrite or only_counted, inputs=protected, new_folder=job.new_folders
+        )
         if job.scans.mask_out is not None and not job.settings.dry_run:
             first = mask_path(job.scans.mask_out, job.source, job.folder, 0, len(source))
             check_writable(first, overwrite=job.overwrite or job.resume, new_folder=True)
@@ -285,7 +289,8 @@ class Work:
             return
         self.n_changed += changed
         if changed and self.job.settings.noise_sigma is None:
-            share, kept = changed / (missing.size - np.count_nonzero(missing)), TASKS[self.job.task].words.kept
+            n_known = (missing.size - np.count_nonzero(missing)) * (before.size // missing.size)  # one mask, all channels
+            share, kept = changed / n_known, TASKS[self.job.task].words.kept
             self.say(f"{where}: {changed:,} {kept} change ({share:.1%} of them)", "notes")
 
     def show_unchanged(self) -> None:
@@ -322,7 +327,7 @@ class Work:
         return mask, found.image, found.bared
 
     def result(self, status: str) -> Result:
-        output = str(self.job.target) if status == "done" else ""
+        output = str(self.job.target)
         share = self.n_missing / max(self.n_pixels, 1)
         return Result(
             str(self.job.source),

@@ -18,7 +18,7 @@ from csc_cogd.engine import as_number, record_of, take_fields
 from csc_cogd.errors import InputError, Remark
 from csc_cogd.learning.reconstruct import LMBDA, Reconstruction, reconstruct
 from csc_cogd.report.totals import DAMAGED, MISSING, Words
-from csc_cogd.restore.denoise import check_noise, denoising
+from csc_cogd.restore.denoise import GAIN_UNKNOWN, check_noise, denoising
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation
@@ -136,8 +136,8 @@ def _found_by_inpainting(report: RestorationReport, settings: Settings, observat
 
 def _found_by_denoising(report: RestorationReport, settings: Settings, observation: Observation) -> str:
     if report.gain is not None:
-        how = "estimated" if settings.gain == "auto" else "given"
-        return f"{report.gain:.3g} counts to one unit ({how})"
+        how = "given" if settings.gain != "auto" else "assumed" if GAIN_UNKNOWN in report.warnings else "estimated"
+        return f"gain of {report.gain:.3g} ({how}), in counts to one unit"
     if report.found:
         return report.found
     if settings.noise != "impulse":

@@ -116,7 +116,7 @@ def check_pixels(path: Path, image: ImageFile) -> None:
 def unsupported_features(path: Path, image: ImageFile) -> list[str]:
     """Return in words what the format of a file with this name can't hold of an image."""
     known = SUFFIXES[path.suffix.lower()]
-    lossy = f"{known.title} is lossy: none of the pixels will be exact; write .png or .tif to keep them"
+    lossy = f"{known.title} is lossy: compression changes all pixels slightly; write .png or .tif to keep them exactly"
     warnings = [*([lossy] if known.lossy else []), *known.caveats(image)]
     layout = image.layout if known.name != image.format else None
     absent = _FIELDS.keys() - known.carries - (layout.repeats if layout is not None else frozenset())

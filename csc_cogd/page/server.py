@@ -60,6 +60,8 @@ class PageServer:
     ----------
     url : str
         The page's address, with the token that whoever asks must know.
+    port : int
+        In it.
 
     Raises
     ------
@@ -77,9 +79,9 @@ class PageServer:
             self._socket.close()
             raise InputError("port", f"{port} can't be had: {error.strerror}", "leave it out, or choose another") from None
         self._socket.listen()
-        port = self._socket.getsockname()[1]
+        self.port = self._socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
-        self.url = f"http://{LOOPBACK}:{port}/{token}/"
+        self.url = f"http://{LOOPBACK}:{self.port}/{token}/"
         self._windows: set[asyncio.Queue[str]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         session.publish = self._publish
@@ -92,7 +94,7 @@ class PageServer:
                 MemoryError: _told("error", 503, "out of memory: use a smaller picture, or a machine with more"),
             },
         )
-        hosts = {f"{LOOPBACK}:{port}", f"localhost:{port}"}
+        hosts = {f"{LOOPBACK}:{self.port}", f"localhost:{self.port}"}
         config = uvicorn.Config(
             _Guard(app, hosts, token), lifespan="off", log_config=None, access_log=False, server_header=False, ws="none",
             timeout_graceful_shutdown=1,
@@ -111,9 +113,14 @@ class PageServer:
         """Let :meth:`run` return soon."""
         self._server.should_exit = True
 
-    def open_browser(self) -> None:
-        """Show the page in the browser; the server answers as soon as it runs."""
+    def open_browser(self) -> bool:
+        """Show the page in the browser, if there is one; the server answers as soon as it runs."""
+        try:
+            webbrowser.get()
+        except webbrowser.Error:
+            return False
         threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
+        return True
 
     def _publish(self, event: dict[str, Json]) -> None:
         """Tell all windows, from any thread."""

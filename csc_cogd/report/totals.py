@@ -104,10 +104,13 @@ class Totals:
         said = {status: f"{number} {status}" for status, number in self.counts.items() if number or status == "done"}
         if self.seconds_before:
             said["skipped"] += f" (made in {duration(self.seconds_before)} before)"
-        parts = [f"{sum(self.counts.values())} images in {duration(self.seconds)}: {', '.join(said.values())}"]
+        n_images = sum(self.counts.values())
+        parts = [f"{n_images} image{'s' if n_images != 1 else ''} in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
             verb = "are" if self.counts["planned"] else "were"
-            parts.append(f"{found[0]:.1%} to {found[1]:.1%} of the pixels {verb} {self.words.gone}")
+            least, most = (f"{share:.1%}" for share in found)
+            share = least if least == most else f"{least} to {most}"
+            parts.append(f"{share} of the pixels {verb} {self.words.gone}")
         if self.expected_seconds:
             parts.append(f"about {duration(self.expected_seconds)} are expected, one after the other")
         if self.changed:

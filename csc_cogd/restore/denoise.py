@@ -30,7 +30,10 @@ NOT_TOLD = Remark(
     "image", "shows no noise that can be told from its texture, and stays as it is",
     "give {noise_sigma}, or {noise} 'white', 'camera' or 'grain', if there is some",
 )  # fmt: skip
-GAIN_UNKNOWN = Remark("gain", "can't be estimated, as no noise is seen, and is taken to be 1", "give it")
+GAIN_UNKNOWN = Remark(
+    "gain", "can't be estimated, as no noise is seen or an offset was subtracted, and is taken to be 1",
+    "give it, or add the offset back",
+)  # fmt: skip
 
 
 @over_frames
@@ -176,7 +179,7 @@ def denoising(
     counts = Poisson(1.0 if isinstance(gain, str) else gain, read_noise)
     counts.check(observation)
     if isinstance(gain, str):
-        estimate = estimate_gain(zip(observation.planes, ~observation.missing, strict=True))
+        estimate = estimate_gain(zip(observation.planes, ~observation.missing, strict=True), read_noise)
         if np.isnan(estimate):
             return Problem(observation, noise=counts, dictionary=dictionary, remarks=(GAIN_UNKNOWN,))
         counts = replace(counts, gain=estimate)

@@ -23,7 +23,8 @@ _OF_CALM_NOISE = 1.1  # of the lower quartile of blocks' medians of noise that i
 _LEAST, _MOST = 1e-6, 1e3  # noise for images in [0, 1] that isn't lost in single precision
 _OFFSET = 3 / 8
 _FEW = 32  # values that occur, up to which one value and the next are taken to be one count apart
-_ROUNDS = 5  # of estimating the gain, which the offset depends on a little
+_ROUNDS = 30  # at most, of estimating the gain, on which the offset depends: little without read noise
+_NEGATIVE = 1e-3  # share of values below four standard deviations of the read noise, up to which they may be outliers
 
 
 class Noise(Protocol):
@@ -291,20 +292,25 @@ def rms_noise(planes: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     return float(np.sqrt(np.mean(np.square(told)))) if told.size else np.nan
 
 
-def estimate_gain(planes: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+def estimate_gain(planes: Iterable[tuple[np.ndarray, np.ndarray]], read_noise: float = 0.0) -> float:
     """Return the gain with which the noise of channels, (H, W) values and what is known of them, has standard deviation one.
 
-    Where so few values occur that they must be single counts, their distance tells more. NaN where no noise can be seen.
+    Where so few values occur that they must be single counts, their distance tells more. NaN where no noise can be seen, or
+    more values are negative than the read noise explains: an offset was taken off, which hides the gain.
     """
     pieces = [(plane[middle_of(plane.shape)].astype(np.float64), known[middle_of(plane.shape)]) for plane, known in planes]
     values = np.unique(np.concatenate([np.unique(p[k]) for p, k in pieces]))
     if 1 < len(values) <= _FEW:
         return float(1 / np.diff(values).min())
-    gain = 1.0
-    for number in range(_ROUNDS):
-        offset = _OFFSET / gain if number else 0.0
-        sigma = rms_noise((2 * np.sqrt(np.where(k, p, 0) + offset), k) for p, k in pieces)
+    if read_noise and np.mean(np.concatenate([p[k] for p, k in pieces]) < -4 * read_noise) > _NEGATIVE:
+        return np.nan
+    gain = 0.0
+    for _ in range(_ROUNDS):
+        offset = _OFFSET / gain + gain * read_noise**2 if gain else 0.0
+        sigma = rms_noise((2 * np.sqrt(np.maximum(np.where(k, p, 0) + offset, 0)), k) for p, k in pieces)
         if not sigma > 0:
             return np.nan
-        gain = sigma**-2
+        gain, before = sigma**-2, gain
+        if abs(gain - before) < 1e-3 * gain:
+            break
     return gain

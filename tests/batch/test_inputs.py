@@ -152,6 +152,9 @@ def test_results_of_the_same_name_are_refused(tree):
 def test_results_of_an_earlier_run_are_no_inputs(tree):
     images = [("a.png", "."), ("a_inpainted.png", "."), ("b_inpainted.png", ".")]
     assert placed(images, None)[0] == ["a.png", "b_inpainted.png"]
+    assert placed(images, "out")[0] == ["a.png", "b_inpainted.png"]
+    named = [("a.png", None), ("a_inpainted.png", None)]
+    assert placed(named, "out")[0] == ["a.png", "a_inpainted.png"]
 
 
 @given(st.lists(st.text(string.ascii_letters + "é写 .[]*", min_size=1, max_size=8), min_size=1, max_size=9, unique=True))

@@ -197,6 +197,16 @@ def test_frames_of_a_film_are_cleaned_by_their_neighbors(folder, made, capsys):
     check_refused(folder, capsys, ("clean", "shot.tif", "--frames", "--infrared", "shot.tif"), "isn't used for frames")
 
 
+def test_dust_is_counted_where_a_result_is_already(folder, capsys):
+    picture = np.random.default_rng(0).normal(120, 2, (96, 128)).astype(np.uint8)
+    picture[30:35, 30:35] = 10
+    save("frame.png", picture)
+    (folder / "frame_cleaned.png").write_bytes(b"kept")
+    assert call("clean", "frame.png", "--dry-run", *FAST) == 0
+    assert (folder / "frame_cleaned.png").read_bytes() == b"kept"
+    assert call("clean", "frame.png", *FAST) == 2
+
+
 def test_presets_say_which_way_dust_goes(folder, capsys):
     picture = np.random.default_rng(0).normal(120, 2, (96, 128)).astype(np.uint8)
     picture[30:35, 30:35], picture[60:65, 90:95] = 10, 245

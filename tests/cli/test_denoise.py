@@ -84,8 +84,8 @@ def test_only_the_hot_pixels_and_gaps_of_a_float_picture_change(folder, capsys):
 def test_poisson_noise_of_counts(folder, clean, rng, capsys):
     np.save("counts.npy", rng.poisson(clean / 2.0).astype(np.float32) * 2)
     for more, told in (
-        (["--gain", 0.5], "0.5 counts to one unit (given)"),
-        (["--overwrite"], "counts to one unit (estimated)"),
+        (["--gain", 0.5], "gain of 0.5 (given), in counts to one unit"),
+        (["--overwrite"], "(estimated), in counts to one unit"),
     ):
         assert call("denoise", "counts.npy", "--noise", "poisson", "--fast", *more) == 0
         assert told in capsys.readouterr().err

@@ -22,19 +22,30 @@ def test_it_prints_its_address_and_ends_by_ctrl_c(photo, tmp_path):
     assert (program.returncode, out, err) == (0, "", "")
 
 
-def test_the_browser_is_opened(photo, tmp_path, monkeypatch):
+def test_the_browser_is_opened_or_the_address_explained(photo, tmp_path, monkeypatch, capsys):
     import webbrowser
 
     import uvicorn
 
     opened = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(webbrowser, "get", lambda: None)
     monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
     picture = save(tmp_path / "photo.png", photo)
     assert call("paint", picture, "--no-browser") == 0
     assert opened == []
+    assert "open this address in a browser on this machine; Ctrl-C ends" in capsys.readouterr().err
     assert call("paint", picture) == 0
     assert opened[0].startswith("http://127.0.0.1:")
+    assert "open this address" not in capsys.readouterr().err
+
+    def no_browser():
+        raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr(webbrowser, "get", no_browser)
+    assert call("paint", picture) == 0
+    assert len(opened) == 1
+    assert "open this address" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_told(photo, tmp_path, capsys):

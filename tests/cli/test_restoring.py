@@ -114,4 +114,6 @@ def test_a_batch_that_is_interrupted_says_how_to_go_on(folder, capsys, monkeypat
 
     monkeypatch.setattr("csc_cogd.batch.batch.attempt", until)
     assert restore("in", "-o", "out") == 130
-    assert ("the same call with --skip-existing does what is left" in capsys.readouterr().err) == advised
+    assert (
+        "1 of 3 are done and stay: the same call with --skip-existing does the rest" in capsys.readouterr().err
+    ) == advised

@@ -172,8 +172,19 @@ def test_noise_that_can_not_be_estimated_is_said(rng):
     counts = np.full((40, 50), 3.5) + np.linspace(0, 1, 50)
     with pytest.warns(UserWarning, match="gain can't be estimated, as no noise is seen"):
         denoise(counts, noise="poisson", **FAST)
+    sky = rng.poisson(9, (64, 64)) + rng.normal(0, 2, (64, 64)) - 9
+    with pytest.warns(UserWarning, match="gain can't be estimated, as .* an offset was subtracted.*add the offset back"):
+        denoise(sky, 1.0, noise="poisson", **FAST)
     with pytest.warns(UserWarning, match="noise_sigma can't be estimated"):
         inpaint(flat, np.eye(40, 50), noise_sigma="auto", **FAST)
+
+
+@pytest.mark.parametrize("read_noise", [0, 2, 5])
+def test_the_gain_is_estimated_beside_read_noise(rng, read_noise):
+    truth = np.linspace(10, 60, 256)[None].repeat(256, axis=0)
+    values = rng.poisson(2.1 * truth) / 2.1 + rng.normal(0, 1, truth.shape) * read_noise
+    _, report = denoise(values, read_noise or "auto", noise="poisson", return_report=True, **FAST)
+    assert report.gain == pytest.approx(2.1, rel=0.1)
 
 
 def test_missing_pixels_are_filled_and_known_ones_denoised(photo, noisy):
