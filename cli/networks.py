@@ -16,14 +16,10 @@ from csc_cogd.errors import CscCogdError, InputError
 if TYPE_CHECKING:
     from csc_cogd.nn import ImageSet, Module, Normalization, TrainingProgress
 
-_HOLDOUT = (
-    click.option(
-        "--holdout",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        metavar="S",
-        help="Share of each class to test with, if DATA has no test images; always the same images.",
-    ),
-)
+_HOLDOUT = click.option(
+    "--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="S",
+    help="Share of each class to test with, if DATA has no test images; always the same images.",
+)  # fmt: skip
 _IMAGES = (
     click.option(
         "--image-size", type=click.IntRange(min=1), metavar="N",
@@ -75,9 +71,7 @@ class RuleSettings:
 
 def data_options(function: Any) -> Any:
     """Decorate a command with the options about a set of images."""
-    for option in reversed(_HOLDOUT):
-        function = option(function)
-    return image_options(function)
+    return image_options(_HOLDOUT(function))
 
 
 def image_options(function: Any) -> Any:

@@ -90,7 +90,7 @@ def record_of(made: Record, given: Record | None) -> Record:
     """
     for field in fields(made) if given is not None else ():
         if getattr(made, field.name) != field.default:
-            raise InputError(field.name, f"was given twice, by itself and in a {type(made).__name__}", "choose one")
+            raise InputError(field.name, f"was given twice, by itself and in the {type(made).__name__}", "choose one")
     return made if given is None else given
 
 

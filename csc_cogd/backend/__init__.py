@@ -20,42 +20,11 @@ from csc_cogd.backend.cpu import Backend, Index, Task, Workspace, borrowed
 from csc_cogd.backend.dispatch import as_channels_last, kernels_for
 from csc_cogd.backend.momentum import ParameterUpdate, momentum_step
 from csc_cogd.backend.precision import check_precision, computing_in
-from csc_cogd.backend.selection import (
-    choose_device,
-    device_of,
-    get_backend,
-    physical_memory,
-    usable_devices,
-    usable_processors,
-)
+from csc_cogd.backend.selection import choose_device, device_of, get_backend, usable_devices, usable_processors
 
 __all__ = [
-    "Backend",
-    "Index",
-    "ParameterUpdate",
-    "Task",
-    "Workspace",
-    "array_module",
-    "as_array",
-    "as_channels_last",
-    "beside",
-    "borrowed",
-    "check_precision",
-    "check_unmasked",
-    "choose_device",
-    "computing_in",
-    "device_of",
-    "filled_like",
-    "from_gpu",
-    "get_backend",
-    "is_masked",
-    "kernels_for",
-    "momentum_step",
-    "on_gpu",
-    "physical_memory",
-    "single_threaded_blas",
-    "to_numpy",
-    "usable_devices",
-    "usable_processors",
-    "with_mask",
+    "Backend", "Index", "ParameterUpdate", "Task", "Workspace", "array_module", "as_array", "as_channels_last", "beside",
+    "borrowed", "check_precision", "check_unmasked", "choose_device", "computing_in", "device_of", "filled_like", "from_gpu",
+    "get_backend", "is_masked", "kernels_for", "momentum_step", "on_gpu", "single_threaded_blas", "to_numpy",
+    "usable_devices", "usable_processors", "with_mask",
 ]  # fmt: skip

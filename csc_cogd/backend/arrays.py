@@ -37,7 +37,11 @@ def with_mask(array: Any) -> Any:
 def check_unmasked(array: Any, name: str) -> None:
     """Raise InputError about the argument `name` if ``numpy.ma`` masks any of its values."""
     if is_masked(array):
-        raise InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
+        raise _masked(name)
+
+
+def _masked(name: str) -> InputError:
+    return InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
 
 
 def as_array(array: Any, name: str = "array") -> Any:
@@ -48,37 +52,31 @@ def as_array(array: Any, name: str = "array") -> Any:
     InputError
         If ``numpy.ma`` masks a value, as the mask would be lost; the error is about the argument `name`.
     """
-    if on_gpu(array):
-        return _of_cupy(array)
-    check_unmasked(array, name)
-    return np.asarray(array)
-
-
-def _of_cupy(tensor: Any) -> Any:
-    """Return what is on a GPU as an array of CuPy."""
-    if hasattr(tensor, "get"):
-        return tensor
+    if not on_gpu(array):
+        if is_masked(array):
+            raise _masked(name)
+        return np.asarray(array)
+    if hasattr(array, "get"):
+        return array
     import cupy
 
-    return cupy.asarray(tensor)
+    return cupy.asarray(array)
 
 
 def to_numpy(array: Any, name: str = "array") -> np.ndarray:
     """Return a NumPy array, wherever the data are; see :func:`as_array`."""
-    if on_gpu(array):
-        return _of_cupy(array).get()
-    check_unmasked(array, name)
-    return np.asarray(array)
+    array = as_array(array, name)
+    return array.get() if on_gpu(array) else array
 
 
 def from_gpu(array: Any) -> Any:
     """Copy an array from the GPU; return anything else as it is, such as a masked array or None."""
-    return _of_cupy(array).get() if on_gpu(array) else array
+    return as_array(array).get() if on_gpu(array) else array
 
 
 def beside(array: np.ndarray, other: Any) -> Any:
     """Copy a NumPy array to the current GPU if the other array is on a GPU."""
-    return array_module(_of_cupy(other)).asarray(array) if on_gpu(other) else array
+    return array_module(as_array(other)).asarray(array) if on_gpu(other) else array
 
 
 def filled_like(array: Any, values: Any) -> Any:

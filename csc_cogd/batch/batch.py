@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from csc_cogd.backend import physical_memory, usable_devices
+from csc_cogd.backend import usable_devices
+from csc_cogd.backend.selection import physical_memory
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, names_folder, place_outputs, unread_notes
 from csc_cogd.batch.job import Job, Listener, Result, Silent

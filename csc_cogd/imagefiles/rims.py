@@ -214,7 +214,7 @@ def _rim_widths(picture: _Picture, furthest: int, all_pieces: bool = True) -> np
             told.append((rim[chosen], alpha[own][chosen]))
             if not active[rim].any():
                 places.remove((place, own))
-        rims, alphas = (np.concatenate(parts) for parts in zip(*told, strict=True))
+        rims, alphas = map(np.concatenate, zip(*told, strict=True))
         active &= _damaged(rims, alphas, n, threshold, enough)
         if not active.any():
             break
@@ -234,7 +234,7 @@ def _damaged(rims: np.ndarray, alphas: np.ndarray, n: int, threshold: float, eno
         return damaged, judged
 
     one, of_one = judge(rims, n, enough)
-    hole, of_hole = (each.repeat(_DIRECTIONS) for each in judge(rims // _DIRECTIONS, n // _DIRECTIONS, enough))
+    hole, of_hole = [each.repeat(_DIRECTIONS) for each in judge(rims // _DIRECTIONS, n // _DIRECTIONS, enough)]
     side = np.tile(judge(rims % _DIRECTIONS, _DIRECTIONS, 1)[0], n // _DIRECTIONS)
     return np.where(of_one, one, np.where(of_hole, hole, side))
 

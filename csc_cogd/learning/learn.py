@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import physical_memory
 from csc_cogd.backend.fft import fast_length
+from csc_cogd.backend.selection import physical_memory
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.consensus import Mapper, learn_dictionary_consensus
 from csc_cogd.csc.dictionary import Dictionary

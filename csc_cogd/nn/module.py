@@ -221,6 +221,7 @@ class Sequential(Module):
     Parameters
     ----------
     *modules : Module
+        In the order of computation.
 
     Examples
     --------

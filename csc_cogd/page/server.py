@@ -88,10 +88,10 @@ class PageServer:
         app = Starlette(
             routes=[Mount(f"/{token}", routes=_Routes(session, self._listen).all())],
             exception_handlers={
-                ExistsError: _exists,
-                ConflictError: _conflict,
-                CscCogdError: _refused,
-                MemoryError: _no_memory,
+                ExistsError: _told("exists", 409),
+                ConflictError: _told("conflict", 409),
+                CscCogdError: _told("error", 422),
+                MemoryError: _told("error", 503, "out of memory: use a smaller picture, or a machine with more"),
             },
         )
         hosts = {f"{LOOPBACK}:{self.port}", f"localhost:{self.port}"}
@@ -378,17 +378,6 @@ def _bits(content: bytes) -> Response:
     return Response(content, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
 
-async def _exists(request: Request, error: Exception) -> Response:
-    return JSONResponse({"exists": str(error)}, 409)
-
-
-async def _conflict(request: Request, error: Exception) -> Response:
-    return JSONResponse({"conflict": str(error)}, 409)
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, 422)
-
-
-async def _no_memory(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "out of memory: use a smaller picture, or a machine with more"}, 503)
+def _told(name: str, code: int, text: str | None = None) -> Callable[[Request, Exception], Response]:
+    """Return a handler of errors, which answers with what they say, or a text."""
+    return lambda request, error: JSONResponse({name: text or str(error)}, code)

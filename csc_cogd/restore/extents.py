@@ -55,26 +55,25 @@ def clusters(damaged: np.ndarray) -> list[Window]:
             grid[box] = True
         if np.count_nonzero(grid) == before:
             break
-    return [_of_pixels(box, damaged.shape) for box in boxes]
-
-
-def _of_pixels(box: Window, shape: tuple[int, ...]) -> Window:
-    rows, columns = (slice(GAP * part.start, min(GAP * part.stop, length)) for part, length in zip(box, shape, strict=True))
-    return rows, columns
+    H, W = damaged.shape
+    return [
+        (slice(GAP * rows.start, min(GAP * rows.stop, H)), slice(GAP * columns.start, min(GAP * columns.stop, W)))
+        for rows, columns in boxes
+    ]
 
 
 def widened(window: Window, by: int, shape: tuple[int, ...]) -> Window:
     """Return a window with so many pixels more on each side, as far as the picture goes."""
-    rows, columns = (
-        slice(max(part.start - by, 0), min(part.stop + by, length)) for part, length in zip(window, shape, strict=True)
-    )
-    return rows, columns
+    (rows, columns), (H, W) = window, shape
+    return (
+        slice(max(rows.start - by, 0), min(rows.stop + by, H)), slice(max(columns.start - by, 0), min(columns.stop + by, W)),
+    )  # fmt: skip
 
 
 def within(inner: Window, outer: Window) -> Window:
     """Return where a window is in one that holds it."""
-    rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
-    return rows, columns
+    (rows, columns), (top, left) = inner, (outer[0].start, outer[1].start)
+    return slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
 
 
 def greatest_depth(missing: np.ndarray) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce, wraps
 from typing import Any, TypeVar, cast
@@ -76,7 +76,7 @@ class Observation:
         differing = missing if (shared := shared_plane(missing)) is None else shared[None]
         if not (differing.any() or complete):
             raise _wrong_mask("no pixel is missing", mask)
-        if any(plane.all() for plane in differing):
+        if any(map(np.all, differing)):
             raise _wrong_mask("every pixel of a channel is missing", mask)
         if _may_be_wrong(planes.dtype):
             for rows in _bands(planes):
@@ -179,17 +179,17 @@ def _may_be_wrong(dtype: np.dtype) -> bool:
     return dtype.kind == "f" or dtype.itemsize == 8
 
 
-def _bands(planes: np.ndarray) -> Iterator[slice]:
-    """Yield slices of the rows of planes (C, H, W), of about a million values each."""
+def _bands(planes: np.ndarray) -> list[slice]:
+    """Return slices of the rows of planes (C, H, W), of about a million values each."""
     step = max(BAND // (planes.shape[0] * planes.shape[2]), 1)
-    return (slice(top, top + step) for top in range(0, planes.shape[1], step))
+    return [slice(top, top + step) for top in range(0, planes.shape[1], step)]
 
 
 def _united(masks: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Return what any mask marks, of a shape (C, H, W): a view of one plane, where all masks are."""
     if not masks:
         return np.broadcast_to(np.zeros(shape[1:], bool), shape)
-    if all(mask.strides[0] == 0 for mask in masks):
+    if {mask.strides[0] for mask in masks} == {0}:
         masks = [mask[:1] for mask in masks]
     return np.broadcast_to(reduce(np.logical_or, masks), shape)
 
@@ -218,7 +218,7 @@ def known_range(planes: np.ndarray, missing: np.ndarray) -> tuple[float, float]:
     step = max(planes[0].size >> 20, 1) | 1  # odd: fields of interlaced pictures count alike
     if planes.dtype in (np.uint8, np.uint16):
         ends = [_tails(plane[::step], gone[::step]) for plane, gone in zip(planes, missing, strict=True)]
-        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        low, high = min(ends)[0], max([high for _, high in ends])
         if low < high and np.isfinite(ends).all():
             return low, high
         step = 1

@@ -43,7 +43,8 @@ class SparsePlanes:
     def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
         """Return the values of a window of some channels, (c, h, w)."""
         channels, window = self._resolved(key)
-        block = np.zeros((len(channels), *(part.stop - part.start for part in window)), self.dtype)
+        rows, columns = window
+        block = np.zeros((len(channels), rows.stop - rows.start, columns.stop - columns.start), self.dtype)
         for plane, c in zip(block, channels, strict=True):
             inside, numbers = self._inside(c, window)
             plane[inside] = self.values[c][numbers]
@@ -56,7 +57,7 @@ class SparsePlanes:
             self.values[c][numbers] = plane[inside]
 
     def _resolved(self, key: tuple[slice, slice, slice]) -> tuple[range, Window]:
-        channels, rows, columns = (range(length)[part] for part, length in zip(key, self.shape, strict=True))
+        channels, rows, columns = [range(length)[part] for part, length in zip(key, self.shape, strict=True)]
         return channels, (slice(rows.start, rows.stop), slice(columns.start, columns.stop))
 
     def _inside(self, channel: int, window: Window) -> tuple[tuple[np.ndarray, ...], np.ndarray]:

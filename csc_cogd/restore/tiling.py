@@ -145,7 +145,7 @@ def largest_share(damaged: np.ndarray) -> float:
     """Return the share of the damage (H, W bool) where it is densest, in squares as large as the smallest tiles."""
     side = SIDES[0]
     corners = side * np.argwhere(damaged_blocks(damaged, side))
-    most = max((np.count_nonzero(damaged[i : i + side, j : j + side]) for i, j in corners), default=0)
+    most = max([np.count_nonzero(damaged[i : i + side, j : j + side]) for i, j in corners], default=0)
     return float(most / np.prod(np.minimum(damaged.shape, side)))
 
 
@@ -229,7 +229,7 @@ def choose_tiles(
     for side in (0, *overlap.sides) if tile == "auto" else (int(tile),):
         if side == 0 or side >= least:
             tiles = plan_tiles(damaged, side, overlap)
-            largest = max((memory.of_tile(t.shape) for t in tiles), default=0)
+            largest = max([memory.of_tile(t.shape) for t in tiles], default=0)
             jobs = max(min(threads, int((memory.budget - memory.base) // max(largest, 1)), len(tiles)), 1)
             plans.append(Plan(tiles, jobs, memory.base + jobs * largest))
     fitting = [plan for plan in plans if plan.memory <= memory.budget]
@@ -239,7 +239,8 @@ def choose_tiles(
         raise InputError(
             "max_memory", f"of {memory.budget / 1e9:.3g} GB{by} doesn't suffice, {smallest / 1e9:.3g} GB do", advice
         )
-    return min(fitting, key=lambda plan: sum(t.size + TILE_OVERHEAD_PIXELS for t in plan.tiles))
+    costs = [sum([t.size + TILE_OVERHEAD_PIXELS for t in plan.tiles]) for plan in fitting]
+    return fitting[costs.index(min(costs))]
 
 
 class PlansInLessMemory:

@@ -329,6 +329,7 @@ def test_settings_are_checked_without_an_image_and_may_be_given_as_records(folde
         ({"task": "denoise", "gain": 2.0}, "gain belongs to Poisson noise: leave it out, or use noise 'poisson'"),
         ({"task": "deblur"}, "operator must be an operator"), ({"solve": Solve(), "lmbda": 1.0}, "lmbda was given twice"),
         ({"task": "reconstruct", "tile": 64}, "tile is no setting of this task"),
+        ({"mask_path": "masks"}, "mask_path is no setting of this task: use mask"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=problem):
             restore_batch("in", "out", **{"device": "cpu"} | options)

@@ -53,5 +53,7 @@ def test_states_that_do_not_fit_are_refused():
     for bad in ({"first.z": np.zeros(2)}, {"second.p": np.zeros(3)}):
         with pytest.raises(InputError, match="which fits no parameter"):
             made(p, q).load_state_dict({"steps": np.array(1)} | bad)
+    with pytest.raises(InputError, match=r"state lacks second\.p"):
+        made(p, q).load_state_dict({"steps": np.array(1), "first.p": np.zeros(p.shape)})
     with pytest.raises(InputError, match="parameters must not be empty"):
         AdamW({}, 0.1)
