@@ -185,6 +185,8 @@ class _Groups:
     def join(self) -> None:
         """Estimate all channels together from now on."""
         self._channels = [slice(0, self._shape[0])]
+        if self._model.n_together is not None:
+            self._model = replace(self._model, n_estimated=self._model.n_together)
 
     def estimate(
         self, guide: Any, pilot: Any, observed: Any, known: Any, pilot_noise: float = 0.0, search: bool = True

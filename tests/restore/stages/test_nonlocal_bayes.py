@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -152,6 +154,17 @@ def test_channels_that_miss_the_same_are_estimated_together_in_the_last_passes(c
         assert np.allclose(turned, results[together], atol=1e-9) == together  # no choice of the channels matters then
         monkeypatch.undo()
     assert psnr(results[1], picture, data_range=1) > psnr(pilot, picture, data_range=1)
+
+
+def test_of_channels_estimated_together_there_may_be_fewer_patches(color, double):
+    picture, known, pilot = damaged(color, random_mask((48, 48), 0.5)[None])
+    many, few = PatchModel(size=4, step=3, n_estimated=16, together=2), PatchModel(size=4, step=3, n_estimated=4, together=2)
+    fewer_together = replace(many, n_together=4)
+    expected = refine(pilot, picture, known, few, 2, double)  # all passes are over channels together
+    np.testing.assert_array_equal(refine(pilot, picture, known, fewer_together, 2, double), expected)
+    assert abs(refine(pilot, picture, known, many, 2, double) - expected).max() > 1e-3
+    apart = [refine(pilot, picture, known, replace(model, together=0), 2, double) for model in (many, fewer_together)]
+    np.testing.assert_array_equal(*apart)
 
 
 def test_grey_channels_come_out_alike(gray, double):
