@@ -3,7 +3,8 @@
 The cases, each restored by a process that has compiled its kernels before, on one thread:
 
 photograph  500 x 500 in color, 2.1 % of it scratches and specks: by default, ``--fast`` and ``--best``, beside biharmonic
-            interpolation by scikit-image and by csc-cogd's own, and OpenCV NS
+            interpolation by scikit-image and by csc-cogd's own, and OpenCV NS; and beside each, how long its multiply-adds
+            over similar patches take at the speed of a matrix product, and its pixels at that of copying
 half        half of the pixels missing at random, 512 x 512, gray and color
 scratched   24 megapixels in color of which scratches cover 2.2 %, by the command, on two threads; with the peak of memory
 dust        the same with specks on 0.3 %
@@ -35,6 +36,7 @@ from large import mosaic, scratches
 from PIL import Image
 from restoration import pictures_for
 
+from csc_cogd.restore.settings import Solve, choose_effort
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_mask
 
 HERE = Path(__file__).resolve().parent.parent
@@ -158,6 +160,41 @@ def print_work(work: Work, against: Path | None, rounds: int) -> None:
     print(row, flush=True)
 
 
+def print_floor(work: Work) -> None:
+    """A row: what the stages can't take less than, as they are.
+
+    Counted are distances of patches, sums of products for covariances and their Cholesky factors; not the solutions for what
+    is missing of each patch, of which most have next to nothing.
+    """
+    missing = np.broadcast_to(work.mask, (3 if work.truth.ndim == 3 else 1, *work.mask.shape))
+    effort = choose_effort(Solve(work.effort), missing, 0.0)
+    model, channels = effort.patches, len(missing)
+    corners = [np.unique(np.append(np.arange(0, n - model.size, model.step), n - model.size)) for n in work.mask.shape]
+    touched = np.lib.stride_tricks.sliding_window_view(work.mask, (model.size, model.size))[np.ix_(*corners)]
+    n_groups = int(np.count_nonzero(touched.any(axis=(2, 3))))
+    n_searches = sum(number & (number - 1) == 0 for number in range(1, effort.passes + 1))
+
+    def fitting(values: int) -> float:
+        return model.n_similar * values * (values + 1) / 2 + values**3 / 6
+
+    one = model.size**2
+    apart = (effort.passes - model.together) * channels * fitting(one)
+    matching = n_searches * (2 * model.radius + 1) ** 2 * channels * one
+    multiply_adds = n_groups * (apart + model.together * fitting(channels * one) + matching)
+    square, started = np.ones((1024, 1024), np.float32), time.process_time()
+    square @ square
+    seconds = multiply_adds / 1024**3 * (time.process_time() - started)
+    source, started = np.ones(1 << 26, np.uint8), time.process_time()
+    source.copy()
+    copying = (time.process_time() - started) * 2 * work.truth.nbytes / source.nbytes
+    counted = f"{multiply_adds / 1e9:.2f} G multiply-adds of {n_groups} groups"
+    print(
+        f"| {work.name}, {work.effort}: floor | {seconds:.3f} for {counted}"
+        f" | {copying:.4f} for {2 * work.truth.nbytes / 1e6:.1f} MB | | | |",
+        flush=True,
+    )
+
+
 def command_of(tree: Path, arguments: list[str]) -> tuple[float, float, float]:
     """CPU seconds, seconds and the peak of memory in GB (Linux only) of the command of a tree."""
     peak, before, started = 0, os.times(), time.perf_counter()
@@ -266,6 +303,7 @@ def main() -> None:
         print_peers(Work(f"photograph, {mask.mean():.1%}", truth, mask))
         for effort in ("fast", "default", "best"):
             print_work(Work("photograph", truth, mask, effort), against, rounds)
+            print_floor(Work("photograph", truth, mask, effort))
     if "half" in cases:
         for name in ("gray", "color"):
             truth = photograph(name == "gray", 512)

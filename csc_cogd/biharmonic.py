@@ -17,7 +17,9 @@ TOLERANCE, MAX_ITERATIONS = 1e-8, 1000
 _TINY = 1e-300  # nothing is divided by less: between two looks at the residual it may become zero
 
 
-def fill_biharmonic(image: np.ndarray, missing: np.ndarray, backend: Backend | None = None) -> np.ndarray:
+def fill_biharmonic(
+    image: np.ndarray, missing: np.ndarray, backend: Backend | None = None, *, tolerance: float = TOLERANCE
+) -> np.ndarray:
     """Fill the missing pixels by biharmonic interpolation: the values of least squared Laplacian, mirrored at the border.
 
     The same as :func:`skimage.restoration.inpaint_biharmonic` (clipped to the range of the known values), but much
@@ -31,14 +33,16 @@ def fill_biharmonic(image: np.ndarray, missing: np.ndarray, backend: Backend | N
     missing : (C, H, W) bool array
     backend : Backend, optional
         Where conjugate gradients run, if that is a GPU; default: the CPU.
+    tolerance : float
+        Of the residual, relative to the right side, at which conjugate gradients stop.
     """
     filled = np.where(missing, 0.0, image)
     with in_scipy:
-        _fill(filled, missing, backend)
+        _fill(filled, missing, backend, tolerance)
     return filled
 
 
-def _fill(planes: np.ndarray, missing: np.ndarray, backend: Backend | None) -> None:
+def _fill(planes: np.ndarray, missing: np.ndarray, backend: Backend | None, tolerance: float) -> None:
     systems: dict[bytes, _Biharmonic] = {}
     for plane, gone in zip(planes, missing, strict=True):
         if gone.any():
@@ -46,15 +50,15 @@ def _fill(planes: np.ndarray, missing: np.ndarray, backend: Backend | None) -> N
             known = plane[~gone]
             values = None
             if backend is not None and backend.xp is not np and gone.mean() > DIRECT_BELOW:
-                values = _conjugate_gradients(plane, gone, backend)
+                values = _conjugate_gradients(plane, gone, backend, tolerance)
             if values is None:
                 if key not in systems:
                     systems[key] = _Biharmonic(gone)
-                values = systems[key].solve(plane)
+                values = systems[key].solve(plane, tolerance)
             plane[gone] = np.clip(values, known.min(), known.max())
 
 
-def _conjugate_gradients(plane: np.ndarray, missing: np.ndarray, backend: Backend) -> np.ndarray | None:
+def _conjugate_gradients(plane: np.ndarray, missing: np.ndarray, backend: Backend, tolerance: float) -> np.ndarray | None:
     """Values of the missing pixels as by :class:`_Biharmonic`, on the backend's device; None if many iterations don't do.
 
     The Laplacian, symmetric with mirrored borders, is applied by shifts: no matrix is built.
@@ -72,7 +76,7 @@ def _conjugate_gradients(plane: np.ndarray, missing: np.ndarray, backend: Backen
     scale = gone / xp.maximum(near * neighbors**2 + _sum_of_neighbors(near), 1)  # Jacobi: by the diagonal
     x = xp.zeros_like(gone)
     residual = -normal(xp.asarray(np.where(missing, 0.0, plane)))
-    enough = TOLERANCE * float((residual**2).sum()) ** 0.5
+    enough = tolerance * float((residual**2).sum()) ** 0.5
     direction = scale * residual
     energy = (residual * direction).sum()
     for number in range(MAX_ITERATIONS):
@@ -117,12 +121,12 @@ class _Biharmonic:
         self._gone = gone
         self._factor: Any = None
 
-    def solve(self, plane: np.ndarray) -> np.ndarray:
+    def solve(self, plane: np.ndarray, tolerance: float) -> np.ndarray:
         """Values of the missing pixels of a plane."""
         right = self._known @ plane.ravel()[~self._gone]
         if self._factor is None and self._gone.mean() > DIRECT_BELOW:
             jacobi = scipy.sparse.diags_array(1 / self._matrix.diagonal())
-            values, unsolved = cg(self._matrix, right, rtol=TOLERANCE, maxiter=MAX_ITERATIONS, M=jacobi)
+            values, unsolved = cg(self._matrix, right, rtol=tolerance, maxiter=MAX_ITERATIONS, M=jacobi)
             if not unsolved:
                 return values
         if self._factor is None:

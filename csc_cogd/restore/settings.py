@@ -23,6 +23,8 @@ SHRINK_ABOVE = 0.42  # of what surrounds known values beside missing ones: from 
 PASSES = {"gray": {"fast": 3, "default": 8, "best": 12}, "color": {"fast": 2, "default": 4, "best": 6}}
 """Over similar patches; as in gray where channels miss other values each, which then tell of each other step by step."""
 PASSES_AFTER_PRIOR = {"gray": {"fast": 2, "default": 4, "best": 8}, "color": {"fast": 2, "default": 3, "best": 6}}
+STILL = 0.5 / 255  # where no value moves by more, gray is as good after fewer passes, and color isn't
+TOGETHER_AFTER_PRIOR = 8  # patches of a group that are estimated where channels tell of each other after a prior
 PRIOR_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, the prior that ships helps,
 DENSE = 0.7  # fraction of missing values from which codes are better pilots than a prior
 CODE_ABOVE = {"gray": 0.42, "color": 0.6}  # of what surrounds known values beside missing ones: from there on, codes help
@@ -123,11 +125,15 @@ class PatchModel:
     n_similar : int
         Patches in a group.
     n_estimated : int
-        How many of them are estimated: the most similar ones.
+        How many of them are estimated: the most similar ones;
+    n_together : int, optional
+        of channels that are estimated together. Default: as many.
     shrinkage : float
         Weight of a multiple of the identity in a group's covariance.
     together : int
         Last passes in which channels that miss the same are estimated together, and tell of each other.
+    still : float
+        Patches wait for the last pass where no missing value has moved by more than this in the pass before.
     """
 
     size: int = 6
@@ -135,8 +141,10 @@ class PatchModel:
     radius: int = 15
     n_similar: int = 60
     n_estimated: int = 16
+    n_together: int | None = None
     shrinkage: float = 0.01
     together: int = 0
+    still: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -201,10 +209,20 @@ def choose_effort(
             pilot = "code"
         if pilot == "prior":
             passes = PASSES_AFTER_PRIOR[kind][solve.effort]
+        calm = kind == "gray" and pilot == "biharmonic" and not large_holes
+        sure = pilot == "prior" and not best
         effort = Effort(
             rounds,
             passes + (large_holes and not fast),
-            PatchModel(size, step, n_estimated=n_estimated, shrinkage=0.003 if little else 0.01, together=together),
+            PatchModel(
+                size,
+                step,
+                n_estimated=n_estimated,
+                n_together=TOGETHER_AFTER_PRIOR if sure else None,
+                shrinkage=0.003 if little else 0.01,
+                together=together,
+                still=STILL if solve.effort == "default" and calm else 0.0,
+            ),
             learn=best and pilot == "code" and damage.share > ADAPT_ABOVE,
             check=damage.share > CHECK_ABOVE and not fast,
             pilot=pilot,

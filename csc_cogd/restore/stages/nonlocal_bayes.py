@@ -109,15 +109,21 @@ def refine(
     def mixed_back(values: Any) -> np.ndarray:
         return np.tensordot(mixing.T, backend.to_host(values).reshape(pilot.shape).astype(np.float64), 1)
 
+    moved: np.ndarray | None = None
     for number in range(1, passes + 1):
         raw = noise > 0 and number == 1 and complete
         source = observed if raw else estimate
         again = noise > 0 or number & (number - 1) == 0  # what looks alike changes less and less
         if not noise and number == passes - model.together + 1:
             groups.join()
-        total, weight = groups.estimate(estimate, source, observed, known, noise if raw else 0.0, search=again)
+        chosen = None if number == passes else moved
+        total, weight = groups.estimate(
+            estimate, source, observed, known, noise if raw else 0.0, search=again, chosen=chosen
+        )
         before = values[groups.places]
         refined = backend.xp.where(weight > 0, total / backend.xp.maximum(weight, 1), before)
+        if not noise and model.still:
+            moved = groups.touching(backend.to_host(abs(refined - before)) > model.still)
         if watch is not None:
             shown = values.copy()
             shown[groups.places] = refined
@@ -179,35 +185,63 @@ class _Groups:
         self._channels = [slice(c, c + 1) for c in range(len(known))] if apart else [slice(0, len(known))]
         self._corners = _corners(np.asarray(~known.all(axis=0)), model, noise > 0, backend.rows_at_once)
         self._matches: list[Any] = [None] * len(self._corners)
-        self._missing = None if noise else np.flatnonzero(~known)
+        self._missing: Any = None if noise else np.flatnonzero(~known)
         self.places: Any = slice(None) if self._missing is None else backend.xp.asarray(self._missing)
 
     def join(self) -> None:
         """Estimate all channels together from now on."""
         self._channels = [slice(0, self._shape[0])]
+        if self._model.n_together is not None:
+            self._model = replace(self._model, n_estimated=self._model.n_together)
+
+    def touching(self, marked: np.ndarray) -> np.ndarray:
+        """Return the corners of the patches that touch marked ones of the values at `places`, (H, W) bool."""
+        _, H, W = self._shape
+        corners, size = np.zeros((H, W), bool), self._model.size
+        i, j = np.divmod(self._missing[marked] % (H * W), W)
+        for up, left in product(range(size), repeat=2):
+            corners[np.maximum(i - up, 0), np.maximum(j - left, 0)] = True
+        return corners
 
     def estimate(
-        self, guide: Any, pilot: Any, observed: Any, known: Any, pilot_noise: float = 0.0, search: bool = True
+        self,
+        guide: Any,
+        pilot: Any,
+        observed: Any,
+        known: Any,
+        pilot_noise: float = 0.0,
+        search: bool = True,
+        chosen: np.ndarray | None = None,
     ) -> tuple[Any, Any]:
         """Return the sum and the number of all patches' estimates of every value at `places`.
 
-        Similar patches are those of `guide`; without `search`, those that were found before.
+        Similar patches are those of `guide`; without `search`, those that were found before. Of the reference patches those
+        are taken whose corners are `chosen`, (H, W) bool; by default all.
         """
         (C, H, W), xp, dtype = self._shape, self._backend.xp, self._backend.dtype
         model, kernels = self._model, self._backend.patches
         by = GroupModel(model.size, model.n_estimated, self._noise**2, pilot_noise**2, model.shrinkage, FLOOR)
 
         def work(task: int) -> list[tuple[slice, Any, Any]]:
-            corners = self._corners[task]
+            corners, matches = self._corners[task], self._matches[task]
+            taken = None if chosen is None else np.flatnonzero(chosen[corners[:, 0], corners[:, 1]])
+            if taken is not None:
+                corners, matches = corners[taken], matches[xp.asarray(taken)]
+                if not taken.size:
+                    return []
             if search:
-                self._matches[task] = xp.empty((len(corners), model.n_similar, 2), np.int32)
-                kernels.match_patches(guide, xp.asarray(corners), model.size, model.radius, self._matches[task])
+                matches = xp.empty((len(corners), model.n_similar, 2), np.int32)
+                kernels.match_patches(guide, xp.asarray(corners), model.size, model.radius, matches)
+                if taken is None:
+                    self._matches[task] = matches
+                else:
+                    self._matches[task][xp.asarray(taken)] = matches
             top = max(int(corners[0, 0]) - model.radius, 0)
             bottom = min(int(corners[-1, 0]) + model.radius + model.size, H)
             total, weight = xp.zeros((2, C, bottom - top, W), dtype)
             for part in self._channels:
                 planes = (pilot[part], observed[part], known[part])
-                kernels.estimate_patches(*planes, self._matches[task], by, top, total[part], weight[part])
+                kernels.estimate_patches(*planes, matches, by, top, total[part], weight[part])
             return [(place, *sums) for c in range(C) for place, *sums in [self._wanted(c, top, total[c], weight[c])]]
 
         sums = xp.zeros((2, self._shape[0] * H * W if self._missing is None else len(self._missing)), dtype)

@@ -41,6 +41,13 @@ def test_pilot_is_biharmonic_interpolation(rng, photo, damage):
     np.testing.assert_allclose(fill_biharmonic(image[None], read_only(missing[None]))[0], expected, rtol=1e-7, atol=close)
 
 
+def test_a_pilot_of_a_coarser_tolerance_is_as_much_coarser(rng, photo):
+    image, missing = photo[None, :64, :64] / 255, rng.random((1, 64, 64)) < 0.5
+    exact = fill_biharmonic(image, missing)
+    errors = [abs(fill_biharmonic(image, missing, tolerance=tolerance) - exact).max() for tolerance in (1e-5, 1e-3)]
+    assert 0 < errors[0] < errors[1] / 5 < 0.01
+
+
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.95])
 def test_on_a_gpu_the_pilot_is_the_same(cuda, rng, photo, share):
     image, missing = photo[None, :40, :33] / 255, rng.random((1, 40, 33)) < share

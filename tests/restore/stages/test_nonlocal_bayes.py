@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -152,6 +154,40 @@ def test_channels_that_miss_the_same_are_estimated_together_in_the_last_passes(c
         assert np.allclose(turned, results[together], atol=1e-9) == together  # no choice of the channels matters then
         monkeypatch.undo()
     assert psnr(results[1], picture, data_range=1) > psnr(pilot, picture, data_range=1)
+
+
+def test_of_channels_estimated_together_there_may_be_fewer_patches(color, double):
+    picture, known, pilot = damaged(color, random_mask((48, 48), 0.5)[None])
+    many, few = PatchModel(size=4, step=3, n_estimated=16, together=2), PatchModel(size=4, step=3, n_estimated=4, together=2)
+    fewer_together = replace(many, n_together=4)
+    expected = refine(pilot, picture, known, few, 2, double)  # all passes are over channels together
+    np.testing.assert_array_equal(refine(pilot, picture, known, fewer_together, 2, double), expected)
+    assert abs(refine(pilot, picture, known, many, 2, double) - expected).max() > 1e-3
+    apart = [refine(pilot, picture, known, replace(model, together=0), 2, double) for model in (many, fewer_together)]
+    np.testing.assert_array_equal(*apart)
+
+
+def test_patches_wait_for_the_last_pass_where_nothing_moves(photo, backend):
+    picture = photo[None, :64, :64] / 255
+    missing = np.zeros(picture.shape, bool)
+    missing[0, 20:23, 8:12] = missing[0, 40:43, 44:48] = True
+    picture[0, :32, :28] = 0.5  # around the first hole nothing changes
+    picture, known, pilot = damaged(picture, missing)
+    pilot = np.where(missing, pilot + 1e-4, pilot)
+    model, shown = PatchModel(size=4, step=3, radius=8), {}
+    for still in (0.0, 1e-3, 1.0):
+        shown[still] = []
+        refine(
+            pilot, picture, known, replace(model, still=still), 4, backend,
+            watch=lambda number, planes, of=shown[still]: of.append(planes),
+        )  # fmt: skip
+    first, second = (slice(None), slice(0, 32), slice(0, 28)), (slice(None), slice(32, 64), slice(28, 64))
+    for number in range(4):  # the other hole is filled as ever
+        np.testing.assert_allclose(shown[1e-3][number][second], shown[0.0][number][second], atol=1e-6)
+    np.testing.assert_array_equal(shown[1e-3][2][first], shown[1e-3][1][first])
+    assert (shown[0.0][2][first] != shown[0.0][1][first]).any()
+    np.testing.assert_array_equal(shown[1.0][2], shown[1.0][1])  # nowhere has anything moved so far
+    assert (shown[1.0][3] != shown[1.0][2]).any()
 
 
 def test_grey_channels_come_out_alike(gray, double):
