@@ -143,11 +143,14 @@ def clean_planes(
     dry_run: bool = False,
 ) -> tuple[np.ndarray, CleaningReport]:
     """Clean a picture (C, H, W); with `dry_run`, only find what is to be cleaned."""
-    reporter.report("looking for dust", 0, 1)
+    if infrared is not None:
+        reporter.report("looking for dust", 0, 1)
     detection = find_dust(
-        planes, channel_axis=0, infrared=infrared, polarity=cleaning.polarity, sensitivity=cleaning.sensitivity
-    )
-    reporter.report("looking for dust", 1, 1)
+        planes, channel_axis=0, infrared=infrared, polarity=cleaning.polarity, sensitivity=cleaning.sensitivity,
+        callback=lambda seen: reporter.report("looking for dust", seen.done, seen.total),
+    )  # fmt: skip
+    if infrared is not None:
+        reporter.report("looking for dust", 1, 1)
     report = CleaningReport(detection, warnings=[*detection.remarks])
     if detection.mask.mean() > MUCH:
         problem = f"holds damage on {detection.mask.mean():.1%} of its area, as it seems: much of that may be the picture"

@@ -295,7 +295,7 @@ class Search:
     def _shifted(self, suspects: Suspects) -> np.ndarray:
         """Return the logits of the first look, as they are in a picture with as much damage as is certain."""
         shifts = {
-            sign: prior_shift(np.count_nonzero(suspects.logit[suspects.signs == sign] > CERTAIN), self._megapixels)
+            sign: prior_shift(int((suspects.logit[suspects.signs == sign] > CERTAIN).sum()), self._megapixels)
             for sign in (1, -1)
         }
         return suspects.logit + np.where(suspects.signs > 0, shifts[1], shifts[-1])
