@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import from_gpu
+from csc_cogd.cleaning.fill import fill
 from csc_cogd.cleaning.frames import clean_frame
 from csc_cogd.cleaning.report import CleaningReport
 from csc_cogd.cleaning.settings import Cleaning
@@ -18,10 +19,8 @@ from csc_cogd.detect.dust import find_dust
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.grain import Grain
-from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.observation import Observation, as_planes, frames_of
 from csc_cogd.restore.report import SILENT, Progress, Reporter
-from csc_cogd.restore.restore import restore
 from csc_cogd.restore.settings import Solve, Tiling
 
 MUCH = 0.05
@@ -161,8 +160,7 @@ def clean_planes(
     missing = detection.mask & ~divided
     of_fill = None
     if missing.any():
-        observation = Observation.of(restored, np.broadcast_to(missing, planes.shape), channel_axis=0, complete=True)
-        filled, of_fill = restore(inpainting(observation), solve, tiling, engine.without_measuring(), reporter=reporter)
+        filled, of_fill = fill(restored, missing, solve, tiling, engine, reporter)
         restored = np.where(missing, filled, restored)  # NaN stays: it isn't dust
     made = Grain.of(planes) if cleaning.grain == "auto" and missing.any() else None
     if made is not None:
