@@ -66,6 +66,7 @@ def clean_page(work: Work, image: ImageFile, page: int) -> ImageFile:
         work.masks_found[page] = mask
     if not mask.any() or settings.dry_run:
         return image
+    work.say_what_is_lost()
     restored = cleaned[0] if colors.ndim == 2 else np.ascontiguousarray(np.moveaxis(cleaned, 0, 2))
     result = with_cleaned(image, restored)
     written = as_written(job.target, result).colors
@@ -111,6 +112,8 @@ def _write_page(work: Work, before: np.ndarray, after: np.ndarray, report: Clean
     title = job.source.name if work.n_pages == 1 else f"{job.source.name}, page {page + 1} of {work.n_pages}"
     reference = None if job.reference is None else read_reference(job.reference, page, job.axes, before.shape)
     facts = {"found": "; ".join(work.lines["notes"]), "how": "; ".join(work.lines["details"])}
+    if work.lines["warnings"]:
+        facts["warnings"] = "; ".join(work.lines["warnings"])
     facts |= {name: str(value) for name, value in vars(job.settings.cleaning).items()}
     work.report = write_image_page(
         job.page, title, before, report.detection.mask, after, reference, Trace(), facts, report.detection

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend import from_gpu
+from csc_cogd.cleaning.fill import fill
 from csc_cogd.cleaning.frames import clean_frame
 from csc_cogd.cleaning.report import CleaningReport
 from csc_cogd.cleaning.settings import Cleaning
@@ -19,10 +20,8 @@ from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError, Remark
 from csc_cogd.imagefiles.smears import take_off_smeared_color
 from csc_cogd.restore.grain import Grain
-from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.observation import Observation, as_planes, frames_of
 from csc_cogd.restore.report import SILENT, Progress, Reporter
-from csc_cogd.restore.restore import restore
 from csc_cogd.restore.settings import Solve, Tiling
 
 MUCH = 0.05
@@ -148,11 +147,14 @@ def clean_planes(
 
     With `coarse_color`, its chroma was stored at less resolution than its luma, which has smeared the damage's color.
     """
-    reporter.report("looking for dust", 0, 1)
+    if infrared is not None:
+        reporter.report("looking for dust", 0, 1)
     detection = find_dust(
-        planes, channel_axis=0, infrared=infrared, polarity=cleaning.polarity, sensitivity=cleaning.sensitivity
-    )
-    reporter.report("looking for dust", 1, 1)
+        planes, channel_axis=0, infrared=infrared, polarity=cleaning.polarity, sensitivity=cleaning.sensitivity,
+        callback=lambda seen: reporter.report("looking for dust", seen.done, seen.total),
+    )  # fmt: skip
+    if infrared is not None:
+        reporter.report("looking for dust", 1, 1)
     report = CleaningReport(detection, warnings=[*detection.remarks])
     if detection.mask.mean() > MUCH:
         problem = f"holds damage on {detection.mask.mean():.1%} of its area, as it seems: much of that may be the picture"
@@ -165,8 +167,7 @@ def clean_planes(
     missing = detection.mask & ~divided
     of_fill = None
     if missing.any():
-        observation = Observation.of(restored, np.broadcast_to(missing, planes.shape), channel_axis=0, complete=True)
-        filled, of_fill = restore(inpainting(observation), solve, tiling, engine.without_measuring(), reporter=reporter)
+        filled, of_fill = fill(restored, missing, solve, tiling, engine, reporter)
         restored = np.where(missing, filled, restored)  # NaN stays: it isn't dust
     made = Grain.of(planes) if cleaning.grain == "auto" and missing.any() else None
     if made is not None:

@@ -35,7 +35,7 @@ from csc_cogd.restore.observation import Observation, as_planes, frames_of, inte
 from csc_cogd.restore.report import Progress, Reporter
 
 TILE, HALO = 960, 64  # side of a tile, and of what is looked at around it
-USUAL_CONFIDENCE = 0.6  # of what is marked at the usual sensitivity
+USUAL_CONFIDENCE = 0.38  # of what is marked at the usual sensitivity
 SPAN = 8.0  # by which the least logit of the confidence falls from sensitivity 0 to 1
 HOPELESS = -5.0  # logit after a few trees, of candidates that the others needn't look at
 SUSPECTED = -4.0  # logit of the first look, from which a candidate is looked at again

@@ -19,7 +19,7 @@ DARK, LIGHT = 0.07, 0.93  # what dust looks like where it is opaque
 STEEP = 0.98  # share of the pixels that are less steep than what counts as a picture's steepest slope
 BEYOND_ENDS = (4, 7, 10, 14)  # pixels from the middle of an end, where a candidate's going on is looked for
 MOST_GOING_ON = 3.0  # of its height
-BLOCK = 8  # side of JPEG's blocks
+BLOCK, LEAST_BLOCKINESS = 8, 1.05  # side of JPEG's blocks; blockiness up to which a picture isn't taken for one
 LEAST = 1e-4  # contrast that is divided by, of the range
 BEYOND = 0.25  # of the range, by which values may lie outside of it
 
@@ -72,14 +72,17 @@ class Scene:
 
 
 def _blockiness(plane: np.ndarray) -> float:
-    """Return how much larger steps between blocks are than within them, on average over rows and columns."""
+    """Return how much larger steps between blocks are than within them, on average over rows and columns.
+
+    Less than :data:`LEAST_BLOCKINESS` would tell one picture without blocks from another, and nothing of dust.
+    """
     ratios = []
     for turned in (plane, plane.T):
         steps = abs(np.diff(turned, axis=0)).mean(axis=1)
         between = np.arange(1, len(turned)) % BLOCK == 0
         if between.any() and not between.all():
             ratios.append(steps[between].mean() / (steps[~between].mean() + 1e-6))
-    return float(np.mean(ratios)) if ratios else 1.0
+    return max(float(np.mean(ratios)), LEAST_BLOCKINESS) if ratios else LEAST_BLOCKINESS
 
 
 class Zone:

@@ -20,8 +20,7 @@ WIDTH = 0.8  # standard deviation of a line's profile, pixels
 SIDES, SIDE = 3, 3  # columns from a line to the middle of what it is compared with, on either side; and how wide that is
 WINDOW, STRIP = 31, 81  # sides of the surroundings that tell how much pixels, and sums, usually deviate
 CLIPPED = 2.5  # usual deviations of pixels, so that few strong ones are no line
-STRENGTH = 8.5  # usual sums of a line, at which it is as likely a scratch as not,
-CERTAINTY = 0.85  # give or take: logit there
+STRENGTH = 8.5  # usual sums of a line, at which it is as likely a scratch as not
 FAINT = 1.3  # usual deviations of a line's pixels, from which it is seen, and a candidate by itself
 MOST = 200  # lines of one length that are looked at, the strongest
 PARTS = 4  # of a line;
@@ -48,7 +47,7 @@ def faint_scratches(plane: np.ndarray, sign: int) -> np.ndarray:
             for (rows, columns), strength in scratches:
                 if np.count_nonzero(view[rows, columns]) > KNOWN * len(rows):
                     continue
-                certain = 1 / (1 + np.exp(STRENGTH - strength - CERTAINTY))
+                certain = 1 / (1 + np.exp(STRENGTH - strength))
                 for offset in (-1, 0, 1):
                     beside = np.clip(columns + offset, 0, view.shape[1] - 1)
                     view[rows, beside] = np.maximum(view[rows, beside], certain)

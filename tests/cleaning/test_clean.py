@@ -123,3 +123,9 @@ def test_settings_that_cant_be_are_refused(setting, value):
 def test_stacks_are_refused():
     with pytest.raises(InputError, match="one by one"):
         clean(np.zeros((4, 32, 32)))
+
+
+def test_the_search_is_told_of_tile_by_tile(rng):
+    image, seen = rng.normal(120, 2, (64, 1100)), []
+    clean(image, callback=seen.append)
+    assert [each[1:3] for each in seen if each.stage == "looking for dust"] == [(0, 2), (1, 2), (2, 2)]

@@ -122,6 +122,7 @@ def test_a_batch_with_all_that_can_be(folder, made, capsys):
     page = next((folder / "report" / "pages").glob("good*.html")).read_text()
     assert "What was found" in page
     assert "speck, " in page
+    assert "infrared shows the picture itself" in next((folder / "report" / "pages").glob("kodachrome*.html")).read_text()
     assert not list((folder / "report" / "pages").glob("nothing*.html"))
     sheet = (folder / "report" / "index.html").read_text()
     assert "missing" not in err
@@ -145,6 +146,13 @@ def test_a_batch_with_all_that_can_be(folder, made, capsys):
     for row in rows.values():  # the times of the earlier run
         assert row["status"] == "failed" or f"skipped, {duration(row['seconds'])} before" in sheet
     assert contents(folder / "out") == before
+
+
+def test_the_page_of_a_jpeg_says_why_values_beside_the_damage_changed(folder, made):
+    imwrite("dusty.jpg", made.dusty, quality=95)
+    assert call("clean", "dusty.jpg", "-o", "out.jpg", "--report", "report", *FAST) == 0
+    (page,) = (path for path in (folder / "report").rglob("*.html") if "What was found" in path.read_text())
+    assert "JPEG is lossy" in page.read_text()
 
 
 def test_dry_run_counts_and_writes_nothing(folder, made, capsys):
