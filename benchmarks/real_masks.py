@@ -167,6 +167,7 @@ def mask_table(count: int, threads: int | None = None, save: Path | None = None)
             own = psnr(restored, old.clean, old.region)
             print(f"| {name} | {mark} | {own:.2f} | {best:.2f} | {own - best:+.2f} |", flush=True)
             if save is not None:
+                save.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(restored).save(save / f"{name}_{mark.replace(', ', '_')}.png")
 
 

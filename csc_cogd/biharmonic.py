@@ -1,4 +1,4 @@
-"""Biharmonic interpolation of missing pixels."""
+"""Biharmonic and harmonic interpolation of missing pixels."""
 
 from __future__ import annotations
 
@@ -39,6 +39,31 @@ def fill_biharmonic(
     filled = np.where(missing, 0.0, image)
     with in_scipy:
         _fill(filled, missing, backend, tolerance)
+    return filled
+
+
+def fill_harmonic(planes: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Fill the missing pixels by harmonic interpolation: each is the mean of its neighbors, mirrored at the border.
+
+    So it never leaves the range of what is known, and extrapolates no slopes.
+
+    Parameters
+    ----------
+    planes : (C, H, W) array of float
+        Anything where missing.
+    missing : (H, W) bool array
+        Not all of them.
+
+    Returns
+    -------
+    (C, H, W) array of float64
+    """
+    filled = np.array(planes, dtype=np.float64)
+    if missing.any():
+        laplacian, gone = _laplacian(missing), missing.ravel()
+        with in_scipy:
+            right = -laplacian[:, ~gone] @ filled[:, ~missing].T
+            filled[:, missing] = splu(laplacian[:, gone]).solve(np.ascontiguousarray(right)).T
     return filled
 
 
@@ -106,14 +131,7 @@ class _Biharmonic:
     """The normal equations of ``argmin_u ||L u||^2`` over the missing pixels of one mask, L the Laplacian."""
 
     def __init__(self, missing: np.ndarray) -> None:
-        near = np.nonzero(binary_dilation(missing))  # pixels whose Laplacians see missing ones
-        seen = [
-            np.ravel_multi_index([near[0] + down, near[1] + right], missing.shape, mode="clip")
-            for down, right in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
-        ]
-        entries = np.repeat([-4.0, 1.0, 1.0, 1.0, 1.0], len(near[0]))
-        places = np.tile(np.arange(len(near[0])), 5), np.concatenate(seen)
-        laplacian = scipy.sparse.csc_array((entries, places), (len(near[0]), missing.size))
+        laplacian = _laplacian(binary_dilation(missing))  # pixels whose Laplacians see missing ones
         gone = missing.ravel()
         free = laplacian[:, gone]
         self._matrix = (free.T @ free).tocsr()
@@ -133,3 +151,15 @@ class _Biharmonic:
             symmetric = {"SymmetricMode": True}
             self._factor = splu(self._matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
         return self._factor.solve(right)
+
+
+def _laplacian(where: np.ndarray) -> scipy.sparse.csc_array:
+    """Return the Laplacian of n pixels, those of (H, W) bool, as a map from all values: (n, H W), mirrored at the border."""
+    at = np.nonzero(where)
+    seen = [
+        np.ravel_multi_index([at[0] + down, at[1] + right], where.shape, mode="clip")
+        for down, right in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+    ]
+    entries = np.repeat([-4.0, 1.0, 1.0, 1.0, 1.0], len(at[0]))
+    places = np.tile(np.arange(len(at[0])), 5), np.concatenate(seen)
+    return scipy.sparse.csc_array((entries, places), (len(at[0]), where.size))

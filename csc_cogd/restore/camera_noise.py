@@ -36,7 +36,8 @@ _PRIOR_LEVEL = 0.85
 CHANNELS = (1, 3)
 NO_NOISE_SEEN = "no noise to speak of"
 KINDS = ("camera", "grain", "jpeg")
-VISIBLE = 1.75  # gray levels of noise in luminance; in pictures without JPEG's errors, less of it is mostly texture
+VISIBLE, VISIBLY_CORRELATED = 1.75, 3.25
+"""Gray levels of noise in luminance, white and correlated: in pictures without JPEG's errors, less of it may be texture."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def find(planes: np.ndarray, kind: str, low: float, unit: float, strength: float
         weights[1:] *= kind != "grain"
     believed = replace(estimate, variances=estimate.variances * weights)
     noise = believed if kind == "grain" else with_quantization(believed)
-    if kind == "auto" and not noise.compressed and believed.sigmas[0] < VISIBLE:
+    least = VISIBLE if estimate.white else VISIBLY_CORRELATED
+    if kind == "auto" and not noise.compressed and believed.sigmas[0] < least:
         return Correlated.none(len(planes))
     return Correlated(
         noise.scaled(strength), low, unit, _in_words(believed, kind), estimate.white and bool(believed.variances[0].any())

@@ -24,7 +24,7 @@ from scipy.ndimage import (
 )
 
 from csc_cogd.backend import Backend
-from csc_cogd.biharmonic import fill_biharmonic
+from csc_cogd.biharmonic import fill_biharmonic, fill_harmonic
 from csc_cogd.restore.exemplars import synthesize
 from csc_cogd.restore.extents import Window, clusters, shared_plane, widened, within
 from csc_cogd.restore.kriging import Covariance, krige
@@ -46,9 +46,10 @@ DISAGREEING, MANY = 2.0, 0.4
 CONTEXT = 48
 COPIES, GAP = 4, 3
 """Of a hole beside it, at most; pixels between them."""
-ALIKE, STEEPNESS = 0.7, 12.0
-"""Ways count by ``e^-STEEPNESS``, e the geometric mean of their errors at the rim and on copies; copies count by how much as
-hard as the rim they are: ALIKE is the standard deviation of a weight over the difference of the errors' logarithms."""
+ALIKE, OF_RIM, STEEPNESS = 0.7, 2.0, 12.0
+"""Ways count by ``e^-STEEPNESS``, e the geometric mean of their errors at the rim, with weight OF_RIM, and on copies; these
+count by how much as hard as the rim they are: ALIKE is the standard deviation of a weight over the difference of the errors'
+logarithms."""
 LARGE = 12
 """Half the width from which a hole of a photograph gets texture: more than codes and patches explain."""
 SEARCHED = 96
@@ -203,11 +204,18 @@ def smooth(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndar
     return np.where(hole, filled, planes)
 
 
+def membrane(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Fill a hole by harmonic interpolation."""
+    return np.where(hole, fill_harmonic(planes, missing), planes)
+
+
 WAYS: dict[str, Way] = {
     "biharmonic": smooth,
+    "harmonic": membrane,
     "kriging": partial(krige, model=Covariance(reach=4, scale=40.0, likeness=0.08)),
     "kriging, fine": partial(krige, model=Covariance(reach=6, scale=50.0, likeness=0.12, prior=0.1)),
-    "kriging, near": partial(krige, model=Covariance(reach=3, scale=24.0, likeness=0.06, prior=0.5)),
+    "kriging, sloping": partial(krige, model=Covariance(reach=3, scale=24.0, likeness=0.06, prior=0.5, slope_from=6)),
+    "kriging, by distance": partial(krige, model=Covariance(reach=3, prior=1.0)),
     "kriging, nearest": partial(krige, model=Covariance(reach=4, scale=6.0, length=30.0)),
 }
 
@@ -267,7 +275,9 @@ def _judged(at_rim: list[float], on_copies: list[list[float]]) -> np.ndarray:
     """Return the mean error of every way, from those at the rim and on each copy."""
     logarithms = np.log([at_rim, *on_copies])
     levels = np.median(logarithms, axis=1)
-    return np.exp(np.average(logarithms, axis=0, weights=np.exp(-0.5 * ((levels - levels[0]) / ALIKE) ** 2)))
+    weights = np.exp(-0.5 * ((levels - levels[0]) / ALIKE) ** 2)
+    weights[0] = OF_RIM
+    return np.exp(np.average(logarithms, axis=0, weights=weights))
 
 
 def _spoilt(

@@ -8,7 +8,7 @@ the estimate falls back to a mean, so nothing is extrapolated as a ramp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -21,6 +21,7 @@ from csc_cogd.unrolled.correlated import OPPONENT
 MOST = 800
 """Known pixels that an estimate is made from: around a large hole, its rim is narrower than a model's reach."""
 _RIM, _SAMPLES, _LEAST = 3, 32, 0.01  # pixels at the hole that others are compared with, and the least weight by that
+_FEWEST_OF_PLANE = 20  # known pixels
 _LITTLE = 1e-9  # weight of what is far away
 _MANY = 1 << 19  # pairs of a pixel in the hole and one that is used, from which sums over them are taken by FFT
 
@@ -43,6 +44,9 @@ class Covariance:
     length : float
     nugget : float
         Share of the variance that neighbors don't have in common.
+    slope_from : int
+        Pixels around the hole to which a plane is fitted, which is taken off first and added again, so that slopes go on; 0:
+        none.
     """
 
     reach: int = 4
@@ -51,6 +55,7 @@ class Covariance:
     prior: float = 0.3
     length: float = 60.0
     nugget: float = 1e-3
+    slope_from: int = 0
 
 
 def krige(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model: Covariance) -> np.ndarray:
@@ -73,6 +78,9 @@ def krige(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model: Cova
     (C, h, w) array of float64
         `planes`, with the hole filled.
     """
+    if model.slope_from:
+        slope = _fitted_plane(planes, missing, hole, model.slope_from)
+        return krige(planes - slope, missing, hole, replace(model, slope_from=0)) + slope
     used = _used(missing, hole, model.reach)
     weight = _relevance(planes, missing, hole, model)
     mixing = OPPONENT if len(planes) == 3 else np.eye(len(planes))
@@ -80,6 +88,24 @@ def krige(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, model: Cova
     with in_scipy:
         mixed[:, hole] = _conditional_means(mixed, weight, used, np.argwhere(hole), model)
     return np.where(hole, np.tensordot(mixing.T, mixed, 1), planes)
+
+
+def _fitted_plane(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:
+    """Return the plane (C, h, w), a linear function of row and column, nearest to what is known around a hole.
+
+    Squares count by one over the distance from the hole. Where too few pixels are known, the plane is level.
+    """
+    distance = distance_transform_edt(~hole)
+    near = (distance <= reach) & ~missing
+    places = np.argwhere(near)
+    if len(places) < _FEWEST_OF_PLANE:
+        return np.zeros((len(planes), 1, 1))
+    middle, weights = places.mean(axis=0), 1 / np.sqrt(distance[near])
+    terms = np.column_stack([np.ones(len(places)), places - middle]) * weights[:, None]
+    coefficients = np.linalg.lstsq(terms, (planes[:, near] * weights).T, rcond=None)[0]
+    rows, columns = (np.arange(length) - at for length, at in zip(hole.shape, middle, strict=True))
+    constant, down, right = coefficients[..., None, None]
+    return np.asarray(constant + down * rows[:, None] + right * columns)
 
 
 def _used(missing: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:

@@ -165,7 +165,7 @@ def significance(noise: CameraNoise) -> np.ndarray:
     colorful = 1.0
     if colors:
         ratio = float(np.median(np.sqrt(colors[0] / np.maximum(luminance, 1e-9))))
-        colorful = _rise(ratio, *((0.07, 0.14) if compressed else (0.2, 0.28)))
+        colorful = _rise(ratio, *((0.07, 0.14) if compressed else (0.35, 0.5)))
     visible = np.ones_like(sigma) if compressed else np.array([_rise(one, 1.3, 2.0) for one in sigma])
     factors = [visible * seen * max(colorful, grain)]
     for color in colors:

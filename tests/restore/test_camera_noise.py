@@ -106,6 +106,17 @@ def test_texture_is_not_noise(clean):
     assert np.sqrt(np.mean((restored.astype(float) - clean) ** 2)) < 0.3
 
 
+@pytest.mark.parametrize(("blur", "sigma", "told"), [(0.7, 2.5, False), (0.7, 6, True), (0.0, 2.5, True)])
+def test_weak_correlated_noise_may_be_texture_and_stays(blur, sigma, told, rng):
+    """White noise of the same strength is told, as texture is never white."""
+    clean = reduced(coffee(), 2)
+    field = gaussian_filter(rng.normal(0, 1, clean.shape), (blur, blur, 0))
+    noisy = pixels(clean + sigma * field / field.std())
+    restored, report = denoise(noisy, channel_axis=-1, effort="fast", return_report=True)
+    assert bool(max(report.noise_sigmas)) == told
+    assert np.array_equal(restored, noisy) == (not told)
+
+
 def test_where_no_noise_can_be_told_the_image_comes_back_and_that_is_said():
     stripes = pixels(np.add.outer(np.zeros(128), 100 + 80 * np.sign(np.sin(np.arange(128) * 1.3))))
     restored, report = denoise(stripes, return_report=True)

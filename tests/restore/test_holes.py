@@ -5,6 +5,7 @@ import pytest
 from skimage.restoration import inpaint_biharmonic
 
 from csc_cogd import inpaint
+from csc_cogd.biharmonic import fill_harmonic
 from csc_cogd.restore.holes import find_holes
 from csc_cogd.restore.kriging import Covariance, krige
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
@@ -123,6 +124,21 @@ class TestKriging:
         filled = krige(np.full((2, 40, 40), 0.3), hole, hole, Covariance())
         np.testing.assert_allclose(filled, 0.3)
 
+    def test_a_slope_goes_on_to_the_border_where_it_is_asked_for(self):
+        i, j = np.mgrid[:60, :70] / 70
+        planes, hole = np.stack([0.2 + 0.5 * i + 0.2 * j, 0.9 - 0.3 * j]), box((60, 70), 0, 20, 14, 16)
+        seen = np.where(hole, 0, planes)
+        sloping, level = (krige(seen, hole, hole, Covariance(prior=1.0, length=5.0, slope_from=size)) for size in (6, 0))
+        np.testing.assert_allclose(sloping, planes, atol=1e-6)
+        assert abs(level - planes).max() > 0.02
+
+    def test_a_plane_that_few_pixels_tell_of_is_level(self):
+        planes, missing = np.random.default_rng(0).random((1, 40, 40)), np.ones((40, 40), bool)
+        missing[0, :12] = False
+        models = (Covariance(slope_from=size) for size in (0, 60))
+        level, sloping = (krige(planes, missing, box((40, 40), 10, 10, 12, 12), model) for model in models)
+        np.testing.assert_array_equal(sloping, level)
+
     def test_missing_pixels_outside_of_the_hole_are_not_read(self, rng):
         planes, hole = rng.random((3, 50, 50)), box((50, 50), 10, 10, 12, 12)
         missing = hole | (rng.random((50, 50)) < 0.2)
@@ -139,6 +155,31 @@ class TestKriging:
             filled = krige(np.where(hole, 0, image)[None], hole, hole, Covariance(likeness=0.08))[0]
             errors.append([((a - image)[hole] ** 2).mean() for a in (filled, inpaint_biharmonic(image * ~hole, hole))])
         assert np.log10(errors).mean(axis=0) @ (-10, 10) > 1  # dB
+
+
+class TestHarmonic:
+    def test_it_is_the_solution_of_the_dense_system(self, rng):
+        """Every missing pixel is the mean of its neighbors, of which there are fewer at the border."""
+        planes, missing = rng.random((2, 12, 15)), box((12, 15), 0, 8, 6, 7) | (rng.random((12, 15)) < 0.2)
+        filled = fill_harmonic(np.where(missing, np.nan, planes), missing)
+        system, right = np.eye(180), np.zeros((180, 2))
+        for row, column in np.argwhere(missing):
+            beside = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
+            beside = [15 * i + j for i, j in beside if 0 <= i < 12 and 0 <= j < 15]
+            system[15 * row + column, beside] = -1 / len(beside)
+        right[~missing.ravel()] = planes[:, ~missing].T
+        np.testing.assert_allclose(filled.reshape(2, -1).T, np.linalg.solve(system, right), atol=1e-12)
+        np.testing.assert_array_equal(filled[:, ~missing], planes[:, ~missing])
+
+    def test_it_keeps_to_the_range_of_what_is_known(self, photo):
+        missing = box(photo.shape, 0, 0, 20, 20) | box(photo.shape, 50, 40, 16, 16)
+        filled = fill_harmonic(photo[None], missing)
+        known = photo[~missing]
+        assert known.min() <= filled.min()
+        assert filled.max() <= known.max()
+
+    def test_nothing_missing_is_no_error(self):
+        np.testing.assert_array_equal(fill_harmonic(np.ones((1, 4, 4)), np.zeros((4, 4), bool)), 1)
 
 
 def test_scratches_are_no_holes_however_they_lie_but_wide_tears_are():
