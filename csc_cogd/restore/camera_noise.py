@@ -2,7 +2,8 @@
 
 A prior makes the pilot, whose thresholds are told what each filter meets of the noise, or without one, a DCT with hard
 thresholds [Yu, Sapiro 2011, "DCT image denoising"]; similar patches are then estimated under a Gaussian model of their own,
-with the covariance of the noise [Lebrun, Colom, Morel 2015, "Multiscale image blind denoising", without their scales].
+with the covariance of the noise [Lebrun, Colom, Morel 2015, "Multiscale image blind denoising"; of their scales, one more,
+of color alone: `coarse_noise.py`].
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from csc_cogd.backend import noise_groups
 from csc_cogd.backend.blas import single_threaded_blas
 from csc_cogd.engine import Engine
+from csc_cogd.restore.coarse_noise import without_coarse_color
 from csc_cogd.restore.noise_estimation import CameraNoise, estimate_camera_noise, mixed, significance, with_quantization
 from csc_cogd.restore.noise_spectrum import DCT, SIDE, blocks_of, coefficients_of, patch_covariance
 from csc_cogd.restore.report import SILENT, Reporter
@@ -54,6 +56,8 @@ class Correlated:
         What was found, in words.
     white : bool
         Whether what was found is white.
+    strength : float
+        Factor that the standard deviation of the noise has been multiplied by since.
     """
 
     noise: CameraNoise
@@ -61,6 +65,7 @@ class Correlated:
     unit: float
     found: str
     white: bool = False
+    strength: float = 1.0
     fidelity = "least squares"
 
     @classmethod
@@ -79,7 +84,7 @@ class Correlated:
     ) -> np.ndarray:
         """Return an image (1 or 3, H, W) in its own units without the noise."""
         values = (planes.astype(np.float64) - self.low) / self.unit
-        without = remove_camera_noise(values, self.noise, engine, effort, reporter, prior=prior)
+        without = remove_camera_noise(values, self.noise, engine, effort, reporter, prior=prior, strength=self.strength)
         return without.astype(np.float64) * self.unit + self.low
 
 
@@ -109,8 +114,9 @@ def find(planes: np.ndarray, kind: str, low: float, unit: float, strength: float
     if kind == "auto" and not noise.compressed and believed.sigmas[0] < least:
         return Correlated.none(len(planes))
     return Correlated(
-        noise.scaled(strength), low, unit, _in_words(believed, kind), estimate.white and bool(believed.variances[0].any())
-    )
+        noise.scaled(strength), low, unit, _in_words(believed, kind), estimate.white and bool(believed.variances[0].any()),
+        strength,
+    )  # fmt: skip
 
 
 def _in_words(noise: CameraNoise, kind: str) -> str:
@@ -135,6 +141,7 @@ def remove_camera_noise(
     reporter: Reporter = SILENT,
     *,
     prior: Prior | None = None,
+    strength: float = 1.0,
 ) -> np.ndarray:
     """Return an image (1 or 3, H, W) of values from 0 to 255 without the noise.
 
@@ -148,15 +155,29 @@ def remove_camera_noise(
     reporter : Reporter, optional
         Is told of each tile.
     prior : Prior, optional
-        For as many channels; makes the pilot, except under nothing but the errors of strong compression.
+        For as many channels; makes the pilot, except under nothing but the errors of strong compression. Before, coarse
+        noise of color is taken off at half the size, see :mod:`csc_cogd.restore.coarse_noise`.
+    strength : float
+        Factor by which the standard deviation of the noise was changed after it was estimated.
 
     Returns
     -------
     (C, H, W) array of float32
     """
+    prior = None if noise.of_strong_compression else prior
+    if prior is not None:
+        planes = without_coarse_color(
+            planes, noise, strength, lambda small, coarse: _removed(small, coarse, engine, effort, SILENT, prior)
+        )
+    return _removed(planes, noise, engine, effort, reporter, prior)
+
+
+def _removed(
+    planes: np.ndarray, noise: CameraNoise, engine: Engine, effort: str, reporter: Reporter, prior: Prior | None
+) -> np.ndarray:
+    """Return an image (1 or 3, H, W) without the noise, at its own size."""
     channels, result = mixed(planes.astype(np.float32)).astype(np.float32), np.empty(planes.shape, np.float32)
     on_cpu = engine if engine.backend.xp is np else replace(engine, device="cpu")
-    prior = None if noise.of_strong_compression else prior
     pilot = None if prior is None else mixed(_by_prior(planes, channels[0], noise, prior, engine, effort)).astype(np.float32)
     passes = (_PASSES if prior is None else _PRIOR_PASSES)[effort]
     H, W = planes.shape[1:]
