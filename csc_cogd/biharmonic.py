@@ -18,7 +18,7 @@ _TINY = 1e-300  # nothing is divided by less: between two looks at the residual 
 
 
 def fill_biharmonic(
-    image: np.ndarray, missing: np.ndarray, backend: Backend | None = None, *, tolerance: float = TOLERANCE
+    image: np.ndarray, missing: np.ndarray, backend: Backend | None = None, tolerance: float = TOLERANCE
 ) -> np.ndarray:
     """Fill the missing pixels by biharmonic interpolation: the values of least squared Laplacian, mirrored at the border.
 

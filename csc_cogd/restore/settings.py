@@ -23,7 +23,8 @@ SHRINK_ABOVE = 0.42  # of what surrounds known values beside missing ones: from 
 PASSES = {"gray": {"fast": 3, "default": 8, "best": 12}, "color": {"fast": 2, "default": 4, "best": 6}}
 """Over similar patches; as in gray where channels miss other values each, which then tell of each other step by step."""
 PASSES_AFTER_PRIOR = {"gray": {"fast": 2, "default": 4, "best": 8}, "color": {"fast": 2, "default": 3, "best": 6}}
-STILL = 0.5 / 255  # where no value moves by more, gray is as good after fewer passes, and color isn't
+STILL = 0.5 / 255  # where no value moves by more, gray is as good after fewer passes, and color isn't,
+STILL_BELOW = 0.4  # if a smaller fraction of the missing values is inside of holes: thin scratches and small specks
 TOGETHER_AFTER_PRIOR = 8  # patches of a group that are estimated where channels tell of each other after a prior
 PRIOR_ABOVE = 0.42  # of what surrounds known values beside missing ones: from there on, the prior that ships helps,
 DENSE = 0.7  # fraction of missing values from which codes are better pilots than a prior
@@ -209,7 +210,7 @@ def choose_effort(
             pilot = "code"
         if pilot == "prior":
             passes = PASSES_AFTER_PRIOR[kind][solve.effort]
-        calm = kind == "gray" and pilot == "biharmonic" and not large_holes
+        calm = kind == "gray" and pilot == "biharmonic" and damage.inside < STILL_BELOW
         sure = pilot == "prior" and not best
         effort = Effort(
             rounds,

@@ -10,7 +10,7 @@ from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation, ScaledPlanes
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter
-from csc_cogd.restore.settings import EFFORTS, choose_effort
+from csc_cogd.restore.settings import EFFORTS, STILL, choose_effort
 from csc_cogd.restore.stages import adaptation
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 from tests.conftest import read_only
@@ -92,6 +92,17 @@ def restore(image, missing, effort, noise_sigma=None, **options):
     problem = Problem(observation, noise=Gaussian(noise_sigma), keep_known=noise_sigma is None)
     restored, report = module.restore(problem, Solve(effort), Tiling(0), ENGINE, **options)
     return restored, report.groups[0]
+
+
+def test_patches_wait_only_beside_thin_damage_of_gray_pictures():
+    thin, thick = np.zeros((2, 1, 64, 64), bool)
+    thin[0, :, 30:33] = thick[0, 20:40, 20:40] = True
+    assert choose_effort(Solve(), thin, 0.0).patches.still == STILL > 0
+    for solve, missing, prior in (
+        (Solve(), thick, "none"), (Solve(), np.repeat(thin, 3, axis=0), "none"), (Solve("fast"), thin, "none"),
+        (Solve("best"), thin, "none"), (Solve(lmbda=0.1), thin, "none"), (Solve(), thin, "own"),
+    ):  # fmt: skip
+        assert choose_effort(solve, missing, 0.0, prior=prior).patches.still == 0
 
 
 @pytest.mark.parametrize("effort", ["fast", "default"])

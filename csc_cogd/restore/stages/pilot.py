@@ -14,7 +14,7 @@ BEFORE_PRIOR = 1e-3
 def pilot(state: TileState, recipe: Recipe) -> TileState:
     """Fill what is missing by biharmonic interpolation."""
     tolerance = BEFORE_PRIOR if recipe.effort is not None and recipe.effort.pilot == "prior" else TOLERANCE
-    estimate = fill_biharmonic(state.observed, state.missing, recipe.engine.backend, tolerance=tolerance)
+    estimate = fill_biharmonic(state.observed, state.missing, recipe.engine.backend, tolerance)
     if state.trace:
         state.trace.step("pilot", 0, estimate)
     return replace(state, pilot=estimate, estimate=estimate)
