@@ -102,7 +102,7 @@ def clean(
     if np.ndim(image) > 2 + (channel_axis is not None):
         raise InputError(
             "image", f"must be a single picture, got shape {np.shape(image)}",
-            "say which axis is that of the frames by {stack_axis}, if their scene stands still; else clean them one by one",
+            "name the axis of the channels, {channel_axis}=-1, or that of frames whose scene stands still, {stack_axis}=0",
         )  # fmt: skip
     planes = as_planes(from_gpu(image), channel_axis)
     cleaned, report = clean_planes(

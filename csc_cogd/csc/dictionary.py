@@ -204,7 +204,11 @@ def check_dictionary(dictionary: Any, name: str = "dictionary") -> None:
     """Raise InputError about the argument `name` if it isn't a :class:`Dictionary`."""
     if not isinstance(dictionary, Dictionary):
         named = isinstance(dictionary, (str, os.PathLike))
-        way = "load it, Dictionary.load(path)" if named else "make one, Dictionary(filters)"
+        way = (
+            "load it, Dictionary.load(path)"
+            if named
+            else "make one: Dictionary(D) of (K, h, w), Dictionary.from_sporco(D) of (h, w, K)"
+        )
         raise InputError(name, f"must be a csc_cogd.Dictionary, got {type(dictionary).__name__}", way)
 
 

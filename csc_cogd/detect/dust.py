@@ -124,7 +124,7 @@ def find_dust(
     if np.ndim(image) > 2 + (channel_axis is not None):
         raise InputError(
             "image", f"must be a single picture, got shape {np.shape(image)}",
-            "say which axis is that of the frames by {stack_axis}, if their scene stands still; else give them one by one",
+            "name the axis of the channels, {channel_axis}=-1, or that of frames whose scene stands still, {stack_axis}=0",
         )  # fmt: skip
     observation = Observation.of(from_gpu(image), channel_axis=channel_axis, complete=True)
     if observation.planes.dtype.kind == "b":

@@ -155,7 +155,9 @@ def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.n
                 "for color, name the axis of the channels, {channel_axis}=-1; for stacks that of the frames, {stack_axis}=0",
             )  # fmt: skip
         return image[None]
-    if image.ndim != 3 or not -3 <= channel_axis < 3:
+    if image.ndim == 3 and not -3 <= channel_axis < 3:
+        raise InputError("channel_axis", f"must be from -3 to 2, got {channel_axis}")
+    if image.ndim != 3:
         raise InputError(name, f"must have three axes with channel_axis={channel_axis}, got shape {image.shape}")
     return np.moveaxis(image, channel_axis, 0)
 

@@ -145,7 +145,7 @@ def test_is_told_in_a_line(rng):
 @pytest.mark.parametrize("given", ["filters.npz", np.ones((2, 3, 3))], ids=["path", "array"])
 def test_what_is_no_dictionary_is_refused_with_the_way_to_one(given):
     images, codes = np.zeros((1, 8, 8)), np.zeros((1, 2, 10, 10))
-    way = r"load it, Dictionary\.load\(path\)" if isinstance(given, str) else r"make one, Dictionary\(filters\)"
+    way = r"load it, Dictionary\.load\(path\)" if isinstance(given, str) else r"make one: Dictionary\(D\) of \(K, h, w\)"
     for call, name in (
         (lambda: solve_filters(images, codes, given), "start"), (lambda: debias(images, codes, given), "dictionary"),
         (lambda: reconstruct_images(codes, given), "dictionary"),

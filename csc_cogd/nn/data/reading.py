@@ -119,6 +119,8 @@ def _read_npz(path: Path, part: str, holdout: float | None) -> ImageSet:
     if path.suffix != ".npz":
         raise InputError("", "isn't an npz file or a folder", "unpack it first, if it is an archive", str(path))
     arrays, _ = read_arrays(path, "data set")
+    if "images" in arrays and "test_images" in arrays:
+        raise InputError("", "holds images beside test_images", "rename them train_images and train_labels", str(path))
     if "images" in arrays:
         share = _share_for_tests(path, holdout)
         return _from_arrays(path, arrays, "").split(share)[part == "test"]
