@@ -34,7 +34,7 @@ from csc_cogd.imagefiles.masks import alike, erased, in_any_channel, percent
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.report.page import Figures
-from csc_cogd.restore.expected_time import coarsely, expected_seconds, seconds_a_pixel
+from csc_cogd.restore.expected_time import busy_pixels, coarsely, expected_seconds, seconds_a_pixel
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.problem import Problem
@@ -265,7 +265,7 @@ class Work:
         """Say about how long it would take."""
         plans, threads = [group.plan for group in report.groups], engine.backend.threads
         if plans and (rate := seconds_a_pixel(problem, self.job.settings.solve, engine)) is not None:
-            seconds = expected_seconds(rate, plans, threads)
+            seconds = expected_seconds(rate, plans, threads, busy_pixels(problem))
             self.figures["expected_seconds"] = self.figures.get("expected_seconds", 0.0) + seconds
             on = f"{threads} threads" if threads > 1 else "1 thread"
             self.say(f"{where}: about {coarsely(seconds)} on {on}", "notes")

@@ -126,6 +126,7 @@ class _Reporter(Silent):
 def _serve(connection: Connection) -> None:
     """Do the jobs that come through the pipe until it is closed."""
     with suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which a terminal interrupts, too, ends it
         signal.signal(signal.SIGTERM, _interrupt)
         threading.Thread(target=_end_with_parent, daemon=True).start()
         with suppress(EOFError, OSError):

@@ -116,7 +116,9 @@ def test_a_change_of_the_mask_is_known_to_all_windows_and_must_fit(client, photo
     mask = square(photo.shape)
     revision = client.info()["revision"]
     assert client.paint(mask, revision=revision) == (200, {"revision": revision + 1})
-    assert client.hear("mask")["revision"] == revision + 1
+    while (heard := client.hear("mask")["revision"]) <= revision:
+        pass  # what earlier tests did is heard, too
+    assert heard == revision + 1
     assert (client.mask() == mask).all()
     status, answer = client.paint(~mask, revision=revision)
     assert (status, list(answer)) == (409, ["conflict"])

@@ -4,7 +4,7 @@ from scipy.ndimage import gaussian_filter
 
 from csc_cogd import Engine, Solve, inpaint
 from csc_cogd.restore import expected_time
-from csc_cogd.restore.expected_time import coarsely, expected_seconds, seconds_a_pixel
+from csc_cogd.restore.expected_time import busy_pixels, coarsely, expected_seconds, seconds_a_pixel
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.tiling import Plan, plan_tiles
@@ -52,3 +52,19 @@ def test_a_piece_is_measured_once_for_each_kind_of_problem(rng, monkeypatch, hol
     assert len(expected_time._rates) == 1
     restored = inpaint(picture, mask, effort="fast", max_iter=1)
     np.testing.assert_array_equal(restored[~mask], picture[~mask])
+
+
+def test_small_damage_takes_as_long_in_a_large_picture_as_in_a_small_one():
+    def expected(side):
+        mask = np.zeros((side, side), bool)
+        mask[10:180:20, 10:180:20] = True
+        problem = inpainting(Observation.of(np.zeros((side, side)), mask))
+        return expected_seconds(1e-4, [plan_of(side)], 1, busy_pixels(problem))
+
+    assert expected(800) == expected(200) > 0
+
+
+def test_where_all_pixels_take_time_none_is_called_busy(photo):
+    mask = np.eye(len(photo), photo.shape[1]) > 0
+    assert busy_pixels(inpainting(Observation.of(photo, mask), noise_sigma=5)) is None
+    assert 0 < busy_pixels(inpainting(Observation.of(photo, mask))) < photo.size
