@@ -277,6 +277,10 @@ def _check_outputs(options: PruneOptions, overwrite: bool) -> None:
         if path is not None:
             if path.suffix != suffix:
                 raise InputError("", f"the name of this output must end in {suffix}", subject=str(path))
+            if options.resume and path == options.output and path.exists() and not overwrite:
+                raise InputError(
+                    "", "is finished, so there is nothing to resume", "use {overwrite} to begin anew", str(path)
+                )
             check_writable(path, overwrite=overwrite, inputs=(options.weights,))
     check_distinct(options.output, options.onnx, options.int8, options.record)
     if options.int8 is not None and not (find_spec("onnx") and find_spec("onnxruntime")):

@@ -128,7 +128,7 @@ def command(
         if options.evaluating:
             _check_evaluation(options)
         else:
-            output, checkpoint = _checked_outputs(options, overwrite)
+            output, checkpoint, again = _checked_outputs(options, overwrite)
             rule = RuleSettings.parsed(options.rule)
             cogradient_rule(options.cogd, options.kernel_degree)  # refuses a degree without --cogd
             _check_start(options, recipe)
@@ -162,11 +162,11 @@ def command(
         if checkpoint != output:
             _export(start, images, output, checkpoint)
     if options.history_path is not None:
-        history.save(options.history_path, overwrite=overwrite)
+        history.save(options.history_path, overwrite=again)
     if options.plot is not None:
         from csc_cogd.report.training import draw_history
 
-        save_plot(draw_history(history), options.plot, overwrite)
+        save_plot(draw_history(history), options.plot, again)
     _summarize(output, start.name, history, console, options.as_json)
     if never_acted(history):
         console.warn("the rule of cogradient descent never acted: the weights are those of training without --cogd")
@@ -199,8 +199,11 @@ def _check_start(options: TrainOptions, recipe: Recipe) -> None:
         raise InputError("average", problem, "omit {average}, or {cogd}")
 
 
-def _checked_outputs(options: TrainOptions, overwrite: bool) -> tuple[Path, Path]:
-    """Return the output and the checkpoint, one file unless the output is ONNX, after checking all outputs."""
+def _checked_outputs(options: TrainOptions, overwrite: bool) -> tuple[Path, Path, bool]:
+    """Return the output and the checkpoint, one file unless the output is ONNX, after checking all outputs.
+
+    And whether the others may be there: those of the run that is resumed may.
+    """
     from csc_cogd.nn.training.history import check_history_name
     from csc_cogd.storage import check_distinct, check_writable
 
@@ -218,14 +221,15 @@ def _checked_outputs(options: TrainOptions, overwrite: bool) -> tuple[Path, Path
     if imported:
         check_writable(output, overwrite=overwrite, inputs=inputs)
         check_distinct(output, checkpoint)
+    again = overwrite or (options.resume and checkpoint.exists())
     check_writable(checkpoint, overwrite=True, inputs=inputs)
     check_distinct(output, options.history_path, options.plot)
     if options.history_path is not None:
         check_history_name(options.history_path)
-        check_writable(options.history_path, overwrite=overwrite, inputs=inputs)
+        check_writable(options.history_path, overwrite=again, inputs=inputs)
     if options.plot is not None:
-        check_plot(options.plot, overwrite)
-    return output, checkpoint
+        check_plot(options.plot, again)
+    return output, checkpoint, again
 
 
 def _evaluate(start: Start, test: ImageSet, recipe: Recipe, as_json: bool) -> None:

@@ -121,7 +121,7 @@ def test_settings_that_cant_be_are_refused(setting, value):
 
 
 def test_stacks_are_refused():
-    with pytest.raises(InputError, match="one by one"):
+    with pytest.raises(InputError, match="frames whose scene stands still"):
         clean(np.zeros((4, 32, 32)))
 
 

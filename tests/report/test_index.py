@@ -92,7 +92,7 @@ def test_what_is_cleaned_was_damaged_and_not_missing(tmp_path):
     found = {"speck": 3, "hair": 1, "scratch": 0}
     write_index(tmp_path, [result("a.png", altered=50, changed=7, missing=0.25, figures=found)], totals=totals)
     page = (tmp_path / "index.html").read_text("utf-8")
-    assert "25.0% to 25.0% of the pixels were damaged; 7 values beside the damage changed" in page
+    assert "25.0% of the pixels were damaged; 7 values beside the damage changed" in page
     assert "3 specks; 1 hair; 25.0 % damaged; 7 values beside the damage changed" in page
     assert "missing" not in re.sub(r"(?s)<style>.*?</style>|<script>.*?</script>|data-[-\w]+|-missing", "", page)
 

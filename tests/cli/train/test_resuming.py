@@ -56,6 +56,7 @@ def test_a_run_that_is_over_is_only_told_of(folder, capsys):
     assert capsys.readouterr().err.splitlines() == [end]
     assert (folder / "w.safetensors").read_bytes() == before
     assert (folder / "run.csv").read_text().count("\n") == 3
+    assert call(*arguments, "--resume", "--history", "run.csv", "-q") == 0  # its own history may be there
     check_refused(
         folder, capsys, [*arguments, "--resume", "--learning-rate", 0.2],
         "w.safetensors: is a checkpoint of another run (its learning_rate is 0.1, not 0.2)",
