@@ -134,7 +134,7 @@ def peers(path: Path, rules: dict[str, object]) -> Iterator[np.ndarray]:
 
     image = read_image(path)
     growth = 2 if "color" in rules else 0
-    mask = np.ascontiguousarray(missing_pixels(image, MaskRules(**rules, dilate=growth))[0][..., 0])  # type: ignore[arg-type]
+    mask = np.array(missing_pixels(image, MaskRules(**rules, dilate=growth))[0][..., 0])  # type: ignore[arg-type]
     for method in (cv2.INPAINT_TELEA, cv2.INPAINT_NS):
         yield cv2.inpaint(image.pixels, mask.astype(np.uint8), 5, method)
     yield to_bytes(255 * np.asarray(inpaint_biharmonic(image.pixels, mask, channel_axis=-1)))
