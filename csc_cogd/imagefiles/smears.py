@@ -1,18 +1,20 @@
 """Color of damage that JPEG has smeared over the pixels beside it.
 
 JPEG stores chroma mostly at half the resolution of luma. So damage tints what is beside it, and a fill would go on from that
-tint. There the picture's own chroma is interpolated from further outside; its luma is as good as any.
+tint. There the picture's own chroma is interpolated from further outside; its luma is as good as any. A mask that is wider
+than the damage has none of it at its edge, and nothing is done there.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, binary_erosion, label
 
 from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.imagefiles.rims import squares
 
 REACH = 2  # pixels: one of the chroma
+TIGHT = 0.4  # of the damage in a hole, that which is at its edge
 _SQUARE = np.ones((3, 3), bool)
 _TO_CHROMA = np.array([[-0.168736, 0.5], [-0.331264, -0.418688], [0.5, -0.081312]])  # ITU-R BT.601, as in JPEG
 _FROM_CHROMA = np.array([[0.0, -0.344136, 1.772], [1.402, -0.714136, 0.0]])
@@ -40,10 +42,28 @@ def take_off_smeared_color(colors: np.ndarray, missing: np.ndarray) -> tuple[np.
         unknown, beside = tinted[place], (tinted[place] & ~missing[place])[own]
         if unknown.all():
             continue
-        values = colors[place] / 255
-        chroma = np.moveaxis(values @ _TO_CHROMA, -1, 0)
-        filled = fill_biharmonic(chroma, np.broadcast_to(unknown, chroma.shape))
-        own_chroma = values + np.moveaxis(filled - chroma, 0, -1) @ _FROM_CHROMA
-        pixels = np.clip(np.rint(255 * own_chroma), 0, 255).astype(np.uint8)
-        cleared[place][own][beside] = pixels[own][beside]
+        values = np.moveaxis(colors[place] / 255, -1, 0)
+        beneath = fill_biharmonic(values, np.broadcast_to(unknown, values.shape))
+        damage = np.moveaxis(values - beneath, 0, -1)
+        tight = _tight_holes(damage, missing[place], unknown)[own]
+        own_chroma = colors[place][own] - 255 * (damage[own] @ _TO_CHROMA) @ _FROM_CHROMA
+        cleared[place][own][beside & tight] = np.clip(np.rint(own_chroma), 0, 255).astype(np.uint8)[beside & tight]
     return cleared, (cleared != colors).any(axis=2)
+
+
+def _tight_holes(damage: np.ndarray, missing: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Return which holes and their rims, (h, w) bool, hold damage up to their edges.
+
+    With the mean `c` of the damage (h, w, 3) in a hole and the mean `e` at its edge, that is where ``<e, c> / <c, c>`` is.
+    """
+    holes, count = label(unknown, _SQUARE)
+    edge = missing & ~binary_erosion(missing, _SQUARE, border_value=1)
+
+    def means(where: np.ndarray) -> np.ndarray:
+        n_pixels = np.maximum(np.bincount(holes[where], minlength=count + 1), 1)
+        sums = [np.bincount(holes[where], channel[where], count + 1) for channel in np.moveaxis(damage, -1, 0)]
+        return np.stack(sums) / n_pixels
+
+    of_holes, at_edges = means(missing), means(edge)
+    tight = (of_holes * at_edges).sum(axis=0) > TIGHT * (of_holes**2).sum(axis=0)
+    return np.asarray(tight[holes] & unknown)
