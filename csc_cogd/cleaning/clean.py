@@ -162,7 +162,8 @@ def clean_planes(
     if dry_run or not detection.mask.any():
         return planes, report
     if coarse_color and len(planes) == 3:
-        planes = np.moveaxis(take_off_smeared_color(np.moveaxis(planes, 0, 2), detection.mask)[0], 2, 0)
+        cleared, _ = take_off_smeared_color(np.moveaxis(planes, 0, 2), detection.mask, exact=True)
+        planes = np.moveaxis(cleared, 2, 0)
     restored, divided = divide(planes, detection)
     missing = detection.mask & ~divided
     of_fill = None

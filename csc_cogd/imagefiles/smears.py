@@ -20,7 +20,7 @@ _TO_CHROMA = np.array([[-0.168736, 0.5], [-0.331264, -0.418688], [0.5, -0.081312
 _FROM_CHROMA = np.array([[0.0, -0.344136, 1.772], [1.402, -0.714136, 0.0]])
 
 
-def take_off_smeared_color(colors: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def take_off_smeared_color(colors: np.ndarray, missing: np.ndarray, *, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Take the color of damage off the pixels beside it.
 
     Parameters
@@ -29,6 +29,8 @@ def take_off_smeared_color(colors: np.ndarray, missing: np.ndarray) -> tuple[np.
         Red, green and blue.
     missing : (H, W) bool array
         The damage.
+    exact : bool
+        Nothing else is missing: no hole is wider than the damage.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def take_off_smeared_color(colors: np.ndarray, missing: np.ndarray) -> tuple[np.
         values = np.moveaxis(colors[place] / 255, -1, 0)
         beneath = fill_biharmonic(values, np.broadcast_to(unknown, values.shape))
         damage = np.moveaxis(values - beneath, 0, -1)
-        tight = _tight_holes(damage, missing[place], unknown)[own]
+        tight = unknown[own] if exact else _tight_holes(damage, missing[place], unknown)[own]
         own_chroma = colors[place][own] - 255 * (damage[own] @ _TO_CHROMA) @ _FROM_CHROMA
         cleared[place][own][beside & tight] = np.clip(np.rint(own_chroma), 0, 255).astype(np.uint8)[beside & tight]
     return cleared, (cleared != colors).any(axis=2)

@@ -225,3 +225,18 @@ def test_presets_say_which_way_dust_goes(folder, capsys):
         mask = imread(folder / preset / "frame_mask.png") > 0
         found[preset] = (mask[32, 32], mask[62, 92])
     assert found == {"slide": (True, False), "film": (False, True), "print": (True, True)}
+
+
+def test_dust_leaves_no_tint_in_a_common_jpeg(folder):
+    rng = np.random.default_rng(0)
+    sky = np.clip(np.array([90, 140, 200]) + rng.normal(0, 1.5, (96, 128, 1)), 0, 255)
+    dusty = sky.copy()
+    for row, column in ((20, 30), (50, 90), (70, 40)):
+        dusty[row : row + 6, column : column + 6] = 20
+    imwrite("sky.jpg", dusty.astype(np.uint8), quality=90, subsampling=2)
+    assert call("clean", "sky.jpg", "-o", "sky.png", "--mask-out", "masks", *FAST) == 0
+    mask, found = imread("masks/sky_mask.png") > 0, imread("sky.png").astype(float)
+    assert mask[22, 32]
+    assert mask[52, 92]
+    tint = (found - found.mean(axis=2, keepdims=True) - (sky - sky.mean(axis=2, keepdims=True)))[mask]
+    assert abs(tint.mean(axis=0)).max() < 4
