@@ -130,7 +130,7 @@ def code_memory(dictionary: Dictionary, n_channels: int, itemsize: int, shape: t
     """
     size, K, C = (shape[0] + 16) * (shape[1] + 16), dictionary.n_filters, dictionary.n_channels
     apart = n_channels if C == 1 else 1  # over a gray dictionary, channels are coded beside one another
-    return int(size * max(apart * K * itemsize * (1.5 + 1.4 * C), 500 + 200 * n_channels))
+    return int(size * max(apart * K * itemsize * (1.5 + 1.4 * C), 450 + 50 * n_channels))
 
 
 def patches_memory(n_channels: int, shape: tuple[int, ...], share: float) -> int:
