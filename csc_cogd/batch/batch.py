@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from csc_cogd.batch.settings import BatchOptions, PathLike, ScanFiles, Settings
 from csc_cogd.batch.tasks import TASKS, Task, load_dictionary, prior_file
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.engine import take_fields
-from csc_cogd.errors import InputError
+from csc_cogd.errors import DiskFullError, InputError
 from csc_cogd.imagefiles import MaskRules
 from csc_cogd.imagefiles.infrared import infrared_file
 from csc_cogd.report.totals import Totals
@@ -52,7 +52,7 @@ class Batch:
         listener = listener or Silent()
         clean_up(self.jobs)
         self.totals.begin()
-        reported = []
+        reported, full = [], False
         with ExitStack() as stack:
             results: Iterable[Result] = map(partial(attempt, listener=listener), self.jobs)
             if self.scheduler is not None or self.n_processes > 1:
@@ -65,12 +65,14 @@ class Batch:
                     if self.report is not None:
                         reported.append(result.row())
                     yield result
-                    if result.disk_full or (self.fail_fast and result.status == "failed"):
+                    full = result.disk_full
+                    if full or (self.fail_fast and result.status == "failed"):
                         break
             finally:  # an interrupted batch has a report of what was done
                 self.totals.end()
                 if self.report is not None and reported:
-                    write_report(self.report, reported, self.totals)
+                    with suppress(DiskFullError) if full else nullcontext():  # which was told already
+                        write_report(self.report, reported, self.totals)
 
     def _results(self, listener: Listener) -> Generator[Result, None, None]:
         """Yield results of other processes."""

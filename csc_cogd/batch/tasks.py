@@ -22,7 +22,7 @@ from csc_cogd.restore.denoise import GAIN_UNKNOWN, check_noise, denoising
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation
-from csc_cogd.restore.prior import check_fill_prior, check_prior, kind_of_noise, with_fill_prior, with_prior
+from csc_cogd.restore.prior import as_restored, check_fill_prior, check_prior, kind_of_noise, with_fill_prior, with_prior
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport
 from csc_cogd.restore.restore_image import noise_behind, seen_through
@@ -107,6 +107,7 @@ def _check_inpainting(settings: Settings) -> None:
 def _denoising(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
     prior, solve = load_prior(settings.prior), settings.solve
     noise = kind_of_noise(settings.noise, dictionary, prior, solve)
+    observation = as_restored(observation, dictionary, prior, noise, settings.noise_sigma)
     problem = denoising(observation, dictionary, noise, settings.noise_sigma, settings.gain, settings.strength)
     return with_prior(problem, prior, noise, solve)
 
@@ -118,6 +119,7 @@ def _check_denoising(settings: Settings) -> None:
 
 def _behind(observation: Observation, dictionary: Dictionary | None, settings: Settings) -> Problem:
     noise, prior = settings.noise, load_prior(settings.prior)
+    observation = as_restored(observation, dictionary, prior, noise, settings.noise_sigma)
     problem = seen_through(observation, settings.operator, dictionary, noise, settings.noise_sigma, settings.gain)
     return with_scene_prior(problem, prior, noise, settings.solve)
 

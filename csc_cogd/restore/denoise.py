@@ -16,7 +16,7 @@ from csc_cogd.restore.camera_noise import CHANNELS, KINDS, Correlated, find
 from csc_cogd.restore.impulses import ImpulseSearch
 from csc_cogd.restore.noise import Gaussian, Poisson, estimate_gain
 from csc_cogd.restore.observation import Observation, intensity_range, over_frames
-from csc_cogd.restore.prior import kind_of_noise, with_prior
+from csc_cogd.restore.prior import as_restored, kind_of_noise, with_prior
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Progress, Reporter, Trace
 from csc_cogd.restore.restore import restore
@@ -135,7 +135,8 @@ def denoise(
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
     reporter = Reporter(callback)
     noise = kind_of_noise(noise, dictionary, prior, solve)
-    problem = denoising(observation, dictionary, noise, noise_sigma, gain, strength)
+    seen = as_restored(observation, dictionary, prior, noise, noise_sigma)
+    problem = denoising(seen, dictionary, noise, noise_sigma, gain, strength)
     problem = with_prior(problem, prior, noise, solve)
     if noise == "impulse":
         search = ImpulseSearch(tiling, engine, reporter)
@@ -163,8 +164,6 @@ def denoising(
     check_noise(noise, noise_sigma, gain, strength)
     if noise == "impulse":
         return Problem(observation, noise=Gaussian(None), dictionary=dictionary, keep_known=True)
-    if dictionary is None and np.ndim(noise_sigma) == 0:
-        observation = observation.without_copies()
     if noise in KINDS:
         _check_of_camera(observation, noise)
         found = find(observation.planes, noise, *_gray_levels(observation), strength)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.camera_noise import KINDS
+from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
@@ -16,6 +18,14 @@ from csc_cogd.unrolled.prior import Prior
 LEAST_NOISE = 0.0175
 """About 4.5 of 255. Under less, codes and patches of the image itself are better, by 0.1 dB at 3 of 255."""
 INCOMPLETE = Remark("prior", "wasn't used, as it is for images of which nothing is missing", "fill them first, by inpaint")
+
+
+def as_restored(
+    observation: Observation, dictionary: Dictionary | None, prior: Prior | str, noise: str, noise_sigma: Any
+) -> Observation:
+    """Return an observation of one channel if all are the same, unless something is given that is for several."""
+    for_color = dictionary is not None or np.ndim(noise_sigma) > 0 or (isinstance(prior, Prior) and prior.kind == "color")
+    return observation if for_color or noise == "impulse" else observation.without_copies()
 
 
 def kind_of_noise(noise: str, dictionary: Dictionary | None, prior: Prior | str, solve: Solve) -> str:

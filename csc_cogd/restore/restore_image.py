@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
-import numpy as np
-
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine, as_number, record_of
 from csc_cogd.errors import InputError
 from csc_cogd.restore.noise import Gaussian, Noise, Poisson
 from csc_cogd.restore.observation import Observation, over_frames
 from csc_cogd.restore.operators import Operator
+from csc_cogd.restore.prior import as_restored
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.reduction import Reduction
 from csc_cogd.restore.report import Progress, Reporter
@@ -153,7 +152,8 @@ def restore_image(
     tiling = record_of(Tiling(tile, max_memory), tiling)
     engine = record_of(Engine(dtype, device, threads, fft), engine)
     observation = Observation.of(image, mask, channel_axis=channel_axis, mask_polarity=mask_polarity, complete=True)
-    problem = seen_through(observation, operator, dictionary, noise, noise_sigma, gain)
+    seen = as_restored(observation, dictionary, prior, noise, noise_sigma)
+    problem = seen_through(seen, operator, dictionary, noise, noise_sigma, gain)
     problem = with_scene_prior(problem, prior, noise, solve)
     planes, report = restore(
         problem, solve, tiling, engine.without_measuring(), reporter=Reporter(callback), dry_run=dry_run
@@ -174,8 +174,6 @@ def seen_through(
     if observation.planes.dtype.kind == "b":
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
     assumed = noise_behind(operator, noise, noise_sigma, gain)
-    if dictionary is None and np.ndim(noise_sigma) == 0:
-        observation = observation.without_copies()
     operator = operator.of(observation) if isinstance(operator, Reduction) else operator
     if isinstance(assumed, Gaussian) and assumed.noise_sigma == "auto":
         assumed = scene_noise(observation, reduced=operator.factor > 1)

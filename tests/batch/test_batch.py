@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 
@@ -44,6 +45,18 @@ def test_fail_fast_stops_at_the_first_bad_file(folder):
     results = run("in", "out", mask="masks", fail_fast=True)
     assert [(result.input, result.status) for result in results] == [("in/p0.png", "done"), ("in/p1.png", "failed")]
     assert not (folder / "out" / "p2.png").exists()
+
+
+def test_a_full_disk_stops_a_batch_and_may_not_take_its_report(folder, monkeypatch):
+    def full(path, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    plain = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: full(file) if (folder / "out" / "p0.png").exists() else plain(file))
+    results = run("in", "out", mask="masks", report="report")
+    assert [(result.input, result.status) for result in results] == [("in/p0.png", "done"), ("in/p1.png", "failed")]
+    assert "make room, or write to another disk" in results[-1].error
+    assert not (folder / "report" / "index.html").exists()
 
 
 def test_what_is_there_is_left_as_it_is_and_the_rest_is_done(folder):

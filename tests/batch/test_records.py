@@ -53,7 +53,9 @@ def test_a_batch_which_could_not_be_resumed_fails_instead(folder):
 
 
 def test_a_dry_run_of_a_single_file_keeps_no_record(folder):
-    assert [result.status for result in run("in/p0.png", "out/p0.png", dry_run=True)] == ["planned"]
+    assert [(result.status, result.output) for result in run("in/p0.png", "out/p0.png", dry_run=True)] == [
+        ("planned", "out/p0.png")
+    ]
     assert list((folder / "out").iterdir()) == []
 
 

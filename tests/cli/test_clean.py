@@ -227,7 +227,7 @@ def test_presets_say_which_way_dust_goes(folder, capsys):
     assert found == {"slide": (True, False), "film": (False, True), "print": (True, True)}
 
 
-def test_dust_leaves_no_tint_in_a_common_jpeg(folder):
+def test_dust_leaves_no_tint_in_a_common_jpeg(folder, capsys):
     rng = np.random.default_rng(0)
     sky = np.clip(np.array([90, 140, 200]) + rng.normal(0, 1.5, (96, 128, 1)), 0, 255)
     dusty = sky.copy()
@@ -238,5 +238,8 @@ def test_dust_leaves_no_tint_in_a_common_jpeg(folder):
     mask, found = imread("masks/sky_mask.png") > 0, imread("sky.png").astype(float)
     assert mask[22, 32]
     assert mask[52, 92]
+    assert call("clean", "sky.jpg", "-o", "again.jpg", *FAST) == 0
+    (share,) = re.findall(r"values beside the damage change \(([\d.]+)% of them\)", capsys.readouterr().err)[-1:]
+    assert 0 < float(share) <= 100
     tint = (found - found.mean(axis=2, keepdims=True) - (sky - sky.mean(axis=2, keepdims=True)))[mask]
     assert abs(tint.mean(axis=0)).max() < 4

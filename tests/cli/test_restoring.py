@@ -113,7 +113,8 @@ def test_a_batch_that_is_interrupted_says_how_to_go_on(folder, capsys, monkeypat
         return attempt(job, listener)
 
     monkeypatch.setattr("csc_cogd.batch.batch.attempt", until)
-    assert restore("in", "-o", "out") == 130
+    assert restore("in", "-o", "out", "--report", "report") == 130
+    assert (folder / "report" / "index.html").exists() == advised
     assert (
         "1 of 3 are done and stay: the same call with --skip-existing does the rest" in capsys.readouterr().err
     ) == advised

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import median_filter
 
-from csc_cogd import Dictionary, InputError, denoise, inpaint, psnr, upscale
+from csc_cogd import Dictionary, InputError, Prior, denoise, inpaint, psnr, upscale
 from csc_cogd.restore.report import Trace
 from csc_cogd.restore.synthetic_masks import random_mask
 from tests.conftest import read_only
@@ -440,3 +440,5 @@ def test_a_gray_picture_kept_in_color_is_denoised_as_a_gray_one(photo, rng, sigm
     for channel in range(3):
         np.testing.assert_array_equal(color[:, channel], gray)
     assert same.noise_sigmas == report.noise_sigmas
+    given = denoise(np.stack([noisy] * 3, 1), 12, channel_axis=1, prior=Prior.default("color"), **FAST)  # which is for color
+    assert given.shape == color.shape
