@@ -5,6 +5,6 @@ The public names, which ``__init__.pyi`` lists, are imported on first use, so th
 
 from csc_cogd.lazy import lazy_names
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 __getattr__, __dir__, __all__ = lazy_names(__name__, __file__)
 __all__ += ["__version__"]
