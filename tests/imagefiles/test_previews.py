@@ -99,6 +99,16 @@ def test_directories_behind_one_another_in_a_circle_end(tmp_path):
     assert not any(traces(read_image(tmp_path / "a.png").exif))
 
 
+def test_what_only_begins_like_a_jpeg_hides_no_preview_behind_it(tmp_path):
+    note = NOTE.replace(PREVIEW, b"\xff\xd8\xff\xe0 none" + PREVIEW)
+    tags = Image.Exif()
+    tags.get_ifd(0x8769)[0x927C] = note
+    (tmp_path / "a.png").write_bytes(png(PIXELS, (b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0"))))
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + read_image(tmp_path / "a.png").exif)
+    assert tags.get_ifd(0x8769)[0x927C] == note.replace(PREVIEW, bytes(len(PREVIEW)))
+
+
 def test_without_previews_metadata_are_left_alone(tmp_path):
     (tmp_path / "a.png").write_bytes(
         png(PIXELS, (b"eXIf", exif().replace(b"a maker's note", b"\xff\xd8\xff\xe0 no JPEG"[:14])))
