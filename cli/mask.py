@@ -14,7 +14,7 @@ from csc_cogd.cli.console import Console, echo
 from csc_cogd.cli.mask_files import any_channel, check_mask_output, check_preview, mask_image, write_mask, write_preview
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, MASK, options
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,7 +158,6 @@ def from_image(
     import numpy as np
 
     from csc_cogd.imagefiles import create_images, missing_pixels, open_images
-    from csc_cogd.imagefiles.masks import percent
 
     check_mask_output(output, overwrite, image_path, rules.path)
     check_preview(preview, overwrite, output, image_path, rules.path)
@@ -176,7 +175,9 @@ def from_image(
         if not any(shares):
             raise InputError("", "no pixel is missing in any page", subject=str(image_path))
     share = np.mean(shares)
-    console.say(f"{output}: written, {1 - share if invert else share:.2%} of the pixels {'known' if invert else 'missing'}")
+    console.say(
+        f"{output}: written, {percent(1 - share if invert else share, 2)} of the pixels {'known' if invert else 'missing'}"
+    )
     if drawn is not None:
         write_preview(*drawn, preview, overwrite, console)
 
@@ -252,8 +253,8 @@ def detect(
     missing = np.asarray(found.mask.any(axis=2))
     if found.texture:
         console.warn(
-            f"{image_paths[0]}: {found.texture:.2%} of the values stand out like impulses, but lie together as texture does "
-            "and aren't marked: if they are corrupted, paint over them, and see mask from --mask-color"
+            f"{image_paths[0]}: {percent(found.texture, 2)} of the values stand out like impulses, but lie together as "
+            "texture does and aren't marked: if they are corrupted, paint over them, and see mask from --mask-color"
         )
     if not missing.any():
         console.warn(
@@ -362,7 +363,6 @@ def show(
     from scipy.ndimage import find_objects, label
 
     from csc_cogd.imagefiles import ImageFile, missing_pixels, read_image
-    from csc_cogd.imagefiles.masks import percent
 
     if preview is not None and image_path is None:
         raise InputError("preview", "is drawn on the image", "name an IMAGE after the mask")

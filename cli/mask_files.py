@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csc_cogd.cli.console import Console
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def write_mask(missing: np.ndarray, path: Path, overwrite: bool, console: Consol
     from csc_cogd.imagefiles import write_image
 
     write_image(mask_image(missing, path), path, overwrite=overwrite)
-    console.say(f"{path}: written, {missing.mean():.2%} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
+    console.say(f"{path}: written, {percent(missing.mean(), 2)} of {missing.shape[1]} x {missing.shape[0]} pixels missing")
 
 
 def mask_image(missing: np.ndarray, path: Path) -> ImageFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from csc_cogd.errors import CscCogdError, InputError
 
 if TYPE_CHECKING:
     from csc_cogd.nn import ImageSet, Module, Normalization, TrainingProgress
+    from csc_cogd.nn.training.history import Epoch
 
 _HOLDOUT = click.option(
     "--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="S",
@@ -146,21 +147,25 @@ class Start:
         Digest of the weights; None where they are random.
     normalization : Normalization or None
         None where it has to be measured.
+    images : ImageSet, optional
+        Those that it is tested with, as it numbers the classes.
     """
 
     network: Module
     name: str
     weights: str | None
     normalization: Normalization | None
+    images: ImageSet | None = None
 
 
 def start_network(
     images: ImageSet, weights: Path | None, name: str | None, normalization: Normalization | None, seed: int, *,
-    transfer: Callable[[str], Any] | None = None,
+    transfer: Callable[[str], Any] | None = None, testing: bool = False,
 ) -> Start:  # fmt: skip
     """Return a network with random weights, or with those of a file, for the classes of some images.
 
-    Where the file is of other classes, its last layer is replaced if there is a function `transfer`, which is told so.
+    Where the file is of other classes, its last layer is replaced if there is a function `transfer`, which is told so. Where
+    it is only tested, the images may be of some of its classes.
     """
     from csc_cogd.nn import build_network
     from csc_cogd.nn.saving import ONNX, read_network
@@ -187,6 +192,9 @@ def start_network(
         raise InputError("", f"takes images of {given} pixels, got {found}", fix, str(weights))
     state = file.network.state_dict()
     known_classes = head_classes(file.network)
+    if testing and known_classes is not None:
+        images = _in_classes(images, file.class_names, known_classes)
+        n_classes = len(images.class_names)
     if known_classes != n_classes or file.class_names not in (None, list(images.class_names)):
         if transfer is None:
             problem = "this network is for other classes than those of the images"
@@ -196,7 +204,21 @@ def start_network(
     normalization = normalization or file.normalization
     if normalization is None:
         raise InputError("", "holds no mean and standard deviation of pixels", "add {mean} and {std}", str(weights))
-    return Start(file.network, file.name, digest(*(state[key] for key in sorted(state))), normalization)
+    return Start(file.network, file.name, digest(*(state[key] for key in sorted(state))), normalization, images)
+
+
+def _in_classes(images: ImageSet, names: list[str] | None, n_classes: int) -> ImageSet:
+    """Return images with the labels of a network, where their classes are some of its: by name, or by number if unnamed."""
+    import numpy as np
+
+    own, numbers = list(images.class_names), [str(number) for number in range(n_classes)]
+    if own == numbers[: len(own)]:
+        labels = list(range(len(own)))
+    elif names is not None and set(own) <= set(names):
+        labels = [names.index(name) for name in own]
+    else:
+        return images
+    return replace(images, labels=np.array(labels)[images.labels], class_names=tuple(names or numbers))
 
 
 class EpochProgress:
@@ -210,3 +232,13 @@ class EpochProgress:
             f"loss {progress.loss:.4f}, {100 * progress.accuracy:.1f} %, rate {progress.learning_rate:.4g}, "
             f"{progress.images_per_second:.0f} images/s"
         )
+
+
+def epoch_line(epoch: Epoch, epochs: int) -> str:
+    """Return what is said of an epoch that is done, of so many."""
+    figures = [f"{name} {value:.4g}" for name, value in epoch.figures.items()]
+    parts = [
+        f"epoch {epoch.epoch}/{epochs}: loss {epoch.loss:.4f}", f"accuracy {100 * epoch.accuracy:.2f} %",
+        f"test {epoch.test_loss:.4f}", f"{100 * (epoch.test_accuracy or 0):.2f} %", *figures, f"{epoch.seconds:.1f} s",
+    ]  # fmt: skip
+    return ", ".join(parts)

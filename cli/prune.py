@@ -19,6 +19,7 @@ from csc_cogd.cli.networks import (
     RuleSettings,
     Start,
     data_options,
+    epoch_line,
     network_command,
     start_network,
 )  # fmt: skip
@@ -29,6 +30,7 @@ from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
     from csc_cogd.nn import Evaluation, ImageSet, PruningRecipe, PruningResult, Recipe
+    from csc_cogd.nn.training.history import Epoch
 
 _POSITIVE = click.IntRange(min=1)
 _MASK_EPOCHS = 30
@@ -207,10 +209,18 @@ def command(
         saved = checkpoint_files(checkpoint).values()
         advice = f"{options.output}: not written yet; the same call with --resume continues from what is saved beside it"
         with console.advising(lambda: advice if any(path.exists() for path in saved) else ""), console.progress() as bar:
+            epochs = {"masks": recipe.masks, "fine-tuning": recipe.fine_tuning}
+
+            def epoch_done(stage: str, epoch: Epoch) -> None:
+                bar.close()
+                settings = epochs[stage]
+                assert settings is not None
+                console.say(f"{stage}, {epoch_line(epoch, settings.epochs)}")
+
             result = prune(
                 start.network, images, recipe, normalization=start.normalization, test=test, checkpoint=checkpoint,
                 resume=options.resume, overwrite=overwrite,
-                progress=lambda progress: bar(EpochProgress(progress)),
+                progress=lambda progress: bar(EpochProgress(progress)), epoch_done=epoch_done,
             )  # fmt: skip
         before, after = (
             evaluate(network, test, normalization=start.normalization, batch_size=tuning.batch_size)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,8 @@ def restore_files(
         console.say(note)
     single = len(planned.jobs) == len(images) == 1 and planned.jobs[0].source == Path(images[0])
     live = single and planned.n_processes == 1 and planned.scheduler is None
-    tally = _Tally(console, planned.totals, single, live, as_json)
+    targets = {str(job.source): str(job.target) for job in planned.jobs}
+    tally = _Tally(console, planned.totals, targets, single, live, as_json)
     totals, n_jobs = planned.totals, len(planned.jobs)
 
     def advice() -> str:
@@ -136,6 +138,37 @@ def say(console: Console, text: str, kind: str, name: str, level: int = 0) -> No
         console.say(text, level=level + (kind == "details"))
 
 
+def alike(errors: Mapping[str, str], targets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Group errors that say the same of several files, numbers aside.
+
+    Parameters
+    ----------
+    errors : mapping of str to str
+        By the files that they are about, which they name at their beginning, or their targets.
+    targets : mapping of str to str
+        By the same files.
+
+    Yields
+    ------
+    file, text : str
+        The first of the files of each group, and what is to be said of all of them.
+    """
+    groups: defaultdict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for file, error in errors.items():
+        either = [" ".join(path.split()) for path in sorted((targets[file], file), key=len, reverse=True)]
+        name = next((name for name in either if error.startswith((f"{name}:", f"{name},"))), "")
+        what = error.removeprefix(name)
+        groups[re.sub(r"\d+", "#", what) if name else error].append((file, name or file, what))
+    for (file, name, what), *others in groups.values():
+        names = some_of([name, *[other for _, other, _ in others]])
+        if not others:
+            yield file, errors[file]
+        elif all(said == what for _, _, said in others):
+            yield file, f"{len(others) + 1} files: {names}: {what[2:] if name else what}"
+        else:
+            yield file, f"{len(others) + 1} files: {names}: such as {errors[file]}"
+
+
 def print_quality(qualities: Mapping[str, Quality]) -> None:
     """Print a table of how well images, by their names, were rebuilt, and from how much."""
     width = max(len(printable(name)) for name in qualities)
@@ -151,7 +184,10 @@ def print_quality(qualities: Mapping[str, Quality]) -> None:
 class _Tally:
     """Says what became of each file, and of all of them."""
 
-    def __init__(self, console: Console, totals: Totals, single: bool, live: bool, as_json: bool):
+    def __init__(
+        self, console: Console, totals: Totals, targets: Mapping[str, str], single: bool, live: bool, as_json: bool
+    ):
+        self._targets = targets
         self._console, self._single, self._live, self._as_json = console, single, live, as_json
         self._totals = totals
         self._warnings: defaultdict[str, list[str]] = defaultdict(list)
@@ -183,8 +219,9 @@ class _Tally:
         """Say what there is to say at the end; the exit code."""
         for text, files in self._warnings.items():
             self._console.warn(f"{some_of(files)}: {text}")
-        for result in self._failed:
-            self._console.error(result.error, result.trace)
+        errors, traces = ({one.input: getattr(one, name) for one in self._failed} for name in ("error", "trace"))
+        for file, text in errors.items() if self._console.verbosity > 0 else alike(errors, self._targets):
+            self._console.error(text, traces[file])
         if self._qualities and not self._as_json and not self._console.quiet:
             print_quality(self._qualities)
         if self._as_json:

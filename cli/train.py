@@ -20,6 +20,7 @@ from csc_cogd.cli.networks import (
     RuleSettings,
     Start,
     data_options,
+    epoch_line,
     network_command,
     start_network,
 )  # fmt: skip
@@ -86,7 +87,12 @@ class TrainOptions:
     help="Seed for the initial weights, and for the order and augmentation of the images.",
 )  # fmt: skip
 @data_options
-@click.option("--evaluate", "evaluating", is_flag=True, help="Test the weights instead of training.")
+@click.option(
+    "--evaluate",
+    "evaluating",
+    is_flag=True,
+    help="Test the weights instead of training: on all of DATA, if it has no parts.",
+)
 @options("resume")
 @click.option(
     "--checkpoint-every", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
@@ -107,7 +113,8 @@ def command(
     """Train a small image classifier, or test one.
 
     DATA is CIFAR-10 or CIFAR-100 in its binary version, a folder of train/CLASS/*.jpg and test/CLASS/*.jpg, or an npz file
-    of images and labels. The test images are never used for training or for the choice of an epoch.
+    of images and labels. The test images are never used for training or for the choice of an epoch. For --evaluate, DATA
+    may be a plain folder of CLASS/*.jpg, and of some of the network's classes.
 
     \b
     Examples:
@@ -132,10 +139,10 @@ def command(
             rule = RuleSettings.parsed(options.rule)
             cogradient_rule(options.cogd, options.kernel_degree)  # refuses a degree without --cogd
             _check_start(options, recipe)
-        test = data.load("test")
+        test = data.load("whole" if options.evaluating else "test")
         start = start_network(
             test, options.weights, options.network_name, data.normalization(), recipe.seed,
-            transfer=None if options.evaluating else console.say,
+            transfer=None if options.evaluating else console.say, testing=options.evaluating,
         )  # fmt: skip
         if options.freeze is not None:
             from csc_cogd.nn import freeze
@@ -144,7 +151,7 @@ def command(
         start.network.to(device)
         if options.evaluating:
             console.announce_compiling()
-            _evaluate(start, test, recipe, options.as_json)
+            _evaluate(start, start.images or test, recipe, options.as_json)
             return
         from csc_cogd.nn.cogradient import READINGS, KernelBacktracking, never_acted, training_rule
         from csc_cogd.nn.scaled_convs import SIDES
@@ -262,7 +269,7 @@ def _train(
     def epoch_done(epoch: Epoch) -> None:
         done.append(epoch)
         bar.close()
-        console.say(_epoch_line(epoch, recipe.epochs))
+        console.say(epoch_line(epoch, recipe.epochs))
         if options.as_json:
             echo(json.dumps(epoch.row()))
 
@@ -297,15 +304,6 @@ def _export(start: Start, images: ImageSet, output: Path, checkpoint: Path) -> N
     about = {"network": start.name, **image_metadata(images, start.normalization)}
     export_onnx(start.network, output, image_shape=images.image_shape, metadata=about, overwrite=True)
     checkpoint.unlink()
-
-
-def _epoch_line(epoch: Epoch, epochs: int) -> str:
-    figures = [f"{name} {value:.4g}" for name, value in epoch.figures.items()]
-    parts = [
-        f"epoch {epoch.epoch}/{epochs}: loss {epoch.loss:.4f}", f"accuracy {100 * epoch.accuracy:.2f} %",
-        f"test {epoch.test_loss:.4f}", f"{100 * (epoch.test_accuracy or 0):.2f} %", *figures, f"{epoch.seconds:.1f} s",
-    ]  # fmt: skip
-    return ", ".join(parts)
 
 
 def _summarize(output: Path, name: str, history: History, console: Console, as_json: bool) -> None:

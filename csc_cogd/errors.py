@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Self
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from difflib import SequenceMatcher
+from functools import wraps
+from math import floor, log10
+from typing import ParamSpec, Self, TypeVar
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 
 
 class Message(BaseException):
@@ -90,6 +97,61 @@ class DeviceError(CscCogdError, RuntimeError):
 
 class Remark(Message, UserWarning):
     """What a caller should know; a warning of Python's where no report is asked for."""
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share for display: a small one by its first digit, so that it isn't taken for none.
+
+    Examples
+    --------
+    >>> percent(0.0734), percent(0.0734, 2), percent(0.00013), percent(4e-8), percent(0)
+    ('7.3%', '7.34%', '0.01%', '0.000004%', '0.0%')
+    """
+    return f"{share:.{max(digits, -floor(log10(100 * share)) if share > 0 else 0)}%}"
+
+
+def likely_meant(name: str, names: Iterable[str]) -> str:
+    """Return the one of the names that another, which isn't among them, is likely to mean; empty if none is.
+
+    Examples
+    --------
+    >>> likely_meant("sigma_psd", ["mask", "noise_sigma"]), likely_meant("radius", ["mask", "noise_sigma"])
+    ('noise_sigma', '')
+    """
+    found = [(0.0, "")]
+    for known in names:
+        matcher = SequenceMatcher(None, name.lower(), known)
+        together = max(block.size for block in matcher.get_matching_blocks())
+        if matcher.ratio() >= (0.5 if together >= 4 else 0.6):
+            found.append((matcher.ratio(), known))
+    return max(found)[1]
+
+
+def check_names(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise TypeError for an argument that there isn't, as Python does, and say which may be meant."""
+    names = list(known)
+    for name in given:
+        if name not in names:
+            meant = likely_meant(name, names)
+            fix = f"did you mean {meant!r}?" if meant else f"there are {', '.join(names)}"
+            raise TypeError(f"got an unexpected keyword argument {name!r}: {fix}")
+
+
+def with_hints(*more: str) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
+    """Let a function say which argument may be meant by one that it hasn't; `more` are those that it passes on."""
+
+    def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+        kinds = inspect.signature(function).parameters
+        names = [*(name for name, one in kinds.items() if one.kind is not inspect.Parameter.VAR_KEYWORD), *more]
+
+        @wraps(function)
+        def call(*arguments: Parameters.args, **options: Parameters.kwargs) -> Returned:
+            check_names(options, names)
+            return function(*arguments, **options)
+
+        return call
+
+    return decorate
 
 
 def library_failure(error: BaseException) -> str:

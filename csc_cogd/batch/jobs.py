@@ -19,7 +19,7 @@ from csc_cogd.batch.reporting import is_shown, read_reference, write_image_page,
 from csc_cogd.batch.sidecars import describe, file_digest, read_sidecar, result_of, sidecar_path, write_sidecar
 from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, prior_file, rebuild
 from csc_cogd.engine import Engine
-from csc_cogd.errors import CscCogdError, DeviceError, DiskFullError, InputError, Message, Remark, library_failure
+from csc_cogd.errors import CscCogdError, DeviceError, DiskFullError, InputError, Message, Remark, library_failure, percent
 from csc_cogd.imagefiles import (
     ImageFile,
     ImageReader,
@@ -30,7 +30,7 @@ from csc_cogd.imagefiles import (
     open_images,
 )
 from csc_cogd.imagefiles.files import format_by_name, make_folder, sniff_format
-from csc_cogd.imagefiles.masks import alike, erased, in_any_channel, percent
+from csc_cogd.imagefiles.masks import alike, erased, in_any_channel
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.report.page import Figures
@@ -291,7 +291,7 @@ class Work:
         if changed and self.job.settings.noise_sigma is None:
             n_known = (missing.size - np.count_nonzero(missing)) * (before.size // missing.size)  # one mask, all channels
             share, kept = changed / n_known, TASKS[self.job.task].words.kept
-            self.say(f"{where}: {changed:,} {kept} change ({share:.1%} of them)", "notes")
+            self.say(f"{where}: {changed:,} {kept} change ({percent(share)} of them)", "notes")
 
     def show_unchanged(self) -> None:
         """Put a picture that was left as it is on the report's contact sheet."""
@@ -381,9 +381,14 @@ def _done_before(job: Job, record: dict[str, Json]) -> Result | None:
     """
     if (done := _found(job, record)) is not None:
         return done
-    if job.resume and job.target.exists() and not job.overwrite:
-        made = "exists already, made from another input or with other settings"
-        raise InputError("", made, "use {overwrite} to replace it", str(job.target))
+    if job.target.is_file() and not job.overwrite:
+        if job.resume:
+            made = "exists already, made from another input or with other settings"
+            raise InputError("", made, "use {overwrite} to replace it", str(job.target))
+        if job.record_required:  # of several
+            raise InputError(
+                "", "exists already", "use {skip_existing} to leave it, or {overwrite} to replace it", str(job.target)
+            )
     return None
 
 

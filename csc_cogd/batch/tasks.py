@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ import numpy as np
 from csc_cogd.batch.settings import RECORDS, PathLike, Settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import as_number, record_of, take_fields
-from csc_cogd.errors import InputError, Remark
+from csc_cogd.errors import InputError, Remark, likely_meant, percent
 from csc_cogd.learning.reconstruct import LMBDA, Reconstruction, reconstruct
 from csc_cogd.report.totals import DAMAGED, MISSING, Words
 from csc_cogd.restore.denoise import GAIN_UNKNOWN, check_noise, denoising
@@ -85,8 +84,8 @@ class Task:
         """
         for name in given:
             if name not in self.takes:
-                near = get_close_matches(name, self.takes, 1)
-                raise InputError(name, "is no setting of this task", f"use {', '.join(near or self.takes)}")
+                near = likely_meant(name, self.takes)
+                raise InputError(name, "is no setting of this task", f"use {near or ', '.join(self.takes)}")
         given = {name: as_number(value) for name, value in given.items() if value is not None}
         records = {
             name: record_of(take_fields(getattr(self.defaults, name), given), given.pop(name, None)) for name in RECORDS
@@ -132,7 +131,7 @@ def _check_behind(settings: Settings) -> None:
 def _found_by_inpainting(report: RestorationReport, settings: Settings, observation: Observation) -> str:
     found = [] if settings.noise_sigma is None else [noise_text(report, settings)]
     if report.invented:
-        found.append(f"{report.invented:.2%} of the values are invented: texture from elsewhere in the picture")
+        found.append(f"{percent(report.invented, 2)} of the values are invented: texture from elsewhere in the picture")
     return "; ".join(found)
 
 
@@ -146,7 +145,7 @@ def _found_by_denoising(report: RestorationReport, settings: Settings, observati
         return noise_text(report, settings)
     size = observation.planes.size
     found = round(report.missing * size) - int(observation.missing.sum())
-    return f"impulses found: {found}, {found / size:.2%} of the values"
+    return f"impulses found: {found}, {percent(found / size, 2)} of the values"
 
 
 def _found_behind(report: RestorationReport, settings: Settings, observation: Observation) -> str:

@@ -17,7 +17,7 @@ from csc_cogd.cleaning.settings import Cleaning
 from csc_cogd.cleaning.transmission import divide
 from csc_cogd.detect.dust import find_dust
 from csc_cogd.engine import Engine
-from csc_cogd.errors import InputError, Remark
+from csc_cogd.errors import InputError, Remark, with_hints
 from csc_cogd.imagefiles.smears import take_off_smeared_color
 from csc_cogd.restore.grain import Grain
 from csc_cogd.restore.observation import Observation, as_planes, frames_of
@@ -28,6 +28,7 @@ MUCH = 0.05
 """Share of the picture that is hardly ever dust."""
 
 
+@with_hints()
 def clean(
     image: Any,
     *,

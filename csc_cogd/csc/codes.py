@@ -166,7 +166,7 @@ def sparse_code(
     if engine.device == "auto" and solver == "coordinate descent":
         engine = replace(engine, device="cpu")
     backend = engine.beside(images).backend
-    domain = _domain(images, dictionary, boundary, gray)
+    domain = domain_of(images, dictionary, boundary, gray)
     data = data_term(backend, domain, images, check_weights(weights, images), fidelity, background)
     problem = _problem(backend, domain, data, dictionary, l1_weights)
     if lmbda_relative and not isinstance(data, MaskedLeastSquares):
@@ -289,13 +289,13 @@ def lambda_max(
     """
     images, gray = check_images(images), np.ndim(images) == 3
     check_boundary(boundary)
-    domain = _domain(images, dictionary, boundary, gray)
+    domain = domain_of(images, dictionary, boundary, gray)
     backend = Engine("float64", device, threads, fft).beside(images).backend
     data = observed_data(backend, domain, images, check_weights(weights, images))
     return _problem(backend, domain, data, dictionary, l1_weights).lambda_max()
 
 
-def _domain(images: Any, dictionary: Dictionary, boundary: str, gray: bool) -> Domain:
+def domain_of(images: Any, dictionary: Dictionary, boundary: str, gray: bool) -> Domain:
     """Return the domain of images (N, C, H, W), after checking that the dictionary fits them."""
     check_dictionary(dictionary)
     if images.shape[1] != dictionary.n_channels:

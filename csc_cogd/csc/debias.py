@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from csc_cogd.backend import Backend, on_gpu
-from csc_cogd.csc.dictionary import Dictionary, check_dictionary
+from csc_cogd.csc.codes import domain_of
+from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.problem import Domain, check_images, check_weights, filter_spectra, observed_data
-from csc_cogd.csc.settings import check_codes, check_settings
+from csc_cogd.csc.settings import check_boundary, check_codes, check_settings
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 
@@ -23,6 +25,7 @@ def debias(
     *,
     weights: Any = None,
     max_iter: int = 20,
+    boundary: str = "free",
     dtype: Any = "float32",
     device: str = "auto",
     threads: int | None = None,
@@ -41,12 +44,14 @@ def debias(
     Parameters
     ----------
     images : (N, H, W) or (N, C, H, W) array
-    codes : (N, K, H + h - 1, W + w - 1) array
+    codes : (N, K, H + h - 1, W + w - 1) array, or (N, K, H, W) for the circular boundary
     dictionary : Dictionary
     weights : array that broadcasts against `images`, optional
         1 where observed, 0 where missing.
     max_iter : int
         Iterations of conjugate gradients for each image.
+    boundary : {"free", "circular"}
+        With which the codes were found; see :func:`csc_cogd.sparse_code`.
     dtype : {"float32", "float64"}
         See :func:`csc_cogd.sparse_code`, also for the parameters that follow.
     device : str
@@ -74,16 +79,16 @@ def debias(
     >>> float(debias(image, codes, dictionary)[0, 0, 3, 3].round(4))
     3.0
     """
-    images = check_images(images)
-    check_dictionary(dictionary)
+    images, gray = check_images(images), np.ndim(images) == 3
+    check_boundary(boundary)
+    domain = domain_of(images, dictionary, boundary, gray)
     engine = record_of(Engine(dtype, device, threads, fft), engine)
     backend = engine.beside(images).backend
-    domain = Domain((images.shape[2], images.shape[3]), dictionary.filter_shape)
+    other = replace(domain, boundary="free" if boundary == "circular" else "circular")
+    if domain.codes_shape != other.codes_shape == np.shape(codes)[-2:]:
+        raise InputError("codes", f"are those of the {other.boundary} boundary", f"use {{boundary}} {other.boundary!r}")
     codes = check_codes(codes, (len(images), dictionary.n_filters, *domain.codes_shape))
     check_settings(0.0, max_iter, 0.0)
-    if images.shape[1] != dictionary.n_channels:
-        wrong = f"must have the dictionary's {dictionary.n_channels} channels, got {images.shape[1]}"
-        raise InputError("images", wrong)
     data = observed_data(backend, domain, images, check_weights(weights, images))
     shares = np.broadcast_to(np.sqrt(data.squared_weights), data.images.shape)
     spectra = filter_spectra(backend, domain, dictionary)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from csc_cogd.errors import Remark
+from csc_cogd.errors import Remark, percent
 
 KINDS = ("speck", "hair", "scratch")
 POLARITIES = {"both": (1, -1), "dark": (1,), "light": (-1,)}
@@ -81,4 +81,4 @@ class DustDetection:
         if not parts:
             return "nothing"
         listed = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
-        return f"{listed}, {self.mask.mean():.2%} of the area"
+        return f"{listed}, {percent(self.mask.mean(), 2)} of the area"

@@ -30,7 +30,7 @@ from csc_cogd.detect.scratches import faint_scratches
 from csc_cogd.detect.shapes import components_of
 from csc_cogd.detect.trees import Trees
 from csc_cogd.engine import Engine
-from csc_cogd.errors import InputError, Remark
+from csc_cogd.errors import InputError, Remark, with_hints
 from csc_cogd.restore.observation import Observation, as_planes, frames_of, intensity_range
 from csc_cogd.restore.report import Progress, Reporter
 
@@ -59,6 +59,7 @@ def find_dust(
     image: Any, *, channel_axis: int | None = None, stack_axis: int, infrared: None = None, polarity: str = "both",
     sensitivity: float = 0.5, threads: int | None = None, callback: Callable[[Progress], Any] | None = None,
 ) -> list[DustDetection]: ...  # fmt: skip
+@with_hints()
 def find_dust(
     image: Any,
     *,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, percent
 from csc_cogd.imagefiles.formats.registry import SUFFIXES
 from csc_cogd.imagefiles.image import ImageFile
 from csc_cogd.imagefiles.paint import take_off_paint
@@ -337,17 +337,6 @@ def _refuse_photograph(gray: np.ndarray, path: Path) -> None:
             "{mask_threshold} takes what is above it all the same"
         )
         raise InputError("", problem, fix, str(path))
-
-
-def percent(share: float) -> str:
-    """Return a share for display: a small one by its first digit, so that it isn't taken for none.
-
-    Examples
-    --------
-    >>> percent(0.0734), percent(0.00013), percent(0)
-    ('7.3%', '0.01%', '0.0%')
-    """
-    return f"{share:.1%}" if share >= 0.001 or not share else f"{100 * share:.1g}%"
 
 
 def parse_color(text: str) -> tuple[int, int, int]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from csc_cogd.errors import percent
+
 NONE_YET = {"done": 0, "skipped": 0, "planned": 0, "failed": 0}
 NAMES_AT_MOST = 3  # that are listed
 
@@ -108,7 +110,7 @@ class Totals:
         parts = [f"{n_images} image{'s' if n_images != 1 else ''} in {duration(self.seconds)}: {', '.join(said.values())}"]
         if (found := self.missing_range()) is not None:
             verb = "are" if self.counts["planned"] else "were"
-            least, most = (f"{share:.1%}" for share in found)
+            least, most = (percent(share) for share in found)
             share = least if least == most else f"{least} to {most}"
             parts.append(f"{share} of the pixels {verb} {self.words.gone}")
         if self.expected_seconds:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+from csc_cogd.errors import with_hints
 from csc_cogd.restore.operators import Blur
 from csc_cogd.restore.restore_image import Options, restore_image
 
 
+@with_hints(*Options.__annotations__)
 def deblur(image: Any, kernel: Any, **options: Unpack[Options]) -> Any:
     """Sharpen a picture that was blurred by a known kernel.
 

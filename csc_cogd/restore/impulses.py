@@ -28,7 +28,7 @@ from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.csc.codes import sparse_code
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import Engine
-from csc_cogd.errors import InputError, Remark
+from csc_cogd.errors import InputError, Remark, percent
 from csc_cogd.restore.group import channel_groups
 from csc_cogd.restore.observation import Observation, intensity_range
 from csc_cogd.restore.peaks import AROUND, THRESHOLD, find_peaks, median_of_known, rounding_step, surroundings, usual
@@ -79,7 +79,7 @@ SPARSE_RULES, CROWDED_RULES = _Rules(2, 0.5, 0.15), _Rules(3, 0.3, 0.3)
 
 def like_texture(share: float) -> Remark:
     """Return what to say of a share of values that may be impulses but looks like texture."""
-    problem = f"{share:.2%} of the values stand out like impulses, but lie together as texture does, and are kept"
+    problem = f"{percent(share, 2)} of the values stand out like impulses, but lie together as texture does, and are kept"
     return Remark("", problem, "if they are corrupted, mark them with {mask}")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from csc_cogd.engine import as_number
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.observation import Observation, ScaledPlanes
 
 MEDIAN_OF_NORMAL = 0.6745  # of its absolute value
@@ -20,6 +20,8 @@ _FLAT_SIDE = 7  # pixels: with noise, so large a square isn't flat by chance, bu
 _MENTIONED = 0.05  # share of the known pixels, up to which flat ones hardly move a median
 _BLOCK = 16  # side of the places of which the calmest count
 _OF_CALM_NOISE = 1.1  # of the lower quartile of blocks' medians of noise that is everywhere the same, the median of all
+ROUNDING = 12**-0.5
+"""Standard deviation of the error of whole numbers."""
 _LEAST, _MOST = 1e-6, 1e3  # noise for images in [0, 1] that isn't lost in single precision
 _OFFSET = 3 / 8
 _FEW = 32  # values that occur, up to which one value and the next are taken to be one count apart
@@ -121,6 +123,25 @@ class Gaussian:
             return sigma if sigma > _LEAST else 0.0
         planes, missing = scaled.crop(*middle_of(scaled.planes.shape[1:]))
         return self.strength * rms_noise(zip(planes, ~missing, strict=True))
+
+
+def in_other_units(noise: Noise, scaled: ScaledPlanes) -> Remark | None:
+    """Return what to say of a standard deviation that was given and is hardly in the image's units."""
+    sigma, dtype = getattr(noise, "noise_sigma", None), scaled.planes.dtype
+    if not isinstance(sigma, Real) or not sigma:
+        return None
+    sigma = float(sigma)
+    if dtype.kind in "iu" and sigma < ROUNDING:
+        fix = "give it in the image's units"
+        if dtype.itemsize < 4:
+            most = np.iinfo(dtype).max
+            fix += f": {sigma:.3g} of a range from 0 to 1 is {sigma * most:.3g} of one from 0 to {most}"
+        return Remark("noise_sigma", f"is {sigma:.3g}, less than rounding to whole numbers adds", fix)
+    constant = (np.ptp(plane[~gone]) == 0 for plane, gone in zip(scaled.planes, scaled.missing, strict=True))
+    if sigma <= scaled.range or any(constant):
+        return None
+    span = f"is {sigma:.3g}, but the image's values span {scaled.low:.3g} to {scaled.high:.3g}"
+    return Remark("noise_sigma", span, "give it in the image's units")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from csc_cogd.backend import beside, check_unmasked, device_of, from_gpu, on_gpu, with_mask
-from csc_cogd.errors import InputError
+from csc_cogd.errors import InputError, check_names
 from csc_cogd.restore.extents import shared_plane
 
 POLARITIES = ("missing", "valid")
@@ -73,14 +73,14 @@ class Observation:
         elif mask_polarity != "missing":
             raise InputError("mask_polarity", "says how to read a mask, but there is none", "leave it out, or give a {mask}")
         missing = _united(found, planes.shape)
+        if _may_be_wrong(planes.dtype):
+            for rows in _bands(planes):
+                check_values(planes[:, rows][~missing[:, rows]])
         differing = missing if (shared := shared_plane(missing)) is None else shared[None]
         if not (differing.any() or complete):
             raise _wrong_mask("no pixel is missing", mask)
         if any(map(np.all, differing)):
             raise _wrong_mask("every pixel of a channel is missing", mask)
-        if _may_be_wrong(planes.dtype):
-            for rows in _bands(planes):
-                check_values(planes[:, rows][~missing[:, rows]])
         return cls(planes, missing if shared is None else np.broadcast_to(shared, planes.shape), channel_axis)
 
     def without_copies(self) -> Observation:
@@ -167,7 +167,8 @@ def check_values(known: np.ndarray, name: str = "image") -> None:
     if not known.size or not _may_be_wrong(known.dtype):
         return
     if not np.isfinite(known).all():
-        raise InputError(name, "has infinite values", "set them to NaN, which means missing")
+        fix = "set them to NaN, which means missing, or clip them to finite ones"
+        raise InputError(name, "has infinite values", fix)
     if known.dtype.itemsize == 8 and known.dtype.kind in "iu" and (known > 2**53).any() | (known < -(2**53)).any():
         raise InputError(
             name, "has integers beyond 2**53, which aren't computed exactly", "convert it to another type first"
@@ -280,11 +281,16 @@ def _mask_planes(
     marked = mask if mask.dtype.kind == "b" else mask != 0
     if marked.shape == image_shape:
         marked = marked[None] if channel_axis is None else np.moveaxis(marked, channel_axis, 0)
-    elif marked.shape == planes[1:]:
-        marked = np.broadcast_to(marked, planes)
+    elif marked.shape == planes[1:] or (marked.ndim == 3 and _without_channel(marked.shape, planes[1:])):
+        marked = np.broadcast_to(marked.reshape(planes[1:]), planes)
     else:
         raise InputError("mask", f"must be of shape {planes[1:]}, or of the image's {image_shape}, got {mask.shape}")
     return marked if polarity == "missing" else ~marked
+
+
+def _without_channel(shape: tuple[int, ...], sides: tuple[int, ...]) -> bool:
+    """Whether a shape is (height, width), and beside them an axis of a single channel."""
+    return sides in [shape[:axis] + shape[axis + 1 :] for axis, length in enumerate(shape) if length == 1]
 
 
 def _wrong_mask(problem: str, mask: Any) -> InputError:
@@ -328,6 +334,7 @@ def over_frames(function: Restoring) -> Restoring:
 
     @wraps(function)
     def restore(*arguments: Any, **options: Any) -> Any:
+        check_names(options, signature.parameters)
         bound = signature.bind(*arguments, **options)
         image, mask, axis = (bound.arguments.get(name) for name in ("image", "mask", "stack_axis"))
         reported = bound.arguments.get("return_report", False)
@@ -363,6 +370,9 @@ def _each_frame(function: Callable[..., Any], bound: inspect.BoundArguments, axi
         raise InputError("trace", "follows one image, not a stack", "leave it out")
     frames, channel_axis = frames_of(image, axis, bound.arguments.get("channel_axis"))
     check_unmasked(mask, "mask")
+    shape = () if mask is None else np.shape(mask)
+    if channel_axis is None and shape == (*frames.shape[1:], 1) and shape[axis] != len(frames):
+        mask = np.asarray(mask)[..., 0]  # one for all, with a channel
     masks = np.moveaxis(np.asarray(mask), axis, 0) if mask is not None and np.ndim(mask) == frames.ndim else None
     if masks is not None and len(masks) != len(frames):
         raise InputError("mask", f"has {len(masks)} frames along stack_axis={axis}, but the image has {len(frames)}")

@@ -13,7 +13,7 @@ import numpy as np
 from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.iteration import Iteration
-from csc_cogd.errors import InputError, Remark
+from csc_cogd.errors import InputError, Remark, percent
 from csc_cogd.restore.observation import as_planes
 from csc_cogd.restore.settings import Effort
 from csc_cogd.restore.tiling import Plan, Tile
@@ -176,8 +176,8 @@ class RestorationReport:
         return sum([group.n_invented for group in self.groups]) / self.n_values
 
     def __repr__(self) -> str:
-        invented = f", {self.invented:.1%} invented" if self.invented else ""
-        return "\n".join([f"RestorationReport: {self.missing:.1%} of the values missing{invented}", *self.lines()])
+        invented = f", {percent(self.invented)} invented" if self.invented else ""
+        return "\n".join([f"RestorationReport: {percent(self.missing)} of the values missing{invented}", *self.lines()])
 
     def lines(self) -> list[str]:
         """Say what was chosen and how it went, a line a group."""

@@ -29,7 +29,7 @@ from csc_cogd.restore.camera_noise import Correlated
 from csc_cogd.restore.extents import missing_anywhere, share_of
 from csc_cogd.restore.group import Group, channel_groups, groups_by_noise
 from csc_cogd.restore.holes import Hole, fill_holes, find_holes, with_rims
-from csc_cogd.restore.noise import Gaussian
+from csc_cogd.restore.noise import Gaussian, in_other_units
 from csc_cogd.restore.observation import as_pixels
 from csc_cogd.restore.operators import Identity, Operator
 from csc_cogd.restore.problem import Problem
@@ -125,6 +125,9 @@ def restore(
         group = Group.of(problem, observation, channels, dictionary, solve, engine)
         if np.isnan(group.noise_sigma):
             group, report.warnings[:] = replace(group, noise_sigma=0.0, prior=None), [NOISE_UNKNOWN]
+        remark = in_other_units(noise.of(channels), group.scaled)
+        if remark is not None and not any(said.argument == "noise_sigma" for said in report.warnings):
+            report.warnings.append(remark)
         report.noise_sigmas.append(group.noise_sigma * group.scaled.range)
         if direct and not (missing_anywhere(observation.missing[channels]).any() or group.noise_sigma):
             continue

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+from csc_cogd.errors import with_hints
 from csc_cogd.restore.reduction import Reduction
 from csc_cogd.restore.restore_image import Options, restore_image
 
 
+@with_hints(*Options.__annotations__)
 def upscale(image: Any, factor: float, *, kernel: Any = "auto", **options: Unpack[Options]) -> Any:
     """Restore a picture on a finer grid.
 

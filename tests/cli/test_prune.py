@@ -49,7 +49,10 @@ def folder(tmp_path, monkeypatch):
 def test_prunes_a_network_that_loads_and_can_be_tested(method, folder, capsys):
     few = FEW if method in ("cogd", "gal") else FEW[2:]
     assert call("prune", "net.safetensors", "small.npz", "-o", "half.safetensors", "--method", method, *few) == 0
-    head, flops, *rest = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr().err.splitlines()
+    epochs = [line.split(":")[0] for line in said if "epoch" in line and "loss" in line]
+    assert epochs == [*["masks, epoch 1/1"] * (method in ("cogd", "gal")), "fine-tuning, epoch 1/1"]
+    head, flops, *rest = said[len(epochs) :]
     right, end, *warnings = rest[rest.index("half.safetensors: written") - 1 :]
     assert head.split() == ["before", "after", "left"]
     assert flops.startswith("multiply-adds an image")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from csc_cogd.batch.jobs import attempt
+from csc_cogd.cli.restoring import alike
 from csc_cogd.restore.synthetic_masks import random_mask
 from tests.cli.calling import call, save
 
@@ -97,6 +98,56 @@ def test_a_dry_run_of_many_files_sums_up_and_lists_them_if_asked(folder, capsys)
     assert "not written" not in said
     assert restore("in", "-o", "out", "--dry-run", "-v") == 0
     assert "out/p2.png: not written, as this is a dry run" in capsys.readouterr().err
+
+
+def test_errors_that_are_alike_are_said_once_with_names(folder, capsys):
+    for i in range(3, 5):
+        (folder / "in" / f"p{i}.png").write_bytes((folder / "in" / "p0.png").read_bytes())
+    save(folder / "one.png", np.eye(24, 20, dtype=np.uint8) * 255)
+    save(folder / "other.png", np.eye(23, 19, dtype=np.uint8) * 255)
+    batch = ("inpaint", "in", "-o", "out", *QUICK)
+    assert call(*batch, "-m", "one.png") == 0
+    capsys.readouterr()
+    assert call(*batch, "-m", "one.png", "--json") == 1
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if "error" in line]
+    names = "out/p0.png, out/p1.png, out/p2.png and 2 more"
+    fix = "use --skip-existing to leave it, or --overwrite to replace it"
+    assert line == f"csc-cogd: error: 5 files: {names}: exists already: {fix}"
+    rows = [json.loads(row) for row in captured.out.splitlines()[:-1]]
+    assert [row["error"] for row in rows] == [f"out/p{i}.png: exists already: {fix}" for i in range(5)]
+    assert call(*batch, "-m", "one.png", "-v") == 1  # each
+    assert capsys.readouterr().err.count("exists already") == 5
+    assert call(*batch[:3], "new", *QUICK, "-m", "other.png", "--report", "report") == 1
+    assert capsys.readouterr().err.count("csc-cogd: error: 5 files: in/p0.png, in/p1.png, in/p2.png and 2 more:") == 1
+    assert len({row["error"] for row in json.loads((folder / "report" / "report.json").read_text())["files"]}) == 5
+
+
+def test_errors_that_differ_in_numbers_only_are_alike_and_others_are_not():
+    errors = {
+        "a": "a: the mask is 3 high",
+        "b": "b: the mask is 4 high",
+        "c": "a picture can't be read",
+        "d  d": "d d, page 2: has no pixels",
+        "e": "out/e, page 2: has no pixels",
+    }
+    targets = {name: f"out/{name}" for name in errors}
+    assert list(alike(errors, targets)) == [
+        ("a", "2 files: a, b: such as a: the mask is 3 high"),
+        ("c", "a picture can't be read"),
+        ("d  d", "2 files: d d, out/e: page 2: has no pixels"),
+    ]
+
+
+@pytest.mark.parametrize(("n_missing", "share"), [(1, "0.0006%"), (4, "0.003%")])
+def test_a_tiny_share_is_not_said_to_be_none(folder, capsys, n_missing, share):
+    (folder / "large").mkdir()
+    for name in ("a", "b"):
+        values = np.linspace(0, 1, 400 * 400, dtype=np.float32).reshape(400, 400)
+        values[10, :n_missing] = np.nan
+        np.save(folder / "large" / f"{name}.npy", values)
+    assert call("inpaint", "large", "-o", "out", "--dry-run", *QUICK) == 0
+    assert f"{share} of the pixels are missing" in capsys.readouterr().err
 
 
 def test_kernels_that_can_not_be_kept_are_warned_of(folder, capsys, monkeypatch):

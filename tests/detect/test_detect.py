@@ -226,6 +226,19 @@ def test_defects_of_up_to_four_pixels_together_are_found(rng, sign):
     np.testing.assert_array_equal(found.mask, planted)
 
 
+def test_a_stack_shows_faint_neighbors_of_hot_pixels(rng):
+    """At a fifth of the hot pixel and four standard deviations of a frame's noise, beside it or across a corner."""
+    hot, faint = (np.zeros((120, 120), bool) for _ in range(2))
+    hot[10:110:12, 10:110:12] = True
+    faint[10:110:12, 11:110:24] = faint[11:110:12, 23:110:24] = True
+    frames = np.stack([rng.normal(100 + 10 * k, 5, hot.shape) + 100 * hot + 20 * faint for k in range(10)])
+    found = detect_damage(frames, stack_axis=0).mask
+    assert found[hot].all()
+    assert found[faint].mean() > 0.9
+    assert not found[~hot & ~faint].any()
+    assert detect_damage(100 - frames, stack_axis=0).mask[faint].mean() > 0.9
+
+
 def test_sharp_stars_beside_each_other_are_no_groups_of_hot_pixels(rng):
     rows, columns = np.mgrid[:160, :160]
     sky_with_pairs = np.full((160, 160), 100.0)

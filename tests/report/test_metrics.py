@@ -21,6 +21,26 @@ def test_psnr_agrees_with_scikit_image_and_looks_where_it_is_told(rng):
         psnr(a, b[:-1], data_range=1)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_data_range_of_unsigned_integers_is_that_of_their_type(rng, dtype):
+    most = np.iinfo(dtype).max
+    reference, restored = rng.integers(0, most, (2, 16, 16), dtype, endpoint=True)
+    assert psnr(restored, reference) == pytest.approx(peak_signal_noise_ratio(reference, restored), abs=1e-9)
+    assert psnr(restored, reference) == psnr(restored, reference, data_range=most)
+    assert ssim(restored, reference) == ssim(restored, reference, data_range=most)
+    assert psnr(restored > 9, reference > 9) == psnr(restored > 9, reference > 9, data_range=1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "types"),
+    [(float, float, "float64"), (np.uint8, np.float32, "uint8 and float32"), (np.int32, np.int32, "int32")],
+)
+@pytest.mark.parametrize("compare", [psnr, ssim])
+def test_where_the_type_says_no_data_range_it_is_asked_for(compare, first, second, types):
+    with pytest.raises(InputError, match=f"^data_range doesn't follow from images of {types}: .* 1 for images in"):
+        compare(np.zeros((16, 16), first), np.ones((16, 16), second))
+
+
 def test_ssim_is_one_for_equal_images_and_less_otherwise(rng):
     a, b = rng.random((2, 16, 17, 3))
     assert ssim(a, a, data_range=1, channel_axis=-1) == pytest.approx(1)

@@ -1,9 +1,10 @@
+import re
 import sys
 
 import numpy as np
 import pytest
 
-from csc_cogd import DeviceError, Dictionary, InputError, inpaint, psnr
+from csc_cogd import DeviceError, Dictionary, InputError, clean, deblur, denoise, inpaint, psnr, upscale
 from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore.report import Trace
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
@@ -312,6 +313,43 @@ def test_what_is_no_stack_is_named(change, message):
     stack[1] = np.nan
     with pytest.raises(InputError, match=message):
         inpaint(stack, change.pop("mask", None), **change)
+
+
+@pytest.mark.parametrize(
+    ("axes", "moved"),
+    [({}, -1), ({}, 0), ({"channel_axis": -1}, -1), ({"channel_axis": 0}, -1), ({"stack_axis": 0}, -1)],
+)
+def test_a_mask_with_a_single_channel_is_one_for_all(photo, axes, moved):
+    image, mask = photo[:24, :20], random_mask((24, 20), 0.2)
+    if axes:
+        (axis,) = axes.values()
+        image = np.stack([image, photo[24:48, :20]], axis)
+    restored = inpaint(image, np.expand_dims(mask, moved), max_iter=1, **axes)
+    np.testing.assert_array_equal(restored, inpaint(image, mask, max_iter=1, **axes))
+
+
+def test_infinite_values_are_told_of_also_where_nothing_is_missing(photo):
+    image = photo[:16, :16].astype(float)
+    image[3, 4] = -np.inf
+    with pytest.raises(InputError, match=r"^image has infinite values: set them to NaN, which means missing"):
+        inpaint(image)
+
+
+@pytest.mark.parametrize(
+    ("function", "unknown", "message"),
+    [
+        (inpaint, "multichannel", "did you mean 'channel_axis'?"),
+        (inpaint, "inpaintRadius", "there are image, mask, dictionary, "),
+        (denoise, "sigma_psd", "did you mean 'noise_sigma'?"),
+        (upscale, "sigma", "did you mean 'noise_sigma'?"),
+        (deblur, "num_iter", "did you mean 'max_iter'?"),
+        (clean, "channels_axis", "did you mean 'channel_axis'?"),
+        (psnr, "range", "did you mean 'data_range'?"),
+    ],
+)
+def test_unknown_arguments_are_answered_with_the_likely_ones(function, unknown, message):
+    with pytest.raises(TypeError, match=re.escape(f"got an unexpected keyword argument {unknown!r}: {message}")):
+        function(np.ones((16, 16)), np.ones((3, 3)), **{unknown: 1})
 
 
 def test_a_mask_that_marks_nothing_returns_the_image_with_a_warning(photo):

@@ -1,8 +1,11 @@
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 from skimage.data import astronaut, camera
 
-from csc_cogd import InputError
+from csc_cogd import Blur, InputError, denoise, inpaint, restore_image
 from csc_cogd.restore.noise import Gaussian, estimate_noise, rms_noise
 from csc_cogd.restore.observation import ScaledPlanes
 from tests.conftest import read_only
@@ -119,3 +122,34 @@ def test_standard_deviations(value):
 def test_what_is_no_standard_deviation_is_named(value):
     with pytest.raises(InputError, match=f"noise_sigma must be a finite number of zero or more, or 'auto', got {value}"):
         Gaussian(value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sigma", "message"),
+    [
+        (
+            np.uint8,
+            0.1,
+            "is 0.1, less than rounding to whole numbers adds: .*: 0.1 of a range from 0 to 1 is 25.5 of one from",
+        ),
+        (np.uint16, 0.1, "is 0.1, less than rounding .* 6.55e.03 of one from 0 to 65535"),
+        (np.uint8, 400, "is 400, but the image's values span .* to .*: give it in the image's units"),
+        (float, 25, "is 25, but the image's values span 0.* to 0.*: give it in the image's units"),
+        (float, [25, 25, 20], "is .*, but the image's values span 0.* to 0.*: give it in the image's units"),
+    ],
+)
+@pytest.mark.parametrize("function", [inpaint, denoise, partial(restore_image, operator=Blur(np.ones((1, 3))))])
+def test_a_standard_deviation_in_other_units_is_warned_of(photo, function, dtype, sigma, message):
+    image = np.stack([photo[:24, :20]] * 3, -1)
+    image = image / 255 if dtype is float else image.astype(dtype)
+    mask = np.eye(24, 20)
+    _, report = function(image, noise_sigma=sigma, mask=mask, channel_axis=-1, return_report=True, dry_run=True)
+    (text,) = [str(remark) for remark in report.warnings if remark.argument == "noise_sigma"]
+    assert re.match(f"noise_sigma {message}", text)
+
+
+@pytest.mark.parametrize(("low", "high", "dtype", "sigma"), [(0, 255, np.uint8, 0.3), (0, 1, float, 0.9), (2, 2, float, 5)])
+def test_a_standard_deviation_that_may_be_is_not_warned_of(rng, low, high, dtype, sigma):
+    image = rng.uniform(low, high, (24, 20)).astype(dtype)
+    _, report = denoise(image, sigma, return_report=True, dry_run=True)
+    assert not report.warnings

@@ -39,7 +39,8 @@ def load_images(
     Parameters
     ----------
     path : str or path
-    part : {"train", "test"}
+    part : {"train", "test", "whole"}
+        ``"whole"`` is all of a set without parts of which nothing is held out, else the images to test with.
     image_size : int, optional
         Height and width to which images in folders of classes are resized and cropped; without it they must have one size.
     holdout : float, optional
@@ -63,19 +64,20 @@ def load_images(
     8
     """
     path = Path(path)
-    if part not in ("train", "test"):
-        raise InputError("part", f"must be 'train' or 'test', got {part!r}")
+    if part not in ("train", "test", "whole"):
+        raise InputError("part", f"must be 'train', 'test' or 'whole', got {part!r}")
+    whole, part = part == "whole" and holdout is None, "train" if part == "train" else "test"
     if image_size is not None and image_size < 1:
         raise InputError("image_size", f"must be 1 or more, got {image_size}")
     if not path.exists():
         raise InputError("", "no such file or folder of images", subject=str(path))
     read_cifar = _find_cifar(path)
     if path.is_dir() and read_cifar is None:
-        return _read_folders(path, part, image_size, holdout)
+        return _read_folders(path, part, image_size, holdout, whole)
     if image_size is not None:
         raise InputError("image_size", f"is for folders of classes; the images of {path} have one size", "omit it")
     if read_cifar is None:
-        return _read_npz(path, part, holdout)
+        return _read_npz(path, part, holdout, whole)
     _check_has_parts(path, holdout)
     return read_cifar(part)
 
@@ -95,7 +97,7 @@ def _find_cifar(path: Path) -> Callable[[str], ImageSet] | None:
     return None
 
 
-def _read_folders(path: Path, part: str, image_size: int | None, holdout: float | None) -> ImageSet:
+def _read_folders(path: Path, part: str, image_size: int | None, holdout: float | None, all_of_it: bool) -> ImageSet:
     train, test = find_part(path, "train"), find_part(path, "test")
     if train and test:
         _check_has_parts(path, holdout)
@@ -111,16 +113,20 @@ def _read_folders(path: Path, part: str, image_size: int | None, holdout: float 
         raise InputError("", "holds neither CIFAR nor folders of classes", fix, str(path))
     if train and part == "train" and holdout is None:
         return read_classes(train, class_names, image_size)
+    if all_of_it and not train:
+        return read_classes(path, class_names, image_size)
     share = _share_for_tests(path, holdout)
     return read_classes(whole, class_names, image_size).split(share)[part == "test"]
 
 
-def _read_npz(path: Path, part: str, holdout: float | None) -> ImageSet:
+def _read_npz(path: Path, part: str, holdout: float | None, all_of_it: bool) -> ImageSet:
     if path.suffix != ".npz":
         raise InputError("", "isn't an npz file or a folder", "unpack it first, if it is an archive", str(path))
     arrays, _ = read_arrays(path, "data set")
     if "images" in arrays and "test_images" in arrays:
         raise InputError("", "holds images beside test_images", "rename them train_images and train_labels", str(path))
+    if "images" in arrays and all_of_it:
+        return _from_arrays(path, arrays, "")
     if "images" in arrays:
         share = _share_for_tests(path, holdout)
         return _from_arrays(path, arrays, "").split(share)[part == "test"]

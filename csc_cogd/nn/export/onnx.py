@@ -12,6 +12,7 @@ import numpy as np
 
 from csc_cogd.backend import to_numpy
 from csc_cogd.errors import InputError
+from csc_cogd.nn.functions.joining import Range
 from csc_cogd.nn.functions.shortcut import sources_of
 from csc_cogd.nn.module import Module
 from csc_cogd.nn.saving import metadata_texts
@@ -20,6 +21,7 @@ from csc_cogd.nn.tracing import Shape, Trace, trace
 from csc_cogd.storage import write_whole
 
 OLDEST_OPSET = 13
+_INTEGERS = {(-128, 127): np.int8, (0, 255): np.uint8, (-(2**15), 2**15 - 1): np.int16, (0, 2**16 - 1): np.uint16}
 
 
 def export_onnx(
@@ -169,11 +171,11 @@ class _Graph:
             self.names[tensor] = self.constant(to_numpy(tensor.array), name)
         return self.names[tensor]
 
-    def constant(self, values: Any, name: str | None = None) -> str:
-        """Add an array, floats as float32 and integers as int64, and return its name."""
+    def constant(self, values: Any, name: str | None = None, dtype: Any = None) -> str:
+        """Add an array, floats as float32 and integers as int64 unless a type is given, and return its name."""
         array = np.asarray(values)
         name = name or f"constant_{len(self.arrays)}"
-        self.arrays[name] = array.astype(np.float32 if array.dtype.kind == "f" else np.int64, order="C")
+        self.arrays[name] = array.astype(dtype or (np.float32 if array.dtype.kind == "f" else np.int64), order="C")
         return name
 
 
@@ -215,12 +217,37 @@ def _soft_mask(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> No
 def _subsample_and_pad(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
     """Add nodes for every `stride`-th pixel and a channel of zeros, which is then gathered wherever there is no other."""
     C, stride = result.parents[0].shape[1], settings["stride"]
-    ends = [np.iinfo(np.int64).max] * 2
-    slices = [graph.constant(values) for values in ([0, 0], ends, [2, 3], [stride, stride])]
-    subsampled = graph.add("Slice", result, *slices)
+    subsampled = _slice(graph, result, (0, None, stride), (0, None, stride))
     padded = graph.add("Pad", result, graph.constant([0, 0, 0, 0, 0, 1, 0, 0]), source=subsampled)
     sources = sources_of(settings["sources"], C, result.shape[1])
     graph.add("Gather", result, graph.constant(np.where(sources < 0, C, sources)), source=padded, attributes={"axis": 1})
+
+
+def _slice(graph: _Graph, result: Tensor, *ranges: Range) -> str:
+    """Add a node for a part of the rows and columns, and return the name of its output."""
+    starts, stops, steps = zip(*ranges, strict=True)
+    ends = [np.iinfo(np.int64).max if stop is None else stop for stop in stops]
+    return graph.add("Slice", result, *map(graph.constant, (starts, ends, [2, 3], steps)))
+
+
+def _select(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    channels, C = settings["channels"], result.parents[0].shape[1]
+    source = _slice(graph, result, settings["rows"], settings["columns"])
+    if channels is None:
+        return
+    if (channels < 0).any():
+        source = graph.add("Pad", result, graph.constant([0, 0, 0, 0, 0, 1, 0, 0]), source=source)
+    indices = graph.constant(np.where(channels < 0, C, channels))
+    graph.add("Gather", result, indices, source=source, attributes={"axis": 1})
+
+
+def _fake_quantize(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
+    low, high = settings["low"], settings["high"]
+    kind = _INTEGERS.get((low, high))
+    if kind is None:
+        raise InputError("network", f"must have integers of 8 or 16 bits, but has some from {low} to {high}")
+    scale, zero = graph.constant(float(settings["scale"])), graph.constant(settings["zero_point"], dtype=kind)
+    graph.add("DequantizeLinear", result, scale, zero, source=graph.add("QuantizeLinear", result, scale, zero))
 
 
 def _global_avg_pool2d(graph: _Graph, result: Tensor, settings: Mapping[str, Any]) -> None:
@@ -255,6 +282,7 @@ _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
     "concatenate": lambda graph, result, settings: graph.add(
         "Concat", result, *graph.inputs(result), attributes={"axis": 1}
     ),
+    "fake_quantize": _fake_quantize,
     "flatten": lambda graph, result, settings: graph.add("Flatten", result, attributes={"axis": 1}),
     "global_avg_pool2d": _global_avg_pool2d,
     "hard_sigmoid": lambda graph, result, settings: graph.add(
@@ -274,6 +302,7 @@ _OPERATORS: dict[str, Callable[[_Graph, Tensor, Mapping[str, Any]], Any]] = {
     "product": lambda graph, result, settings: graph.add("Mul", result, *graph.inputs(result)),
     "relu": lambda graph, result, settings: graph.add("Relu", result),
     "relu6": lambda graph, result, settings: graph.add("Clip", result, graph.constant(0.0), graph.constant(6.0)),
+    "select": _select,
     "sigmoid": lambda graph, result, settings: graph.add("Sigmoid", result),
     "soft_mask": _soft_mask,
     "subsample_and_pad": _subsample_and_pad,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.errors import InputError
+from csc_cogd.nn.functions.joining import ALL
 from csc_cogd.nn.layers import BatchNorm2d, Conv2d, Linear
 from csc_cogd.nn.module import Module, Parameter
 from csc_cogd.nn.networks.graph import IMAGES, GraphNetwork, Step
@@ -44,7 +45,9 @@ def import_onnx(path: str | os.PathLike[str]) -> ImportedNetwork:
 
     Known are Conv, BatchNormalization, Gemm, MatMul with Add, Relu, Clip, Sigmoid, HardSigmoid, HardSwish, Add, Mul, Concat,
     MaxPool, AveragePool, GlobalAveragePool and ReduceMean over pixels, Flatten and Reshape to vectors, Pad by a constant,
-    Resize to repeated pixels, Dropout and Identity. SiLU is Mul and Sigmoid.
+    Slice, Split and Gather of channels and pixels, Reshape and Transpose that shuffle channels, Resize to repeated pixels,
+    Dropout and Identity. SiLU is Mul and Sigmoid. Networks in integers of 8 bits, by QuantizeLinear and DequantizeLinear,
+    come in as floats with :func:`csc_cogd.nn.functions.fake_quantize` between.
 
     Parameters
     ----------
@@ -67,7 +70,7 @@ def import_onnx(path: str | os.PathLike[str]) -> ImportedNetwork:
     if not Path(path).is_file():
         raise InputError("", "no such file of a network", "check its path, and that it ends in .onnx", str(path))
     try:
-        model = onnx.shape_inference.infer_shapes(onnx.load(os.fspath(path)))
+        model = onnx.shape_inference.infer_shapes(onnx.load(os.fspath(path)), data_prop=True)
         reader = _Reader(model.graph, onnx)
         return ImportedNetwork(
             reader.network(), reader.image_shape, parsed_metadata({one.key: one.value for one in model.metadata_props})
@@ -91,6 +94,8 @@ class _Reader:
         self.shapes = {one.name: _shape(one) for one in (*graph.value_info, *graph.output, *inputs)}
         self.names = {inputs[0].name: IMAGES}
         self.sizes: set[str] = set()  # values that say how large others are
+        self.quantized: dict[str, tuple[str, Settings]] = {}  # values in integers: what they were, and how they were made
+        self.folded: dict[str, tuple[str, np.ndarray]] = {}  # images whose channels are on two axes, and their numbers there
         self.layers: dict[str, Module] = {}
         self.steps: list[Step] = []
         shape = self.shapes[inputs[0].name]
@@ -108,9 +113,10 @@ class _Reader:
                     self.to_array(given["value"]) if "value" in given else np.array(next(iter(given.values())))
                 )
             elif node.op_type == "Shape" or any(name in self.sizes for name in node.input[:1]):
-                self.sizes.add(node.output[0])
+                self.sizes.update(node.output)
             elif node.op_type in _OPERATORS:
-                _OPERATORS[node.op_type](self, _Node(node.op_type, list(node.input), node.output[0], given))
+                made = _Node(node.op_type, list(node.input), node.output[0], given, list(node.output))
+                _OPERATORS[node.op_type](self, made)
             else:
                 known = ", ".join(sorted(_OPERATORS))
                 raise InputError("", f"has the operator {node.op_type}, which isn't known", f"use others: {known}")
@@ -165,6 +171,13 @@ class _Reader:
             raise node.refused("needs images of a known size: export the network with fixed height and width")
         return shape[2], shape[3]
 
+    def channels(self, node: _Node) -> int:
+        """Return the number of channels of a node's first input."""
+        shape = self.shapes.get(node.inputs[0], ())
+        if len(shape) != 4 or not isinstance(shape[1], int) or shape[1] < 1:
+            raise node.refused("needs images of a known number of channels")
+        return shape[1]
+
     def add_layer(self, node: _Node, layer: Module, arrays: Mapping[str, np.ndarray], source: str = "") -> None:
         """Add a step of a layer with these arrays, which is named by its weights where they have a name of its own."""
         for name, array in arrays.items():
@@ -182,6 +195,7 @@ class _Node(NamedTuple):
     inputs: list[str]
     output: str
     given: Mapping[str, Any]
+    outputs: list[str]
 
     def get(self, name: str, default: Any) -> Any:
         """Return an attribute."""
@@ -348,6 +362,8 @@ def _reduce_mean(reader: _Reader, node: _Node) -> None:
 
 def _flatten(reader: _Reader, node: _Node) -> None:
     """Make vectors of images; what is a vector already stays."""
+    if node.kind == "Reshape" and _reshape_channels(reader, node):
+        return None
     if node.kind == "Reshape" and node.inputs[1] in reader.constants:
         wanted = reader.constant(node, 1).tolist()
         if len(wanted) != 2:
@@ -357,6 +373,125 @@ def _flatten(reader: _Reader, node: _Node) -> None:
     if len(reader.shapes.get(node.inputs[0], (0,) * 4)) == 2:
         return _same(reader, node)
     return reader.step(node, "flatten")
+
+
+def _reshape_channels(reader: _Reader, node: _Node) -> bool:
+    """Read a Reshape that parts the channels of images, or joins parted ones again; return whether it is one."""
+    source, shape = node.inputs[0], tuple(reader.shapes.get(node.output, ()))
+    if source in reader.folded:
+        name, numbers = reader.folded[source]
+        same_pixels = len(shape) == 4 and shape[2:] == tuple(reader.shapes[name][2:])
+        if not same_pixels or (isinstance(shape[1], int) and shape[1] != numbers.size):
+            raise node.refused("joins channels with other axes")
+        reader.step(node, "select", name, settings={"channels": numbers.ravel()})
+        return True
+    before = tuple(reader.shapes.get(source, ()))
+    if len(shape) != 5 or len(before) != 4 or shape[3:] != before[2:]:
+        return False
+    C = reader.channels(node)
+    if not all(isinstance(size, int) for size in shape[1:3]) or shape[1] * shape[2] != C:
+        return False
+    reader.folded[node.output] = source, np.arange(C).reshape(shape[1:3])
+    return True
+
+
+def _transpose(reader: _Reader, node: _Node) -> None:
+    if node.inputs[0] not in reader.folded or list(node.get("perm", [])) != [0, 2, 1, 3, 4]:
+        raise node.refused("isn't part of a shuffle of channels")
+    name, numbers = reader.folded[node.inputs[0]]
+    reader.folded[node.output] = name, numbers.T
+
+
+def _select(reader: _Reader, node: _Node, ranges: Mapping[int, tuple[int, int | None, int]]) -> None:
+    """Add a step for ranges, as of slices, along axes of images."""
+    shape = reader.shapes.get(node.inputs[0], (0,) * 4)
+    if len(shape) != 4:
+        raise node.refused("isn't of images")
+    by_axis = {axis % 4: one for axis, one in ranges.items()}
+    if by_axis.get(0, ALL) != ALL:
+        raise node.refused("parts images from each other")
+    if any(step < 1 for _, _, step in by_axis.values()):
+        raise node.refused("goes backwards")
+    settings: dict[str, Any] = {"rows": by_axis.get(2, ALL), "columns": by_axis.get(3, ALL)}
+    if by_axis.get(1, ALL) != ALL:
+        settings["channels"] = np.arange(reader.channels(node))[slice(*by_axis[1])]
+    reader.step(node, "select", settings=settings)
+
+
+def _slice(reader: _Reader, node: _Node) -> None:
+    if len(node.inputs) > 1:
+        starts, ends = (reader.constant(node, place).ravel().tolist() for place in (1, 2))
+    else:
+        starts, ends = list(node.get("starts", [])), list(node.get("ends", []))
+    axes = reader.constant(node, 3).ravel().tolist() if reader.has(node, 3) else list(node.get("axes", range(len(starts))))
+    steps = reader.constant(node, 4).ravel().tolist() if reader.has(node, 4) else [1] * len(starts)
+    stops = [None if end >= np.iinfo(np.int32).max else end for end in ends]
+    _select(reader, node, dict(zip(axes, zip(starts, stops, steps, strict=True), strict=True)))
+
+
+def _split(reader: _Reader, node: _Node) -> None:
+    axis, shape = node.get("axis", 0), reader.shapes.get(node.inputs[0], ())
+    if reader.has(node, 1):
+        sizes = reader.constant(node, 1).tolist()
+    elif "split" in node.given:
+        sizes = list(node.get("split", []))
+    else:
+        size = shape[axis] if len(shape) == 4 else None
+        if not isinstance(size, int):
+            raise node.refused("needs images of a known size")
+        each = ceil(size / len(node.outputs))
+        sizes = [each] * (len(node.outputs) - 1)
+        sizes.append(size - sum(sizes))
+    ends = np.cumsum([0, *sizes]).tolist()
+    for name, start, end in zip(node.outputs, ends[:-1], ends[1:], strict=True):
+        _select(reader, node._replace(output=name), {axis: (start, end, 1)})
+
+
+def _gather(reader: _Reader, node: _Node) -> None:
+    indices, axis = reader.constant(node, 1), node.get("axis", 0)
+    if node.inputs[0] in reader.constants:
+        reader.constants[node.output] = np.take(reader.constants[node.inputs[0]], indices, axis)
+        return
+    if axis != 1 or indices.ndim != 1:
+        raise node.refused("gathers other things than channels")
+    reader.step(node, "select", settings={"channels": indices % reader.channels(node)})
+
+
+def _quantization(reader: _Reader, node: _Node) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scale and the zero point of a node, whose type is that of its integers."""
+    scale = reader.constant(node, 1)
+    return scale, reader.constant(node, 2) if reader.has(node, 2) else np.zeros(scale.shape, np.uint8)
+
+
+def _quantize(reader: _Reader, node: _Node) -> None:
+    scale, zero = _quantization(reader, node)
+    if scale.size != 1:
+        raise node.refused("has a scale for each channel, which is known for weights only")
+    limits = np.iinfo(zero.dtype)
+    settings = {
+        "scale": float(scale.item()),
+        "zero_point": int(zero.item()),
+        "low": int(limits.min),
+        "high": int(limits.max),
+    }
+    reader.quantized[node.output] = node.inputs[0], settings
+
+
+def _dequantize(reader: _Reader, node: _Node) -> None:
+    scale, zero = _quantization(reader, node)
+    if node.inputs[0] in reader.constants:
+        values = reader.constants[node.inputs[0]].astype(np.float64)
+        if scale.size > 1:
+            along = [-1 if axis == node.get("axis", 1) % values.ndim else 1 for axis in range(values.ndim)]
+            scale, zero = scale.reshape(along), zero.reshape(along)
+        reader.constants[node.output] = ((values - zero.astype(np.float64)) * scale).astype(np.float32)
+        return
+    if node.inputs[0] not in reader.quantized:
+        raise node.refused("needs a QuantizeLinear before it")
+    name, settings = reader.quantized[node.inputs[0]]
+    if (scale.size, zero.size) != (1, 1) or (scale.item(), zero.item()) != (settings["scale"], settings["zero_point"]):
+        raise node.refused("has another scale or zero point than the QuantizeLinear before it")
+    reader.step(node, "fake_quantize", name, settings=settings)
 
 
 def _same(reader: _Reader, node: _Node) -> None:
@@ -377,10 +512,16 @@ def _concat(reader: _Reader, node: _Node) -> None:
 def _pad(reader: _Reader, node: _Node) -> None:
     _only(node, {"mode": "constant"})
     pads = (reader.constant(node, 1) if reader.has(node, 1) else np.array(node.get("pads", []))).ravel().tolist()
-    if len(pads) != 8 or any(pads[place] for place in (0, 1, 4, 5)):
-        raise node.refused("pads other sides than those of images")
     value = reader.number(node, 2) if reader.has(node, 2) else float(node.get("value", 0.0))
-    reader.step(node, "pad2d", settings={"sides": (pads[2], pads[3], pads[6], pads[7]), "value": value})
+    if len(pads) != 8 or pads[0] or pads[4] or (value and (pads[1] or pads[5])):
+        raise node.refused("pads other sides than those of images, or channels of other values than zero")
+    sides, source = (pads[2], pads[3], pads[6], pads[7]), ""
+    if pads[1] or pads[5]:
+        channels = np.concatenate([np.full(pads[1], -1), np.arange(reader.channels(node)), np.full(pads[5], -1)])
+        if not any(sides):
+            return reader.step(node, "select", settings={"channels": channels})
+        source = reader.before(node, "select", {"channels": channels})
+    return reader.step(node, "pad2d", *([source] if source else ()), settings={"sides": sides, "value": value})
 
 
 def _resize(reader: _Reader, node: _Node) -> None:
@@ -409,8 +550,10 @@ _OPERATORS: dict[str, Callable[[_Reader, _Node], None]] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
+    "DequantizeLinear": _dequantize,
     "Dropout": _same,
     "Flatten": _flatten,
+    "Gather": _gather,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda reader, node: reader.step(node, "global_avg_pool2d", settings={"keep": True}),
     "HardSigmoid": lambda reader, node: reader.step(
@@ -422,12 +565,16 @@ _OPERATORS: dict[str, Callable[[_Reader, _Node], None]] = {
     "MaxPool": _pool,
     "Mul": _mul,
     "Pad": _pad,
+    "QuantizeLinear": _quantize,
     "ReduceMean": _reduce_mean,
     "Relu": _named("relu"),
     "Reshape": _flatten,
     "Resize": _resize,
     "Sigmoid": _named("sigmoid"),
+    "Slice": _slice,
+    "Split": _split,
     "Squeeze": _flatten,
+    "Transpose": _transpose,
     "Upsample": _resize,
 }
 """The functions that read nodes, by the names of their operators."""

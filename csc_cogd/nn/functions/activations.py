@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_cogd.backend import kernels_for
+from csc_cogd.backend import array_module, kernels_for
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
@@ -32,6 +32,36 @@ def clip(x: Tensor, low: float, high: float) -> Tensor:
         raise InputError("high", f"must be above {low}, got {high}")
     y = np.minimum(np.maximum(array, low), high)
     return record(y, (x,), lambda dy: (dy * ((y > low) & (y < high)),), Operation("clip", {"low": low, "high": high}))
+
+
+def fake_quantize(x: Tensor, scale: float, zero_point: int = 0, low: int = -128, high: int = 127) -> Tensor:
+    """Return what is left of values in integers: ``q = round(x / scale) + zero_point``, clipped, and back.
+
+    Halves are rounded to even numbers. The derivative is that of clipping, as if nothing were rounded: the straight-through
+    estimator of B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference", CVPR 2018.
+
+    Parameters
+    ----------
+    x : tensor
+    scale : float > 0
+    zero_point : int
+        The integer of zero.
+    low, high : int
+        Limits of the integers.
+
+    Returns
+    -------
+    y : tensor of the shape of `x`
+    """
+    (array,) = arrays_of(x)
+    if not scale > 0:
+        raise InputError("scale", f"must be above 0, got {scale}")
+    step, rounded = array.dtype.type(scale), array_module(array).rint(array / array.dtype.type(scale)) + zero_point
+    y = (rounded.clip(low, high) - array.dtype.type(zero_point)) * step
+    settings = {"scale": scale, "zero_point": zero_point, "low": low, "high": high}
+    made_by = Operation("fake_quantize", settings)
+    return record(y, (x,), lambda dy: (dy * ((rounded >= low) & (rounded <= high)),), made_by)
 
 
 def sigmoid(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Functions that join tensors, or change their shape: products, concatenation, frames, repetition, vectors."""
+"""Functions that join tensors, or change their shape: products, concatenation, parts, frames, repetition, vectors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from csc_cogd.backend import array_module
 from csc_cogd.errors import InputError
 from csc_cogd.nn.functions.checks import check_positive, check_shape
 from csc_cogd.nn.tensor import Operation, Tensor, arrays_of, record
+
+Range = tuple[int, int | None, int]
+ALL: Range = (0, None, 1)
 
 
 def product(x: Tensor, factors: Tensor) -> Tensor:
@@ -48,6 +51,53 @@ def concatenate(*tensors: Tensor) -> Tensor:
         return tuple(dy[:, end - array.shape[1] : end] for array, end in zip(arrays, ends, strict=True))
 
     return record(array_module(arrays[0]).concatenate(arrays, axis=1), tensors, backward, Operation("concatenate"))
+
+
+def select(x: Tensor, channels: Any = None, rows: Range = ALL, columns: Range = ALL) -> Tensor:
+    """Return some channels, rows and columns of images.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) tensor
+    channels : (K,) NumPy array of integers, optional
+        The channel of x that each channel of the result is, or -1 for zeros; default: all.
+    rows, columns : (start, stop, step)
+        As of Python's slices, with steps of 1 or more.
+
+    Returns
+    -------
+    y : (N, K, P, Q) tensor
+    """
+    (array,) = arrays_of(x)
+    check_shape("x", array, *"NCHW")
+    for name, (_, _, step) in (("rows", rows), ("columns", columns)):
+        check_positive(f"{name}' step", step)
+    xp, inside = array_module(array), (slice(*rows), slice(*columns))
+    taken, places = slice(None), slice(None)
+    part = array[(slice(None), slice(None), *inside)]
+    if channels is not None:
+        C, channels = array.shape[1], np.asarray(channels)
+        if channels.ndim != 1 or channels.dtype.kind not in "iu" or not ((channels >= -1) & (channels < C)).all():
+            raise InputError("channels", f"must be integers from -1 to {C - 1}, got {channels.tolist()}")
+        found = np.flatnonzero(channels >= 0)
+        taken, places = xp.asarray(channels[found]), xp.asarray(found)
+        y = xp.zeros((len(array), len(channels), *part.shape[2:]), array.dtype)
+        y[:, places] = part[:, taken]
+    else:
+        y = part.copy()
+    if 0 in y.shape:
+        raise InputError("x", f"must have something that is selected, got shape {tuple(array.shape)}")
+
+    def backward(dy: Any) -> tuple[Any]:
+        dx = xp.zeros(array.shape, dy.dtype)
+        if channels is None or len(np.unique(channels[found])) == len(found):
+            dx[(slice(None), taken, *inside)] = dy[:, places]
+        else:
+            for place in found.tolist():
+                dx[(slice(None), int(channels[place]), *inside)] += dy[:, place]
+        return (dx,)
+
+    return record(y, (x,), backward, Operation("select", {"channels": channels, "rows": rows, "columns": columns}))
 
 
 def flatten(x: Tensor) -> Tensor:

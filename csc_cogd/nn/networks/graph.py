@@ -42,8 +42,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     **{
         name: getattr(functions, name)
         for name in (
-            "avg_pool2d", "clip", "concatenate", "flatten", "global_avg_pool2d", "hard_sigmoid", "hard_swish", "max_pool2d",
-            "pad2d", "product", "relu", "relu6", "sigmoid", "upsample",
+            "avg_pool2d", "clip", "concatenate", "fake_quantize", "flatten", "global_avg_pool2d", "hard_sigmoid",
+            "hard_swish", "max_pool2d", "pad2d", "product", "relu", "relu6", "select", "sigmoid", "upsample",
         )
     },
 }  # fmt: skip

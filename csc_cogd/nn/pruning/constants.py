@@ -43,6 +43,12 @@ def _constants(result: Tensor, inputs: list[np.ndarray]) -> np.ndarray:
             return x + inputs[1]
         case "clip":
             return np.clip(x, settings["low"], settings["high"])
+        case "fake_quantize":
+            rounded = np.rint(x / settings["scale"]) + settings["zero_point"]
+            return (np.clip(rounded, settings["low"], settings["high"]) - settings["zero_point"]) * settings["scale"]
+        case "select":
+            channels = settings["channels"]
+            return x if channels is None else np.where(channels < 0, 0, x[channels])
         case "flatten":
             return np.repeat(x, len(unknown) // len(x))
         case "concatenate":

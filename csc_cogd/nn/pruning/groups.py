@@ -22,7 +22,7 @@ Role = Literal["output", "own", "input"]
 
 _SAME_CHANNELS = (
     "relu", "relu6", "clip", "sigmoid", "hard_sigmoid", "hard_swish", "multiply", "max_pool2d", "avg_pool2d",
-    "global_avg_pool2d", "pad2d", "upsample",
+    "fake_quantize", "global_avg_pool2d", "pad2d", "upsample",
 )  # fmt: skip
 
 
@@ -236,6 +236,10 @@ def _follow(traced: Trace) -> dict[Tensor, _Layout]:
         source = layouts[result.parents[0]]
         if name in _SAME_CHANNELS:
             layouts[result] = source
+        elif name == "select":  # of channels, all are kept
+            for axis in source.axes if settings["channels"] is not None else ():
+                axis.root().fixed = True
+            layouts[result] = source if settings["channels"] is None else _Layout((_Axis(result.shape[1], fixed=True),))
         elif name == "flatten":
             pixels = result.shape[1] // result.parents[0].shape[1]
             layouts[result] = _Layout(source.axes, source.spread * pixels)

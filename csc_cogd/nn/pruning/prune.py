@@ -26,7 +26,7 @@ from csc_cogd.nn.pruning.removal import masks_to_kept, remove_channels
 from csc_cogd.nn.pruning.taylor import taylor_scores
 from csc_cogd.nn.pruning.teaching import taught_by
 from csc_cogd.nn.scaled_convs import SIDES, check_side
-from csc_cogd.nn.training.history import History
+from csc_cogd.nn.training.history import Epoch, History
 from csc_cogd.nn.training.hooks import EpochHook
 from csc_cogd.nn.training.recipe import Recipe
 from csc_cogd.nn.training.training import Loss, TrainingProgress, train
@@ -167,6 +167,7 @@ def prune(
     network: Module, images: ImageSet, recipe: PruningRecipe, *, normalization: Normalization, test: ImageSet | None = None,
     checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
     overwrite: bool = False, progress: Callable[[TrainingProgress], Any] | None = None,
+    epoch_done: Callable[[str, Epoch], Any] | None = None,
 ) -> PruningResult:  # fmt: skip
     """Derive a smaller network from a trained one, which isn't changed [CoGD, eqs. 25-29; GAL].
 
@@ -189,6 +190,8 @@ def prune(
         Whether to start again if there is a checkpoint.
     progress : callable, optional
         Called after every batch with a :class:`TrainingProgress` of the stage "masks" or "fine-tuning".
+    epoch_done : callable, optional
+        Called after every epoch with the name of its stage and its :class:`Epoch`; a true return value ends the stage.
 
     Returns
     -------
@@ -212,6 +215,7 @@ def prune(
             metadata={"teacher": teacher} if teacher else None,
             checkpoint=None if checkpoint is None else checkpoint_files(checkpoint)[stage], resume=resume,
             overwrite=overwrite, progress=None if progress is None else lambda now: progress(replace(now, stage=stage)),
+            callback=None if epoch_done is None else lambda epoch: epoch_done(stage, epoch),
         )  # fmt: skip
 
     masked, masks = network, None

@@ -69,7 +69,7 @@ from tests.cli.train.sets import FEW, OUT
 def test_what_is_wrong_is_one_line_and_nothing_is_written(folder, capsys, arguments, message):
     state = build_network("resnet20", 2).state_dict()
     save_checkpoint(state, "plain.safetensors")
-    about = {"class_names": ["lying", "upright"], "network": "resnet20"}
+    about = {"class_names": ["lying", "askew"], "network": "resnet20"}
     save_checkpoint(state, "named.safetensors", metadata=about)
     save_checkpoint(build_network("resnet20").state_dict(), "ten.safetensors")
     save_checkpoint({"linear.weight": np.zeros((2, 3))}, "other.safetensors")

@@ -1,14 +1,17 @@
 """Weights that are started from, or tested."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from csc_cogd.nn import (
     ImageSet,
     Normalization,
     build_network,
     channel_groups,
+    evaluate,
     load_checkpoint,
     load_images,
     load_network,
@@ -17,7 +20,7 @@ from csc_cogd.nn import (
     save_checkpoint,
 )
 from csc_cogd.nn.saving import save_network
-from tests.cli.calling import call
+from tests.cli.calling import call, save
 from tests.cli.train.sets import FEW, save_set, states
 from tests.nn.cases import RECORD
 from tests.nn.training.small import small_images
@@ -104,3 +107,38 @@ def test_a_name_tells_networks_of_the_same_weights_apart(folder, capsys):
     assert capsys.readouterr().out.startswith("imagenet-mobilenetv2: ")
     assert call("train", "small.npz", "--weights", "m.safetensors", "--evaluate", "--network", "cifar-mobilenetv2") == 0
     assert capsys.readouterr().out.startswith("cifar-mobilenetv2: ")
+
+
+def test_plain_sets_are_tested_as_a_whole_in_the_network_s_classes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    images, about = small_images(20), {"norm_mean": [0.5] * 3, "norm_std": [0.5] * 3}
+    network = build_network("resnet20", 3, seed=2)
+    names = ["askew", *images.class_names]  # the network numbers them otherwise
+    save_network(network, "named.safetensors", "resnet20", metadata=about | {"class_names": names})
+    save_network(network, "plain.safetensors", "resnet20", metadata=about)
+    save_set("whole.npz", whole=images)
+    np.savez("numbered.npz", images=images.images, labels=images.labels + 1)
+    for number, (pixels, label) in enumerate(zip(images.images, images.labels, strict=True)):
+        folder = tmp_path / "pictures" / images.class_names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        save(folder / f"{number}.png", pixels)
+    renumbered = replace(images, labels=images.labels + 1, class_names=tuple(names))
+    expected = evaluate(network, renumbered, normalization=Normalization([0.5] * 3, [0.5] * 3))
+
+    def tested(data, weights, *more):
+        assert call("train", data, "--weights", weights, "--evaluate", "--json", *more) == 0
+        return json.loads(capsys.readouterr().out)
+
+    for data, weights in [
+        ("whole.npz", "named.safetensors"), ("pictures", "named.safetensors"),
+        ("numbered.npz", "named.safetensors"), ("numbered.npz", "plain.safetensors"),
+    ]:  # fmt: skip
+        found = tested(data, weights)
+        assert (found["images"], found["accuracy"]) == (20, expected.accuracy)
+        assert found["loss"] == pytest.approx(expected.loss, rel=1e-5)
+    assert tested("whole.npz", "named.safetensors", "--holdout", 0.5)["images"] == 10
+    assert call("train", "whole.npz", "--weights", "plain.safetensors", "--evaluate") == 2
+    assert "plain.safetensors: this network is for other classes" in capsys.readouterr().err
+    (tmp_path / "pictures").rename(tmp_path / "train")
+    assert call("train", tmp_path, "--weights", "named.safetensors", "--evaluate") == 2
+    assert "has no images to test with" in capsys.readouterr().err

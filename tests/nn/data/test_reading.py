@@ -351,5 +351,5 @@ def test_other_files_and_arguments_are_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"PK, but no more")
     refuses("a.npz: not a data set file", tmp_path / "a.npz")
     refuses("nowhere: no such file or folder", tmp_path / "nowhere")
-    refuses("part must be 'train' or 'test', got 'val'", tmp_path, "val")
+    refuses("part must be 'train', 'test' or 'whole', got 'val'", tmp_path, "val")
     refuses("image_size must be 1 or more, got 0", tmp_path, image_size=0)

@@ -6,6 +6,8 @@ import pytest
 from csc_cogd import InputError
 from csc_cogd.nn import (
     FlopsModel,
+    ImageSet,
+    Normalization,
     Tensor,
     build_network,
     channel_groups,
@@ -15,6 +17,7 @@ from csc_cogd.nn import (
     import_onnx,
     keep_within,
     no_grad,
+    quantize_onnx,
     remove_channels,
 )
 
@@ -73,8 +76,12 @@ class Graph:
         return path
 
 
-def by_onnxruntime(path, x):
-    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+def by_onnxruntime(path, x, as_written=False):
+    """What onnxruntime computes; `as_written`, not by fused kernels of integers, which round sums another time."""
+    options = runtime.SessionOptions()
+    if as_written:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
@@ -186,6 +193,95 @@ def test_what_is_removed_is_what_its_weights_were(form, tmp_path, rng):
     assert_equal(computed(remove_channels(network, kept, image_shape=shape), x), computed(network, x))
 
 
+def strided(graph):
+    """Every second pixel, as of torch's x[:, :, ::2, ::2], and all but a frame."""
+    y = graph.add("Relu", graph.conv("x", 3, 8, bias=True, pads=[1, 1, 1, 1]))
+    largest = np.iinfo(np.int64).max
+    for axis in (2, 3):
+        y = graph.add("Slice", y, *map(graph.constant, ([0], [largest], [axis], [2])))
+    y = graph.add("Slice", y, *map(graph.constant, ([1, -4], [-1, largest], [-2, -1])))
+    return graph.add("Gemm", graph.add("Flatten", y), graph.random(5, 8 * 4 * 4), graph.random(5), transB=1)
+
+
+def shuffled(graph):
+    """ShuffleNet's unit: half of the channels stay, the other half is convolved, and all are shuffled."""
+    y = graph.add("Relu", graph.conv("x", 3, 8, bias=True))
+    parts = [f"{y}, {half}" for half in "ab"]
+    graph.nodes.append(onnx.helper.make_node("Split", [y], parts, axis=1, num_outputs=2))
+    z = graph.add("Relu", graph.norm(graph.conv(parts[1], 4, 4, pads=[1, 1, 1, 1]), 4))
+    y = graph.add("Concat", parts[0], z, axis=1)
+    y = graph.add("Reshape", y, graph.constant(np.array([-1, 2, 4, 10, 8])))
+    y = graph.add("Reshape", graph.add("Transpose", y, perm=[0, 2, 1, 3, 4]), graph.constant(np.array([-1, 8, 10, 8])))
+    y = graph.add("Slice", y, *map(graph.constant, ([2], [8], [1])))
+    y = graph.add("Gather", y, graph.constant(np.array([5, -1, 0])), axis=1)
+    y = graph.add("Pad", y, graph.constant(np.array([0, 1, 0, 0, 0, 2, 1, 0])))
+    y = graph.add("Flatten", graph.add("GlobalAveragePool", graph.conv(y, 6, 6, kernel=1)))
+    return graph.add("Gemm", y, graph.random(5, 6), graph.random(5), transB=1)
+
+
+def test_channels_are_shuffled_also_where_the_number_of_images_is_computed(tmp_path, rng):
+    graph = Graph()
+    y = graph.conv("x", 3, 8, bias=True)
+    first = graph.add("Gather", graph.add("Shape", y), graph.constant(np.array([0])), axis=0)
+    parted = graph.add("Concat", first, graph.constant(np.array([2, 4, 10, 8])), axis=0)
+    joined = graph.add("Concat", first, graph.constant(np.array([-1, 10, 8])), axis=0)
+    z = graph.add("Transpose", graph.add("Reshape", y, parted), perm=[0, 2, 1, 3, 4])
+    z = graph.conv(graph.add("Reshape", z, joined), 8, 2, kernel=1)
+    path = graph.save(tmp_path / "a.onnx", graph.add("Flatten", z))
+    x = rng.standard_normal((2, *graph.shape)).astype(np.float32)
+    assert_equal(computed(import_onnx(path).network, x), by_onnxruntime(path, x))
+
+
+@pytest.mark.parametrize(
+    ("form", "kinds", "prunable"),
+    [(strided, {"Slice"}, "conv0"), (shuffled, {"Split", "Slice", "Gather", "Transpose"}, "conv3")],
+)
+def test_parts_of_images_are_selected_as_elsewhere(form, kinds, prunable, tmp_path, rng):
+    graph = Graph()
+    path = graph.save(tmp_path / "a.onnx", form(graph), opset=18)
+    assert kinds <= {node.op_type for node in graph.nodes}
+    network, shape, _ = import_onnx(path)
+    x = rng.standard_normal((2, *graph.shape)).astype(np.float32)
+    expected = by_onnxruntime(path, x)
+    assert_equal(computed(network, x), expected)
+    export_onnx(network, tmp_path / "again.onnx", image_shape=shape)
+    assert_equal(by_onnxruntime(tmp_path / "again.onnx", x), expected)
+    assert_equal(computed(import_onnx(tmp_path / "again.onnx").network, x), expected)
+    groups = channel_groups(network, image_shape=graph.shape)
+    assert list(groups) == [prunable]  # elsewhere, channels change their places
+    for name, group in groups.items():  # channels that are silent don't count
+        silent = network.state_dict()
+        for member in group.of_role("output", "own"):
+            if member.array != "running_var":
+                np.moveaxis(silent[member.key], member.axis, 0)[member.entries(np.array([0]))] = 0
+        network.load_state_dict(silent)
+        smaller = remove_channels(network, {name: np.arange(1, group.n_channels)}, image_shape=graph.shape)
+        assert_equal(computed(smaller, x), computed(network, x))
+
+
+@pytest.mark.parametrize(("name", "share"), [("resnet20", 0.85), ("mobilenetv2", 0.75)])
+def test_what_was_exported_in_integers_comes_back(name, share, tmp_path, rng):
+    network = build_network(name, 4, seed=1)
+    about = {"class_names": ["a", "b", "c", "d"]}
+    export_onnx(network, tmp_path / "a.onnx", image_shape=(3, 16, 16), metadata=about)
+    images = ImageSet(rng.integers(0, 256, (64, 16, 16, 3), np.uint8), np.arange(64) % 4, tuple("abcd"))
+    normalization = Normalization([0.5] * 3, [0.25] * 3)
+    quantize_onnx(tmp_path / "a.onnx", tmp_path / "int8.onnx", images, normalization=normalization)
+    again = import_onnx(tmp_path / "int8.onnx")
+    x = ((images.images[:16] / 255 - 0.5) / 0.25).transpose(0, 3, 1, 2).astype(np.float32)
+    expected = by_onnxruntime(tmp_path / "int8.onnx", x, as_written=True)
+    found = computed(again.network, x)
+
+    def share_equal(ours, theirs):  # but for sums so near halves that their order tells how they are rounded
+        return np.isclose(ours, theirs, rtol=1e-4, atol=1e-4).mean()
+
+    assert share_equal(found, expected) > share
+    assert share_equal(computed(network, x), expected) < 0.1
+    export_onnx(again.network, tmp_path / "out.onnx", image_shape=(3, 16, 16))
+    assert share_equal(by_onnxruntime(tmp_path / "out.onnx", x, as_written=True), expected) > share
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(tmp_path / "out.onnx").graph.node}
+
+
 def test_layers_are_named_by_their_weights_and_sizes_may_be_open(tmp_path, rng):
     graph = Graph()
     network, _, _ = import_onnx(graph.save(tmp_path / "a.onnx", vectors(graph)))
@@ -236,6 +332,14 @@ def test_what_is_unknown_is_refused(tmp_path):
     refused("has a node Conv .* dilations", lambda g: g.conv("x", 3, 4, dilations=[2, 2]))
     refused("has a node Mul .* constant that isn't one number", lambda g: g.add("Mul", "x", g.random(3, 1, 1)))
     refused("has a node Reshape .* only vectors", lambda g: g.add("Reshape", "x", g.constant(np.array([0, 3, -1]))))
+    refused(
+        "has a node Slice .* isn't of images", lambda g: g.add("Slice", g.add("Flatten", "x"), *map(g.constant, ([0], [2])))
+    )
+    refused("has a node Slice .* backwards", lambda g: g.add("Slice", "x", *map(g.constant, ([-1], [-9], [2], [-1]))))
+    refused("has a node Slice .* parts images from each", lambda g: g.add("Slice", "x", *map(g.constant, ([0], [1], [0]))))
+    refused("has a node Transpose .* shuffle", lambda g: g.add("Transpose", "x", perm=[0, 2, 1, 3]))
+    refused("has a node Gather .* channels", lambda g: g.add("Gather", "x", g.constant(np.array([0])), axis=2))
+    refused("has a node Pad .* other values", lambda g: g.add("Pad", "x", g.constant([0, 1] + [0] * 6), g.constant(2.0)))
     refused("has a node Concat .* axis", lambda g: g.add("Concat", "x", "x", axis=2))
     (tmp_path / "bad.onnx").write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match=r"bad\.onnx: can't be read as ONNX"):

@@ -190,6 +190,10 @@ def test_gradients_that_nobody_wants_are_not_computed(rng):
         ("flatten", [(2, 3, 2, 4)], {}, lambda x: x.reshape(2, 24)),
         ("pad2d", [(2, 3, 2, 4)], {"sides": (1, 0, 2, 3), "value": 0.5},
          lambda x: np.pad(x, ((0, 0), (0, 0), (1, 2), (0, 3)), constant_values=0.5)),
+        ("select", [(2, 3, 5, 4)], {"rows": (0, None, 2), "columns": (1, -1, 1)}, lambda x: x[:, :, ::2, 1:-1]),
+        ("select", [(2, 3, 2, 4)], {"channels": [2, 0], "rows": (-1, None, 1)}, lambda x: x[:, [2, 0], 1:]),
+        ("select", [(2, 3, 2, 4)], {"channels": [1, -1, 1, -1, 0]},
+         lambda x: np.stack([x[:, 1], 0 * x[:, 0], x[:, 1], 0 * x[:, 0], x[:, 0]], axis=1)),
         ("upsample", [(2, 3, 2, 4)], {"factor": 3}, lambda x: np.kron(x, np.ones((3, 3)))),
         ("global_avg_pool2d", [(2, 3, 2, 4)], {"keep": True}, lambda x: x.mean(axis=(2, 3))[..., None, None]),
     ],
@@ -209,9 +213,35 @@ def test_functions_of_other_programs_networks(function, shapes, arguments, expec
         ("product", [(2, 3, 4, 4), (2, 3)], {}, "factors must be of shape"),
         ("concatenate", [(2, 3, 4, 4), (2, 3, 4, 5)], {}, "tensors must be of shape"),
         ("pad2d", [(2, 3, 4, 4)], {"sides": (0, 0, -1, 0)}, "sides must be 0 or more"),
+        ("select", [(2, 3, 4, 4)], {"rows": (0, None, 0)}, "rows' step must be 1 or more, got 0"),
+        ("select", [(2, 3, 4, 4)], {"channels": [0, 3]}, r"channels must be integers from -1 to 2, got \[0, 3\]"),
+        ("select", [(2, 3, 4, 4)], {"columns": (4, None, 1)}, "x must have something that is selected"),
+        ("fake_quantize", [(2, 3)], {"scale": 0.0}, "scale must be above 0, got 0"),
         ("upsample", [(2, 3, 4, 4)], {"factor": 0}, "factor must be 1 or more, got 0"),
     ],
 )
 def test_what_they_can_not_take_is_refused(function, shapes, arguments, message):
     with pytest.raises(InputError, match=message):
         getattr(functions, function)(*(Tensor(np.zeros(shape)) for shape in shapes), **arguments)
+
+
+def test_what_integers_leave_of_values_has_the_gradient_of_clipping(rng):
+    x = rng.uniform(-3, 3, (50, 4))
+    settings = {"scale": 0.02, "zero_point": 7, "low": -128, "high": 127}
+    y = functions.fake_quantize(Tensor(x), **settings)
+    integers = np.clip(np.round(x / 0.02) + 7, -128, 127)
+    np.testing.assert_allclose(y.array, (integers - 7) * 0.02, rtol=1e-12)
+    inside = (x > -134.9 * 0.02) & (x < 119.9 * 0.02)  # where no value is at an end, or is rounded to it
+    assert 0.6 < inside.mean() < 0.95
+    image = Tensor(x, requires_grad=True)
+    functions.fake_quantize(image, **settings).backward(np.ones(x.shape))
+    wide = 1.0  # many steps, over which rounding is no more than its mean
+    slope = (
+        functions.fake_quantize(Tensor(x + wide / 2), **settings).array
+        - functions.fake_quantize(Tensor(x - wide / 2), **settings).array
+    ) / wide
+    well_inside = abs(x) < 1.8
+    np.testing.assert_allclose(image.grad[well_inside], slope[well_inside], atol=0.03)
+    outside = (x > 121 * 0.02) | (x < -136 * 0.02)
+    assert not image.grad[outside].any()
+    assert image.grad[inside].all()
