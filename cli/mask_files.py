@@ -55,8 +55,7 @@ def mask_image(missing: np.ndarray, path: Path) -> ImageFile:
 
 def check_preview(path: Path | None, overwrite: bool, output: Path | None, *inputs: Path | None) -> None:
     """Refuse a preview that can't be written, or would be written over another file of the call."""
-    from csc_cogd.imagefiles import ImageFile
-    from csc_cogd.imagefiles.files import check_output
+    from csc_cogd.imagefiles import ImageFile, check_output
     from csc_cogd.storage import check_distinct
 
     if path is not None:

@@ -192,7 +192,7 @@ def _check_places(
 ) -> None:  # fmt: skip
     """Refuse results that can't be written, or would be written over each other or over an input."""
     from csc_cogd.batch.reporting import check_report
-    from csc_cogd.imagefiles.files import check_output
+    from csc_cogd.imagefiles import check_output
     from csc_cogd.storage import check_distinct, check_writable
 
     inputs = (*(file.path for file in files), *([] if dictionary is None else [Path(dictionary)]))
@@ -215,7 +215,7 @@ def _write(
 
     from csc_cogd.csc.codes_file import save_codes
     from csc_cogd.imagefiles import write_image
-    from csc_cogd.imagefiles.files import make_folder
+    from csc_cogd.storage import make_folder
 
     for file, target, image in zip(files, targets, result.reconstruction, strict=True):
         if len(files) > 1:

@@ -57,6 +57,14 @@ def existing_parent(folder: Path) -> Path:
     return folder
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs if there is none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("", f"the folder can't be made: {error.strerror}", subject=str(folder)) from None
+
+
 def check_own_folder(path: Path) -> None:
     """Raise InputError where a folder whose name is this program's choice is a link, behind which other files may lie."""
     if os.path.islink(path):

@@ -21,6 +21,7 @@ from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, prior_file, re
 from csc_cogd.engine import Engine
 from csc_cogd.errors import CscCogdError, DeviceError, DiskFullError, InputError, Message, Remark, library_failure
 from csc_cogd.imagefiles import (
+    SUFFIXES,
     ImageFile,
     ImageReader,
     MaskRules,
@@ -29,8 +30,8 @@ from csc_cogd.imagefiles import (
     find_missing,
     open_images,
 )
-from csc_cogd.imagefiles.files import format_by_name, make_folder, sniff_format
 from csc_cogd.imagefiles.masks import alike, erased, in_any_channel, percent
+from csc_cogd.imagefiles.reading import sniff_format
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.report.page import Figures
@@ -40,7 +41,7 @@ from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport, Trace
 from csc_cogd.restore.restore import restore
-from csc_cogd.storage import Json, check_own_folder, check_writable, remove_abandoned, whole_file
+from csc_cogd.storage import Json, check_own_folder, check_writable, make_folder, remove_abandoned, whole_file
 
 BAND_ROWS = 256
 """Of a picture that are compared at once."""
@@ -136,7 +137,7 @@ def _copied_where_clean(work: Work, before: Callable[[Path], None]) -> bool:
     What is found elsewhere isn't looked for twice.
     """
     job = work.job
-    if work.n_pages > 1 or format_by_name(job.target) is not work.source.format:
+    if work.n_pages > 1 or SUFFIXES[job.target.suffix.lower()] is not work.source.format:
         return False
     image = work.source.peek()
     work.cleaned = work.restore(image, 0)

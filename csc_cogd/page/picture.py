@@ -15,7 +15,7 @@ from csc_cogd.batch.inputs import Input, place_outputs
 from csc_cogd.batch.settings import Settings
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles import ImageFile, ImageWriter, MaskRules, missing_pixels, open_images
+from csc_cogd.imagefiles import ImageFile, MaskRules, create_images, missing_pixels, open_images
 from csc_cogd.page.pyramid import Pyramid
 from csc_cogd.report.pictures import to_bytes, tone_range, visible
 
@@ -276,7 +276,7 @@ class Picture:
 
     def write_mask(self, path: Path, *, overwrite: bool) -> None:
         """Write what is marked, 8 bits, 255 where something is; of several pages, a page for each."""
-        with ImageWriter(path, self.n_pages, overwrite, None) as writer:
+        with create_images(path, range(self.n_pages), overwrite=overwrite) as writer:
             for page in range(self.n_pages):
                 writer.write(ImageFile(self.mask_of_unopened(page) * np.uint8(255), path, "png"))
 

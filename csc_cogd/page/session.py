@@ -59,7 +59,8 @@ class Session:
         self.title = path.resolve().name
         self.pictures = [Picture(file, axes) for file in _pictures(path)]
         if not path.is_dir():
-            open_images(path, axes=axes).close()
+            with open_images(path, axes=axes):
+                pass
             self.pictures[0].view(0)
         self.publish: Callable[[dict[str, Json]], object] = lambda about: None
         self._folder = tempfile.TemporaryDirectory(prefix="csc-cogd-paint-")
