@@ -37,11 +37,7 @@ def with_mask(array: Any) -> Any:
 def check_unmasked(array: Any, name: str) -> None:
     """Raise InputError about the argument `name` if ``numpy.ma`` masks any of its values."""
     if is_masked(array):
-        raise _masked(name)
-
-
-def _masked(name: str) -> InputError:
-    return InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
+        raise InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
 
 
 def as_array(array: Any, name: str = "array") -> Any:
@@ -53,8 +49,7 @@ def as_array(array: Any, name: str = "array") -> Any:
         If ``numpy.ma`` masks a value, as the mask would be lost; the error is about the argument `name`.
     """
     if not on_gpu(array):
-        if is_masked(array):
-            raise _masked(name)
+        check_unmasked(array, name)
         return np.asarray(array)
     if hasattr(array, "get"):
         return array
@@ -65,8 +60,9 @@ def as_array(array: Any, name: str = "array") -> Any:
 
 def to_numpy(array: Any, name: str = "array") -> np.ndarray:
     """Return a NumPy array, wherever the data are; see :func:`as_array`."""
-    array = as_array(array, name)
-    return array.get() if on_gpu(array) else array
+    array = from_gpu(array)
+    check_unmasked(array, name)
+    return np.asarray(array)
 
 
 def from_gpu(array: Any) -> Any:

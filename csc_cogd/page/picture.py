@@ -15,7 +15,7 @@ from csc_cogd.batch.inputs import Input, place_outputs
 from csc_cogd.batch.settings import Settings
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles import ImageFile, MaskRules, create_images, missing_pixels, open_images
+from csc_cogd.imagefiles import ImageFile, MaskRules, create_images, find_missing, open_images
 from csc_cogd.page.pyramid import Pyramid
 from csc_cogd.report.pictures import to_bytes, tone_range, visible
 
@@ -310,7 +310,7 @@ class Picture:
             If the mask can't be read, or isn't of the page's size.
         """
         image = self.view(page).image
-        return _any_channel(missing_pixels(image, MaskRules(mask), page=page, n_pages=self.n_pages, complete=True)[0])
+        return _any_channel(find_missing(image, MaskRules(mask), page=page, n_pages=self.n_pages, complete=True).touched)
 
     def _find_mask(self, page: int, image: ImageFile) -> None:
         """Begin with the mask that was kept beside the picture, if it fits, and with what the page says is missing."""
@@ -320,8 +320,8 @@ class Picture:
         self.notes = []
         for path in dict.fromkeys((beside, None)):
             try:
-                found, _ = missing_pixels(image, MaskRules(path), page=page, n_pages=self.n_pages, complete=True)
-                self._masks[page] = _packed(_any_channel(found))
+                found = find_missing(image, MaskRules(path), page=page, n_pages=self.n_pages, complete=True)
+                self._masks[page] = _packed(_any_channel(found.touched))
                 return
             except InputError as error:
                 self.notes = [str(error)]

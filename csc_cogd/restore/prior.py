@@ -105,7 +105,8 @@ def with_fill_prior(problem: Problem, prior: Prior | str, solve: Solve) -> Probl
 def check_fill_prior(prior: Prior | str, solve: Solve, noisy: bool) -> None:
     """Raise InputError for a prior that is none, doesn't fill, or doesn't go with settings of the code or with noise."""
     if not isinstance(prior, Prior):
-        _check_name(prior)
+        if prior not in ("default", "none"):
+            raise _no_prior(prior)
     elif prior.noise != "missing" or prior.kind != "gray":
         raise InputError("prior", "isn't one that fills what is missing", "learn one by learn-prior with noise 'missing'")
     elif coded := of_the_code(solve) or ("learn" if solve.learn else ""):
@@ -117,7 +118,8 @@ def check_fill_prior(prior: Prior | str, solve: Solve, noisy: bool) -> None:
 def check_prior(prior: Prior | str, noise: str, solve: Solve) -> None:
     """Raise InputError for a prior that is none, or doesn't go with the noise or settings of the code."""
     if not isinstance(prior, Prior):
-        _check_name(prior)
+        if prior not in ("default", "none"):
+            raise _no_prior(prior)
         return
     if prior.noise == "missing":
         raise InputError("prior", "fills what is missing, and takes no noise off", "leave it out, or give it to inpaint")
@@ -127,9 +129,8 @@ def check_prior(prior: Prior | str, noise: str, solve: Solve) -> None:
         raise _taken_by(coded)
 
 
-def _check_name(prior: str) -> None:
-    if prior not in ("default", "none"):
-        raise InputError("prior", f"must be a Prior, 'default' or 'none', got {prior!r}", "read a file by Prior.load")
+def _no_prior(given: Any) -> InputError:
+    return InputError("prior", f"must be a Prior, 'default' or 'none', got {given!r}", "read a file by Prior.load")
 
 
 def of_the_code(solve: Solve) -> str:

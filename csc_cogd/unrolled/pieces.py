@@ -85,7 +85,9 @@ def camera_piece(drawn: np.ndarray, mean: np.float32, crop: int, rng: np.random.
 
 def fill_piece(clean: np.ndarray, mean: np.float32, rng: np.random.Generator) -> Piece:
     """Take pixels away, one by one, in lines or in blocks, and guess them by biharmonic interpolation."""
-    missing = np.broadcast_to(drawn_damage(clean.shape[1:], rng), clean.shape)
+    one_by_one, shape = rng.random() < SCATTERED, clean.shape[1:]
+    missing = rng.random(shape) < rng.uniform(*SHARES) if one_by_one else lines_and_blocks(shape, rng)
+    missing = np.broadcast_to(_neither_all_nor_none(missing), clean.shape)
     guess = fill_biharmonic(clean, missing)
     missed = float(((guess - clean)[missing] ** 2).mean())
     return Piece(clean, guess, np.float32(0), mean, FILL_WEIGHT / (missed + FILL_LEVEL**2), missing=missing)
@@ -97,12 +99,6 @@ def fill_test(clean: np.ndarray, share: float, number: int) -> Piece:
     missing = rng.random(clean.shape[1:]) < share if share else lines_and_blocks(clean.shape[1:], rng)
     missing = np.broadcast_to(_neither_all_nor_none(missing), clean.shape)
     return Piece(clean, fill_biharmonic(clean, missing), np.float32(0), clean.mean(), missing=missing)
-
-
-def drawn_damage(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw which pixels of a shape (h, w) are missing: at least one, never all."""
-    missing = rng.random(shape) < rng.uniform(*SHARES) if rng.random() < SCATTERED else lines_and_blocks(shape, rng)
-    return _neither_all_nor_none(missing)
 
 
 def _neither_all_nor_none(missing: np.ndarray) -> np.ndarray:
