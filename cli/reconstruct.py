@@ -138,7 +138,7 @@ def _reconstruct_together(
         console.say(note)
     totals = Totals(list(map(str, unread)))
     totals.begin()
-    found, targets = place_outputs(named, output, "reconstructed", batch.suffix)
+    found, targets, _ = place_outputs(named, output, "reconstructed", batch.suffix)
     files = [read_image(image.path, axes=batch.axes) for image in found]
     _check_places(files, targets, batch, dictionary_path, saved, learning)
     pictures = [file.observed for file in files]

@@ -37,7 +37,11 @@ def with_mask(array: Any) -> Any:
 def check_unmasked(array: Any, name: str) -> None:
     """Raise InputError about the argument `name` if ``numpy.ma`` masks any of its values."""
     if is_masked(array):
-        raise InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
+        raise _masked(name)
+
+
+def _masked(name: str) -> InputError:
+    return InputError(name, "must not have masked values here", "fill them, as by numpy.ma.filled")
 
 
 def as_array(array: Any, name: str = "array") -> Any:
@@ -48,9 +52,15 @@ def as_array(array: Any, name: str = "array") -> Any:
     InputError
         If ``numpy.ma`` masks a value, as the mask would be lost; the error is about the argument `name`.
     """
-    if not on_gpu(array):
-        check_unmasked(array, name)
-        return np.asarray(array)
+    if on_gpu(array):
+        return _as_cupy(array)
+    if is_masked(array):
+        raise _masked(name)
+    return np.asarray(array)
+
+
+def _as_cupy(array: Any) -> Any:
+    """Return an array of CuPy of data that are on a GPU."""
     if hasattr(array, "get"):
         return array
     import cupy
@@ -61,13 +71,14 @@ def as_array(array: Any, name: str = "array") -> Any:
 def to_numpy(array: Any, name: str = "array") -> np.ndarray:
     """Return a NumPy array, wherever the data are; see :func:`as_array`."""
     array = from_gpu(array)
-    check_unmasked(array, name)
+    if is_masked(array):
+        raise _masked(name)
     return np.asarray(array)
 
 
 def from_gpu(array: Any) -> Any:
     """Copy an array from the GPU; return anything else as it is, such as a masked array or None."""
-    return as_array(array).get() if on_gpu(array) else array
+    return _as_cupy(array).get() if on_gpu(array) else array
 
 
 def beside(array: np.ndarray, other: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from csc_cogd.backend import usable_devices
 from csc_cogd.backend.selection import physical_memory
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
-from csc_cogd.batch.inputs import Input, expand_inputs, names_folder, place_outputs, unread_notes
+from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs, unread_notes
 from csc_cogd.batch.job import Job, Listener, Result, Silent
 from csc_cogd.batch.jobs import attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
@@ -258,10 +258,11 @@ def plan(
         pictures, masks = _without_infrared(found, scans)
     else:
         pictures, masks = _without_masks(found, rules)
-    images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, batch.suffix)
+    output = None if output is None else Path(output)
+    images, targets, new_folder = place_outputs(pictures, output, TASKS[task].ending, batch.suffix)
     settings, n_processes, devices = _share_of_the_machine(settings, batch, len(images))
     several = len(found) > 1 or found[0].folder is not None
-    into_folder = several or (output is not None and names_folder(Path(output)))
+    into_folder = several or new_folder
     references = [
         None if batch.reference is None else find_reference(Path(batch.reference), image.path, image.folder or Path())
         for image in images
@@ -269,7 +270,7 @@ def plan(
     more = (*protected, *([] if dictionary == "default" else [Path(dictionary)]))
     more += tuple(filter(None, [prior_file(settings)]))
     if into_folder and output is not None and not batch.skip_existing:
-        _check_folder(Path(output))
+        _check_folder(output)
     _check_targets(targets, [*[image.path for image in images], *masks, *filter(None, references), *more])
     make = partial(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=batch.axes, overwrite=batch.overwrite,

@@ -148,7 +148,7 @@ class Picture:
 
     def target_of(self, task: str) -> Path:
         """Return where the result of a task belongs: beside the picture, as the command of that name calls it."""
-        return place_outputs([Input(self.path)], None, TASKS[task].ending)[1][0]
+        return place_outputs([Input(self.path)], None, TASKS[task].ending).targets[0]
 
     @property
     def mask_path(self) -> Path:

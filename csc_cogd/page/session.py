@@ -268,7 +268,7 @@ def _pictures(path: Path) -> list[Path]:
     stems = {image.path.stem for image in found}
     images = [image for image in found if not _is_mask(image.path.stem, stems)]
     for task in TASKS.values():
-        images, _ = place_outputs(images, None, task.ending)
+        images = place_outputs(images, None, task.ending).inputs
     return [image.path for image in images]
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from csc_cogd.backend import single_threaded_blas
 from csc_cogd.engine import Engine
 from csc_cogd.errors import Remark
-from csc_cogd.restore.camera_noise import Correlated
+from csc_cogd.restore.camera_noise import Correlated, remove_camera_noise
 from csc_cogd.restore.extents import missing_anywhere, share_of
 from csc_cogd.restore.group import Group, channel_groups, groups_by_noise
 from csc_cogd.restore.holes import Hole, fill_holes, find_holes, with_rims
@@ -36,7 +36,7 @@ from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import SILENT, GroupReport, Reporter, RestorationReport, Trace
 from csc_cogd.restore.settings import Effort, Solve, Tiling
 from csc_cogd.restore.sparse_planes import planes_for
-from csc_cogd.restore.stages.adaptation import adapt_dictionary
+from csc_cogd.restore.stages.adaptation import ROUNDS, adapt_dictionary
 from csc_cogd.restore.stages.base_layer import deconvolve
 from csc_cogd.restore.stages.blend_weight import blend, cross_validated_weight, refined, refinement
 from csc_cogd.restore.stages.code import code_scene
@@ -159,7 +159,11 @@ def _without_correlated_noise(
     report = RestorationReport(0.0, noise_sigmas=noise.sigmas, warnings=warnings, found=noise.found)
     if dry_run or not noise.noise.variances.any():
         return planes.copy(), report
-    restored = noise.remove(planes, replace(engine, device="cpu"), solve.effort, reporter, problem.prior)
+    without = remove_camera_noise(
+        (planes.astype(np.float64) - noise.low) / noise.unit, noise.noise, replace(engine, device="cpu"), solve.effort,
+        reporter, prior=problem.prior, strength=noise.strength,
+    )  # fmt: skip
+    restored = without.astype(np.float64) * noise.unit + noise.low
     return as_pixels(np.clip(restored, planes.min(), planes.max()), planes.dtype), report
 
 
@@ -251,7 +255,10 @@ def _recipe_of_filling(group: Group, reporter: Reporter) -> Recipe:
     if lmbda is None:
         lmbda = max(LMBDA, (LMBDA_NOISE if dictionary.n_channels == 1 else LMBDA_NOISE_COLOR) * group.noise_sigma)
     if effort.learn:
-        dictionary = adapt_dictionary(dictionary, scaled, lmbda, group.engine, reporter)
+        dictionary = adapt_dictionary(
+            dictionary, scaled, lmbda, group.engine,
+            lambda record: reporter.report("learning", record.iteration, ROUNDS, record),
+        )  # fmt: skip
     rounds = 1 if group.engine.backend.compiled else ADMM_ITERATIONS_A_ROUND
     recipe = group.recipe(dictionary, lmbda, effort.max_iter * rounds)
     if effort.check and scaled.missing.any() and not reporter.report("checking", 0, 1):

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from csc_cogd.biharmonic import fill_biharmonic
-from csc_cogd.unrolled.cameras import MARGIN, degraded, softened
+from csc_cogd.unrolled.cameras import MARGIN, degraded
 from csc_cogd.unrolled.correlated import Correlation
 from csc_cogd.unrolled.network import Network
 
@@ -71,10 +71,8 @@ def white_piece(clean: np.ndarray, mean: np.float32, sigma_range: tuple[float, f
     return Piece(clean, noisy, sigma, mean, 1 / (float(sigma) + LEVEL))
 
 
-def camera_piece(drawn: np.ndarray, mean: np.float32, crop: int, rng: np.random.Generator) -> Piece:
-    """Make the noise of a camera or of film, cut a piece out, and tell of its noise about what an estimate would."""
-    clean = softened(drawn, rng)
-    noisy = degraded(clean, rng)
+def camera_piece(clean: np.ndarray, noisy: np.ndarray, mean: np.float32, crop: int, rng: np.random.Generator) -> Piece:
+    """Cut a piece out of a picture with a camera's or film's noise, and tell of that about what an estimate would."""
     sigma = float((noisy - clean).std())
     told = np.float32(sigma * np.exp(MISJUDGED * rng.standard_normal()))
     i, j = rng.integers(MARGIN + 1, size=2)
