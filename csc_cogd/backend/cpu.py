@@ -182,5 +182,5 @@ def borrowed(workspaces: queue.SimpleQueue[Workspace]) -> Iterator[Workspace]:
 
 
 def _load(name: str) -> ModuleType:
-    with importing():
+    with importing:
         return import_module(f"csc_cogd.backend.{name}")

@@ -40,5 +40,5 @@ def _chosen(variable: str | None) -> str:
 
 @lru_cache
 def _load(name: str) -> Any:
-    with importing():
+    with importing:
         return import_module(f"csc_cogd.backend.{name}")

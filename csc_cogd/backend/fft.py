@@ -99,7 +99,7 @@ class ScipyTransforms:
     """The same by scipy.fft, for installations without pyFFTW."""
 
     def __init__(self, real: np.ndarray, spectrum: np.ndarray):
-        with importing():
+        with importing:
             import scipy.fft
 
         self._fft, self._real, self._spectrum = scipy.fft, real, spectrum

@@ -333,7 +333,7 @@ def percent(share: float) -> str:
 
 def parse_color(text: str) -> tuple[int, int, int]:
     """Return red, green and blue, 0 to 255, of a color as on web pages (``red``, ``#ff0000``), or of three numbers."""
-    with importing():
+    with importing:
         from PIL import ImageColor
 
     try:

@@ -84,7 +84,7 @@ def ssim(restored: Any, reference: Any, *, data_range: float, channel_axis: int 
     >>> ssim(ramp, ramp, data_range=30)
     1.0
     """
-    with importing():
+    with importing:
         from skimage.metrics import structural_similarity
 
     check_unmasked(restored, "restored")

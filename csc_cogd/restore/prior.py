@@ -36,7 +36,7 @@ def kind_of_noise(noise: str, dictionary: Dictionary | None, prior: Prior | str,
     InputError
         If these are given with a kind of noise that they have no effect on.
     """
-    given = of_the_code(solve) or ("dictionary" if dictionary is not None else "")
+    given = solve.of_the_code or ("dictionary" if dictionary is not None else "")
     for_white = isinstance(prior, Prior) and prior.noise == "white"
     if noise in KINDS and given:
         raise InputError(given, f"has no effect on noise {noise!r}", "leave it out, or use {noise} 'white'")
@@ -55,7 +55,7 @@ def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve) -
     n_channels = len(problem.observation.planes)
     if problem.correlated is not None:
         return replace(problem, prior=_for_correlated_noise(prior, n_channels))
-    coded = problem.dictionary is not None or of_the_code(solve)
+    coded = problem.dictionary is not None or solve.of_the_code
     if not isinstance(prior, Prior):
         alike = len(set(np.ravel(getattr(problem.noise, "noise_sigma", 0)))) == 1
         serves = prior == "default" and alike and noise != "impulse" and not coded
@@ -94,12 +94,9 @@ def with_fill_prior(problem: Problem, prior: Prior | str, solve: Solve) -> Probl
     """
     noisy = getattr(problem.noise, "noise_sigma", None) is not None
     check_fill_prior(prior, solve, noisy)
-    if not isinstance(prior, Prior):
-        serves = prior == "default" and not noisy
-        return replace(problem, fill_prior=Prior.default("fill")) if serves else problem
-    if problem.dictionary is not None:
+    if isinstance(prior, Prior) and problem.dictionary is not None:
         raise _taken_by("dictionary")
-    return replace(problem, fill_prior=prior, own_prior=True)
+    return replace(problem, fill_prior="none" if noisy else prior)
 
 
 def check_fill_prior(prior: Prior | str, solve: Solve, noisy: bool) -> None:
@@ -109,7 +106,7 @@ def check_fill_prior(prior: Prior | str, solve: Solve, noisy: bool) -> None:
             raise _no_prior(prior)
     elif prior.noise != "missing" or prior.kind != "gray":
         raise InputError("prior", "isn't one that fills what is missing", "learn one by learn-prior with noise 'missing'")
-    elif coded := of_the_code(solve) or ("learn" if solve.learn else ""):
+    elif coded := solve.of_the_code or ("learn" if solve.learn else ""):
         raise _taken_by(coded)
     elif noisy:
         raise InputError("noise_sigma", "isn't known to a prior that fills", "leave out {prior}, or it")
@@ -125,18 +122,12 @@ def check_prior(prior: Prior | str, noise: str, solve: Solve) -> None:
         raise InputError("prior", "fills what is missing, and takes no noise off", "leave it out, or give it to inpaint")
     if noise == "impulse":
         raise InputError("prior", "doesn't take off impulse noise", "leave it out")
-    if coded := of_the_code(solve):
+    if coded := solve.of_the_code:
         raise _taken_by(coded)
 
 
 def _no_prior(given: Any) -> InputError:
     return InputError("prior", f"must be a Prior, 'default' or 'none', got {given!r}", "read a file by Prior.load")
-
-
-def of_the_code(solve: Solve) -> str:
-    """Return the first setting given that belongs to the sparse code; empty if none is."""
-    given = {"lmbda": solve.lmbda is not None, "max_iter": solve.max_iter is not None, "tol": solve.tol != 0}
-    return next((name for name, is_given in given.items() if is_given), "")
 
 
 def _taken_by(argument: str) -> InputError:

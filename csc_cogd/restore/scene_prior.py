@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from csc_cogd.errors import InputError
-from csc_cogd.restore.prior import check_prior, of_the_code
+from csc_cogd.restore.prior import check_prior
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.scene_noise import SceneNoise
 from csc_cogd.restore.settings import Solve
@@ -22,7 +22,7 @@ def with_scene_prior(problem: Problem, prior: Prior | str, noise: str, solve: So
     """
     check_prior(prior, noise, solve)
     if not isinstance(prior, Prior):
-        coded = problem.dictionary is not None or bool(of_the_code(solve))
+        coded = problem.dictionary is not None or bool(solve.of_the_code)
         return _with(problem, Prior.default("gray")) if prior == "default" and not coded else problem
     if problem.dictionary is not None:
         fix = "leave out {prior}, or it"

@@ -28,8 +28,6 @@ RELAXATION = 1.7
 LEAST, MOST_ROWS = 64, 8
 """Reference patches of a task at least, unless it takes more than so many times the usual rows."""
 
-"""Orthonormal change of RGB to luminance and two color differences, which vary independently in most images."""
-
 
 def nonlocal_bayes(state: TileState, recipe: Recipe) -> TileState:
     """Refine what is missing, and under noise every value, from similar patches."""
