@@ -29,7 +29,7 @@ from csc_cogd.errors import InputError
 if TYPE_CHECKING:
     from csc_cogd import CogradientRule, Dictionary, Engine
     from csc_cogd.batch.inputs import Input
-    from csc_cogd.batch.settings import BatchOptions, Settings
+    from csc_cogd.batch.job import BatchOptions, Settings
     from csc_cogd.imagefiles import ImageFile
     from csc_cogd.learning.reconstruct import Reconstruction
     from csc_cogd.report.totals import Totals
@@ -102,7 +102,7 @@ def command(
     starts with a dash: write ./-name.
     """
     from csc_cogd import Solve
-    from csc_cogd.batch.settings import Settings
+    from csc_cogd.batch.job import Settings
 
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)

@@ -15,10 +15,9 @@ from csc_cogd.backend import usable_devices
 from csc_cogd.backend.selection import physical_memory
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
 from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs, unread_notes
-from csc_cogd.batch.job import Job, Listener, Result, Silent
+from csc_cogd.batch.job import NO_SCANS, BatchOptions, Job, Listener, PathLike, Result, ScanFiles, Settings, Silent
 from csc_cogd.batch.jobs import attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
-from csc_cogd.batch.settings import BatchOptions, PathLike, ScanFiles, Settings
 from csc_cogd.batch.tasks import TASKS, Task, load_dictionary, prior_file
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.engine import take_fields
@@ -31,7 +30,6 @@ from csc_cogd.restore.tiling import MAX_MEMORY
 from csc_cogd.storage import existing_parent
 
 USABLE = 0.8  # of the machine's memory
-NO_SCANS = ScanFiles()
 
 
 @dataclass(frozen=True)
@@ -329,10 +327,9 @@ def _share_of_the_machine(settings: Settings, batch: BatchOptions, n_images: int
     if on_cpu and engine.threads is None and (n_processes > 1 or batch.scheduler is not None):
         engine = replace(engine, threads=1)
     sharing = n_processes if on_cpu else -(-n_processes // max(len(devices), 1))
-    present = physical_memory() if on_cpu else free
     if sharing > 1 and tiling.max_memory is not None:
         tiling = replace(tiling, max_memory=tiling.max_memory / sharing)
-    elif sharing > 1 and present is not None:
+    elif sharing > 1 and (present := physical_memory() if on_cpu else free) is not None:
         share = USABLE * present / sharing
         tiling = replace(tiling, max_memory=min(float(MAX_MEMORY), share) if on_cpu else share)
     return replace(settings, engine=engine, tiling=tiling), n_processes, devices

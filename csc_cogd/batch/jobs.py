@@ -101,7 +101,8 @@ def restore_file(job: Job, listener: Listener) -> Result:
         def remember(finished: Path) -> None:
             if job.scans.mask_out is not None:
                 write_masks(work, job.scans.mask_out)
-            work.show_unchanged()
+            if job.page is not None and work.report is None:  # it was left as it is, but belongs on the contact sheet
+                work.report = write_thumbnail_of(job.page, source.peek().colors)
             if not record:
                 return
             try:
@@ -208,7 +209,8 @@ class Work:
         if task.needs_mask and mask is not None and not mask.any() and settings.noise_sigma is None:
             return image
         reported = job.page is not None and self.report is None and not settings.dry_run
-        trace, reference, reporter = Trace(), None if task.problem else colors, Reporter(self.listener.progress)
+        trace, reference = Trace() if reported else None, None if task.problem else colors
+        reporter = Reporter(self.listener.progress)
         if reported and job.reference is not None:
             factor = settings.operator.factor if settings.operator else 1
             shape = (round(factor * colors.shape[0]), round(factor * colors.shape[1]), *colors.shape[2:])
@@ -218,7 +220,8 @@ class Work:
         try:
             if task.problem is None:
                 restored, report = rebuild(colors, self.dictionary, settings, reporter)
-                trace.count(report.dictionary, report.codes)
+                if trace is not None:
+                    trace.count(report.dictionary, report.codes)
                 self.figures |= report.figures
             else:
                 axis = None if colors.ndim == 2 else -1
@@ -232,7 +235,7 @@ class Work:
                 else:
                     planes, report = restore(
                         search.mark(problem) if search else problem, settings.solve, settings.tiling, engine,
-                        reporter=reporter, trace=trace if reported and not settings.operator else None,
+                        reporter=reporter, trace=None if settings.operator else trace,
                         dry_run=settings.dry_run,
                     )  # fmt: skip
                     restored = observation.to_image(planes)
@@ -253,7 +256,7 @@ class Work:
         written = restored if settings.dry_run else as_written(job.target, result).colors
         if not settings.dry_run:
             self.compare(given, written, touched if task.needs_mask else None, where)
-        if reported:
+        if trace is not None:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
             chosen = dict(settings.arguments()) | {"operator": None}
@@ -293,11 +296,6 @@ class Work:
             n_known = (missing.size - np.count_nonzero(missing)) * (before.size // missing.size)  # one mask, all channels
             share, kept = changed / n_known, TASKS[self.job.task].words.kept
             self.say(f"{where}: {changed:,} {kept} change ({share:.1%} of them)", "notes")
-
-    def show_unchanged(self) -> None:
-        """Put a picture that was left as it is on the report's contact sheet."""
-        if self.job.page is not None and self.report is None:
-            self.report = write_thumbnail_of(self.job.page, self.source.peek().colors)
 
     def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
         """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from csc_cogd.batch.settings import RECORDS, PathLike, Settings
+from csc_cogd.batch.job import RECORDS, PathLike, Settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import as_number, record_of, take_fields
 from csc_cogd.errors import InputError, Remark

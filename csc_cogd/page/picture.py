@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.batch.inputs import Input, place_outputs
-from csc_cogd.batch.settings import Settings
+from csc_cogd.batch.job import Settings
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import ImageFile, MaskRules, create_images, find_missing, open_images
