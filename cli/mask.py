@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.mask_files import any_channel, check_mask_output, check_preview, mask_image, write_mask, write_preview
+from csc_cogd.cli.mask_files import check_mask_output, check_preview, mask_image, write_mask, write_preview
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, MASK, options
 from csc_cogd.errors import InputError
@@ -158,7 +158,7 @@ def from_image(
     import numpy as np
 
     from csc_cogd.imagefiles import create_images, find_missing, open_images
-    from csc_cogd.imagefiles.masks import percent
+    from csc_cogd.imagefiles.masks import in_any_channel, percent
 
     check_mask_output(output, overwrite, image_path, rules.path)
     check_preview(preview, overwrite, output, image_path, rules.path)
@@ -166,7 +166,7 @@ def from_image(
     with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
         for number, image in enumerate(pages):
             found = find_missing(image, rules, page=number, n_pages=len(pages), complete=len(pages) > 1)
-            missing = any_channel(found.touched)
+            missing = in_any_channel(found.touched)
             shares.append(missing.mean())
             where = image_path if len(pages) == 1 else f"{image_path}, page {number + 1}"
             console.say(f"{where}: {percent(missing.mean())} of the pixels missing ({'; '.join(found.sources) or 'none'})")
@@ -362,7 +362,7 @@ def show(
     from scipy.ndimage import find_objects, label
 
     from csc_cogd.imagefiles import ImageFile, find_missing, read_image
-    from csc_cogd.imagefiles.masks import percent
+    from csc_cogd.imagefiles.masks import in_any_channel, percent
 
     if preview is not None and image_path is None:
         raise InputError("preview", "is drawn on the image", "name an IMAGE after the mask")
@@ -372,7 +372,7 @@ def show(
     else:
         image = read_image(image_path)
     found = find_missing(image, replace(rules, path=mask_path))
-    missing = any_channel(found.touched)
+    missing = in_any_channel(found.touched)
     holes, n_holes = label(missing, np.ones((3, 3), bool))
     sizes = np.bincount(holes.ravel())[1:]
     largest = int(sizes.argmax())

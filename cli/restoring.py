@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 KERNELS = {"gaussian": "gaussian:S", "uniform": "uniform:N", "motion": "motion:LEN,ANGLE"}
 
 
-def read_kernel(text: str, *, even: bool = False) -> Any:
-    """The kernel that --kernel names, (h, w): one of KERNELS with its numbers, or an image file.
-
-    With `even`, a Gaussian has even height and width.
-    """
+def read_kernel(text: str) -> Any:
+    """The kernel that --kernel names, (h, w): one of KERNELS with its numbers, or an image file."""
     import numpy as np
 
     from csc_cogd.imagefiles import read_image
@@ -46,7 +43,7 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
         if len(numbers) != KERNELS[name].count(",") + 1 or (name == "uniform" and not numbers[0].is_integer()):
             raise InputError("kernel", f"must be of the form {KERNELS[name]}, with numbers, got {text!r}")
         makers: dict[str, Callable[..., Any]] = {
-            "gaussian": lambda sigma: gaussian_kernel(sigma, even=even),
+            "gaussian": gaussian_kernel,
             "uniform": lambda size: uniform_kernel(int(size)),
             "motion": motion_kernel,
         }

@@ -16,6 +16,7 @@ from csc_cogd.batch.job import Settings
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import ImageFile, MaskRules, create_images, find_missing, open_images
+from csc_cogd.imagefiles.masks import in_any_channel
 from csc_cogd.page.pyramid import Pyramid
 from csc_cogd.report.pictures import to_bytes, tone_range, visible
 
@@ -310,7 +311,7 @@ class Picture:
             If the mask can't be read, or isn't of the page's size.
         """
         image = self.view(page).image
-        return _any_channel(find_missing(image, MaskRules(mask), page=page, n_pages=self.n_pages, complete=True).touched)
+        return in_any_channel(find_missing(image, MaskRules(mask), page=page, n_pages=self.n_pages, complete=True).touched)
 
     def _find_mask(self, page: int, image: ImageFile) -> None:
         """Begin with the mask that was kept beside the picture, if it fits, and with what the page says is missing."""
@@ -321,7 +322,7 @@ class Picture:
         for path in dict.fromkeys((beside, None)):
             try:
                 found = find_missing(image, MaskRules(path), page=page, n_pages=self.n_pages, complete=True)
-                self._masks[page] = _packed(_any_channel(found.touched))
+                self._masks[page] = _packed(in_any_channel(found.touched))
                 return
             except InputError as error:
                 self.notes = [str(error)]
@@ -382,7 +383,3 @@ Publish = Callable[[Event], None]
 def _packed(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     height, width = mask.shape
     return np.packbits(mask), (height, width)
-
-
-def _any_channel(missing: np.ndarray) -> np.ndarray:
-    return np.asarray(missing if missing.ndim == 2 else missing.any(axis=2))

@@ -83,17 +83,15 @@ def plan_tiles(damaged: np.ndarray, side: int, overlap: Overlap = PLAIN) -> list
     (H, W), (margin, blend, _) = damaged.shape, overlap
     tiles = []
     for core_rows in _cores(H, side):
-        rows = _widened(core_rows, blend, H)
+        rows = _around(core_rows.start, core_rows.stop, blend, H)
         marked = np.asarray(damaged[rows].any(axis=0))
         for core_columns in _cores(W, side) if marked.any() else ():
-            columns = _widened(core_columns, blend, W)
+            columns = _around(core_columns.start, core_columns.stop, blend, W)
             marked_columns = np.flatnonzero(marked[columns])
             if marked_columns.size:
                 marked_rows = np.flatnonzero(damaged[rows, columns].any(axis=1))
-                window = (
-                    _widened(_extent(marked_rows, rows.start), margin, H),
-                    _widened(_extent(marked_columns, columns.start), margin, W),
-                )
+                (top, bottom), (left, right) = rows.start + marked_rows[[0, -1]], columns.start + marked_columns[[0, -1]]
+                window = _around(top, bottom + 1, margin, H), _around(left, right + 1, margin, W)
                 weights = (_ramp(core_rows, window[0], H, blend), _ramp(core_columns, window[1], W, blend))
                 tiles.append(Tile(window, *weights))
     return tiles
@@ -104,12 +102,9 @@ def _cores(length: int, side: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-def _widened(part: slice, by: int, length: int) -> slice:
-    return slice(max(part.start - by, 0), min(part.stop + by, length))
-
-
-def _extent(places: np.ndarray, start: int) -> slice:
-    return slice(start + int(places[0]), start + int(places[-1]) + 1)
+def _around(start: int, stop: int, by: int, length: int) -> slice:
+    """Return a part of an axis with so many pixels more at both ends, as far as the picture goes."""
+    return slice(max(int(start) - by, 0), min(int(stop) + by, length))
 
 
 def _ramp(core: slice, window: slice, length: int, blend: int) -> np.ndarray:

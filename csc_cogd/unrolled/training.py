@@ -318,13 +318,8 @@ def draw_piece(photographs: Photographs, recipe: Recipe, rng: np.random.Generato
     return white_piece(clean, mean, recipe.sigma_range, rng)
 
 
-def piece_gradient(network: Network, piece: Piece) -> tuple[float, Any]:
-    """Return the loss of a piece, ``weight * mean((x - clean)^2)``, and its gradient (n,)."""
-    return pieces_gradient(network, [piece])
-
-
 def pieces_gradient(network: Network, pieces: list[Piece]) -> tuple[float, Any]:
-    """Return the sum of the losses of pieces of one size, see :func:`piece_gradient`, and its gradient (n,).
+    """Return the sum of the losses of pieces of one size, each ``weight * mean((x - clean)^2)``, and its gradient (n,).
 
     Several are worked on at a time, where the network's weights are; what the network is told of the noise's correlation
     must be the same for all of them.
