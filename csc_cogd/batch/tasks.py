@@ -22,11 +22,18 @@ from csc_cogd.restore.denoise import GAIN_UNKNOWN, check_noise, denoising
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation
-from csc_cogd.restore.prior import as_restored, check_fill_prior, check_prior, kind_of_noise, with_fill_prior, with_prior
+from csc_cogd.restore.prior import (
+    as_restored,
+    check_fill_prior,
+    check_prior,
+    kind_of_noise,
+    with_fill_prior,
+    with_prior,
+    with_scene_prior,
+)
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport
 from csc_cogd.restore.restore_image import noise_behind, seen_through
-from csc_cogd.restore.scene_prior import with_scene_prior
 from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
 

@@ -16,9 +16,9 @@ from csc_cogd.restore.holes import LARGE
 from csc_cogd.restore.noise import Gaussian, Noise, mean_level
 from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_pixels, clipped_to_known, known_range
 from csc_cogd.restore.operators import Identity
+from csc_cogd.restore.prior import check_channels
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import GroupReport, TileTrace, Trace
-from csc_cogd.restore.scene_prior import check_channels
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
 from csc_cogd.restore.stages.plug_and_play import scene_patches_memory
 from csc_cogd.restore.stages.prior import fill_memory, gpu_memory, prior_effort, prior_memory
