@@ -33,7 +33,7 @@ from csc_cogd.imagefiles import read_image
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 from csc_cogd.unrolled.network import Network, Shape
 from csc_cogd.unrolled.pieces import Piece
-from csc_cogd.unrolled.training import piece_gradient
+from csc_cogd.unrolled.training import pieces_gradient
 
 SIGMAS = (15, 25, 50)
 PUBLISHED = {
@@ -169,7 +169,7 @@ def training_step() -> tuple[Callable[[], Any], Callable[[], Any]]:
                 transposed @ codes
 
     batch = [Piece(piece, piece, np.float32(0.1), piece.mean()) for piece in pieces]
-    return lambda: [piece_gradient(network, piece) for piece in batch], products
+    return lambda: [pieces_gradient(network, [piece]) for piece in batch], products
 
 
 def _least(work: Callable[[], Any], repeats: int) -> float:

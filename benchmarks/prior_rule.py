@@ -25,7 +25,7 @@ from csc_cogd.imagefiles import read_image
 from csc_cogd.unrolled.network import Network, Shape
 from csc_cogd.unrolled.photographs import Photographs, as_planes, reduced
 from csc_cogd.unrolled.pieces import Piece, white_piece
-from csc_cogd.unrolled.training import LearningProgress, Recipe, piece_gradient, train
+from csc_cogd.unrolled.training import LearningProgress, Recipe, pieces_gradient, train
 
 SHAPE = Shape(n_filters=32, n_iter=4)
 HELD_OUT, PIECES = 4, 8
@@ -79,7 +79,7 @@ def activity(network: Network, pieces: list[Piece]) -> np.ndarray:
 
 def gradient_of_dictionary(network: Network, pieces: list[Piece]) -> np.ndarray:
     """Return the mean gradient of the loss, (M, C P^2)."""
-    total = sum(piece_gradient(network, piece)[1] for piece in pieces) / len(pieces)
+    total = sum(pieces_gradient(network, [piece])[1] for piece in pieces) / len(pieces)
     return Network(network.shape, total).weights.D
 
 

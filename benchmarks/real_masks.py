@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from csc_cogd import restore_batch
-from csc_cogd.imagefiles import MaskRules, missing_pixels, read_image
+from csc_cogd.imagefiles import MaskRules, find_missing, read_image
 
 PICTURES = ("102061", "119082", "148026", "296059", "302008")
 FINER = 4  # how much finer damage is drawn than the picture
@@ -134,7 +134,7 @@ def peers(path: Path, rules: dict[str, object]) -> Iterator[np.ndarray]:
 
     image = read_image(path)
     growth = 2 if "color" in rules else 0
-    mask = np.array(missing_pixels(image, MaskRules(**rules, dilate=growth))[0][..., 0])  # type: ignore[arg-type]
+    mask = np.array(find_missing(image, MaskRules(**rules, dilate=growth)).touched[..., 0])  # type: ignore[arg-type]
     for method in (cv2.INPAINT_TELEA, cv2.INPAINT_NS):
         yield cv2.inpaint(image.pixels, mask.astype(np.uint8), 5, method)
     yield to_bytes(255 * np.asarray(inpaint_biharmonic(image.pixels, mask, channel_axis=-1)))

@@ -22,7 +22,7 @@ from csc_cogd.batch.sidecars import sidecar_path
 from csc_cogd.cogd.rule import CogradientRule
 from csc_cogd.csc.codes import reconstruct_images
 from csc_cogd.errors import CscCogdError
-from csc_cogd.imagefiles import MaskRules, create_images, missing_pixels, open_images, true_suffix
+from csc_cogd.imagefiles import MaskRules, create_images, find_missing, open_images, true_suffix
 from csc_cogd.imagefiles.formats.png import insert_chunks
 
 Check = Callable[[Path, Path], None]
@@ -56,7 +56,7 @@ def rewrite(path: Path, folder: Path, axes: tuple[str | None, ...] = (None,)) ->
             except CscCogdError as error:
                 refused.append(error)
     with suppress(CscCogdError), open_images(path) as reader:
-        missing_pixels(reader.read(0), MaskRules(path), n_pages=len(reader))
+        find_missing(reader.read(0), MaskRules(path), n_pages=len(reader))
     if len(refused) == 2 * len(axes):
         raise refused[0]
 

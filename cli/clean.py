@@ -16,7 +16,7 @@ from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
     from csc_cogd import Engine, Tiling
-    from csc_cogd.batch.settings import BatchOptions
+    from csc_cogd.batch.job import BatchOptions
 
 
 @click.command("clean")
@@ -85,7 +85,7 @@ def command(
     starts with a dash: write ./-name.
     """
     from csc_cogd import Solve
-    from csc_cogd.batch.settings import ScanFiles, Settings
+    from csc_cogd.batch.job import ScanFiles, Settings
     from csc_cogd.cleaning.settings import Cleaning
 
     if preset is not None and polarity is not None:

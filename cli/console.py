@@ -94,12 +94,12 @@ class Console:
 
     def check_device(self, engine: Engine) -> None:
         """Refuse a device that can't be used, now and not later; say which ``auto`` is and why, where there is a choice."""
-        from csc_cogd.backend import choose_device
-        from csc_cogd.backend.diagnostics import loses_kernels
+        from csc_cogd.backend import choose_device, get_backend
+        from csc_cogd.backend.diagnostics import kernel_cache
 
         _ = engine.backend
         self.announce_compiling()
-        if loses_kernels():
+        if get_backend("cpu").compiled and kernel_cache() is None:
             fix = "set NUMBA_CACHE_DIR to a folder that can be written to"
             self.warn(f"compiled kernels can't be kept, so each run compiles them for a minute: {fix}")
         if engine.device == "auto":

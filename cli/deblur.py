@@ -13,7 +13,7 @@ from csc_cogd.cli.restoring import read_kernel, restore_files
 
 if TYPE_CHECKING:
     from csc_cogd import Engine, Tiling
-    from csc_cogd.batch.settings import BatchOptions
+    from csc_cogd.batch.job import BatchOptions
     from csc_cogd.imagefiles import MaskRules
 
 
@@ -56,7 +56,7 @@ def command(
     starts with a dash: write ./-name.
     """
     from csc_cogd import Blur, Solve
-    from csc_cogd.batch.settings import Settings
+    from csc_cogd.batch.job import Settings
 
     solve = Solve(lmbda=lmbda, max_iter=iterations, tol=tol or 0.0)
     operator = Blur(read_kernel(kernel))

@@ -43,9 +43,9 @@ def command(output: Path, overwrite: bool, engine: Engine, console: Console) -> 
 
     from csc_cogd import inpaint, psnr, ssim
     from csc_cogd.biharmonic import fill_biharmonic
-    from csc_cogd.imagefiles import ImageFile, read_image, write_image
-    from csc_cogd.imagefiles.files import check_output, make_folder
+    from csc_cogd.imagefiles import ImageFile, check_output, read_image, write_image
     from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
+    from csc_cogd.storage import make_folder
 
     console.check_device(engine)
     make_folder(output)

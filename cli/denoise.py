@@ -13,7 +13,7 @@ from csc_cogd.cli.restoring import restore_files
 
 if TYPE_CHECKING:
     from csc_cogd import Engine, Tiling
-    from csc_cogd.batch.settings import BatchOptions
+    from csc_cogd.batch.job import BatchOptions
     from csc_cogd.imagefiles import MaskRules
 
 
@@ -56,7 +56,7 @@ def command(
     starts with a dash: write ./-name.
     """
     from csc_cogd import Solve
-    from csc_cogd.batch.settings import Settings
+    from csc_cogd.batch.job import Settings
 
     solve = Solve(effort_of(fast, best), None, lmbda, iterations, tol or 0.0)
     settings = Settings(solve, tiling, engine, noise, noise_sigma, gain, strength, dry_run=dry_run, prior=prior)

@@ -167,11 +167,12 @@ def _kernels(problems: list[str]) -> Facts:
     from csc_cogd.backend.diagnostics import kernel_cache
 
     compiled = get_backend("cpu").compiled
-    folder, kept = kernel_cache()
+    folder = kernel_cache()
     if compiled and folder is None:
         problems.append(
             "kernels: no cache can be written, so each run compiles for a minute: set NUMBA_CACHE_DIR to a folder"
         )
+    kept = len(list(folder.glob("*.nbi"))) if folder else 0
     return {"compiler": "numba" if compiled else None, "cache": str(folder) if folder else None, "compiled_already": kept}
 
 
@@ -205,7 +206,8 @@ def _self_tests(problems: list[str]) -> dict[str, SelfTest]:
     from csc_cogd.backend import choose_device, get_backend
     from csc_cogd.backend.diagnostics import kernel_cache
 
-    if get_backend("cpu").compiled and kernel_cache()[1] == 0:
+    folder = kernel_cache()
+    if get_backend("cpu").compiled and not (folder and any(folder.glob("*.nbi"))):
         echo("compiling kernels: the first time, the self-test takes a minute", err=True)
     failed = SelfTest(psnr_dB=None, passed=False)
     return {

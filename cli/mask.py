@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cogd.cli.console import Console, echo
-from csc_cogd.cli.mask_files import any_channel, check_mask_output, check_preview, mask_image, write_mask, write_preview
+from csc_cogd.cli.mask_files import check_mask_output, check_preview, mask_image, write_mask, write_preview
 from csc_cogd.cli.option_types import PATH
 from csc_cogd.cli.options import CONSOLE, MASK, options
 from csc_cogd.errors import InputError, percent
@@ -157,18 +157,19 @@ def from_image(
     """
     import numpy as np
 
-    from csc_cogd.imagefiles import create_images, missing_pixels, open_images
+    from csc_cogd.imagefiles import create_images, find_missing, open_images
+    from csc_cogd.imagefiles.masks import in_any_channel
 
     check_mask_output(output, overwrite, image_path, rules.path)
     check_preview(preview, overwrite, output, image_path, rules.path)
     drawn, shares = None, []
     with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
         for number, image in enumerate(pages):
-            found, sources = missing_pixels(image, rules, page=number, n_pages=len(pages), complete=len(pages) > 1)
-            missing = any_channel(found)
+            found = find_missing(image, rules, page=number, n_pages=len(pages), complete=len(pages) > 1)
+            missing = in_any_channel(found.touched)
             shares.append(missing.mean())
             where = image_path if len(pages) == 1 else f"{image_path}, page {number + 1}"
-            console.say(f"{where}: {percent(missing.mean())} of the pixels missing ({'; '.join(sources) or 'none'})")
+            console.say(f"{where}: {percent(missing.mean())} of the pixels missing ({'; '.join(found.sources) or 'none'})")
             if preview is not None and (drawn is None or missing.mean() > drawn[1].mean()):
                 drawn = (image, missing)
             masks.write(mask_image(~missing if invert else missing, output))
@@ -362,7 +363,8 @@ def show(
     import numpy as np
     from scipy.ndimage import find_objects, label
 
-    from csc_cogd.imagefiles import ImageFile, missing_pixels, read_image
+    from csc_cogd.imagefiles import ImageFile, find_missing, read_image
+    from csc_cogd.imagefiles.masks import in_any_channel
 
     if preview is not None and image_path is None:
         raise InputError("preview", "is drawn on the image", "name an IMAGE after the mask")
@@ -371,14 +373,14 @@ def show(
         image = ImageFile(np.zeros(read_image(mask_path).pixels.shape[:2], np.uint8), mask_path, "png")
     else:
         image = read_image(image_path)
-    found, sources = missing_pixels(image, replace(rules, path=mask_path))
-    missing = any_channel(found)
+    found = find_missing(image, replace(rules, path=mask_path))
+    missing = in_any_channel(found.touched)
     holes, n_holes = label(missing, np.ones((3, 3), bool))
     sizes = np.bincount(holes.ravel())[1:]
     largest = int(sizes.argmax())
     high, wide = (part.stop - part.start for part in find_objects(holes)[largest])
     echo(f"size: {missing.shape[1]} x {missing.shape[0]}")
-    echo(f"missing: {percent(missing.mean())} of the pixels ({'; '.join(sources)})")
+    echo(f"missing: {percent(missing.mean())} of the pixels ({'; '.join(found.sources)})")
     echo(f"holes: {n_holes}")
     echo(f"largest hole: {sizes[largest]} pixels, {wide} wide and {high} high")
     if missing.mean() > 0.5:

@@ -17,13 +17,6 @@ MAGENTA = (255, 0, 255)
 STRETCH = (0.5, 99.5)  # percentiles that become black and white in previews
 
 
-def any_channel(missing: np.ndarray) -> np.ndarray:
-    """Return which pixels are missing in any channel, (H, W), of what is missing of an image."""
-    import numpy as np
-
-    return np.asarray(missing.reshape(*missing.shape[:2], -1).any(axis=2))
-
-
 def check_mask_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:
     """Refuse a mask that can't be written, in a lossy format, or over an input."""
     from csc_cogd.imagefiles import SUFFIXES
@@ -55,8 +48,7 @@ def mask_image(missing: np.ndarray, path: Path) -> ImageFile:
 
 def check_preview(path: Path | None, overwrite: bool, output: Path | None, *inputs: Path | None) -> None:
     """Refuse a preview that can't be written, or would be written over another file of the call."""
-    from csc_cogd.imagefiles import ImageFile
-    from csc_cogd.imagefiles.files import check_output
+    from csc_cogd.imagefiles import ImageFile, check_output
     from csc_cogd.storage import check_distinct
 
     if path is not None:

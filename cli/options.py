@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from csc_cogd.cli.option_types import PATH, Memory, NumberOrAuto, PixelsOrAuto, Suffix, complete_devices, complete_files
 from csc_cogd.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 OPTIONS = {
     **{
@@ -331,7 +328,7 @@ MASK = Record("rules", "csc_cogd.imagefiles:MaskRules", (
     "mask", "mask_polarity", "mask_threshold", "mask_value", "mask_color", "mask_color_tolerance", "mask_from_alpha",
     "mask_dilate",
 ))  # fmt: skip
-BATCH = Record("batch", "csc_cogd.batch.settings:BatchOptions", (
+BATCH = Record("batch", "csc_cogd.batch.job:BatchOptions", (
     "recursive", "files_from", "axes", "suffix", "overwrite", "skip_existing", "fail_fast", "jobs", "scheduler", "report",
     "reference",
 ))  # fmt: skip
@@ -350,7 +347,7 @@ def options(*names: str | Record) -> Callable[[Any], Any]:
                 OPTIONS[name](function)
             if isinstance(each, Record):
                 parameters = [option.name for option in function.__click_params__[-len(several) :]]
-                _records_of(function)[each.argument] = (each.kind, parameters)
+                function.__dict__.setdefault("records", {})[each.argument] = (each.kind, parameters)
         return function
 
     return decorate
@@ -360,20 +357,16 @@ def takes(argument: str, kind: type) -> Callable[[Any], Any]:
     """Decorate a command that gets those of its options that are fields of a dataclass as one argument."""
 
     def decorate(function: Any) -> Any:
-        _records_of(function)[argument] = (kind, list(vars(kind)["__dataclass_fields__"]))
+        function.__dict__.setdefault("records", {})[argument] = (kind, list(vars(kind)["__dataclass_fields__"]))
         return function
 
     return decorate
 
 
-def _records_of(function: Any) -> dict[str, tuple[str | type, list[str]]]:
-    """Return a command's arguments that are records: where they are defined, and the parameters that they are made of."""
-    return function.__dict__.setdefault("records", {})
-
-
 def make_records(command: click.Command, values: dict[str, Any]) -> None:
     """Put a command's records among the values of its parameters, in place of those that they are made of."""
-    for argument, (kind, parameters) in _records_of(command.callback).items() if command.callback else ():
+    records: dict[str, tuple[str | type, list[str]]] = getattr(command.callback, "records", {})
+    for argument, (kind, parameters) in records.items():
         if isinstance(kind, str):
             module, _, name = kind.partition(":")
             kind = getattr(import_module(module), name)

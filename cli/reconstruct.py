@@ -29,7 +29,7 @@ from csc_cogd.errors import InputError
 if TYPE_CHECKING:
     from csc_cogd import CogradientRule, Dictionary, Engine
     from csc_cogd.batch.inputs import Input
-    from csc_cogd.batch.settings import BatchOptions, Settings
+    from csc_cogd.batch.job import BatchOptions, Settings
     from csc_cogd.imagefiles import ImageFile
     from csc_cogd.learning.reconstruct import Reconstruction
     from csc_cogd.report.totals import Totals
@@ -102,7 +102,7 @@ def command(
     starts with a dash: write ./-name.
     """
     from csc_cogd import Solve
-    from csc_cogd.batch.settings import Settings
+    from csc_cogd.batch.job import Settings
 
     rule = cogradient_rule(cogd, kernel_degree)
     counts, sizes = filter_numbers(n_filters, filter_shape)
@@ -138,7 +138,7 @@ def _reconstruct_together(
         console.say(note)
     totals = Totals(list(map(str, unread)))
     totals.begin()
-    found, targets = place_outputs(named, output, "reconstructed", batch.suffix)
+    found, targets, _ = place_outputs(named, output, "reconstructed", batch.suffix)
     files = [read_image(image.path, axes=batch.axes) for image in found]
     _check_places(files, targets, batch, dictionary_path, saved, learning)
     pictures = [file.observed for file in files]
@@ -192,7 +192,7 @@ def _check_places(
 ) -> None:  # fmt: skip
     """Refuse results that can't be written, or would be written over each other or over an input."""
     from csc_cogd.batch.reporting import check_report
-    from csc_cogd.imagefiles.files import check_output
+    from csc_cogd.imagefiles import check_output
     from csc_cogd.storage import check_distinct, check_writable
 
     inputs = (*(file.path for file in files), *([] if dictionary is None else [Path(dictionary)]))
@@ -215,7 +215,7 @@ def _write(
 
     from csc_cogd.csc.codes_file import save_codes
     from csc_cogd.imagefiles import write_image
-    from csc_cogd.imagefiles.files import make_folder
+    from csc_cogd.storage import make_folder
 
     for file, target, image in zip(files, targets, result.reconstruction, strict=True):
         if len(files) > 1:

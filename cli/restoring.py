@@ -7,6 +7,8 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +21,15 @@ from csc_cogd.report.totals import Totals, some_of
 
 if TYPE_CHECKING:
     from csc_cogd.batch import Result
-    from csc_cogd.batch.settings import BatchOptions, ScanFiles, Settings
+    from csc_cogd.batch.job import BatchOptions, ScanFiles, Settings
     from csc_cogd.imagefiles import MaskRules
     from csc_cogd.learning.reconstruct import Quality
 
 KERNELS = {"gaussian": "gaussian:S", "uniform": "uniform:N", "motion": "motion:LEN,ANGLE"}
 
 
-def read_kernel(text: str, *, even: bool = False) -> Any:
-    """The kernel that --kernel names, (h, w): one of KERNELS with its numbers, or an image file.
-
-    With `even`, a Gaussian has even height and width.
-    """
+def read_kernel(text: str) -> Any:
+    """The kernel that --kernel names, (h, w): one of KERNELS with its numbers, or an image file."""
     import numpy as np
 
     from csc_cogd.imagefiles import read_image
@@ -45,7 +44,7 @@ def read_kernel(text: str, *, even: bool = False) -> Any:
         if len(numbers) != KERNELS[name].count(",") + 1 or (name == "uniform" and not numbers[0].is_integer()):
             raise InputError("kernel", f"must be of the form {KERNELS[name]}, with numbers, got {text!r}")
         makers: dict[str, Callable[..., Any]] = {
-            "gaussian": lambda sigma: gaussian_kernel(sigma, even=even),
+            "gaussian": gaussian_kernel,
             "uniform": lambda size: uniform_kernel(int(size)),
             "motion": motion_kernel,
         }
@@ -83,8 +82,8 @@ def restore_files(
     as_json: bool,
 ) -> int:
     """Restore image files by a task of :data:`csc_cogd.batch.tasks.TASKS`, say what was done, and return the exit code."""
-    from csc_cogd.batch.batch import NO_SCANS, plan
-    from csc_cogd.batch.job import NO_RULES
+    from csc_cogd.batch.batch import plan
+    from csc_cogd.batch.job import NO_RULES, NO_SCANS
 
     if not images and batch.files_from is None:
         raise click.UsageError("Missing argument 'IMAGE...'.")
@@ -119,15 +118,17 @@ def restore_files(
     return code
 
 
+@dataclass
 class _Listener:
     """Hears of a job while it runs: says what is said of a `single` file at once, and moves the bar."""
 
-    def __init__(self, console: Console, progress: ProgressBar, single: str):
-        self._console, self._single, self.progress = console, single, progress
+    console: Console
+    progress: ProgressBar
+    single: str
 
     def say(self, text: str, kind: str) -> None:
-        if self._single:
-            say(self._console, text, kind, self._single)
+        if self.single:
+            say(self.console, text, kind, self.single)
 
 
 def say(console: Console, text: str, kind: str, name: str, level: int = 0) -> None:
@@ -181,52 +182,53 @@ def print_quality(qualities: Mapping[str, Quality]) -> None:
         )
 
 
+@dataclass
 class _Tally:
     """Says what became of each file, and of all of them."""
 
-    def __init__(
-        self, console: Console, totals: Totals, targets: Mapping[str, str], single: bool, live: bool, as_json: bool
-    ):
-        self._targets = targets
-        self._console, self._single, self._live, self._as_json = console, single, live, as_json
-        self._totals = totals
-        self._warnings: defaultdict[str, list[str]] = defaultdict(list)
-        self._failed: list[Result] = []
-        self._qualities: dict[str, Quality] = {}
+    console: Console
+    totals: Totals
+    targets: Mapping[str, str]
+    single: bool
+    live: bool
+    as_json: bool
+    warnings: defaultdict[str, list[str]] = field(default_factory=partial(defaultdict, list))
+    failed: list[Result] = field(default_factory=list)
+    qualities: dict[str, Quality] = field(default_factory=dict)
 
     def add(self, result: Result) -> None:
         if result.status == "failed":
-            self._failed.append(result)
-        if self._as_json:
+            self.failed.append(result)
+        if self.as_json:
             echo(json.dumps(result.row()))
         if result.status == "done" and "nonzeros_per_value" in result.figures:
             from csc_cogd.learning.reconstruct import Quality
 
-            self._qualities[result.input] = Quality._make(map(result.figure, Quality._fields))
-        for kind in ("notes", "details", "warnings") if not self._live else ():
+            self.qualities[result.input] = Quality._make(map(result.figure, Quality._fields))
+        for kind in ("notes", "details", "warnings") if not self.live else ():
             for text in getattr(result, kind):
-                if kind == "warnings" and not self._single:
-                    self._warnings[text].append(result.input)
+                if kind == "warnings" and not self.single:
+                    self.warnings[text].append(result.input)
                 else:
-                    say(self._console, text, kind, result.input, 0 if self._single else 1)
+                    say(self.console, text, kind, result.input, 0 if self.single else 1)
         if result.status == "done":
             text = f"{result.output}: written after {result.seconds:.1f} s"
-            self._console.say(text, level=0 if self._single else 1)
+            self.console.say(text, level=0 if self.single else 1)
         elif result.status == "skipped":
-            self._console.say(f"{result.output}: is there already: skipped", level=0 if self._single else 1)
+            self.console.say(f"{result.output}: is there already: skipped", level=0 if self.single else 1)
 
     def close(self) -> int:
         """Say what there is to say at the end; the exit code."""
-        for text, files in self._warnings.items():
-            self._console.warn(f"{some_of(files)}: {text}")
-        errors, traces = ({one.input: getattr(one, name) for one in self._failed} for name in ("error", "trace"))
-        for file, text in errors.items() if self._console.verbosity > 0 else alike(errors, self._targets):
-            self._console.error(text, traces[file])
-        if self._qualities and not self._as_json and not self._console.quiet:
-            print_quality(self._qualities)
-        if self._as_json:
-            echo(json.dumps({"summary": True, **self._totals.row()}))
-        if self._single:
-            return self._failed[0].code if self._failed else 0
-        self._console.say(self._totals.sentence())
-        return 1 if self._failed else 0
+        for text, files in self.warnings.items():
+            self.console.warn(f"{some_of(files)}: {text}")
+        errors, traces = ({one.input: getattr(one, name) for one in self.failed} for name in ("error", "trace"))
+        for file, text in errors.items() if self.console.verbosity > 0 else alike(errors, self.targets):
+            self.console.error(text, traces[file])
+        if self.qualities and not self.as_json and not self.console.quiet:
+            print_quality(self.qualities)
+        if self.as_json:
+            echo(json.dumps({"summary": True, **self.totals.row()}))
+        if self.single:
+            return self.failed[0].code if self.failed else 0
+        self.console.say(self.totals.sentence())
+        return 1 if self.failed else 0

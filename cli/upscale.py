@@ -14,7 +14,7 @@ from csc_cogd.errors import InputError
 
 if TYPE_CHECKING:
     from csc_cogd import Engine, Tiling
-    from csc_cogd.batch.settings import BatchOptions
+    from csc_cogd.batch.job import BatchOptions
     from csc_cogd.imagefiles import MaskRules
 
 
@@ -60,7 +60,7 @@ def command(
     starts with a dash: write ./-name.
     """
     from csc_cogd import Solve
-    from csc_cogd.batch.settings import Settings
+    from csc_cogd.batch.job import Settings
     from csc_cogd.restore.reduction import NAMES, Reduction
 
     if kernel.startswith("box:"):

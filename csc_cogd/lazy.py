@@ -25,7 +25,7 @@ def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[
     def get(name: str) -> Any:
         if name not in public:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        with importing():
+        with importing:
             return load(name)
 
     return get, names, public

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 
@@ -18,8 +17,10 @@ class _Lock(Protocol):
 
 
 _L = TypeVar("_L", bound=_Lock)
-_importing = threading.RLock()
-_kept: list[_Lock] = [_importing]  # in the order in which a fork takes them: imports add more, so theirs is the first
+importing = threading.RLock()
+"""Holds forks off while modules are imported on first use: a child would wait for a module that was half imported."""
+
+_kept: list[_Lock] = [importing]  # in the order in which a fork takes them: imports add more, so theirs is the first
 _taken: list[_Lock] = []  # by the fork that is going on: there is one at a time, as all take the first lock
 
 
@@ -58,11 +59,6 @@ class SharedLock:
     def release(self) -> None:
         """Let threads enter again."""
         self._condition.release()
-
-
-def importing() -> AbstractContextManager[Any]:
-    """Hold forks off while modules are imported on first use: a child would wait for a module that was half imported."""
-    return _importing
 
 
 def _take_all() -> None:

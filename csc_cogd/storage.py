@@ -57,6 +57,14 @@ def existing_parent(folder: Path) -> Path:
     return folder
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs if there is none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("", f"the folder can't be made: {error.strerror}", subject=str(folder)) from None
+
+
 def check_own_folder(path: Path) -> None:
     """Raise InputError where a folder whose name is this program's choice is a link, behind which other files may lie."""
     if os.path.islink(path):
@@ -240,18 +248,14 @@ def _take_permissions(file: BinaryIO, replaced: Path) -> None:
         os.chmod(file.fileno(), stat.S_IMODE(status.st_mode) & 0o777)
 
 
-def _temporary_prefix() -> str:
-    return f"{PREFIX}{_machine()}-"
-
-
 @lru_cache
-def _machine() -> str:
-    """A name for where process numbers are told apart: this machine, or this container on it."""
+def _temporary_prefix() -> str:
+    """Return how names of temporary files begin on this machine, or in this container: process numbers are its own."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
         space = 0
-    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:12]
+    return f"{PREFIX}{hashlib.sha256(f'{platform.node()} {space}'.encode()).hexdigest()[:12]}-"
 
 
 def _is_running(process: int) -> bool:

@@ -52,10 +52,15 @@ def as_array(array: Any, name: str = "array") -> Any:
     InputError
         If ``numpy.ma`` masks a value, as the mask would be lost; the error is about the argument `name`.
     """
-    if not on_gpu(array):
-        if is_masked(array):
-            raise _masked(name)
-        return np.asarray(array)
+    if on_gpu(array):
+        return _as_cupy(array)
+    if is_masked(array):
+        raise _masked(name)
+    return np.asarray(array)
+
+
+def _as_cupy(array: Any) -> Any:
+    """Return an array of CuPy of data that are on a GPU."""
     if hasattr(array, "get"):
         return array
     import cupy
@@ -65,13 +70,15 @@ def as_array(array: Any, name: str = "array") -> Any:
 
 def to_numpy(array: Any, name: str = "array") -> np.ndarray:
     """Return a NumPy array, wherever the data are; see :func:`as_array`."""
-    array = as_array(array, name)
-    return array.get() if on_gpu(array) else array
+    array = from_gpu(array)
+    if is_masked(array):
+        raise _masked(name)
+    return np.asarray(array)
 
 
 def from_gpu(array: Any) -> Any:
     """Copy an array from the GPU; return anything else as it is, such as a masked array or None."""
-    return as_array(array).get() if on_gpu(array) else array
+    return _as_cupy(array).get() if on_gpu(array) else array
 
 
 def beside(array: np.ndarray, other: Any) -> Any:

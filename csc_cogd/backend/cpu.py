@@ -6,9 +6,9 @@ import queue
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from itertools import pairwise
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,9 +79,9 @@ class Backend:
         self.fft = fft
         self.compiled = kernels == "numba"
         """Whether kernels on single atoms are fast, so that coordinate descent is."""
-        self.kernels: Any = _load({"numba": "compiled", "numpy": "kernels"}[kernels])
-        self.patches: Any = _load({"numba": "compiled_patches", "numpy": "patches"}[kernels])
-        self.atoms: Any = _load({"numba": "compiled_atoms", "numpy": "atoms"}[kernels])
+        self.kernels: Any = load({"numba": "compiled", "numpy": "kernels"}[kernels])
+        self.patches: Any = load({"numba": "compiled_patches", "numpy": "patches"}[kernels])
+        self.atoms: Any = load({"numba": "compiled_atoms", "numpy": "atoms"}[kernels])
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="csc-cogd") if threads > 1 else None
 
     def asarray(self, array: Any) -> Any:
@@ -181,6 +181,8 @@ def borrowed(workspaces: queue.SimpleQueue[Workspace]) -> Iterator[Workspace]:
         workspaces.put(workspace)
 
 
-def _load(name: str) -> ModuleType:
-    with importing():
+@lru_cache
+def load(name: str) -> Any:
+    """Return a module of the backend, imported on first use."""
+    with importing:
         return import_module(f"csc_cogd.backend.{name}")

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from csc_cogd.backend import fft
 from csc_cogd.backend.cuda.device import describe_device, open_device
-from csc_cogd.backend.selection import get_backend
+from csc_cogd.backend.selection import choose_provider, get_backend
 
 
 def fft_library() -> str:
@@ -19,26 +18,18 @@ def fft_library() -> str:
     InputError
         If ``CSC_COGD_FFT`` names none, or one that isn't installed.
     """
-    if fft.choose_provider() != "pyfftw":
+    if choose_provider() != "pyfftw":
         return "scipy"
     import pyfftw
 
     return f"pyfftw ({pyfftw.fftw_version})"
 
 
-def kernel_cache() -> tuple[Path | None, int]:
-    """Return the folder where Numba keeps compiled kernels, and how many there are.
-
-    The folder is None if none can be written, or kernels aren't compiled.
-    """
+def kernel_cache() -> Path | None:
+    """Return the folder where Numba keeps compiled kernels; None if none can be written, or kernels aren't compiled."""
     backend = get_backend("cpu")
     folder = backend.kernels.apply_adjoint.stats.cache_path if backend.compiled else None
-    return (Path(folder), len(list(Path(folder).glob("*.nbi")))) if folder else (None, 0)
-
-
-def loses_kernels() -> bool:
-    """Return whether each process compiles the kernels anew, as they can't be kept."""
-    return get_backend("cpu").compiled and kernel_cache()[0] is None
+    return Path(folder) if folder else None
 
 
 def announce_compiling(say: Callable[[], None], after: float = 2.0) -> None:
@@ -50,8 +41,8 @@ def announce_compiling(say: Callable[[], None], after: float = 2.0) -> None:
     class Watch(event.Listener):
         """Starts a timer where compiling begins, unless it has within another kernel, and stops it at the end."""
 
-        def __init__(self) -> None:
-            self.depth, self.timer = 0, threading.Timer(after, self.tell)
+        depth = 0
+        timer: threading.Timer
 
         def tell(self) -> None:
             event.unregister("numba:compile", self)  # type: ignore[no-untyped-call]

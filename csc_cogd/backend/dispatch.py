@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 from csc_cogd.backend.arrays import on_gpu
+from csc_cogd.backend.cpu import load
 from csc_cogd.backend.selection import choose_kernels
-from csc_cogd.locks import importing
 
 
 def kernels_for(name: str, array: Any) -> Any:
@@ -18,10 +17,10 @@ def kernels_for(name: str, array: Any) -> Any:
     That is on a CPU without Numba, or if ``CSC_COGD_KERNELS`` is ``"numpy"``. Both modules have the same functions.
     """
     if on_gpu(array):
-        return _load(f"cuda.{name}")
+        return load(f"cuda.{name}")
     if _chosen(os.environ.get("CSC_COGD_KERNELS")) == "numpy":
         return None
-    return _load(f"compiled_{name}")
+    return load(f"compiled_{name}")
 
 
 def as_channels_last(array: Any) -> Any:
@@ -36,9 +35,3 @@ def as_channels_last(array: Any) -> Any:
 @lru_cache(maxsize=4)
 def _chosen(variable: str | None) -> str:
     return choose_kernels(None)
-
-
-@lru_cache
-def _load(name: str) -> Any:
-    with importing():
-        return import_module(f"csc_cogd.backend.{name}")

@@ -7,7 +7,6 @@ into something they multiply by anyway.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from csc_cogd.backend.cuda_cache import prepare_cache
-from csc_cogd.errors import InputError
 from csc_cogd.locks import SharedLock, importing, kept_across_forks
 
 prepare_cache()  # before CuPy is imported, here or later
@@ -23,31 +21,11 @@ try:
     import pyfftw
 except ImportError:  # pyFFTW is optional at run time: scipy.fft is the drop-in
     pyfftw = None
+HAS_PYFFTW = pyfftw is not None
 
-PROVIDERS = ("pyfftw", "estimated", "scipy")
-"""``"estimated"`` is pyFFTW with plans that are not measured: a transform takes 1.1 to 1.8 times as long, but no plan takes
-the tenths of a second that a new size costs otherwise, and results repeat bit for bit from process to process."""
-ENVIRONMENT_VARIABLE = "CSC_COGD_FFT"
 _planning = kept_across_forks(threading.RLock())  # FFTW makes and destroys plans in one thread at a time; it executes in all
 _discarded: deque[Any] = deque()  # plans that nobody needs any more
 _in_scipy = kept_across_forks(SharedLock())  # it locks its cache of plans
-
-
-def choose_provider(name: str | None = None) -> str:
-    """Return the FFT provider to use: `name`, else ``$CSC_COGD_FFT``, else the fastest one installed.
-
-    ``"estimated"`` leaves the library open, as ``"auto"`` does: that is what restoring asks for.
-    """
-    source, asked = "fft", name
-    if name in (None, "auto", "estimated") and (variable := os.environ.get(ENVIRONMENT_VARIABLE)):
-        source, name = ENVIRONMENT_VARIABLE, variable
-    if name in (None, "auto", "estimated"):
-        return "scipy" if pyfftw is None else "estimated" if "estimated" in (asked, name) else "pyfftw"
-    if name not in PROVIDERS:
-        raise InputError(source, f"must be 'auto', 'estimated', 'pyfftw' or 'scipy', got {name!r}")
-    if name == "pyfftw" and pyfftw is None:
-        raise InputError(source, "is 'pyfftw', which isn't installed", "run 'pip install pyfftw', or choose 'scipy'")
-    return name
 
 
 def fast_length(length: int) -> int:
@@ -99,7 +77,7 @@ class ScipyTransforms:
     """The same by scipy.fft, for installations without pyFFTW."""
 
     def __init__(self, real: np.ndarray, spectrum: np.ndarray):
-        with importing():
+        with importing:
             import scipy.fft
 
         self._fft, self._real, self._spectrum = scipy.fft, real, spectrum
@@ -114,7 +92,7 @@ class ScipyTransforms:
 
 
 def plan(real: np.ndarray, spectrum: np.ndarray, provider: str) -> PyfftwTransforms | ScipyTransforms:
-    """Return the transforms between two buffers by a provider that :func:`choose_provider` returned."""
+    """Return the transforms between two buffers by a provider that was chosen."""
     if provider == "scipy":
         return ScipyTransforms(real, spectrum)
     return PyfftwTransforms(real, spectrum, "FFTW_MEASURE" if provider == "pyfftw" else "FFTW_ESTIMATE")

@@ -12,8 +12,13 @@ import numpy as np
 
 from csc_cogd.backend.arrays import on_gpu
 from csc_cogd.backend.cpu import Backend
-from csc_cogd.backend.fft import ENVIRONMENT_VARIABLE, choose_provider
+from csc_cogd.backend.fft import HAS_PYFFTW
 from csc_cogd.errors import DeviceError, InputError
+
+PROVIDERS = ("pyfftw", "estimated", "scipy")
+"""``"estimated"`` is pyFFTW with plans that are not measured: a transform takes 1.1 to 1.8 times as long, but no plan takes
+the tenths of a second that a new size costs otherwise, and results repeat bit for bit from process to process."""
+ENVIRONMENT_VARIABLE = "CSC_COGD_FFT"
 
 
 def get_backend(
@@ -93,7 +98,7 @@ def device_of(array: Any, device: str, name: str = "images") -> str:
 
 def choose_device(threads: int | None = None, fft: str | None = None, kernels: str | None = None) -> tuple[str, str]:
     """Return the device that ``"auto"`` chooses with these settings, and the reason, for display."""
-    variables = (name for name in (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS") if os.environ.get(name))
+    variables = filter(os.environ.get, (ENVIRONMENT_VARIABLE, "CSC_COGD_KERNELS"))
     if asked := _settings_of_the_cpu(threads, fft, kernels) or next(variables, ""):
         return "cpu", f"{asked} is a setting of the CPU"
     if find_spec("cupy") is None:
@@ -151,6 +156,23 @@ def _cuda_backend(process: int, dtype: np.dtype, device: int) -> Backend:
     from csc_cogd.backend.cuda import CudaBackend
 
     return CudaBackend(dtype, device, cupy, cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
+
+
+def choose_provider(name: str | None = None) -> str:
+    """Return the FFT provider to use: `name`, else ``$CSC_COGD_FFT``, else the fastest one installed.
+
+    ``"estimated"`` leaves the library open, as ``"auto"`` does: that is what restoring asks for.
+    """
+    source, asked = "fft", name
+    if name in (None, "auto", "estimated") and (variable := os.environ.get(ENVIRONMENT_VARIABLE)):
+        source, name = ENVIRONMENT_VARIABLE, variable
+    if name in (None, "auto", "estimated"):
+        return "scipy" if not HAS_PYFFTW else "estimated" if "estimated" in (asked, name) else "pyfftw"
+    if name not in PROVIDERS:
+        raise InputError(source, f"must be 'auto', 'estimated', 'pyfftw' or 'scipy', got {name!r}")
+    if name == "pyfftw" and not HAS_PYFFTW:
+        raise InputError(source, "is 'pyfftw', which isn't installed", "run 'pip install pyfftw', or choose 'scipy'")
+    return name
 
 
 def choose_kernels(name: str | None) -> str:

@@ -14,11 +14,10 @@ from typing import Any
 from csc_cogd.backend import usable_devices
 from csc_cogd.backend.selection import physical_memory
 from csc_cogd.batch.cluster import check_scheduler, connected, run_on_cluster
-from csc_cogd.batch.inputs import Input, expand_inputs, names_folder, place_outputs, unread_notes
-from csc_cogd.batch.job import Job, Listener, Result, Silent
+from csc_cogd.batch.inputs import Input, expand_inputs, place_outputs, unread_notes
+from csc_cogd.batch.job import NO_SCANS, BatchOptions, Job, Listener, PathLike, Result, ScanFiles, Settings, Silent
 from csc_cogd.batch.jobs import attempt, clean_up
 from csc_cogd.batch.reporting import check_report, find_reference, page_path, write_report
-from csc_cogd.batch.settings import BatchOptions, PathLike, ScanFiles, Settings
 from csc_cogd.batch.tasks import TASKS, Task, load_dictionary, prior_file
 from csc_cogd.batch.workers import run_in_processes
 from csc_cogd.engine import take_fields
@@ -31,7 +30,6 @@ from csc_cogd.restore.tiling import MAX_MEMORY
 from csc_cogd.storage import existing_parent
 
 USABLE = 0.8  # of the machine's memory
-NO_SCANS = ScanFiles()
 
 
 @dataclass(frozen=True)
@@ -258,10 +256,11 @@ def plan(
         pictures, masks = _without_infrared(found, scans)
     else:
         pictures, masks = _without_masks(found, rules)
-    images, targets = place_outputs(pictures, None if output is None else Path(output), TASKS[task].ending, batch.suffix)
+    output = None if output is None else Path(output)
+    images, targets, new_folder = place_outputs(pictures, output, TASKS[task].ending, batch.suffix)
     settings, n_processes, devices = _share_of_the_machine(settings, batch, len(images))
     several = len(found) > 1 or found[0].folder is not None
-    into_folder = several or (output is not None and names_folder(Path(output)))
+    into_folder = several or new_folder
     references = [
         None if batch.reference is None else find_reference(Path(batch.reference), image.path, image.folder or Path())
         for image in images
@@ -269,7 +268,7 @@ def plan(
     more = (*protected, *([] if dictionary == "default" else [Path(dictionary)]))
     more += tuple(filter(None, [prior_file(settings)]))
     if into_folder and output is not None and not batch.skip_existing:
-        _check_folder(Path(output))
+        _check_folder(output)
     _check_targets(targets, [*[image.path for image in images], *masks, *filter(None, references), *more])
     make = partial(
         Job, task=task, settings=settings, rules=rules, dictionary=dictionary, axes=batch.axes, overwrite=batch.overwrite,
@@ -328,10 +327,9 @@ def _share_of_the_machine(settings: Settings, batch: BatchOptions, n_images: int
     if on_cpu and engine.threads is None and (n_processes > 1 or batch.scheduler is not None):
         engine = replace(engine, threads=1)
     sharing = n_processes if on_cpu else -(-n_processes // max(len(devices), 1))
-    present = physical_memory() if on_cpu else free
     if sharing > 1 and tiling.max_memory is not None:
         tiling = replace(tiling, max_memory=tiling.max_memory / sharing)
-    elif sharing > 1 and present is not None:
+    elif sharing > 1 and (present := physical_memory() if on_cpu else free) is not None:
         share = USABLE * present / sharing
         tiling = replace(tiling, max_memory=min(float(MAX_MEMORY), share) if on_cpu else share)
     return replace(settings, engine=engine, tiling=tiling), n_processes, devices

@@ -23,6 +23,7 @@ from csc_cogd.imagefiles.infrared import (
 from csc_cogd.imagefiles.writing import as_written
 from csc_cogd.restore.observation import as_planes
 from csc_cogd.restore.report import Reporter, Trace
+from csc_cogd.storage import make_folder
 
 if TYPE_CHECKING:
     from csc_cogd.batch.jobs import Work
@@ -125,5 +126,5 @@ def write_masks(work: Work, folder: Path) -> None:
     job = work.job
     for page, mask in work.masks_found.items():
         path = mask_path(folder, job.source, job.folder, page, work.n_pages)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_image(ImageFile(mask.astype(np.uint8) * 255, path, "png"), path, overwrite=job.overwrite or job.resume)

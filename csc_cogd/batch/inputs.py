@@ -54,7 +54,7 @@ def expand_inputs(
     """
     found: dict[str, Input] = {}
     unread: dict[str, Path] = {}
-    for pattern in [*patterns, *_lines(files_from)]:
+    for pattern in [*patterns, *([] if files_from is None else _lines(files_from))]:
         images, others = _expand(os.fspath(pattern), recursive)
         for image in images:
             found.setdefault(os.path.abspath(image.path), image)
@@ -67,19 +67,21 @@ def expand_inputs(
 
 def unread_notes(unread: list[Path]) -> list[str]:
     """What to say of files of folders whose formats aren't read."""
-    names = some_of(map(str, unread))
-    return [f"{len(unread)} of other formats left out: {names}: convert to TIFF or PNG"] if unread else []
+    if not unread:
+        return []
+    return [f"{len(unread)} of other formats left out: {some_of(map(str, unread))}: convert to TIFF or PNG"]
 
 
-def names_folder(output: Path) -> bool:
-    """Return whether an output can only be meant as a folder: nothing of that name is there, and no format is said."""
-    return not output.suffix and not os.path.lexists(output)
+class Placed(NamedTuple):
+    """Which of the inputs are to be restored, where each result goes, and whether that is a folder that has to be made."""
+
+    inputs: list[Input]
+    targets: list[Path]
+    new_folder: bool
 
 
-def place_outputs(
-    inputs: list[Input], output: Path | None, ending: str, suffix: str | None = None
-) -> tuple[list[Input], list[Path]]:
-    """Which of the inputs are to be restored, and where each result goes.
+def place_outputs(inputs: list[Input], output: Path | None, ending: str, suffix: str | None = None) -> Placed:
+    """Choose which of the inputs are to be restored, and where each result goes.
 
     Beside its input as ``<stem>_<ending>``, or under its input's name in the folder `output`, which has the same folders in
     it as the one that was named. An input of a folder that has the name of a result beside another one is left out: it is
@@ -99,11 +101,12 @@ def place_outputs(
     InputError
         If two results would have the same name, or `output` is a file and there are several inputs.
     """
+    new_folder = output is not None and not output.suffix and not os.path.lexists(output)  # it can't be meant otherwise
     if output is not None and not os.path.isdir(output):
-        if len(inputs) == 1 and inputs[0].folder is None and not names_folder(output):
+        if len(inputs) == 1 and inputs[0].folder is None and not new_folder:
             if suffix is not None:
                 raise InputError("suffix", f"of {suffix} isn't needed, as {output} says the format", "leave it out")
-            return inputs, [output]
+            return Placed(inputs, [output], new_folder)
         if os.path.lexists(output) or output.suffix.lower() in SUFFIXES:
             several = f"there are {len(inputs)} images" if len(inputs) > 1 else "the image is one of a folder"
             raise InputError("", f"is a file's name, but {several}", "name a folder", str(output))
@@ -125,7 +128,7 @@ def place_outputs(
                 "", f"both {other.path} and {image.path} would be written there",
                 "restore them one after the other, to different folders", str(target),
             )  # fmt: skip
-    return [image for image, _ in kept], [target for _, target in kept]
+    return Placed([image for image, _ in kept], [target for _, target in kept], new_folder)
 
 
 def _text_of(path: str | os.PathLike[str]) -> str:
@@ -133,9 +136,7 @@ def _text_of(path: str | os.PathLike[str]) -> str:
     return os.fsdecode(Path(path).read_text("utf-8").encode())
 
 
-def _lines(files_from: str | os.PathLike[str] | None) -> list[str]:
-    if files_from is None:
-        return []
+def _lines(files_from: str | os.PathLike[str]) -> list[str]:
     if os.fspath(files_from) == "-" and (sys.stdin is None or sys.stdin.closed):
         raise InputError("", "standard input is closed", "pipe the names of files into it, or name a file that lists them")
     try:

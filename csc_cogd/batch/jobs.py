@@ -21,6 +21,7 @@ from csc_cogd.batch.tasks import TASKS, Rebuilt, load_dictionary, prior_file, re
 from csc_cogd.engine import Engine
 from csc_cogd.errors import CscCogdError, DeviceError, DiskFullError, InputError, Message, Remark, library_failure, percent
 from csc_cogd.imagefiles import (
+    SUFFIXES,
     ImageFile,
     ImageReader,
     MaskRules,
@@ -29,8 +30,8 @@ from csc_cogd.imagefiles import (
     find_missing,
     open_images,
 )
-from csc_cogd.imagefiles.files import format_by_name, make_folder, sniff_format
 from csc_cogd.imagefiles.masks import alike, erased, in_any_channel
+from csc_cogd.imagefiles.reading import sniff_format
 from csc_cogd.imagefiles.rims import has_rims
 from csc_cogd.imagefiles.writing import as_written, unsupported_features
 from csc_cogd.report.page import Figures
@@ -40,7 +41,7 @@ from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport, Trace
 from csc_cogd.restore.restore import restore
-from csc_cogd.storage import Json, check_own_folder, check_writable, remove_abandoned, whole_file
+from csc_cogd.storage import Json, check_own_folder, check_writable, make_folder, remove_abandoned, whole_file
 
 BAND_ROWS = 256
 """Of a picture that are compared at once."""
@@ -100,7 +101,8 @@ def restore_file(job: Job, listener: Listener) -> Result:
         def remember(finished: Path) -> None:
             if job.scans.mask_out is not None:
                 write_masks(work, job.scans.mask_out)
-            work.show_unchanged()
+            if job.page is not None and work.report is None:  # it was left as it is, but belongs on the contact sheet
+                work.report = write_thumbnail_of(job.page, source.peek().colors)
             if not record:
                 return
             try:
@@ -136,7 +138,7 @@ def _copied_where_clean(work: Work, before: Callable[[Path], None]) -> bool:
     What is found elsewhere isn't looked for twice.
     """
     job = work.job
-    if work.n_pages > 1 or format_by_name(job.target) is not work.source.format:
+    if work.n_pages > 1 or SUFFIXES[job.target.suffix.lower()] is not work.source.format:
         return False
     image = work.source.peek()
     work.cleaned = work.restore(image, 0)
@@ -207,7 +209,8 @@ class Work:
         if task.needs_mask and mask is not None and not mask.any() and settings.noise_sigma is None:
             return image
         reported = job.page is not None and self.report is None and not settings.dry_run
-        trace, reference, reporter = Trace(), None if task.problem else colors, Reporter(self.listener.progress)
+        trace, reference = Trace() if reported else None, None if task.problem else colors
+        reporter = Reporter(self.listener.progress)
         if reported and job.reference is not None:
             factor = settings.operator.factor if settings.operator else 1
             shape = (round(factor * colors.shape[0]), round(factor * colors.shape[1]), *colors.shape[2:])
@@ -217,7 +220,8 @@ class Work:
         try:
             if task.problem is None:
                 restored, report = rebuild(colors, self.dictionary, settings, reporter)
-                trace.count(report.dictionary, report.codes)
+                if trace is not None:
+                    trace.count(report.dictionary, report.codes)
                 self.figures |= report.figures
             else:
                 axis = None if colors.ndim == 2 else -1
@@ -231,7 +235,7 @@ class Work:
                 else:
                     planes, report = restore(
                         search.mark(problem) if search else problem, settings.solve, settings.tiling, engine,
-                        reporter=reporter, trace=trace if reported and not settings.operator else None,
+                        reporter=reporter, trace=None if settings.operator else trace,
                         dry_run=settings.dry_run,
                     )  # fmt: skip
                     restored = observation.to_image(planes)
@@ -252,7 +256,7 @@ class Work:
         written = restored if settings.dry_run else as_written(job.target, result).colors
         if not settings.dry_run:
             self.compare(given, written, touched if task.needs_mask else None, where)
-        if reported:
+        if trace is not None:
             title = job.source.name if self.n_pages == 1 else f"{job.source.name}, page {page + 1} of {self.n_pages}"
             facts = {"found": "; ".join(self.lines["notes"]), "how": "; ".join(self.lines["details"])}
             chosen = dict(settings.arguments()) | {"operator": None}
@@ -292,11 +296,6 @@ class Work:
             n_known = (missing.size - np.count_nonzero(missing)) * (before.size // missing.size)  # one mask, all channels
             share, kept = changed / n_known, TASKS[self.job.task].words.kept
             self.say(f"{where}: {changed:,} {kept} change ({percent(share)} of them)", "notes")
-
-    def show_unchanged(self) -> None:
-        """Put a picture that was left as it is on the report's contact sheet."""
-        if self.job.page is not None and self.report is None:
-            self.report = write_thumbnail_of(self.job.page, self.source.peek().colors)
 
     def _missing(self, image: ImageFile, page: int, where: str) -> tuple[np.ndarray | None, ImageFile, np.ndarray | None]:
         """What is missing in a page, of its colors' shape; None where nothing says anything of it. The page without paint

@@ -13,14 +13,13 @@ import numpy as np
 from csc_cogd.detect.detection import DustDetection
 from csc_cogd.errors import InputError
 from csc_cogd.imagefiles import SUFFIXES, open_images
-from csc_cogd.imagefiles.files import make_folder
 from csc_cogd.report.figures import data_range_of
 from csc_cogd.report.index import write_index
 from csc_cogd.report.page import Entry, Figures, Point, write_page
 from csc_cogd.report.thumbnails import write_thumbnail
 from csc_cogd.report.totals import DAMAGED, Totals
 from csc_cogd.restore.report import Trace
-from csc_cogd.storage import Json, check_own_folder, check_writable, parse_json
+from csc_cogd.storage import Json, check_own_folder, check_writable, make_folder, parse_json
 
 ONLY, PAGES = "index.html", "pages"
 

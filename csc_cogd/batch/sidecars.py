@@ -18,8 +18,7 @@ import numpy as np
 
 from csc_cogd import __version__
 from csc_cogd.batch.job import Result
-from csc_cogd.errors import InputError
-from csc_cogd.storage import Json, check_own_folder, digest, is_number, parse_json, write_whole
+from csc_cogd.storage import Json, check_own_folder, digest, is_number, make_folder, parse_json, write_whole
 
 FOLDER = ".csc-cogd"
 _NAMES = ("title", "page", "thumbnail", "dtype")  # among a page's figures
@@ -37,10 +36,7 @@ def write_sidecar(target: Path, finished: Path, record: dict[str, Json]) -> None
     """Remember a result that is finished, in a temporary file, and about to become `target`."""
     path = sidecar_path(target)
     check_own_folder(path.parent)
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError("", f"the folder can't be made: {error.strerror}", subject=str(path.parent)) from None
+    make_folder(path.parent)
     record = {"csc-cogd": __version__, **record, "output": {"name": target.name, "sha256": file_digest(finished)}}
     text = json.dumps(record, indent=1, default=str).encode()
     write_whole(path, text, overwrite=True, follow_link=False)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from csc_cogd.batch.settings import RECORDS, PathLike, Settings
+from csc_cogd.batch.job import RECORDS, PathLike, Settings
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.engine import as_number, record_of, take_fields
 from csc_cogd.errors import InputError, Remark, likely_meant, percent
@@ -21,11 +21,18 @@ from csc_cogd.restore.denoise import GAIN_UNKNOWN, check_noise, denoising
 from csc_cogd.restore.inpaint import inpainting
 from csc_cogd.restore.noise import Gaussian
 from csc_cogd.restore.observation import Observation
-from csc_cogd.restore.prior import as_restored, check_fill_prior, check_prior, kind_of_noise, with_fill_prior, with_prior
+from csc_cogd.restore.prior import (
+    as_restored,
+    check_fill_prior,
+    check_prior,
+    kind_of_noise,
+    with_fill_prior,
+    with_prior,
+    with_scene_prior,
+)
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import Reporter, RestorationReport
 from csc_cogd.restore.restore_image import noise_behind, seen_through
-from csc_cogd.restore.scene_prior import with_scene_prior
 from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
 

@@ -69,7 +69,7 @@ class SparseBeale:
 
         Found by a search without derivatives, which a minimum on the kink doesn't disturb.
         """
-        with importing():
+        with importing:
             from scipy.optimize import minimize
 
         precise = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 2000}

@@ -41,7 +41,7 @@ if TYPE_CHECKING or find_spec("sklearn") is None:
         """Stand-in for scikit-learn's class of this name, if scikit-learn isn't installed."""
 
 else:
-    with importing():
+    with importing:
         from sklearn.base import BaseEstimator
         from sklearn.exceptions import NotFittedError
 
@@ -190,7 +190,7 @@ class ConvolutionalDictionaryLearner(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         """Describe inputs and outputs to scikit-learn."""
-        with importing():
+        with importing:
             from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         images = InputTags(two_d_array=False, three_d_array=True)

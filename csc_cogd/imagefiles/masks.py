@@ -133,27 +133,13 @@ class Missing:
     cleared: np.ndarray
     sources: list[str]
 
-
-def missing_pixels(
-    image: ImageFile, rules: MaskRules, *, page: int = 0, n_pages: int = 1, complete: bool = False,
-    masks: ImageReader | None = None,
-) -> tuple[np.ndarray, list[str]]:  # fmt: skip
-    """Return which pixels are missing or have some paint on them, and what each source says of it, in words.
-
-    Parameters and errors are those of :func:`find_missing`.
-
-    Returns
-    -------
-    missing : bool array of the image's shape
-    sources : list of str
-    """
-    found = find_missing(image, rules, page=page, n_pages=n_pages, complete=complete, masks=masks)
-    if not found.bared.any():
-        return found.pixels, found.sources
-    bared = found.bared if image.pixels.ndim == 2 else found.bared[..., None]
-    if not image.has_alpha:
-        return found.pixels | bared, found.sources
-    return np.concatenate([(found.pixels | bared)[..., :-1], found.pixels[..., -1:]], axis=2), found.sources
+    @property
+    def touched(self) -> np.ndarray:
+        """Which pixels are missing or have some paint on them, bool of the image's shape."""
+        if not self.bared.any():
+            return self.pixels
+        touched = self.pixels | (self.bared if self.pixels.ndim == 2 else self.bared[..., None])
+        return np.concatenate([touched[..., :-1], self.pixels[..., -1:]], axis=2) if self.image.has_alpha else touched
 
 
 def find_missing(
@@ -207,7 +193,10 @@ def find_missing(
 
     if rules.path is not None:
         with open_images(rules.path, template=image) if masks is None else nullcontext(masks) as opened:
-            mask = _mask_page(opened, page, n_pages)
+            if len(opened) not in (1, n_pages):
+                problem = f"has {len(opened)} masks, but the image has {n_pages} page(s)"
+                raise InputError("", problem, "give one mask, or as many as pages", str(rules.path))
+            mask = opened.read(page if len(opened) > 1 else 0)
         if mask.pixels.shape[:2] != pixels.shape[:2]:
             sizes = f"the mask must be of the image's size, {_size(pixels)} pixels, but it is {_size(mask.pixels)}"
             raise InputError("", sizes, _how_to_fit(mask.pixels, pixels), str(rules.path))
@@ -292,14 +281,6 @@ def _grown(colors: np.ndarray, missing: np.ndarray, sources: list[str]) -> np.nd
     return grown[..., None]
 
 
-def _mask_page(masks: ImageReader, page: int, n_pages: int) -> ImageFile:
-    """Return the mask of one page."""
-    if len(masks) not in (1, n_pages):
-        problem = f"has {len(masks)} masks, but the image has {n_pages} page(s)"
-        raise InputError("", problem, "give one mask, or as many as pages", str(masks.path))
-    return masks.read(page if len(masks) > 1 else 0)
-
-
 def _marked(mask: ImageFile, threshold: float | None) -> tuple[np.ndarray, str]:
     """Return which pixels are above the threshold, (H, W) bool, and in words what was compared with it.
 
@@ -341,7 +322,7 @@ def _refuse_photograph(gray: np.ndarray, path: Path) -> None:
 
 def parse_color(text: str) -> tuple[int, int, int]:
     """Return red, green and blue, 0 to 255, of a color as on web pages (``red``, ``#ff0000``), or of three numbers."""
-    with importing():
+    with importing:
         from PIL import ImageColor
 
     try:

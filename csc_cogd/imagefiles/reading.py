@@ -64,7 +64,10 @@ class ImageReader:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        """Close the file."""
+        self._only = None
+        self._pages.close()
+        self._file.close()
 
     def read(self, page: int) -> ImageFile:
         """Read a page, counted from 0.
@@ -96,12 +99,6 @@ class ImageReader:
         if len(self) == 1:
             self._only = image
         return image
-
-    def close(self) -> None:
-        """Close the file."""
-        self._only = None
-        self._pages.close()
-        self._file.close()
 
 
 def open_images(path: str | os.PathLike[str], *, axes: str | None = None, template: ImageFile | None = None) -> ImageReader:
@@ -142,6 +139,15 @@ def sniff_format(path: Path) -> Format:
     """
     with _open_file(path) as file:
         return _format_of(path, file)
+
+
+def true_suffix(path: Path) -> str:
+    """Return the suffix of the format of a file's content: its own if that fits, or if the file can't be read."""
+    try:
+        found = sniff_format(path)
+    except InputError:
+        return path.suffix
+    return path.suffix if path.suffix.lower() in found.suffixes else found.suffixes[0]
 
 
 def read_image(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageFile:

@@ -60,7 +60,7 @@ def save_checkpoint(
     ...     load_checkpoint(f"{folder}/a.safetensors")
     ({'weight': array([1., 1., 1.])}, {'epoch': 7})
     """
-    with importing():
+    with importing:
         from safetensors import SafetensorError
         from safetensors.numpy import save
 
@@ -310,7 +310,7 @@ def _resize(module: Module, prefix: str, state: Mapping[str, np.ndarray]) -> Non
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     """Open a safetensors file; errors in reading it say how to fix it."""
-    with importing():
+    with importing:
         from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -332,7 +332,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 def _widened(content: bytes) -> dict[str, np.ndarray]:
     """Return the arrays in bfloat16, the upper half of float32, as float32."""
-    with importing():
+    with importing:
         from safetensors import deserialize
 
     return {

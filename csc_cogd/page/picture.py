@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csc_cogd.batch.inputs import Input, place_outputs
-from csc_cogd.batch.settings import Settings
+from csc_cogd.batch.job import Settings
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.errors import InputError
-from csc_cogd.imagefiles import ImageFile, ImageWriter, MaskRules, missing_pixels, open_images
+from csc_cogd.imagefiles import ImageFile, MaskRules, create_images, find_missing, open_images
+from csc_cogd.imagefiles.masks import in_any_channel
 from csc_cogd.page.pyramid import Pyramid
 from csc_cogd.report.pictures import to_bytes, tone_range, visible
 
@@ -148,7 +149,7 @@ class Picture:
 
     def target_of(self, task: str) -> Path:
         """Return where the result of a task belongs: beside the picture, as the command of that name calls it."""
-        return place_outputs([Input(self.path)], None, TASKS[task].ending)[1][0]
+        return place_outputs([Input(self.path)], None, TASKS[task].ending).targets[0]
 
     @property
     def mask_path(self) -> Path:
@@ -276,7 +277,7 @@ class Picture:
 
     def write_mask(self, path: Path, *, overwrite: bool) -> None:
         """Write what is marked, 8 bits, 255 where something is; of several pages, a page for each."""
-        with ImageWriter(path, self.n_pages, overwrite, None) as writer:
+        with create_images(path, range(self.n_pages), overwrite=overwrite) as writer:
             for page in range(self.n_pages):
                 writer.write(ImageFile(self.mask_of_unopened(page) * np.uint8(255), path, "png"))
 
@@ -310,7 +311,7 @@ class Picture:
             If the mask can't be read, or isn't of the page's size.
         """
         image = self.view(page).image
-        return _any_channel(missing_pixels(image, MaskRules(mask), page=page, n_pages=self.n_pages, complete=True)[0])
+        return in_any_channel(find_missing(image, MaskRules(mask), page=page, n_pages=self.n_pages, complete=True).touched)
 
     def _find_mask(self, page: int, image: ImageFile) -> None:
         """Begin with the mask that was kept beside the picture, if it fits, and with what the page says is missing."""
@@ -320,8 +321,8 @@ class Picture:
         self.notes = []
         for path in dict.fromkeys((beside, None)):
             try:
-                found, _ = missing_pixels(image, MaskRules(path), page=page, n_pages=self.n_pages, complete=True)
-                self._masks[page] = _packed(_any_channel(found))
+                found = find_missing(image, MaskRules(path), page=page, n_pages=self.n_pages, complete=True)
+                self._masks[page] = _packed(in_any_channel(found.touched))
                 return
             except InputError as error:
                 self.notes = [str(error)]
@@ -382,7 +383,3 @@ Publish = Callable[[Event], None]
 def _packed(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     height, width = mask.shape
     return np.packbits(mask), (height, width)
-
-
-def _any_channel(missing: np.ndarray) -> np.ndarray:
-    return np.asarray(missing if missing.ndim == 2 else missing.any(axis=2))

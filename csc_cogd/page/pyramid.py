@@ -59,7 +59,7 @@ def thumbnail(pixels: np.ndarray, longest: int) -> bytes:
 def to_png(pixels: np.ndarray) -> bytes:
     """Return a uint8 picture as PNG, made quickly."""
     stream = io.BytesIO()
-    with importing():
+    with importing:
         from PIL import Image
     Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
@@ -71,7 +71,7 @@ def _halved(pixels: np.ndarray) -> np.ndarray:
 
 def _reduced(pixels: np.ndarray, factor: int) -> np.ndarray:
     """Return means over squares, band by band: Pillow's copies of a large picture take much memory."""
-    with importing():
+    with importing:
         from PIL import Image
     step = factor * max(BAND // factor, 1)
     bands = (np.ascontiguousarray(pixels[top : top + step]) for top in range(0, len(pixels), step))

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csc_cogd.batch.batch import plan
-from csc_cogd.batch.job import NO_RULES, Job
-from csc_cogd.batch.settings import BatchOptions, Settings
+from csc_cogd.batch.job import NO_RULES, BatchOptions, Job, Settings
 from csc_cogd.batch.sidecars import read_sidecar, write_sidecar
 from csc_cogd.batch.tasks import TASKS
 from csc_cogd.batch.workers import run_in_processes

@@ -59,7 +59,8 @@ class Session:
         self.title = path.resolve().name
         self.pictures = [Picture(file, axes) for file in _pictures(path)]
         if not path.is_dir():
-            open_images(path, axes=axes).close()
+            with open_images(path, axes=axes):
+                pass
             self.pictures[0].view(0)
         self.publish: Callable[[dict[str, Json]], object] = lambda about: None
         self._folder = tempfile.TemporaryDirectory(prefix="csc-cogd-paint-")
@@ -267,7 +268,7 @@ def _pictures(path: Path) -> list[Path]:
     stems = {image.path.stem for image in found}
     images = [image for image in found if not _is_mask(image.path.stem, stems)]
     for task in TASKS.values():
-        images, _ = place_outputs(images, None, task.ending)
+        images = place_outputs(images, None, task.ending).inputs
     return [image.path for image in images]
 
 

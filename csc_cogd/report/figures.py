@@ -81,7 +81,7 @@ class _Totals:
 
 def _similarity(restored: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Return the map of SSIM, (H, W, C), for a data range of one."""
-    with importing():
+    with importing:
         from skimage.metrics import structural_similarity
 
     if min(reference.shape[:2]) < 2 * REACH + 1:

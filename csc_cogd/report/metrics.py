@@ -88,7 +88,7 @@ def ssim(restored: Any, reference: Any, *, data_range: float | None = None, chan
     >>> ssim(ramp, ramp, data_range=30)
     1.0
     """
-    with importing():
+    with importing:
         from skimage.metrics import structural_similarity
 
     check_unmasked(restored, "restored")

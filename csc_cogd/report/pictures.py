@@ -66,7 +66,7 @@ def reduction(shape: tuple[int, ...]) -> int:
 
 def picture(pixels: np.ndarray, tones: tuple[float, float], factor: int = 1) -> str:
     """Return a picture as a data URI."""
-    with importing():
+    with importing:
         from imageio.v3 import imwrite
 
     reduced = np.asarray(_image(to_bytes(pixels, tones)).reduce(factor))
@@ -136,7 +136,7 @@ def _data_uri(png: bytes) -> str:
 
 
 def _image(array: np.ndarray) -> Image:
-    with importing():
+    with importing:
         from PIL import Image
 
     return Image.fromarray(np.ascontiguousarray(array))

@@ -32,7 +32,7 @@ def write_thumbnail(
     InputError
         If it can't be written.
     """
-    with importing():
+    with importing:
         from PIL import Image
 
     gone = np.zeros(before.shape[:2], bool)

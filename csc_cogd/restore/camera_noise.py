@@ -8,6 +8,7 @@ of color alone: `coarse_noise.py`].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,14 +79,6 @@ class Correlated:
     def sigmas(self) -> list[float]:
         """Standard deviation of each channel, in gray or luminance and color differences, in the image's units."""
         return [float(sigma * self.unit) for sigma in self.noise.sigmas]
-
-    def remove(
-        self, planes: np.ndarray, engine: Engine, effort: str, reporter: Reporter, prior: Prior | None = None
-    ) -> np.ndarray:
-        """Return an image (1 or 3, H, W) in its own units without the noise."""
-        values = (planes.astype(np.float64) - self.low) / self.unit
-        without = remove_camera_noise(values, self.noise, engine, effort, reporter, prior=prior, strength=self.strength)
-        return without.astype(np.float64) * self.unit + self.low
 
 
 def find(planes: np.ndarray, kind: str, low: float, unit: float, strength: float) -> Correlated | None:
@@ -164,45 +157,50 @@ def remove_camera_noise(
     -------
     (C, H, W) array of float32
     """
-    prior = None if noise.of_strong_compression else prior
-    if prior is not None:
-        planes = without_coarse_color(
-            planes, noise, strength, lambda small, coarse: _removed(small, coarse, engine, effort, SILENT, prior)
-        )
-    return _removed(planes, noise, engine, effort, reporter, prior)
+    on_cpu = engine if engine.backend.xp is np else replace(engine, device="cpu")
+    if prior is None or noise.of_strong_compression:
+        return _removed(_channels_of(planes), noise, None, _PASSES[effort], on_cpu, reporter.report)
+    passes, turns, network = _PRIOR_PASSES[effort], _PRIOR_TURNS[effort], prior.network
+
+    def removed(image: np.ndarray, its_noise: CameraNoise, told: Reporter) -> np.ndarray:
+        channels, values = _channels_of(image), image.astype(np.float32) / np.float32(255)
+        sigma = _PRIOR_LEVEL / 255 * np.sqrt(its_noise.levels(channels[0]).mean(axis=0))
+        aware = network.with_gains(its_noise.correlation.gains(network))
+        estimate = 255 * turned_mean(aware, values, sigma, engine, values.mean(axis=(1, 2)), turns)
+        return _removed(channels, its_noise, mixed(estimate).astype(np.float32), passes, on_cpu, told.report)
+
+    planes = without_coarse_color(planes, noise, strength, lambda small, coarse: removed(small, coarse, SILENT))
+    return removed(planes, noise, reporter)
+
+
+def _channels_of(planes: np.ndarray) -> np.ndarray:
+    """Return an image (1 or 3, H, W) in gray, or in luminance and color differences, in single precision."""
+    return mixed(planes.astype(np.float32)).astype(np.float32)
 
 
 def _removed(
-    planes: np.ndarray, noise: CameraNoise, engine: Engine, effort: str, reporter: Reporter, prior: Prior | None
+    channels: np.ndarray,
+    noise: CameraNoise,
+    pilot: np.ndarray | None,
+    passes: int,
+    engine: Engine,
+    tell: Callable[[str, int, int], bool],
 ) -> np.ndarray:
-    """Return an image (1 or 3, H, W) without the noise, at its own size."""
-    channels, result = mixed(planes.astype(np.float32)).astype(np.float32), np.empty(planes.shape, np.float32)
-    on_cpu = engine if engine.backend.xp is np else replace(engine, device="cpu")
-    pilot = None if prior is None else mixed(_by_prior(planes, channels[0], noise, prior, engine, effort)).astype(np.float32)
-    passes = (_PASSES if prior is None else _PRIOR_PASSES)[effort]
-    H, W = planes.shape[1:]
+    """Return an image (1 or 3, H, W) of these channels, in gray or luminance and color differences, without the noise."""
+    result = np.empty(channels.shape, np.float32)
+    H, W = channels.shape[1:]
     tiles = [(i, j) for i in range(0, max(H - 2 * SIDE, 1), _TILE) for j in range(0, max(W - 2 * SIDE, 1), _TILE)]
-    reporter.report("tiles", 0, len(tiles))
+    tell("tiles", 0, len(tiles))
     for number, (i, j) in enumerate(tiles, 1):
         bottom, right = (H if i + _TILE >= H - 2 * SIDE else i + _TILE), (W if j + _TILE >= W - 2 * SIDE else j + _TILE)
         top, left = max(i - _MARGIN, 0), max(j - _MARGIN, 0)
         window = (slice(None), slice(top, bottom + _MARGIN), slice(left, right + _MARGIN))
-        done = _denoised(channels[window], noise, on_cpu, passes, None if pilot is None else pilot[window])
+        done = _denoised(channels[window], noise, engine, passes, None if pilot is None else pilot[window])
         result[:, i:bottom, j:right] = done[:, i - top : bottom - top, j - left : right - left]
-        if reporter.report("tiles", number, len(tiles)):
+        if tell("tiles", number, len(tiles)):
             result[:, bottom:], result[:, i:, right:] = channels[:, bottom:], channels[:, i:, right:]
             break
-    return result if len(planes) == 1 else np.tensordot(OPPONENT.T.astype(np.float32), result, 1)
-
-
-def _by_prior(
-    planes: np.ndarray, luminance: np.ndarray, noise: CameraNoise, prior: Prior, engine: Engine, effort: str
-) -> np.ndarray:
-    """Return the prior's estimate of an image (1 or 3, H, W)."""
-    network = prior.network.with_gains(noise.correlation.gains(prior.network))
-    sigma = _PRIOR_LEVEL / 255 * np.sqrt(noise.levels(luminance).mean(axis=0))
-    values = planes.astype(np.float32) / np.float32(255)
-    return 255 * turned_mean(network, values, sigma, engine, values.mean(axis=(1, 2)), _PRIOR_TURNS[effort])
+    return result if len(channels) == 1 else np.tensordot(OPPONENT.T.astype(np.float32), result, 1)
 
 
 def _denoised(channels: np.ndarray, noise: CameraNoise, engine: Engine, passes: int, pilot: np.ndarray | None) -> np.ndarray:

@@ -1,15 +1,19 @@
-"""Where the damage is: so that of a large picture of which little is missing, little is looked at more than once.
+"""Where the damage is: so that of a large picture of which little is missing, little is looked at or kept more than once.
 
 Masks are (C, H, W), of which all channels may share one plane: such a mask is a view that is no larger than that plane.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import distance_transform_cdt, find_objects, label
 
 GAP = 16
 """Pixels between the damage of two clusters at least, and the side of the squares that they are made of."""
+SPARSE = 1 / 8
+"""Share of values up to which less memory is taken by their places and themselves than by whole planes."""
 _SQUARE = np.ones((3, 3), bool)
 
 Window = tuple[slice, slice]
@@ -85,3 +89,63 @@ def greatest_depth(missing: np.ndarray) -> int:
             around = plane[widened(window, 1, plane.shape)]
             depth = max(depth, int(distance_transform_cdt(around, "chessboard").max()))
     return depth
+
+
+class SparsePlanes:
+    """Planes (C, H, W) that keep the values that are marked, and are read and written window by window.
+
+    What else is written is forgotten, and what else is read is 0.
+
+    Parameters
+    ----------
+    marked : (C, H, W) bool array
+    dtype : dtype of float
+
+    Examples
+    --------
+    >>> marked = np.zeros((1, 4, 4), bool)
+    >>> marked[0, 1, 2] = True
+    >>> planes = SparsePlanes(marked, np.dtype(np.float32))
+    >>> planes[:, 0:3, 0:4] += 5
+    >>> float(planes[:, 1:2, 1:4].sum()), planes.values[0].tolist()
+    (5.0, [5.0])
+    """
+
+    def __init__(self, marked: np.ndarray, dtype: np.dtype):
+        self.shape, self.dtype, self._marked = marked.shape, dtype, marked
+        shared = shared_plane(marked)
+        planes = marked if shared is None else shared[None]
+        places = [np.flatnonzero(plane) for plane in planes]
+        self.places = places * (len(marked) // len(places))
+        self.values = [np.zeros(len(of_plane), dtype) for of_plane in self.places]
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
+        """Return the values of a window of some channels, (c, h, w)."""
+        channels, window = self._resolved(key)
+        rows, columns = window
+        block = np.zeros((len(channels), rows.stop - rows.start, columns.stop - columns.start), self.dtype)
+        for plane, c in zip(block, channels, strict=True):
+            inside, numbers = self._inside(c, window)
+            plane[inside] = self.values[c][numbers]
+        return block
+
+    def __setitem__(self, key: tuple[slice, slice, slice], block: Any) -> None:
+        channels, window = self._resolved(key)
+        for plane, c in zip(block, channels, strict=True):
+            inside, numbers = self._inside(c, window)
+            self.values[c][numbers] = plane[inside]
+
+    def _resolved(self, key: tuple[slice, slice, slice]) -> tuple[range, Window]:
+        channels, rows, columns = [range(length)[part] for part, length in zip(key, self.shape, strict=True)]
+        return channels, (slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+
+    def _inside(self, channel: int, window: Window) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """Return where marked values of a channel are in a window, and their numbers among all of them."""
+        rows, columns = window
+        i, j = np.nonzero(self._marked[channel, rows, columns])
+        return (i, j), np.searchsorted(self.places[channel], (i + rows.start) * self.shape[2] + j + columns.start)
+
+
+def planes_for(marked: np.ndarray, dtype: np.dtype) -> Any:
+    """Return planes (C, H, W) of zeros for values that are marked: sparse ones where these are few."""
+    return SparsePlanes(marked, dtype) if share_of(marked) <= SPARSE else np.zeros(marked.shape, dtype)

@@ -11,16 +11,15 @@ import numpy as np
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.errors import InputError
-from csc_cogd.restore.extents import missing_anywhere
+from csc_cogd.restore.extents import SparsePlanes, missing_anywhere
 from csc_cogd.restore.holes import LARGE
 from csc_cogd.restore.noise import Gaussian, Noise, mean_level
 from csc_cogd.restore.observation import LARGEST, Observation, ScaledPlanes, as_pixels, clipped_to_known, known_range
 from csc_cogd.restore.operators import Identity
+from csc_cogd.restore.prior import check_channels
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import GroupReport, TileTrace, Trace
-from csc_cogd.restore.scene_prior import check_channels
 from csc_cogd.restore.settings import Effort, Solve, Tiling, choose_effort
-from csc_cogd.restore.sparse_planes import SparsePlanes
 from csc_cogd.restore.stages.plug_and_play import scene_patches_memory
 from csc_cogd.restore.stages.prior import fill_memory, gpu_memory, prior_effort, prior_memory
 from csc_cogd.restore.stages.prior_scene import scene_memory
@@ -68,13 +67,13 @@ class Group:
         sigma = noise.sigma(scaled, stabilized=direct)
         own, effort = problem.dictionary is not None, None
         if direct:
-            prior_that_fills = "none" if problem.fill_prior is None else "own" if problem.own_prior else "default"
-            effort = choose_effort(solve, missing, np.nan_to_num(sigma), own_dictionary=own, prior=prior_that_fills)
+            that_fills = "own" if isinstance(problem.fill_prior, Prior) else problem.fill_prior
+            effort = choose_effort(solve, missing, np.nan_to_num(sigma), own_dictionary=own, prior=that_fills)
         prior = problem.color_prior if problem.color_prior and len(missing) == 3 else problem.prior
         serves = not direct or (sigma > problem.prior_above and not missing.any())
         prior = prior if serves else None
         if effort is not None and effort.pilot == "prior":
-            prior = problem.fill_prior
+            prior = problem.fill_prior if isinstance(problem.fill_prior, Prior) else Prior.default("fill")
         elif prior is not None and direct:
             effort = prior_effort(prior, solve, len(missing))
         elif prior is not None:
@@ -110,34 +109,27 @@ class Group:
         return {"smooth": np.inf, "texture": 0, "auto": LARGE if photograph else np.inf}[self.solve.fill]
 
     def tile_bytes(self, shape: tuple[int, int]) -> int:
-        """Bytes that a tile takes."""
-        backend = self.engine.backend
-        return self._tile_bytes(shape) + (gpu_memory(self.prior, shape) if self.prior and backend.xp is not np else 0)
-
-    def _tile_bytes(self, shape: tuple[int, int]) -> int:
-        """Bytes that a tile takes on the CPU, and of all but a prior on a GPU."""
-        backend = self.engine.backend
-        itemsize = backend.dtype.itemsize
-        channels, operator = len(self.scaled.planes), self.problem.operator
+        """Bytes that a tile takes: the most that one of the steps does, which follow one another."""
+        backend, prior, operator = self.engine.backend, self.prior, self.problem.operator
+        itemsize, channels, threads = backend.dtype.itemsize, len(self.scaled.planes), backend.threads
         if not isinstance(operator, Identity):
             scene = operator.scene_shape(shape)
-            if self.prior is not None:
-                return scene_memory(self.prior, channels, scene, backend.threads)
-            return max(
-                admm_memory(self.dictionary, itemsize, scene, gradient_penalty=True), scene_patches_memory(channels, scene)
-            )  # one after the other
-        if self.prior is not None and not self.fills:
-            return prior_memory(self.prior, channels, shape, backend.threads)
-        if self.prior is not None:
-            return max(
-                patches_memory(channels, shape, self.largest_share),
-                fill_memory(self.prior, channels, shape, backend.threads),
-            )  # one after the other
-        if self.effort is not None and self.effort.pilot == "biharmonic":
-            return patches_memory(channels, shape, self.largest_share)
-        if backend.compiled:
-            return code_memory(self.dictionary, channels, itemsize, shape)
-        return admm_memory(self.dictionary, itemsize, shape)
+            if prior is not None:
+                steps = [scene_memory(prior, channels, scene, threads)]
+            else:
+                code = admm_memory(self.dictionary, itemsize, scene, gradient_penalty=True)
+                steps = [code, scene_patches_memory(channels, scene)]
+        elif prior is not None and not self.fills:
+            steps = [prior_memory(prior, channels, shape, threads)]
+        elif prior is not None:
+            steps = [patches_memory(channels, shape, self.largest_share), fill_memory(prior, channels, shape, threads)]
+        elif self.effort is not None and self.effort.pilot == "biharmonic":
+            steps = [patches_memory(channels, shape, self.largest_share)]
+        elif backend.compiled:
+            steps = [code_memory(self.dictionary, channels, itemsize, shape)]
+        else:
+            steps = [admm_memory(self.dictionary, itemsize, shape)]
+        return max(steps) + (gpu_memory(prior, shape) if prior is not None and backend.xp is not np else 0)
 
     def plan(self, tiling: Tiling, memory: Memory) -> Plan:
         """Choose tiles."""

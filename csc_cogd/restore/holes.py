@@ -26,10 +26,9 @@ from scipy.ndimage import (
 from csc_cogd.backend import Backend
 from csc_cogd.biharmonic import fill_biharmonic, fill_harmonic
 from csc_cogd.restore.exemplars import synthesize
-from csc_cogd.restore.extents import Window, clusters, shared_plane, widened, within
+from csc_cogd.restore.extents import SparsePlanes, Window, clusters, shared_plane, widened, within
 from csc_cogd.restore.kriging import Covariance, krige
 from csc_cogd.restore.observation import ScaledPlanes
-from csc_cogd.restore.sparse_planes import SparsePlanes
 
 DEEP = 4
 """Pixels from the next known one, from which what is missing is a hole."""

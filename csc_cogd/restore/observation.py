@@ -162,19 +162,19 @@ def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.n
     return np.moveaxis(image, channel_axis, 0)
 
 
-def check_values(known: np.ndarray, name: str = "image") -> None:
-    """Raise InputError, which speaks of `name`, for values that can't be computed with."""
+def check_values(known: np.ndarray) -> None:
+    """Raise InputError for values of an image that can't be computed with."""
     if not known.size or not _may_be_wrong(known.dtype):
         return
     if not np.isfinite(known).all():
         fix = "set them to NaN, which means missing, or clip them to finite ones"
-        raise InputError(name, "has infinite values", fix)
+        raise InputError("image", "has infinite values", fix)
     if known.dtype.itemsize == 8 and known.dtype.kind in "iu" and (known > 2**53).any() | (known < -(2**53)).any():
         raise InputError(
-            name, "has integers beyond 2**53, which aren't computed exactly", "convert it to another type first"
+            "image", "has integers beyond 2**53, which aren't computed exactly", "convert it to another type first"
         )
     if known.dtype.kind == "f" and float(abs(known.astype(np.float64)).max()) > 1e150:
-        raise InputError(name, "has values beyond 1e150, which can't be computed with", "scale it first")
+        raise InputError("image", "has values beyond 1e150, which can't be computed with", "scale it first")
 
 
 def _may_be_wrong(dtype: np.dtype) -> bool:
@@ -241,13 +241,11 @@ def _tails(plane: np.ndarray, missing: np.ndarray) -> tuple[float, float]:
     sums = np.cumsum(counts)
     if not sums[-1]:
         return np.inf, -np.inf
-
-    def quantile(q: float) -> float:
-        place = q * (int(sums[-1]) - 1)
-        below, above = np.searchsorted(sums, [int(place), int(np.ceil(place))], "right")
-        return float(below + (place - int(place)) * (above - below))
-
-    return quantile(0.001), quantile(0.999)
+    places = np.array([0.001, 0.999]) * (sums[-1] - 1)
+    before = np.floor(places)
+    below, above = np.searchsorted(sums, [before, np.ceil(places)], "right")
+    low, high = below + (places - before) * (above - below)
+    return float(low), float(high)
 
 
 def clipped_to_known(values: np.ndarray, plane: np.ndarray, missing: np.ndarray) -> np.ndarray:

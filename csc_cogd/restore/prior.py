@@ -1,4 +1,4 @@
-"""Which prior takes the noise off an image, or fills it, if any."""
+"""Which prior takes the noise off an image, fills it, or finds the scene behind an operator, if any."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from csc_cogd.errors import InputError, Remark
 from csc_cogd.restore.camera_noise import KINDS
 from csc_cogd.restore.observation import Observation
 from csc_cogd.restore.problem import Problem
+from csc_cogd.restore.scene_noise import SceneNoise
 from csc_cogd.restore.settings import Solve
 from csc_cogd.unrolled.prior import Prior
 
@@ -36,7 +37,7 @@ def kind_of_noise(noise: str, dictionary: Dictionary | None, prior: Prior | str,
     InputError
         If these are given with a kind of noise that they have no effect on.
     """
-    given = of_the_code(solve) or ("dictionary" if dictionary is not None else "")
+    given = solve.of_the_code or ("dictionary" if dictionary is not None else "")
     for_white = isinstance(prior, Prior) and prior.noise == "white"
     if noise in KINDS and given:
         raise InputError(given, f"has no effect on noise {noise!r}", "leave it out, or use {noise} 'white'")
@@ -55,7 +56,7 @@ def with_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve) -
     n_channels = len(problem.observation.planes)
     if problem.correlated is not None:
         return replace(problem, prior=_for_correlated_noise(prior, n_channels))
-    coded = problem.dictionary is not None or of_the_code(solve)
+    coded = problem.dictionary is not None or solve.of_the_code
     if not isinstance(prior, Prior):
         alike = len(set(np.ravel(getattr(problem.noise, "noise_sigma", 0)))) == 1
         serves = prior == "default" and alike and noise != "impulse" and not coded
@@ -94,21 +95,48 @@ def with_fill_prior(problem: Problem, prior: Prior | str, solve: Solve) -> Probl
     """
     noisy = getattr(problem.noise, "noise_sigma", None) is not None
     check_fill_prior(prior, solve, noisy)
+    if isinstance(prior, Prior) and problem.dictionary is not None:
+        raise _taken_by("dictionary")
+    return replace(problem, fill_prior="none" if noisy else prior)
+
+
+def with_scene_prior(problem: Problem, prior: Prior | str, noise: str, solve: Solve) -> Problem:
+    """Return a problem behind an operator with the prior to be used: the one given, or the shipped one where it serves.
+
+    Raises
+    ------
+    InputError
+        If a prior is given that doesn't go with the rest.
+    """
+    check_prior(prior, noise, solve)
     if not isinstance(prior, Prior):
-        serves = prior == "default" and not noisy
-        return replace(problem, fill_prior=Prior.default("fill")) if serves else problem
+        coded = problem.dictionary is not None or bool(solve.of_the_code)
+        return _with_kept_color(problem, Prior.default("gray")) if prior == "default" and not coded else problem
     if problem.dictionary is not None:
         raise _taken_by("dictionary")
-    return replace(problem, fill_prior=prior, own_prior=True)
+    return _with_kept_color(problem, prior)
+
+
+def _with_kept_color(problem: Problem, prior: Prior) -> Problem:
+    """Return a problem with a prior, by which what compression has lost of colors isn't amplified: luminance counts."""
+    noise = problem.noise
+    return replace(problem, prior=prior, noise=replace(noise, color=1.0) if isinstance(noise, SceneNoise) else noise)
+
+
+def check_channels(prior: Prior, channels: int) -> None:
+    """Raise InputError where so many channels can't be restored together by a prior."""
+    if prior.kind == "color" and channels != 3:
+        raise InputError("prior", "is for color, but the image isn't", "use a gray one")
 
 
 def check_fill_prior(prior: Prior | str, solve: Solve, noisy: bool) -> None:
     """Raise InputError for a prior that is none, doesn't fill, or doesn't go with settings of the code or with noise."""
     if not isinstance(prior, Prior):
-        _check_name(prior)
+        if prior not in ("default", "none"):
+            raise _no_prior(prior)
     elif prior.noise != "missing" or prior.kind != "gray":
         raise InputError("prior", "isn't one that fills what is missing", "learn one by learn-prior with noise 'missing'")
-    elif coded := of_the_code(solve) or ("learn" if solve.learn else ""):
+    elif coded := solve.of_the_code or ("learn" if solve.learn else ""):
         raise _taken_by(coded)
     elif noisy:
         raise InputError("noise_sigma", "isn't known to a prior that fills", "leave out {prior}, or it")
@@ -117,25 +145,19 @@ def check_fill_prior(prior: Prior | str, solve: Solve, noisy: bool) -> None:
 def check_prior(prior: Prior | str, noise: str, solve: Solve) -> None:
     """Raise InputError for a prior that is none, or doesn't go with the noise or settings of the code."""
     if not isinstance(prior, Prior):
-        _check_name(prior)
+        if prior not in ("default", "none"):
+            raise _no_prior(prior)
         return
     if prior.noise == "missing":
         raise InputError("prior", "fills what is missing, and takes no noise off", "leave it out, or give it to inpaint")
     if noise == "impulse":
         raise InputError("prior", "doesn't take off impulse noise", "leave it out")
-    if coded := of_the_code(solve):
+    if coded := solve.of_the_code:
         raise _taken_by(coded)
 
 
-def _check_name(prior: str) -> None:
-    if prior not in ("default", "none"):
-        raise InputError("prior", f"must be a Prior, 'default' or 'none', got {prior!r}", "read a file by Prior.load")
-
-
-def of_the_code(solve: Solve) -> str:
-    """Return the first setting given that belongs to the sparse code; empty if none is."""
-    given = {"lmbda": solve.lmbda is not None, "max_iter": solve.max_iter is not None, "tol": solve.tol != 0}
-    return next((name for name, is_given in given.items() if is_given), "")
+def _no_prior(given: Any) -> InputError:
+    return InputError("prior", f"must be a Prior, 'default' or 'none', got {given!r}", "read a file by Prior.load")
 
 
 def _taken_by(argument: str) -> InputError:

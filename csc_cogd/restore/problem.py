@@ -37,10 +37,9 @@ class Problem:
         Prior that removes noise from complete images, in place of a code; default: none.
     color_prior : Prior, optional
         Prior that does so for three channels together.
-    fill_prior : Prior, optional
-        Prior that fills what is missing, in place of a code; default: none.
-    own_prior : bool
-        Whether `fill_prior` was asked for by name: then it is used whatever the damage.
+    fill_prior : Prior, "default" or "none"
+        Prior that fills what is missing, in place of a code: one that is given, whatever the damage; or the one that ships,
+        where that suits the damage.
     prior_above : float
         Standard deviation of the noise on the scale of [0, 1], above which `prior` is used.
     """
@@ -54,6 +53,5 @@ class Problem:
     correlated: Correlated | None = None
     prior: Prior | None = None
     color_prior: Prior | None = None
-    fill_prior: Prior | None = None
-    own_prior: bool = False
+    fill_prior: Prior | str = "none"
     prior_above: float = 0.0

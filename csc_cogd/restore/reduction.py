@@ -70,8 +70,8 @@ class Reduction:
         """Return the operator that made a picture."""
         kernel, finer = self.kernel, math.ceil(self.factor)
         if isinstance(kernel, str) and kernel == "auto":
-            odds = _log_odds(luminance_of(observation.planes), bool(observation.missing.any()))
-            kernel = _name_at(odds)
+            odds = estimate_reduction(luminance_of(observation.planes), bool(observation.missing.any()))
+            kernel = "box" if odds is not None and odds > 0 else "bicubic"
             if self.whole is not None and odds is not None:
                 kernel = _mixed(finer, BOX_SHARE[kernel])
         if self.whole is None:
@@ -185,7 +185,7 @@ def _mixed(factor: int, share: float) -> np.ndarray:
     return share * box + (1 - share) * bicubic
 
 
-def estimate_reduction(image: np.ndarray, gappy: bool = False) -> str:
+def estimate_reduction(image: np.ndarray, gappy: bool = False) -> float | None:
     """Tell from a picture's spectrum how it was made smaller.
 
     Along either axis, the power of scenes falls as ``f^-a``. Of it, a reduction with the transfer function H leaves, with
@@ -202,18 +202,9 @@ def estimate_reduction(image: np.ndarray, gappy: bool = False) -> str:
 
     Returns
     -------
-    "bicubic" or "box"
-        ``"bicubic"`` where nothing can be told.
+    float or None
+        By how much means over blocks fit better than bicubic reduction, in log-likelihood; None where nothing can be told.
     """
-    return _name_at(_log_odds(image, gappy))
-
-
-def _name_at(log_odds: float | None) -> str:
-    return "box" if log_odds is not None and log_odds > 0 else "bicubic"
-
-
-def _log_odds(image: np.ndarray, gappy: bool) -> float | None:
-    """Return by how much a box fits better than bicubic reduction; None where nothing can be told."""
     image = image[tuple(slice(max((n - _SIDE) // 2, 0), (n + _SIDE) // 2) for n in image.shape)]
     if gappy or min(image.shape) < _LEAST_SIDE or not np.ptp(image) > 0:
         return None

@@ -25,8 +25,8 @@ import numpy as np
 from csc_cogd.backend import single_threaded_blas
 from csc_cogd.engine import Engine
 from csc_cogd.errors import Remark
-from csc_cogd.restore.camera_noise import Correlated
-from csc_cogd.restore.extents import missing_anywhere, share_of
+from csc_cogd.restore.camera_noise import Correlated, remove_camera_noise
+from csc_cogd.restore.extents import missing_anywhere, planes_for, share_of
 from csc_cogd.restore.group import Group, channel_groups, groups_by_noise
 from csc_cogd.restore.holes import Hole, fill_holes, find_holes, with_rims
 from csc_cogd.restore.noise import Gaussian, in_other_units
@@ -35,22 +35,20 @@ from csc_cogd.restore.operators import Identity, Operator
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.report import SILENT, GroupReport, Reporter, RestorationReport, Trace
 from csc_cogd.restore.settings import Effort, Solve, Tiling
-from csc_cogd.restore.sparse_planes import planes_for
-from csc_cogd.restore.stages.adaptation import adapt_dictionary
+from csc_cogd.restore.stages.adaptation import ROUNDS, adapt_dictionary
 from csc_cogd.restore.stages.base_layer import deconvolve
-from csc_cogd.restore.stages.blend_weight import blend, cross_validated_weight, refined, refinement
 from csc_cogd.restore.stages.code import code_scene
-from csc_cogd.restore.stages.pilot import pilot
+from csc_cogd.restore.stages.pilot import blend, cross_validated_weight, pilot, refined, refinement
 from csc_cogd.restore.stages.plug_and_play import refine_scene
 from csc_cogd.restore.stages.prior import prior_estimate, similar_patches
 from csc_cogd.restore.stages.prior_scene import prior_scene
 from csc_cogd.restore.stages.state import Recipe, Stage, TileState
 from csc_cogd.restore.tiling import (
     Plan,
-    PlansInLessMemory,
     Tile,
     blend_tiles,
     image_memory,
+    in_less_memory,
     map_tiles,
     memory_for,
 )
@@ -117,8 +115,11 @@ def restore(
         share_of(given.missing), gain=getattr(noise, "gain", None), operator="" if direct else str(operator),
         n_values=given.planes.size, warnings=[*problem.remarks],
     )  # fmt: skip
-    shape = (len(given.planes), *operator.final_shape(given.planes.shape[1:]))
-    restored = observation.planes.copy(order="K") if direct else np.empty(shape, observation.planes.dtype)
+    if direct:
+        restored = observation.planes.copy(order="K")
+    else:
+        shape = (len(given.planes), *operator.final_shape(given.planes.shape[1:]))
+        restored = np.empty(shape, observation.planes.dtype)
     for channels, dictionary in groups_by_noise(channel_groups(len(given.planes), problem.dictionary), noise):
         if direct and problem.keep_known and not missing_anywhere(observation.missing[channels]).any():
             continue
@@ -138,10 +139,8 @@ def restore(
         if dry_run:
             report.groups.append(group.report(plan_for(memory)))
             continue
-        for attempt in PlansInLessMemory(plan_for, memory, backend.release):
-            with attempt as plan:
-                planes, done = _restore_group(group, plan, reporter, trace)
-                planes = operator.finish(planes, *group.whole) if not direct else planes
+        by_plan = partial(_restore_group, group, reporter=reporter, trace=trace)
+        planes, done = in_less_memory(by_plan, plan_for, memory, backend.release)
         group.write(planes, restored[channels])
         report.groups.append(done)
     estimated = isinstance(noise, Gaussian) and isinstance(noise.noise_sigma, str)
@@ -162,7 +161,11 @@ def _without_correlated_noise(
     report = RestorationReport(0.0, noise_sigmas=noise.sigmas, warnings=warnings, found=noise.found)
     if dry_run or not noise.noise.variances.any():
         return planes.copy(), report
-    restored = noise.remove(planes, replace(engine, device="cpu"), solve.effort, reporter, problem.prior)
+    without = remove_camera_noise(
+        (planes.astype(np.float64) - noise.low) / noise.unit, noise.noise, replace(engine, device="cpu"), solve.effort,
+        reporter, prior=problem.prior, strength=noise.strength,
+    )  # fmt: skip
+    restored = without.astype(np.float64) * noise.unit + noise.low
     return as_pixels(np.clip(restored, planes.min(), planes.max()), planes.dtype), report
 
 
@@ -203,10 +206,15 @@ def _restore_group(group: Group, plan: Plan, reporter: Reporter, trace: Trace | 
         if several and reporter.report("tiles", number, len(plan.tiles)):
             stopped = True
 
-    shape, dtype = operator.restored_shape(scaled.planes.shape[1:]), np.result_type(scaled.planes.dtype, np.float32)
-    blended = np.zeros((len(scaled.planes), *shape), dtype) if group.everything else planes_for(scaled.missing, dtype)
+    dtype = np.result_type(scaled.planes.dtype, np.float32)
+    if group.everything:
+        blended = np.zeros((len(scaled.planes), *operator.restored_shape(scaled.planes.shape[1:])), dtype)
+    else:
+        blended = planes_for(scaled.missing, dtype)
     blend_tiles(work, plan, blended, factor=operator.factor, after=after)
-    return (blended, done) if stopped or not group.effort else _fill_holes(group, plan, recipe, blended, done, reporter)
+    if group.effort is None:
+        return operator.finish(blended, *group.whole), done
+    return (blended, done) if stopped else _fill_holes(group, plan, recipe, blended, done, reporter)
 
 
 def filling(effort: Effort) -> Sequence[Stage]:
@@ -254,7 +262,10 @@ def _recipe_of_filling(group: Group, reporter: Reporter) -> Recipe:
     if lmbda is None:
         lmbda = max(LMBDA, (LMBDA_NOISE if dictionary.n_channels == 1 else LMBDA_NOISE_COLOR) * group.noise_sigma)
     if effort.learn:
-        dictionary = adapt_dictionary(dictionary, scaled, lmbda, group.engine, reporter)
+        dictionary = adapt_dictionary(
+            dictionary, scaled, lmbda, group.engine,
+            lambda record: reporter.report("learning", record.iteration, ROUNDS, record),
+        )  # fmt: skip
     rounds = 1 if group.engine.backend.compiled else ADMM_ITERATIONS_A_ROUND
     recipe = group.recipe(dictionary, lmbda, effort.max_iter * rounds)
     if effort.check and scaled.missing.any() and not reporter.report("checking", 0, 1):

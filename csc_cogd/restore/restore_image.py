@@ -11,13 +11,12 @@ from csc_cogd.errors import InputError
 from csc_cogd.restore.noise import Gaussian, Noise, Poisson
 from csc_cogd.restore.observation import Observation, over_frames
 from csc_cogd.restore.operators import Operator
-from csc_cogd.restore.prior import as_restored
+from csc_cogd.restore.prior import as_restored, with_scene_prior
 from csc_cogd.restore.problem import Problem
 from csc_cogd.restore.reduction import Reduction
 from csc_cogd.restore.report import Progress, Reporter
 from csc_cogd.restore.restore import restore
 from csc_cogd.restore.scene_noise import scene_noise
-from csc_cogd.restore.scene_prior import with_scene_prior
 from csc_cogd.restore.settings import Solve, Tiling
 from csc_cogd.unrolled.prior import Prior
 

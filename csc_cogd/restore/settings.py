@@ -74,9 +74,9 @@ class Solve:
         check_settings(self.lmbda or 0.0, 1 if self.max_iter is None else self.max_iter, self.tol)
 
     @property
-    def asks_for_code(self) -> bool:
-        """Whether it says anything of the code."""
-        return bool(self.learn) or self.lmbda is not None or self.max_iter is not None or self.tol > 0
+    def of_the_code(self) -> str:
+        """Name of the first setting given, but `learn`, that belongs to the sparse code; empty if none is."""
+        return "lmbda" if self.lmbda is not None else "max_iter" if self.max_iter is not None else "tol" if self.tol else ""
 
     def of_science(self) -> Solve:
         """Return the settings for what is no photograph: nothing is invented unless it is asked for."""
@@ -202,7 +202,7 @@ def choose_effort(
         little = joint and (fast or not (best or damage.scattered > SHRINK_ABOVE))
         pilot, passes = "biharmonic", PASSES[kind][solve.effort]
         serves = damage.scattered > PRIOR_ABOVE and damage.share < DENSE and (damage.shared or channels == 1)
-        if own_dictionary or solve.asks_for_code:
+        if own_dictionary or solve.learn or solve.of_the_code:
             pilot = "code"
         elif prior == "own" or (prior == "default" and serves):
             pilot = "prior"

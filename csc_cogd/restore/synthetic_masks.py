@@ -21,7 +21,7 @@ def scratch_and_text_mask(shape: tuple[int, int], text: str, *, seed: int = 0) -
 
 def text_mask(shape: tuple[int, int], text: str) -> np.ndarray:
     """Lines that repeat a text across the picture; (H, W) bool."""
-    with importing():
+    with importing:
         from PIL import Image, ImageDraw, ImageFont
 
     H, W = shape
@@ -36,7 +36,7 @@ def text_mask(shape: tuple[int, int], text: str) -> np.ndarray:
 
 def scratch_mask(shape: tuple[int, int], widths: Sequence[int], *, seed: int = 0) -> np.ndarray:
     """Straight scratches of these widths between random points; (H, W) bool."""
-    with importing():
+    with importing:
         from PIL import Image, ImageDraw
 
     H, W = shape

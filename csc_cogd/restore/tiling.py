@@ -6,7 +6,7 @@ the results of neighbors are blended over a few pixels on either side of the cor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import pairwise
@@ -83,17 +83,15 @@ def plan_tiles(damaged: np.ndarray, side: int, overlap: Overlap = PLAIN) -> list
     (H, W), (margin, blend, _) = damaged.shape, overlap
     tiles = []
     for core_rows in _cores(H, side):
-        rows = _widened(core_rows, blend, H)
+        rows = _around(core_rows.start, core_rows.stop, blend, H)
         marked = np.asarray(damaged[rows].any(axis=0))
         for core_columns in _cores(W, side) if marked.any() else ():
-            columns = _widened(core_columns, blend, W)
+            columns = _around(core_columns.start, core_columns.stop, blend, W)
             marked_columns = np.flatnonzero(marked[columns])
             if marked_columns.size:
                 marked_rows = np.flatnonzero(damaged[rows, columns].any(axis=1))
-                window = (
-                    _widened(_extent(marked_rows, rows.start), margin, H),
-                    _widened(_extent(marked_columns, columns.start), margin, W),
-                )
+                (top, bottom), (left, right) = rows.start + marked_rows[[0, -1]], columns.start + marked_columns[[0, -1]]
+                window = _around(top, bottom + 1, margin, H), _around(left, right + 1, margin, W)
                 weights = (_ramp(core_rows, window[0], H, blend), _ramp(core_columns, window[1], W, blend))
                 tiles.append(Tile(window, *weights))
     return tiles
@@ -104,12 +102,9 @@ def _cores(length: int, side: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-def _widened(part: slice, by: int, length: int) -> slice:
-    return slice(max(part.start - by, 0), min(part.stop + by, length))
-
-
-def _extent(places: np.ndarray, start: int) -> slice:
-    return slice(start + int(places[0]), start + int(places[-1]) + 1)
+def _around(start: int, stop: int, by: int, length: int) -> slice:
+    """Return a part of an axis with so many pixels more at both ends, as far as the picture goes."""
+    return slice(max(int(start) - by, 0), min(int(stop) + by, length))
 
 
 def _ramp(core: slice, window: slice, length: int, blend: int) -> np.ndarray:
@@ -243,44 +238,31 @@ def choose_tiles(
     return fitting[costs.index(min(costs))]
 
 
-class PlansInLessMemory:
-    """Plans to try in turn, until one of them suffices in memory: ``for attempt in plans: with attempt as plan: ...``.
-
-    Where MemoryError is raised in the block, the next plan is for half of its tiles' memory.
+def in_less_memory(
+    restore: Callable[[Plan], Result], plan_for: Callable[[Memory], Plan], memory: Memory, release: Callable[[], None]
+) -> Result:
+    """Return what is restored by a plan; where that raises MemoryError, by one for half of its tiles' memory, and so on.
 
     Parameters
     ----------
+    restore : callable
     plan_for : callable
         Chooses tiles for a memory, or raises InputError where none fit.
     memory : Memory
     release : callable
         Called before another try, to give idle memory back.
     """
-
-    def __init__(self, plan_for: Callable[[Memory], Plan], memory: Memory, release: Callable[[], None]):
-        self._plan_for, self._memory, self._release = plan_for, memory, release
-        self._next: Plan | None = None
-
-    def __iter__(self) -> Iterator[PlansInLessMemory]:
-        self._plan = self._plan_for(self._memory)
-        yield self
-        while self._next is not None:
-            self._release()  # not before: the error held what was being computed with
-            self._plan, self._next = self._next, None
-            yield self
-
-    def __enter__(self) -> Plan:
-        return self._plan
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
-        if not isinstance(error, MemoryError):
-            return False
-        self._memory = self._memory._replace(budget=(self._plan.memory + self._memory.base) / 2)
+    plan = plan_for(memory)
+    while True:
         try:
-            self._next = self._plan_for(self._memory)
-        except InputError:
-            return False
-        return True
+            return restore(plan)
+        except MemoryError as error:
+            memory = memory._replace(budget=(plan.memory + memory.base) / 2)
+            try:
+                plan = plan_for(memory)
+            except InputError:
+                raise error from None
+        release()  # not before: the error held what was being computed with
 
 
 def map_tiles(function: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Generator[Result, None, None]:

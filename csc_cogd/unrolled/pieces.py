@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from csc_cogd.biharmonic import fill_biharmonic
-from csc_cogd.unrolled.cameras import MARGIN, degraded, softened
+from csc_cogd.unrolled.cameras import MARGIN, degraded
 from csc_cogd.unrolled.correlated import Correlation
 from csc_cogd.unrolled.network import Network
 
@@ -71,10 +71,8 @@ def white_piece(clean: np.ndarray, mean: np.float32, sigma_range: tuple[float, f
     return Piece(clean, noisy, sigma, mean, 1 / (float(sigma) + LEVEL))
 
 
-def camera_piece(drawn: np.ndarray, mean: np.float32, crop: int, rng: np.random.Generator) -> Piece:
-    """Make the noise of a camera or of film, cut a piece out, and tell of its noise about what an estimate would."""
-    clean = softened(drawn, rng)
-    noisy = degraded(clean, rng)
+def camera_piece(clean: np.ndarray, noisy: np.ndarray, mean: np.float32, crop: int, rng: np.random.Generator) -> Piece:
+    """Cut a piece out of a picture with a camera's or film's noise, and tell of that about what an estimate would."""
     sigma = float((noisy - clean).std())
     told = np.float32(sigma * np.exp(MISJUDGED * rng.standard_normal()))
     i, j = rng.integers(MARGIN + 1, size=2)
@@ -85,7 +83,9 @@ def camera_piece(drawn: np.ndarray, mean: np.float32, crop: int, rng: np.random.
 
 def fill_piece(clean: np.ndarray, mean: np.float32, rng: np.random.Generator) -> Piece:
     """Take pixels away, one by one, in lines or in blocks, and guess them by biharmonic interpolation."""
-    missing = np.broadcast_to(drawn_damage(clean.shape[1:], rng), clean.shape)
+    one_by_one, shape = rng.random() < SCATTERED, clean.shape[1:]
+    missing = rng.random(shape) < rng.uniform(*SHARES) if one_by_one else lines_and_blocks(shape, rng)
+    missing = np.broadcast_to(_neither_all_nor_none(missing), clean.shape)
     guess = fill_biharmonic(clean, missing)
     missed = float(((guess - clean)[missing] ** 2).mean())
     return Piece(clean, guess, np.float32(0), mean, FILL_WEIGHT / (missed + FILL_LEVEL**2), missing=missing)
@@ -97,12 +97,6 @@ def fill_test(clean: np.ndarray, share: float, number: int) -> Piece:
     missing = rng.random(clean.shape[1:]) < share if share else lines_and_blocks(clean.shape[1:], rng)
     missing = np.broadcast_to(_neither_all_nor_none(missing), clean.shape)
     return Piece(clean, fill_biharmonic(clean, missing), np.float32(0), clean.mean(), missing=missing)
-
-
-def drawn_damage(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw which pixels of a shape (h, w) are missing: at least one, never all."""
-    missing = rng.random(shape) < rng.uniform(*SHARES) if rng.random() < SCATTERED else lines_and_blocks(shape, rng)
-    return _neither_all_nor_none(missing)
 
 
 def _neither_all_nor_none(missing: np.ndarray) -> np.ndarray:

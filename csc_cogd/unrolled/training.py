@@ -14,7 +14,7 @@ from csc_cogd.backend import Backend, array_module, on_gpu, single_threaded_blas
 from csc_cogd.cogd.optimizers import Adam
 from csc_cogd.errors import InputError
 from csc_cogd.storage import Json, check_writable, digest, read_arrays, write_arrays
-from csc_cogd.unrolled.cameras import MARGIN
+from csc_cogd.unrolled.cameras import MARGIN, degraded, softened
 from csc_cogd.unrolled.inference import denoise_planes
 from csc_cogd.unrolled.network import Network, Shape, Trail, Weights
 from csc_cogd.unrolled.photographs import Photographs
@@ -313,17 +313,13 @@ def draw_piece(photographs: Photographs, recipe: Recipe, rng: np.random.Generato
     if recipe.noise == "missing":
         return fill_piece(clean, mean, rng)
     if recipe.noise == "camera":
-        return camera_piece(clean, mean, recipe.crop, rng)
+        clean = softened(clean, rng)
+        return camera_piece(clean, degraded(clean, rng), mean, recipe.crop, rng)
     return white_piece(clean, mean, recipe.sigma_range, rng)
 
 
-def piece_gradient(network: Network, piece: Piece) -> tuple[float, Any]:
-    """Return the loss of a piece, ``weight * mean((x - clean)^2)``, and its gradient (n,)."""
-    return pieces_gradient(network, [piece])
-
-
 def pieces_gradient(network: Network, pieces: list[Piece]) -> tuple[float, Any]:
-    """Return the sum of the losses of pieces of one size, see :func:`piece_gradient`, and its gradient (n,).
+    """Return the sum of the losses of pieces of one size, each ``weight * mean((x - clean)^2)``, and its gradient (n,).
 
     Several are worked on at a time, where the network's weights are; what the network is told of the noise's correlation
     must be the same for all of them.

@@ -42,12 +42,12 @@ def test_the_fft_library_is_that_of_the_environment(monkeypatch):
 
 
 def test_the_cache_of_kernels_is_numba_s_own_folder(monkeypatch):
-    folder, kept = kernel_cache()
+    folder = kernel_cache()
     assert folder is not None
     assert folder.is_dir()
-    assert kept == len(list(folder.glob("*.nbi")))
+    assert any(folder.glob("*.nbi"))
     monkeypatch.setenv("CSC_COGD_KERNELS", "numpy")
-    assert kernel_cache() == (None, 0)
+    assert kernel_cache() is None
 
 
 def test_compiling_is_announced_once_and_only_where_it_takes_long():

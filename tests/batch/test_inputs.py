@@ -116,7 +116,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(tree):
 
 
 def placed(names, output, suffix=None, ending="inpainted"):
-    images, targets = place_outputs(
+    images, targets, _ = place_outputs(
         [Input(Path(name), None if folder is None else Path(folder)) for name, folder in names],
         None if output is None else Path(output), ending, suffix,
     )  # fmt: skip

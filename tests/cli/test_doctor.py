@@ -93,7 +93,7 @@ def test_kernels_that_cannot_be_kept_and_no_temporary_folder_are_problems(capsys
     def none():
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(diagnostics, "kernel_cache", lambda: (None, 0))
+    monkeypatch.setattr(diagnostics, "kernel_cache", lambda: None)
     monkeypatch.setattr("tempfile.gettempdir", none)
     problems = report(capsys)["problems"]
     assert any("set NUMBA_CACHE_DIR" in problem for problem in problems)

@@ -151,7 +151,7 @@ def test_a_tiny_share_is_not_said_to_be_none(folder, capsys, n_missing, share):
 
 
 def test_kernels_that_can_not_be_kept_are_warned_of(folder, capsys, monkeypatch):
-    monkeypatch.setattr("csc_cogd.backend.diagnostics.loses_kernels", lambda: True)
+    monkeypatch.setattr("csc_cogd.backend.diagnostics.kernel_cache", lambda: None)
     assert restore("in/p0.png", "-o", "p0.png") == 0
     assert "csc-cogd: warning: compiled kernels can't be kept" in capsys.readouterr().err
 

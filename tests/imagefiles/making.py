@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from csc_cogd import InputError
-from csc_cogd.imagefiles import create_images, open_images
+from csc_cogd.imagefiles import create_images, find_missing, open_images
 from csc_cogd.imagefiles.formats.png import SIGNATURE, insert_chunks
 
 
@@ -24,6 +24,12 @@ def rewritten(source, target, axes=None):
             pages.append(page)
             writer.write(page)
     return pages, writer.notes
+
+
+def missing_pixels(image, rules, **options):
+    """What is missing or has some paint on it, and what each source says of it."""
+    found = find_missing(image, rules, **options)
+    return found.touched, found.sources
 
 
 def pixels_of(rng, shape, dtype="uint8"):

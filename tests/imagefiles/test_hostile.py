@@ -13,9 +13,10 @@ from PIL import Image
 
 from csc_cogd import InputError
 from csc_cogd.batch import restore_batch
-from csc_cogd.imagefiles import MaskRules, missing_pixels, open_images, read_image
+from csc_cogd.imagefiles import MaskRules, open_images, read_image
 from tests.imagefiles.making import (
     claiming,
+    missing_pixels,
     npy,
     npz,
     peak_of,

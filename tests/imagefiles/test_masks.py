@@ -5,7 +5,8 @@ import pytest
 import tifffile
 
 from csc_cogd import InputError
-from csc_cogd.imagefiles import ImageFile, MaskRules, missing_pixels, open_images, write_image
+from csc_cogd.imagefiles import ImageFile, MaskRules, open_images, write_image
+from tests.imagefiles.making import missing_pixels
 
 
 @pytest.fixture

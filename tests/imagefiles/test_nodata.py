@@ -6,8 +6,8 @@ import tifffile
 from PIL import Image
 
 from csc_cogd import InputError
-from csc_cogd.imagefiles import MaskRules, missing_pixels, read_image
-from tests.imagefiles.making import pixels_of, tiff
+from csc_cogd.imagefiles import MaskRules, read_image
+from tests.imagefiles.making import missing_pixels, pixels_of, tiff
 
 HOLE = np.zeros((12, 15), bool)
 HOLE[4:6, 3:9] = True

@@ -6,8 +6,9 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_filter
 from skimage.data import astronaut
 
-from csc_cogd.imagefiles import MaskRules, find_missing, missing_pixels, read_image
+from csc_cogd.imagefiles import MaskRules, find_missing, read_image
 from csc_cogd.imagefiles.paint import take_off_paint
+from tests.imagefiles.making import missing_pixels
 
 RED = np.array([255, 0, 0])
 

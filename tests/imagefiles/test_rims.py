@@ -5,9 +5,10 @@ import pytest
 from scipy.ndimage import binary_dilation, gaussian_filter
 from skimage.data import brick, camera, coins, grass, gravel
 
-from csc_cogd.imagefiles import ImageFile, MaskRules, missing_pixels, write_image
+from csc_cogd.imagefiles import ImageFile, MaskRules, write_image
 from csc_cogd.imagefiles.rims import MAX_WIDTH, grow_over_rims, has_rims
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_mask
+from tests.imagefiles.making import missing_pixels
 
 SIDE = 160
 SQUARE = np.ones((3, 3))

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from csc_cogd import InputError
-from csc_cogd.imagefiles import ImageFile, MaskRules, missing_pixels, read_image, true_suffix, write_image
+from csc_cogd.imagefiles import ImageFile, MaskRules, read_image, true_suffix, write_image
 from csc_cogd.imagefiles.formats.webp import pack_chunks, read_chunks
 from csc_cogd.imagefiles.image import INCH, Density
-from tests.imagefiles.making import exif, pillow, pixels_of, rewritten, tiff
+from tests.imagefiles.making import exif, missing_pixels, pillow, pixels_of, rewritten, tiff
 
 RNG = np.random.default_rng(3)
 RGB, RGBA = pixels_of(RNG, (9, 13, 3)), pixels_of(RNG, (9, 13, 4))

@@ -6,10 +6,12 @@ from scipy.ndimage import distance_transform_cdt
 
 from csc_cogd.restore.extents import (
     GAP,
+    SparsePlanes,
     clusters,
     damaged_blocks,
     greatest_depth,
     missing_anywhere,
+    planes_for,
     share_of,
     shared_plane,
 )
@@ -94,3 +96,25 @@ def test_damage_is_that_of_the_whole_mask(rng):
     for missing in (masks[:1], masks):
         assert Damage.of(missing)[:3] == pytest.approx(plain_damage(missing))
     assert not Damage.of(masks).shared
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_sparse_planes_keep_what_whole_planes_keep_of_marked_values(rng, shared):
+    marked = rng.random((3, 20, 30)) < 0.1
+    marked = np.broadcast_to(marked[0], marked.shape) if shared else marked
+    sparse, whole = SparsePlanes(marked, np.dtype(np.float32)), np.zeros(marked.shape, np.float32)
+    for channels, rows, columns in ((slice(None), slice(2, 9), slice(0, 30)), (slice(1, 2), slice(None), slice(25, 99))):
+        block = rng.random(whole[channels, rows, columns].shape).astype(np.float32)
+        for planes in (sparse, whole):
+            planes[channels, rows, columns] += block
+    assert np.array_equal(sparse[:, 0:20, 0:30], np.where(marked, whole, 0))
+    assert np.array_equal(sparse[1:3, 5:8, 20:30], np.where(marked, whole, 0)[1:3, 5:8, 20:30])
+    for plane, of_plane, values, places in zip(whole, marked, sparse.values, sparse.places, strict=True):
+        assert np.array_equal(values, plane[of_plane])
+        assert np.array_equal(places, np.flatnonzero(of_plane))
+
+
+def test_sparse_planes_are_for_few_values(rng):
+    few, many = (rng.random((1, 40, 40)) < share for share in (0.02, 0.5))
+    assert isinstance(planes_for(few, np.dtype(np.float64)), SparsePlanes)
+    assert isinstance(planes_for(many, np.dtype(np.float64)), np.ndarray)

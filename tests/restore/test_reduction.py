@@ -73,7 +73,7 @@ def test_what_is_not_told_lies_between_box_and_bicubic_nearer_to_what_the_spectr
         small = Observation.of(resized(photo, (48, 48), how), complete=True)
         kernel = Reduction(2, "auto").of(small).kernel
         nearest = "box" if abs(kernel - box).sum() < abs(kernel - bicubic_kernel(2)).sum() else "bicubic"
-        assert nearest == estimate_reduction(small.planes[0].astype(float))
+        assert (nearest == "box") == (estimate_reduction(small.planes[0].astype(float)) > 0)
         assert abs(kernel - box).sum() + abs(kernel - bicubic_kernel(2)).sum() < 1.001 * abs(box - bicubic_kernel(2)).sum()
 
 
@@ -96,9 +96,9 @@ def test_the_spectrum_of_noise_like_a_photograph_tells_the_reduction(rng):
     for _ in range(3):
         scene = np.fft.ifft2(np.fft.fft2(rng.standard_normal((512, 512))) * f**-1.4).real
         scene = 128 + 40 * scene / scene.std()
-        assert estimate_reduction(scene.reshape(256, 2, 256, 2).mean(axis=(1, 3))) == "box"
-        assert estimate_reduction(resized(scene.astype(np.float32), (256, 256), "BICUBIC")) == "bicubic"
-    assert estimate_reduction(np.full((64, 64), 3.0)) == estimate_reduction(scene, gappy=True) == "bicubic"
+        assert estimate_reduction(scene.reshape(256, 2, 256, 2).mean(axis=(1, 3))) > 0
+        assert estimate_reduction(resized(scene.astype(np.float32), (256, 256), "BICUBIC")) < 0
+    assert estimate_reduction(np.full((64, 64), 3.0)) is estimate_reduction(scene, gappy=True) is None
 
 
 def test_the_nearest_scene_is_the_regularized_solution(rng):

@@ -185,7 +185,7 @@ def test_pieces_together_have_the_gradient_of_all_of_them(cuda, photos, noise):
     pieces = [training.draw_piece(photographs, recipe, rng) for _ in range(3)]
     network = Network.random(Shape(1, 6, 5, 2, 3), rng)
     loss, gradient = training.pieces_gradient(network, pieces)
-    losses, gradients = zip(*(training.piece_gradient(network, piece) for piece in pieces), strict=True)
+    losses, gradients = zip(*(training.pieces_gradient(network, [piece]) for piece in pieces), strict=True)
     assert loss == pytest.approx(sum(losses), rel=1e-5)
     np.testing.assert_allclose(gradient, sum(gradients), atol=1e-5 * abs(sum(gradients)).max())
     there = network.on(get_backend("cuda"))

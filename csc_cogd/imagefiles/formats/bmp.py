@@ -21,7 +21,7 @@ _SHOWN = {"1": "L", "P": "RGB"}  # Pillow's modes of bilevel and palette images,
 
 def read(content: bytes, path: Path) -> ImageFile:
     """Decode a BMP; palettes and fewer than 8 bits are widened."""
-    with importing():
+    with importing:
         from PIL.BmpImagePlugin import BmpImageFile
 
     with BmpImageFile(io.BytesIO(content)) as picture:
@@ -37,7 +37,7 @@ def read(content: bytes, path: Path) -> ImageFile:
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     """Return a BMP of the image, uint8, gray or RGB, and no remarks."""
-    with importing():
+    with importing:
         from PIL import Image
 
     stream = io.BytesIO()

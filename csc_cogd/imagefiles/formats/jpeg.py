@@ -68,7 +68,7 @@ class JpegLayout(Layout):
 
 def read(content: bytes, path: Path) -> ImageFile:
     """Decode a JPEG of 8 bits, gray or in color."""
-    with importing():
+    with importing:
         import imagecodecs
 
     segments, scan = _read_segments(content)
@@ -119,7 +119,7 @@ def encode(image: ImageFile) -> tuple[bytes, list[str]]:
 
     An image that was a JPEG is coded as finely as it was there, and progressively if it was.
     """
-    with importing():
+    with importing:
         from PIL import Image
 
     pixels = np.ascontiguousarray(image.pixels)
@@ -224,7 +224,7 @@ def _jfif(density: Density | None) -> bytes:
 
 def _coding(segments: list[Segment], frame: bytes) -> Coding | None:
     """Return the quantization tables and the subsampling; None if Pillow can't write those."""
-    with importing():
+    with importing:
         from PIL.JpegImagePlugin import zigzag_index
 
     tables: dict[int, list[int]] = {}

@@ -136,7 +136,7 @@ def coded_size(content: bytes) -> tuple[int, int]:
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     """Return a PNG of the image, uint8 or uint16 of 1 to 4 channels, and no remarks."""
-    with importing():
+    with importing:
         import imagecodecs
 
     pixels = np.ascontiguousarray(image.pixels)
@@ -223,7 +223,7 @@ def _color_chunks(chunks: list[Chunk], color: int) -> tuple[list[Chunk], list[by
 
 def _decoded(header: bytes, colors: list[Chunk], data: list[bytes]) -> tuple[np.ndarray, str]:
     """Return pixels, and a remark on their data, of which libpng would print a warning."""
-    with importing():
+    with importing:
         import imagecodecs
 
     if header[-1] == _INTERLACED:

@@ -92,7 +92,7 @@ class TiffLayout(Layout):
 
     def lost_tags(self, carried: Collection[str]) -> list[str]:
         """Name the tags that don't go into EXIF data, or all where those aren't carried."""
-        with importing():
+        with importing:
             import tifffile
 
         tags = [tag for page in (self.pages or (self,)) for tag in page.tags if not tag.value.startswith(_SHAPE)]
@@ -104,7 +104,7 @@ class TiffPages(Pages):
     """The pages of an open TIFF file; reduced copies and masks among them are left out, and noted."""
 
     def __init__(self, path: Path, file: BinaryIO, axes: str | None, template: ImageFile | None):
-        with importing():
+        with importing:
             import tifffile
 
         if axes not in (None, "CYX"):
@@ -301,7 +301,7 @@ class TiffEncoder(Encoder):
             self._writer.close()
 
     def _begin(self, image: ImageFile, layout: TiffLayout | None) -> None:
-        with importing():
+        with importing:
             import tifffile
 
         large = image.pixels.nbytes * self._n_pages > _CLASSIC

@@ -59,7 +59,7 @@ class WebpLayout(Layout):
 
 def read(content: bytes, path: Path) -> ImageFile:
     """Decode a WebP of one image, in color, with opacity where it has any."""
-    with importing():
+    with importing:
         import imagecodecs
 
     chunks = read_chunks(content)
@@ -89,7 +89,7 @@ def read(content: bytes, path: Path) -> ImageFile:
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:
     """Return a lossless WebP of the image, uint8, gray or RGB with or without opacity; and what to remark."""
-    with importing():
+    with importing:
         from PIL import Image
 
     pixels = image.pixels.reshape(*image.pixels.shape[:2], -1)

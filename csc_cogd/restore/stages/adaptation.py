@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from csc_cogd.biharmonic import fill_biharmonic
+from csc_cogd.csc.alternation import OuterIteration
 from csc_cogd.csc.dictionary import Dictionary
 from csc_cogd.csc.learning import learn_dictionary
 from csc_cogd.engine import Engine
 from csc_cogd.restore.observation import ScaledPlanes
-from csc_cogd.restore.report import Reporter
 from csc_cogd.restore.stages.base_layer import base_layer
 from csc_cogd.restore.stages.state import as_coded
 
@@ -20,7 +23,7 @@ GRADIENT_PENALTY = 1.0  # or they take up the pattern of the missing pixels
 
 
 def adapt_dictionary(
-    dictionary: Dictionary, scaled: ScaledPlanes, lmbda: float, engine: Engine, reporter: Reporter
+    dictionary: Dictionary, scaled: ScaledPlanes, lmbda: float, engine: Engine, callback: Callable[[OuterIteration], Any]
 ) -> Dictionary:
     """Continue learning a dictionary on an image, or on pieces all over it; `lmbda` is that of the code solve."""
     details, weights, backend = [], [], engine.backend
@@ -47,7 +50,7 @@ def adapt_dictionary(
         filter_iterations=8,
         tol=0.0,
         start=Dictionary(dictionary.filters[order], dictionary.shapes[order]),
-        callback=lambda record: reporter.report("learning", record.iteration, ROUNDS, record),
+        callback=callback,
         weights=np.concatenate(weights),
         engine=engine,
     )

@@ -28,13 +28,11 @@ RELAXATION = 1.7
 LEAST, MOST_ROWS = 64, 8
 """Reference patches of a task at least, unless it takes more than so many times the usual rows."""
 
-"""Orthonormal change of RGB to luminance and two color differences, which vary independently in most images."""
-
 
 def nonlocal_bayes(state: TileState, recipe: Recipe) -> TileState:
     """Refine what is missing, and under noise every value, from similar patches."""
     assert recipe.effort is not None
-    done, passes, model = 0, recipe.effort.passes, recipe.effort.patches
+    done, passes, known = 0, recipe.effort.passes, state.known
 
     def count(number: int) -> bool:
         nonlocal done
@@ -45,9 +43,9 @@ def nonlocal_bayes(state: TileState, recipe: Recipe) -> TileState:
         if state.trace:
             state.trace.step("patches", number, estimate)
 
-    pilot = state.estimate if recipe.noise_sigma else np.where(state.known, state.observed, state.estimate)
+    pilot = state.estimate if recipe.noise_sigma else np.where(known, state.observed, state.estimate)
     estimate = refine(
-        pilot, state.observed, state.known, model, passes, recipe.engine.backend,
+        pilot, state.observed, known, recipe.effort.patches, passes, recipe.engine.backend,
         noise=recipe.noise_sigma, callback=count, watch=watch if state.trace else None,
     )  # fmt: skip
     return replace(state, estimate=estimate, passes=done)

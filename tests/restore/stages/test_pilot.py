@@ -3,7 +3,7 @@ import pytest
 
 from csc_cogd.biharmonic import fill_biharmonic
 from csc_cogd.restore.observation import ScaledPlanes
-from csc_cogd.restore.stages.blend_weight import cross_validated_weight
+from csc_cogd.restore.stages.pilot import cross_validated_weight
 from csc_cogd.restore.synthetic_masks import random_mask, scratch_and_text_mask
 
 
