@@ -37,19 +37,8 @@ def fill_biharmonic(
         Of the residual, relative to the right side, at which conjugate gradients stop.
     """
     filled = np.where(missing, 0.0, image)
-    systems: dict[bytes, _Biharmonic] = {}
     with in_scipy:
-        for plane, gone in zip(filled, missing, strict=True):
-            if not gone.any():
-                continue
-            known, values, key = plane[~gone], None, gone.tobytes()
-            if backend is not None and backend.xp is not np and gone.mean() > DIRECT_BELOW:
-                values = _conjugate_gradients(plane, gone, backend, tolerance)
-            if values is None:
-                if key not in systems:
-                    systems[key] = _Biharmonic(gone)
-                values = systems[key].solve(plane, tolerance)
-            plane[gone] = np.clip(values, known.min(), known.max())
+        _fill(filled, missing, backend, tolerance)
     return filled
 
 
@@ -76,6 +65,22 @@ def fill_harmonic(planes: np.ndarray, missing: np.ndarray) -> np.ndarray:
             right = -laplacian[:, ~gone] @ filled[:, ~missing].T
             filled[:, missing] = splu(laplacian[:, gone]).solve(np.ascontiguousarray(right)).T
     return filled
+
+
+def _fill(planes: np.ndarray, missing: np.ndarray, backend: Backend | None, tolerance: float) -> None:
+    systems: dict[bytes, _Biharmonic] = {}
+    for plane, gone in zip(planes, missing, strict=True):
+        if gone.any():
+            key = gone.tobytes()
+            known = plane[~gone]
+            values = None
+            if backend is not None and backend.xp is not np and gone.mean() > DIRECT_BELOW:
+                values = _conjugate_gradients(plane, gone, backend, tolerance)
+            if values is None:
+                if key not in systems:
+                    systems[key] = _Biharmonic(gone)
+                values = systems[key].solve(plane, tolerance)
+            plane[gone] = np.clip(values, known.min(), known.max())
 
 
 def _conjugate_gradients(plane: np.ndarray, missing: np.ndarray, backend: Backend, tolerance: float) -> np.ndarray | None:

@@ -22,16 +22,6 @@ def coded_pixels(data: bytes, compression: int) -> int:
         raise ValueError("a strip or tile ends too early") from None
 
 
-def _of_jpeg(data: bytes) -> int:
-    width, height = jpeg.coded_size(data)
-    return width * height
-
-
-def _of_png(data: bytes) -> int:
-    width, height = png.coded_size(data)
-    return width * height
-
-
 def _of_jpeg_2000(data: bytes) -> int:
     stream = data if data.startswith(b"\xff\x4f\xff\x51") else _content_of_box(data, b"jp2c")
     right, bottom, left, top = struct.unpack_from(">IIII", stream, 8)
@@ -58,11 +48,6 @@ def _of_jpeg_xl(data: bytes) -> int:
     return height * (height * across // down if ratio else side())
 
 
-def _of_webp(data: bytes) -> int:
-    width, height = webp.coded_size(data)
-    return width * height
-
-
 def _of_lerc(data: bytes) -> int:
     if not data.startswith(b"Lerc2 "):
         raise ValueError("a strip or tile isn't LERC of version 2")
@@ -72,8 +57,8 @@ def _of_lerc(data: bytes) -> int:
 
 
 CODED: dict[int, Callable[[bytes], int]] = {
-    **dict.fromkeys((6, 7, 33007, 34892), _of_jpeg), **dict.fromkeys((33003, 33004, 33005, 34712), _of_jpeg_2000),
-    34887: _of_lerc, 34933: _of_png, **dict.fromkeys((34927, 50001), _of_webp),
+    **dict.fromkeys((6, 7, 33007, 34892), jpeg.coded_pixels), **dict.fromkeys((33003, 33004, 33005, 34712), _of_jpeg_2000),
+    34887: _of_lerc, 34933: png.coded_pixels, **dict.fromkeys((34927, 50001), webp.coded_pixels),
     **dict.fromkeys((50002, 52546), _of_jpeg_xl),
 }  # fmt: skip
 """The TIFF compressions whose strips and tiles are pictures by themselves."""

@@ -162,19 +162,19 @@ def as_planes(image: Any, channel_axis: int | None, name: str = "image") -> np.n
     return np.moveaxis(image, channel_axis, 0)
 
 
-def check_values(known: np.ndarray) -> None:
-    """Raise InputError for values of an image that can't be computed with."""
+def check_values(known: np.ndarray, name: str = "image") -> None:
+    """Raise InputError, which speaks of `name`, for values that can't be computed with."""
     if not known.size or not _may_be_wrong(known.dtype):
         return
     if not np.isfinite(known).all():
         fix = "set them to NaN, which means missing, or clip them to finite ones"
-        raise InputError("image", "has infinite values", fix)
+        raise InputError(name, "has infinite values", fix)
     if known.dtype.itemsize == 8 and known.dtype.kind in "iu" and (known > 2**53).any() | (known < -(2**53)).any():
         raise InputError(
-            "image", "has integers beyond 2**53, which aren't computed exactly", "convert it to another type first"
+            name, "has integers beyond 2**53, which aren't computed exactly", "convert it to another type first"
         )
     if known.dtype.kind == "f" and float(abs(known.astype(np.float64)).max()) > 1e150:
-        raise InputError("image", "has values beyond 1e150, which can't be computed with", "scale it first")
+        raise InputError(name, "has values beyond 1e150, which can't be computed with", "scale it first")
 
 
 def _may_be_wrong(dtype: np.dtype) -> bool:

@@ -103,15 +103,15 @@ def read(content: bytes, path: Path) -> ImageFile:
     )  # fmt: skip
 
 
-def coded_size(content: bytes) -> tuple[int, int]:
-    """Return width and height of a JPEG. Raises ValueError where it doesn't say them, or can't be decoded soon."""
+def coded_pixels(content: bytes) -> int:
+    """Return the number of pixels of a JPEG. Raises ValueError where it doesn't say it, or can't be decoded soon."""
     segments, scan = _read_segments(content)
     _check_scans(content, scan)
     frame = next((body for marker, body in segments if marker in _FRAMES), b"")
     if len(frame) < 5:
         raise ValueError("it doesn't say its size")
     height, width = struct.unpack(">HH", frame[1:5])
-    return width, height
+    return int(height * width)
 
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:

@@ -116,8 +116,8 @@ def read(content: bytes, path: Path) -> ImageFile:
     )  # fmt: skip
 
 
-def coded_size(content: bytes) -> tuple[int, int]:
-    """Return width and height of a PNG of nothing but pixels. Raises ValueError for others, of which libpng might warn."""
+def coded_pixels(content: bytes) -> int:
+    """Return the number of pixels of a PNG with nothing else in it. Raises ValueError for others: libpng might warn."""
     chunks, doubtful = read_chunks(content)
     kinds = [kind for kind, _ in chunks]
     if b"IDAT" not in kinds or not content.startswith(SIGNATURE):
@@ -131,7 +131,7 @@ def coded_size(content: bytes) -> tuple[int, int]:
         raise ValueError("a PNG within it has other chunks than those of pixels")
     if remark := _remark(data, height * _row_size(width, depth, color)):
         raise ValueError(remark)
-    return width, height
+    return int(width * height)
 
 
 def encode(image: ImageFile) -> tuple[bytes, list[str]]:

@@ -145,9 +145,10 @@ def pack_chunks(chunks: list[Chunk]) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(packed)) + b"WEBP" + packed
 
 
-def coded_size(data: bytes) -> tuple[int, int]:
-    """Return width and height of a WebP. Raises ValueError where it doesn't say them."""
-    return _coded(dict(reversed(read_chunks(data))))[:2]
+def coded_pixels(data: bytes) -> int:
+    """Return the number of pixels of a WebP. Raises ValueError where it doesn't say it."""
+    width, height, _ = _coded(dict(reversed(read_chunks(data))))
+    return width * height
 
 
 def _coded(chunks: dict[bytes, bytes]) -> tuple[int, int, bool]:
