@@ -241,6 +241,7 @@ BENCHMARKS = {
     "ablation": Benchmark("ablation.py --size 128 --rows 'biharmonic refined,half the passes'"),
     "ablation, noise": Benchmark("ablation.py --task denoise --size 96 --rows 'noisy refined'"),
     "deblurring and upscaling": Benchmark("deblurring.py"),
+    "deblurring, shaken cameras": Benchmark("deblurring.py --shakes --count 3", needs=("data",)),
     "detection": Benchmark("detection.py"),
     "impulses": Benchmark("impulses.py"),
     "main job": Benchmark(
