@@ -14,18 +14,9 @@ from csc_cogd.csc.admm import ConvolutionalADMM
 from csc_cogd.csc.dictionary import Dictionary, check_dictionary
 from csc_cogd.csc.duality import admm_duality_gap
 from csc_cogd.csc.iteration import Iteration, iterate
-from csc_cogd.csc.problem import (
-    BOUNDARIES,
-    Domain,
-    check_images,
-    check_weights,
-    convolve,
-    data_term,
-    filter_spectra,
-    observed_data,
-)
+from csc_cogd.csc.problem import Domain, check_images, check_weights, convolve, data_term, filter_spectra, observed_data
 from csc_cogd.csc.prox import DataTerm, MaskedLeastSquares
-from csc_cogd.csc.settings import check_choice, check_codes, check_l1_weights, check_settings
+from csc_cogd.csc.settings import check_boundary, check_choice, check_codes, check_l1_weights, check_settings
 from csc_cogd.csc.solvers import SOLVERS, CodingProblem, make_solver
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
@@ -248,7 +239,7 @@ def reconstruct_images(
     """
     codes = as_array(codes, "codes")
     check_dictionary(dictionary)
-    check_choice("boundary", boundary, BOUNDARIES)
+    check_boundary(boundary)
     least = (1, 1) if boundary == "circular" else dictionary.filter_shape
     if codes.ndim != 4 or codes.shape[1] != dictionary.n_filters or any(np.less(codes.shape[2:], least)):
         expected = f"(N, {dictionary.n_filters}, >= {least[0]}, >= {least[1]})"
@@ -297,7 +288,7 @@ def lambda_max(
     1.5
     """
     images, gray = check_images(images), np.ndim(images) == 3
-    check_choice("boundary", boundary, BOUNDARIES)
+    check_boundary(boundary)
     domain = domain_of(images, dictionary, boundary, gray)
     backend = Engine("float64", device, threads, fft).beside(images).backend
     data = observed_data(backend, domain, images, check_weights(weights, images))

@@ -10,8 +10,8 @@ import numpy as np
 from csc_cogd.backend import Backend, on_gpu
 from csc_cogd.csc.codes import domain_of
 from csc_cogd.csc.dictionary import Dictionary
-from csc_cogd.csc.problem import BOUNDARIES, Domain, check_images, check_weights, filter_spectra, observed_data
-from csc_cogd.csc.settings import check_choice, check_codes, check_settings
+from csc_cogd.csc.problem import Domain, check_images, check_weights, filter_spectra, observed_data
+from csc_cogd.csc.settings import check_boundary, check_codes, check_settings
 from csc_cogd.engine import Engine, record_of
 from csc_cogd.errors import InputError
 
@@ -80,7 +80,7 @@ def debias(
     3.0
     """
     images, gray = check_images(images), np.ndim(images) == 3
-    check_choice("boundary", boundary, BOUNDARIES)
+    check_boundary(boundary)
     domain = domain_of(images, dictionary, boundary, gray)
     engine = record_of(Engine(dtype, device, threads, fft), engine)
     backend = engine.beside(images).backend

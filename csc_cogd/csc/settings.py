@@ -32,6 +32,11 @@ def check_settings(
         raise InputError("tol", f"must be a number >= 0, got {tol}")
     if not 0 < relaxation < 2:
         raise InputError("relaxation", f"must be between 0 and 2, got {relaxation}")
+    check_boundary(boundary)
+
+
+def check_boundary(boundary: str) -> None:
+    """Raise InputError for an unknown boundary condition."""
     check_choice("boundary", boundary, BOUNDARIES)
 
 
