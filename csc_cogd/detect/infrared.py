@@ -149,7 +149,7 @@ def find_by_infrared(
     mask, strength = _thresholded(evidence, threshold_of(sensitivity))
     depth = evidence.dips + evidence.leakage * np.minimum(evidence.relative, 0)  # dust hides the dyes, which leak
     if seen is not None:
-        _add_dark(mask, depth, evidence.relative, seen())
+        _add_dark(mask, depth, evidence, seen())
         strength[mask] = np.maximum(strength[mask], threshold_of(sensitivity))
     transmission = np.where(mask, np.exp(np.minimum(depth, 0)), 1).astype(np.float32)
     surest = np.maximum(strength / threshold_of(sensitivity), 1.0)
@@ -158,11 +158,12 @@ def find_by_infrared(
     return DustDetection(mask, labels, components, np.maximum(transmission, OPAQUE))
 
 
-def _add_dark(mask: np.ndarray, depth: np.ndarray, relative: np.ndarray, sight: Sight) -> None:
+def _add_dark(mask: np.ndarray, depth: np.ndarray, evidence: Evidence, sight: Sight) -> None:
     """Add dark damage that lets as much infrared through as dyes as dark would, in place: only the picture tells it.
 
     It is what the search of the picture marks as dark where infrared is dark, too; things that it suspects there, and of
-    which infrared tells a part, such as half of a hair; and dark cores within what is marked.
+    which infrared tells a part, such as half of a hair, where the rest stops more than dyes are likely to on average; and
+    dark cores within what is marked.
     """
     smooth = gaussian_filter(depth, SCALES[0])
     weakened = smooth < -GROWTH * noise_level(smooth)
@@ -171,12 +172,13 @@ def _add_dark(mask: np.ndarray, depth: np.ndarray, relative: np.ndarray, sight: 
     if count:
         borne_out = mean(stopped, parts, np.arange(1, count + 1)) > 0.5
         mask |= np.append(False, borne_out)[parts]
-    told = mask.ravel().copy()
+    told, excess = mask.ravel().copy(), (evidence.dips + UNSURE * evidence.leakage * abs(evidence.relative)).ravel()
     for pixels in sight.suspects:
-        part = np.count_nonzero(told[pixels])
-        if part > max(PART * len(pixels), LARGE_PART) and weakened.ravel()[pixels].mean() > 0.5:
+        rest = pixels[~told[pixels]]
+        likely = len(pixels) - len(rest) > max(PART * len(pixels), LARGE_PART) and weakened.ravel()[pixels].mean() > 0.5
+        if likely and len(rest) and excess[rest].mean() < 0:
             mask.ravel()[pixels] = True
-    mask |= binary_fill_holes(mask) & stopped & (relative < DARK)
+    mask |= binary_fill_holes(mask) & stopped & (evidence.relative < DARK)
 
 
 def _gray(planes: np.ndarray) -> np.ndarray:
