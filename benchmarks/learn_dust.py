@@ -22,13 +22,14 @@ import numpy as np
 import skimage.data
 from film import Film, damage, data_folder
 from PIL import Image, ImageFilter
+from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from csc_cogd.detect.candidates import Candidates
 from csc_cogd.detect.context import Suspects, in_context
 from csc_cogd.detect.dust import LOG_AREA, SUSPECTED
-from csc_cogd.detect.features import Scene, Zone, scaled
+from csc_cogd.detect.features import UNTOLD, Scene, Zone, quality_told, scaled
 from csc_cogd.restore.observation import intensity_range
 
 TEST_EVERY = 3  # photograph, the first one included
@@ -40,6 +41,9 @@ LARGEST = 480  # side of a piece that is looked at
 SMALL = (380, 640)  # longer sides of whole photographs
 CROP = (480, 600)
 AMOUNTS, LINES = (1.0, 1.0, 0.3, 2.0), (1, 1, 3)  # times the usual damage, and times as many hairs and scratches
+GRAIN, SOFTEST_GRAIN = (0.003, 0.08), 0.7  # standard deviations: of the range, and of the Gaussian that softens it, pixels
+FORMATS = 4  # of which two are JPEG
+QUALITY = (75, 97)  # from which on, and below which
 LEAST_CHANGE = 0.006  # by damage
 ELONGATION = 3  # a feature
 LINE, LINE_WEIGHT = 5.0, 3.0  # elongation from which a candidate is a line, and how many times as much it weighs
@@ -94,7 +98,7 @@ def small(whole: Image.Image, rng: np.random.Generator) -> np.ndarray:
     pixels = np.asarray(image, np.float32) / 255
     if rng.random() < 0.15:
         pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
-    return 1 - pixels if rng.random() < 0.15 else pixels
+    return grainy(1 - pixels if rng.random() < 0.15 else pixels, 0.1, rng)
 
 
 def piece(whole: Image.Image, rng: np.random.Generator) -> np.ndarray:
@@ -117,17 +121,24 @@ def piece(whole: Image.Image, rng: np.random.Generator) -> np.ndarray:
         pixels = 1 - pixels
     if rng.random() < 0.2:
         pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
-    if rng.random() < 0.4:
-        grain = rng.normal(0, rng.uniform(0.003, 0.03), pixels.shape[:2])
-        pixels = np.clip(pixels + grain[..., None], 0, 1).astype(np.float32)
-    return pixels[:LARGEST, :LARGEST]
+    return grainy(pixels[:LARGEST, :LARGEST], 0.4, rng)
 
 
 def cropped(whole: Image.Image, rng: np.random.Generator) -> np.ndarray:
     """A part of a photograph as it is."""
     left, top = (int(rng.integers(0, max(side - most, 0) + 1)) for side, most in zip(whole.size, CROP[::-1], strict=True))
     box = (left, top, min(left + CROP[1], whole.width), min(top + CROP[0], whole.height))
-    return np.asarray(whole.crop(box), np.float32) / 255
+    return grainy(np.asarray(whole.crop(box), np.float32) / 255, 0.1, rng)
+
+
+def grainy(pixels: np.ndarray, chance: float, rng: np.random.Generator) -> np.ndarray:
+    """With a chance, a picture with grain that is in part the same in all colors, and sharp or soft."""
+    if rng.random() >= chance:
+        return pixels
+    sigma, blur, colored = np.exp(rng.uniform(*np.log(GRAIN))), rng.uniform(0, SOFTEST_GRAIN), rng.uniform(0, 0.6)
+    grain = rng.standard_normal((*pixels.shape[:2], 1)) + colored * rng.standard_normal(pixels.shape)
+    soft = gaussian_filter(grain, (blur, blur, 0))
+    return np.clip(pixels + sigma / soft.std() * soft, 0, 1).astype(np.float32)
 
 
 def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
@@ -137,7 +148,7 @@ def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 
 def encoded(pixels: np.ndarray, kind: int, quality: int) -> np.ndarray:
-    """As 16 bits, 8 bits or a JPEG."""
+    """As 16 bits, 8 bits or, of higher kinds, a JPEG."""
     if kind == 0:
         return pixels
     whole = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
@@ -151,10 +162,11 @@ def shares(candidates: Candidates, marked: np.ndarray) -> np.ndarray:
     return (np.bincount(flat, marked.ravel(), count) / np.maximum(np.bincount(flat, minlength=count), 1))[1:]
 
 
-def look(pixels: np.ndarray, film: Film | None = None) -> Looked:
-    """Look at a picture, of which `film` tells where damage is."""
+def look(pixels: np.ndarray, film: Film | None = None, *, whole: bool = True) -> Looked:
+    """Look at a picture, of which `film` tells where damage is; `whole` says whether its values are of 8 bits."""
     planes, parts = pixels.transpose(2, 0, 1), []
-    scene = Scene.of(scaled(planes, *intensity_range([plane.ravel() for plane in planes])))
+    quality = quality_told(np.rint(255 * planes)) if whole else UNTOLD
+    scene = Scene.of(scaled(planes, *intensity_range([plane.ravel() for plane in planes])), quality)
     for sign, candidates, features in scene.candidates():
         inside, count = Zone(candidates.labels, candidates.count), candidates.count
         places = np.stack([inside.mean(at) for at in inside.coordinates()], axis=1)
@@ -180,9 +192,9 @@ def pairs(rounds: int) -> Iterator[Pair]:
             film = damage(
                 pixels, int(rng.integers(10**6)), training=True, lines=float(rng.choice(LINES)), amount=amount
             )  # fmt: skip
-            kind, quality = int(rng.integers(3)), int(rng.integers(84, 95))
+            kind, quality = int(rng.integers(FORMATS)), int(rng.integers(*QUALITY))
             damaged, clean = (encoded(each, kind, quality) for each in (film.damaged, film.clean))
-            yield Pair(number, look(damaged, film), look(clean))
+            yield Pair(number, look(damaged, film, whole=kind > 0), look(clean, whole=kind > 0))
         print(f"round {turn + 1} of {rounds}", flush=True)
 
 
@@ -252,7 +264,7 @@ def flattened(trees: HistGradientBoostingClassifier) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="for the trees, two .npz")
-    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="over all photographs; default: 4")
+    parser.add_argument("--rounds", type=int, default=6, metavar="N", help="over all photographs; default: 6")
     given = parser.parse_args()
     made = list(pairs(given.rounds))
     second = second_look([one for both in suspected_by_others(made) for one in both])

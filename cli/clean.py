@@ -38,11 +38,7 @@ if TYPE_CHECKING:
     "behind the picture, or a file NAME_IR.tif beside it.",
 )  # fmt: skip
 @click.option("--no-infrared", is_flag=True, help="Don't use infrared channels.")
-@click.option(
-    "--frames", is_flag=True,
-    help="The pages of each file, three or more, are frames of a film whose scene stands still: what a frame has and its "
-    "neighbors lack is dust, and they show what is below.",
-)  # fmt: skip
+@options("frames")
 @click.option(
     "--grain", type=click.Choice(GRAINS), default="auto", show_default=True,
     help="Give what is filled the grain of the picture: in photographs of 8 or 16 bits; not in other data.",
@@ -66,7 +62,8 @@ def command(
     With an infrared channel, dust is found by it, whatever the picture; where enough light came through, that is used, and
     nothing is invented. On silver film and Kodachrome infrared shows the picture: that is said, and the picture is searched
     instead. What isn't damaged stays exactly as it is, metadata and the infrared channel too; a scan in which nothing is
-    found is copied. --dry-run counts. Pages of a file are cleaned one by one, but for --frames.
+    found is copied. --dry-run counts. Pages of a file are cleaned one by one, but for --frames: there neighbors show what is
+    below.
 
     \b
     Examples:

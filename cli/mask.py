@@ -19,7 +19,7 @@ from csc_cogd.errors import InputError, percent
 if TYPE_CHECKING:
     import numpy as np
 
-    from csc_cogd.imagefiles import MaskRules
+    from csc_cogd.imagefiles import ImageFile, MaskRules
 
 KINDS = {  # the options that each takes
     "random": ("fraction", "seed"),
@@ -280,29 +280,31 @@ def detect(
     "--sensitivity", type=click.FloatRange(0, 1), default=0.5, show_default=True, metavar="S",
     help="0 to 1: higher finds more of the damage, and more that isn't damage.",
 )  # fmt: skip
-@options("mask_dilate")
+@options("frames", "mask_dilate")
 @preview_option
 @options("axes", "threads", "overwrite", CONSOLE)
 def dust(
-    image_path: Path, output: Path, polarity: str, sensitivity: float, mask_dilate: int | str | None, preview: Path | None,
-    axes: str | None, threads: int | None, overwrite: bool, console: Console,
+    image_path: Path, output: Path, polarity: str, sensitivity: float, frames: bool, mask_dilate: int | str | None,
+    preview: Path | None, axes: str | None, threads: int | None, overwrite: bool, console: Console,
 ) -> None:  # fmt: skip
     """Find dust, hairs and scratches on a photograph, and write them as a mask.
 
     What stands out from its surroundings is told from things of the scene by its form, rim, color and surroundings. Look
     at the preview: stars, birds and the catchlights of eyes can look like dust, and dust on grass or hair stays unseen. Add
-    what is missing with any brush, see mask from --mask-color.
+    what is missing with any brush, see mask from --mask-color. Pages of a file are looked at one by one, but for --frames.
 
     \b
     Examples:
       csc-cogd mask dust scan.tif -o dust.png --preview seen.png
       csc-cogd mask dust slide.tif -o dust.png --polarity dark --sensitivity 0.7
+      csc-cogd mask dust shot.tif -o dust.tif --frames   (a page a frame)
       csc-cogd inpaint scan.tif -m dust.png -o clean.tif
 
     \b
     Exit codes: 0 done; 2 wrong usage or input, nothing written.
     """
     from csc_cogd.detect.dust import find_dust
+    from csc_cogd.detect.frames import look_at_frame
     from csc_cogd.imagefiles import create_images, open_images
     from csc_cogd.imagefiles.masks import grown_mask
 
@@ -312,13 +314,18 @@ def dust(
     with open_images(image_path, axes=axes) as pages, create_images(output, pages, overwrite=overwrite) as masks:
         for number, image in enumerate(pages):
             where = str(image_path if len(pages) == 1 else f"{image_path}, page {number + 1}")
-            colors = image.observed
             with console.progress() as progress:
                 try:
-                    found = find_dust(
-                        colors, channel_axis=None if colors.ndim == 2 else -1, polarity=polarity, sensitivity=sensitivity,
-                        threads=threads, callback=progress,
-                    )  # fmt: skip
+                    if frames:
+                        found = look_at_frame(
+                            number, len(pages), lambda page: _planes(pages.read(page)), polarity, sensitivity
+                        ).detection
+                    else:
+                        colors = image.observed
+                        found = find_dust(
+                            colors, channel_axis=None if colors.ndim == 2 else -1, polarity=polarity,
+                            sensitivity=sensitivity, threads=threads, callback=progress,
+                        )  # fmt: skip
                 except InputError as error:
                     raise error.about(where) from None
             console.say(f"{where}: found {found.summary()}")
@@ -387,6 +394,13 @@ def show(
         other = "missing" if rules.polarity == "valid" else "valid"
         console.warn(f"more than half is missing, the mask looks inverted: if it is, use --mask-polarity {other}")
     write_preview(image, missing, preview, overwrite, console)
+
+
+def _planes(image: ImageFile) -> np.ndarray:
+    """Return the colors of a page, (C, H, W)."""
+    from csc_cogd.restore.observation import as_planes
+
+    return as_planes(image.observed, None if image.observed.ndim == 2 else -1)
 
 
 class _Frames:

@@ -193,6 +193,11 @@ OPTIONS = {
         "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True,
         help="Precision of the computation; the output always has the input's.",
     ),
+    "frames": click.option(
+        "--frames", is_flag=True,
+        help="The pages of each file, three or more, are frames of a film whose scene stands still: what a frame has and "
+        "its neighbors lack is dust.",
+    ),
     "threads": click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: all processors."),
     "fft": click.option(
         "--fft", type=click.Choice(["auto", "pyfftw", "scipy"]), help="FFT library. Default: auto, or $CSC_COGD_FFT."

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter, label
 
 from csc_cogd.backend.windows import closing, window_maximum, window_mean
 
-SMOOTHING = 0.6  # standard deviation, pixels
+SMOOTHING, OF_RADIUS = 0.6, 0.11  # standard deviation, pixels: at least, and to the radius, so that grain hides nothing wide
 WINDOW = 41  # side of the surroundings that tell how far pixels usually stand out
 CLIPPED = 3.0  # means, at which heights are cut off before averaging, so that dust hardly counts
 ROUNDS = 3  # of that
@@ -34,6 +34,8 @@ class Candidates:
     labels : (H, W) int32 array
         From 1 to `count`; 0 where there is none.
     count : int
+    filled : (H, W) float32 array
+        The picture without them.
     height : (H, W) float32 array
         The top-hat.
     usual : (H, W) float32 array
@@ -43,14 +45,16 @@ class Candidates:
     radius: int
     labels: np.ndarray
     count: int
+    filled: np.ndarray
     height: np.ndarray
     usual: np.ndarray
 
 
 def find_candidates(plane: np.ndarray, radius: int) -> Candidates:
     """Find what is darker than its surroundings in a gray picture (H, W) of float32 in [0, 1]."""
-    smooth = gaussian_filter(plane, SMOOTHING)
-    height = closing(smooth, 2 * radius + 1) - smooth
+    smooth = gaussian_filter(plane, smoothing_of(radius))
+    filled = closing(smooth, 2 * radius + 1)
+    height = filled - smooth
     usual = usual_height(height)
     inside = (height > OUTLINE * window_maximum(height, 2 * radius + 1)) & (height > LEAST * usual)
     labels, count = label(inside, np.ones((3, 3)))
@@ -58,7 +62,12 @@ def find_candidates(plane: np.ndarray, radius: int) -> Candidates:
     seeded[labels[inside & (height > np.maximum(SEED * usual, 2 * STEP))]] = True
     seeded[0] = False
     numbers = (np.cumsum(seeded) * seeded).astype(np.int32)
-    return Candidates(radius, numbers[labels], int(seeded.sum()), height, usual)
+    return Candidates(radius, numbers[labels], int(seeded.sum()), filled, height, usual)
+
+
+def smoothing_of(radius: int) -> float:
+    """Return the standard deviation, in pixels, of the Gaussian that a picture is smoothed with."""
+    return max(SMOOTHING, OF_RADIUS * radius)
 
 
 def usual_height(height: np.ndarray) -> np.ndarray:

@@ -10,22 +10,23 @@ are added up along their length; see :mod:`csc_cogd.detect.scratches`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from numbers import Real
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
+from scipy.special import ndtr
 
 from csc_cogd.backend import from_gpu
 from csc_cogd.backend.windows import window_maximum
-from csc_cogd.detect.candidates import Candidates
+from csc_cogd.detect.candidates import Candidates, smoothing_of
 from csc_cogd.detect.context import Suspects, in_context
 from csc_cogd.detect.detection import POLARITIES, DustDetection
-from csc_cogd.detect.features import Scene, Zone, scaled
+from csc_cogd.detect.features import UNTOLD, Scene, Zone, quality_told, scaled
 from csc_cogd.detect.frames import look_at_frame
-from csc_cogd.detect.infrared import find_by_infrared
+from csc_cogd.detect.infrared import Sight, find_by_infrared
 from csc_cogd.detect.scratches import faint_scratches
 from csc_cogd.detect.shapes import components_of
 from csc_cogd.detect.trees import Trees
@@ -35,7 +36,7 @@ from csc_cogd.restore.observation import Observation, as_planes, frames_of, inte
 from csc_cogd.restore.report import Progress, Reporter
 
 TILE, HALO = 960, 64  # side of a tile, and of what is looked at around it
-USUAL_CONFIDENCE = 0.38  # of what is marked at the usual sensitivity
+USUAL_CONFIDENCE = 0.27  # of what is marked at the usual sensitivity
 SPAN = 8.0  # by which the least logit of the confidence falls from sensitivity 0 to 1
 HOPELESS = -5.0  # logit after a few trees, of candidates that the others needn't look at
 SUSPECTED = -4.0  # logit of the first look, from which a candidate is looked at again
@@ -44,7 +45,8 @@ USUAL_COUNT = 60.0  # of them, of one polarity, in a megapixel that was learned 
 FEW = 4.0  # candidates, of which there are usually so many where their number tells all
 MOST_SHIFT = 5.0  # of the logits of a picture with less
 LOG_AREA, USUAL_LOG_AREA, SIZE_COST = 0, 3.0, 0.2  # a feature; logits that a candidate e times as large must have more
-RIM, RIM_WIDTH = 0.12, 2  # share of the highest top-hat that the outermost pixels have, and how far out they are
+JPEG_COST = 0.5  # logits that a candidate must have more in a JPEG, for as few false alarms in photographs not learned from
+RIM, RIM_WIDTH = 0.7, 2  # pixels beyond a sharp edge up to which smoothing spreads a thing visibly, and is looked for
 
 Tile = tuple[slice, slice]
 
@@ -132,9 +134,9 @@ def find_dust(
         raise InputError("image", "must not be bilevel", "convert it to 8 bits first")
     search = Search(observation, POLARITIES[polarity])
 
-    def seen() -> np.ndarray:
+    def seen() -> Sight:
         search.run(threads, Reporter(callback))
-        return search.found(float(sensitivity))
+        return Sight(search.found(float(sensitivity)), search.dark_suspects())
 
     remarks: tuple[Remark, ...] = ()
     if infrared is not None:
@@ -143,7 +145,7 @@ def find_dust(
         if not by_light.remarks:
             return by_light
         remarks = by_light.remarks
-    found = seen()
+    found = seen().found
     components, labels = components_of(found, search.gray())
     return DustDetection(found != 0, labels, components, remarks=remarks)
 
@@ -216,6 +218,7 @@ class Search:
         self._missing: np.ndarray = np.asarray(observation.missing.any(axis=0))
         known = [plane.ravel() for plane in self._planes] if not self._missing.any() else observation.known_values()
         self._low, self._high = intensity_range(known)
+        self._quality = quality_told(self._planes) if self._planes.dtype == np.uint8 else UNTOLD
         self._scratches = {sign: np.zeros(self._missing.shape, np.int8) for sign in signs}
         self._seen: list[_Seen] = []
         self._megapixels = 0.0
@@ -245,7 +248,7 @@ class Search:
         missing = self._missing[window]
         if missing.all():
             return None
-        scene = Scene.of(scaled(_completed(self._planes[:, *window], missing), self._low, self._high))
+        scene = Scene.of(scaled(_completed(self._planes[:, *window], missing), self._low, self._high), self._quality)
         usable = np.zeros(missing.shape, bool)
         usable[inner] = ~missing[inner]
         parts = [_suspected(sign, candidates, features, usable) for sign, candidates, features in scene.candidates()]
@@ -280,6 +283,7 @@ class Search:
         suspects = Suspects(*(np.concatenate(field) for field in zip(*(seen.suspects for seen in self._seen), strict=True)))
         logit = (self._shifted(suspects) + _trees()[1].logit(in_context(suspects, self._megapixels))) / 2
         logit -= SIZE_COST * np.clip(suspects.features[:, LOG_AREA] - USUAL_LOG_AREA, -2, 4)
+        logit -= JPEG_COST * (self._quality < UNTOLD)
         percent = np.where(logit >= least, np.clip(np.rint(100 / (1 + np.exp(-logit))), 1, 100), 0).astype(np.int8)
         for sign in self._signs:
             scratches = self._scratches[sign]
@@ -292,6 +296,13 @@ class Search:
                 first = own.stop
             found = np.where(marked > abs(found), np.int8(sign) * marked, found)
         return found
+
+    def dark_suspects(self) -> Iterator[np.ndarray]:
+        """Yield the flat indices of the pixels of each dark suspect, with its rim."""
+        for seen in self._seen:
+            stops = np.cumsum(seen.counts)
+            for number in np.flatnonzero((seen.suspects.signs > 0) & (seen.counts > 0)):
+                yield seen.pixels[stops[number] - seen.counts[number] : stops[number]]
 
     def _shifted(self, suspects: Suspects) -> np.ndarray:
         """Return the logits of the first look, as they are in a picture with as much damage as is certain."""
@@ -314,9 +325,10 @@ def with_rims(candidates: Candidates, accepted: np.ndarray) -> np.ndarray:
     inside = np.flatnonzero(labels)
     np.maximum.at(highest, labels.ravel()[inside], candidates.height.ravel()[inside])
     highest[0] = np.inf
+    least = ndtr(-RIM / smoothing_of(candidates.radius))  # share of its height
     for _ in range(RIM_WIDTH):
         beside = window_maximum(labels, 3)
-        rim = (candidates.height > RIM * highest[beside]) & (candidates.height > candidates.usual)
+        rim = (candidates.height > least * highest[beside]) & (candidates.height > candidates.usual)
         labels = np.where((labels == 0) & rim, beside, labels)
     return labels
 

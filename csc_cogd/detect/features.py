@@ -1,4 +1,4 @@
-"""What tells dust from things of the scene: 47 numbers for each candidate, of its form, rim, color and surroundings."""
+"""What tells dust from things of the scene: 50 numbers for each candidate, of its form, rim, color and surroundings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 
 from csc_cogd.backend.windows import window_maximum, window_mean, window_minimum
 from csc_cogd.detect.candidates import Candidates, find_candidates
+from csc_cogd.restore.jpeg import quality_of
 
 RADII = (2, 5, 12)
 RADIUS = 43  # which feature it is
@@ -19,6 +20,9 @@ DARK, LIGHT = 0.07, 0.93  # what dust looks like where it is opaque
 STEEP = 0.98  # share of the pixels that are less steep than what counts as a picture's steepest slope
 BEYOND_ENDS = (4, 7, 10, 14)  # pixels from the middle of an end, where a candidate's going on is looked for
 MOST_GOING_ON = 3.0  # of its height
+SCALE_OF_EDGES = 1.5  # standard deviation, pixels, at which edges beneath a candidate are looked for
+RED, BLUE = np.float32(0.299), np.float32(0.114)  # shares of luminance
+UNTOLD, MIDDLE = 100.0, 256  # quality of what is no JPEG, and side of the part of a picture that tells it
 BLOCK, LEAST_BLOCKINESS = 8, 1.05  # side of JPEG's blocks; blockiness up to which a picture isn't taken for one
 LEAST = 1e-4  # contrast that is divided by, of the range
 BEYOND = 0.25  # of the range, by which values may lie outside of it
@@ -37,13 +41,15 @@ class Scene:
     Attributes
     ----------
     plane : (H, W) float32 array
-        Its gray values, in [0, 1].
+        Its gray values, in [0, 1]: luminance, which JPEG and scanners disturb least.
     colors : (C, H, W) float32 array
     gradient : (H, W) float32 array
     statistics : tuple of pairs
         Local mean and standard deviation, in windows of :data:`WINDOWS`.
     blockiness : float
         Mean step between JPEG's blocks, whose corner is at (0, 0), to that within them.
+    quality : float
+        That the picture was compressed with as JPEG, see :func:`quality_told`.
     """
 
     plane: np.ndarray
@@ -51,17 +57,18 @@ class Scene:
     gradient: np.ndarray
     statistics: tuple[tuple[np.ndarray, np.ndarray], ...]
     blockiness: float
+    quality: float
 
     @classmethod
-    def of(cls, colors: np.ndarray) -> Scene:
+    def of(cls, colors: np.ndarray, quality: float = UNTOLD) -> Scene:
         """Prepare a picture (C, H, W) of float32 in [0, 1]."""
-        plane = colors.mean(axis=0)
+        plane = luminance(colors)
         statistics = []
         for side in WINDOWS:
             mean = window_mean(plane, side)
             variance = window_mean(plane * plane, side) - mean * mean
             statistics.append((mean, np.sqrt(np.maximum(variance, 1e-6))))
-        return cls(plane, colors, gaussian_gradient_magnitude(plane, 0.7), tuple(statistics), _blockiness(plane))
+        return cls(plane, colors, gaussian_gradient_magnitude(plane, 0.7), tuple(statistics), _blockiness(plane), quality)
 
     def candidates(self) -> Iterator[tuple[int, Candidates, np.ndarray]]:
         """Yield the candidates of each size and polarity: 1 of dark ones, -1 of light ones; and their features."""
@@ -69,6 +76,26 @@ class Scene:
             found = {sign: find_candidates(sign * self.plane, radius) for sign in (1, -1)}
             for sign in found:
                 yield sign, found[sign], measure(self, found[sign], sign, found[-sign].height)
+
+
+def luminance(colors: np.ndarray) -> np.ndarray:
+    """Return the luminance of RGB (3, H, W), or the mean of other channels, (H, W) float32."""
+    if len(colors) != 3:
+        return np.asarray(colors.mean(axis=0))
+    red, green, blue = colors
+    return np.asarray(green + RED * (red - green) + BLUE * (blue - green))  # so that gray stays what it is
+
+
+def quality_told(planes: np.ndarray) -> float:
+    """Return the quality with which a picture (C, H, W) of values to 255 was compressed as JPEG, by its middle.
+
+    It is :data:`UNTOLD` where that isn't told, and of pictures with other than one or three channels.
+    """
+    if len(planes) not in (1, 3):
+        return UNTOLD
+    rows, columns = (slice(max(side - MIDDLE, 0) // (2 * BLOCK) * BLOCK, None) for side in planes.shape[1:])
+    middle = planes[:, rows, columns][:, :MIDDLE, :MIDDLE]
+    return float(quality_of(middle.astype(np.float64)) or UNTOLD)
 
 
 def _blockiness(plane: np.ndarray) -> float:
@@ -156,6 +183,8 @@ def measure(scene: Scene, candidates: Candidates, sign: int, opposite: np.ndarra
     columns += [np.full(count, candidates.radius)]
     columns += _going_on(candidates, inside)
     columns += [np.full(count, scene.blockiness)]
+    columns += _edge_beneath(candidates, inside, contrast)
+    columns += [np.full(count, scene.quality)]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -188,6 +217,13 @@ def _going_on(candidates: Candidates, inside: Zone) -> list[np.ndarray]:
         beyond = [np.clip(np.rint(middle + side * (end + by) * axis), 0, last).astype(int) for by in BEYOND_ENDS]
         ratios.append(np.clip(np.mean([wide[tuple(at)] for at in beyond], axis=0) / own, 0, MOST_GOING_ON))
     return [np.maximum(*ratios), np.minimum(*ratios)]
+
+
+def _edge_beneath(candidates: Candidates, inside: Zone, contrast: np.ndarray) -> list[np.ndarray]:
+    """How steep the picture is where a candidate is filled, and how far so on average: by edges, whose sides differ."""
+    slopes = [gaussian_filter(candidates.filled, SCALE_OF_EDGES, order) for order in ((1, 0), (0, 1))]
+    down, across = (inside.mean(inside.of(slope)) for slope in slopes)
+    return [inside.mean(inside.of(np.hypot(*slopes))) / contrast, np.hypot(down, across) / contrast]
 
 
 def _tilt(inside: Zone, ring: Zone, deviations: np.ndarray) -> np.ndarray:
@@ -230,9 +266,13 @@ def _sharpness(scene: Scene, others: np.ndarray, inside: Zone, rim: Zone, contra
 
 
 def _color(colors: np.ndarray, inside: Zone, ring: Zone, tone: float) -> list[np.ndarray]:
-    """How opaque a neutral thing of a tone would be, how badly that explains the color; saturations; change of chroma."""
-    within = np.stack([inside.mean(inside.of(plane)) for plane in colors])
-    around = np.stack([ring.mean(ring.of(plane)) for plane in colors])
+    """How opaque a neutral thing of a tone would be, how badly that explains the color; saturations; change of chroma.
+
+    Gray counts as three channels alike.
+    """
+    channels = colors if len(colors) > 1 else [colors[0]] * 3
+    within = np.stack([inside.mean(inside.of(plane)) for plane in channels])
+    around = np.stack([ring.mean(ring.of(plane)) for plane in channels])
     change, most = within - around, tone - around
     opacity = (change * most).sum(axis=0) / ((most**2).sum(axis=0) + 1e-3)
     scale = np.sqrt((change**2).sum(axis=0)) + 1e-3

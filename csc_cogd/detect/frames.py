@@ -66,7 +66,7 @@ def look_at_frame(number: int, count: int, read: Callable[[int], np.ndarray], po
     """
     frame, around = read(number), [read(each) for each in neighbors_of(number, count)]
     if {each.shape for each in around} != {frame.shape}:
-        raise InputError("frames", "must be of one size", "clean them one by one")
+        raise InputError("frames", "must be of one size", "give them one by one")
     if not all(np.isfinite(each).all() for each in (frame, *around)):
         raise InputError("frames", "must not miss pixels, which are NaN", "fill them first")
     nearest, other = (at_level(frame, each) for each in around)
@@ -76,7 +76,7 @@ def look_at_frame(number: int, count: int, read: Callable[[int], np.ndarray], po
 def neighbors_of(number: int, count: int) -> tuple[int, int]:
     """Return the numbers of the two frames nearest to one; InputError if there are none."""
     if count < FEWEST:
-        raise InputError("frames", f"must be {FEWEST} or more of one scene, got {count}", "clean them one by one")
+        raise InputError("frames", f"must be {FEWEST} or more of one scene, got {count}", "give them one by one")
     if 0 < number < count - 1:
         return number - 1, number + 1
     return (1, 2) if number == 0 else (count - 2, count - 3)

@@ -11,9 +11,9 @@ On silver film and Kodachrome infrared light is stopped by the picture itself; t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_fill_holes, gaussian_filter, label, maximum_filter, mean, median_filter
@@ -61,6 +61,8 @@ CALMEST = 0.7
 LEAST_DIP, DARK = -0.06, -0.7
 """Logarithms: of infrared light, below which a thing that is dark in the picture may be dust; and of the picture's
 brightness to that around, below which what dust encloses is part of it."""
+PART, LARGE_PART = 0.25, 40
+"""Least share of a thing that infrared tells by itself, and least area of that, in pixels."""
 SURROUNDINGS = 6.0
 """Standard deviation of the Gaussian that says what is around a component."""
 OPAQUE = 0.02
@@ -95,8 +97,23 @@ class Evidence:
     leakage: float
 
 
+class Sight(NamedTuple):
+    """What a search of the picture alone says.
+
+    Attributes
+    ----------
+    found : (H, W) int8 array
+        Positive where it is dark.
+    suspects : iterable of int arrays
+        Flat indices of the pixels of each dark thing that isn't ruled out.
+    """
+
+    found: np.ndarray
+    suspects: Iterable[np.ndarray]
+
+
 def find_by_infrared(
-    planes: np.ndarray, infrared: Any, *, sensitivity: float = 0.5, seen: Callable[[], np.ndarray] | None = None
+    planes: np.ndarray, infrared: Any, *, sensitivity: float = 0.5, seen: Callable[[], Sight] | None = None
 ) -> DustDetection:
     """Find dust by an infrared channel.
 
@@ -109,8 +126,8 @@ def find_by_infrared(
     sensitivity : float
         From 0 to 1.
     seen : callable, optional
-        Returns what a search of the picture alone finds, (H, W), positive where it is dark. It is believed where infrared
-        light is stopped, too, even if dyes as dark would stop as much.
+        Returns what a search of the picture alone finds. It is believed where infrared light is stopped, too, even if dyes
+        as dark would stop as much; so is what it suspects, where infrared alone tells a part of it.
 
     Returns
     -------
@@ -132,7 +149,8 @@ def find_by_infrared(
     mask, strength = _thresholded(evidence, threshold_of(sensitivity))
     depth = evidence.dips + evidence.leakage * np.minimum(evidence.relative, 0)  # dust hides the dyes, which leak
     if seen is not None:
-        _add_dark(mask, strength, depth, evidence.relative, seen(), threshold_of(sensitivity))
+        _add_dark(mask, depth, evidence, seen())
+        strength[mask] = np.maximum(strength[mask], threshold_of(sensitivity))
     transmission = np.where(mask, np.exp(np.minimum(depth, 0)), 1).astype(np.float32)
     surest = np.maximum(strength / threshold_of(sensitivity), 1.0)
     percent = np.rint(100 * (1 - 0.5 / surest**2)).astype(np.int8)
@@ -140,20 +158,27 @@ def find_by_infrared(
     return DustDetection(mask, labels, components, np.maximum(transmission, OPAQUE))
 
 
-def _add_dark(
-    mask: np.ndarray, strength: np.ndarray, depth: np.ndarray, relative: np.ndarray, seen: np.ndarray, threshold: float
-) -> None:
+def _add_dark(mask: np.ndarray, depth: np.ndarray, evidence: Evidence, sight: Sight) -> None:
     """Add dark damage that lets as much infrared through as dyes as dark would, in place: only the picture tells it.
 
-    It is what the search of the picture marks as dark where infrared is dark, too, and dark cores within what is marked.
+    It is what the search of the picture marks as dark where infrared is dark, too; things that it suspects there, and of
+    which infrared tells a part, such as half of a hair, where the rest stops more than dyes are likely to on average; and
+    dark cores within what is marked.
     """
-    stopped = (depth < LEAST_DIP) & (depth < -GROWTH * noise_level(depth))
-    parts, count = label(seen > 0, np.ones((3, 3), bool))
+    smooth = gaussian_filter(depth, SCALES[0])
+    weakened = smooth < -GROWTH * noise_level(smooth)
+    stopped = weakened & (smooth < LEAST_DIP)
+    parts, count = label(sight.found > 0, np.ones((3, 3), bool))
     if count:
         borne_out = mean(stopped, parts, np.arange(1, count + 1)) > 0.5
         mask |= np.append(False, borne_out)[parts]
-    mask |= binary_fill_holes(mask) & stopped & (relative < DARK)
-    strength[mask] = np.maximum(strength[mask], threshold)
+    told, excess = mask.ravel().copy(), (evidence.dips + UNSURE * evidence.leakage * abs(evidence.relative)).ravel()
+    for pixels in sight.suspects:
+        rest = pixels[~told[pixels]]
+        likely = len(pixels) - len(rest) > max(PART * len(pixels), LARGE_PART) and weakened.ravel()[pixels].mean() > 0.5
+        if likely and len(rest) and excess[rest].mean() < 0:
+            mask.ravel()[pixels] = True
+    mask |= binary_fill_holes(mask) & stopped & (evidence.relative < DARK)
 
 
 def _gray(planes: np.ndarray) -> np.ndarray:

@@ -27,6 +27,11 @@ PARTS = 4  # of a line;
 PART, ONE_SIDE = 0.4, 0.6  # share of its deviation that each part has, and that is left against one side alone
 AROUND, NEAR = 20, 4  # columns of the profile of its surroundings, and of what is too near for that
 ISOLATED = 0.3  # of the line's height, that nothing around exceeds
+CROSSED = 1.3  # heights by which a scratch's surroundings vary along it, as it crosses the scene; or
+FLAT, SMOOTH = 0.25, 0.2  # by which they vary at most, but for noise and an even rise, along it, and across
+OF_NOISE = (
+    0.38  # share of the deviations across that those of means over the surroundings have, at most, where these are noise
+)
 STEP, GOES_ON = 48, 0.35  # rows by which a line is followed further, while it has this share of its deviation
 KNOWN = 0.3  # share of a line that lies on stronger ones, from which it is one of them
 LEAST = 1e-4  # deviation, of the range
@@ -108,14 +113,22 @@ class _Strip:
         return bool(parts > PART * mean and self._is_isolated(line))
 
     def _is_isolated(self, line: Line) -> bool:
-        """Whether the profile across is level, or rises evenly, but for the line."""
+        """Whether the profile across is level, or rises evenly, but for the line, and the line isn't part of the scene.
+
+        Lines of the scene, such as the edges of buildings, go along with it. A scratch crosses what varies, or nothing.
+        """
         offsets = np.arange(-AROUND, AROUND + 1)
         rows, columns = line
-        profile = self.center[rows[:, None], np.clip(columns[:, None] + offsets, 0, self.center.shape[1] - 1)].mean(axis=0)
-        around = abs(offsets) >= NEAR
+        values = self.center[rows[:, None], np.clip(columns[:, None] + offsets, 0, self.center.shape[1] - 1)]
+        profile, around = values.mean(axis=0), abs(offsets) >= NEAR
         slope, level = np.polyfit(offsets[around], profile[around], 1)
-        bumps = abs(profile - slope * offsets - level)[around]
-        return bool(bumps.max() <= ISOLATED * (profile[AROUND] - level))
+        height = profile[AROUND] - level
+        bump = abs(profile - slope * offsets - level)[around].max()
+        along = values[:, around].mean(axis=1)
+        crosses = bump <= ISOLATED * height and along.std() >= CROSSED * height
+        uneven = along - np.polyval(np.polyfit(rows, along, 1), rows)
+        noise = OF_NOISE * (values - profile - (along - along.mean())[:, None])[:, around].std()
+        return bool(crosses or (bump <= SMOOTH * height and uneven.std() <= max(FLAT * height, noise)))
 
     def _followed(self, line: Line, at: Callable[[np.ndarray], Line]) -> Line:
         """Return a line with what it goes on as, up and down."""

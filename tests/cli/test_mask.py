@@ -277,6 +277,32 @@ def test_dust_is_found_page_by_page(scan, folder):
     assert (second[::-1][scan] == 255).all()
 
 
+def test_dust_of_frames_is_what_the_neighbors_lack(folder, rng, capsys):
+    frames = 100 + rng.normal(0, 2, (4, 60, 80))
+    frames[:, 30:33, 10:60] = 220  # a thing of the scene that looks like a scratch
+    frames[1, 10:14, 20:24], frames[2, 45:50, 50:54] = 10, 240
+    np.save("shot.npy", frames.round().astype(np.uint8))
+    arguments = ("mask", "dust", "shot.npy", "--axes", "NYX", "--frames")
+    assert call(*arguments, "-o", "m.tif", "--preview", "seen.png") == 0
+    with open_images("m.tif") as pages:
+        masks = np.stack([page.pixels > 0 for page in pages])
+    assert masks[1, 10:14, 20:24].all()
+    assert masks[2, 45:50, 50:54].all()
+    assert masks.sum() < 3 * (16 + 20)
+    assert "shot.npy, page 2: found 1 speck, " in (err := capsys.readouterr().err)
+    assert "shot.npy, page 1: the mask is empty" in err
+    assert (read_image("seen.png").pixels == (255, 0, 255)).all(axis=2).any()
+    assert call(*arguments, "-o", "light.tif", "--polarity", "light", "-q") == 0
+    with open_images("light.tif") as pages:
+        assert [bool(page.pixels.any()) for page in pages] == [False, False, True, False]
+    np.save("two.npy", frames[:2].astype(np.uint8))
+    check_refused(
+        folder, capsys, ("mask", "dust", "two.npy", "--axes", "NYX", "--frames", "-o", "n.tif"),
+        "two.npy, page 1: --frames must be 3 or more of one scene, got 2",
+    )  # fmt: skip
+    assert not (folder / "n.tif").exists()
+
+
 def test_help_shows_examples(capsys):
     for name in ("make", "from", "detect", "dust", "show"):
         assert call("mask", name, "--help") == 0

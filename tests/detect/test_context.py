@@ -1,12 +1,17 @@
 """What candidates say of each other."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
+from csc_cogd.detect.candidates import find_candidates
 from csc_cogd.detect.context import COUNT, NONE, UNLIKELY, Suspects, in_context
-from csc_cogd.detect.features import LEAST_BLOCKINESS, RADII, RADIUS, Scene
+from csc_cogd.detect.features import LEAST_BLOCKINESS, RADII, RADIUS, UNTOLD, Scene, quality_told
 
-N_FEATURES = 47
+N_FEATURES, STEEPNESS = 50, 47
 ABOVE_2, NEAR_SUM, NEAR_COUNT, NEAR_MEAN, OTHER_SIZE, ALIKE_MEAN = 3, 8, 9, 10, 11, 12
 
 
@@ -85,3 +90,38 @@ def test_blocks_of_jpeg_are_told(rng):
     assert Scene.of(smooth[None]).blockiness == LEAST_BLOCKINESS
     assert Scene.of(blocks[None]).blockiness > 2
     assert Scene.of(smooth[None, :5, :5]).blockiness == LEAST_BLOCKINESS
+
+
+@pytest.mark.parametrize("quality", [80, 92])
+def test_the_quality_of_a_jpeg_is_told_by_its_middle(rng, quality):
+    picture = gaussian_filter(rng.normal(0, 1, (605, 723, 3)), (1.5, 1.5, 0)) * 120 + 120
+    whole = np.clip(picture, 0, 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(whole).save(stream, "JPEG", quality=quality)
+    compressed = np.asarray(Image.open(stream))
+    assert quality_told(np.moveaxis(compressed, 2, 0)) == quality
+    assert quality_told(np.moveaxis(whole, 2, 0)) == UNTOLD
+    assert quality_told(np.moveaxis(compressed, 2, 0)[:2]) == UNTOLD
+    scene = Scene.of(np.moveaxis(compressed[:96, :96] / np.float32(255), 2, 0), quality)
+    for _, candidates, features in scene.candidates():
+        np.testing.assert_array_equal(features[:, -1], np.full(candidates.count, quality))
+
+
+def test_a_line_beside_an_edge_is_told_from_one_with_two_like_sides():
+    plane = np.full((80, 120), 0.6, np.float32)
+    plane[:, 40:42], plane[:, 82:] = 0.3, 0.4
+    plane[:, 80:82] = 0.3
+    scene = Scene.of(plane[None])
+    _, candidates, features = next(scene.candidates())
+    like, edge = (features[candidates.labels[40, column] - 1, STEEPNESS] for column in (41, 81))
+    assert edge > 5 * like
+
+
+def test_grain_does_not_hide_a_wide_dark_thing(rng):
+    plane = rng.normal(0.5, 0.08, (200, 200)).astype(np.float32)
+    rows, columns = np.ogrid[:200, :200]
+    thing = (rows - 100) ** 2 + (columns - 100) ** 2 < 9**2
+    plane[thing] = 0.05
+    found = find_candidates(plane, RADII[-1]).labels
+    assert (found[thing] > 0).mean() > 0.9
+    assert len(np.unique(found[thing])) <= 2

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, gaussian_filter
 
-from csc_cogd.detect.infrared import find_by_infrared
+from csc_cogd.detect.infrared import Sight, find_by_infrared
 from csc_cogd.detect.registration import register
 from csc_cogd.errors import InputError
 from tests.detect.film import scan
@@ -47,6 +47,22 @@ def test_infrared_that_sees_the_picture_is_told_and_not_used():
     found = find_by_infrared(np.moveaxis(made.dusty, 2, 0), made.infrared)
     assert not found.mask.any()
     assert "Kodachrome" in str(found.remarks[0])
+
+
+@pytest.mark.parametrize("part_told", [True, False])
+def test_a_dark_hair_is_found_whole_where_infrared_tells_a_part_of_it(rng, part_told):
+    """The other part stops little more than dyes as dark would."""
+    leakage, scene = 0.08, 90 + 60 * gaussian_filter(rng.standard_normal((160, 240)), 12) * 30
+    hair, twig = np.zeros(scene.shape, bool), np.zeros(scene.shape, bool)
+    hair[80:84, 60:180] = twig[120:124, 60:180] = True
+    scene = np.where(hair | twig, 25, np.clip(scene, 60, 200)) + rng.normal(0, 1, scene.shape)
+    light = leakage * np.log(scene / 255 + 0.01) + 0.004 * rng.standard_normal(scene.shape)
+    light[hair] -= 0.026
+    light[80:84, 60:100] -= 0.35 * part_told
+    sight = Sight(np.zeros(scene.shape, np.int8), [np.flatnonzero(hair), np.flatnonzero(twig)])
+    found = find_by_infrared(scene[None].astype(np.uint8), np.exp(light), seen=lambda: sight).mask
+    assert found[hair].all() == part_told
+    assert not found[twig].any()
 
 
 def test_an_empty_channel_is_told():

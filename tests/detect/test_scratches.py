@@ -34,6 +34,16 @@ def test_edges_bands_and_noise_are_no_scratches(rng):
             assert faint_scratches(picture, sign).max() < 0.7
 
 
+@pytest.mark.parametrize(("waves", "is_scratch"), [(0.0, True), (0.35, False), (2.0, True)])
+def test_a_scratch_crosses_what_varies_or_nothing(rng, waves, is_scratch):
+    """Waves are the standard deviation of what is around along the line, to its height."""
+    height, rows = 0.02, np.arange(400)[:, None]
+    picture = rng.normal(0.5, 0.015, (400, 400)) + np.sqrt(2) * waves * height * np.sin(rows / 11)
+    picture[:, 200] -= height
+    found = faint_scratches(picture.astype(np.float32), 1)
+    assert (found[:, 200] > 0.7).mean() > 0.8 if is_scratch else found.max() < 0.3
+
+
 def test_sums_of_the_radon_transform_are_those_along_lines(rng):
     plane = rng.normal(0, 1, (256, 300)).astype(np.float32)
     for length, sums in _radon(plane):
