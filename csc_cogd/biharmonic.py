@@ -18,7 +18,11 @@ _TINY = 1e-300  # nothing is divided by less: between two looks at the residual 
 
 
 def fill_biharmonic(
-    image: np.ndarray, missing: np.ndarray, backend: Backend | None = None, tolerance: float = TOLERANCE
+    image: np.ndarray,
+    missing: np.ndarray,
+    backend: Backend | None = None,
+    tolerance: float = TOLERANCE,
+    direct_below: float = DIRECT_BELOW,
 ) -> np.ndarray:
     """Fill the missing pixels by biharmonic interpolation: the values of least squared Laplacian, mirrored at the border.
 
@@ -35,10 +39,12 @@ def fill_biharmonic(
         Where conjugate gradients run, if that is a GPU; default: the CPU.
     tolerance : float
         Of the residual, relative to the right side, at which conjugate gradients stop.
+    direct_below : float
+        Share of missing pixels up to which the system is solved directly.
     """
     filled = np.where(missing, 0.0, image)
     with in_scipy:
-        _fill(filled, missing, backend, tolerance)
+        _fill(filled, missing, backend, tolerance, direct_below)
     return filled
 
 
@@ -67,19 +73,19 @@ def fill_harmonic(planes: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _fill(planes: np.ndarray, missing: np.ndarray, backend: Backend | None, tolerance: float) -> None:
+def _fill(planes: np.ndarray, missing: np.ndarray, backend: Backend | None, tolerance: float, direct_below: float) -> None:
     systems: dict[bytes, _Biharmonic] = {}
     for plane, gone in zip(planes, missing, strict=True):
         if gone.any():
             key = gone.tobytes()
             known = plane[~gone]
             values = None
-            if backend is not None and backend.xp is not np and gone.mean() > DIRECT_BELOW:
+            if backend is not None and backend.xp is not np and gone.mean() > direct_below:
                 values = _conjugate_gradients(plane, gone, backend, tolerance)
             if values is None:
                 if key not in systems:
                     systems[key] = _Biharmonic(gone)
-                values = systems[key].solve(plane, tolerance)
+                values = systems[key].solve(plane, tolerance, direct_below)
             plane[gone] = np.clip(values, known.min(), known.max())
 
 
@@ -139,10 +145,10 @@ class _Biharmonic:
         self._gone = gone
         self._factor: Any = None
 
-    def solve(self, plane: np.ndarray, tolerance: float) -> np.ndarray:
+    def solve(self, plane: np.ndarray, tolerance: float, direct_below: float) -> np.ndarray:
         """Values of the missing pixels of a plane."""
         right = self._known @ plane.ravel()[~self._gone]
-        if self._factor is None and self._gone.mean() > DIRECT_BELOW:
+        if self._factor is None and self._gone.mean() > direct_below:
             jacobi = scipy.sparse.diags_array(1 / self._matrix.diagonal())
             values, unsolved = cg(self._matrix, right, rtol=tolerance, maxiter=MAX_ITERATIONS, M=jacobi)
             if not unsolved:

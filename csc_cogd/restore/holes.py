@@ -1,17 +1,18 @@
 """Holes: of several ways to fill each, those that are right about what is known around it.
 
-Where pixels are missing one by one or in lines, the stages of a tile do. In a hole they may go astray: a smooth surface
+Where pixels are missing one by one or in thin lines, the stages of a tile do. In a hole they may go astray: a smooth surface
 becomes a ramp, above all at the picture's border, and each pass over similar patches may lead further from the truth. So
 each hole is filled in several ways, and each way is tried on known pixels: on those at the hole's rim, which are hidden with
-it, and on copies of the hole beside it. The fill is the mean of all ways, by weights that fall steeply with their errors.
+it, and on copies of the hole beside it, or where it is a piece of a line, at the rims of the pieces beside it. The fill is
+the mean of all ways, by weights that fall steeply with their errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
-from typing import NamedTuple
+from itertools import islice, product
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import (
@@ -19,32 +20,27 @@ from scipy.ndimage import (
     distance_transform_cdt,
     find_objects,
     gaussian_filter,
-    label,
     uniform_filter,
 )
 
 from csc_cogd.backend import Backend
 from csc_cogd.biharmonic import fill_biharmonic, fill_harmonic
 from csc_cogd.restore.exemplars import synthesize
-from csc_cogd.restore.extents import SparsePlanes, Window, clusters, shared_plane, widened, within
+from csc_cogd.restore.extents import SparsePlanes, widened
+from csc_cogd.restore.hole_finding import LARGEST, MOSTLY_KNOWN, RIM, Hole, pieces_beside
 from csc_cogd.restore.kriging import Covariance, krige
 from csc_cogd.restore.observation import ScaledPlanes
 
-DEEP = 4
-"""Pixels from the next known one, from which what is missing is a hole."""
-THIN, LONG = 5, 6.0
-"""Pixels from the next known one, up to which lines are none; they have so many times the pixels of a square as wide."""
-MOSTLY_KNOWN = 0.5
-"""Of the pixels around a hole: among scattered ones, the stages do better."""
-RIM = 3
-"""Width of the rim that is hidden with a hole, to try how well it is filled."""
 AROUND = 6
 """Pixels around a hole, whose range no fill leaves."""
 DISAGREEING, MANY = 2.0, 0.4
 """Pixels beside a hole are left out, if of the innermost ones this share is missed by so many times the usual error."""
-CONTEXT = 48
 COPIES, GAP = 4, 3
-"""Of a hole beside it, at most; pixels between them."""
+"""Of a hole beside it, or pieces beside one, at most; pixels between copies."""
+USUAL = 2
+"""Copies that tell what error is usual beside a hole."""
+NEAR = 12
+"""Pixels around a hole on which its interpolation depends, at least; and half of its sides."""
 ALIKE, OF_RIM, STEEPNESS = 0.7, 2.0, 12.0
 """Ways count by ``e^-STEEPNESS``, e the geometric mean of their errors at the rim, with weight OF_RIM, and on copies; these
 count by how much as hard as the rim they are: ALIKE is the standard deviation of a weight over the difference of the errors'
@@ -57,90 +53,14 @@ DETAIL, BESIDE, VISIBLE = 2.0, 24, 2 / 255
 """Texture is what a Gaussian of so many pixels takes away, so many pixels around the hole, with so much contrast or more."""
 TINY = 1 / 255**2
 """Squared error below which no way is better than another, for values in [0, 1]."""
-JUDGED, LARGEST = 1 << 17, 1 << 21
-"""Pixels of a hole's window, up to which ways to fill it are compared, and up to which it gets texture."""
+JUDGED = 1 << 17
+"""Pixels of a hole's window, up to which ways to fill it are compared."""
 _SQUARE = np.ones((3, 3), bool)
 
 Way = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Fills a hole: takes planes (C, h, w), what is missing, and what of it is the hole (h, w); returns planes."""
 Crop = Callable[[slice, slice], tuple[np.ndarray, np.ndarray]]
 """Returns the planes of a window (C, h, w), and what is missing of it (h, w)."""
-
-
-class Hole(NamedTuple):
-    """A hole: of which channels, where it is with its context, and which pixels of that window it is, (h, w) bool."""
-
-    channels: slice
-    rows: slice
-    columns: slice
-    pixels: np.ndarray
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        return self.rows, self.columns
-
-    @property
-    def wide(self) -> np.ndarray:
-        """The hole with its rim, (h, w) bool."""
-        return binary_dilation(self.pixels, _SQUARE, iterations=RIM)
-
-
-def find_holes(missing: np.ndarray) -> list[Hole]:
-    """Return the holes in what is missing (C, H, W): deep, no thin lines, and mostly surrounded by known pixels.
-
-    Where channels miss the same pixels, holes are those of all of them.
-    """
-    C, shared = len(missing), shared_plane(missing)
-    if shared is not None:
-        return list(_holes_of(slice(0, C), shared))
-    return [hole for c in range(C) for hole in _holes_of(slice(c, c + 1), missing[c])]
-
-
-def _holes_of(channels: slice, missing: np.ndarray) -> Iterator[Hole]:
-    for place, pixels, depth in _deep_parts(missing):
-        window = widened(place, CONTEXT, missing.shape)
-        known, hole = ~missing[window], Hole(channels, *window, np.zeros(missing[window].shape, bool))
-        hole.pixels[within(place, window)] = pixels
-        if _in_line(hole.pixels, ~known, depth):
-            continue
-        wide = hole.wide
-        mostly = known[wide & ~hole.pixels].mean() >= MOSTLY_KNOWN
-        if wide.size <= LARGEST and mostly and (known & ~wide).any():
-            yield hole
-
-
-def _deep_parts(missing: np.ndarray) -> Iterator[tuple[Window, np.ndarray, int]]:
-    """Yield where the parts are of what is missing (H, W) that are deep, which pixels of that place, and how deep."""
-    for window in clusters(missing):
-        (rows, columns), gone = window, missing[window]
-        depth = distance_transform_cdt(np.pad(missing[widened(window, 1, missing.shape)], 1, "edge"), "chessboard")
-        depth = depth[1 + (rows.start > 0) :, 1 + (columns.start > 0) :][: gone.shape[0], : gone.shape[1]]
-        deep = depth >= DEEP
-        if not deep.any():
-            continue
-        numbers, _ = label(binary_dilation(deep, _SQUARE, iterations=DEEP - 1, mask=gone), _SQUARE)
-        for number, box in enumerate(find_objects(numbers), 1):
-            pixels = numbers[box] == number
-            i, j = (
-                slice(outer.start + part.start, outer.start + part.stop) for outer, part in zip(window, box, strict=True)
-            )
-            yield (i, j), pixels, int(depth[box][pixels].max())
-
-
-def _in_line(hole: np.ndarray, missing: np.ndarray, depth: int) -> bool:
-    """Whether a hole is a piece of a thin line, as scratches are, by what is missing in its window."""
-    if depth > THIN:
-        return False
-    numbers, _ = label(missing, _SQUARE)
-    return bool(np.count_nonzero(numbers == numbers[hole][0]) > LONG * (2 * depth - 1) ** 2)
-
-
-def with_rims(holes: list[Hole], shape: tuple[int, ...]) -> np.ndarray:
-    """Return the holes with their rims, of a shape (C, H, W)."""
-    wide = np.zeros(shape, bool)
-    for hole in holes:
-        wide[hole.channels, *hole.window] |= hole.wide
-    return wide
 
 
 def fill_holes(
@@ -176,36 +96,65 @@ def fill_holes(
     """
     shape = planes.shape[1:]
 
-    def fill(hole: Hole) -> tuple[np.ndarray, bool]:
+    def crop_of(hole: Hole) -> Crop:
         def crop(rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
             observed, missing = scaled.crop(rows, columns)
             values = np.where(missing, planes[:, rows, columns], observed if known is None else known[:, rows, columns])
             return values[hole.channels].astype(np.float64), missing[hole.channels][0]
 
+        return crop
+
+    def attempt(hole: Hole) -> Trial:
         window = (hole.channels, *hole.window)
-        tried = None if hidden is None else (planes[window], hidden[window])
-        values = fill_hole(hole, crop, shape, tried)
-        textured = texture_hole(hole, crop, shape, values, texture_from)
+        trial = try_ways(hole, crop_of(hole), shape, None if hidden is None else (planes[window], hidden[window]))
+        return trial if hole.piece else Trial(trial.mixed([])[None], [], [])
+
+    def fill(number: int) -> tuple[np.ndarray, bool]:
+        hole, trial = holes[number], trials[number]
+        values = trial.mixed([trials[other] for other in beside[number]])
+        textured = texture_hole(hole, crop_of(hole), shape, values, texture_from)
         return (values, False) if textured is None else (textured, True)
 
-    n_invented = 0
-    for hole, (values, invented) in zip(holes, list(backend.each(fill, holes)), strict=True):
-        filled = planes[hole.channels, *hole.window]
-        filled[:, hole.pixels] = values
-        planes[hole.channels, *hole.window] = filled
-        n_invented += values.size * invented
-    return n_invented
+    beside = pieces_beside(holes, COPIES)
+    trials = list(backend.each(attempt, holes))
+    filled = list(backend.each(fill, range(len(holes))))
+    for hole in holes:
+        _add(planes, hole, -planes[hole.channels, *hole.window][:, hole.pixels])
+    for hole, (values, _) in zip(holes, filled, strict=True):
+        _add(planes, hole, hole.shares[hole.pixels] * values)
+    return round(sum(len(v) * hole.shares.sum() for hole, (v, invented) in zip(holes, filled, strict=True) if invented))
+
+
+def _add(planes: Any, hole: Hole, values: np.ndarray) -> None:
+    """Add values (C, n) to planes (C, H, W) in the pixels of a hole."""
+    window = planes[hole.channels, *hole.window]
+    window[:, hole.pixels] += values
+    planes[hole.channels, *hole.window] = window
 
 
 def smooth(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Fill a hole by biharmonic interpolation."""
-    filled = fill_biharmonic(planes, np.broadcast_to(missing, planes.shape))
-    return np.where(hole, filled, planes)
+
+    def fill(near: np.ndarray, gone: np.ndarray) -> np.ndarray:
+        return fill_biharmonic(near, np.broadcast_to(gone, near.shape), direct_below=1.0)
+
+    return _interpolated(fill, planes, missing, hole)
 
 
 def membrane(planes: np.ndarray, missing: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Fill a hole by harmonic interpolation."""
-    return np.where(hole, fill_harmonic(planes, missing), planes)
+    return _interpolated(fill_harmonic, planes, missing, hole)
+
+
+def _interpolated(
+    fill: Callable[[np.ndarray, np.ndarray], np.ndarray], planes: np.ndarray, missing: np.ndarray, hole: np.ndarray
+) -> np.ndarray:
+    """Fill a hole from what is near it: what is missing elsewhere isn't solved for."""
+    box = find_objects(hole.astype(int))[0]
+    near = widened(box, max(NEAR, *((part.stop - part.start) // 2 for part in box)), hole.shape)
+    filled = planes.copy()
+    filled[:, hole] = fill(planes[:, *near], missing[near])[:, hole[near]]
+    return filled
 
 
 WAYS: dict[str, Way] = {
@@ -228,8 +177,39 @@ def bounded(filled: np.ndarray, planes: np.ndarray, missing: np.ndarray, hole: n
     return np.where(hole, np.clip(filled, known.min(1)[:, None, None], known.max(1)[:, None, None]), filled)
 
 
-def fill_hole(hole: Hole, crop: Crop, shape: tuple[int, int], tried: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
-    """Fill a hole in the best way.
+class Trial(NamedTuple):
+    """How a hole may be filled.
+
+    Attributes
+    ----------
+    fills : (n, C, m) array
+        What each of n ways makes of its m pixels.
+    at_rim : list of n floats
+        Their squared errors at the rim, with the stages' among them where these were tried.
+    on_copies : list of lists of floats
+        Those of the :data:`WAYS` on each copy.
+    """
+
+    fills: np.ndarray
+    at_rim: list[float]
+    on_copies: list[list[float]]
+
+    def mixed(self, beside: list[Trial]) -> np.ndarray:
+        """Return the mean of all ways (C, m), by their errors here and on pieces beside this one, if it is one."""
+        n = len(WAYS)
+        if len(self.fills) == 1:
+            return np.asarray(self.fills[0])
+        here, others = self.at_rim[:n], [trial.at_rim[:n] for trial in beside if len(trial.fills) > 1]
+        errors = _judged(here, self.on_copies + others)
+        for error in self.at_rim[n:]:
+            like = int(np.argmin(abs(np.log(here) - np.log(error))))
+            errors = np.append(errors, errors[like] * error / here[like])  # as if elsewhere it were like the way next to it
+        weights = (errors.min() / errors) ** STEEPNESS
+        return np.tensordot(weights / weights.sum(), self.fills, 1)
+
+
+def try_ways(hole: Hole, crop: Crop, shape: tuple[int, int], tried: tuple[np.ndarray, np.ndarray] | None) -> Trial:
+    """Fill a hole in every way.
 
     Parameters
     ----------
@@ -242,32 +222,23 @@ def fill_hole(hole: Hole, crop: Crop, shape: tuple[int, int], tried: tuple[np.nd
 
     Returns
     -------
-    (C, n) array
-        Values of the hole's pixels.
+    Trial
+        A piece isn't tried on copies, for which there are the pieces beside it.
     """
     planes, missing = crop(*hole.window)
-    if hole.pixels.size > JUDGED:
-        return bounded(planes, planes, missing, hole.pixels)[:, hole.pixels]
+    if hole.shares.size > JUDGED:
+        return Trial(bounded(planes, planes, missing, hole.pixels)[None, :, hole.pixels], [], [])
     wide = hole.wide
-    copies = list(_copies(hole, crop, shape))
+    copies = list(islice(_copies(hole, crop, shape), USUAL if hole.piece else COPIES))
     spoilt = _spoilt(planes, missing, hole.pixels, copies)
     if spoilt.any():
         missing, tried = missing | spoilt, None
     rim = wide & ~missing
-    fills, at_rim = [], []
-    for way in WAYS.values():
-        fills.append(bounded(way(planes, missing, hole.pixels), planes, missing, hole.pixels)[:, hole.pixels])
-        widened = way(planes, missing | wide, wide)
-        at_rim.append(_error(bounded(widened, planes, missing | wide, wide), planes, rim))
-    errors = _judged(at_rim, [_tried_on_copy(*copy) for copy in copies])
-    if tried is not None:
-        fill, widened = tried
-        fills.append(bounded(fill, planes, missing, hole.pixels)[:, hole.pixels])
-        error = _error(bounded(widened, planes, missing | wide, wide), planes, rim)
-        like = int(np.argmin(abs(np.log(at_rim) - np.log(error))))
-        errors = np.append(errors, errors[like] * error / at_rim[like])  # as if on copies it were like the way next to it
-    weights = (errors.min() / errors) ** STEEPNESS
-    return np.tensordot(weights / weights.sum(), np.array(fills), 1)
+    trials = [(way(planes, missing, hole.pixels), way(planes, missing | wide, wide)) for way in WAYS.values()]
+    trials += [tried] if tried is not None else []
+    fills = [bounded(fill, planes, missing, hole.pixels)[:, hole.pixels] for fill, _ in trials]
+    at_rim = [_error(bounded(widened, planes, missing | wide, wide), planes, rim) for _, widened in trials]
+    return Trial(np.array(fills), at_rim, [] if hole.piece else [_tried_on_copy(*copy) for copy in copies])
 
 
 def _judged(at_rim: list[float], on_copies: list[list[float]]) -> np.ndarray:
@@ -290,7 +261,7 @@ def _spoilt(
     if not copies:
         return none
     distances, missed = _rim_missed(planes, missing, hole)
-    usual = np.mean([_by_distance(*_rim_missed(*copy)) for copy in copies[:2]], axis=0)
+    usual = np.mean([_by_distance(*_rim_missed(*copy)) for copy in copies[:USUAL]], axis=0)
     outermost = max(_by_distance(distances, missed)[RIM - 1] / usual[RIM - 1], 1.0)
     far = missed > DISAGREEING**2 * outermost * usual[distances - 1]
     return distances < RIM if far[distances == 1].mean() > MANY else none

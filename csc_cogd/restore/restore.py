@@ -28,7 +28,8 @@ from csc_cogd.errors import Remark
 from csc_cogd.restore.camera_noise import Correlated, remove_camera_noise
 from csc_cogd.restore.extents import missing_anywhere, planes_for, share_of
 from csc_cogd.restore.group import Group, channel_groups, groups_by_noise
-from csc_cogd.restore.holes import Hole, fill_holes, find_holes, with_rims
+from csc_cogd.restore.hole_finding import Hole, count_holes, find_holes, with_rims
+from csc_cogd.restore.holes import fill_holes
 from csc_cogd.restore.noise import Gaussian, in_other_units
 from csc_cogd.restore.observation import as_pixels
 from csc_cogd.restore.operators import Identity, Operator
@@ -228,12 +229,12 @@ def _fill_holes(
     """Fill the holes among what is missing in the ways that are best for each, in place."""
     assert group.effort is not None
     holes = find_holes(group.scaled.missing)
-    if not holes or reporter.report("holes", 0, len(holes)):
+    if not holes or reporter.report("holes", 0, count_holes(holes)):
         return planes, done
     hidden = None if group.solve.effort == "fast" else _with_rims_hidden(group, holes, plan, recipe, planes)
     known = planes if group.everything else None
     n_invented = fill_holes(holes, group.scaled, planes, hidden, known, group.texture_from, recipe.engine.backend)
-    return planes, replace(done, holes=len(holes), n_invented=n_invented)
+    return planes, replace(done, holes=count_holes(holes), n_invented=n_invented)
 
 
 def _with_rims_hidden(group: Group, holes: list[Hole], plan: Plan, recipe: Recipe, planes: Any) -> Any:
