@@ -380,7 +380,7 @@ def _done_before(job: Job, record: dict[str, Json]) -> Result | None:
     """
     if (done := _found(job, record)) is not None:
         return done
-    if job.target.is_file() and not job.overwrite:
+    if os.path.isfile(job.target) and not job.overwrite:
         if job.resume:
             made = "exists already, made from another input or with other settings"
             raise InputError("", made, "use {overwrite} to replace it", str(job.target))
