@@ -333,6 +333,14 @@ BENCHMARKS = {
         ),
         needs=("data",),
     ),
+    "dust, false alarms on other pictures": Benchmark(
+        "clean_detection.py --table others",
+        (
+            Target("false alarms, mean, %", cells("false"), most=0.1),
+            Target("false alarms, worst, %", cells("most"), most=0.5),
+        ),
+        needs=("data",),
+    ),
     "dust, by infrared": Benchmark(
         "clean_infrared.py --count 16",
         (
