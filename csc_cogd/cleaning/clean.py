@@ -89,9 +89,9 @@ def clean(
     --------
     >>> import numpy as np
     >>> image = np.random.default_rng(0).normal(120, 3, (96, 96)).astype(np.uint8)
-    >>> image[40:44, 50:53] = 20
+    >>> image[40:46, 50:56] = 20
     >>> cleaned, report = clean(image, return_report=True)
-    >>> report.detection.counts()["speck"], int(cleaned[42, 51]) > 100
+    >>> report.detection.counts()["speck"], int(cleaned[42, 52]) > 100
     (1, True)
     """
     cleaning = Cleaning(sensitivity, polarity, grain, seed)
