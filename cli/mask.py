@@ -308,6 +308,8 @@ def dust(
     from csc_cogd.imagefiles import create_images, open_images
     from csc_cogd.imagefiles.masks import grown_mask
 
+    if frames and threads is not None:
+        raise InputError("threads", "has no effect on frames of a film", "leave out {threads} or {frames}")
     check_mask_output(output, overwrite, image_path)
     check_preview(preview, overwrite, output, image_path)
     drawn = None

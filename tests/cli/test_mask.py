@@ -292,6 +292,9 @@ def test_dust_of_frames_is_what_the_neighbors_lack(folder, rng, capsys):
     assert "shot.npy, page 2: found 1 speck, " in (err := capsys.readouterr().err)
     assert "shot.npy, page 1: the mask is empty" in err
     assert (read_image("seen.png").pixels == (255, 0, 255)).all(axis=2).any()
+    assert call(*arguments, "-o", "t.tif", "--threads", 2) == 2
+    assert "--threads has no effect on frames of a film: leave out --threads or --frames" in capsys.readouterr().err
+    assert not (folder / "t.tif").exists()
     assert call(*arguments, "-o", "light.tif", "--polarity", "light", "-q") == 0
     with open_images("light.tif") as pages:
         assert [bool(page.pixels.any()) for page in pages] == [False, False, True, False]
